@@ -1,0 +1,98 @@
+"""A deadline over all the reads of a blocking HTTP call.
+
+The HTTP client's time-outs hold for one read each; a reply that drips in byte by byte never meets one. Here every
+read of a socket gets no more time than the whole call has left. (Asynchronous calls need none of this.)
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+_current = threading.local()
+
+
+@contextmanager
+def reads_until(deadline: float) -> Iterator[None]:
+    """Within this block, this thread's socket operations end by ``deadline`` (monotonic seconds)."""
+    _current.deadline = deadline
+    try:
+        yield
+    finally:
+        _current.deadline = None
+
+
+def bound_reads(client: httpx.Client) -> None:
+    """Make the connections that ``client`` will open obey :func:`reads_until`.
+
+    httpx has no public way to pass a network backend to its connection pools; the attributes used here have been
+    the same in every release since 0.18, and a test fails should they change.
+    """
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = _Backend(transport._pool._network_backend)
+
+
+def _clamped(timeout: float | None) -> float | None:
+    deadline: float | None = getattr(_current, "deadline", None)
+    if deadline is None:
+        return timeout
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the deadline of the call has passed")
+    return left if timeout is None else min(timeout, left)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose operations obey the deadline."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _clamped(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _clamped(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _clamped(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections that obey the deadline."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = self._backend.connect_tcp(host, port, _clamped(timeout), local_address, socket_options)
+        return _Stream(stream)
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)

@@ -1,0 +1,338 @@
+"""From a :class:`Fetch` to its outcome: connections, deadline, retries, bounds. The only user of ``httpx``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from moonkey_core._deadline import bound_reads, reads_until
+from moonkey_core._plan import Done, Fetch, Outcome, Reply, TransportError, step
+from moonkey_core._replies import retry_after
+from moonkey_core._sharing import AsyncSharing, SyncSharing
+from moonkey_core.settings import Settings
+
+_TRIES = 2
+_BACKOFF = (0.05, 0.25)  # seconds, jittered between
+_READ_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Send:
+    """Send the request now; it may take this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleep:
+    """Wait before the next try."""
+
+    seconds: float
+
+
+def _tries(fetch: Fetch, remaining: Callable[[], float]) -> Generator[_Send | _Sleep, Outcome | None, Outcome]:
+    """The bounded retry loop, for whoever sends and sleeps."""
+    outcome: Outcome = TransportError("timeout", unsent=True)
+    for attempt in range(_TRIES):
+        if remaining() <= 0:
+            break
+        answer = yield _Send(remaining())
+        assert answer is not None
+        outcome = answer
+        wait = _retry_wait(fetch, outcome)
+        if attempt == _TRIES - 1 or wait is None or wait >= remaining():
+            break
+        yield _Sleep(wait)
+    return outcome
+
+
+def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
+    """Seconds to wait before trying again, or ``None`` where that is of no use or could do harm."""
+    backoff = random.uniform(*_BACKOFF)  # noqa: S311 - jitter, not a secret
+    if isinstance(outcome, TransportError):
+        safe = outcome.unsent or (fetch.repeatable and outcome.kind == "broken")
+        return backoff if safe else None
+    if outcome.status == 429 or (outcome.status >= 500 and fetch.repeatable):
+        return max(backoff, retry_after(outcome) or 0.0)
+    return None
+
+
+class SyncExchange:
+    """Calls from threads, over one pool of connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tls = _tls(settings)
+        self._closed = False
+        self.reset()
+
+    def reset(self) -> None:
+        """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._sharing = SyncSharing(time.monotonic)
+
+    def close(self) -> None:
+        """Close all connections; may be called again."""
+        with self._lock:
+            client, self._client, self._closed = self._client, None, True
+        if client is not None:
+            client.close()
+
+    def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
+        """The outcome of a call by ``deadline`` (monotonic seconds)."""
+        remaining = _until(_shortened(fetch, deadline))
+        make = partial(self._call, fetch, remaining)
+        outcome = self._sharing.call(fetch, remaining, make) if fetch.share else make()
+        if fetch.ends_sharing:
+            self._sharing.end()
+        return outcome
+
+    def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+        tries = _tries(fetch, remaining)
+        action = step(tries, None)
+        while not isinstance(action, Done):
+            if isinstance(action, _Send):
+                action = step(tries, self._send(fetch, action.seconds))
+            else:
+                time.sleep(action.seconds)
+                action = step(tries, None)
+        return action.value
+
+    def _send(self, fetch: Fetch, seconds: float) -> Outcome:
+        client = self._connected()
+        request = _request(client, fetch, self._settings, seconds)
+        try:
+            with reads_until(time.monotonic() + seconds):
+                response = client.send(request, stream=True, follow_redirects=False)
+                try:
+                    body = _Body(response, fetch.max_bytes)
+                    for chunk in response.iter_raw(_READ_SIZE):
+                        body.add(chunk)
+                finally:
+                    response.close()
+            return body.reply()
+        except (httpx.HTTPError, _Unreadable) as error:
+            return _transport_error(error)
+
+    def _connected(self) -> httpx.Client:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("This MoonKey client is closed.")
+            if self._client is None:
+                self._client = httpx.Client(**_client_options(self._settings, self._tls))
+                bound_reads(self._client)
+            return self._client
+
+
+class _Loop:
+    """What belongs to one event loop."""
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
+        self.sharing = AsyncSharing(time.monotonic)
+        self.slots = asyncio.Semaphore(settings.max_connections)
+        self._client = httpx.AsyncClient(**_client_options(settings, tls))
+        self._guard = self._until_shutdown()
+        self._guarded = False
+
+    async def _until_shutdown(self) -> AsyncGenerator[None]:
+        # A loop that shuts down closes the asynchronous generators it has started: connections are given back on
+        # the loop they belong to, even where nobody calls aclose().
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def client(self) -> httpx.AsyncClient:
+        if not self._guarded:
+            self._guarded = True
+            await anext(self._guard)
+        return self._client
+
+    async def close(self) -> None:
+        await self.sharing.stop()
+        await self._client.aclose()
+
+
+class AsyncExchange:
+    """Calls from tasks, over one pool of connections for each event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tls = _tls(settings)
+        self._closed = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all loops: they belong to the parent process."""
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+
+    async def aclose(self) -> None:
+        """Close the connections of every loop that still runs; may be called again."""
+        self._closed = True
+        loops, here = list(self._loops.items()), asyncio.get_running_loop()
+        self._loops.clear()
+        for loop, state in loops:
+            if loop is here:
+                await state.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(state.close(), loop)
+
+    async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
+        """The outcome of a call by ``deadline`` (monotonic seconds)."""
+        here = self._here()
+        remaining = _until(_shortened(fetch, deadline))
+        make = partial(self._call, here, fetch, remaining)
+        outcome = await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
+        if fetch.ends_sharing:
+            here.sharing.end()
+        return outcome
+
+    def _here(self) -> _Loop:
+        if self._closed:
+            raise RuntimeError("This MoonKey client is closed.")
+        loop = asyncio.get_running_loop()
+        state = self._loops.get(loop)
+        if state is None:
+            for other in [other for other in list(self._loops) if other.is_closed()]:
+                self._loops.pop(other, None)
+            state = self._loops[loop] = _Loop(self._settings, self._tls)
+        return state
+
+    async def _call(self, here: _Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+        tries = _tries(fetch, remaining)
+        action = step(tries, None)
+        while not isinstance(action, Done):
+            if isinstance(action, _Send):
+                action = step(tries, await self._send(here, fetch, action.seconds))
+            else:
+                await asyncio.sleep(action.seconds)
+                action = step(tries, None)
+        return action.value
+
+    async def _send(self, here: _Loop, fetch: Fetch, seconds: float) -> Outcome:
+        sent = False
+        try:
+            async with asyncio.timeout(seconds), here.slots:
+                client = await here.client()
+                request = _request(client, fetch, self._settings, seconds)
+                sent = True
+                response = await client.send(request, stream=True, follow_redirects=False)
+                try:
+                    body = _Body(response, fetch.max_bytes)
+                    async for chunk in response.aiter_raw(_READ_SIZE):
+                        body.add(chunk)
+                finally:
+                    await response.aclose()
+            return body.reply()
+        except TimeoutError:
+            return TransportError("timeout", unsent=not sent)
+        except (httpx.HTTPError, _Unreadable) as error:
+            return _transport_error(error)
+
+
+class _Unreadable(Exception):
+    """A reply that cannot be taken: too large, or in an encoding that was not asked for."""
+
+    def __init__(self, outcome: TransportError) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
+
+
+class _Body:
+    """A reply being read: bounded in bytes, counted after inflating."""
+
+    def __init__(self, response: httpx.Response, limit: int) -> None:
+        self._response = response
+        self._limit = limit
+        self._data = bytearray()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
+        if self._inflate is None and encoding != "identity":
+            raise _Unreadable(TransportError("broken"))
+
+    def add(self, chunk: bytes) -> None:
+        if self._inflate is not None:
+            try:
+                chunk = self._inflate.decompress(chunk, self._limit + 1)
+            except zlib.error:
+                raise _Unreadable(TransportError("broken")) from None
+        self._data += chunk
+        if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
+            raise _Unreadable(TransportError("too_large"))
+
+    def reply(self) -> Reply:
+        headers = {name.lower(): value for name, value in self._response.headers.items()}
+        return Reply(self._response.status_code, headers, bytes(self._data))
+
+
+def _transport_error(error: Exception) -> TransportError:
+    if isinstance(error, _Unreadable):
+        return error.outcome
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "connect", unsent=True)
+    return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | bool:
+    """One context for all pools of a client: making one costs about 20 ms."""
+    urls = (settings.base_url, settings.jwks_url or "")
+    if any(url.startswith("https:") for url in urls):
+        return httpx.create_ssl_context(trust_env=settings.trust_env)
+    return False
+
+
+def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:
+    count = settings.max_connections
+    return {
+        "verify": tls,
+        "trust_env": settings.trust_env,
+        "limits": httpx.Limits(max_connections=count, max_keepalive_connections=count, keepalive_expiry=30.0),
+        # A jar that takes nothing: a cookie set by a reply must not travel with anybody's next call.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "headers": {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": f"moonkey-python/{version('moonkey')}",
+        },
+    }
+
+
+def _request(
+    client: httpx.Client | httpx.AsyncClient, fetch: Fetch, settings: Settings, seconds: float
+) -> httpx.Request:
+    headers = {}
+    if fetch.send_key:
+        headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
+    content = None
+    if fetch.json is not None:
+        headers["content-type"] = "application/json"
+        content = json.dumps(fetch.json).encode()
+    return client.build_request(
+        fetch.method, fetch.url, headers=headers, content=content, timeout=max(seconds, 0.001)
+    )
+
+
+def _until(deadline: float) -> Callable[[], float]:
+    return lambda: deadline - time.monotonic()
+
+
+def _shortened(fetch: Fetch, deadline: float) -> float:
+    if fetch.timeout is None:
+        return deadline
+    own = time.monotonic() + fetch.timeout
+    return own if fetch.own_deadline else min(deadline, own)

@@ -1,0 +1,47 @@
+"""JSON from strangers: strict UTF-8, no duplicate names, nothing non-finite, every failure a ``ValueError``.
+
+The standard library guesses encodings, lets the last duplicate win and accepts NaN; two parsers of one document
+must not disagree, so all of that is refused here (RFC 8259 sections 4, 6 and 8.1; RFC 7515 section 5.2).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``. Raises ``ValueError`` for anything else; the message never quotes it."""
+    try:
+        text = data.decode("utf-8")
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            # An escaped lone surrogate survives parsing and breaks whoever encodes it later.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise ValueError("not strict JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate name")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _refuse(text: str) -> float:
+    raise ValueError("not finite")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)

@@ -1,0 +1,185 @@
+"""The session JWT: strict reading of the compact form, and the rules on its header and claims.
+
+No I/O, no clock of its own. Every refusal is an :class:`InvalidCredentials` with its own reason. PyJWT judges the
+signature; which keys, algorithms and shapes come that far is decided here (RFC 7515, 7519, 8725).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import RSAAlgorithm
+
+from moonkey_core._json import load_object
+from moonkey_core.errors import InvalidCredentials, RevokedCredentials
+from moonkey_core.models import Session, identifier, is_deleted, parse_session
+from moonkey_core.settings import Settings
+
+_RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
+_MAX_KID_LENGTH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedJwt:
+    """A JWT whose form, header and age claims are in order. Nothing in it is proven yet."""
+
+    kid: str
+    payload: Mapping[str, Any] = field(repr=False)
+    issued_at: float
+    expires_at: float
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    def is_stale(self, now: float, settings: Settings) -> bool:
+        """Whether its time is over: past ``exp`` (with leeway), or older than our own maximum age."""
+        return now >= self.expires_at + settings.leeway or now - self.issued_at >= settings.jwt_max_age
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a JWT with a good signature, from the right issuer, says."""
+
+    subject: str
+    session: Session
+
+
+def parse(token: str, now: float, settings: Settings) -> ParsedJwt:
+    """Read the compact form and check what needs no key: form, header, types of the times, not in the future."""
+    if token.count(".") != 2:
+        raise _invalid("jwt_form")
+    head, body, tail = token.split(".")
+    try:
+        header, payload, signature = load_object(_decode(head)), load_object(_decode(body)), _decode(tail)
+    except ValueError:
+        raise _invalid("jwt_form") from None
+    issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
+    if issued_at is None or expires_at is None:
+        raise _invalid("jwt_claims")
+    not_before = _number(payload, "nbf")
+    if not isinstance(payload.get("jti", ""), str):
+        raise _invalid("jwt_claims")
+    latest = max(issued_at, not_before) if not_before is not None else issued_at
+    if latest > now + settings.leeway:
+        raise _invalid("jwt_not_yet_valid")
+    return ParsedJwt(
+        kid=_key_id(header),
+        payload=payload,
+        issued_at=issued_at,
+        expires_at=math.floor(expires_at),  # never a fraction of a second longer than other readers grant
+        signing_input=f"{head}.{body}".encode("ascii"),
+        signature=signature,
+    )
+
+
+def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
+    """Check the signature, then the claims that say whose and for whom it is (RFC 7519 section 7.2)."""
+    if not _RS256.verify(jwt.signing_input, key, jwt.signature):
+        raise _invalid("jwt_signature")
+    issuer = jwt.payload.get("iss")
+    if not isinstance(issuer, str) or issuer not in settings.jwt_issuer:  # a tuple: whole strings only
+        raise _invalid("jwt_issuer")
+    _check_audience(jwt.payload.get("aud"), settings.jwt_audience)
+    return Claims(subject=_subject(jwt.payload, settings), session=_session(jwt, settings))
+
+
+def claimed_session_id(jwt: ParsedJwt, settings: Settings) -> str | None:
+    """The session id that an unproven JWT names, to compare with what the API answers."""
+    try:
+        return identifier(_session_claim(jwt.payload, settings).get("id"))
+    except (InvalidCredentials, ValueError):
+        return None
+
+
+def _decode(part: str) -> bytes:
+    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2)."""
+    text = part.encode("ascii")
+    try:
+        raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except binascii.Error:
+        raise ValueError("not base64url") from None
+    if not raw or base64.urlsafe_b64encode(raw).rstrip(b"=") != text:
+        raise ValueError("not canonical base64url")
+    return raw
+
+
+def _key_id(header: Mapping[str, Any]) -> str:
+    """Check the header and return its ``kid``; no other member is ever read (RFC 8725 sections 3.1 and 3.10)."""
+    if header.get("alg") != "RS256":
+        raise _invalid("jwt_algorithm")
+    if "crit" in header or header.get("b64", True) is not True:
+        raise _invalid("jwt_critical")
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.upper() not in ("JWT", "APPLICATION/JWT"):
+        raise _invalid("jwt_type")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_LENGTH:
+        raise _invalid("jwt_key_id")
+    return kid
+
+
+def _number(payload: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate: int or finite float, not bool (RFC 7519 section 2). ``None`` where it is absent."""
+    if name not in payload:
+        return None
+    value = payload[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _invalid("jwt_claims")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _invalid("jwt_claims") from None
+    if not math.isfinite(number):
+        raise _invalid("jwt_claims")
+    return number
+
+
+def _check_audience(audience: object, allowed: tuple[str, ...]) -> None:
+    if not allowed:
+        return
+    found = [audience] if isinstance(audience, str) else audience
+    if (
+        not isinstance(found, list)
+        or not all(isinstance(item, str) for item in found)
+        or not any(item in allowed for item in found)
+    ):
+        raise _invalid("jwt_audience")
+
+
+def _subject(payload: Mapping[str, Any], settings: Settings) -> str:
+    try:
+        subject = identifier(payload.get("sub"))
+    except ValueError:
+        raise _invalid("jwt_subject") from None
+    if settings.strict_subject and _session_claim(payload, settings).get("user_id") != subject:
+        raise _invalid("jwt_subject")
+    return subject
+
+
+def _session_claim(payload: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    for name in settings.jwt_session_claims:
+        if name in payload:
+            claim = payload[name]
+            if isinstance(claim, Mapping):
+                return claim
+            break
+    raise _invalid("jwt_session")
+
+
+def _session(jwt: ParsedJwt, settings: Settings) -> Session:
+    claim = {"user_id": jwt.payload.get("sub"), **_session_claim(jwt.payload, settings)}
+    try:
+        if is_deleted(claim):
+            raise RevokedCredentials
+        return parse_session(claim, expires_at=jwt.expires_at)
+    except ValueError:
+        raise _invalid("jwt_session") from None
+
+
+def _invalid(reason: str) -> InvalidCredentials:
+    return InvalidCredentials(reason=reason)

@@ -1,0 +1,95 @@
+"""The one effect, and how a plan that yields it is run.
+
+A plan is a generator: it yields :class:`Fetch` (one HTTP call, described), is sent the outcome of that call, and
+returns its result. Deciding stays pure; whoever runs the plan does the waiting. Plans are private to this package:
+a generator that nobody runs is truthy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+Yielded = TypeVar("Yielded")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One HTTP call to the API.
+
+    ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
+    call; its answer is handed out for ``linger`` seconds more (trouble only if ``linger_trouble``). A successful
+    call with ``ends_sharing`` drops every lingering answer. ``timeout`` (seconds) may shorten the plan's deadline;
+    with ``own_deadline`` it replaces it, for plans that make many calls.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    url: str
+    json: Mapping[str, Any] | None = field(default=None, repr=False)
+    send_key: bool = True
+    repeatable: bool = True
+    share: str | None = None
+    linger: float = 0.0
+    linger_trouble: bool = False
+    ends_sharing: bool = False
+    timeout: float | None = None
+    own_deadline: bool = False
+    max_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, whatever the status. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportError:
+    """No reply. ``unsent`` is true where the request certainly had no effect."""
+
+    kind: Literal["connect", "timeout", "broken", "too_large"]
+    unsent: bool = False
+
+
+Outcome = Reply | TransportError
+Plan = Generator[Fetch, Outcome, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """A generator's return value."""
+
+    value: T
+
+
+def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done[T]:
+    """Send ``value`` in and return what comes next.
+
+    ``StopIteration`` is read here and nowhere else, with no foreign code in between: one that leaks out of a
+    transport must never be taken for a verified result.
+    """
+    try:
+        return next(generator) if value is None else generator.send(value)
+    except StopIteration as stop:
+        return Done(stop.value)
+
+
+def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
+    """Run a plan to its result, each call by ``exchange``."""
+    current = step(plan, None)
+    while not isinstance(current, Done):
+        current = step(plan, exchange(current))
+    return current.value
+
+
+async def arun(plan: Plan[T], exchange: Callable[[Fetch], Awaitable[Outcome]]) -> T:
+    """Run a plan to its result, each call awaited. A plan that needs no call does not suspend."""
+    current = step(plan, None)
+    while not isinstance(current, Done):
+        current = step(plan, await exchange(current))
+    return current.value

@@ -1,0 +1,202 @@
+"""Parsers of single setting values: text or typed value in, typed value out, ``ValueError`` with the mend.
+
+No message repeats the value: it may be a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+class Secret:
+    """A string that does not show itself: not in ``repr``, ``str``, logs, tracebacks or pickles."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret cannot be pickled.")
+
+
+def secret_key(value: object) -> Secret:
+    """An API key that may stand in a header and is not a public one."""
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
+        raise ValueError(
+            "must be the secret key (sk_test_… or sk_live_…): one word without spaces or line breaks."
+        )
+    if text.startswith("pk_"):
+        raise ValueError(
+            "holds a public key (pk_…), which cannot verify sessions. "
+            "Put the secret key (sk_test_… or sk_live_…) there."
+        )
+    return Secret(text)
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
+        raise ValueError("must be an absolute https URL.")
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL. Use the form https://host[:port].") from None
+    if parts.scheme not in ("https", "http") or not host:
+        raise ValueError("must be an absolute https URL, such as https://api.moonkey.fun.")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must hold no user name, password, query or fragment.")
+    return value.rstrip("/")
+
+
+def base_url(value: object) -> str:
+    """The root of the API."""
+    url = _url(value)
+    if url.endswith("/v1"):
+        raise ValueError("ends in /v1. It is the root before that: leave /v1 out.")
+    return url
+
+
+def optional_url(value: object) -> str | None:
+    """A URL, or nothing."""
+    return None if value is None else _url(value)
+
+
+def is_plain_http_off_loopback(url: str) -> bool:
+    """Whether credentials sent to ``url`` could be read on the way."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def flag(value: object) -> bool:
+    """A boolean, or one of the usual words for it."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in _TRUE | _FALSE:
+        raise ValueError("must be true or false.")
+    return word in _TRUE
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    """A finite number of seconds within bounds."""
+
+    def parse(value: object) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not low <= number <= high:  # also false for NaN
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}.")
+        return number
+
+    return parse
+
+
+def whole_number(low: int, high: int) -> Callable[[object], int]:
+    """An integer within bounds."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}.")
+        return value
+
+    return parse
+
+
+def words(value: object) -> tuple[str, ...]:
+    """One string, several separated by commas or spaces, or a sequence of strings."""
+    items: Sequence[object]
+    if isinstance(value, str):
+        items = value.replace(",", " ").split()
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        items = value
+    else:
+        raise ValueError("must be a string or a list of strings.")
+    found = tuple(item for item in items if isinstance(item, str) and _VISIBLE.fullmatch(item))
+    if not found or len(found) != len(items):
+        raise ValueError("must be one or more non-empty words without spaces.")
+    return found
+
+
+def header_names(value: object) -> tuple[str, ...]:
+    """Names of request headers, lower-cased."""
+    names = tuple(name.lower() for name in words(value))
+    if not all(_TOKEN.fullmatch(name) and "_" not in name for name in names):
+        raise ValueError("must be HTTP header names (letters, digits and hyphens).")
+    if "cookie" in names or len(set(names)) != len(names):
+        raise ValueError("must name each header once, and never Cookie.")
+    return names
+
+
+def header_name(value: object) -> str | None:
+    """One header name, or nothing."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError("must be an HTTP header name (letters, digits and hyphens).")
+    return value
+
+
+def quoted_text(value: object) -> str:
+    """Text that may stand between quotes in a header (RFC 9110 section 5.6.4, without escapes)."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,100}", value):
+        raise ValueError("must be 1 to 100 printable ASCII characters without quotes and backslashes.")
+    return value
+
+
+def choice(*allowed: str) -> Callable[[object], str]:
+    """One of a few words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(f"must be one of: {', '.join(allowed)}.")
+        return value
+
+    return parse
+
+
+def key_set(value: object) -> Mapping[str, object] | None:
+    """A JWK set, as a mapping or JSON text; its keys are parsed where they are used."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON.") from None
+    if value is not None and (not isinstance(value, Mapping) or not isinstance(value.get("keys"), list)):
+        raise ValueError('must be a JWK set: {"keys": [...]}.')
+    return value

@@ -1,0 +1,101 @@
+"""What a request carries: always present, in one of four states."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from moonkey_core.errors import AuthenticationError, MoonKeyError, ProviderError
+from moonkey_core.models import Session, User, VerifiedSession
+
+__all__ = ["Auth", "AuthState"]
+
+AuthState = Literal["anonymous", "authenticated", "rejected", "unavailable"]
+
+
+class Auth:
+    """The identity of one request.
+
+    - *anonymous*: the request carried no credential.
+    - *authenticated*: it carried a good one; only then are ``user`` and ``session`` set.
+    - *rejected*: it carried a bad one; ``error`` says why.
+    - *unavailable*: it cannot be known whether it is good; ``error`` says why. Never treat it as anonymous.
+
+    ``bool(auth)`` is ``auth.is_authenticated``. Immutable, except that it notes whether anybody has looked:
+    a response that depends on identity must tell caches so.
+    """
+
+    __slots__ = ("_error", "_looked_at", "_state", "_verified")
+
+    def __init__(
+        self,
+        *,
+        verified: VerifiedSession | None = None,
+        error: AuthenticationError | ProviderError | None = None,
+    ) -> None:
+        self._verified = verified
+        self._error = error
+        self._looked_at = False
+        self._state: AuthState = "anonymous"
+        if error is not None:
+            self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
+        elif verified is not None:
+            self._state = "authenticated"
+
+    @property
+    def state(self) -> AuthState:
+        """Which of the four states this is."""
+        self._looked_at = True
+        return self._state
+
+    @property
+    def is_authenticated(self) -> bool:
+        """A verified user and session are here."""
+        return self.state == "authenticated"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """The request carried no credential."""
+        return self.state == "anonymous"
+
+    @property
+    def is_rejected(self) -> bool:
+        """The request carried a credential that is not good."""
+        return self.state == "rejected"
+
+    @property
+    def is_unavailable(self) -> bool:
+        """It cannot be known whether the request's credential is good."""
+        return self.state == "unavailable"
+
+    @property
+    def user(self) -> User | None:
+        """The verified user, or ``None`` unless authenticated."""
+        return self._verified.user if self.is_authenticated and self._verified else None
+
+    @property
+    def session(self) -> Session | None:
+        """The verified session, or ``None`` unless authenticated."""
+        return self._verified.session if self.is_authenticated and self._verified else None
+
+    @property
+    def error(self) -> MoonKeyError | None:
+        """Why the credential was rejected, or why it could not be checked; else ``None``."""
+        self._looked_at = True
+        return self._error
+
+    @property
+    def fresh(self) -> str | None:
+        """A new session JWT, where the one presented was too old and has been refreshed. Never log it."""
+        return self._verified.fresh_jwt if self._verified else None
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether anybody has read this identity; asking for ``looked_at`` or ``fresh`` does not count."""
+        return self._looked_at
+
+    def __bool__(self) -> bool:
+        return self.is_authenticated
+
+    def __repr__(self) -> str:
+        reason = f", reason={self._error.reason!r}" if self._error else ""
+        return f"Auth({self._state!r}{reason})"

@@ -1,0 +1,109 @@
+"""What a request presents: strict grammar of the credential headers, decided before any other work.
+
+Nothing is ever read from a URL, a form or a body (RFC 9700 section 4.3.2).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from moonkey_core.errors import MalformedCredentials
+from moonkey_core.settings import Settings
+
+__all__ = ["Credentials", "HeaderView", "is_jwt", "parse_credentials", "well_formed"]
+
+HeaderView = Callable[[str], Sequence[str]]
+"""All values of one request header by its lower-case name, one entry per line, exactly as received."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # b64token, RFC 6750 section 2.1
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 section 11.1
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One well-formed credential: its ``kind`` decides how it is verified, ``source`` is where it stood."""
+
+    value: str = field(repr=False)
+    kind: Literal["session_token", "session_jwt"]
+    source: str
+
+
+def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:
+    """The one credential that a request carries, or ``None``.
+
+    Raises :class:`~moonkey_core.errors.MalformedCredentials` for a malformed one, for a repeated line of a
+    credential header, and for more than one credential, even if equal (RFC 6750 section 3.1).
+    """
+    found: Credentials | None = None
+    for name in settings.credential_headers:
+        lines = headers(name)
+        if not lines:
+            continue
+        if len(lines) > 1:
+            raise MalformedCredentials(reason="repeated_header")
+        value = _value(name, lines[0], settings.max_credential_length)
+        if value is None:
+            continue
+        if found is not None:
+            raise MalformedCredentials(reason="two_credentials")
+        found = Credentials(value, "session_jwt" if is_jwt(value) else "session_token", name)
+    return found
+
+
+def well_formed(value: object, settings: Settings) -> str:
+    """A credential given to a method of the client. Raises ``MalformedCredentials``."""
+    if not isinstance(value, str) or not value or len(value) > settings.max_credential_length:
+        raise MalformedCredentials
+    if not _TOKEN.fullmatch(value):
+        raise MalformedCredentials
+    return value
+
+
+def _value(name: str, line: str, longest: int) -> str | None:
+    """The credential in one header line; ``None`` where the line uses another authentication scheme."""
+    if len(line) > longest + _SCHEME_ROOM:
+        raise MalformedCredentials(reason="credential_too_long")
+    line = line.strip(" \t")  # optional white space around a field value, RFC 9110 section 5.5
+    if not _PRINTABLE.fullmatch(line):
+        raise MalformedCredentials
+    if name == "authorization":
+        match = _BEARER.fullmatch(line)
+        if match is None:
+            scheme = _SCHEME.match(line)
+            if scheme is None or scheme[1].lower() == "bearer":
+                raise MalformedCredentials
+            return None
+        value = match[1]
+    elif _TOKEN.fullmatch(line):
+        value = line
+    else:
+        raise MalformedCredentials
+    if len(value) > longest:
+        raise MalformedCredentials(reason="credential_too_long")
+    return value
+
+
+def is_jwt(value: str) -> bool:
+    """Whether a credential has the form of a JWT: dots, and a first part that encodes a JSON object.
+
+    Deliberately lenient (padding, alphabet, encoding): what tries to be a JWT is judged as one, and never sent
+    to the API as if it were an opaque token.
+    """
+    head, dot, _ = value.partition(".")
+    if not dot:
+        return False
+    head = head.rstrip("=").replace("+", "-").replace("/", "_")
+    head = head[: len(head) - (len(head) % 4 == 1)][:64]
+    try:
+        start = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
+    except (binascii.Error, ValueError):
+        return False
+    return start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"{")

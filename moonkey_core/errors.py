@@ -1,0 +1,182 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    MoonKeyError
+    ├── ConfigurationError            ours to mend: a setting is wrong or missing            500
+    ├── AuthenticationError           the caller did not prove who they are                  401
+    │   ├── MissingCredentials        nothing was presented                                  401
+    │   ├── MalformedCredentials      not a credential, or more than one                     400
+    │   ├── InvalidCredentials        forged, foreign or unknown                             401
+    │   │   ├── ExpiredCredentials    was good once, its time is over                        401
+    │   │   └── RevokedCredentials    was good once, ended before its time                   401
+    │   └── StepUpRequired            signed in, but not freshly or strongly enough          401
+    ├── PermissionDenied              signed in, but not allowed                             403
+    ├── RequestRefused                the API understood a call of ours and said no          400
+    │   └── NotFound                  … because there is no such thing                       404
+    └── ProviderError                 the API could not do its part
+        ├── ProviderUnavailable       down, slow, limiting, or not understood: cannot know   503
+        ├── RevocationIncomplete      some of a user's sessions could not be ended           503
+        └── ProviderRejectedKey       our own secret key is wrong                            500
+
+Every error has a stable ``reason`` for logs and a ``status`` for HTTP. No message ever holds a credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class MoonKeyError(Exception):
+    """The root of all errors raised by this package.
+
+    ``status`` is the HTTP status an app should answer with, ``reason`` a stable lower-case code for logs.
+    """
+
+    status: ClassVar[int] = 500
+    default_reason: ClassVar[str] = "error"
+    default_message: ClassVar[str] = "Session verification failed."
+
+    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
+        super().__init__(message or self.default_message)
+        self.reason = reason or self.default_reason
+
+
+class ConfigurationError(MoonKeyError):
+    """A setting is missing or wrong. The message names it and says how to mend it."""
+
+    default_reason = "configuration"
+    default_message = "The MoonKey configuration is wrong."
+
+
+class AuthenticationError(MoonKeyError):
+    """The caller did not prove who they are."""
+
+    status = 401
+    default_reason = "authentication_failed"
+    default_message = "Authentication failed."
+
+
+class MissingCredentials(AuthenticationError):
+    """The request carried no credential at all."""
+
+    default_reason = "no_credentials"
+    default_message = "This request carries no session credential."
+
+
+class MalformedCredentials(AuthenticationError):
+    """What was presented is not a credential, or there is more than one (RFC 6750 section 3.1)."""
+
+    status = 400
+    default_reason = "malformed_credentials"
+    default_message = "The session credential is malformed, or there is more than one."
+
+
+class InvalidCredentials(AuthenticationError):
+    """The credential is forged, foreign, or unknown to the API."""
+
+    default_reason = "invalid_credentials"
+    default_message = "The session credential is not valid."
+
+
+class ExpiredCredentials(InvalidCredentials):
+    """The credential was good once; its time is over."""
+
+    default_reason = "expired_credentials"
+    default_message = "The session has expired."
+
+
+class RevokedCredentials(InvalidCredentials):
+    """The session was ended before its time."""
+
+    default_reason = "revoked_credentials"
+    default_message = "The session has been revoked."
+
+
+class StepUpRequired(AuthenticationError):
+    """Signed in, but a fresher or stronger factor is asked for (RFC 9470)."""
+
+    default_reason = "step_up_required"
+    default_message = "A fresh or stronger sign-in is required."
+
+
+class PermissionDenied(MoonKeyError):
+    """Signed in, but not allowed to do this."""
+
+    status = 403
+    default_reason = "permission_denied"
+    default_message = "This session may not do that."
+
+
+class RequestRefused(MoonKeyError):
+    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one."""
+
+    status = 400
+    default_reason = "request_refused"
+    default_message = "The MoonKey API refused the request."
+
+    def __init__(self, message: str | None = None, *, reason: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.code = code
+
+
+class NotFound(RequestRefused):
+    """The API knows no such user or object."""
+
+    status = 404
+    default_reason = "not_found"
+    default_message = "The MoonKey API knows no such object."
+
+
+class ProviderError(MoonKeyError):
+    """The API could not do its part."""
+
+    status = 503
+    default_reason = "provider_error"
+    default_message = "The MoonKey API could not be asked."
+
+
+class ProviderUnavailable(ProviderError):
+    """It cannot be known whether the credential is good: the API is down, slow, limiting or not understood.
+
+    ``retry_after`` is the number of seconds the API asked us to wait, if it did.
+    """
+
+    default_reason = "provider_unavailable"
+    default_message = "The MoonKey API cannot be reached or understood at the moment."
+
+    def __init__(
+        self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
+
+
+class RevocationIncomplete(ProviderError):
+    """Some sessions of a user could not be ended and may still be active.
+
+    ``revoked`` are the ids that were ended, ``failed`` says for each other id what went wrong. Calling
+    ``revoke_all`` again tries the rest.
+    """
+
+    default_reason = "revocation_incomplete"
+    default_message = "Some sessions could not be ended and may still be active; try again."
+
+    def __init__(
+        self, message: str | None = None, *, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError]
+    ) -> None:
+        super().__init__(message)
+        self.revoked = revoked
+        self.failed = failed
+
+
+class ProviderRejectedKey(ProviderError):
+    """The API rejected our secret key: every caller would fail, and none of them is to blame."""
+
+    status = 500
+    default_reason = "provider_rejected_key"
+    default_message = (
+        "The MoonKey API rejected the secret key. Check MOONKEY_SECRET_KEY: it must be a current sk_test_ or "
+        "sk_live_ key of this app, and MOONKEY_BASE_URL must be the API it belongs to."
+    )

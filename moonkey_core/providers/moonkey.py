@@ -1,0 +1,256 @@
+"""The MoonKey API: how each call is built and what its reply means (API reference, ``/v1/auth``)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import quote
+
+from moonkey_core._digest import Digest
+from moonkey_core._plan import Fetch, Plan
+from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
+from moonkey_core.credentials import Credentials
+from moonkey_core.errors import (
+    ExpiredCredentials,
+    InvalidCredentials,
+    NotFound,
+    ProviderRejectedKey,
+    ProviderUnavailable,
+    RequestRefused,
+    RevokedCredentials,
+)
+from moonkey_core.models import (
+    Login,
+    OtpRequest,
+    Session,
+    User,
+    VerifiedSession,
+    is_deleted,
+    parse_login,
+    parse_otp_request,
+    parse_session,
+    parse_user,
+)
+from moonkey_core.settings import Settings
+
+_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
+_DEAD_SESSION = frozenset({"invalid_session"})
+_REFUSALS = (400, 404, 410)
+_PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
+_REFRESH_SECONDS = 10.0  # how long late repeats of an old JWT share one refresh
+
+
+class MoonKeyApi:
+    """Plans for every call to the API that this package makes."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._root = f"{settings.base_url}/v1/auth"
+        self._digest = Digest()
+
+    def verify(
+        self,
+        credentials: Credentials,
+        *,
+        minutes: int | None = None,
+        session_id: str | None = None,
+        users: Iterable[str] = (),
+        refresh: bool = False,
+    ) -> Plan[VerifiedSession]:
+        """Ask whether a credential is good; with ``minutes``, also extend its session.
+
+        ``session_id`` and ``users`` are what the credential itself names: an answer about anybody else is a mix-up
+        and counts as trouble. ``refresh`` shares the answer between repeats.
+        """
+        body: dict[str, Any] = {credentials.kind: credentials.value}
+        if minutes is not None:
+            body["session_expires_in"] = minutes
+        fetch = Fetch("POST", f"{self._root}/sessions/verify", json=body)
+        if refresh and minutes is None:
+            share = self._digest("refresh", credentials.value)
+            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS)
+        answer = yield from self._ask(fetch)
+        if isinstance(answer, ApiError):
+            if answer.code in _DEAD_SESSION or answer.status in (*_REFUSALS, 401):
+                raise InvalidCredentials(reason="session_unknown")
+            if answer.status in (402, 409):
+                raise _misconfigured(answer)
+            raise ProviderUnavailable(reason="api_status")
+        verified = self._read_verified(answer, credentials, refresh)
+        if session_id is not None and verified.session.id != session_id:
+            raise ProviderUnavailable(reason="api_mismatch")
+        named = [user for user in users if user]
+        if named and not any(same_user(verified.user.id, user) for user in named):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return verified
+
+    def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
+        """The user's active sessions."""
+        url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
+        body = yield from self._get(Fetch("GET", url))
+        found = body.get("sessions")
+        try:
+            if not isinstance(found, list):
+                raise ValueError
+            return tuple(parse_session(item) for item in found if not is_deleted(item))
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+
+    def revoke(self, kind: Literal["session_id", "session_token", "session_jwt"], value: str) -> Plan[None]:
+        """End a session. One that is gone already counts as ended."""
+        url = f"{self._root}/sessions/delete"
+        # Each of many revocations gets the full time of its own.
+        answer = yield from self._ask(
+            Fetch(
+                "DELETE",
+                url,
+                json={kind: value},
+                ends_sharing=True,
+                timeout=self._settings.timeout,
+                own_deadline=True,
+            )
+        )
+        if not isinstance(answer, ApiError):
+            return
+        if answer.code not in _DEAD_SESSION and answer.status not in (401, 404, 410):
+            raise _refused(answer)
+
+    def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
+        """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
+        fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}")
+        if remember:
+            fetch = replace(fetch, share=self._digest("user", user_id), linger=self._settings.user_ttl)
+        body = yield from self._get(fetch)
+        inner = body.get("user")
+        try:
+            user = parse_user(inner if isinstance(inner, Mapping) else body)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if not same_user(user.id, user_id):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return user
+
+    def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
+        """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False)
+        answer = yield from self._get(fetch)
+        try:
+            return parse_otp_request(answer)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+
+    def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
+        """Verify a login step; never sent twice, since the first may have used the code up."""
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False)
+        answer = yield from self._ask(fetch)
+        if isinstance(answer, ApiError):
+            if answer.status in (*_REFUSALS, 401):
+                raise InvalidCredentials(
+                    "The code, link or signature is wrong, used up or too old.", reason="login_refused"
+                )
+            raise _refused(answer)
+        try:
+            login = parse_login(answer)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if login.session is not None and not same_user(login.user.id, login.session.user_id):
+            raise ProviderUnavailable(reason="api_mismatch")
+        _sound_credential(login.session_token)
+        _sound_credential(login.session_jwt)
+        return login
+
+    def _get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
+        """The content of a reply, where a refusal is the caller's own mistake."""
+        answer = yield from self._ask(fetch)
+        if isinstance(answer, ApiError):
+            raise _refused(answer)
+        return answer
+
+    def _ask(self, fetch: Fetch) -> Plan[dict[str, Any] | ApiError]:
+        """A good reply's content, or the error of a reply that is an understood refusal; else raises."""
+        reply = arrived((yield fetch))
+        if reply.status in (200, 201):
+            return content(reply)
+        if reply.status == 204 and fetch.method == "DELETE":
+            return {}
+        error = api_error(reply)
+        if error is not None and error.code in _DEAD_SESSION and 400 <= reply.status < 500:
+            return error
+        if reply.status == 401:
+            yield from self._check_key()
+            return error or ApiError(401, None)
+        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
+            raise not_understood(reply)
+        if reply.status == 403:
+            raise ProviderRejectedKey
+        return error
+
+    def _check_key(self) -> Plan[None]:
+        """Tell "this session is dead" from "our key is wrong": both may be a bare 401.
+
+        Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
+        ``ProviderUnavailable`` where that cannot be told either.
+        """
+        nobody = f"user_{secrets.token_hex(16)}"
+        probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
+        reply = arrived((yield probe))
+        error = api_error(reply)
+        if error is not None and error.status in (400, 404):
+            return
+        if reply.status in (401, 403) and (error is not None or not reply.body):
+            raise ProviderRejectedKey
+        raise not_understood(reply)
+
+    def _read_verified(self, body: Mapping[str, Any], credentials: Credentials, refresh: bool) -> VerifiedSession:
+        wire = body.get("session")
+        try:
+            if is_deleted(wire):
+                raise RevokedCredentials
+            session = parse_session(wire)
+            user = parse_user(body["user"]) if body.get("user") else User(id=session.user_id)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if not same_user(user.id, session.user_id):
+            raise ProviderUnavailable(reason="api_mismatch")
+        if session.expires_at.timestamp() + self._settings.leeway <= self._clock():
+            raise ExpiredCredentials
+        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
+        if credentials.kind == "session_token" and token is not None and token != credentials.value:
+            raise ProviderUnavailable(reason="api_mismatch")
+        return VerifiedSession(user, session, token, jwt, fresh_jwt=jwt if refresh else None)
+
+
+def same_user(one: str, other: str) -> bool:
+    """Whether two spellings name one user: the ``user_`` in front is missing in some documents."""
+    return one.removeprefix("user_") == other.removeprefix("user_")
+
+
+def _sound_credential(value: object) -> str | None:
+    """A credential from a reply, fit for a header; ``None`` for the empty string that means "none"."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
+        raise ProviderUnavailable(reason="api_content")
+    return value
+
+
+def _refused(error: ApiError) -> RequestRefused | ProviderRejectedKey:
+    if error.status in (401, 402):
+        return _misconfigured(error)
+    kind = NotFound if error.status in (404, 410) else RequestRefused
+    return kind(code=error.code)
+
+
+def _misconfigured(error: ApiError) -> ProviderRejectedKey:
+    return ProviderRejectedKey(
+        f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
+        "use sessions.",
+        reason="provider_refused",
+    )
+
+
+__all__ = ["MoonKeyApi", "same_user"]

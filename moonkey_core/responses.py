@@ -1,0 +1,154 @@
+"""Refusals and success headers as plain data; a framework package writes them in its own manner.
+
+RFC 6750 (challenges), RFC 9110 (401, 503), RFC 9111 (caching), RFC 9457 (problem bodies).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from moonkey_core.auth import Auth
+from moonkey_core.credentials import HeaderView
+from moonkey_core.errors import (
+    AuthenticationError,
+    MalformedCredentials,
+    MissingCredentials,
+    MoonKeyError,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    StepUpRequired,
+)
+from moonkey_core.settings import Settings
+
+__all__ = ["Refusal", "refuse", "success_headers"]
+
+logger = logging.getLogger("moonkey")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_RETRY_AFTER = 5.0  # seconds, where the API named none
+
+# The same words for every invalid credential: which check failed is for the log, not for the caller.
+_DETAILS = {
+    400: "The request's credential is malformed, or there is more than one.",
+    401: "The session is invalid, has expired or was revoked. Sign in again.",
+    403: "This session may not do that.",
+    404: "There is no such object.",
+    500: "The request could not be handled.",
+    503: "Whether this session is valid cannot be determined at the moment. Try again later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A whole HTTP response, ready to be written: lower-case header names, body bytes."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None = None) -> Refusal:
+    """The response for an error, logged for the operator under a request id that the body names too.
+
+    ``headers`` are the request's; its ``x-request-id`` is used if it is a harmless one.
+    """
+    request_id = _request_id(headers)
+    _log(error, request_id)
+    status = error.status
+    code = _error_code(error)
+    detail = "Sign in to continue." if isinstance(error, MissingCredentials) else _DETAILS.get(status)
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:request:{request_id}",
+    }
+    found = [
+        ("content-type", "application/problem+json"),
+        ("cache-control", "no-store"),
+        ("vary", ", ".join(_vary_names(settings))),
+    ]
+    if code:
+        problem["error"] = code
+    if isinstance(error, AuthenticationError | PermissionDenied):
+        found.append(("www-authenticate", _challenge(settings.realm, code)))
+    if isinstance(error, ProviderError) and status == 503:
+        found.append(("retry-after", _retry_after(error)))
+    return Refusal(status, tuple(found), json.dumps(problem).encode())
+
+
+def success_headers(
+    auth: Auth, settings: Settings, *, vary: str | None, cache_control: str | None
+) -> dict[str, str]:
+    """Headers to set on a response that depends on ``auth``; ``vary`` and ``cache_control`` are the app's own.
+
+    Whoever stores responses must learn which request headers this one depends on, and that it is private unless
+    the app has decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT goes out only
+    where a header for it is configured, and then the response is stored nowhere.
+    """
+    found = {"vary": _merged_vary(vary, settings)}
+    if not cache_control:
+        found["cache-control"] = "private"
+    if settings.fresh_jwt_header is not None and auth.fresh is not None:
+        found[settings.fresh_jwt_header] = auth.fresh
+        found["cache-control"] = "no-store"
+    return found
+
+
+def _vary_names(settings: Settings) -> list[str]:
+    return ["-".join(word.capitalize() for word in name.split("-")) for name in settings.credential_headers]
+
+
+def _merged_vary(existing: str | None, settings: Settings) -> str:
+    names = [name.strip(" \t") for name in (existing or "").split(",") if name.strip(" \t")]
+    if "*" in names:
+        return "*"
+    present = {name.lower() for name in names}
+    return ", ".join(names + [name for name in _vary_names(settings) if name.lower() not in present])
+
+
+def _error_code(error: MoonKeyError) -> str | None:
+    """The code of RFC 6750 section 3.1 and RFC 9470; none where nothing was presented."""
+    if isinstance(error, MissingCredentials):
+        return None
+    if isinstance(error, MalformedCredentials):
+        return "invalid_request"
+    if isinstance(error, StepUpRequired):
+        return "insufficient_user_authentication"
+    if isinstance(error, AuthenticationError):
+        return "invalid_token"
+    return "insufficient_scope" if isinstance(error, PermissionDenied) else None
+
+
+def _challenge(realm: str, code: str | None) -> str:
+    return f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
+
+
+def _retry_after(error: ProviderError) -> str:
+    seconds = error.retry_after if isinstance(error, ProviderUnavailable) else None
+    return str(max(1, math.ceil(_RETRY_AFTER if seconds is None else seconds)))
+
+
+def _request_id(headers: HeaderView | None) -> str:
+    given = headers("x-request-id") if headers else ()
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0]
+    return secrets.token_hex(8)
+
+
+def _log(error: MoonKeyError, request_id: str) -> None:
+    extra = {"reason": error.reason, "request_id": request_id}
+    if error.status >= 500 and error.status != 503:
+        # The operator's to mend, so the whole sentence; it never holds a secret.
+        logger.error("refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
+    else:
+        level = logging.WARNING if error.status == 503 else logging.INFO
+        logger.log(level, "refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)

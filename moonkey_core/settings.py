@@ -1,0 +1,258 @@
+"""Settings: one frozen value, from arguments and MOONKEY_* variables, validated once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+from moonkey_core._setting_values import (
+    Secret,
+    base_url,
+    choice,
+    flag,
+    header_name,
+    header_names,
+    is_plain_http_off_loopback,
+    key_set,
+    optional_url,
+    quoted_text,
+    seconds,
+    secret_key,
+    whole_number,
+    words,
+)
+from moonkey_core.errors import ConfigurationError
+
+__all__ = ["Options", "Secret", "Settings"]
+
+_REQUIRED = dataclasses.MISSING
+
+
+def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
+    metadata = {"parse": parse, "help": help}
+    if default is _REQUIRED:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be configured. Immutable; every instance has been validated.
+
+    Build one with :meth:`load`. Any wrong or missing setting raises
+    :class:`~moonkey_core.errors.ConfigurationError`, which names the setting and the mend. All durations are
+    seconds unless the name says minutes.
+    """
+
+    secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
+    base_url: str = _setting(
+        base_url,
+        "https://api.moonkey.fun",
+        help="Root of the API, without `/v1`. https, or plain http on loopback.",
+    )
+    allow_http: bool = _setting(
+        flag, False, help="Allow a plain http `base_url` off loopback. Warns; the key travels unprotected."
+    )
+    jwt_issuer: tuple[str, ...] = _setting(
+        words,
+        (),
+        help="Exact `iss` of your app's JWTs (one or several). Turns local JWT verification on.",
+    )
+    jwt_audience: tuple[str, ...] = _setting(words, (), help="If set, a JWT's `aud` must contain one of these.")
+    jwt_session_claims: tuple[str, ...] = _setting(
+        words,
+        ("https://streambird.io/jwt/session", "session"),
+        help="Names under which the session claim is looked for, first match wins.",
+    )
+    jwt_max_age: float = _setting(
+        seconds(1, 86_400), 300.0, help="Oldest `iat` accepted locally, in seconds, whatever `exp` says."
+    )
+    leeway: float = _setting(
+        seconds(0, 60), 5.0, help="Clock difference allowed on `exp`, `nbf` and a future `iat`, in seconds."
+    )
+    strict_subject: bool = _setting(
+        flag, False, help="Also require `sub` to equal the `user_id` inside the session claim."
+    )
+    refresh_jwt: bool = _setting(
+        flag, True, help="Send a JWT that is genuine in all but age to the API for a new one."
+    )
+    jwks_url: str | None = _setting(
+        optional_url, None, help="Key-set address, if not `<base_url>/v1/auth/jwks/default`."
+    )
+    jwks_auth: Literal["header", "none"] = _setting(
+        choice("header", "none"), "header", help="Send the secret key with the key-set request, or not."
+    )
+    jwks: Mapping[str, object] | None = _setting(
+        key_set, None, help="A fixed key set (JSON); nothing is fetched then."
+    )
+    jwks_ttl: float = _setting(
+        seconds(1, 86_400), 600.0, help="Age at which the key set is fetched again, in seconds."
+    )
+    jwks_max_stale: float = _setting(
+        seconds(0, 86_400),
+        3600.0,
+        help="How long after the last good fetch the keys stay usable while fetching fails, in seconds.",
+    )
+    jwks_timeout: float = _setting(
+        seconds(0.05, 30), 3.0, help="Deadline of one key-set fetch with its retry, in seconds."
+    )
+    credential_headers: tuple[str, ...] = _setting(
+        header_names,
+        ("authorization", "session-token"),
+        help="Request headers that may carry a credential. `authorization` is read as Bearer.",
+    )
+    max_credential_length: int = _setting(
+        whole_number(64, 16_384), 8192, help="Longest credential looked at, in characters (up to 16384)."
+    )
+    min_session_minutes: int = _setting(
+        whole_number(1, 527_040), 5, help="Shortest session lifetime that may be asked for, in minutes."
+    )
+    max_session_minutes: int = _setting(
+        whole_number(1, 527_040), 527_040, help="Longest session lifetime that may be asked for, in minutes."
+    )
+    load_user: bool = _setting(
+        flag, False, help="Complete `auth.user` through the API where the credential says only the id."
+    )
+    user_ttl: float = _setting(
+        seconds(0, 60), 60.0, help="How long a loaded user is remembered, in seconds (at most 60)."
+    )
+    realm: str = _setting(quoted_text, "moonkey", help="The realm named in `WWW-Authenticate`.")
+    fresh_jwt_header: str | None = _setting(
+        header_name, None, help="Response header in which a refreshed JWT is handed out, if any."
+    )
+    timeout: float = _setting(
+        seconds(0.05, 60), 5.0, help="Total deadline of one verification with all its tries, in seconds."
+    )
+    max_connections: int = _setting(
+        whole_number(1, 1000), 32, help="Connections to the API per process (per event loop when async)."
+    )
+    trust_env: bool = _setting(
+        flag, False, help="Let proxy and certificate variables of the environment apply to API calls."
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not field.default:
+                object.__setattr__(self, field.name, _parsed(field.name, field.metadata["parse"], value))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        for name, url in (("base_url", self.base_url), ("jwks_url", self.jwks_url)):
+            if url is None or not is_plain_http_off_loopback(url):
+                continue
+            if not self.allow_http:
+                raise _wrong(name, "uses plain http off loopback. Use https, or set allow_http=True for a test.")
+            warnings.warn(
+                f"{_both_names(name)} uses plain http: the secret key and every credential travel unprotected.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        if self.min_session_minutes > self.max_session_minutes:
+            raise _wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
+        foreign = self.jwks_url is not None and _origin(self.jwks_url) != _origin(self.base_url)
+        if foreign and self.jwks_auth == "header":
+            raise _wrong(
+                "jwks_url",
+                "is on another host than base_url, which must not see the secret key. Set jwks_auth='none'.",
+            )
+
+    @classmethod
+    def load(
+        cls, options: Options | Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Settings from ``options``, each missing one from its ``MOONKEY_*`` variable, else its default.
+
+        An option that is ``None`` counts as missing, and so does an empty variable. Raises
+        :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+        """
+        environ = os.environ if environ is None else environ
+        given: dict[str, Any] = {name: value for name, value in dict(options or {}).items() if value is not None}
+        names = {field.name for field in dataclasses.fields(cls)}
+        for name in given:
+            if name not in names:
+                raise _unknown(name, names)
+        for name in names - given.keys():
+            if value := environ.get(f"MOONKEY_{name.upper()}"):
+                given[name] = value
+        if "secret_key" not in given:
+            raise _wrong(
+                "secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
+            )
+        return cls(**given)
+
+    def session_minutes(self, duration: timedelta | int) -> int:
+        """A session lifetime in whole minutes. Raises ``ValueError`` outside the configured bounds."""
+        minutes = int(duration.total_seconds() // 60) if isinstance(duration, timedelta) else duration
+        if type(minutes) is not int:
+            raise ValueError("A session lifetime is a timedelta or a whole number of minutes.")
+        if not self.min_session_minutes <= minutes <= self.max_session_minutes:
+            raise ValueError(
+                f"A session lifetime must be {self.min_session_minutes} to {self.max_session_minutes} minutes, "
+                f"not {minutes}."
+            )
+        return minutes
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of the clients; see :class:`Settings` for what each means."""
+
+    secret_key: str | Secret | None
+    base_url: str | None
+    allow_http: bool | None
+    jwt_issuer: str | Sequence[str] | None
+    jwt_audience: str | Sequence[str] | None
+    jwt_session_claims: str | Sequence[str] | None
+    jwt_max_age: float | None
+    leeway: float | None
+    strict_subject: bool | None
+    refresh_jwt: bool | None
+    jwks_url: str | None
+    jwks_auth: Literal["header", "none"] | None
+    jwks: Mapping[str, object] | None
+    jwks_ttl: float | None
+    jwks_max_stale: float | None
+    jwks_timeout: float | None
+    credential_headers: str | Sequence[str] | None
+    max_credential_length: int | None
+    min_session_minutes: int | None
+    max_session_minutes: int | None
+    load_user: bool | None
+    user_ttl: float | None
+    realm: str | None
+    fresh_jwt_header: str | None
+    timeout: float | None
+    max_connections: int | None
+    trust_env: bool | None
+
+
+def _both_names(name: str) -> str:
+    return f"MOONKEY_{name.upper()} ({name})"
+
+
+def _wrong(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{_both_names(name)} {problem}")
+
+
+def _unknown(name: str, known: set[str]) -> ConfigurationError:
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    mend = f"Did you mean {near[0]!r}?" if near else "See the table of settings in the README."
+    return ConfigurationError(f"There is no setting {name[:60]!r}. {mend}")
+
+
+def _parsed(name: str, parse: Any, value: object) -> object:
+    try:
+        return parse(value)
+    except ValueError as error:
+        # `from None`: the chain would show the parser's own frames with the value in their locals.
+        raise _wrong(name, str(error)) from None
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3]).lower()
