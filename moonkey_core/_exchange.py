@@ -15,7 +15,7 @@ from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import httpx
 
@@ -78,12 +78,15 @@ class SyncExchange:
         self._settings = settings
         self._tls = _tls(settings)
         self._closed = False
+        self._close_when_dropped: finalize[Any, Any] | None = None
         self.reset()
 
     def reset(self) -> None:
         """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
+        if self._close_when_dropped is not None:
+            self._close_when_dropped.detach()
         self._sharing = SyncSharing(time.monotonic)
 
     def close(self) -> None:
@@ -136,6 +139,8 @@ class SyncExchange:
             if self._client is None:
                 self._client = httpx.Client(**_client_options(self._settings, self._tls))
                 bound_reads(self._client)
+                self._close_when_dropped = finalize(self, self._client.close)
+                self._close_when_dropped.atexit = False
             return self._client
 
 

@@ -47,12 +47,8 @@ def verify(
     """
     kind, value = _exactly_one(core, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
-    source = "argument"
-    if kind == "session_token":
-        credentials = Credentials(value, "session_token", source)
-    else:
-        credentials = Credentials(value, "session_jwt", source)
-    return (yield from core.verifier.verify(credentials, minutes))
+    wanted: Literal["session_jwt", "session_token"] = "session_jwt" if kind == "session_jwt" else "session_token"
+    return (yield from core.verifier.verify(Credentials(value, wanted, "argument"), minutes))
 
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
@@ -296,12 +292,12 @@ def _exactly_one(
     session_token: str | None = None,
     session_jwt: str | None = None,
 ) -> tuple[_Kind, str]:
-    options: dict[_Kind, str | None] = {
-        "session_id": session_id,
-        "session_token": session_token,
-        "session_jwt": session_jwt,
-    }
-    given = [(kind, value) for kind, value in options.items() if value is not None]
+    options: tuple[tuple[_Kind, str | None], ...] = (
+        ("session_id", session_id),
+        ("session_token", session_token),
+        ("session_jwt", session_jwt),
+    )
+    given: list[tuple[_Kind, str]] = [(kind, value) for kind, value in options if value is not None]
     if len(given) != 1:
         raise ValueError("Give exactly one credential: a session token or a session JWT (or, to revoke, an id).")
     kind, value = given[0]

@@ -19,20 +19,21 @@ _SECRET_NAMES = frozenset(
 _MAX_ID_LENGTH = 256
 
 
+def _refuse_change(*_: object, **__: object) -> NoReturn:
+    raise TypeError("This mapping is read-only.")
+
+
+_READ_ONLY: Any = _refuse_change
+
+
 class _Extra(dict[str, Any]):
     """A read-only dict; a real ``dict``, so that JSON encoders and ``dataclasses.asdict`` take it."""
 
-    def _read_only(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("This mapping is read-only.")
-
-    __setitem__ = __delitem__ = __ior__ = _read_only
-    clear = pop = popitem = setdefault = update = _read_only
+    __setitem__ = __delitem__ = __ior__ = _READ_ONLY
+    clear = pop = popitem = setdefault = update = _READ_ONLY
 
     def __reduce__(self) -> tuple[type[_Extra], tuple[dict[str, Any]]]:
         return _Extra, (dict(self),)
-
-
-_NOTHING = _Extra()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Device:
 
     user_agent: str | None = None
     ip: str | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Factor:
     method_type: str | None = None
     method_id: str | None = None
     last_verified_at: datetime | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class User:
     status: str | None = None
     created_at: datetime | None = None
     complete: bool = False
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Session:
     last_active_at: datetime | None = None
     factors: tuple[Factor, ...] = ()
     device: Device | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
     @property
     def expires_in(self) -> timedelta:
@@ -124,7 +125,7 @@ class Login:
     session_token: str | None = field(default=None, repr=False)
     session_jwt: str | None = field(default=None, repr=False)
     method_id: str | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class OtpRequest:
 
     method_id: str
     user_id: str | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
 
 
 def parse_session(body: object, *, expires_at: float | None = None) -> Session:

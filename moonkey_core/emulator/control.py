@@ -1,0 +1,255 @@
+"""The control interface, as Python methods. `control_http` offers the same over HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from moonkey_core.emulator import logins, sessions, users
+from moonkey_core.emulator.errors import Shape
+from moonkey_core.emulator.factors import named_factor
+from moonkey_core.emulator.faults import make_fault
+from moonkey_core.emulator.keys import SigningKey
+from moonkey_core.emulator.records import Json, Sent, Session, SignedIn, User, new_id
+from moonkey_core.emulator.state import State
+from moonkey_core.emulator.totp import totp_code
+
+DEMO_EMAIL = "demo@example.com"
+DEFAULT_MINUTES = 10_080
+MAX_CLOCK_OFFSET = 10 * 366 * 86_400
+
+
+class Control:
+    """Looks into an emulator and changes how it behaves. Safe to call from any thread."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._foreign_key: SigningKey | None = None
+        self.secret_key = state.secret_key
+        self.issuer = state.issuer
+        self.app_id = state.app_id
+        self.wallet_key = state.wallet_key
+
+    @property
+    def kid(self) -> str:
+        """The id of the key that signs now."""
+        return self._state.keys.current.kid
+
+    @property
+    def private_key(self) -> RSAPrivateKey:
+        """The key that signs now, for tests that sign odd tokens themselves."""
+        return self._state.keys.current.private_key
+
+    def now(self) -> float:
+        """Return the emulator's time, in Unix seconds."""
+        return self._state.now()
+
+    def sign_in(
+        self,
+        email: str | None = None,
+        user_id: str | None = None,
+        minutes: float = DEFAULT_MINUTES,
+        factors: Sequence[str | Json] | None = None,
+    ) -> SignedIn:
+        """Start a session without a login.
+
+        Args:
+            email: whose; the user is made if need be. `demo@example.com` if nobody is named.
+            user_id: whose, by id; the user must exist.
+            minutes: the session's lifetime, above 0.
+            factors: delivery channels such as `"sms"`, or whole factor objects; one email code by default.
+
+        Raises:
+            ValueError: a value is out of range, or nobody has this id.
+        """
+        if not 0 < minutes <= sessions.MAX_MINUTES:
+            raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
+        if email is not None and user_id is not None:
+            raise ValueError("name the user by email or by user_id, not by both")
+        state = self._state
+        wanted = ["email"] if factors is None else factors
+        with state.lock:
+            user = self._user(email, user_id)
+            now = int(state.now())
+            made = [named_factor(one, user, now) if isinstance(one, str) else one for one in wanted]
+            session = sessions.start(state, user, minutes, made, ("", ""))
+            return SignedIn(user.user_id, session.id, session.token, sessions.issue_jwt(state, session))
+
+    def _user(self, email: str | None, user_id: str | None) -> User:
+        if user_id is not None:
+            if user_id not in self._state.store.users:
+                raise ValueError("no user has this user_id")
+            return self._state.store.users[user_id]
+        return users.find_or_create(self._state, "email", users.clean_email(email or DEMO_EMAIL))[0]
+
+    def revoke(self, session_id: str) -> None:
+        """End a session, as if deleted elsewhere; one already gone is fine."""
+        with self._state.lock:
+            session = self._state.store.sessions.get(session_id)
+            if session:
+                self._state.store.drop_session(session)
+
+    def outbox(self) -> list[Sent]:
+        """Return the last 200 messages that the service sent, newest first."""
+        with self._state.lock:
+            return list(self._state.outbox)
+
+    def oauth_token(self, email: str = DEMO_EMAIL, provider: str = "google") -> str:
+        """Return a token for `oauth/verify`, as a redirect from the provider would bring it."""
+        if not (provider.isidentifier() and provider.isascii() and len(provider) <= 30):
+            raise ValueError("provider must be a short name such as google")
+        with self._state.lock:
+            return logins.new_oauth_token(self._state, users.clean_email(email), provider)
+
+    def sign_wallet(self, challenge: str) -> str:
+        """Return the demo wallet's signature of a challenge: HMAC-SHA256 under `wallet_key`."""
+        return logins.sign_wallet(self._state, challenge)
+
+    def totp_code(self, secret: str) -> str:
+        """Return what an authenticator app with this secret shows at the emulator's time."""
+        return totp_code(secret, self._state.now())
+
+    def rotate_keys(self, keep_old: bool = True) -> str:
+        """Sign with a new key from now on and return its id; `keep_old` still publishes the old ones."""
+        with self._state.lock:
+            self._state.keys.rotate(keep_old)
+            self._state.save_keys()
+            return self.kid
+
+    def set_clock(self, offset: float) -> None:
+        """Set the emulator's whole clock `offset` seconds ahead of (or, negative, behind) the machine's."""
+        if not abs(offset) <= MAX_CLOCK_OFFSET:
+            raise ValueError(f"offset must be at most {MAX_CLOCK_OFFSET} seconds either way")
+        with self._state.lock:
+            self._state.clock_offset = float(offset)
+
+    def fault(
+        self,
+        path: str = "*",
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | None = None,
+        delay: float = 0,
+        drip: float = 0,
+        drip_headers: float | bool = False,
+        reset: bool = False,
+        times: int | None = None,
+    ) -> None:
+        """Make requests go wrong; the newest fault that matches a request is taken.
+
+        Args:
+            path: the beginning of the paths that get it, such as `/v1/auth/sessions`; `*` for all.
+            status: answer with this; with none of `status`, `headers` and `body` the real answer is used.
+            headers: the answer's headers; JSON is the content type if none is given.
+            body: the answer's body; an error in shape A if none is given and the status is 400 or more.
+            delay: seconds to wait first.
+            drip: seconds between the bytes of the body.
+            drip_headers: seconds between all bytes, those of the status line and headers too; `True`
+                takes the seconds of `drip`, else 0.05.
+            reset: close the connection without an answer.
+            times: how many requests get it; all until cleared if not given.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        made = make_fault(
+            path,
+            status=status,
+            headers=headers,
+            body=body,
+            delay=delay,
+            drip=drip,
+            drip_headers=drip_headers,
+            reset=reset,
+        )
+        with self._state.lock:
+            self._state.faults.add(made, times)
+
+    def clear_faults(self) -> None:
+        """Take all faults down. Answers under way stay as they are."""
+        with self._state.lock:
+            self._state.faults.clear()
+
+    def dead_session(self, status: int = 404, coded: bool = True) -> None:
+        """Choose what a dead session gets: 400, 401 or 404, with the code `invalid_session` or without.
+
+        An uncoded 401 is the same answer as that to a wrong API key.
+        """
+        if status not in (400, 401, 404):
+            raise ValueError("status must be 400, 401 or 404")
+        with self._state.lock:
+            self._state.dead_session_answer = (status, coded)
+
+    def error_shape(self, shape: Shape | None = None) -> None:
+        """Force all errors into shape `"A"` (flat) or `"B"` (nested); `None` for each one's own."""
+        if shape not in (None, "A", "B"):
+            raise ValueError('shape must be "A", "B" or None')
+        with self._state.lock:
+            self._state.error_shape = shape
+
+    def requests(self) -> Counter[str]:
+        """Return how often each route was called, such as `"POST /v1/auth/sessions/verify"`."""
+        with self._state.lock:
+            return self._state.traffic.counts()
+
+    def in_flight_max(self) -> int:
+        """Return how many calls ran at the same time at most."""
+        return self._state.traffic.in_flight_max
+
+    def clear_requests(self) -> None:
+        """Count calls anew."""
+        with self._state.lock:
+            self._state.traffic.clear()
+
+    def mint(
+        self,
+        claims: Mapping[str, Any] | None = None,
+        header: Mapping[str, Any] | None = None,
+        *,
+        key: str = "current",
+        session_id: str | None = None,
+        drop: Iterable[str] = (),
+    ) -> str:
+        """Return a JWT with arbitrary content, always signed RS256.
+
+        Args:
+            claims: replace those of a good JWT.
+            header: replaces members of its header.
+            key: `"current"`, or `"foreign"` for one that is not published.
+            session_id: whose JWT to start from; else one of a session that does not exist.
+            drop: names of claims and header members to leave out.
+
+        Raises:
+            ValueError: the key is neither, or no session has this id.
+        """
+        if key not in ("current", "foreign"):
+            raise ValueError('key must be "current" or "foreign"')
+        with self._state.lock:
+            signing = self._state.keys.current if key == "current" else self._foreign()
+            base = sessions.jwt_claims(self._state, self._session_like(session_id))
+        left_out = set(drop)
+        parts = ({**signing.header(), **(header or {})}, {**base, **(claims or {})})
+        kept = [{name: part[name] for name in part if name not in left_out} for part in parts]
+        return signing.sign(*kept)
+
+    def _foreign(self) -> SigningKey:
+        if self._foreign_key is None:
+            self._foreign_key = SigningKey.generate()
+        return self._foreign_key
+
+    def _session_like(self, session_id: str | None) -> Session:
+        if session_id is not None:
+            if session_id not in self._state.store.sessions:
+                raise ValueError("no session has this session_id")
+            return self._state.store.sessions[session_id]
+        now = int(self._state.now())
+        return Session(new_id("sess"), new_id("user"), "", now, now + 86_400, now, now, [])
+
+    def reset(self) -> None:
+        """Start over: no users, sessions, messages, faults or skew; settings and the current key remain."""
+        with self._state.lock:
+            self._state.reset()

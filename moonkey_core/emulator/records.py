@@ -1,0 +1,92 @@
+"""What the emulator remembers: users, sessions, and what it has sent out. Times are Unix seconds."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def random_text(length: int) -> str:
+    """Return `length` random letters and digits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def new_id(prefix: str) -> str:
+    """Return an identifier as the service spells them, such as `user_…`."""
+    return f"{prefix}_{random_text(27)}"
+
+
+@dataclass
+class User:
+    """One user. The lists hold wire objects; `totps` also holds secrets that never leave as they are."""
+
+    user_id: str
+    created_at: int
+    updated_at: int
+    first_name: str = ""
+    middle_name: str = ""
+    last_name: str = ""
+    emails: list[Json] = field(default_factory=list)
+    phone_numbers: list[Json] = field(default_factory=list)
+    wallets: list[Json] = field(default_factory=list)
+    totps: list[Json] = field(default_factory=list)
+    idp_providers: list[Json] = field(default_factory=list)
+
+
+@dataclass
+class Session:
+    """One session. `token` is the opaque session token that opens it now."""
+
+    id: str
+    user_id: str
+    token: str = field(repr=False)
+    started_at: int
+    expires_at: int
+    last_active_at: int
+    updated_at: int
+    factors: list[Json]
+    user_agent: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that the service would have sent: `kind` is `email_otp`, `sms_otp` or `magic_link`."""
+
+    kind: str
+    to: str
+    code: str
+    link: str
+    method_id: str
+    user_id: str
+    sent_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A fresh session, as `Emulator.sign_in` returns it."""
+
+    user_id: str
+    session_id: str
+    session_token: str = field(repr=False)
+    session_jwt: str = field(repr=False)
+
+
+@dataclass
+class Pending:
+    """A code, link, token or challenge that waits to be shown again. `proof` is what must be shown."""
+
+    kind: str
+    user_id: str
+    method_id: str
+    expires_at: int
+    proof: str = field(default="", repr=False)
+    tries_left: int = 5
+    details: Json = field(default_factory=dict)

@@ -1,0 +1,124 @@
+"""All that one emulator knows, under one lock, with its clock."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+
+from moonkey_core.emulator.errors import ApiError, Shape, dead_session
+from moonkey_core.emulator.faults import FaultBoard
+from moonkey_core.emulator.keys import KeyRing, SigningKey
+from moonkey_core.emulator.records import Pending, Sent, random_text
+from moonkey_core.emulator.store import StateFileError, Store
+from moonkey_core.emulator.traffic import Traffic
+
+SESSION_CLAIM = "https://streambird.io/jwt/session"
+MAX_OUTBOX = 200
+MAX_PENDING = 1_000
+
+
+class State:
+    """The service's memory. Hold `lock` while using it.
+
+    Args:
+        path: a SQLite file that keeps users, sessions, keys and settings, or `None` for memory alone.
+        secret_key: the API key, else the file's, else a new one. The same order holds for `issuer`.
+        session_claim: the name of the JWT claim that holds the session object.
+        on_sent: called with each message that the service sends.
+
+    Raises:
+        StateFileError: the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        secret_key: str | None = None,
+        issuer: str | None = None,
+        session_claim: str = SESSION_CLAIM,
+        on_sent: Callable[[Sent], None] | None = None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.store = Store(path)
+        self.app_id = self.store.setting("app_id", lambda: str(uuid.uuid4()))
+        self.secret_key = self._setting("secret_key", secret_key, lambda: f"sk_test_{random_text(40)}")
+        self.issuer = self._setting("issuer", issuer, lambda: f"api.moonkey.fun/{self.app_id}")
+        self.wallet_key = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
+        self.session_claim = session_claim
+        self.keys = KeyRing(self._stored_keys())
+        self.save_keys()
+        self.faults = FaultBoard()
+        self.traffic = Traffic()
+        self.outbox: deque[Sent] = deque(maxlen=MAX_OUTBOX)
+        self._on_sent = on_sent
+        self._pending: dict[tuple[str, str], Pending] = {}
+        self.clock_offset = 0.0
+        self.dead_session_answer: tuple[int, bool] = (404, True)
+        self.error_shape: Shape | None = None
+
+    def _setting(self, name: str, given: str | None, make: Callable[[], str]) -> str:
+        if given is not None:
+            self.store.set(name, given)
+        return self.store.setting(name, make)
+
+    def _stored_keys(self) -> list[SigningKey]:
+        stored = self.store.setting("keys", lambda: "[]")
+        try:
+            return [SigningKey.load(kid, pem) for kid, pem in json.loads(stored)]
+        except (ValueError, TypeError) as error:
+            self.store.close()
+            raise StateFileError("The keys in the state file are damaged. Name another file.") from error
+
+    def save_keys(self) -> None:
+        """Write the signing keys to the state file."""
+        self.store.set("keys", json.dumps([(key.kid, key.pem()) for key in self.keys.all()]))
+
+    def now(self) -> float:
+        """Return the emulator's time: Unix seconds, skewed as told."""
+        return time.time() + self.clock_offset
+
+    def dead_session(self) -> ApiError:
+        """Return the answer that a dead session gets, as told."""
+        return dead_session(*self.dead_session_answer)
+
+    def send(self, message: Sent) -> None:
+        """Put a message into the outbox and show it."""
+        self.outbox.appendleft(message)
+        if self._on_sent:
+            self._on_sent(message)
+
+    def await_proof(self, key: str, pending: Pending) -> None:
+        """Remember what must be shown; it replaces one under the same kind and key."""
+        self._pending.pop((pending.kind, key), None)
+        self._pending[pending.kind, key] = pending
+        if len(self._pending) > MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+
+    def pending(self, kind: str, key: str) -> Pending | None:
+        """Return what waits under a kind and key and is still in time, with its user still there."""
+        found = self._pending.get((kind, key))
+        if found is None or found.expires_at <= self.now() or found.user_id not in self.store.users:
+            return None
+        return found
+
+    def forget_pending(self, kind: str, key: str) -> None:
+        """Forget what waits under a kind and key: it was shown, or tried too often."""
+        self._pending.pop((kind, key), None)
+
+    def reset(self) -> None:
+        """Start over: only the settings, the clock of the machine and the current key remain."""
+        self.store.clear()
+        self.keys.drop_old()
+        self.save_keys()
+        self.faults.clear()
+        self.traffic.clear()
+        self.outbox.clear()
+        self._pending.clear()
+        self.clock_offset = 0.0
+        self.dead_session_answer = (404, True)
+        self.error_shape = None

@@ -1,0 +1,83 @@
+"""The Flask extension: settings, error handler, cache headers."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from flask import Flask, Request, Response, request
+
+from moonkey_core.auth import Auth
+from moonkey_core.client import MoonKey
+from moonkey_core.credentials import HeaderView
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.responses import refuse, success_headers
+from moonkey_core.settings import Options, Settings
+from moonkey_flask.identity import EXTENSION, get_client, header_view, verified_auth, with_identity
+
+_PREFIX = "MOONKEY_"
+
+
+class FlaskMoonKey:
+    """Sets an app up: ``FlaskMoonKey(app)``, or ``FlaskMoonKey()`` and later ``init_app(app)``.
+
+    Settings come from keyword arguments, else from ``app.config["MOONKEY_…"]``, else from the environment; or a
+    ``client`` that is configured already is used. Raises
+    :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing one. The app's client is
+    ``app.extensions["moonkey"]``.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, client: MoonKey | None = None, **options: Unpack[Options]
+    ) -> None:
+        self._client = client
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
+        app.extensions[EXTENSION] = self._client or MoonKey(self._settings(app))
+        app.request_class = with_identity(app.request_class)
+        app.after_request(_with_success_headers)
+        # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
+        if MoonKeyError not in app.error_handler_spec[None][None]:
+            app.register_error_handler(MoonKeyError, _refused)
+
+    def _settings(self, app: Flask) -> Settings:
+        configured = {
+            name.removeprefix(_PREFIX).lower(): value
+            for name, value in app.config.items()
+            if name.startswith(_PREFIX)
+        }
+        given = {name: value for name, value in self._options.items() if value is not None}
+        return Settings.load({**configured, **given})
+
+
+def _refused(error: MoonKeyError) -> Response:
+    refusal = refuse(error, get_client().settings, header_view(request.environ))
+    return Response(refusal.body, refusal.status, list(refusal.headers))
+
+
+def _with_success_headers(response: Response) -> Response:
+    auth = verified_auth(request._get_current_object())  # type: ignore[attr-defined]
+    settings = get_client().settings
+    if auth is None and _may_look_later(request, response, settings):
+        auth = Auth()
+    if auth is not None:
+        headers = success_headers(
+            auth,
+            settings,
+            vary=", ".join(response.headers.getlist("Vary")),
+            cache_control=response.headers.get("Cache-Control"),
+        )
+        for name, value in headers.items():
+            response.headers.set(name, value)
+    return response
+
+
+def _may_look_later(flask_request: Request, response: Response, settings: Settings) -> bool:
+    """Whether a body that is still to be made may depend on identity, when the headers have long been sent."""
+    if not response.is_streamed or response.direct_passthrough:
+        return False
+    view: HeaderView = header_view(flask_request.environ)
+    return any(view(name) for name in settings.credential_headers)

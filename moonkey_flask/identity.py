@@ -1,0 +1,93 @@
+"""The identity of a Flask request: verified on first look, remembered on the ``Request`` object itself.
+
+Not on ``g``: that belongs to the application context, which may outlive a request and be shared by several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from flask import Request, current_app, request
+from werkzeug.local import LocalProxy
+
+from moonkey_core.auth import Auth
+from moonkey_core.client import MoonKey
+from moonkey_core.credentials import HeaderView
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import known_user
+from moonkey_core.models import Session, User
+
+EXTENSION = "moonkey"
+_ATTRIBUTE = "_moonkey_auth"
+
+
+def get_client() -> MoonKey:
+    """The current app's client, to revoke sessions, send codes and so on.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` where the extension was not initialised.
+    """
+    client = current_app.extensions.get(EXTENSION)
+    if client is None:
+        raise ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)")
+    return cast(MoonKey, client)
+
+
+def header_view(environ: dict[str, Any]) -> HeaderView:
+    """Request headers out of a WSGI environ; servers join repeated lines there, with a comma."""
+
+    def values(name: str) -> Sequence[str]:
+        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return () if value is None else (value,)
+
+    return values
+
+
+def auth_of(flask_request: Request) -> Auth:
+    """The identity of a request; the first look verifies its credential."""
+    auth = verified_auth(flask_request)
+    if auth is None:
+        auth = get_client().authenticate(header_view(flask_request.environ))
+        setattr(flask_request, _ATTRIBUTE, auth)
+    return auth
+
+
+def verified_auth(flask_request: Request) -> Auth | None:
+    """The identity of a request if anybody has looked at it yet."""
+    return cast("Auth | None", getattr(flask_request, _ATTRIBUTE, None))
+
+
+def user_of(flask_request: Request) -> User | None:
+    """The user, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
+    return known_user(auth_of(flask_request))
+
+
+def session_of(flask_request: Request) -> Session | None:
+    """The session, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
+    known_user(auth_of(flask_request))
+    return auth_of(flask_request).session
+
+
+class _ReadOnRequest:
+    """An attribute of the request that is worked out when read; assigning to it works as on any object."""
+
+    def __init__(self, read: Callable[[Request], object]) -> None:
+        self._read = read
+
+    def __get__(self, instance: Request | None, owner: type) -> object:
+        return self if instance is None else self._read(instance)
+
+
+def with_identity(request_class: type[Request]) -> type[Request]:
+    """A request class that has ``request.user`` and ``request.session`` as well."""
+    attributes = {"user": _ReadOnRequest(user_of), "session": _ReadOnRequest(session_of)}
+    return type(request_class.__name__, (request_class,), attributes)
+
+
+def _current_auth() -> Auth:
+    # The real object: the proxy is a different one in each context.
+    return auth_of(request._get_current_object())  # type: ignore[attr-defined]
+
+
+current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
+"""The :class:`~moonkey_core.auth.Auth` of the current request; verified on first look."""

@@ -1,0 +1,106 @@
+"""The contract site in Django: views, and the URL configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from contract.behaviour import STREAM_PAUSE, Runs
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from moonkey_core import Auth, ProviderUnavailable
+from moonkey_core.gate import known_user
+from moonkey_django import require_auth
+
+runs: Runs = []  # the views of a Django project are module-level, so the record of their runs is too
+
+
+def auth_of(request: HttpRequest) -> Auth:
+    auth: Auth = request.moonkey  # type: ignore[attr-defined]
+    return auth
+
+
+def who(request: HttpRequest) -> dict[str, Any]:
+    runs.append(request.method or "")
+    auth = auth_of(request)
+    assert auth.user is not None
+    assert auth.session is not None
+    return {"user": auth.user.id, "session": auth.session.id}
+
+
+def public(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("public")
+
+
+@csrf_exempt
+@require_auth
+def protected(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
+
+
+@require_auth()
+async def other_colour(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
+
+
+def optional(request: HttpRequest) -> HttpResponse:
+    auth = auth_of(request)
+    return JsonResponse(
+        {
+            "state": auth.state,
+            "reason": auth.error.reason if auth.error else None,
+            "user": auth.user.id if auth.user else None,
+        }
+    )
+
+
+@require_auth
+def cached(request: HttpRequest) -> HttpResponse:
+    headers = {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
+    return JsonResponse(who(request), headers=headers)
+
+
+@require_auth
+def raises(request: HttpRequest) -> HttpResponse:
+    raise ProviderUnavailable(retry_after=7)
+
+
+def foreign(request: HttpRequest) -> HttpResponse:
+    user = known_user(auth_of(request))
+    return JsonResponse({"user": user.id}) if user is not None else HttpResponse(status=403)
+
+
+@require_auth
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    def parts() -> Iterator[str]:
+        for _ in range(3):
+            time.sleep(STREAM_PAUSE)
+            user = auth_of(request).user
+            yield f"{user.id if user else None}\n"
+
+    return StreamingHttpResponse(parts(), content_type="text/plain")
+
+
+@csrf_exempt
+@require_auth
+def upload(request: HttpRequest) -> HttpResponse:
+    first = who(request)
+    content = request.FILES["file"].read()
+    time.sleep(len(content) % 7 / 1000)
+    user = auth_of(request).user
+    return JsonResponse({**first, "again": user.id if user else None})
+
+
+urlpatterns = [
+    path("public", public),
+    path("protected", protected),
+    path("other-colour", other_colour),
+    path("optional", optional),
+    path("cached", cached),
+    path("raises", raises),
+    path("foreign", foreign),
+    path("stream", stream),
+    path("upload", upload),
+]

@@ -1,0 +1,69 @@
+"""The contract site in FastAPI."""
+
+import asyncio
+from typing import Annotated, Any
+
+from contract.behaviour import ORIGIN, Runs
+from contract.starlette_site import optional_body, stream_parts
+from fastapi import Depends, FastAPI, Request, Response, UploadFile
+from fastapi.responses import StreamingResponse
+from moonkey_core import Auth, ProviderUnavailable
+from moonkey_starlette import MoonKeyMiddleware
+from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth
+from starlette.authentication import requires
+from starlette.middleware.cors import CORSMiddleware
+
+
+def make_app(runs: Runs, options: Any) -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(MoonKeyMiddleware, **options)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]
+    )
+
+    @app.get("/public")
+    async def public() -> str:
+        return "public"
+
+    @app.api_route("/protected", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+    async def protected(request: Request, user: CurrentUser, session: CurrentSession) -> Any:
+        runs.append(request.method)
+        return {"user": user.id, "session": session.id}
+
+    @app.get("/other-colour")
+    def other_colour(request: Request, user: CurrentUser, session: CurrentSession) -> Any:
+        runs.append(request.method)
+        return {"user": user.id, "session": session.id}
+
+    @app.get("/optional")
+    async def optional(auth: CurrentAuth) -> Any:
+        return optional_body(auth)
+
+    @app.get("/cached")
+    async def cached(request: Request, user: CurrentUser, response: Response) -> Any:
+        runs.append(request.method)
+        response.headers["Cache-Control"] = "public, max-age=60"
+        response.headers["Vary"] = "Accept-Language"
+        return {"user": user.id}
+
+    @app.get("/raises", dependencies=[Depends(RequireAuth())])
+    async def raises() -> Any:
+        raise ProviderUnavailable(retry_after=7)
+
+    @app.get("/foreign")
+    @requires("authenticated")
+    async def foreign(request: Request) -> Any:
+        return {"user": request.user.identity}
+
+    @app.get("/stream")
+    async def stream(auth: Annotated[Auth, Depends(RequireAuth())]) -> StreamingResponse:
+        return StreamingResponse(stream_parts(auth), media_type="text/plain")
+
+    @app.post("/upload")
+    async def upload(request: Request, file: UploadFile, user: CurrentUser, session: CurrentSession) -> Any:
+        runs.append(request.method)
+        content = await file.read()
+        await asyncio.sleep(len(content) % 7 / 1000)
+        return {"user": user.id, "session": session.id, "again": request.state.moonkey.user.id}
+
+    return app

@@ -1,0 +1,86 @@
+"""The contract site in Flask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import flask_cors
+from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
+from flask import Flask, Response, request
+from moonkey_core import ProviderUnavailable
+from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth
+
+
+def make_app(runs: Runs, options: Any) -> Flask:
+    app = Flask(__name__)
+    FlaskMoonKey(app, **options)
+    flask_cors.CORS(app, origins=[ORIGIN], allow_headers=["authorization", "session-token"])
+
+    def who() -> dict[str, Any]:
+        runs.append(request.method)
+        assert current_auth.user is not None
+        assert current_auth.session is not None
+        return {"user": current_auth.user.id, "session": current_auth.session.id}
+
+    @app.get("/public")
+    def public() -> str:
+        return "public"
+
+    @app.route("/protected", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+    @require_auth
+    def protected() -> Any:
+        return who()
+
+    @app.get("/other-colour")
+    @require_auth()
+    async def other_colour() -> Any:
+        return who()
+
+    @app.get("/optional")
+    @optional_auth
+    def optional() -> Any:
+        auth = current_auth
+        return {
+            "state": auth.state,
+            "reason": auth.error.reason if auth.error else None,
+            "user": auth.user.id if auth.user else None,
+        }
+
+    @app.get("/cached")
+    @require_auth
+    def cached() -> Any:
+        return who(), {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
+
+    @app.get("/raises")
+    @require_auth
+    def raises() -> Any:
+        raise ProviderUnavailable(retry_after=7)
+
+    @app.get("/foreign")
+    def foreign() -> Any:
+        user = request.user  # type: ignore[attr-defined]
+        return {"user": user.id} if user is not None else ("no", 403)
+
+    @app.get("/stream")
+    @require_auth
+    def stream() -> Any:
+        auth = current_auth._get_current_object()  # type: ignore[attr-defined]
+
+        def parts() -> Iterator[str]:
+            for _ in range(3):
+                time.sleep(STREAM_PAUSE)
+                yield auth.user.id + "\n"
+
+        return Response(parts(), mimetype="text/plain")
+
+    @app.post("/upload")
+    @require_auth
+    def upload() -> Any:
+        first = who()
+        content = request.files["file"].read()
+        time.sleep(len(content) % 7 / 1000)
+        return {**first, "again": current_auth.user.id if current_auth.user else None}
+
+    return app

@@ -1,0 +1,95 @@
+"""The five stacks, each served by a real server over a socket that keeps connections alive.
+
+Frameworks are imported where they are used: Django wants its settings first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from contract.behaviour import ORIGIN, Runs
+from support.servers import serve_asgi, serve_wsgi
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running site: where it is, and which protected views ran."""
+
+    url: str
+    runs: Runs
+
+
+Serving = Callable[[dict[str, Any]], AbstractContextManager[Site]]
+
+
+@contextmanager
+def flask_wsgi(options: dict[str, Any]) -> Iterator[Site]:
+    from contract import flask_site
+
+    runs: Runs = []
+    with serve_wsgi(flask_site.make_app(runs, options)) as url:
+        yield Site(url, runs)
+
+
+@contextmanager
+def starlette_asgi(options: dict[str, Any]) -> Iterator[Site]:
+    from contract import starlette_site
+
+    runs: Runs = []
+    with serve_asgi(starlette_site.make_app(runs, options)) as url:
+        yield Site(url, runs)
+
+
+@contextmanager
+def fastapi_asgi(options: dict[str, Any]) -> Iterator[Site]:
+    from contract import fastapi_site
+
+    runs: Runs = []
+    with serve_asgi(fastapi_site.make_app(runs, options)) as url:
+        yield Site(url, runs)
+
+
+@contextmanager
+def _django_settings(options: dict[str, Any]) -> Iterator[Runs]:
+    from contract import django_site
+    from django.test import override_settings
+
+    with override_settings(
+        ROOT_URLCONF="contract.django_site",
+        MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", "moonkey_django.MoonKeyMiddleware"],
+        CORS_ALLOWED_ORIGINS=[ORIGIN],
+        CORS_ALLOW_HEADERS=["authorization", "session-token"],
+        ALLOWED_HOSTS=["*"],
+        DEBUG=False,
+        MOONKEY={name.upper(): value for name, value in options.items()},
+    ):
+        django_site.runs.clear()
+        yield django_site.runs
+
+
+@contextmanager
+def django_wsgi(options: dict[str, Any]) -> Iterator[Site]:
+    from django.core.handlers.wsgi import WSGIHandler
+
+    with _django_settings(options) as runs, serve_wsgi(WSGIHandler()) as url:
+        yield Site(url, runs)
+
+
+@contextmanager
+def django_asgi(options: dict[str, Any]) -> Iterator[Site]:
+    from django.core.handlers.asgi import ASGIHandler
+
+    with _django_settings(options) as runs, serve_asgi(ASGIHandler(), lifespan="off") as url:
+        yield Site(url, runs)
+
+
+STACKS: dict[str, Serving] = {
+    "flask-wsgi": flask_wsgi,
+    "django-wsgi": django_wsgi,
+    "django-asgi": django_asgi,
+    "starlette": starlette_asgi,
+    "fastapi": fastapi_asgi,
+}

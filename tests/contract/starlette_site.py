@@ -1,0 +1,101 @@
+"""The contract site in Starlette."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
+from moonkey_core import Auth, ProviderUnavailable
+from moonkey_starlette import MoonKeyMiddleware, require_auth
+from starlette.applications import Starlette
+from starlette.authentication import requires
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+
+def make_app(runs: Runs, options: Any) -> Starlette:
+    def who(request: Request) -> dict[str, Any]:
+        runs.append(request.method)
+        auth: Auth = request.state.moonkey
+        assert auth.user is not None
+        assert auth.session is not None
+        return {"user": auth.user.id, "session": auth.session.id}
+
+    async def public(request: Request) -> Response:
+        return PlainTextResponse("public")
+
+    @require_auth
+    async def protected(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth()
+    def other_colour(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    async def optional(request: Request) -> Response:
+        return JSONResponse(optional_body(request.state.moonkey))
+
+    @require_auth
+    async def cached(request: Request) -> Response:
+        headers = {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
+        return JSONResponse(who(request), headers=headers)
+
+    @require_auth
+    async def raises(request: Request) -> Response:
+        raise ProviderUnavailable(retry_after=7)
+
+    @requires("authenticated")
+    async def foreign(request: Request) -> Response:
+        return JSONResponse({"user": request.user.identity})
+
+    @require_auth
+    async def stream(request: Request) -> Response:
+        return StreamingResponse(stream_parts(request.state.moonkey), media_type="text/plain")
+
+    @require_auth
+    async def upload(request: Request) -> Response:
+        first = who(request)
+        async with request.form() as form:
+            content = await form["file"].read()  # type: ignore[union-attr]
+        await asyncio.sleep(len(content) % 7 / 1000)
+        return JSONResponse({**first, "again": request.state.moonkey.user.id})
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"]
+    return Starlette(
+        routes=[
+            Route("/public", public),
+            Route("/protected", protected, methods=methods),
+            Route("/other-colour", other_colour),
+            Route("/optional", optional),
+            Route("/cached", cached),
+            Route("/raises", raises),
+            Route("/foreign", foreign),
+            Route("/stream", stream),
+            Route("/upload", upload, methods=["POST"]),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]
+            ),
+            Middleware(MoonKeyMiddleware, **options),
+        ],
+    )
+
+
+def optional_body(auth: Auth) -> dict[str, Any]:
+    return {
+        "state": auth.state,
+        "reason": auth.error.reason if auth.error else None,
+        "user": auth.user.id if auth.user else None,
+    }
+
+
+async def stream_parts(auth: Auth) -> AsyncIterator[str]:
+    for _ in range(3):
+        await asyncio.sleep(STREAM_PAUSE)
+        yield f"{auth.user.id if auth.user else None}\n"

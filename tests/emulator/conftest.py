@@ -1,0 +1,37 @@
+"""One emulator per test module, reset before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from moonkey_core.emulator import Emulator
+
+
+@pytest.fixture(scope="module")
+def shared_emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    shared_emulator.reset()
+    return shared_emulator
+
+
+@pytest.fixture
+def api(emulator: Emulator) -> Iterator[httpx.Client]:
+    """Calls the service's API with the right key."""
+    headers = {"Authorization": f"Bearer {emulator.secret_key}"}
+    with httpx.Client(base_url=f"{emulator.base_url}/v1/auth/", headers=headers, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def control(emulator: Emulator) -> Iterator[httpx.Client]:
+    """Calls the control interface."""
+    with httpx.Client(base_url=f"{emulator.base_url}/_emulator/", trust_env=False) as client:
+        yield client

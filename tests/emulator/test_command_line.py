@@ -1,0 +1,120 @@
+"""`python -m moonkey_core.emulator`, as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+import moonkey_core
+
+ROOT = Path(moonkey_core.__file__).parents[1]
+MODULE = [sys.executable, "-m", "moonkey_core.emulator"]
+
+
+def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MODULE, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Start it; yield it with the settings that it printed."""
+    process = subprocess.Popen(
+        [*MODULE, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stderr
+    try:
+        settings: dict[str, str] = {}
+        while "MOONKEY_JWT_ISSUER" not in settings:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            if found := re.fullmatch(r"export (MOONKEY_\w+)=(\S+)\n", line):
+                settings[found[1]] = found[2]
+        yield process, settings
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
+    state = str(tmp_path / "emulator.db")
+    with running("--port", "0", "--state", state) as (process, settings):
+        headers = {"Authorization": f"Bearer {settings['MOONKEY_SECRET_KEY']}"}
+        with httpx.Client(base_url=f"{settings['MOONKEY_BASE_URL']}/v1/auth/", headers=headers) as api:
+            api.post("otps/email/login_or_create", json={"email": "ada@example.com"}).raise_for_status()
+            assert process.stdout
+            process.stdout.readline()
+            shown = re.fullmatch(r"email_otp to ada@example.com: code (\d{6})\n", process.stdout.readline())
+            assert shown
+            body = {"code": shown[1], "email": "ada@example.com", "session_expires_in": 60}
+            login = api.post("otps/verify", json=body).raise_for_status().json()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+    with running("--port", "0", "--state", state) as (process, again):
+        assert {**again, "MOONKEY_BASE_URL": ""} == {**settings, "MOONKEY_BASE_URL": ""}
+        url = f"{again['MOONKEY_BASE_URL']}/v1/auth/sessions/verify"
+        answer = httpx.post(url, json={"session_token": login["session_token"]}, headers=headers)
+        assert answer.json()["session"]["id"] == login["session"]["id"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_settings_and_the_warning_off_loopback() -> None:
+    arguments = ["--secret-key", "sk_test_mine", "--issuer", "api.example/app", "--session-claim", "session"]
+    with running("--port", "0", "--host", "0.0.0.0", "--allow-remote", *arguments) as (process, settings):
+        assert settings["MOONKEY_SECRET_KEY"] == "sk_test_mine"
+        assert settings["MOONKEY_JWT_ISSUER"] == "api.example/app"
+        control = f"{settings['MOONKEY_BASE_URL']}/_emulator"
+        assert httpx.get(control, headers={"Host": "box.example"}).status_code == 200
+        assert httpx.get(control, headers={"Origin": "http://box.example"}).status_code == 403
+        process.terminate()
+        assert process.stderr
+        assert "Warning: whoever can reach this port" in process.stderr.read()
+
+
+def test_off_loopback_needs_the_flag() -> None:
+    ended = run_to_end("--host", "0.0.0.0", "--port", "0")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "--allow-remote" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "0", "--state", "/nowhere/at/all.db"]])
+def test_what_cannot_be_started_is_said_in_a_sentence(arguments: list[str]) -> None:
+    ended = run_to_end(*arguments)
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_named() -> None:
+    with running("--port", "0") as (_, settings):
+        port = settings["MOONKEY_BASE_URL"].rpartition(":")[2]
+        ended = run_to_end("--port", port)
+    assert ended.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in ended.stderr
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+def test_a_missing_extra_is_named(missing: str) -> None:
+    run = "runpy.run_module('moonkey_core.emulator', run_name='__main__')"
+    code = f"import sys, runpy; sys.modules[{missing!r}] = None; {run}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert "pip install 'moonkey[emulator]'" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,121 @@
+"""Whatever is sent, the service answers; it never breaks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from moonkey_core.emulator import Emulator
+from moonkey_core.emulator.api import API_PREFIX, api_routes
+from moonkey_core.emulator.state import State
+
+QUICK = settings(
+    max_examples=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+ROUTES = [
+    (method, route.path.removeprefix(API_PREFIX + "/").replace("{id}", "user_x"))
+    for route in api_routes(State())
+    for method in sorted(route.methods or ())
+    if method in ("POST", "PUT", "DELETE")
+]
+
+FIELDS = [
+    "session_token",
+    "session_jwt",
+    "session_id",
+    "session_expires_in",
+    "email",
+    "phone_number",
+    "code",
+    "otp",
+    "method_id",
+    "token",
+    "totp",
+    "user_id",
+    "device_fingerprint",
+    "expires_in",
+    "wallet_type",
+    "public_address",
+    "signature",
+    "emails",
+    "phone_numbers",
+    "first_name",
+    "recovery_code",
+    "login_redirect_url",
+]
+GOOD = st.sampled_from(
+    ["ada@example.com", "+14152222222", "ethereum", "user_x", "123456", "a.b.c", "eyJ9.e30.e30"]
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20) | GOOD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def answered(response: httpx.Response) -> None:
+    assert response.status_code in (200, 400, 404, 409), response.text
+    assert isinstance(response.json(), dict)
+
+
+@QUICK
+@given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6))
+def test_any_fields(api: httpx.Client, route: tuple[str, str], body: dict[str, Any]) -> None:
+    answered(api.request(route[0], route[1], content=json.dumps(body).encode()))
+
+
+@QUICK
+@given(st.sampled_from(ROUTES), st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes(api: httpx.Client, route: tuple[str, str], content: bytes) -> None:
+    answered(api.request(route[0], route[1], content=content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 60_000,
+        b'{"session_token":' * 3_000,
+        b'{"session_token":' + b"9" * 5_000 + b"}",
+        b'{"session_token": NaN}',
+        b'{"session_token": "\\ud800"}',
+        b'{"session_token": "\xff"}',
+        b'{"session_token": "a\\u0000b"}',
+        b'"text"',
+        b"null",
+        json.dumps({"session_token": "x" * 20_000}).encode(),
+        json.dumps({"session_token": "x" * 70_000}).encode(),
+    ],
+)
+def test_bodies_that_are_refused(api: httpx.Client, content: bytes) -> None:
+    response = api.post("sessions/verify", content=content)
+    assert (response.status_code, response.json()["error_type"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "token", ["a.b.c", "..", "e30.e30.", "x", "eyJhbGciOiJub25lIn0.e30.", "W10.e30.e30", "." * 8000]
+)
+def test_things_that_are_no_jwt(api: httpx.Client, token: str) -> None:
+    assert api.post("sessions/verify", json={"session_jwt": token}).status_code == 404
+
+
+def test_a_body_without_an_end_is_cut_off(api: httpx.Client, emulator: Emulator) -> None:
+    pieces = (b"x" * 1024 for _ in range(10_000))
+    try:
+        refused = api.post("sessions/verify", content=pieces)
+    except httpx.WriteError:
+        return
+    assert refused.status_code == 400
+
+
+def test_odd_paths(api: httpx.Client) -> None:
+    for path in ("users/%00", "users/%ff", "users/" + "x" * 5000, "users/..%2f..", "users/%F0%9F%92%A9"):
+        assert api.get(path).status_code == 404
