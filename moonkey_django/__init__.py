@@ -1,0 +1,19 @@
+"""MoonKey for Django: middleware, a decorator and a mixin; system checks through ``INSTALLED_APPS``.
+
+Importing this needs no configured settings and loads no models.
+"""
+
+from moonkey_django.conf import get_async_client, get_client
+from moonkey_django.decorators import require_auth
+from moonkey_django.identity import MoonKeyRequest
+from moonkey_django.middleware import MoonKeyMiddleware
+from moonkey_django.mixins import RequireAuthMixin
+
+__all__ = [
+    "MoonKeyMiddleware",
+    "MoonKeyRequest",
+    "RequireAuthMixin",
+    "get_async_client",
+    "get_client",
+    "require_auth",
+]

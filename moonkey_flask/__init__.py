@@ -2,6 +2,14 @@
 
 from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
-from moonkey_flask.identity import current_auth, get_client
+from moonkey_flask.identity import current_auth, current_session, current_user, get_client
 
-__all__ = ["FlaskMoonKey", "current_auth", "get_client", "optional_auth", "require_auth"]
+__all__ = [
+    "FlaskMoonKey",
+    "current_auth",
+    "current_session",
+    "current_user",
+    "get_client",
+    "optional_auth",
+    "require_auth",
+]

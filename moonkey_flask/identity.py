@@ -15,7 +15,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import known_user
+from moonkey_core.gate import known_user, require
 from moonkey_core.models import Session, User
 
 EXTENSION = "moonkey"
@@ -91,3 +91,18 @@ def _current_auth() -> Auth:
 
 current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
 """The :class:`~moonkey_core.auth.Auth` of the current request; verified on first look."""
+
+
+def _current_user() -> User | None:
+    return require(_current_auth()).user
+
+
+def _current_session() -> Session | None:
+    return require(_current_auth()).session
+
+
+current_user: User = cast(User, LocalProxy(_current_user))
+"""The verified user of the current request; reading it on a request that has none is refused as a gate would."""
+
+current_session: Session = cast(Session, LocalProxy(_current_session))
+"""The verified session of the current request; reading it on a request that has none is refused likewise."""

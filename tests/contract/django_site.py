@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from contract.behaviour import STREAM_PAUSE, Runs
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
+
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.gate import known_user
 from moonkey_django import require_auth
@@ -74,13 +77,22 @@ def foreign(request: HttpRequest) -> HttpResponse:
 
 @require_auth
 def stream(request: HttpRequest) -> StreamingHttpResponse:
+    def line() -> str:
+        user = auth_of(request).user
+        return f"{user.id if user else None}\n"
+
     def parts() -> Iterator[str]:
         for _ in range(3):
             time.sleep(STREAM_PAUSE)
-            user = auth_of(request).user
-            yield f"{user.id if user else None}\n"
+            yield line()
 
-    return StreamingHttpResponse(parts(), content_type="text/plain")
+    async def aparts() -> AsyncIterator[str]:
+        for _ in range(3):
+            await asyncio.sleep(STREAM_PAUSE)
+            yield line()
+
+    content = aparts() if isinstance(request, ASGIRequest) else parts()
+    return StreamingHttpResponse(content, content_type="text/plain")
 
 
 @csrf_exempt

@@ -7,19 +7,18 @@ from contract.behaviour import ORIGIN, Runs
 from contract.starlette_site import optional_body, stream_parts
 from fastapi import Depends, FastAPI, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
+from starlette.authentication import requires
+from starlette.middleware.cors import CORSMiddleware
+
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth
-from starlette.authentication import requires
-from starlette.middleware.cors import CORSMiddleware
 
 
 def make_app(runs: Runs, options: Any) -> FastAPI:
     app = FastAPI()
     app.add_middleware(MoonKeyMiddleware, **options)
-    app.add_middleware(
-        CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]
-    )
+    app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
 
     @app.get("/public")
     async def public() -> str:

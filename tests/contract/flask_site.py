@@ -9,6 +9,7 @@ from typing import Any
 import flask_cors
 from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
 from flask import Flask, Response, request
+
 from moonkey_core import ProviderUnavailable
 from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth
 

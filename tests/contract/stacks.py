@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract.behaviour import ORIGIN, Runs
+
 from support.servers import serve_asgi, serve_wsgi
 
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
-from moonkey_core import Auth, ProviderUnavailable
-from moonkey_starlette import MoonKeyMiddleware, require_auth
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.middleware import Middleware
@@ -16,6 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from moonkey_core import Auth, ProviderUnavailable
+from moonkey_starlette import MoonKeyMiddleware, require_auth
 
 
 def make_app(runs: Runs, options: Any) -> Starlette:
@@ -79,9 +80,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/upload", upload, methods=["POST"]),
         ],
         middleware=[
-            Middleware(
-                CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]
-            ),
+            Middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]),
             Middleware(MoonKeyMiddleware, **options),
         ],
     )

@@ -58,7 +58,11 @@ def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator,
     signed_in = emulator.sign_in(email="ada@example.com")
     emulator.clear_requests()
     for credential in (signed_in.session_token, signed_in.session_jwt):
-        for headers in (bearer(credential), {"session-token": credential}, {"authorization": f"bEARER   {credential}"}):
+        for headers in (
+            bearer(credential),
+            {"session-token": credential},
+            {"authorization": f"bEARER   {credential}"},
+        ):
             response = browser.get(site.url + path, headers=headers)
             assert response.status_code == 200
             assert response.json() == {"user": signed_in.user_id, "session": signed_in.session_id}
@@ -86,9 +90,7 @@ def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator,
 )
 def test_malformed(site: Site, browser: httpx.Client, emulator: Emulator, path: str, value: str) -> None:
     emulator.clear_requests()
-    assert_refused(
-        browser.get(site.url + path, headers={"Authorization": value}), 400, "invalid_request"
-    )
+    assert_refused(browser.get(site.url + path, headers={"Authorization": value}), 400, "invalid_request")
     assert emulator.requests() == {}
     assert site.runs == []
 
@@ -247,9 +249,7 @@ def test_our_key_is_wrong(
     assert any("MOONKEY_SECRET_KEY" in message for message in messages)
 
 
-def test_optional_route_runs_in_all_four_states(
-    site: Site, browser: httpx.Client, emulator: Emulator
-) -> None:
+def test_optional_route_runs_in_all_four_states(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     signed_in = emulator.sign_in()
     url = site.url + "/optional"
 
@@ -329,7 +329,7 @@ def test_credentials_elsewhere_are_never_read(
     token = emulator.sign_in().session_token
     emulator.clear_requests()
     url = site.url + "/protected"
-    names = {name: token for name in ("session_token", "session-token", "access_token", "authorization", "token")}
+    names = dict.fromkeys(("session_token", "session-token", "access_token", "authorization", "token"), token)
     sent = {
         "query": lambda: browser.get(url, params=names),
         "form": lambda: browser.post(url, data=names),

@@ -1,0 +1,58 @@
+# Every target sets itself up: a .venv with the package and all its extras, nothing global.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CANDIDATES := python3.13 python3.12 python3.11 python3
+
+.PHONY: help demo test test-all check format setup clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
+
+demo: setup ## Run three real apps against a local service; ONCE=1 ends after the table
+	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+
+test: setup ## Run the tests
+	@$(BIN)/pytest
+
+test-all: test ## Run the tests, the long ones too
+
+check: setup ## Lint, type-check, and check what may import what
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove everything that was set up
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# An environment whose interpreter has gone is made anew.
+setup:
+	@if ! $(BIN)/python -c '' 2>/dev/null; then rm -f $(READY); fi
+	@$(MAKE) --no-print-directory $(READY)
+
+$(READY): pyproject.toml
+	@set -e; \
+	python=; \
+	for one in $(CANDIDATES); do \
+	  if "$$one" -c '' 2>/dev/null; then python=$$one; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "No Python was found: install Python 3.11 or newer, then run make again." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  echo "$$("$$python" --version) is too old: install Python 3.11 or newer, then run make again." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$("$$python" --version) lacks the venv module: install it (on Debian: apt-get install python3-venv), then run make again." >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version); this takes a minute, once."; \
+	"$$python" -m venv --clear $(VENV); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	touch $(READY)

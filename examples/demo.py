@@ -1,0 +1,149 @@
+"""Three real apps against a service on this machine: who is let in, and who is not.
+
+Run it with ``make demo``; ``--once`` ends after the table, with status 0 only if every cell is as expected.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from moonkey_core import Login, MoonKey
+from moonkey_core.emulator import Emulator
+
+HERE = Path(__file__).parent
+DEMO_USER = "demo@example.com"
+START_SECONDS = 20.0
+
+# How each app is served: by a server of its own kind, as in production.
+SERVERS = {
+    "Flask": ["-m", "waitress", "--listen=127.0.0.1:{port}", "flask_app:app"],
+    "Django": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "--lifespan=off", "django_app:application"],
+    "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "fastapi_app:app"],
+}
+EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}
+
+
+@dataclass(frozen=True)
+class App:
+    """One running example."""
+
+    name: str
+    url: str
+
+
+def main() -> int:
+    once = "--once" in sys.argv[1:]
+    with ExitStack() as stack:
+        emulator = stack.enter_context(Emulator())
+        environ = {
+            **os.environ,
+            "MOONKEY_BASE_URL": emulator.base_url,
+            "MOONKEY_SECRET_KEY": emulator.secret_key,
+            "MOONKEY_JWT_ISSUER": emulator.issuer,
+        }
+        apps = [stack.enter_context(running(name, environ)) for name in SERVERS]
+        client = stack.enter_context(MoonKey(base_url=emulator.base_url, secret_key=emulator.secret_key))
+        wait_until_up(apps)
+        print(f"The service: {emulator.base_url} (an emulator; nothing leaves this machine)")
+        login = sign_in(client, emulator)
+        rows = table(apps, client, login)
+        show(rows)
+        good = all(row.get(name) == status for row in rows.values() for name, status in EXPECTED.items())
+        if once:
+            return 0 if good else 1
+        another = sign_in(client, emulator)
+        for app in apps:
+            print(f"\nTry {app.name} by hand:\n  curl -i -H 'Authorization: Bearer {another.session_token}' {app.url}/me")
+        print("\nCtrl-C stops everything.", flush=True)
+        wait_for_signal()
+    return 0
+
+
+@contextmanager
+def running(name: str, environ: dict[str, str]) -> Iterator[App]:
+    """One example app as a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, *(part.format(port=port) for part in SERVERS[name])]
+    process = subprocess.Popen(command, cwd=HERE, env=environ, start_new_session=True)
+    try:
+        yield App(name, f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_up(apps: list[App]) -> None:
+    """Return when every app answers; the protected route is refused, which is answer enough."""
+    deadline = time.monotonic() + START_SECONDS
+    for app in apps:
+        while True:
+            try:
+                httpx.get(f"{app.url}/me", timeout=5)
+                break
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"{app.name} did not start within {START_SECONDS:.0f} s.") from None
+                time.sleep(0.05)
+
+
+def sign_in(client: MoonKey, emulator: Emulator) -> Login:
+    """Sign the demo user in by a one-time passcode, as a real app would; the code is read from the emulator."""
+    request = client.otps.login_or_create(email=DEMO_USER)
+    code = next(sent.code for sent in emulator.outbox() if sent.method_id == request.method_id)
+    return client.otps.verify(code, method_id=request.method_id, session_expires_in=60)
+
+
+def table(apps: list[App], client: MoonKey, login: Login) -> dict[App, dict[str, int]]:
+    """What each app's protected route really answered."""
+    assert login.session is not None
+    rows: dict[App, dict[str, int]] = {}
+    for app in apps:
+        rows[app] = {
+            "no credential": status(app, None),
+            "session token": status(app, login.session_token),
+            "session JWT": status(app, login.session_jwt),
+        }
+    client.sessions.revoke(session_id=login.session.id)
+    for app in apps:
+        rows[app]["after revocation"] = status(app, login.session_token)
+    return rows
+
+
+def status(app: App, credential: str | None) -> int:
+    headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+    return httpx.get(f"{app.url}/me", headers=headers, timeout=10).status_code
+
+
+def show(rows: dict[App, dict[str, int]]) -> None:
+    print(f"Signed in {DEMO_USER} with a one-time passcode. GET /me then answered:\n")
+    print("  ".join(["app    ", f"{'url':<24}", *(f"{name:>16}" for name in EXPECTED)]))
+    for app, row in rows.items():
+        print("  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in EXPECTED)]), flush=True)
+
+
+def wait_for_signal() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

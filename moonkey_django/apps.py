@@ -1,0 +1,19 @@
+"""The Django app: ``"moonkey_django"`` in ``INSTALLED_APPS`` adds the system checks, and nothing else."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+
+class MoonKeyConfig(AppConfig):
+    """Registers the checks of :mod:`moonkey_django.checks`."""
+
+    name = "moonkey_django"
+    verbose_name = "MoonKey"
+
+    def ready(self) -> None:
+        from moonkey_django.checks import check_middleware, check_settings
+
+        register(check_settings, Tags.security)
+        register(check_middleware, Tags.security)

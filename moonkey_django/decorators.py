@@ -1,0 +1,71 @@
+"""The gate in front of a view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from inspect import isawaitable
+from typing import Any, TypeVar, cast, overload
+
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from moonkey_django.identity import identity_of
+from moonkey_django.responses import refusal_for, with_cache_headers
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@overload
+def require_auth(view: View) -> View: ...
+@overload
+def require_auth() -> Callable[[View], View]: ...
+def require_auth(view: View | None = None) -> View | Callable[[View], View]:
+    """Run the view only for a request with a verified user and session, whatever its method.
+
+    For any other request the right refusal is the response. For sync and async views, with or without
+    parentheses; for a class through ``method_decorator`` or, better,
+    :class:`~moonkey_django.mixins.RequireAuthMixin`. Raises ``ImproperlyConfigured`` without the middleware.
+    """
+    return _gated if view is None else _gated(view)
+
+
+def _gated(view: View) -> View:
+    return cast(View, _async_gate(view) if _is_async(view) else _sync_gate(view))
+
+
+def _sync_gate(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        refusal = refusal_for(request, identity_of(request).resolve())
+        return _marked(request, view(request, *args, **kwargs)) if refusal is None else refusal
+
+    return gate
+
+
+def _async_gate(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    async def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        refusal = refusal_for(request, await identity_of(request).aresolve())
+        if refusal is not None:
+            return refusal
+        response = view(request, *args, **kwargs)
+        return _marked(request, await response if isawaitable(response) else response)
+
+    return gate
+
+
+def _marked(request: HttpRequest, response: Any) -> Any:
+    # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
+    # What is no response goes on as it is: Django has the better words for it.
+    return with_cache_headers(request, response) if isinstance(response, HttpResponseBase) else response
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Whether the view's caller awaits its result; so does that of `dispatch` in a class of async handlers."""
+    method = view.func if isinstance(view, partial) else view  # a partial is what `method_decorator` hands us
+    owner = getattr(method, "__self__", None)
+    return iscoroutinefunction(view) or (
+        getattr(method, "__name__", "") == "dispatch" and bool(getattr(owner, "view_is_async", False))
+    )

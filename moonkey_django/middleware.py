@@ -1,0 +1,61 @@
+"""The middleware: it attaches an identity to each request and refuses nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_django.conf import configuration
+from moonkey_django.identity import attach
+from moonkey_django.responses import refused, with_cache_headers
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class MoonKeyMiddleware:
+    """Gives every request ``request.moonkey``, an :class:`~moonkey_core.auth.Auth`, and ``request.amoonkey()``.
+
+    Under WSGI the credential is verified when somebody first looks. Under ASGI it is verified before the view, or,
+    with ``MOONKEY = {"LAZY": True, …}``, by ``await request.amoonkey()``. A
+    :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes its response.
+
+    Raises ``ImproperlyConfigured`` for a wrong, missing or unknown setting.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
+        try:
+            configuration()
+        except ConfigurationError as error:
+            raise ImproperlyConfigured(str(error)) from None
+        self.get_response = get_response
+        self.async_mode = iscoroutinefunction(get_response)
+        if self.async_mode:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.async_mode:
+            return self.__acall__(request)
+        identity = attach(request)
+        if identity.is_eager:  # ASGI, but a middleware below us is not asynchronous: we are in a thread
+            identity.resolve()
+        return with_cache_headers(request, cast(GetResponse, self.get_response)(request))
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        identity = attach(request)
+        if identity.is_eager:
+            await identity.aresolve()
+        return with_cache_headers(request, await cast(AsyncGetResponse, self.get_response)(request))
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """The response for an error of ours that a view raised; others are not ours to handle."""
+        return refused(request, exception) if isinstance(exception, MoonKeyError) else None

@@ -1,0 +1,64 @@
+"""One identity per request, from this request only: never a mix, whoever shares a connection, thread or loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from contract.crowd import wrong_answers
+from contract.stacks import Site
+
+from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core.credentials import HeaderView
+from moonkey_core.emulator import Emulator, SignedIn
+
+Remember = Callable[[HeaderView], object]
+
+
+@pytest.fixture
+def people(emulator: Emulator) -> list[SignedIn]:
+    emulator.fault("/v1/auth/sessions/verify", delay=0.004)
+    return [emulator.sign_in(email=f"person{number}@example.com") for number in range(8)]
+
+
+def test_nobody_is_taken_for_somebody_else(site: Site, people: list[SignedIn]) -> None:
+    assert wrong_answers(site.url, people) == []
+
+
+def _by_beginning(headers: HeaderView) -> object:
+    """The planted bug: answers are kept by the beginning of the credential."""
+    values = [*headers("authorization"), *headers("session-token")]
+    return values[0][:12] if values else None
+
+
+def _by_thread(headers: HeaderView) -> object:
+    """The planted bug: the identity is kept for the thread, and so for the next request in it."""
+    return threading.get_ident()
+
+
+@pytest.mark.parametrize("bug", [_by_beginning, _by_thread])
+def test_planted_mix_ups_are_noticed(
+    site: Site, people: list[SignedIn], monkeypatch: pytest.MonkeyPatch, bug: Remember
+) -> None:
+    """The test above can fail: with a typical bug planted, it does."""
+    kept: dict[object, Auth] = {}
+    verify, averify = MoonKey.authenticate, AsyncMoonKey.authenticate
+
+    def authenticate(self: MoonKey, headers: HeaderView) -> Auth:
+        key = bug(headers)
+        if key not in kept:
+            kept[key] = verify(self, headers)
+        return kept[key]
+
+    async def aauthenticate(self: AsyncMoonKey, headers: HeaderView) -> Auth:
+        key = bug(headers)
+        if key not in kept:
+            kept[key] = await averify(self, headers)
+        return kept[key]
+
+    patches: list[tuple[type[Any], Any]] = [(MoonKey, authenticate), (AsyncMoonKey, aauthenticate)]
+    for owner, planted in patches:
+        monkeypatch.setattr(owner, "authenticate", planted)
+    assert wrong_answers(site.url, people) != []

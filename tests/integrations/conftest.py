@@ -1,0 +1,43 @@
+"""An emulator for the tests of the framework packages, and what the Django ones need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from integrations.django_visits import Configure, Visit, visit_asgi, visit_wsgi
+
+from moonkey_core.emulator import Emulator
+
+
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    """The emulator in its first state."""
+    shared_emulator.start()
+    shared_emulator.reset()
+    return shared_emulator
+
+
+@pytest.fixture
+def configure(settings: Any, emulator: Emulator) -> Configure:
+    """Set Django's ``MOONKEY`` to that of a usual app, and then again with other options."""
+
+    def set_(**options: object) -> None:
+        base = {"SECRET_KEY": emulator.secret_key, "BASE_URL": emulator.base_url, "TIMEOUT": 2.0}
+        settings.MOONKEY = {**base, "JWT_ISSUER": emulator.issuer, **options}
+
+    set_()
+    return set_
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def visit(request: pytest.FixtureRequest, configure: Configure) -> Visit:
+    """Call a Django view through the whole handler: ``visit(path, credential, method="GET", **headers)``."""
+    return visit_wsgi if request.param == "wsgi" else visit_asgi

@@ -1,0 +1,199 @@
+"""Django: settings, clients, system checks, imports, and the example."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import override_settings
+from integrations.django_visits import Configure, visit_wsgi
+
+from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
+from moonkey_core.emulator import Emulator
+from moonkey_django import get_async_client, get_client
+
+ROOT = Path(__file__).parents[2]
+OURS = "moonkey_django.MoonKeyMiddleware"
+CORS = "corsheaders.middleware.CorsMiddleware"
+
+
+def problems() -> dict[str, CheckMessage]:
+    """The messages of our own system checks, by number."""
+    found = [message for message in run_checks() if str(message.id).startswith("moonkey.")]
+    assert all(message.hint for message in found)
+    assert len({message.id for message in found}) == len(found)
+    return {str(message.id): message for message in found}
+
+
+@pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({}, "MOONKEY_SECRET_KEY"),
+        ({"SECRET_KEY": "pk_test_x"}, "holds a public key"),
+        ({"SECRET_KEY": "sk_test_x", "BASE_URL": "https://api.moonkey.fun/v1"}, "leave /v1 out"),
+        ({"SECRET_KEY": "sk_test_x", "LEEWAI": 3}, "Did you mean 'leeway'"),
+        ({"SECRET_KEY": "sk_test_x", 7: 3}, "no setting '7'"),
+        ({"SECRET_KEY": "sk_test_x", "secret_key": "sk_test_y"}, "'SECRET_KEY' twice"),
+        ({"SECRET_KEY": "sk_test_x", "LAZY": "yes"}, "LAZY"),
+    ],
+)
+def test_a_wrong_setting_stops_the_handler_and_fails_the_check(
+    settings: Any, handler: type, value: object, said: str
+) -> None:
+    settings.MOONKEY = value
+    with pytest.raises(ImproperlyConfigured, match=said) as caught:
+        handler()
+    found = problems()
+    assert list(found) == ["moonkey.E001"]
+    assert found["moonkey.E001"].msg == str(caught.value)
+    assert "sk_test_y" not in str(found)
+
+
+@pytest.mark.parametrize("value", [None, "sk_test_x", ["SECRET_KEY"]])
+def test_a_setting_that_is_no_dict(settings: Any, value: object) -> None:
+    settings.MOONKEY = value
+    with pytest.raises(ImproperlyConfigured, match="must be a dict"):
+        WSGIHandler()
+    assert list(problems()) == ["moonkey.E002"]
+
+
+@pytest.mark.parametrize(
+    ("middleware", "expected"),
+    [
+        ([OURS], []),
+        ([CORS, OURS], []),
+        (["moonkey_django.middleware.MoonKeyMiddleware"], []),
+        ([], ["moonkey.W003"]),
+        (["no.such.Thing", CORS], ["moonkey.W003"]),
+        ([OURS, CORS], ["moonkey.W004"]),
+        ([OURS, CORS, OURS], ["moonkey.W004", "moonkey.W005"]),
+    ],
+)
+@pytest.mark.usefixtures("configure")
+def test_checks_of_the_middleware(settings: Any, middleware: list[str], expected: list[str]) -> None:
+    settings.MIDDLEWARE = middleware
+    assert list(problems()) == expected
+
+
+def test_what_the_dict_lacks_comes_from_the_environment(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, emulator: Emulator
+) -> None:
+    monkeypatch.setenv("MOONKEY_SECRET_KEY", emulator.secret_key)
+    monkeypatch.setenv("MOONKEY_REALM", "from the environment")
+    settings.MOONKEY = {"realm": "from the dict", "BASE_URL": emulator.base_url, "TIMEOUT": None}
+    assert get_client().settings.realm == "from the dict"
+    assert get_client().settings.secret_key.reveal() == emulator.secret_key
+    del settings.MOONKEY
+    assert get_client().settings.realm == "from the environment"
+    assert problems() == {}
+
+
+def test_settings_are_live(configure: Configure) -> None:
+    def challenge() -> str:
+        return str(visit_wsgi("/me").headers["WWW-Authenticate"])
+
+    client, async_client = get_client(), get_async_client()
+    assert challenge() == 'Bearer realm="moonkey"'
+    with override_settings(MOONKEY={"SECRET_KEY": "sk_test_x", "REALM": "here"}):
+        assert challenge() == 'Bearer realm="here"'
+        assert get_client() is not client
+        assert get_async_client() is not async_client
+        assert get_async_client().settings.realm == "here"
+    assert challenge() == 'Bearer realm="moonkey"'
+
+
+def test_one_client_of_each_kind(configure: Configure) -> None:
+    barrier = threading.Barrier(8)
+    found: list[MoonKey | AsyncMoonKey] = []
+
+    def look() -> None:
+        barrier.wait(5)
+        found.extend([get_client(), get_async_client()])
+
+    looking = [threading.Thread(target=look) for _ in range(8)]
+    for thread in looking:
+        thread.start()
+    for thread in looking:
+        thread.join(5)
+    assert len(found) == 16
+    assert set(found) == {get_client(), get_async_client()}
+
+
+def test_clients_name_a_wrong_setting(settings: Any) -> None:
+    settings.MOONKEY = {}
+    for get in (get_client, get_async_client):
+        with pytest.raises(ConfigurationError, match="MOONKEY_SECRET_KEY"):
+            get()
+
+
+def python(script: str, *, arguments: tuple[str, ...] = (), **environment: str) -> str:
+    """What a fresh interpreter prints, without Django settings and with warnings as errors."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOONKEY_", "DJANGO_"))}
+    paths = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "examples"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *arguments],
+        env={**kept, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_needs_no_settings_and_no_other_framework() -> None:
+    script = """
+import sys, moonkey_django
+from moonkey_django import *
+from django.conf import settings
+assert not settings.configured
+assert {"MoonKeyMiddleware", "require_auth", "RequireAuthMixin"} <= set(globals())
+print(sorted({"flask", "starlette", "fastapi", "werkzeug"} & set(sys.modules)))
+"""
+    assert python(script).strip() == "[]"
+
+
+def test_checks_run_only_where_the_app_is_installed() -> None:
+    script = """
+import sys, django
+from django.conf import settings
+from django.core.checks import run_checks
+settings.configure(INSTALLED_APPS=sys.argv[1:], MIDDLEWARE=["moonkey_django.MoonKeyMiddleware"], MOONKEY=[])
+django.setup()
+print([message.id for message in run_checks()])
+"""
+    assert python(script).strip() == "[]"
+    assert python(script, arguments=("moonkey_django",)).strip() == "['moonkey.E002']"
+
+
+@pytest.mark.parametrize(
+    "served", ["serve_wsgi(django_app.application)", "serve_asgi(django_app.asgi, lifespan='off')"]
+)
+def test_the_example(emulator: Emulator, served: str) -> None:
+    script = f"""
+import sys, httpx, django_app
+from support.servers import serve_asgi, serve_wsgi
+with {served} as url:
+    good, bad = ({{"Authorization": "Bearer " + token}} for token in (sys.argv[1], "no-such-session"))
+    print(httpx.get(url).status_code, httpx.get(url + "/me").status_code, httpx.get(url + "/me", headers=bad).status_code)
+    print(httpx.get(url + "/me", headers=good).text)
+"""
+    signed_in = emulator.sign_in()
+    output = python(
+        script,
+        arguments=(signed_in.session_token,),
+        MOONKEY_SECRET_KEY=emulator.secret_key,
+        MOONKEY_BASE_URL=emulator.base_url,
+    )
+    assert output.splitlines() == ["200 401 401", f'{{"user_id": "{signed_in.user_id}"}}']

@@ -1,0 +1,70 @@
+"""What the README shows is what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from moonkey_core import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = ["flask_app", "django_app", "starlette_app", "fastapi_app"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_example_is_the_tested_file(name: str) -> None:
+    shown = re.search(rf"<!-- examples/{name}\.py -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == (ROOT / "examples" / f"{name}.py").read_text()
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    shown = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", README, re.DOTALL)
+    assert shown is not None
+    rows = [
+        f"| `{field.name}` | `MOONKEY_{field.name.upper()}` | {default(field)} | {field.metadata['help']} |"
+        for field in dataclasses.fields(Settings)
+    ]
+    assert shown[1].splitlines()[2:] == rows
+
+
+def default(field: dataclasses.Field[object]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "required"
+    if field.default is None or field.default == ():
+        return "none"
+    if isinstance(field.default, bool):
+        return "true" if field.default else "false"
+    if isinstance(field.default, tuple):
+        return " ".join(f"`{item}`" for item in field.default)
+    return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f"## [{version[1]}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_rules_that_tests_cite_exist() -> None:
+    rules = set(re.findall(r"\*\*(S\d+)\*\*", (ROOT / "SECURITY.md").read_text()))
+    cited = {
+        (path.name, rule)
+        for path in (ROOT / "tests").rglob("*.py")
+        for rule in re.findall(r"\bS\d{1,2}\b", path.read_text())
+    }
+    assert cited
+    assert {(name, rule) for name, rule in cited if rule not in rules} == set()
+
+
+def test_the_wheel_is_under_test_where_that_is_asked_for(request: pytest.FixtureRequest) -> None:
+    import os
+
+    import moonkey_core
+
+    from_source = ROOT in Path(moonkey_core.__file__).parents
+    assert from_source != bool(os.environ.get("MOONKEY_TEST_WHEEL"))
