@@ -28,8 +28,8 @@ START_SECONDS = 20.0
 
 # How each app is served: by a server of its own kind, as in production.
 SERVERS = {
-    "Flask": ["-m", "waitress", "--listen=127.0.0.1:{port}", "flask_app:app"],
-    "Django": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "--lifespan=off", "django_app:application"],
+    "Flask": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "flask_app:app"],
+    "Django": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "--lifespan=off", "django_app:asgi"],
     "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "fastapi_app:app"],
 }
 EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}
@@ -65,7 +65,8 @@ def main() -> int:
             return 0 if good else 1
         another = sign_in(client, emulator)
         for app in apps:
-            print(f"\nTry {app.name} by hand:\n  curl -i -H 'Authorization: Bearer {another.session_token}' {app.url}/me")
+            header = f"Authorization: Bearer {another.session_token}"
+            print(f"\nTry {app.name} by hand:\n  curl -i -H '{header}' {app.url}/me")
         print("\nCtrl-C stops everything.", flush=True)
         wait_for_signal()
     return 0
@@ -135,10 +136,13 @@ def show(rows: dict[App, dict[str, int]]) -> None:
     print(f"Signed in {DEMO_USER} with a one-time passcode. GET /me then answered:\n")
     print("  ".join(["app    ", f"{'url':<24}", *(f"{name:>16}" for name in EXPECTED)]))
     for app, row in rows.items():
-        print("  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in EXPECTED)]), flush=True)
+        print(
+            "  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in EXPECTED)]), flush=True
+        )
 
 
 def wait_for_signal() -> None:
+    """Return on Ctrl-C, or when told to end."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -146,4 +150,8 @@ def wait_for_signal() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

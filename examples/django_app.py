@@ -20,7 +20,9 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_auth
 def me(request: MoonKeyRequest) -> HttpResponse:
-    return JsonResponse({"user_id": request.moonkey.user.id})
+    user = request.moonkey.user
+    assert user is not None  # the gate saw to it
+    return JsonResponse({"user_id": user.id})
 
 
 urlpatterns = [path("", home), path("me", me)]

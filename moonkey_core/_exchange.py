@@ -129,7 +129,7 @@ class SyncExchange:
                 finally:
                     response.close()
             return body.reply()
-        except (httpx.HTTPError, _Unreadable) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, _Unreadable) as error:  # the URL: one that a redirect names
             return _transport_error(error)
 
     def _connected(self) -> httpx.Client:
@@ -173,6 +173,17 @@ class _Loop:
         await self._client.aclose()
 
 
+_Loops = WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop]
+
+
+def _close_elsewhere(loops: _Loops) -> None:
+    """Close the connections of loops that run in other threads; a loop that has ended has done so itself."""
+    for loop, state in list(loops.items()):
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(state.close(), loop)
+    loops.clear()
+
+
 class AsyncExchange:
     """Calls from tasks, over one pool of connections for each event loop."""
 
@@ -180,22 +191,25 @@ class AsyncExchange:
         self._settings = settings
         self._tls = _tls(settings)
         self._closed = False
+        self._close_when_dropped: finalize[Any, Any] | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget all loops: they belong to the parent process."""
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        if self._close_when_dropped is not None:
+            self._close_when_dropped.detach()
+        self._lock = threading.Lock()
+        self._loops: _Loops = WeakKeyDictionary()
+        self._close_when_dropped = finalize(self, _close_elsewhere, self._loops)
+        self._close_when_dropped.atexit = False
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""
         self._closed = True
-        loops, here = list(self._loops.items()), asyncio.get_running_loop()
-        self._loops.clear()
-        for loop, state in loops:
-            if loop is here:
-                await state.close()
-            elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(state.close(), loop)
+        here = self._loops.pop(asyncio.get_running_loop(), None)
+        _close_elsewhere(self._loops)
+        if here is not None:
+            await here.close()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
@@ -213,9 +227,11 @@ class AsyncExchange:
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
         if state is None:
-            for other in [other for other in list(self._loops) if other.is_closed()]:
-                self._loops.pop(other, None)
-            state = self._loops[loop] = _Loop(self._settings, self._tls)
+            state = _Loop(self._settings, self._tls)
+            with self._lock:  # loops of several threads share this table
+                for other in [other for other in self._loops if other.is_closed()]:
+                    del self._loops[other]
+                self._loops[loop] = state
         return state
 
     async def _call(self, here: _Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
@@ -246,7 +262,7 @@ class AsyncExchange:
             return body.reply()
         except TimeoutError:
             return TransportError("timeout", unsent=not sent)
-        except (httpx.HTTPError, _Unreadable) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, _Unreadable) as error:
             return _transport_error(error)
 
 
@@ -276,6 +292,8 @@ class _Body:
                 chunk = self._inflate.decompress(chunk, self._limit + 1)
             except zlib.error:
                 raise _Unreadable(TransportError("broken")) from None
+            if self._inflate.unused_data:  # something behind the end, of any length
+                raise _Unreadable(TransportError("broken"))
         self._data += chunk
         if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
             raise _Unreadable(TransportError("too_large"))
@@ -295,10 +313,10 @@ def _transport_error(error: Exception) -> TransportError:
 
 def _tls(settings: Settings) -> ssl.SSLContext | bool:
     """One context for all pools of a client: making one costs about 20 ms."""
-    urls = (settings.base_url, settings.jwks_url or "")
-    if any(url.startswith("https:") for url in urls):
-        return httpx.create_ssl_context(trust_env=settings.trust_env)
-    return False
+    urls = (settings.base_url, settings.jwks_url or settings.base_url)
+    if all(url.startswith("http:") for url in urls):
+        return False  # nothing to verify: plain http only
+    return httpx.create_ssl_context(trust_env=settings.trust_env)
 
 
 def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from moonkey_core._jwks import MAX_BYTES, parse_key_set, usable_keys
 from moonkey_core._plan import Fetch, Outcome, Plan, TransportError
+from moonkey_core._replies import api_error
 from moonkey_core.errors import (
     ConfigurationError,
     InvalidCredentials,
@@ -165,7 +166,7 @@ class KeyRing:
 def _keys_of(outcome: Outcome) -> dict[str, RSAPublicKey]:
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(reason=f"jwks_{outcome.kind}")
-    if outcome.status in (401, 403):
+    if outcome.status in (401, 403) and (api_error(outcome) is not None or not outcome.body):
         raise ProviderRejectedKey(reason="jwks_rejected_key")
     if outcome.status != 200:
         raise ProviderUnavailable(reason="jwks_status")

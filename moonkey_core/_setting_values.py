@@ -66,13 +66,14 @@ def _url(value: object) -> str:
         parts = urlsplit(value)
         host = parts.hostname
         _ = parts.port
+        (host or "").encode("ascii").decode("idna").encode("idna")  # what connecting would do with the name
     except ValueError:
         raise ValueError("is not a URL. Use the form https://host[:port].") from None
     if parts.scheme not in ("https", "http") or not host:
         raise ValueError("must be an absolute https URL, such as https://api.moonkey.fun.")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.password is not None or "?" in value or "#" in value:
         raise ValueError("must hold no user name, password, query or fragment.")
-    return value.rstrip("/")
+    return (parts.scheme + value[len(parts.scheme) :]).rstrip("/")  # the scheme in lower case
 
 
 def base_url(value: object) -> str:

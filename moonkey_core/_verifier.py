@@ -16,6 +16,8 @@ from moonkey_core.errors import (
     InvalidCredentials,
     NotFound,
     ProviderError,
+    ProviderUnavailable,
+    RequestRefused,
 )
 from moonkey_core.models import User, VerifiedSession, with_user_id
 from moonkey_core.providers.moonkey import MoonKeyApi
@@ -84,4 +86,6 @@ class Verifier:
             user = yield from self._api.get_user(verified.user.id, remember=True)
         except NotFound:
             raise InvalidCredentials(reason="user_unknown") from None
+        except RequestRefused:
+            raise ProviderUnavailable(reason="user_refused") from None
         return replace(verified, user=with_user_id(user, verified.user.id))

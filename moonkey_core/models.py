@@ -5,7 +5,6 @@ The wire has two generations of spelling; both are read, and every time becomes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
 )
 _MAX_ID_LENGTH = 256
+_MAX_DEPTH = 32
 
 
 def _refuse_change(*_: object, **__: object) -> NoReturn:
@@ -168,7 +168,7 @@ def parse_session(body: object, *, expires_at: float | None = None) -> Session:
 def is_deleted(body: object) -> bool:
     """Whether a wire session says that it has been ended."""
     rest = _fields(body)
-    return rest.get("deleted") is True or _time(rest.get("deleted_at")) is not None
+    return rest.get("deleted") not in (None, False) or _time(rest.get("deleted_at")) is not None
 
 
 def parse_user(body: object) -> User:
@@ -246,7 +246,7 @@ def _time(value: object) -> datetime | None:
     """Unix seconds to UTC; ``None`` and 0 mean "not known" on this wire."""
     if value is None or (value == 0 and value is not False):
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError("not a time")
     try:
         return datetime.fromtimestamp(value, UTC)
@@ -282,10 +282,12 @@ def _verified(entries: object, name: str) -> str | None:
     return None
 
 
-def _frozen(value: Any) -> Any:
-    """Deeply read-only, and without secrets."""
+def _frozen(value: Any, depth: int = 0) -> Any:
+    """Deeply read-only, and without secrets. Raises ``ValueError`` for what is nested beyond all reason."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
     if isinstance(value, Mapping):
-        return _Extra({k: _frozen(v) for k, v in value.items() if k not in _SECRET_NAMES})
+        return _Extra({k: _frozen(v, depth + 1) for k, v in value.items() if k not in _SECRET_NAMES})
     if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
+        return tuple(_frozen(item, depth + 1) for item in value)
     return value

@@ -96,9 +96,12 @@ class MoonKeyApi:
         try:
             if not isinstance(found, list):
                 raise ValueError
-            return tuple(parse_session(item) for item in found if not is_deleted(item))
+            sessions = tuple(parse_session(item) for item in found if not is_deleted(item))
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
+        if not all(same_user(session.user_id, user_id) for session in sessions):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return sessions
 
     def revoke(self, kind: Literal["session_id", "session_token", "session_jwt"], value: str) -> Plan[None]:
         """End a session. One that is gone already counts as ended."""

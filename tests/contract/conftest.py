@@ -39,27 +39,34 @@ def serving(request: pytest.FixtureRequest) -> Serving:
     return STACKS[request.param]
 
 
+def usual_options(emulator: Emulator) -> dict[str, Any]:
+    return {
+        "secret_key": emulator.secret_key,
+        "base_url": emulator.base_url,
+        "jwt_issuer": emulator.issuer,
+        "timeout": 2.0,
+    }
+
+
 @pytest.fixture
 def open_site(serving: Serving, emulator: Emulator) -> Iterator[Callable[..., Site]]:
-    """Open the contract site with settings of its own."""
+    """Open a contract site of the test's own, with other settings or nothing remembered."""
     with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(serving({**usual_options(emulator), **options}))
 
-        def open_(**options: Any) -> Site:
-            base = {
-                "secret_key": emulator.secret_key,
-                "base_url": emulator.base_url,
-                "jwt_issuer": emulator.issuer,
-                "timeout": 2.0,
-            }
-            return stack.enter_context(serving({**base, **options}))
 
-        yield open_
+@pytest.fixture(scope="session")
+def shared_site(serving: Serving, shared_emulator: Emulator) -> Iterator[Site]:
+    shared_emulator.start()
+    with serving(usual_options(shared_emulator)) as site:
+        yield site
 
 
 @pytest.fixture
-def site(open_site: Callable[..., Site]) -> Site:
-    """The contract site with the settings of a usual app."""
-    return open_site()
+def site(shared_site: Site, emulator: Emulator) -> Site:
+    """The contract site with the settings of a usual app; it runs on from test to test, as in production."""
+    shared_site.runs.clear()
+    return shared_site
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
 @require_auth
 def upload(request: HttpRequest) -> HttpResponse:
     first = who(request)
-    content = request.FILES["file"].read()
+    file: Any = request.FILES["file"]
+    content = file.read()
     time.sleep(len(content) % 7 / 1000)
     user = auth_of(request).user
     return JsonResponse({**first, "again": user.id if user else None})

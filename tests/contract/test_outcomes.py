@@ -228,7 +228,8 @@ def test_api_is_down(site: Site, browser: httpx.Client, emulator: Emulator) -> N
     assert_refused(browser.get(site.url + "/protected", headers=forged), 401, "invalid_token")
 
 
-def test_keys_cannot_be_fetched(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
+def test_keys_cannot_be_fetched(open_site: OpenSite, browser: httpx.Client, emulator: Emulator) -> None:
+    site = open_site()
     signed_in = emulator.sign_in()
     emulator.fault("/v1/auth/jwks", status=502)
     assert_refused(browser.get(site.url + "/protected", headers=bearer(signed_in.session_jwt)), 503)

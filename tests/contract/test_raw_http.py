@@ -101,7 +101,8 @@ def test_a_trailer_is_not_a_header(site: Site, emulator: Emulator) -> None:
     """Identity is decided from the header section of this very request."""
     token = emulator.sign_in().session_token.encode()
     request = (
-        b"POST /protected HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: session-token\r\n\r\n"
+        b"POST /protected HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\nTrailer: session-token\r\n\r\n"
         b"1\r\nx\r\n0\r\nsession-token: " + token + END
     )
     assert exchange(site.url, request) in (0, 400, 401)

@@ -27,7 +27,7 @@ def visit_asgi(path: str, credential: str | None = None, *, method: str = "GET",
 
     async def call() -> Any:
         client = AsyncClient(raise_request_exception=False)
-        response = await client.generic(method, path, headers=_headers(credential, headers))
+        response: Any = await client.generic(method, path, headers=_headers(credential, headers))
         if getattr(response, "is_async", False):
             response.streamed = b"".join([part async for part in response])
         return response

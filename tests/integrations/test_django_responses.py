@@ -65,7 +65,10 @@ def test_a_refusal_is_stored_nowhere(visit: Visit) -> None:
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="moonkey"'
 
 
-@pytest.mark.parametrize("path", ["/stream", "/astream"])
+@pytest.mark.parametrize(
+    ("visit", "path"), [(visit_wsgi, "/stream"), (visit_asgi, "/stream"), (visit_asgi, "/astream")]
+)
+@pytest.mark.usefixtures("configure")
 def test_a_stream_may_look_later(visit: Visit, emulator: Emulator, path: str) -> None:
     response = visit(path, emulator.sign_in().session_token)
     assert response.headers["Vary"] == VARY
@@ -149,7 +152,7 @@ def test_the_middleware_stops_nobody(visit: Visit, method: str) -> None:
 def left_open() -> tuple[int, int]:
     """How many file descriptors and HTTP clients there are."""
     gc.collect()
-    clients = [thing for thing in gc.get_objects() if isinstance(thing, httpx.Client | httpx.AsyncClient)]
+    clients = [thing for thing in gc.get_objects() if type(thing) in (httpx.Client, httpx.AsyncClient)]
     return len(os.listdir("/proc/self/fd")), len(clients)
 
 

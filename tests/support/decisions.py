@@ -1,0 +1,57 @@
+"""The deciding half of a client under a clock of the test's own, with the outcome of each call scripted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from support.odd_jwts import ISSUER, key_set
+
+from moonkey_core import Auth, Settings
+from moonkey_core._core import Core
+from moonkey_core._plan import Fetch, Outcome, Reply, run
+
+NOW = 1_800_000_000.0
+
+
+def replied(status: int = 200, body: object = b"", **headers: str) -> Reply:
+    """A reply; a body that is not bytes becomes JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def verified_body(user_id: str = "user_1", **changes: Any) -> dict[str, Any]:
+    """What the API answers about a good session."""
+    session = {"id": "sess_1", "user_id": user_id, "expires_at": int(NOW) + 86_400}
+    return {"session": {**session, **changes.pop("session", {})}, **changes}
+
+
+class Decisions:
+    """Authenticates without a socket. ``answer`` is asked for each call's outcome; ``fetches`` remembers them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = NOW
+        self.fetches: list[Fetch] = []
+        self.answer: Callable[[Fetch], Outcome] = self.usual
+        chosen = {"secret_key": "sk_test_decisions", "jwt_issuer": ISSUER, "jwks": key_set(), **options}
+        self.settings = Settings.load({name: value for name, value in chosen.items() if value != ""}, {})
+        self.core = Core(self.settings, lambda: self.now)
+
+    @staticmethod
+    def usual(fetch: Fetch) -> Outcome:
+        return replied(200, key_set() if "jwks" in fetch.url else verified_body())
+
+    def exchange(self, fetch: Fetch) -> Outcome:
+        self.fetches.append(fetch)
+        return self.answer(fetch)
+
+    def authenticate(self, credential: str, header: str = "session-token") -> Auth:
+        return self.read({header: [credential]})
+
+    def read(self, headers: dict[str, Sequence[str]]) -> Auth:
+        return run(self.core.verifier.authenticate(lambda name: headers.get(name, ())), self.exchange)
+
+    def calls(self, part: str = "") -> int:
+        """How many calls went to addresses with this in them."""
+        return sum(part in fetch.url for fetch in self.fetches)
