@@ -1,26 +1,23 @@
-"""From a :class:`Fetch` to its outcome: connections, deadline, retries, bounds. The only user of ``httpx``."""
+"""From a :class:`Fetch` to its outcome: connections, deadlines, retries. Only these rooms use ``httpx``."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import ssl
 import threading
 import time
-import zlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
 import httpx
 
 from moonkey_core._deadline import bound_reads, reads_until
-from moonkey_core._plan import Done, Fetch, Outcome, Reply, TransportError, step
+from moonkey_core._http import Body, Unreadable, build_request, client_options, tls_context, transport_error
+from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
 from moonkey_core._replies import retry_after
 from moonkey_core._sharing import AsyncSharing, SyncSharing
 from moonkey_core.settings import Settings
@@ -76,7 +73,7 @@ class SyncExchange:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tls = _tls(settings)
+        self._tls = tls_context(settings)
         self._closed = False
         self._close_when_dropped: finalize[Any, Any] | None = None
         self.reset()
@@ -118,26 +115,26 @@ class SyncExchange:
 
     def _send(self, fetch: Fetch, seconds: float) -> Outcome:
         client = self._connected()
-        request = _request(client, fetch, self._settings, seconds)
+        request = build_request(client, fetch, self._settings, seconds)
         try:
             with reads_until(time.monotonic() + seconds):
                 response = client.send(request, stream=True, follow_redirects=False)
                 try:
-                    body = _Body(response, fetch.max_bytes)
+                    body = Body(response, fetch.max_bytes)
                     for chunk in response.iter_raw(_READ_SIZE):
                         body.add(chunk)
                 finally:
                     response.close()
             return body.reply()
-        except (httpx.HTTPError, httpx.InvalidURL, _Unreadable) as error:  # the URL: one that a redirect names
-            return _transport_error(error)
+        except (httpx.HTTPError, httpx.InvalidURL, Unreadable) as error:  # the URL: one that a redirect names
+            return transport_error(error)
 
     def _connected(self) -> httpx.Client:
         with self._lock:
             if self._closed:
                 raise RuntimeError("This MoonKey client is closed.")
             if self._client is None:
-                self._client = httpx.Client(**_client_options(self._settings, self._tls))
+                self._client = httpx.Client(**client_options(self._settings, self._tls))
                 bound_reads(self._client)
                 self._close_when_dropped = finalize(self, self._client.close)
                 self._close_when_dropped.atexit = False
@@ -150,7 +147,7 @@ class _Loop:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
         self.sharing = AsyncSharing(time.monotonic)
         self.slots = asyncio.Semaphore(settings.max_connections)
-        self._client = httpx.AsyncClient(**_client_options(settings, tls))
+        self._client = httpx.AsyncClient(**client_options(settings, tls))
         self._guard = self._until_shutdown()
         self._guarded = False
 
@@ -189,7 +186,7 @@ class AsyncExchange:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tls = _tls(settings)
+        self._tls = tls_context(settings)
         self._closed = False
         self._close_when_dropped: finalize[Any, Any] | None = None
         self.reset()
@@ -250,11 +247,11 @@ class AsyncExchange:
         try:
             async with asyncio.timeout(seconds), here.slots:
                 client = await here.client()
-                request = _request(client, fetch, self._settings, seconds)
+                request = build_request(client, fetch, self._settings, seconds)
                 sent = True
                 response = await client.send(request, stream=True, follow_redirects=False)
                 try:
-                    body = _Body(response, fetch.max_bytes)
+                    body = Body(response, fetch.max_bytes)
                     async for chunk in response.aiter_raw(_READ_SIZE):
                         body.add(chunk)
                 finally:
@@ -262,92 +259,8 @@ class AsyncExchange:
             return body.reply()
         except TimeoutError:
             return TransportError("timeout", unsent=not sent)
-        except (httpx.HTTPError, httpx.InvalidURL, _Unreadable) as error:
-            return _transport_error(error)
-
-
-class _Unreadable(Exception):
-    """A reply that cannot be taken: too large, or in an encoding that was not asked for."""
-
-    def __init__(self, outcome: TransportError) -> None:
-        super().__init__(outcome.kind)
-        self.outcome = outcome
-
-
-class _Body:
-    """A reply being read: bounded in bytes, counted after inflating."""
-
-    def __init__(self, response: httpx.Response, limit: int) -> None:
-        self._response = response
-        self._limit = limit
-        self._data = bytearray()
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        self._inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
-        if self._inflate is None and encoding != "identity":
-            raise _Unreadable(TransportError("broken"))
-
-    def add(self, chunk: bytes) -> None:
-        if self._inflate is not None:
-            try:
-                chunk = self._inflate.decompress(chunk, self._limit + 1)
-            except zlib.error:
-                raise _Unreadable(TransportError("broken")) from None
-            if self._inflate.unused_data:  # something behind the end, of any length
-                raise _Unreadable(TransportError("broken"))
-        self._data += chunk
-        if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
-            raise _Unreadable(TransportError("too_large"))
-
-    def reply(self) -> Reply:
-        headers = {name.lower(): value for name, value in self._response.headers.items()}
-        return Reply(self._response.status_code, headers, bytes(self._data))
-
-
-def _transport_error(error: Exception) -> TransportError:
-    if isinstance(error, _Unreadable):
-        return error.outcome
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "connect", unsent=True)
-    return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | bool:
-    """One context for all pools of a client: making one costs about 20 ms."""
-    urls = (settings.base_url, settings.jwks_url or settings.base_url)
-    if all(url.startswith("http:") for url in urls):
-        return False  # nothing to verify: plain http only
-    return httpx.create_ssl_context(trust_env=settings.trust_env)
-
-
-def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:
-    count = settings.max_connections
-    return {
-        "verify": tls,
-        "trust_env": settings.trust_env,
-        "limits": httpx.Limits(max_connections=count, max_keepalive_connections=count, keepalive_expiry=30.0),
-        # A jar that takes nothing: a cookie set by a reply must not travel with anybody's next call.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        "headers": {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": f"moonkey-python/{version('moonkey')}",
-        },
-    }
-
-
-def _request(
-    client: httpx.Client | httpx.AsyncClient, fetch: Fetch, settings: Settings, seconds: float
-) -> httpx.Request:
-    headers = {}
-    if fetch.send_key:
-        headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
-    content = None
-    if fetch.json is not None:
-        headers["content-type"] = "application/json"
-        content = json.dumps(fetch.json).encode()
-    return client.build_request(
-        fetch.method, fetch.url, headers=headers, content=content, timeout=max(seconds, 0.001)
-    )
+        except (httpx.HTTPError, httpx.InvalidURL, Unreadable) as error:
+            return transport_error(error)
 
 
 def _until(deadline: float) -> Callable[[], float]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
+from moonkey_core import _logins as logins
 from moonkey_core import _operations as operations
 from moonkey_core._core import Core
 from moonkey_core._exchange import AsyncExchange, SyncExchange
@@ -83,65 +84,65 @@ class AsyncSessions(_Awaits):
 class Otps(_Runs):
     """One-time passcodes by e-mail or text message."""
 
-    send = _blocking(operations.send_otp)
-    login_or_create = _blocking(operations.login_or_create)
-    verify = _blocking(operations.verify_otp)
+    send = _blocking(logins.send_otp)
+    login_or_create = _blocking(logins.login_or_create)
+    verify = _blocking(logins.verify_otp)
 
 
 class AsyncOtps(_Awaits):
     """One-time passcodes by e-mail or text message."""
 
-    send = _awaiting(operations.send_otp)
-    login_or_create = _awaiting(operations.login_or_create)
-    verify = _awaiting(operations.verify_otp)
+    send = _awaiting(logins.send_otp)
+    login_or_create = _awaiting(logins.login_or_create)
+    verify = _awaiting(logins.verify_otp)
 
 
 class MagicLinks(_Runs):
     """Magic links."""
 
-    verify = _blocking(operations.verify_magic_link)
+    verify = _blocking(logins.verify_magic_link)
 
 
 class AsyncMagicLinks(_Awaits):
     """Magic links."""
 
-    verify = _awaiting(operations.verify_magic_link)
+    verify = _awaiting(logins.verify_magic_link)
 
 
 class OAuth(_Runs):
     """Sign-in with another provider."""
 
-    verify = _blocking(operations.verify_oauth)
+    verify = _blocking(logins.verify_oauth)
 
 
 class AsyncOAuth(_Awaits):
     """Sign-in with another provider."""
 
-    verify = _awaiting(operations.verify_oauth)
+    verify = _awaiting(logins.verify_oauth)
 
 
 class Totps(_Runs):
     """Codes of authenticator apps."""
 
-    verify = _blocking(operations.verify_totp)
+    verify = _blocking(logins.verify_totp)
 
 
 class AsyncTotps(_Awaits):
     """Codes of authenticator apps."""
 
-    verify = _awaiting(operations.verify_totp)
+    verify = _awaiting(logins.verify_totp)
 
 
 class Wallets(_Runs):
     """Signatures of wallets."""
 
-    verify = _blocking(operations.verify_wallet)
+    verify = _blocking(logins.verify_wallet)
 
 
 class AsyncWallets(_Awaits):
     """Signatures of wallets."""
 
-    verify = _awaiting(operations.verify_wallet)
+    verify = _awaiting(logins.verify_wallet)
 
 
 class Users(_Runs):

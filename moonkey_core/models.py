@@ -233,7 +233,7 @@ def with_user_id(user: User, user_id: str) -> User:
 
 
 def _fields(body: object) -> dict[str, Any]:
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         raise ValueError("not an object")
     return dict(body)
 
@@ -257,7 +257,7 @@ def _time(value: object) -> datetime | None:
 def _factor(body: object) -> Factor:
     rest = _fields(body)
     method = rest.get("method")
-    inside = method if isinstance(method, Mapping) else {}
+    inside = method if isinstance(method, dict) else {}
     return Factor(
         type=_text(rest.pop("type", None)),
         delivery_channel=_text(rest.pop("delivery_channel", None)),
@@ -277,7 +277,7 @@ def _device(body: object) -> Device:
 def _verified(entries: object, name: str) -> str | None:
     """The first verified entry of a list such as ``[{"email": …, "verified": true}]``."""
     for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, Mapping) and entry.get("verified") is True:
+        if isinstance(entry, dict) and entry.get("verified") is True:
             return _text(entry.get(name))
     return None
 
@@ -286,7 +286,7 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     """Deeply read-only, and without secrets. Raises ``ValueError`` for what is nested beyond all reason."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _Extra({k: _frozen(v, depth + 1) for k, v in value.items() if k not in _SECRET_NAMES})
     if isinstance(value, list | tuple):
         return tuple(_frozen(item, depth + 1) for item in value)

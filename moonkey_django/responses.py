@@ -48,5 +48,5 @@ def _depends_on_identity(identity: Identity, response: HttpResponseBase, setting
     if settings.fresh_jwt_header is not None and identity.auth is not None and identity.auth.fresh is not None:
         return True
     # A stream may look when its headers have long been sent; a file will not.
-    may_look_later = response.streaming 
+    may_look_later = response.streaming and not isinstance(response, FileResponse)
     return may_look_later and any(identity.headers(name) for name in settings.credential_headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 from collections.abc import Sequence
 
 import pytest
@@ -152,13 +153,17 @@ BOM = base64.urlsafe_b64encode(b'\xef\xbb\xbf{"a":1}').decode()
 )
 def test_what_tries_to_be_a_jwt_is_judged_as_one(value: str) -> None:
     assert is_jwt(value)
-    found = read(session_token=value) if not value.endswith("=") else None
-    assert found is None or found.kind == "session_jwt"
+    if "=" in value:  # no word of the grammar, so it is refused before anybody asks what it is
+        reason(session_token=value)
+    else:
+        found = read(session_token=value)
+        assert found is not None
+        assert found.kind == "session_jwt"
 
 
 @pytest.mark.parametrize(
     "value",
-    [TOKEN, "a.b.c", "session_jwt.x.y", "eyJ", "eyJhbGciOiJSUzI1NiJ9", "ey.ey.ey", "....", "~._~", "aa.bb"],
+    [TOKEN, "a.b.c", "session_jwt.x.y", "eyJ", "eyJhbGciOiJSUzI1NiJ9", "....", "~._~", "aa.bb"],
 )
 def test_an_opaque_token_is_told_by_its_form_and_not_by_a_prefix(value: str) -> None:
     assert not is_jwt(value)
@@ -194,9 +199,7 @@ def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
             assert not line.strip(" \t").lower().startswith("bearer ")
         else:
             assert found.value in line
-            assert set(found.value) <= set(ALPHABET) | set(map(chr, [*range(48, 58), *range(65, 91), 61])) | set(
-                "abcdefghijklmnopqrstuvwxyz"
-            )
+            assert set(found.value) <= {*string.ascii_letters, *string.digits, *"-._~+/="}
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=100))

@@ -69,6 +69,10 @@ async def cancels(request: MoonKeyRequest) -> HttpResponse:
     return JsonResponse({"first_cancelled": first.cancelled(), "state": auth.state})
 
 
+async def shows(request: MoonKeyRequest) -> HttpResponse:
+    return HttpResponse(str(await request.amoonkey()))
+
+
 @require_auth
 def me(request: MoonKeyRequest) -> HttpResponse:
     return who(request)
@@ -183,6 +187,7 @@ urlpatterns = [
     path("apeek", apeek),
     path("awaits", awaits),
     path("cancels", cancels),
+    path("shows", shows),
     path("me", me),
     path("ame", ame),
     path("page", Page.as_view()),

@@ -119,6 +119,15 @@ def test_under_wsgi_nothing_is_verified_unless_somebody_looks(configure: Configu
     assert emulator.requests()[VERIFY] == 1
 
 
+def test_under_wsgi_the_blocking_client_does_all(
+    configure: Configure, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An async view runs on an event loop of its own there: a pool for that one loop would serve one request."""
+    monkeypatch.delattr("moonkey_django.conf.AsyncMoonKey")
+    for path in ("/ame", "/awaits", "/apage"):
+        assert visit_wsgi(path, emulator.sign_in().session_token).json()["state"] == "authenticated"
+
+
 def test_under_asgi_it_is_verified_before_the_view(configure: Configure, emulator: Emulator) -> None:
     assert visit_asgi("/public", emulator.sign_in().session_token).status_code == 200
     assert emulator.requests()[VERIFY] == 1
@@ -211,7 +220,7 @@ def test_among_middleware_of_one_mode_only(
     configure(LAZY=lazy)
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, below]
     token = emulator.sign_in().session_token
-    for path in ("/me", "/ame", "/awaits", "/peek"):
+    for path in ("/me", "/ame", "/awaits", "/peek", *([] if lazy else ["/apeek"])):
         assert visit(path, token).json()["state"] == "authenticated"
     assert visit("/me").status_code == visit("/ame").status_code == 401
 

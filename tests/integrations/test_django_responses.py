@@ -51,6 +51,12 @@ def test_a_page_that_depends_on_identity_says_so(visit: Visit, emulator: Emulato
         assert response.headers["Cache-Control"] == "private"
 
 
+def test_asking_for_an_identity_counts_as_looking(configure: Configure) -> None:
+    assert visit_wsgi("/shows").headers["Vary"] == VARY
+    configure(LAZY=True)
+    assert visit_asgi("/shows").headers["Vary"] == VARY
+
+
 def test_what_the_app_said_is_kept(visit: Visit, emulator: Emulator) -> None:
     response = visit("/own-cache-control", emulator.sign_in().session_token)
     assert response.headers["Cache-Control"] == "max-age=9"

@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from support.odd_jwts import ISSUER, key_set
-
 from moonkey_core import Auth, Settings
 from moonkey_core._core import Core
 from moonkey_core._plan import Fetch, Outcome, Reply, run
+from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
 
