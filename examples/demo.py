@@ -29,7 +29,14 @@ START_SECONDS = 20.0
 # How each app is served: by a server of its own kind, as in production.
 SERVERS = {
     "Flask": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "flask_app:app"],
-    "Django": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "--lifespan=off", "django_app:asgi"],
+    "Django": [
+        "-m",
+        "uvicorn",
+        "--port={port}",
+        "--log-level=warning",
+        "--lifespan=off",
+        "django_app:application",
+    ],
     "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "fastapi_app:app"],
 }
 EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}

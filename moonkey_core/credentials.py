@@ -8,14 +8,23 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
 
-__all__ = ["Credentials", "HeaderView", "is_jwt", "parse_credentials", "well_formed"]
+__all__ = [
+    "Credentials",
+    "HeaderView",
+    "asgi_headers",
+    "is_jwt",
+    "parse_credentials",
+    "presents_any",
+    "well_formed",
+    "wsgi_headers",
+]
 
 HeaderView = Callable[[str], Sequence[str]]
 """All values of one request header by its lower-case name, one entry per line, exactly as received."""
@@ -34,6 +43,31 @@ class Credentials:
     value: str = field(repr=False)
     kind: Literal["session_token", "session_jwt"]
     source: str
+
+
+def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
+    """The headers in a WSGI environ (PEP 3333). Servers have joined repeated lines there, with a comma."""
+
+    def values(name: str) -> Sequence[str]:
+        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return () if value is None else (value,)
+
+    return values
+
+
+def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
+    """The headers of an ASGI scope: each line as it came, by its exact name."""
+
+    def values(name: str) -> Sequence[str]:
+        wanted = name.encode("ascii")
+        return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
+
+    return values
+
+
+def presents_any(headers: HeaderView, settings: Settings) -> bool:
+    """Whether a request carries anything where a credential may stand, good or bad."""
+    return any(headers(name) for name in settings.credential_headers)
 
 
 def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import HeaderView
+from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_django.conf import configuration, get_async_client, get_client
 
@@ -101,23 +101,9 @@ def identity_of(request: HttpRequest) -> Identity:
 def header_view(request: HttpRequest) -> HeaderView:
     """The request's headers: the exact lines under ASGI; WSGI servers have joined repeated ones with a comma."""
     # Neither closes over the request, which would then have to wait for the garbage collector.
-    return _asgi_view(request.scope["headers"]) if isinstance(request, ASGIRequest) else _wsgi_view(request.META)
-
-
-def _asgi_view(lines: Sequence[tuple[bytes, bytes]]) -> HeaderView:
-    def values(name: str) -> Sequence[str]:
-        wanted = name.encode("ascii")
-        return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
-
-    return values
-
-
-def _wsgi_view(meta: dict[str, Any]) -> HeaderView:
-    def values(name: str) -> Sequence[str]:
-        value = meta.get("HTTP_" + name.upper().replace("-", "_"))
-        return () if value is None else (value,)
-
-    return values
+    return (
+        asgi_headers(request.scope["headers"]) if isinstance(request, ASGIRequest) else wsgi_headers(request.META)
+    )
 
 
 def _is_on_event_loop() -> bool:

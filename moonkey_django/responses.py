@@ -6,6 +6,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from moonkey_core.auth import Auth
+from moonkey_core.credentials import presents_any
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import refusal_of
 from moonkey_core.responses import refuse, success_headers
@@ -49,4 +50,4 @@ def _depends_on_identity(identity: Identity, response: HttpResponseBase, setting
         return True
     # A stream may look when its headers have long been sent; a file will not.
     may_look_later = response.streaming and not isinstance(response, FileResponse)
-    return may_look_later and any(identity.headers(name) for name in settings.credential_headers)
+    return may_look_later and presents_any(identity.headers, settings)

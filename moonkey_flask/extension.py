@@ -8,11 +8,11 @@ from flask import Flask, Request, Response, request
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
-from moonkey_core.credentials import HeaderView
+from moonkey_core.credentials import presents_any, wsgi_headers
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.responses import refuse, success_headers
 from moonkey_core.settings import Options, Settings
-from moonkey_flask.identity import EXTENSION, get_client, header_view, verified_auth, with_identity
+from moonkey_flask.identity import EXTENSION, get_client, verified_auth, with_identity
 
 _PREFIX = "MOONKEY_"
 
@@ -54,7 +54,7 @@ class FlaskMoonKey:
 
 
 def _refused(error: MoonKeyError) -> Response:
-    refusal = refuse(error, get_client().settings, header_view(request.environ))
+    refusal = refuse(error, get_client().settings, wsgi_headers(request.environ))
     return Response(refusal.body, refusal.status, list(refusal.headers))
 
 
@@ -79,5 +79,4 @@ def _may_look_later(flask_request: Request, response: Response, settings: Settin
     """Whether a body that is still to be made may depend on identity, when the headers have long been sent."""
     if not response.is_streamed or response.direct_passthrough:
         return False
-    view: HeaderView = header_view(flask_request.environ)
-    return any(view(name) for name in settings.credential_headers)
+    return presents_any(wsgi_headers(flask_request.environ), settings)

@@ -5,15 +5,15 @@ Not on ``g``: that belongs to the application context, which may outlive a reque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from flask import Request, current_app, request
 from werkzeug.local import LocalProxy
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
-from moonkey_core.credentials import HeaderView
+from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import known_user, require
 from moonkey_core.models import Session, User
@@ -33,21 +33,11 @@ def get_client() -> MoonKey:
     return cast(MoonKey, client)
 
 
-def header_view(environ: dict[str, Any]) -> HeaderView:
-    """Request headers out of a WSGI environ; servers join repeated lines there, with a comma."""
-
-    def values(name: str) -> Sequence[str]:
-        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return () if value is None else (value,)
-
-    return values
-
-
 def auth_of(flask_request: Request) -> Auth:
     """The identity of a request; the first look verifies its credential."""
     auth = verified_auth(flask_request)
     if auth is None:
-        auth = get_client().authenticate(header_view(flask_request.environ))
+        auth = get_client().authenticate(wsgi_headers(flask_request.environ))
         setattr(flask_request, _ATTRIBUTE, auth)
     return auth
 

@@ -158,7 +158,6 @@ def spelled(emulator: Emulator) -> dict[str, str]:
         "plus for minus": f"{head}.{body}.{'+' + tail[1:]}",
         "slash": f"{head}.{body}.{'/' + tail[1:]}",
         "tilde inside": f"{head}.{body[:8]}~{body[8:]}.{tail}",
-        "dot in front": f".{head}.{body}.{tail}",
     }
 
 

@@ -137,11 +137,11 @@ def test_clients_name_a_wrong_setting(settings: Any) -> None:
 
 
 def python(script: str, *, arguments: tuple[str, ...] = (), **environment: str) -> str:
-    """What a fresh interpreter prints, without Django settings and with warnings as errors."""
+    """What a fresh interpreter prints, with the installed package, no Django settings, and warnings as errors."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOONKEY_", "DJANGO_"))}
-    paths = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "examples"))
+    paths = os.pathsep.join(str(ROOT / part) for part in ("tests", "examples"))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
+        [sys.executable, "-P", "-W", "error", "-c", script, *arguments],
         env={**kept, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,

@@ -17,9 +17,13 @@ KID = "jwk_test"
 
 
 @functools.cache
+def _made(name: str, bits: int, exponent: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(exponent, bits)
+
+
 def rsa_key(name: str = KID, bits: int = 2048, exponent: int = 65537) -> rsa.RSAPrivateKey:
     """A key pair, the same each time for the same name."""
-    return rsa.generate_private_key(exponent, bits)
+    return _made(name, bits, exponent)
 
 
 def public_jwk(name: str = KID, **changes: Any) -> dict[str, Any]:

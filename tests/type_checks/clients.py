@@ -1,0 +1,35 @@
+"""What type checkers must understand of the clients. Checked, never run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import assert_type
+
+from moonkey_core import AsyncMoonKey, Auth, Login, MoonKey, OtpRequest, Session, User, VerifiedSession
+
+
+def blocking(client: MoonKey) -> None:
+    assert_type(client.authenticate(lambda name: []), Auth)
+    assert_type(client.sessions.verify(session_token="t", extend=timedelta(days=1)), VerifiedSession)
+    assert_type(client.sessions.list("user_1"), tuple[Session, ...])
+    assert_type(client.sessions.revoke_all("user_1", keep=None), tuple[str, ...])
+    assert_type(client.otps.login_or_create(email="a@example.com"), OtpRequest)
+    assert_type(client.otps.verify("123456", method_id="m", session_expires_in=60), Login)
+    assert_type(client.users.get("user_1"), User)
+    client.sessions.revoke(session_id="s")
+    client.sessions.verify("t")  # type: ignore[misc, call-arg] # credentials are named
+    client.users.get(1)  # type: ignore[arg-type]
+
+
+async def asynchronous(client: AsyncMoonKey) -> None:
+    assert_type(await client.authenticate(lambda name: []), Auth)
+    assert_type(await client.sessions.verify(session_jwt="j"), VerifiedSession)
+    assert_type(await client.sessions.list("user_1"), tuple[Session, ...])
+    assert_type(await client.wallets.verify(wallet_type="ethereum", public_address="a", signature="s"), Login)
+
+
+def states(auth: Auth) -> None:
+    assert_type(auth.user, User | None)
+    assert_type(auth.session, Session | None)
+    MoonKey(secret_key="sk_test_1", jwt_issuer=["one", "two"], leeway=3)
+    MoonKey(secret_key="sk_test_1", leway=3)  # type: ignore[call-arg]
