@@ -37,7 +37,7 @@ SERVERS = {
         "--lifespan=off",
         "django_app:application",
     ],
-    "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=warning", "fastapi_app:app"],
+    "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=error", "fastapi_app:app"],
 }
 EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}
 

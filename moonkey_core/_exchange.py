@@ -18,7 +18,7 @@ import httpx
 from moonkey_core._deadline import bound_reads, reads_until
 from moonkey_core._http import Body, Unreadable, build_request, client_options, tls_context, transport_error
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
-from moonkey_core._replies import retry_after
+from moonkey_core._replies import is_settled, retry_after
 from moonkey_core._sharing import AsyncSharing, SyncSharing
 from moonkey_core.settings import Settings
 
@@ -84,7 +84,7 @@ class SyncExchange:
         self._client: httpx.Client | None = None
         if self._close_when_dropped is not None:
             self._close_when_dropped.detach()
-        self._sharing = SyncSharing(time.monotonic)
+        self._sharing = SyncSharing(time.monotonic, is_settled)
 
     def close(self) -> None:
         """Close all connections; may be called again."""
@@ -145,7 +145,7 @@ class _Loop:
     """What belongs to one event loop."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
-        self.sharing = AsyncSharing(time.monotonic)
+        self.sharing = AsyncSharing(time.monotonic, is_settled)
         self.slots = asyncio.Semaphore(settings.max_connections)
         self._client = httpx.AsyncClient(**client_options(settings, tls))
         self._guard = self._until_shutdown()

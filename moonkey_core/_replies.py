@@ -67,6 +67,21 @@ def not_understood(reply: Reply) -> ProviderUnavailable:
     return ProviderUnavailable(reason=reason, retry_after=retry_after(reply))
 
 
+def is_settled(outcome: Outcome) -> bool:
+    """Whether an outcome says something definite and may be remembered for a while; trouble never may."""
+    if isinstance(outcome, TransportError):
+        return False
+    if outcome.status in (200, 201):
+        try:
+            load_object(outcome.body)
+        except ValueError:
+            return False
+        return True
+    if not 400 <= outcome.status < 500 or outcome.status in (408, 429):
+        return False
+    return api_error(outcome) is not None or (outcome.status == 401 and not outcome.body)
+
+
 def retry_after(reply: Reply) -> float | None:
     """Seconds to wait by ``Retry-After``, as seconds or as a date (RFC 9110 section 10.2.3), bounded."""
     value = reply.headers.get("retry-after", "").strip(" \t")

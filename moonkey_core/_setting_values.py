@@ -193,11 +193,13 @@ def choice(*allowed: str) -> Callable[[object], str]:
 
 def key_set(value: object) -> Mapping[str, object] | None:
     """A JWK set, as a mapping or JSON text; its keys are parsed where they are used."""
+    if value is None:
+        return None
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise ValueError("is not JSON.") from None
-    if value is not None and (not isinstance(value, Mapping) or not isinstance(value.get("keys"), list)):
+    if not isinstance(value, Mapping) or not isinstance(value.get("keys"), list):
         raise ValueError('must be a JWK set: {"keys": [...]}.')
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -12,6 +13,9 @@ from cachetools import TLRUCache
 
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
+Settled = Callable[[Outcome], bool]
+"""Whether an outcome says something definite: trouble is shared, but not remembered."""
+
 _MAX_LINGERING_BYTES = 8 * 1024 * 1024
 _ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that their number is bounded too
 
@@ -19,7 +23,8 @@ _ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that th
 class Lingering:
     """Answers that are handed out a little longer. Not thread-safe; the caller holds its lock."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
+        self._settled = settled
         self._answers: TLRUCache[str, tuple[Outcome, float]] = TLRUCache(
             maxsize=_MAX_LINGERING_BYTES,
             ttu=lambda _key, entry, now: now + entry[1],
@@ -35,11 +40,11 @@ class Lingering:
 
     def put(self, fetch: Fetch, outcome: Outcome, epoch: int) -> None:
         """Keep an answer that may linger, unless sharing was ended since its call began (in ``epoch``)."""
-        if fetch.share and fetch.linger and epoch == self.epoch and (fetch.linger_trouble or _is_settled(outcome)):
-            try:
+        if not fetch.share or not fetch.linger or epoch != self.epoch:
+            return
+        if fetch.linger_trouble or self._settled(outcome):
+            with contextlib.suppress(ValueError):  # larger than all there is room for
                 self._answers[fetch.share] = (outcome, fetch.linger)
-            except ValueError:  # larger than all there is room for
-                return
 
     def clear(self) -> None:
         """Forget everything, and whatever is still under way."""
@@ -50,10 +55,10 @@ class Lingering:
 class SyncSharing:
     """Shared calls among threads."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
         self._lock = threading.Lock()
         self._flights: dict[str, Future[Outcome | None]] = {}
-        self._lingering = Lingering(clock)
+        self._lingering = Lingering(clock, settled)
 
     def end(self) -> None:
         """Drop every lingering answer."""
@@ -101,9 +106,9 @@ class SyncSharing:
 class AsyncSharing:
     """Shared calls among the tasks of one event loop."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
         self._flights: dict[str, asyncio.Task[Outcome]] = {}
-        self._lingering = Lingering(clock)
+        self._lingering = Lingering(clock, settled)
 
     def end(self) -> None:
         """Drop every lingering answer."""
@@ -146,11 +151,6 @@ class AsyncSharing:
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-
-
-def _is_settled(outcome: Outcome) -> bool:
-    """Whether an answer says something definite; trouble is shared but never remembered."""
-    return isinstance(outcome, Reply) and outcome.status < 500 and outcome.status not in (408, 429)
 
 
 def _look_at_exception(task: asyncio.Task[Outcome]) -> None:

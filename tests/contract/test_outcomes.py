@@ -89,6 +89,7 @@ def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator,
     ],
 )
 def test_malformed(site: Site, browser: httpx.Client, emulator: Emulator, path: str, value: str) -> None:
+    """S2."""
     emulator.clear_requests()
     assert_refused(browser.get(site.url + path, headers={"Authorization": value}), 400, "invalid_request")
     assert emulator.requests() == {}
@@ -96,6 +97,7 @@ def test_malformed(site: Site, browser: httpx.Client, emulator: Emulator, path: 
 
 
 def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
+    """S3."""
     token = emulator.sign_in().session_token
     url = site.url + "/protected"
     both = {**bearer(token), "session-token": token}
@@ -112,7 +114,7 @@ def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) 
 def test_dead_session(
     site: Site, browser: httpx.Client, emulator: Emulator, path: str, status: int, coded: bool
 ) -> None:
-    """However the API says it, a dead session is 401 for the caller."""
+    """S20. However the API says it, a dead session is 401 for the caller."""
     emulator.dead_session(status, coded)
     signed_in = emulator.sign_in()
     assert browser.get(site.url + path, headers=bearer(signed_in.session_token)).status_code == 200
@@ -123,6 +125,7 @@ def test_dead_session(
 
 @pytest.mark.parametrize("path", PROTECTED)
 def test_bad_jwts_cost_no_call(site: Site, browser: httpx.Client, emulator: Emulator, path: str) -> None:
+    """S4, S7."""
     good = emulator.sign_in().session_jwt
     assert browser.get(site.url + path, headers=bearer(good)).status_code == 200
     emulator.clear_requests()
@@ -159,6 +162,7 @@ def test_old_jwt_is_refreshed(site: Site, browser: httpx.Client, emulator: Emula
 
 
 def test_expired_beyond_refresh(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
+    """S13."""
     emulator.set_clock(-400)
     signed_in = emulator.sign_in()
     emulator.set_clock(0)
@@ -203,6 +207,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 def test_trouble_of_the_api(
     site: Site, open_site: OpenSite, browser: httpx.Client, emulator: Emulator, trouble: str
 ) -> None:
+    """S19."""
     signed_in = emulator.sign_in()
     if trouble == "slow":
         site = open_site(timeout=0.3)
@@ -218,6 +223,7 @@ def test_trouble_of_the_api(
 
 
 def test_api_is_down(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
+    """S17, S19."""
     signed_in = emulator.sign_in()
     assert browser.get(site.url + "/protected", headers=bearer(signed_in.session_jwt)).status_code == 200
     emulator.stop()
@@ -282,6 +288,7 @@ def test_what_never_looks_is_left_alone(site: Site, browser: httpx.Client, emula
 
 
 def test_the_apps_own_cache_headers_are_kept(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
+    """S28."""
     response = browser.get(site.url + "/cached", headers=bearer(emulator.sign_in().session_token))
     assert response.headers["cache-control"] == "public, max-age=60"
     assert {"accept-language", "authorization", "session-token"} <= vary(response)
@@ -296,6 +303,7 @@ def test_an_error_raised_by_a_view(site: Site, browser: httpx.Client, emulator: 
 def test_foreign_gates_do_not_take_cannot_know_for_anonymous(
     site: Site, browser: httpx.Client, emulator: Emulator
 ) -> None:
+    """S27."""
     signed_in = emulator.sign_in()
     url = site.url + "/foreign"
     assert browser.get(url).status_code == 403
@@ -316,10 +324,11 @@ def test_streams(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
 def test_no_method_runs_a_protected_view(
     site: Site, browser: httpx.Client, emulator: Emulator, method: str
 ) -> None:
+    """S26."""
     for headers in ({}, bearer("dead"), bearer("a b")):
         response = browser.request(method, site.url + "/protected", headers=headers)
         # A framework may answer OPTIONS itself, and refuse a method before any view.
-        assert response.status_code in ((200, 204, 400, 401, 405) if method == "OPTIONS" else (400, 401))
+        assert response.status_code in ((200, 204, 400, 401, 405) if method == "OPTIONS" else (400, 401, 405))
     assert site.runs == []
 
 
@@ -327,6 +336,7 @@ def test_no_method_runs_a_protected_view(
 def test_credentials_elsewhere_are_never_read(
     site: Site, browser: httpx.Client, emulator: Emulator, where: str
 ) -> None:
+    """S1."""
     token = emulator.sign_in().session_token
     emulator.clear_requests()
     url = site.url + "/protected"
@@ -368,6 +378,7 @@ def test_cors_preflight_and_refusals(site: Site, browser: httpx.Client, emulator
 def test_refusals_are_logged_with_a_reason_and_the_request_id(
     site: Site, browser: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """S32."""
     caplog.set_level("INFO", "moonkey")
     response = browser.get(site.url + "/protected", headers={**bearer("a b"), "X-Request-ID": "req-42"})
     assert json.loads(response.content)["instance"] == "urn:request:req-42"

@@ -1,4 +1,4 @@
-"""Requests that no well-meaning client sends, byte by byte: never let in, never a 500."""
+"""S1 to S3, S26. Requests that no well-meaning client sends, byte by byte: never let in, never a 500."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def blocking(client: MoonKey) -> None:
     assert_type(client.otps.verify("123456", method_id="m", session_expires_in=60), Login)
     assert_type(client.users.get("user_1"), User)
     client.sessions.revoke(session_id="s")
-    client.sessions.verify("t")  # type: ignore[misc, call-arg] # credentials are named
+    client.sessions.verify("t")  # type: ignore[call-arg] # credentials are named
     client.users.get(1)  # type: ignore[arg-type]
 
 
