@@ -32,13 +32,10 @@ format: setup ## Format the code
 clean: ## Remove everything that was set up
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-# An environment whose interpreter has gone is made anew.
+# Nothing to do where the environment works and is newer than what it was made from.
 setup:
-	@if ! $(BIN)/python -c '' 2>/dev/null; then rm -f $(READY); fi
-	@$(MAKE) --no-print-directory $(READY)
-
-$(READY): pyproject.toml
 	@set -e; \
+	if [ $(READY) -nt pyproject.toml ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
 	python=; \
 	for one in $(CANDIDATES); do \
 	  if "$$one" -c '' 2>/dev/null; then python=$$one; break; fi; \

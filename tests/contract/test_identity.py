@@ -1,4 +1,4 @@
-"""S25. One identity per request, from this request only: never a mix, whoever shares a connection, thread or loop."""
+"""S25. One identity per request, from this request only, whoever shares a connection, thread or loop."""
 
 from __future__ import annotations
 

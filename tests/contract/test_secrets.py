@@ -1,4 +1,4 @@
-"""S29 to S31. No secret leaves: every log record and every response of every outcome is searched for every secret."""
+"""S29 to S31. Every log record and every response of every outcome is searched for every secret."""
 
 from __future__ import annotations
 
