@@ -72,10 +72,11 @@ class KeyRing:
         Raises ``InvalidCredentials`` where the provider has no such key, ``ProviderUnavailable`` or
         ``ProviderRejectedKey`` where that cannot be known.
         """
+        seen = self._attempts
         key = self._fresh_key(kid)
         if key is not None:
             return key
-        attempt = self._may_fetch()
+        attempt = self._may_fetch(seen)
         if attempt is not None:
             outcome = yield self._fetch(attempt)
             self._absorb(outcome, attempt)
@@ -104,12 +105,17 @@ class KeyRing:
         fixed = self._settings.jwks is not None
         return fixed or 0 <= self._clock() - current.fetched_at < self._settings.jwks_ttl
 
-    def _may_fetch(self) -> int | None:
-        """The number of the fetch to take part in, or ``None`` where none may be made now."""
+    def _may_fetch(self, seen: int) -> int | None:
+        """The number of the fetch to take part in, or ``None`` where none may be made now.
+
+        ``seen`` is how many had ended when the caller looked: one that has ended since is as good as another.
+        """
         if self._settings.jwks is not None:
             return None
         now = self._clock()
         with self._lock:
+            if self._attempts != seen:
+                return None
             number, drawn_at = self._drawn
             if number == self._attempts and 0 <= now - drawn_at < self._settings.jwks_timeout:
                 return number  # somebody has drawn for this one already

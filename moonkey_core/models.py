@@ -176,6 +176,7 @@ def parse_user(body: object) -> User:
     rest = _fields(body)
     user_id = identifier(rest.pop("user_id", None) or rest.get("id"))
     rest.pop("id", None)
+    complete = bool(rest)
     return User(
         id=user_id,
         email=_text(rest.pop("email", None)) or _verified(rest.get("emails"), "email"),
@@ -184,7 +185,7 @@ def parse_user(body: object) -> User:
         last_name=_text(rest.pop("last_name", None)),
         status=_text(rest.pop("status", None)),
         created_at=_time(rest.pop("created_at", None)),
-        complete=True,
+        complete=complete,
         extra=_frozen(rest),
     )
 

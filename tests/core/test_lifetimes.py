@@ -1,0 +1,354 @@
+"""Clients through event loops, threads, forks and closing: nothing is left behind, nothing is mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from core.conftest import MakeAsyncClient, MakeClient
+
+from moonkey_core import AsyncMoonKey, MoonKey, MoonKeyError
+from moonkey_core.emulator import Emulator
+from support.scripted import wait_until
+
+FILES = Path("/proc/self/fd")
+counts_files = pytest.mark.skipif(not FILES.exists(), reason="the system does not list open files")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(list(FILES.iterdir()))
+
+
+def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
+    return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **more}
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """Fork, and tell whether ``work`` came out true in the child within ten seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork do not mix; that is the point here
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    statuses: list[int] = []
+
+    def ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            statuses.append(status)
+        return bool(pid)
+
+    if not wait_until(ended, 10):
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    return statuses == [0]
+
+
+@counts_files
+def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+
+    async def work() -> None:
+        for credential in ({"session_token": person.session_token}, {"session_jwt": person.session_jwt}):
+            found = await asyncio.gather(*(client.sessions.verify(**credential) for _ in range(5)))
+            assert {one.user.id for one in found} == {person.user_id}
+
+    asyncio.run(work())
+    before = open_files()
+    for _ in range(30):
+        asyncio.run(work())
+    assert wait_until(lambda: open_files() <= before + 1)
+    assert len(client._exchange._loops) <= 1
+
+
+@counts_files
+def test_a_loop_that_is_closed_in_the_old_manner(emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    client = AsyncMoonKey(**options(emulator))
+    before = open_files()
+    for _ in range(10):
+        loop = asyncio.new_event_loop()
+        found = loop.run_until_complete(client.sessions.verify(session_token=person.session_token))
+        assert found.user.id == person.user_id
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    assert wait_until(lambda: open_files() <= before + 1)
+
+
+@counts_files
+def test_clients_that_nobody_closes(emulator: Emulator) -> None:
+    person = emulator.sign_in()
+
+    async def work() -> None:
+        client = AsyncMoonKey(**options(emulator))
+        await client.sessions.verify(session_token=person.session_token)
+
+    def block() -> None:
+        MoonKey(**options(emulator)).sessions.verify(session_token=person.session_token)
+
+    asyncio.run(work())
+    block()
+    before = open_files()
+    for _ in range(10):
+        asyncio.run(work())
+        block()
+    assert wait_until(lambda: open_files() <= before + 1)
+
+
+def test_loops_in_many_threads_at_once(emulator: Emulator) -> None:
+    """As under WSGI, where each asynchronous view runs on a loop of its own."""
+    client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+    people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(8)]
+    failed: list[BaseException] = []
+    asyncio.run(client.sessions.verify(session_jwt=people[0].session_jwt))
+
+    def work(place: int) -> None:
+        try:
+            for _ in range(12):
+                found = asyncio.run(client.sessions.verify(session_token=people[place].session_token))
+                assert found.user.id == people[place].user_id
+        except BaseException as error:
+            failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(place,)) for place in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
+
+
+def test_threads_share_a_client(make_client: MakeClient, emulator: Emulator) -> None:
+    client = make_client(jwt_issuer=emulator.issuer)
+    people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(10)]
+    wrong: list[object] = []
+
+    def work(place: int) -> None:
+        me = people[place]
+        for credential in [me.session_jwt, me.session_token] * 10:
+            auth = client.authenticate(lambda header, it=credential: [it] if header == "session-token" else [])
+            ids = (auth.user and auth.user.id, auth.session and auth.session.id)
+            if ids != (me.user_id, me.session_id):
+                wrong.append(auth)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+
+
+class TestCancelling:
+    def test_one_who_goes_away_does_not_take_the_call_from_the_others(
+        self, make_async_client: MakeAsyncClient, emulator: Emulator
+    ) -> None:
+        person = emulator.sign_in()
+        emulator.fault("/v1/auth/jwks", delay=0.2)
+
+        async def work() -> None:
+            async with make_async_client(jwt_issuer=emulator.issuer) as client:
+                tasks = [
+                    asyncio.create_task(client.sessions.verify(session_jwt=person.session_jwt)) for _ in range(6)
+                ]
+                await asyncio.sleep(0.05)
+                for task in tasks[:5]:
+                    task.cancel()
+                assert (await tasks[5]).user.id == person.user_id
+                gone = await asyncio.gather(*tasks[:5], return_exceptions=True)
+                assert all(isinstance(one, asyncio.CancelledError) for one in gone)
+
+        asyncio.run(work())
+        assert emulator.requests()["GET /v1/auth/jwks/default"] == 1
+
+    def test_the_next_answer_belongs_to_the_next_question(
+        self, make_async_client: MakeAsyncClient, emulator: Emulator
+    ) -> None:
+        first, second = (emulator.sign_in(email=f"{name}@example.com") for name in "ab")
+
+        async def work() -> None:
+            async with make_async_client(max_connections=1) as client:
+                for _ in range(15):
+                    emulator.fault("/v1/auth/sessions", delay=0.01, times=1)
+                    task = asyncio.create_task(client.sessions.verify(session_token=first.session_token))
+                    await asyncio.sleep(0.004)
+                    task.cancel()
+                    emulator.clear_faults()
+                    found = await client.sessions.verify(session_token=second.session_token)
+                    assert found.user.id == second.user_id
+                    await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(work())
+
+    def test_the_caller_s_own_time_limit_is_kept(
+        self, make_async_client: MakeAsyncClient, emulator: Emulator
+    ) -> None:
+        person = emulator.sign_in()
+        emulator.fault(delay=5)
+
+        async def work() -> None:
+            async with make_async_client() as client:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await client.sessions.verify(session_token=person.session_token)
+                emulator.clear_faults()
+                assert await client.sessions.verify(session_token=person.session_token)
+
+        asyncio.run(work())
+
+
+class TestClosing:
+    def test_a_blocking_client(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        with MoonKey(**options(emulator)) as client:
+            assert client.sessions.verify(session_token=person.session_token)
+        client.close()
+        client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            client.sessions.verify(session_token=person.session_token)
+        MoonKey(**options(emulator)).close()  # never used
+
+    def test_an_asynchronous_client(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+
+        async def work() -> None:
+            async with AsyncMoonKey(**options(emulator)) as client:
+                assert await client.sessions.verify(session_token=person.session_token)
+            await client.aclose()
+            await client.aclose()
+            with pytest.raises(RuntimeError, match="closed"):
+                await client.sessions.verify(session_token=person.session_token)
+            await AsyncMoonKey(**options(emulator)).aclose()  # never used
+
+        asyncio.run(work())
+
+    @counts_files
+    def test_closing_gives_everything_back(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        before = open_files()
+        for _ in range(5):
+            with MoonKey(**options(emulator)) as client:
+                client.sessions.verify(session_token=person.session_token)
+        assert wait_until(lambda: open_files() <= before)
+
+    def test_closing_on_another_loop_than_the_one_used(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        client = AsyncMoonKey(**options(emulator))
+        asyncio.run(client.sessions.verify(session_token=person.session_token))
+        asyncio.run(client.aclose())
+        with pytest.raises(RuntimeError, match="closed"):
+            asyncio.run(client.sessions.verify(session_token=person.session_token))
+
+    def test_closing_while_calls_are_under_way(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        emulator.fault("/v1/auth/jwks", delay=5)
+
+        async def work() -> None:
+            client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+            calls = [asyncio.create_task(client.sessions.verify(session_jwt=person.session_jwt)) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            await client.aclose()
+            ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2)
+            assert all(isinstance(end, BaseException) for end in ends)
+
+        asyncio.run(work())
+
+
+@forks
+class TestFork:
+    def test_while_connections_are_open_and_locks_are_held(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        client = MoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+        assert client.sessions.verify(session_token=person.session_token)
+
+        def works() -> bool:
+            token = client.sessions.verify(session_token=person.session_token)
+            jwt = client.sessions.verify(session_jwt=person.session_jwt)
+            return token.user.id == jwt.user.id == person.user_id
+
+        locks = (client._exchange._lock, client._exchange._sharing._lock, client._core.keys._lock)
+        for lock in locks:
+            lock.acquire()
+        try:
+            assert in_child(works)
+        finally:
+            for lock in locks:
+                lock.release()
+        assert works()  # and the parent's own connections were neither used nor closed
+        client.close()
+
+    def test_while_calls_are_under_way(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        client = MoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+        emulator.fault("/v1/auth/jwks", delay=0.3, times=1)
+        thread = threading.Thread(target=lambda: client.sessions.verify(session_jwt=person.session_jwt))
+        thread.start()
+        assert wait_until(lambda: emulator.requests()["GET /v1/auth/jwks/default"] == 1)
+        assert in_child(lambda: client.sessions.verify(session_jwt=person.session_jwt).user.id == person.user_id)
+        thread.join(5)
+        client.close()
+
+    def test_an_asynchronous_client(self, emulator: Emulator) -> None:
+        person = emulator.sign_in()
+        client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
+
+        def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
+            return bool(asyncio.run(work()).user.id == person.user_id)
+
+        def verify() -> Coroutine[Any, Any, Any]:
+            return client.sessions.verify(session_token=person.session_token)
+
+        assert run(verify)
+        assert in_child(lambda: run(verify) and run(verify))
+        assert run(verify)
+
+    def test_many_children_at_once(self, emulator: Emulator) -> None:
+        people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(3)]
+        client = MoonKey(**options(emulator))
+        client.sessions.verify(session_token=people[0].session_token)
+        results: list[bool] = []
+
+        def child(place: int) -> None:
+            me = people[place]
+
+            def works() -> bool:
+                found = [client.sessions.verify(session_token=me.session_token) for _ in range(10)]
+                return {one.user.id for one in found} == {me.user_id}
+
+            results.append(in_child(works))
+
+        threads = [threading.Thread(target=child, args=(place,)) for place in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert results == [True] * 3
+        client.close()
+
+
+def test_a_plan_is_never_handed_out(make_client: MakeClient, emulator: Emulator) -> None:
+    """A generator that nobody runs would be true; the clients' methods return results or coroutines."""
+    client = make_client()
+    assert client.sessions.list(emulator.sign_in().user_id)
+    with pytest.raises(MoonKeyError):
+        client.users.get("user_nobody")

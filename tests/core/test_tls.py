@@ -1,0 +1,115 @@
+"""A server that cannot prove who it is gets nothing, however the address is spelled."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+
+from moonkey_core import AsyncMoonKey, Auth, MoonKey, ProviderUnavailable
+from support.odd_jwts import rsa_key
+from support.scripted import reply
+
+GOOD = {"session": {"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000}}
+SECRET = "sk_test_" + "s" * 30
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that only itself vouches for, with its key."""
+    key = rsa_key("tls")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + made.public_bytes(pem))
+    return path
+
+
+@contextmanager
+def tls_server(certificate: Path, seen: list[bytes]) -> Iterator[str]:
+    """Answers each connection once; ``seen`` gets what came in behind the handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(5)
+
+    def serve() -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+                raw.settimeout(5)
+                with context.wrap_socket(raw, server_side=True) as connection:
+                    seen.append(connection.recv(65536))
+                    connection.sendall(reply(200, GOOD).replace(b"content-length", b"Content-Length"))
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def asked(url: str, how: str, **options: object) -> Auth:
+    def headers(name: str) -> list[str]:
+        return ["session_token"] if name == "session-token" else []
+
+    if how == "sync":
+        with MoonKey(secret_key=SECRET, base_url=url, timeout=2.0, **options) as client:  # type: ignore[arg-type]
+            return client.authenticate(headers)
+
+    async def work() -> Auth:
+        async with AsyncMoonKey(secret_key=SECRET, base_url=url, timeout=2.0, **options) as client:  # type: ignore[arg-type]
+            return await client.authenticate(headers)
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_an_unknown_certificate(certificate: Path, how: str, scheme: str) -> None:
+    seen: list[bytes] = []
+    with tls_server(certificate, seen) as place:
+        auth = asked(f"{scheme}://{place}", how)
+    assert isinstance(auth.error, ProviderUnavailable), auth
+    assert b"".join(seen) == b""
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_certificate_that_the_environment_vouches_for(
+    certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    seen: list[bytes] = []
+    with tls_server(certificate, seen) as place:
+        assert asked(f"https://{place}", how).is_unavailable
+        assert seen == []
+        assert asked(f"https://{place}", how, trust_env=True).is_authenticated
+    assert len(seen) == 1

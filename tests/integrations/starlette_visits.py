@@ -1,0 +1,74 @@
+"""What the tests of the Starlette and FastAPI packages share."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message
+
+from moonkey_core.emulator import Emulator, SignedIn
+
+
+def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
+    """The settings of a usual app."""
+    usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer}
+    return {**usual, "timeout": 2.0, **more}
+
+
+def bearer(person: SignedIn) -> dict[str, str]:
+    return {"Authorization": f"Bearer {person.session_token}"}
+
+
+def names(header: str) -> set[str]:
+    """The members of a list-valued header, in lower case."""
+    return {name.strip().lower() for name in header.split(",")}
+
+
+def raw_status(url: str, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> int:
+    """The status for a request target that is sent to the letter."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.putrequest(method, target, skip_host=True)
+        for name, value in {"Host": parts.netloc, **(headers or {})}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def scope(kind: str = "http", path: str = "/", **more: Any) -> dict[str, Any]:
+    """A scope as a server makes it."""
+    return {
+        "type": kind,
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+        **more,
+    }
+
+
+async def drive(app: ASGIApp, asgi_scope: dict[str, Any], events: Sequence[Message] = ()) -> list[Message]:
+    """Call an app directly, for what no server that is at hand does; return what it sent."""
+    left = list(events)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        sent.append({"type": "received"})
+        return left.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(asgi_scope, receive, send)
+    return sent
