@@ -13,6 +13,7 @@ from typing import Any
 
 def load_object(data: bytes) -> dict[str, Any]:
     """The JSON object in ``data``. Raises ``ValueError`` for anything else; the message never quotes it."""
+    value: Any = None
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
@@ -20,9 +21,9 @@ def load_object(data: bytes) -> dict[str, Any]:
             # An escaped lone surrogate survives parsing and breaks whoever encodes it later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise ValueError("not strict JSON") from None
+        value = None  # the parser's error holds the whole document, so it must not become the context of ours
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
+        raise ValueError("not a JSON object, or not a strict one")
     return value
 
 

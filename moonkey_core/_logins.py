@@ -157,7 +157,7 @@ def _send(
 ) -> Plan[OtpRequest]:
     if (email is None) == (phone_number is None):
         raise ValueError("Give exactly one of email and phone_number.")
-    if expires_in is not None and not 1 <= expires_in <= _MAX_OTP_MINUTES:
+    if expires_in is not None and (type(expires_in) is not int or not 1 <= expires_in <= _MAX_OTP_MINUTES):
         raise ValueError(f"A code lives 1 to {_MAX_OTP_MINUTES} minutes.")
     body: dict[str, Any] = _device(device)
     if email is not None:

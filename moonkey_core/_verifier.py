@@ -40,7 +40,9 @@ class Verifier:
             if credentials is None:
                 return Auth()
             verified = yield from self.verify(credentials)
-            return Auth(verified=(yield from self._completed(verified)))
+            known = yield from self._completed(verified)
+            # What a request carries may be copied and pickled; the credentials have done their work.
+            return Auth(verified=replace(known, session_token=None, session_jwt=None))
         except (AuthenticationError, ProviderError) as error:
             return Auth(error=error)
 

@@ -250,8 +250,8 @@ def _parsed(name: str, parse: Any, value: object) -> object:
     try:
         return parse(value)
     except ValueError as error:
-        # `from None`: the chain would show the parser's own frames with the value in their locals.
-        raise _wrong(name, str(error)) from None
+        problem = str(error)
+    raise _wrong(name, problem)  # not inside the handler: the hidden context would hold the value
 
 
 def _origin(url: str) -> str:

@@ -1,0 +1,10 @@
+"""MoonKey for Starlette: a middleware, a gate for endpoints, and the identity of a request or WebSocket.
+
+The dependencies for FastAPI are in :mod:`moonkey_starlette.fastapi`, which alone imports FastAPI.
+"""
+
+from moonkey_starlette.decorators import require_auth
+from moonkey_starlette.identity import get_auth, get_client
+from moonkey_starlette.middleware import MoonKeyMiddleware
+
+__all__ = ["MoonKeyMiddleware", "get_auth", "get_client", "require_auth"]

@@ -160,7 +160,8 @@ class MoonKeyApi:
             login = parse_login(answer)
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
-        if login.session is not None and not same_user(login.user.id, login.session.user_id):
+        named = (answer.get("user_id") or login.user.id, login.session.user_id if login.session else login.user.id)
+        if not all(isinstance(user, str) and same_user(login.user.id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
         _sound_credential(login.session_token)
         _sound_credential(login.session_jwt)

@@ -92,3 +92,15 @@ def answering(body: object, status: int = 200) -> Iterator[tuple[MoonKey, Script
     """A client of a server that gives one and the same reply."""
     with scripted(reply(status, body)) as server, MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
         yield client, server
+
+
+@pytest.fixture(params=["sync", "async"])
+def how(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause before a second try, which is random, is next to nothing."""
+    monkeypatch.setattr("moonkey_core._exchange._BACKOFF", (0.001, 0.002))

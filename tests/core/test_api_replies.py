@@ -12,19 +12,17 @@ from hypothesis import strategies as st
 
 from moonkey_core import (
     Auth,
-    ExpiredCredentials,
     InvalidCredentials,
     ProviderRejectedKey,
     ProviderUnavailable,
-    RevokedCredentials,
 )
 from moonkey_core._plan import Fetch, Outcome, TransportError
-from support.decisions import NOW, Decisions, replied, verified_body
+from support.any_json import JSON
+from support.api import FLAT, TOKEN, Api, judged, unavailable
+from support.decisions import NOW, Decisions, replied
 from support.odd_jwts import good
 
-TOKEN = "session_" + "Ab3" * 20
 HUGE = 10**400
-FLAT = {"status_code": 400, "error_type": "some_error", "error_message": "no"}
 NESTED = {"error": {"code": "some_error", "message": "no"}}
 FLAT_DEAD = {**FLAT, "error_type": "invalid_session"}
 NESTED_DEAD = {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}
@@ -49,27 +47,6 @@ UNKNOWN_BODIES: dict[str, object] = {
     "NaN": b'{"error_type": "invalid_session", "x": NaN}',
     "deep": b'{"error_type":"invalid_session","x":' + b"[" * 50_000,
 }
-
-
-class Api(Decisions):
-    """Decisions about a session token whose verification gets one answer, and the probe of our key another."""
-
-    def __init__(self, verdict: Outcome, probe: Outcome | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.verdict = verdict
-        self.probe = probe or replied(404, {**FLAT, "error_type": "user_not_found"})
-        self.answer = lambda fetch: self.probe if "/users/" in fetch.url else self.verdict
-
-
-def judged(verdict: Outcome, probe: Outcome | None = None) -> Auth:
-    return Api(verdict, probe).authenticate(TOKEN)
-
-
-def unavailable(auth: Auth) -> str:
-    assert isinstance(auth.error, ProviderUnavailable), auth
-    assert auth.is_unavailable
-    assert auth.error.status == 503
-    return auth.error.reason
 
 
 @pytest.mark.parametrize("body", KNOWN_ERRORS.values(), ids=KNOWN_ERRORS.keys())
@@ -175,114 +152,6 @@ class TestBare401:
         assert first.method == "GET"
 
 
-def test_a_good_answer() -> None:
-    auth = judged(replied(200, verified_body(user={"id": "user_1", "email": "a@b.c"}, session_token=TOKEN)))
-    assert auth.user is not None
-    assert (auth.user.id, auth.user.email, auth.user.complete) == ("user_1", "a@b.c", True)
-    assert auth.session is not None
-    assert auth.session.id == "sess_1"
-    assert judged(replied(201, verified_body())).is_authenticated
-
-
-def session(**changes: Any) -> dict[str, Any]:
-    return verified_body(session=changes)
-
-
-WRONG: dict[str, object] = {
-    "no session": {"user": {"id": "user_1"}, "session_token": TOKEN},
-    "null session": {"session": None},
-    "session as text": {"session": "sess_1"},
-    "session as list": {"session": [verified_body()["session"]]},
-    "empty session": {"session": {}},
-    "no end": {"session": {"id": "sess_1", "user_id": "user_1"}},
-    "no end but null": session(expires_at=None),
-    "no end but zero": session(expires_at=0),
-    "end as text": session(expires_at=str(int(NOW) + 1000)),
-    "end as flag": session(expires_at=True),
-    "huge end": session(expires_at=HUGE),
-    "end in another age": session(expires_at=1e300),
-    "huge start": session(started_at=HUGE),
-    "no id": session(id=None),
-    "empty id": session(id=""),
-    "id as number": session(id=7),
-    "endless id": session(id="s" * 300),
-    "no user": session(user_id=None),
-    "user as list": session(user_id=["user_1"]),
-    "factors as text": session(factors="otp"),
-    "device as text": session(device_info="phone"),
-    "deeply nested": session(extra=json.loads("[" * 200 + "]" * 200)),
-    "deletion time as text": session(deleted_at="soon"),
-    "user as text": verified_body(user="user_1"),
-    "user object as list": verified_body(user=[{"id": "user_1"}]),
-    "user without id": verified_body(user={"email": "a@b.c"}),
-    "another user": verified_body(user={"id": "user_2"}),
-    "another token": verified_body(session_token=TOKEN + "x"),
-    "token with line break": verified_body(session_token=TOKEN + "\r\nset-cookie: a=b"),
-    "jwt with line break": verified_body(session_jwt="a.b.c\r\nset-cookie: a=b"),
-    "jwt with a trailing line break": verified_body(session_jwt="a.b.c\n"),
-    "jwt with odd letters": verified_body(session_jwt="a.b.é"),
-    "jwt as object": verified_body(session_jwt={"a": 1}),
-    "token as number": verified_body(session_token=7),
-    "token as flag": verified_body(session_token=False),
-    "endless jwt": verified_body(session_jwt="a" * 16_385),
-}
-
-
-@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG.keys())
-def test_a_good_status_with_something_wrong_inside_is_trouble(body: object) -> None:
-    assert unavailable(judged(replied(200, body))) in ("api_content", "api_mismatch")
-
-
-def test_numbers_and_text_that_json_allows_twice() -> None:
-    body = json.dumps(verified_body()).encode()
-    for odd in (
-        body.replace(b'"user_id"', b'"id": "sess_2", "user_id"'),
-        body[:-1] + b', "session": null}',
-        body[:-1] + b', "x": "\\ud800"}',
-        body + b" {}",
-        b"\xef\xbb\xbf" + body,
-    ):
-        unavailable(judged(replied(200, odd)))
-
-
-@pytest.mark.parametrize("deletion", [{"deleted": True}, {"deleted_at": int(NOW) - 9}, {"deleted": 1}])
-def test_a_session_that_is_deleted(deletion: dict[str, Any]) -> None:
-    assert isinstance(judged(replied(200, session(**deletion))).error, RevokedCredentials)
-
-
-def test_a_session_that_is_over() -> None:
-    assert isinstance(judged(replied(200, session(expires_at=NOW - 5))).error, ExpiredCredentials)
-    assert judged(replied(200, session(expires_at=NOW - 4.9))).is_authenticated
-
-
-def test_two_spellings_of_one_user() -> None:
-    for inner in ("user_1", "1"):
-        auth = judged(replied(200, verified_body(inner, user={"user_id": "user_1"})))
-        assert auth.user is not None
-        assert auth.user.id == "user_1"
-
-
-def test_empty_texts_are_no_credentials() -> None:
-    assert judged(replied(200, verified_body(session_token="", session_jwt=""))).is_authenticated
-
-
-@pytest.mark.parametrize("issuer", ["", None], ids=["asked", "refreshed"])
-def test_an_answer_about_another_session_or_user_than_the_jwt(issuer: str | None) -> None:
-    options: dict[str, Any] = {} if issuer is None else {"jwt_issuer": issuer}
-    token = good(NOW - 1000)
-    for wrong in (session(id="sess_2"), verified_body("user_2"), verified_body("user_2", user={"id": "user_2"})):
-        api = Api(replied(200, wrong), **options)
-        auth = api.authenticate(token)
-        if wrong["session"]["id"] == "sess_2" or issuer is None:
-            assert unavailable(auth) == "api_mismatch"
-    assert Api(replied(200, verified_body()), **options).authenticate(token).is_authenticated
-
-
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=10), st.floats(allow_nan=False)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 BODIES = st.one_of(
     st.binary(max_size=60),
     JSON.map(lambda value: json.dumps(value).encode()),
@@ -305,18 +174,6 @@ def test_no_reply_that_says_nothing_accepts_anybody(
         assert status in (400, 401, 404, 410) or (400 <= status < 500 and b"invalid_session" in body)
     if status >= 500 or status in (408, 429):
         assert auth.is_unavailable
-
-
-@given(
-    changes=st.dictionaries(
-        st.sampled_from(["id", "user_id", "expires_at", "factors", "deleted", "device_info"]), JSON
-    )
-)
-def test_any_session_in_a_good_reply(changes: dict[str, Any]) -> None:
-    auth = judged(replied(200, session(**changes)))
-    if auth.user is not None and auth.session is not None:
-        assert auth.user.id == auth.session.user_id == changes.get("user_id", "user_1")
-        assert auth.session.expires_at.timestamp() > NOW - 5
 
 
 LOADS: dict[str, tuple[Outcome, Callable[[Auth], bool]]] = {

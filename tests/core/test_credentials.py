@@ -191,7 +191,7 @@ def test_every_word_of_the_grammar_is_read_as_it_is(body: str, padding: int) -> 
 def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
     for name in ("authorization", "session_token"):
         try:
-            found = read(**{name: line})
+            found = read(SETTINGS, **{name: line})
         except MalformedCredentials:
             continue
         if found is None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from typing import Any
 
 import pytest
 from core.conftest import MakeClient
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from moonkey_core import InvalidCredentials, MalformedCredentials, MoonKey
 from moonkey_core.emulator import Emulator
-from support.odd_jwts import b64, claims, header, sign, sign_parts, without
+from support.decisions import presenting
+from support.odd_jwts import b64, claims, header, public_jwk, sign, sign_parts, without
 from support.scripted import reply, scripted
+
+ODD_CRITS: list[object] = [[], ["b64"], ["exp"], "exp", None, {}, [1], [""], False]
+ODD_FLAGS: list[object] = [False, None, 0, 1, "true", []]
+ODD_IDS: list[object] = [None, 0, 1, 1.5, True, [], ["jwk_test"], {}, ""]
 
 HEADERS: dict[str, dict[str, Any]] = {
     "alg missing": without(header(), "alg"),
@@ -23,12 +33,12 @@ HEADERS: dict[str, dict[str, Any]] = {
         for alg in ("rs256", " RS256", "RS256 ", "RS256\0", "ES256", "EdDSA", "dir")
     },
     **{f"alg {alg!r}": header(alg=alg) for alg in (None, 0, 256, True, ["RS256"], {"alg": "RS256"})},
-    **{f"crit {crit!r}": header(crit=crit) for crit in ([], ["b64"], ["exp"], "exp", None, {}, [1], [""], False)},
+    **{f"crit {crit!r}": header(crit=crit) for crit in ODD_CRITS},
     "crit b64 true": header(crit=["b64"], b64=True),
     "crit b64 false": header(crit=["b64"], b64=False),
-    **{f"b64 {b64!r}": header(b64=b64) for b64 in (False, None, 0, 1, "true", [])},
+    **{f"b64 {flag!r}": header(b64=flag) for flag in ODD_FLAGS},
     "kid missing": without(header(), "kid"),
-    **{f"kid {kid!r}"[:30]: header(kid=kid) for kid in (None, 0, 1, 1.5, True, [], ["jwk_test"], {}, "")},
+    **{f"kid {kid!r}"[:30]: header(kid=kid) for kid in ODD_IDS},
     **{f"kid of {size}": header(kid="k" * size) for size in (257, 4000)},
     **{f"typ {typ!r}": header(typ=typ) for typ in ("at+jwt", "JWE", "", None, 1, ["JWT"], "JWT ", "secevent+jwt")},
 }
@@ -51,9 +61,6 @@ def emulator_claims(emulator: Emulator, **changes: Any) -> dict[str, Any]:
 
 def signed_parts(emulator: Emulator, head: str, body: str) -> str:
     """Two parts as they are, signed with the emulator's own key."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
     made = emulator.private_key.sign(f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{head}.{body}.{b64(made)}"
 
@@ -68,7 +75,7 @@ def signed(emulator: Emulator, head: bytes | None = None, body: bytes | None = N
 def assert_refused(client: MoonKey, emulator: Emulator, token: str) -> None:
     """Refused as an invalid credential, at once: the API is not asked about it."""
     for name, value in (("authorization", f"Bearer {token}"), ("session-token", token)):
-        auth = client.authenticate(lambda wanted, name=name, value=value: [value] if wanted == name else [])
+        auth = client.authenticate(presenting(value, name))
         assert auth.is_rejected, (auth, token[:80])
         assert isinstance(auth.error, InvalidCredentials), auth
         assert auth.user is None
@@ -77,7 +84,7 @@ def assert_refused(client: MoonKey, emulator: Emulator, token: str) -> None:
 
 
 def test_the_tokens_made_here_would_be_good(client: MoonKey, emulator: Emulator) -> None:
-    auth = client.authenticate(lambda name: [signed(emulator)] if name == "session-token" else [])
+    auth = client.authenticate(presenting(signed(emulator)))
     assert auth.is_authenticated, auth
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 0
 
@@ -106,7 +113,7 @@ def test_a_key_id_is_only_looked_up(
 ) -> None:
     caplog.set_level("DEBUG")
     token = signed(emulator, json.dumps(header(kid=kid)).encode())
-    auth = client.authenticate(lambda name: [token] if name == "session-token" else [])
+    auth = client.authenticate(presenting(token))
     # Whether it is unknown or cannot be known depends on how many fetches unknown ids have caused already.
     assert auth.is_rejected or auth.is_unavailable
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 0
@@ -119,20 +126,14 @@ def test_an_address_in_the_header_is_never_visited(client: MoonKey, emulator: Em
     with scripted(reply(200, {"keys": []})) as trap:
         for extra in ({member: f"{trap.url}/keys"}, {member: f"{trap.url}/keys", "iss": trap.url}):
             head = header(kid=emulator.kid, **extra)
-            auth_of_good = client.authenticate(
-                lambda name, head=head: (
-                    [signed(emulator, json.dumps(head).encode())] if name == "session-token" else []
-                )
-            )
-            assert auth_of_good.is_authenticated  # the member is not read at all
+            good = client.authenticate(presenting(signed(emulator, json.dumps(head).encode())))
+            assert good.is_authenticated  # the member is not read at all
             foreign = sign({**head, "kid": emulator.kid}, emulator_claims(emulator, iss=trap.url), "foreign")
             assert_refused(client, emulator, foreign)
         assert trap.connections == 0
 
 
 def test_a_key_in_the_header_is_not_used(client: MoonKey, emulator: Emulator) -> None:
-    from support.odd_jwts import public_jwk
-
     for extra in ({"jwk": public_jwk("foreign")}, {"x5c": ["MIIB"]}, {"jwk": public_jwk("foreign"), "kid": None}):
         head = {**header(kid=emulator.kid), **extra}
         assert_refused(client, emulator, sign(head, emulator_claims(emulator), "foreign"))
@@ -163,7 +164,7 @@ def spelled(emulator: Emulator) -> dict[str, str]:
 
 def test_another_spelling_of_a_good_jwt(client: MoonKey, emulator: Emulator) -> None:
     for name, token in spelled(emulator).items():
-        auth = client.authenticate(lambda wanted, token=token: [token] if wanted == "session-token" else [])
+        auth = client.authenticate(presenting(token))
         assert auth.is_rejected, name
         expected = MalformedCredentials if "=" in token[:-2] else InvalidCredentials
         assert isinstance(auth.error, expected), name
@@ -216,7 +217,7 @@ def test_odd_json(client: MoonKey, emulator: Emulator, part: str, oddity: Any) -
     if token.startswith("ey") and "." in token:
         assert_refused(client, emulator, token)
     else:  # it does not look like a JWT, so it is asked for as a session token, which it is none
-        auth = client.authenticate(lambda name: [token] if name == "session-token" else [])
+        auth = client.authenticate(presenting(token))
         assert auth.is_rejected
 
 
@@ -238,11 +239,6 @@ def test_a_claim_twice(client: MoonKey, emulator: Emulator, name: str) -> None:
 
 
 def test_the_public_key_is_no_hmac_secret(client: MoonKey, emulator: Emulator) -> None:
-    import hashlib
-    import hmac
-
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     public = emulator.private_key.public_key()
     forms = [
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),

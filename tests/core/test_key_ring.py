@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moonkey_core import Auth, InvalidCredentials, ProviderError, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._plan import Fetch, Outcome, TransportError
-from support.decisions import NOW, Decisions, replied, verified_body
-from support.odd_jwts import claims, header, key_set, public_jwk, sign
-
-GOOD = replied(200, key_set("old"))
-
-
-class Ring(Decisions):
-    """Decisions whose key set is fetched; ``published`` is what the fetch brings."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(jwks="", **options)
-        self.published: Outcome = GOOD
-        self.answer = self.usual_or_published
-
-    def usual_or_published(self, fetch: Fetch) -> Outcome:
-        return self.published if "jwks" in fetch.url else replied(200, verified_body())
-
-    @property
-    def fetched(self) -> int:
-        return self.calls("jwks")
-
-    def shown(self, kid: str, made_at: float | None = None) -> Auth:
-        """Show a good JWT that the key of this name has signed just now."""
-        return self.authenticate(sign(header(kid=kid), claims(self.now if made_at is None else made_at), kid))
+from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
+from moonkey_core._plan import Outcome
+from support.decisions import NOW, Decisions, replied
+from support.key_ring import BAD, GOOD, Ring
+from support.odd_jwts import claims, header, key_set, sign
 
 
 def test_the_first_need_fetches_and_the_next_do_not() -> None:
@@ -125,29 +99,6 @@ def test_with_an_empty_bucket_a_younger_jwt_cannot_be_judged() -> None:
     assert ring.shown("new").is_authenticated
 
 
-BAD: dict[str, Outcome] = {
-    "refused connection": TransportError("connect", unsent=True),
-    "timeout": TransportError("timeout"),
-    "reset": TransportError("broken"),
-    "too large": TransportError("too_large"),
-    "html": replied(200, b"<html>"),
-    "html refusal": replied(403, b"<html>"),
-    "html challenge": replied(401, b"<html>"),
-    "empty": replied(200, b""),
-    "list": replied(200, b"[]"),
-    "null": replied(200, b"null"),
-    "truncated": replied(200, GOOD.body[:-2]),
-    "no keys": replied(200, {"keys": []}),
-    "only a private key": replied(200, {"keys": [public_jwk("old", d="AQAB")]}),
-    "only a twin": replied(200, {"keys": [public_jwk("old"), public_jwk("old")]}),
-    "only for encryption": replied(200, {"keys": [public_jwk("old", use="enc")]}),
-    **{
-        f"status {status}": replied(status, key_set("evil")) for status in (201, 204, 206, 304, 404, 429, 500, 503)
-    },
-    "redirect": replied(302, key_set("evil"), location="http://127.0.0.1:1/keys"),
-}
-
-
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_answer_never_replaces_good_keys(bad: Outcome) -> None:
     ring = Ring(jwks_ttl=60, jwks_max_stale=3600)
@@ -164,6 +115,16 @@ def test_a_bad_answer_never_replaces_good_keys(bad: Outcome) -> None:
     assert auth.error.status == 503
     ring.published = GOOD
     ring.now += 30
+    assert ring.shown("old").is_authenticated
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_while_asking_for_an_unknown_key_fails_it_cannot_be_known(bad: Outcome) -> None:
+    ring = Ring()
+    assert ring.shown("old").is_authenticated
+    ring.published = bad
+    auth = ring.shown("evil", ring.now - 60)
+    assert isinstance(auth.error, ProviderUnavailable), auth
     assert ring.shown("old").is_authenticated
 
 
@@ -231,73 +192,3 @@ def test_the_secret_goes_to_the_key_set_only_in_a_header_and_only_if_told() -> N
     ring = Ring(jwks_auth="none", jwks_url="https://keys.example.com/jwks")
     assert ring.shown("old").is_authenticated
     assert (ring.fetches[0].send_key, ring.fetches[0].url) == (False, "https://keys.example.com/jwks")
-
-
-class KeyRingMachine(RuleBasedStateMachine):
-    """Any sequence of good and bad answers, JWTs and waiting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ring = Ring(jwks_ttl=600, jwks_max_stale=3600)
-        self.answered: Counter[str] = Counter()
-        self.last_good_at: float | None = None
-        self.good: set[str] = set()
-
-    @rule(names=st.lists(st.sampled_from(["old", "new", "third"]), min_size=1, unique=True))
-    def publish(self, names: list[str]) -> None:
-        self.ring.published = replied(200, key_set(*names))
-
-    @rule(bad=st.sampled_from(list(BAD.values())))
-    def break_it(self, bad: Outcome) -> None:
-        self.ring.published = bad
-
-    @rule(seconds=st.sampled_from([0.5, 5.0, 29.0, 31.0, 601.0, 3601.0]))
-    def wait(self, seconds: float) -> None:
-        self.ring.now += seconds
-
-    @rule(kid=st.sampled_from(["old", "new", "third"]))
-    def show(self, kid: str) -> None:
-        before = self.ring.fetched
-        auth = self.ring.shown(kid)
-        fetched = self.ring.fetched - before
-        assert fetched <= 1
-        if fetched and self.ring.published not in BAD.values():
-            self.last_good_at = self.ring.now
-            self.good = {
-                name for name in ("old", "new", "third") if f'"{name}"'.encode() in self.ring.published.body
-            }
-        age = None if self.last_good_at is None else self.ring.now - self.last_good_at
-        if auth.is_authenticated:
-            assert kid in self.good
-            assert age is not None
-            assert age < 3600
-        elif auth.is_rejected:
-            assert kid not in self.good
-            assert age is not None
-            assert age < 600
-        else:
-            assert isinstance(auth.error, ProviderError)
-            assert kid not in self.good or age is None or age >= 3600
-        self.answered[auth.state] += 1
-
-    @precondition(lambda self: self.ring.fetched > 0)
-    @rule()
-    def forge(self) -> None:
-        token = sign(header(kid="old"), claims(self.ring.now), "foreign")
-        assert not self.ring.authenticate(token).is_authenticated
-        self.note_silent_fetch()
-
-    def note_silent_fetch(self) -> None:
-        ring_set = self.ring.core.keys._set
-        if ring_set is not None:
-            self.last_good_at, self.good = ring_set.fetched_at, set(ring_set.keys)
-
-    @invariant()
-    def no_more_fetches_than_time_allows(self) -> None:
-        passed = self.ring.now - NOW
-        # Three from the bucket, one per refill, one per age of the set; in trouble the pauses are 1 s at least.
-        assert self.ring.fetched <= 8 + passed
-
-
-TestKeyRingMachine = KeyRingMachine.TestCase
-TestKeyRingMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None, derandomize=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core._jwks import parse_key_set, usable_keys
+from support.any_json import JSON
 from support.odd_jwts import b64, key_set, public_jwk, rsa_key
 
 
@@ -128,13 +129,6 @@ def test_a_body_that_is_no_key_set(body: bytes) -> None:
 
 def test_as_many_keys_as_allowed() -> None:
     assert len(usable_keys({"keys": [public_jwk(kid=f"k{place}") for place in range(64)]})) == 64
-
-
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.floats(allow_nan=False)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
 
 
 @given(st.dictionaries(st.sampled_from(["kty", "n", "e", "kid", "use", "alg", "key_ops", "d", "k"]), JSON))

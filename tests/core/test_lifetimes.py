@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 import threading
-import warnings
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,11 @@ from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, MoonKey, MoonKeyError
 from moonkey_core.emulator import Emulator
+from support.decisions import presenting
 from support.scripted import wait_until
 
 FILES = Path("/proc/self/fd")
 counts_files = pytest.mark.skipif(not FILES.exists(), reason="the system does not list open files")
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
 def open_files() -> int:
@@ -33,40 +30,15 @@ def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
     return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **more}
 
 
-def in_child(work: Callable[[], bool]) -> bool:
-    """Fork, and tell whether ``work`` came out true in the child within ten seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork do not mix; that is the point here
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if work() else 2
-        finally:
-            os._exit(code)
-    statuses: list[int] = []
-
-    def ended() -> bool:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            statuses.append(status)
-        return bool(pid)
-
-    if not wait_until(ended, 10):
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    return statuses == [0]
-
-
 @counts_files
 def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulator) -> None:
     person = emulator.sign_in()
     client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
 
     async def work() -> None:
-        for credential in ({"session_token": person.session_token}, {"session_jwt": person.session_jwt}):
-            found = await asyncio.gather(*(client.sessions.verify(**credential) for _ in range(5)))
-            assert {one.user.id for one in found} == {person.user_id}
+        for credential in (person.session_token, person.session_jwt):
+            found = await asyncio.gather(*(client.authenticate(presenting(credential)) for _ in range(5)))
+            assert {one.user and one.user.id for one in found} == {person.user_id}
 
     asyncio.run(work())
     before = open_files()
@@ -146,7 +118,7 @@ def test_threads_share_a_client(make_client: MakeClient, emulator: Emulator) -> 
     def work(place: int) -> None:
         me = people[place]
         for credential in [me.session_jwt, me.session_token] * 10:
-            auth = client.authenticate(lambda header, it=credential: [it] if header == "session-token" else [])
+            auth = client.authenticate(presenting(credential))
             ids = (auth.user and auth.user.id, auth.session and auth.session.id)
             if ids != (me.user_id, me.session_id):
                 wrong.append(auth)
@@ -212,7 +184,7 @@ class TestCancelling:
                     async with asyncio.timeout(0.05):
                         await client.sessions.verify(session_token=person.session_token)
                 emulator.clear_faults()
-                assert await client.sessions.verify(session_token=person.session_token)
+                assert (await client.sessions.verify(session_token=person.session_token)).user.id == person.user_id
 
         asyncio.run(work())
 
@@ -221,7 +193,7 @@ class TestClosing:
     def test_a_blocking_client(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
         with MoonKey(**options(emulator)) as client:
-            assert client.sessions.verify(session_token=person.session_token)
+            assert client.sessions.verify(session_token=person.session_token).user.id == person.user_id
         client.close()
         client.close()
         with pytest.raises(RuntimeError, match="closed"):
@@ -233,7 +205,7 @@ class TestClosing:
 
         async def work() -> None:
             async with AsyncMoonKey(**options(emulator)) as client:
-                assert await client.sessions.verify(session_token=person.session_token)
+                assert (await client.sessions.verify(session_token=person.session_token)).user.id == person.user_id
             await client.aclose()
             await client.aclose()
             with pytest.raises(RuntimeError, match="closed"):
@@ -272,78 +244,6 @@ class TestClosing:
             assert all(isinstance(end, BaseException) for end in ends)
 
         asyncio.run(work())
-
-
-@forks
-class TestFork:
-    def test_while_connections_are_open_and_locks_are_held(self, emulator: Emulator) -> None:
-        person = emulator.sign_in()
-        client = MoonKey(**options(emulator, jwt_issuer=emulator.issuer))
-        assert client.sessions.verify(session_token=person.session_token)
-
-        def works() -> bool:
-            token = client.sessions.verify(session_token=person.session_token)
-            jwt = client.sessions.verify(session_jwt=person.session_jwt)
-            return token.user.id == jwt.user.id == person.user_id
-
-        locks = (client._exchange._lock, client._exchange._sharing._lock, client._core.keys._lock)
-        for lock in locks:
-            lock.acquire()
-        try:
-            assert in_child(works)
-        finally:
-            for lock in locks:
-                lock.release()
-        assert works()  # and the parent's own connections were neither used nor closed
-        client.close()
-
-    def test_while_calls_are_under_way(self, emulator: Emulator) -> None:
-        person = emulator.sign_in()
-        client = MoonKey(**options(emulator, jwt_issuer=emulator.issuer))
-        emulator.fault("/v1/auth/jwks", delay=0.3, times=1)
-        thread = threading.Thread(target=lambda: client.sessions.verify(session_jwt=person.session_jwt))
-        thread.start()
-        assert wait_until(lambda: emulator.requests()["GET /v1/auth/jwks/default"] == 1)
-        assert in_child(lambda: client.sessions.verify(session_jwt=person.session_jwt).user.id == person.user_id)
-        thread.join(5)
-        client.close()
-
-    def test_an_asynchronous_client(self, emulator: Emulator) -> None:
-        person = emulator.sign_in()
-        client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
-
-        def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
-            return bool(asyncio.run(work()).user.id == person.user_id)
-
-        def verify() -> Coroutine[Any, Any, Any]:
-            return client.sessions.verify(session_token=person.session_token)
-
-        assert run(verify)
-        assert in_child(lambda: run(verify) and run(verify))
-        assert run(verify)
-
-    def test_many_children_at_once(self, emulator: Emulator) -> None:
-        people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(3)]
-        client = MoonKey(**options(emulator))
-        client.sessions.verify(session_token=people[0].session_token)
-        results: list[bool] = []
-
-        def child(place: int) -> None:
-            me = people[place]
-
-            def works() -> bool:
-                found = [client.sessions.verify(session_token=me.session_token) for _ in range(10)]
-                return {one.user.id for one in found} == {me.user_id}
-
-            results.append(in_child(works))
-
-        threads = [threading.Thread(target=child, args=(place,)) for place in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        assert results == [True] * 3
-        client.close()
 
 
 def test_a_plan_is_never_handed_out(make_client: MakeClient, emulator: Emulator) -> None:

@@ -190,6 +190,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "session": {"id": "s", "user_id": "user_1", "expires_at": 4_000_000_000},
         "session_token": "t\r\nx: y",
     },
+    "two users": {"user_id": "user_1", "user": {"id": "user_2"}},
+    "a user and no name": {"user_id": 7, "user": {"id": "user_2"}},
     "a user as text": {"user": "user_1"},
     "an id as number": {"user_id": 7},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from core.conftest import Both, answering
@@ -69,7 +70,7 @@ class TestSessions:
         person = emulator.sign_in()
         for trouble in ({"status": 500}, {"status": 404, "body": "<html>"}, {"status": 401, "body": "<html>"}):
             emulator.clear_faults()
-            emulator.fault("/v1/auth", **trouble)  # type: ignore[arg-type]
+            emulator.fault("/v1/auth", **trouble)
             with pytest.raises(ProviderUnavailable):
                 call("sessions.revoke", session_id=person.session_id)
         emulator.clear_faults()
@@ -123,7 +124,8 @@ class TestSessions:
                 with MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
                     assert [session.id for session in client.sessions.list("user_1")] == expected
                 assert server.received[0].path == "/v1/auth/sessions/list?user_id=user_1"
-        for wrong in ({}, {"sessions": None}, {"sessions": {}}, {"sessions": [None]}, {"sessions": [{"id": 1}]}):
+        wrongs: list[dict[str, Any]] = [{"sessions": [None]}, {"sessions": [{"id": 1}]}]
+        for wrong in (*wrongs, {}, {"sessions": None}, {"sessions": {}}):
             with answering(wrong) as (client, _), pytest.raises(ProviderUnavailable):
                 client.sessions.list("user_1")
 

@@ -21,6 +21,7 @@ from moonkey_core import AsyncMoonKey, Auth, MoonKey, ProviderUnavailable
 from support.odd_jwts import rsa_key
 from support.scripted import reply
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
 GOOD = {"session": {"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000}}
 SECRET = "sk_test_" + "s" * 30
 
@@ -60,7 +61,10 @@ def tls_server(certificate: Path, seen: list[bytes]) -> Iterator[str]:
                 raw, _ = listener.accept()
                 raw.settimeout(5)
                 with context.wrap_socket(raw, server_side=True) as connection:
-                    seen.append(connection.recv(65536))
+                    request = b""
+                    while not request.endswith(b"}") and (more := connection.recv(65536)):
+                        request += more
+                    seen.append(request)
                     connection.sendall(reply(200, GOOD).replace(b"content-length", b"Content-Length"))
             except ssl.SSLError:
                 continue

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import json
 from typing import Any
 
 import pytest
 from core.conftest import MakeAsyncClient, MakeClient
 
-from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, MoonKey, ProviderRejectedKey
-from moonkey_core.credentials import HeaderView
+from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, ProviderRejectedKey
 from moonkey_core.emulator import Emulator, SignedIn
+from support.decisions import bearer
+from support.together import together
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
 VERIFY = "POST /v1/auth/sessions/verify"
 JWKS = "GET /v1/auth/jwks/default"
 USER = "GET /v1/auth/users/{id}"
-
-
-def bearer(credential: str) -> HeaderView:
-    return lambda name: [f"Bearer {credential}"] if name == "authorization" else []
 
 
 def stale_session(emulator: Emulator) -> SignedIn:
@@ -30,18 +26,6 @@ def stale_session(emulator: Emulator) -> SignedIn:
     person = emulator.sign_in(email="stale@example.com")
     emulator.set_clock(0)
     return person
-
-
-def together(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """Results of as many threads that begin at the same moment."""
-    barrier = threading.Barrier(count)
-
-    def one(place: int) -> Any:
-        barrier.wait(10)
-        return work(place)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
 
 
 def test_a_session_token_is_asked_for_each_time(make_client: MakeClient, emulator: Emulator) -> None:
@@ -222,8 +206,6 @@ def test_a_forged_jwt_is_refused_without_a_call_however_old(make_client: MakeCli
 def test_an_answer_about_somebody_else_is_not_taken(make_client: MakeClient, emulator: Emulator) -> None:
     person, other = stale_session(emulator), emulator.sign_in(email="other@example.com")
     body = {"session": {"id": other.session_id, "user_id": other.user_id, "expires_at": int(emulator.now()) + 999}}
-    import json
-
     emulator.fault("/v1/auth/sessions/verify", status=200, body=json.dumps(body))
     for issuer in (emulator.issuer, None):
         auth = make_client(jwt_issuer=issuer).authenticate(bearer(person.session_jwt))
@@ -272,52 +254,3 @@ def test_a_cold_start_in_an_outage_asks_once_and_says_so(make_client: MakeClient
     found = together(50, lambda _: client.authenticate(bearer(person.session_jwt)))
     assert all(auth.is_unavailable for auth in found)
     assert emulator.requests()[JWKS] <= 2  # one fetch with its one retry
-
-
-class TestLoadUser:
-    def client(self, make_client: MakeClient, emulator: Emulator, **options: Any) -> MoonKey:
-        return make_client(jwt_issuer=emulator.issuer, load_user=True, **options)
-
-    def test_off_by_default(self, make_client: MakeClient, emulator: Emulator) -> None:
-        auth = make_client(jwt_issuer=emulator.issuer).authenticate(bearer(emulator.sign_in().session_jwt))
-        assert auth.user is not None
-        assert (auth.user.complete, auth.user.email) == (False, None)
-        assert emulator.requests()[USER] == 0
-
-    def test_it_is_shared_and_remembered(self, make_client: MakeClient, emulator: Emulator) -> None:
-        client, person = self.client(make_client, emulator), emulator.sign_in(email="me@example.com")
-        emulator.fault("/v1/auth/users", delay=0.1)
-        found = together(20, lambda _: client.authenticate(bearer(person.session_jwt)))
-        found += [client.authenticate(bearer(person.session_jwt)) for _ in range(3)]
-        assert all(auth.user and auth.user.complete and auth.user.id == person.user_id for auth in found)
-        assert emulator.requests()[USER] == 1
-
-    def test_it_is_not_remembered_longer_than_told(self, make_client: MakeClient, emulator: Emulator) -> None:
-        client, person = self.client(make_client, emulator, user_ttl=0), emulator.sign_in()
-        for count in range(1, 4):
-            assert client.authenticate(bearer(person.session_jwt)).is_authenticated
-            assert emulator.requests()[USER] == count
-
-    def test_an_answer_that_has_the_user_needs_no_call(self, make_client: MakeClient, emulator: Emulator) -> None:
-        auth = self.client(make_client, emulator).authenticate(bearer(emulator.sign_in().session_token))
-        assert auth.user is not None
-        assert auth.user.complete
-        assert emulator.requests()[USER] == 0
-
-    def test_each_gets_their_own(self, make_client: MakeClient, emulator: Emulator) -> None:
-        client = self.client(make_client, emulator)
-        people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(10)]
-        found = together(40, lambda place: client.authenticate(bearer(people[place % 10].session_jwt)))
-        for place, auth in enumerate(found):
-            assert auth.user is not None
-            assert auth.user.id == people[place % 10].user_id
-        assert emulator.requests()[USER] == 10
-
-    def test_trouble_is_trouble_and_not_remembered(self, make_client: MakeClient, emulator: Emulator) -> None:
-        client, person = self.client(make_client, emulator), emulator.sign_in()
-        for trouble in ({"status": 503}, {"status": 200, "body": "<html>"}, {"status": 404, "body": "<html>"}):
-            emulator.fault("/v1/auth/users", **trouble)  # type: ignore[arg-type]
-            assert client.authenticate(bearer(person.session_jwt)).is_unavailable, trouble
-            emulator.clear_faults()
-            assert client.authenticate(bearer(person.session_jwt)).is_authenticated, trouble
-            client = self.client(make_client, emulator)

@@ -36,6 +36,8 @@ WRONG_CALLS: list[Callable[[MoonKey], object]] = [
     lambda client: client.otps.send(email="a@b.c", phone_number="+14152222222"),
     lambda client: client.otps.send(email="a@b.c", expires_in=0),
     lambda client: client.otps.login_or_create(email="a@b.c", expires_in=11),
+    lambda client: client.otps.login_or_create(email="a@b.c", expires_in=True),
+    lambda client: client.otps.send(email="a@b.c", expires_in=1.5),  # type: ignore[arg-type]
     lambda client: client.otps.verify("1"),
     lambda client: client.otps.verify("1", method_id="m", email="a@b.c"),
     lambda client: client.otps.verify("1", method_id="m", session_expires_in=4),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
-from collections.abc import Sequence
-from typing import Any
+import runpy
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, cast
 from urllib.parse import urlsplit
 
+import pytest
 from starlette.types import ASGIApp, Message
 
 from moonkey_core.emulator import Emulator, SignedIn
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+P = ParamSpec("P")
 
 
 def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
@@ -72,3 +80,28 @@ async def drive(app: ASGIApp, asgi_scope: dict[str, Any], events: Sequence[Messa
 
     await app(asgi_scope, receive, send)
     return sent
+
+
+def on_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test that is a coroutine, run on an event loop of its own."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def example(name: str, emulator: Emulator) -> ASGIApp:
+    """An example's app, made anew under settings from the environment."""
+    environ = {
+        "MOONKEY_SECRET_KEY": emulator.secret_key,
+        "MOONKEY_BASE_URL": emulator.base_url,
+        "MOONKEY_JWT_ISSUER": emulator.issuer,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environ.items():
+            patch.setenv(variable, value)
+        app: Any = runpy.run_path(str(EXAMPLES / f"{name}.py"))["app"]
+        app.middleware_stack = app.build_middleware_stack()  # which the server would do, after this block
+    return cast(ASGIApp, app)

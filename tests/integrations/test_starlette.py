@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from integrations.starlette_visits import bearer, drive, names, options, scope
+from integrations.starlette_visits import bearer, example, names, on_a_loop, options, scope
 from starlette.applications import Starlette
 from starlette.authentication import requires
-from starlette.background import BackgroundTask
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, MoonKeyError, PermissionDenied
 from moonkey_core.emulator import Emulator, SignedIn
@@ -31,7 +27,7 @@ from moonkey_starlette import MoonKeyMiddleware, get_auth, get_client, require_a
 from support.servers import serve_asgi
 
 if TYPE_CHECKING:
-    from starlette.requests import Request as OnlyForTheTypeChecker
+    from starlette import requests as only_for_types
 
 
 @pytest.fixture
@@ -89,6 +85,7 @@ def test_a_wrong_setting_stops_the_start(emulator: Emulator) -> None:
         MoonKeyMiddleware(app, client)  # type: ignore[arg-type]
 
 
+@on_a_loop
 async def test_other_scopes_pass_untouched(emulator: Emulator) -> None:
     seen: list[Any] = []
 
@@ -103,7 +100,7 @@ async def test_other_scopes_pass_untouched(emulator: Emulator) -> None:
 
     for kind in ("lifespan", "something.new"):
         seen.clear()
-        given = {"type": kind, "state": {}}
+        given: Any = {"type": kind, "state": {}}
         await MoonKeyMiddleware(app, **options(emulator))(given, receive, send)
         assert seen[0] is given
         assert seen[1:] == [receive, send]
@@ -172,7 +169,7 @@ def test_the_gate_on_all_kinds_of_endpoints(emulator: Emulator, ada: SignedIn) -
     async def by_annotation(anything: Request) -> Response:
         return PlainTextResponse(anything.state.moonkey.user.id)
 
-    async def for_the_type_checker(anything: OnlyForTheTypeChecker) -> Response:
+    async def for_the_type_checker(anything: only_for_types.Request) -> Response:
         return PlainTextResponse(anything.state.moonkey.user.id)
 
     async def bare(anything):  # type: ignore[no-untyped-def]
@@ -206,7 +203,9 @@ def test_the_gate_on_all_kinds_of_endpoints(emulator: Emulator, ada: SignedIn) -
         for path in ("/thread", "/annotation", "/type-checker", "/bare", "/partial", "/connection", "/inner/me"):
             for method in ("GET", "HEAD"):
                 assert browser.request(method, path).status_code == 401
-        assert [browser.request(method, "/documents").status_code for method in ("GET", "HEAD", "POST")] == [401] * 3
+        assert [browser.request(method, "/documents").status_code for method in ("GET", "HEAD", "POST")] == [
+            401
+        ] * 3
         assert browser.put("/documents").text == "open"
 
 
@@ -216,7 +215,7 @@ def test_what_the_gate_cannot_guard_is_told_at_once() -> None:
     async def streamed(request: Request) -> AsyncIterator[int]:
         yield 1
 
-    with pytest.raises(TypeError, match="finds no request in .*nothing"):
+    with pytest.raises(TypeError, match=r"finds no request in .*nothing"):
         require_auth(nothing)
     with pytest.raises(TypeError, match="generator"):
         require_auth(streamed)
@@ -226,6 +225,7 @@ def test_what_the_gate_cannot_guard_is_told_at_once() -> None:
         require_auth(Starlette())
 
 
+@on_a_loop
 async def test_without_the_middleware_the_missing_line_is_named() -> None:
     request = Request(scope())
     for call in (get_auth(request), require_auth(plain)(request)):
@@ -237,7 +237,7 @@ async def test_without_the_middleware_the_missing_line_is_named() -> None:
     async def wrong(item, request_id=None):  # type: ignore[no-untyped-def]
         raise AssertionError
 
-    with pytest.raises(ConfigurationError, match="took 'item' of .*wrong"):
+    with pytest.raises(ConfigurationError, match=r"took 'item' of .*wrong"):
         await require_auth(wrong)("an item")
 
 
@@ -268,7 +268,7 @@ def test_an_error_after_the_start_breaks_the_response_off(emulator: Emulator) ->
         httpx.get(url)
 
 
-async def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
+def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
     client = AsyncMoonKey(**options(emulator))
 
     async def sign_out(request: Request) -> Response:
@@ -282,252 +282,7 @@ async def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
         assert httpx.post(f"{url}/out", headers=bearer(ada)).status_code == 401
 
 
-# --- lazy
-
-
-def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) -> None:
-    async def early(request: Request) -> Response:
-        pending = request.state.moonkey
-        assert repr(pending) == "PendingAuth()"
-        assert not hasattr(pending, "_private")
-        for read in (lambda: pending.is_authenticated, lambda: bool(pending), lambda: request.user.is_authenticated):
-            with pytest.raises(ConfigurationError, match=r"await get_auth\(request\)"):
-                read()
-        found = await asyncio.gather(*(get_auth(request) for _ in range(5)))
-        assert all(auth is request.state.moonkey for auth in found)
-        assert pending.user == found[0].user  # one who has kept the stand-in sees the same
-        assert repr(pending) == repr(found[0])
-        return PlainTextResponse(request.user.identity if pending else "nobody")
-
-    routes = [Route("/plain", plain), Route("/early", early), Route("/me", require_auth(plain))]
-    app = site(emulator, *routes, Route("/user", user_seen), lazy=True)
-    with serve_asgi(app) as url, httpx.Client(base_url=url, headers=bearer(ada)) as browser:
-        emulator.clear_requests()
-        response = browser.get("/plain")
-        assert (response.status_code, "vary" in response.headers) == (200, False)
-        assert emulator.requests() == {}
-        assert browser.get("/early").text == ada.user_id
-        assert emulator.requests() == {"POST /v1/auth/sessions/verify": 1}
-        assert browser.get("/me").status_code == 200
-        assert httpx.get(f"{url}/me").status_code == 401
-        assert httpx.get(f"{url}/early").text == "nobody"
-
-
-def test_lazy_and_a_gate_of_somebody_else_s(
-    emulator: Emulator, ada: SignedIn, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = site(emulator, Route("/foreign", foreign), lazy=True)
-    with serve_asgi(app) as url:
-        response = httpx.get(f"{url}/foreign", headers=bearer(ada))
-    assert response.status_code == 500
-    assert "get_auth" not in response.text
-    assert "await get_auth(request)" in caplog.text
-
-
-async def test_who_waits_goes_on_when_the_first_is_cancelled(emulator: Emulator, ada: SignedIn) -> None:
-    answers: list[Any] = []
-
-    async def app(asgi_scope: Scope, receive: Receive, send: Send) -> None:
-        connection = HTTPConnection(asgi_scope)
-        first, second = (asyncio.create_task(get_auth(connection)) for _ in range(2))
-        await asyncio.sleep(0.01)
-        first.cancel()
-        answers.append((await second).is_authenticated)
-
-    emulator.fault("/v1/auth/sessions/verify", delay=0.05)
-    headers = [(b"Authorization", bearer(ada)["Authorization"].encode())]
-    async with AsyncMoonKey(**options(emulator)) as client:
-        await drive(MoonKeyMiddleware(app, client, lazy=True), scope(headers=headers))
-    assert answers == [True]
-
-
-# --- as if the middleware were not there
-
-
-def test_headers_of_the_app_are_kept(emulator: Emulator, ada: SignedIn) -> None:
-    async def endpoint(request: Request) -> Response:
-        response = PlainTextResponse(str(request.state.moonkey.is_authenticated))
-        response.raw_headers += [(b"vary", b"Accept"), (b"Vary", b"authorization"), (b"set-cookie", b"a=1")]
-        response.raw_headers += [(b"cache-control", b"max-age=5"), (b"set-cookie", b"b=2")]
-        return response
-
-    with serve_asgi(site(emulator, Route("/", endpoint))) as url:
-        headers = httpx.get(url, headers=bearer(ada)).headers
-    assert headers.get_list("vary") == ["Accept, authorization, Session-Token"]
-    assert headers.get_list("cache-control") == ["max-age=5"]
-    assert headers.get_list("set-cookie") == ["a=1", "b=2"]
-
-
-def test_a_stream_is_handed_on_piece_by_piece(emulator: Emulator, ada: SignedIn) -> None:
-    go_on = threading.Event()
-
-    async def endpoint(request: Request) -> Response:
-        async def parts() -> AsyncIterator[str]:
-            yield "first"
-            await asyncio.to_thread(go_on.wait, 5)
-            yield request.state.moonkey.user.id
-
-        return StreamingResponse(parts())
-
-    app = site(emulator, Route("/", endpoint))
-    with serve_asgi(app) as url, httpx.stream("GET", url, headers=bearer(ada)) as response:
-        # Nobody had looked when the headers went out; that somebody might is told anyway.
-        assert names(response.headers["vary"]) == {"authorization", "session-token"}
-        pieces = response.iter_text()
-        assert next(pieces) == "first"
-        go_on.set()
-        assert "".join(pieces) == ada.user_id
-
-
-def test_a_background_task_runs_after_the_response(emulator: Emulator, ada: SignedIn) -> None:
-    go_on, done = threading.Event(), threading.Event()
-    seen: list[str] = []
-
-    async def endpoint(request: Request) -> Response:
-        async def later() -> None:
-            await asyncio.to_thread(go_on.wait, 5)
-            seen.append(request.state.moonkey.user.id)
-            done.set()
-
-        return PlainTextResponse("done", background=BackgroundTask(later))
-
-    with serve_asgi(site(emulator, Route("/", require_auth(endpoint)))) as url:
-        assert httpx.get(url, headers=bearer(ada)).text == "done"
-        go_on.set()
-        assert done.wait(5)
-    assert seen == [ada.user_id]
-
-
-colour: ContextVar[str] = ContextVar("colour")
-
-
-class Painter:
-    """An outer layer that sets a context variable and reads, afterwards, what became of it."""
-
-    seen: list[str] = []
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        colour.set("blue")
-        await self.app(scope, receive, send)
-        self.seen.append(colour.get())
-
-
-def test_context_variables_go_in_and_out(emulator: Emulator, ada: SignedIn) -> None:
-    async def endpoint(request: Request) -> Response:
-        found = colour.get()
-        colour.set("red")
-        return PlainTextResponse(found)
-
-    Painter.seen.clear()
-    with serve_asgi(Painter(site(emulator, Route("/", endpoint)))) as url, httpx.Client() as browser:
-        assert [browser.get(url, headers=bearer(ada)).text for _ in range(2)] == ["blue", "blue"]
-    assert Painter.seen.count("red") == 2
-
-
-# --- one identity per request
-
-
-@asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-    yield {"pool": "the pool", "visits": []}
-
-
-def test_many_people_on_one_connection(emulator: Emulator) -> None:
-    """S25, and the state of the lifespan stays what it was."""
-
-    async def endpoint(request: Request) -> Response:
-        auth, state = request.state.moonkey, request.state
-        left_over = getattr(state, "mark", None)
-        state.mark = auth.user.id if auth else None
-        state.visits.append(auth.state)
-        return JSONResponse([auth.user.id if auth else None, left_over, state.pool, len(state.visits)])
-
-    app = site(emulator, Route("/", endpoint))
-    app.router.lifespan_context = lifespan
-    people = [emulator.sign_in(email=f"person{number}@example.com") for number in range(4)]
-    with serve_asgi(app, lifespan="on") as url, httpx.Client() as browser:
-        count = 0
-        for _ in range(3):
-            for person in (*people, None):
-                count += 1
-                headers = {} if person is None else bearer(person)
-                expected = [None if person is None else person.user_id, None, "the pool", count]
-                assert browser.get(url, headers=headers).json() == expected
-
-
-async def test_a_state_that_requests_share_never_holds_an_identity(emulator: Emulator, ada: SignedIn) -> None:
-    """S25: there are servers that give one dict to all requests of a connection."""
-    shared: dict[str, Any] = {"pool": "the pool", "moonkey": "of the app"}
-    both_in = asyncio.Barrier(2)
-
-    async def app(asgi_scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(asgi_scope)
-        await both_in.wait()
-        state = asgi_scope["state"]
-        who = "ada" if request.state.moonkey else "nobody"
-        setattr(request.state, who, True)
-        assert {"pool", "moonkey", who} <= set(state) == set(state.copy())
-        assert len(state) == len(list(state))
-        assert "nothing" not in state
-        del state[who]
-        request.state.last = who
-        found.append(who)
-        for change in (partial(setattr, request.state, "moonkey", None), partial(state.pop, "moonkey")):
-            with pytest.raises(TypeError, match="read-only"):
-                change()
-
-    found: list[str] = []
-    headers = [(b"authorization", bearer(ada)["Authorization"].encode())]
-    async with AsyncMoonKey(**options(emulator)) as client:
-        visits = (drive(MoonKeyMiddleware(app, client), scope(headers=h, state=shared)) for h in (headers, []))
-        await asyncio.gather(*visits)
-    assert sorted(found) == ["ada", "nobody"]
-    assert shared == {"pool": "the pool", "moonkey": "of the app", "last": found[-1]}
-
-
-def test_outer_layers_see_what_inner_ones_found(emulator: Emulator, ada: SignedIn) -> None:
-    seen: list[Any] = []
-
-    async def endpoint(request: Request) -> Response:
-        request.state.tenant = "acme"
-        return PlainTextResponse("")
-
-    class Outer:
-        def __init__(self, app: ASGIApp) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await self.app(scope, receive, send)
-                return
-            before = Request(scope).state
-            before.request_id = "r1"
-            await self.app(scope, receive, send)
-            seen.append([before.tenant, scope["state"]["request_id"], scope["user"].identity, scope["route"].path])
-
-    inner = Middleware(MoonKeyMiddleware, **options(emulator))
-    app = Starlette(routes=[Route("/", endpoint)], middleware=[Middleware(Outer), inner])
-    with serve_asgi(app) as url:
-        httpx.get(url, headers=bearer(ada))
-    assert seen == [["acme", "r1", ada.user_id, "/"]]
-
-
-@pytest.fixture
-def example(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("MOONKEY_SECRET_KEY", emulator.secret_key)
-    monkeypatch.setenv("MOONKEY_BASE_URL", emulator.base_url)
-    from examples.starlette_app import app
-
-    app.middleware_stack = None  # made anew, for this test's emulator
-    with serve_asgi(app) as url:
-        yield url
-
-
-def test_the_example(example: str, emulator: Emulator, ada: SignedIn) -> None:
-    assert "Everybody" in httpx.get(example).text
-    assert "anonymous" in httpx.get(f"{example}/hello").text
-    assert httpx.get(f"{example}/me").status_code == 401
-    assert httpx.get(f"{example}/me", headers=bearer(ada)).json() == {"user_id": ada.user_id}
+def test_the_example(emulator: Emulator, ada: SignedIn) -> None:
+    with serve_asgi(example("starlette_app", emulator)) as url, httpx.Client(base_url=url) as browser:
+        assert browser.get("/me").status_code == 401
+        assert browser.get("/me", headers=bearer(ada)).json() == {"user_id": ada.user_id}

@@ -9,6 +9,7 @@ from typing import Any
 from moonkey_core import Auth, Settings
 from moonkey_core._core import Core
 from moonkey_core._plan import Fetch, Outcome, Reply, run
+from moonkey_core.credentials import HeaderView
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
@@ -24,6 +25,16 @@ def verified_body(user_id: str = "user_1", **changes: Any) -> dict[str, Any]:
     """What the API answers about a good session."""
     session = {"id": "sess_1", "user_id": user_id, "expires_at": int(NOW) + 86_400}
     return {"session": {**session, **changes.pop("session", {})}, **changes}
+
+
+def presenting(credential: str, header: str = "session-token") -> HeaderView:
+    """The headers of a request that carries this credential and nothing else."""
+    return lambda name: [credential] if name == header else []
+
+
+def bearer(credential: str) -> HeaderView:
+    """The same in the ``Authorization`` header."""
+    return presenting(f"Bearer {credential}", "authorization")
 
 
 class Decisions:

@@ -1,0 +1,125 @@
+"""The gate in front of an endpoint."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
+from typing import Annotated, Any, ParamSpec, get_args, get_origin, overload
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import require
+from moonkey_starlette.identity import get_auth
+
+__all__ = ["require_auth"]
+
+P = ParamSpec("P")
+Endpoint = Callable[P, Any]
+GatedEndpoint = Callable[P, Coroutine[Any, Any, Any]]
+
+_USUAL_NAMES = ("request", "websocket")
+_CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
+
+
+@overload
+def require_auth(endpoint: Endpoint[P]) -> GatedEndpoint[P]: ...
+@overload
+def require_auth() -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
+def require_auth(
+    endpoint: Endpoint[P] | None = None,
+) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
+    """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
+
+    Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
+    right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
+    with or without parentheses. Raises ``TypeError`` for anything else, and at the first request
+    ``ConfigurationError`` without the middleware.
+    """
+    return _gated if endpoint is None else _gated(endpoint)
+
+
+def _gated(endpoint: Endpoint[P]) -> GatedEndpoint[P]:
+    _check_kind(endpoint)
+    signature = _signature(endpoint)
+    index, name = _connection_parameter(endpoint, signature)
+    is_async = inspect.iscoroutinefunction(endpoint)
+
+    async def gate(*args: P.args, **kwargs: P.kwargs) -> Any:
+        connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
+        if not isinstance(connection, HTTPConnection):
+            raise ConfigurationError(
+                f"@require_auth took {name!r} of {_name_of(endpoint)} for the request, but it is none. "
+                "Name the right parameter `request` or `websocket`."
+            )
+        require(await get_auth(connection))
+        if is_async:
+            return await endpoint(*args, **kwargs)
+        return await run_in_threadpool(endpoint, *args, **kwargs)
+
+    gated = wraps(endpoint)(gate)
+    # Some versions of FastAPI would look up quoted annotations among the names of this module.
+    gated.__signature__ = signature  # type: ignore[attr-defined]
+    return gated
+
+
+def _check_kind(endpoint: Callable[..., Any]) -> None:
+    function = endpoint
+    while isinstance(function, partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        raise TypeError(
+            "@require_auth goes on a function or a method. In an endpoint class, decorate its methods; "
+            "for a whole app, use MoonKeyMiddleware(required=True)."
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{_name_of(endpoint)} is a generator, which runs at another time than a gate in front of it. "
+            "In FastAPI, use Depends(RequireAuth())."
+        )
+
+
+def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signature) -> tuple[int, str]:
+    """Where the request or WebSocket is: by annotation, else by name, else the first that is not annotated."""
+    parameters = list(signature.parameters.values())
+    for is_it in (_is_annotated, _is_named, _is_bare):
+        for index, parameter in enumerate(parameters):
+            if is_it(parameter):
+                return index, parameter.name
+    raise TypeError(
+        f"@require_auth finds no request in {_name_of(endpoint)}. Add a parameter `request: Request` or "
+        "`websocket: WebSocket`; in FastAPI, use CurrentUser or Depends(RequireAuth()) instead."
+    )
+
+
+def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(endpoint, eval_str=True)
+    except Exception:  # annotations for the type checker alone need not be importable
+        return inspect.signature(endpoint)
+
+
+def _is_annotated(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        return annotation.split("[")[0].split(".")[-1] in _CLASS_NAMES
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    annotation = get_origin(annotation) or annotation
+    return isinstance(annotation, type) and issubclass(annotation, HTTPConnection)
+
+
+def _is_named(parameter: inspect.Parameter) -> bool:
+    return parameter.name in _USUAL_NAMES
+
+
+def _is_bare(parameter: inspect.Parameter) -> bool:
+    positional = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    is_annotated = parameter.annotation is not parameter.empty
+    return parameter.kind in positional and not is_annotated and parameter.name not in ("self", "cls")
+
+
+def _name_of(endpoint: Callable[..., Any]) -> str:
+    return getattr(endpoint, "__qualname__", repr(endpoint))

@@ -1,0 +1,106 @@
+"""The identity of one request or WebSocket: verified at most once, kept on its scope and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from moonkey_core.auth import Auth
+from moonkey_core.client import AsyncMoonKey
+from moonkey_core.credentials import asgi_headers
+from moonkey_core.errors import ConfigurationError
+
+__all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client"]
+
+KEY = "moonkey"
+"""Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
+
+
+class Identity:
+    """Who sent one request or opened one WebSocket."""
+
+    def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
+        self.client = client
+        self.headers = asgi_headers(scope["headers"])
+        self.auth: Auth | None = None
+        self._leader: asyncio.Event | None = None
+
+    async def resolve(self) -> Auth:
+        """The identity, verified at the first need. Callers at the same time share one verification."""
+        while self.auth is None:
+            if self._leader is not None:
+                await self._leader.wait()  # and where that one was cancelled, the next in line leads
+                continue
+            self._leader = leader = asyncio.Event()
+            try:
+                self.auth = await self.client.authenticate(self.headers)
+            finally:
+                self._leader = None
+                leader.set()
+        return self.auth
+
+    def known(self) -> Auth:
+        """The identity, for code that cannot await.
+
+        Raises :class:`~moonkey_core.errors.ConfigurationError` where nobody has verified it yet.
+        """
+        if self.auth is None:
+            raise ConfigurationError(
+                "The identity of this request was read before it was known. Write "
+                "`auth = await get_auth(request)` first, or remove lazy=True from MoonKeyMiddleware."
+            )
+        return self.auth
+
+    @property
+    def shown(self) -> Auth | PendingAuth:
+        """What stands in ``request.state``."""
+        return PendingAuth(self) if self.auth is None else self.auth
+
+
+class PendingAuth:
+    """Stands in for an ``Auth`` that nobody has verified yet (``lazy=True``), and acts as it afterwards."""
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._identity.known(), name)
+
+    def __bool__(self) -> bool:
+        return bool(self._identity.known())
+
+    def __repr__(self) -> str:
+        return "PendingAuth()" if self._identity.auth is None else repr(self._identity.auth)
+
+
+async def get_auth(connection: HTTPConnection) -> Auth:
+    """The identity of a request or WebSocket, in any of its four states; with ``lazy=True`` this verifies it.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    """
+    return await _identity_of(connection).resolve()
+
+
+def get_client(connection: HTTPConnection) -> AsyncMoonKey:
+    """The middleware's client, to revoke sessions, send codes and so on.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    """
+    return _identity_of(connection).client
+
+
+def _identity_of(connection: HTTPConnection) -> Identity:
+    identity = connection.scope.get(KEY)
+    if not isinstance(identity, Identity):
+        raise ConfigurationError(
+            "This request has not passed MoonKey. Add the line app.add_middleware(MoonKeyMiddleware), "
+            "with MoonKeyMiddleware from moonkey_starlette."
+        )
+    return identity

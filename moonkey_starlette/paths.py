@@ -1,0 +1,63 @@
+"""Where a request is going: the one place in which a path has a say about access (``required=True``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Scope
+
+from moonkey_core.errors import ConfigurationError
+
+__all__ = ["answers_preflights", "exact_paths", "is_preflight", "route_path"]
+
+_NOT_IN_A_PATH = "*{}?#"
+_HAND_ON_AS_IT_IS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
+
+
+def exact_paths(paths: Iterable[str]) -> frozenset[str]:
+    """The public paths. Raises ``ConfigurationError`` for what looks like a pattern and would never match."""
+    if isinstance(paths, str):
+        raise ConfigurationError(f"public_paths is a list of paths; write public_paths=[{paths!r}].")
+    found = frozenset(paths)
+    for path in found:
+        if not path.startswith("/") or any(character in path for character in _NOT_IN_A_PATH):
+            raise ConfigurationError(
+                f"public_paths holds exact paths such as '/health', compared letter by letter; {path!r} is none. "
+                "To protect single routes, leave required=True out and use @require_auth."
+            )
+    return found
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the app's router sees it: decoded, and without the prefix under which the app is mounted.
+
+    Never that of ``request.url``, which the Host header has a part in.
+    """
+    path: str = scope["path"]
+    inside = path.removeprefix(scope.get("root_path", ""))
+    return inside if inside == "" or inside.startswith("/") else path
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Whether a ``CORSMiddleware`` takes a request for a CORS-preflight request: to the letter as it does."""
+    if scope["type"] != "http" or scope["method"] != "OPTIONS":
+        return False
+    headers = Headers(scope=scope)
+    return "origin" in headers and "access-control-request-method" in headers
+
+
+def answers_preflights(app: ASGIApp) -> bool:
+    """Whether a ``CORSMiddleware`` will answer every preflight given to this app, so that no view sees one.
+
+    It may stand behind layers that hand a request on as it is, or not at all; about others nothing is known.
+    """
+    layer: Any = app
+    while type(layer) in _HAND_ON_AS_IT_IS:
+        layer = layer.app
+    return type(layer) is CORSMiddleware

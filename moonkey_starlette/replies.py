@@ -1,0 +1,144 @@
+"""The app's two ends of a conversation, watched on the way: how far has it got, and can it still be refused?"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Protocol
+
+from starlette.types import Message, Receive, Scope, Send
+
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.responses import refuse
+from moonkey_starlette.identity import Identity
+from moonkey_starlette.messages import close_code, marked, refusal_messages
+
+__all__ = ["Reply", "reply_to"]
+
+_DENIAL = "websocket.http.response"
+
+
+class Reply(Protocol):
+    """What the app gets to receive and to send with. Every message goes straight on, but for one exception."""
+
+    @property
+    def receive(self) -> Receive: ...
+
+    async def send(self, message: Message) -> None: ...
+
+    async def refuse(self, error: MoonKeyError) -> bool:
+        """Answer with an error. False, and nothing sent, where the app has answered already."""
+        ...
+
+    async def finish(self) -> None:
+        """To be called when the app is done."""
+        ...
+
+
+def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity) -> Reply:
+    """The reply to a scope of type ``http`` or ``websocket``."""
+    if scope["type"] == "http":
+        return HttpReply(scope, receive, send, identity)
+    offers_denial = _DENIAL in (scope.get("extensions") or {})
+    return WebSocketReply(receive, send, identity, offers_denial=offers_denial)
+
+
+class HttpReply:
+    """The response to a request.
+
+    The exception: an app inside ours, mounted or wrapped, has an outermost layer that answers any error with 500
+    and then raises it again. Such an answer is held back until it is clear whether the error is one of ours.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+        self.receive = receive
+        self._scope = scope
+        self._app = scope.get("app")
+        self._send = send
+        self._identity = identity
+        self._is_started = False
+        self._held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        if self._may_be_of_an_error(message):
+            self._held.append(message)
+        else:
+            await self.finish()
+            await self._hand_on(message)
+
+    async def refuse(self, error: MoonKeyError) -> bool:
+        if self._is_started:
+            return False
+        self._held.clear()
+        refusal = refuse(error, self._identity.client.settings, self._identity.headers)
+        for message in refusal_messages("http.response", refusal):
+            await self._hand_on(message)
+        return True
+
+    async def finish(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            await self._hand_on(message)
+
+    def _may_be_of_an_error(self, message: Message) -> bool:
+        if message["type"] == "http.response.start":
+            is_of_an_inner_app = self._scope.get("app") is not self._app
+            return is_of_an_inner_app and message["status"] == HTTPStatus.INTERNAL_SERVER_ERROR
+        is_whole_body = message["type"] == "http.response.body" and not message.get("more_body", False)
+        return is_whole_body and bool(self._held)
+
+    async def _hand_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._is_started = True
+            message = marked(message, self._identity)
+        await self._send(message)
+
+
+class WebSocketReply:
+    """The answer to a WebSocket: before it is accepted an HTTP response or a close, afterwards a close."""
+
+    def __init__(self, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool) -> None:
+        self._receive = receive
+        self._send = send
+        self._identity = identity
+        self._offers_denial = offers_denial
+        self._is_connected = False
+        self._is_accepted = False
+        self._is_answered = False
+        self._is_gone = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.connect":
+            self._is_connected = True
+        elif message["type"] == "websocket.disconnect":
+            self._is_gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            self._is_accepted = True
+        elif message["type"] == "websocket.close":
+            self._is_answered = True
+        elif message["type"] == f"{_DENIAL}.start":
+            self._is_answered = True
+            message = marked(message, self._identity)
+        await self._send(message)
+
+    async def refuse(self, error: MoonKeyError) -> bool:
+        if self._is_answered:
+            return False
+        refusal = refuse(error, self._identity.client.settings, self._identity.headers)
+        if not self._is_connected and not self._is_gone:
+            await self.receive()  # nothing may be sent before the server has announced the client
+        if self._is_gone:
+            return True
+        if self._offers_denial and not self._is_accepted:
+            for message in refusal_messages(_DENIAL, refusal):
+                await self.send(message)
+        else:
+            reason = HTTPStatus(refusal.status).phrase
+            await self.send({"type": "websocket.close", "code": close_code(refusal.status), "reason": reason})
+        return True
+
+    async def finish(self) -> None:
+        """Nothing is held back here."""

@@ -1,0 +1,110 @@
+"""How an identity shows on a scope: ``request.state``, and Starlette's own ``request.user`` and ``.auth``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from starlette.authentication import BaseUser
+from starlette.types import Scope
+
+from moonkey_core.gate import known_user
+from moonkey_core.models import User
+from moonkey_starlette.identity import KEY, Identity
+
+__all__ = ["AUTHENTICATED", "attach"]
+
+AUTHENTICATED = "authenticated"
+"""The one permission that Starlette's ``@requires`` can ask for."""
+
+
+def attach(scope: Scope, identity: Identity) -> None:
+    """Put the identity on the scope. In place, as outer layers read there what inner ones have found."""
+    scope[KEY] = identity
+    scope["state"] = RequestState(scope.get("state", {}), identity)
+    scope["user"] = ConnectionUser(identity)
+    scope["auth"] = ConnectionPermissions(identity)
+
+
+class RequestState(MutableMapping[str, Any]):
+    """The state dict of a request, and with it an entry for the identity that the dict itself never holds.
+
+    A server may give one and the same dict to all requests of a connection, where an identity would be seen by
+    somebody else's request. All other entries are read from the dict and written to it.
+    """
+
+    def __init__(self, state: MutableMapping[str, Any], identity: Identity) -> None:
+        self._state = state
+        self._identity = identity
+
+    def __getitem__(self, name: str) -> Any:
+        return self._identity.shown if name == KEY else self._state[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._writable(name)[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._writable(name)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self._state if name != KEY)
+        yield KEY
+
+    def __len__(self) -> int:
+        return len(self._state) + (KEY not in self._state)
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict of all entries, as ``dict.copy`` would give."""
+        return dict(self)
+
+    def _writable(self, name: str) -> MutableMapping[str, Any]:
+        if name == KEY:
+            raise TypeError(f"request.state.{KEY} is read-only: nothing but the request decides who sent it.")
+        return self._state
+
+
+class ConnectionUser(BaseUser):
+    """``request.user``: the verified user, or nobody in particular.
+
+    Reading it raises :class:`~moonkey_core.errors.ProviderError` where identity cannot be known, so that an
+    outage is never taken for an anonymous caller, and ``ConfigurationError`` where nobody has verified it yet.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Somebody is signed in."""
+        return self._user is not None
+
+    @property
+    def display_name(self) -> str:
+        """The user's name, else e-mail address, else id; empty for nobody."""
+        user = self._user
+        if user is None:
+            return ""
+        name = " ".join(part for part in (user.first_name, user.last_name) if part)
+        return name or user.email or user.id
+
+    @property
+    def identity(self) -> str:
+        """The user's id; empty for nobody."""
+        user = self._user
+        return "" if user is None else user.id
+
+    @property
+    def _user(self) -> User | None:
+        return known_user(self._identity.known())
+
+
+class ConnectionPermissions:
+    """``request.auth``, which ``@requires`` reads. Raises as :class:`ConnectionUser` does."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    @property
+    def scopes(self) -> list[str]:
+        """``["authenticated"]`` where somebody is signed in."""
+        return [] if known_user(self._identity.known()) is None else [AUTHENTICATED]

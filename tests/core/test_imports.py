@@ -1,0 +1,81 @@
+"""What each package imports and shows."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import moonkey_core
+from moonkey_core import auth, client, credentials, errors, gate, models, responses, settings
+
+FRAMEWORKS = {
+    "flask",
+    "werkzeug",
+    "django",
+    "asgiref",
+    "starlette",
+    "fastapi",
+    "uvicorn",
+    "anyio.pytest_plugin",
+    "pydantic",
+}
+ALLOWED = {
+    "moonkey_core": set[str](),
+    "moonkey_flask": {"flask", "werkzeug", "asgiref"},
+    "moonkey_django": {"django", "asgiref"},
+    "moonkey_starlette": {"starlette"},
+}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_no_framework_but_its_own(package: str) -> None:
+    script = f"import sys, {package}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert package in loaded
+    assert loaded & FRAMEWORKS <= ALLOWED[package]
+    others = {name for name in loaded if name.startswith("moonkey_")}
+    assert others <= {package, "moonkey_core"}
+    assert "moonkey_core.emulator" not in done.stdout.split()
+
+
+def test_all_that_is_public_is_named() -> None:
+    public = {
+        name
+        for name, value in vars(moonkey_core).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+    assert public == set(moonkey_core.__all__)
+    assert all(
+        value.__name__ in moonkey_core.__all__
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, errors.MoonKeyError)
+    )
+    assert set(models.__all__) <= set(moonkey_core.__all__)
+
+
+@pytest.mark.parametrize(
+    "module", [auth, client, credentials, gate, models, responses, settings], ids=lambda m: m.__name__
+)
+def test_each_public_name_is_there_and_explained(module: ModuleType) -> None:
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, name
+            assert value.__doc__[0] != " "
+
+
+def test_every_error_has_a_reason_of_its_own_and_a_status() -> None:
+    classes = [
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, errors.MoonKeyError)
+    ]
+    assert len({one.default_reason for one in classes}) == len(classes) >= 16
+    for one in classes:
+        assert one.status in (400, 401, 403, 404, 500, 503)
+        assert one.default_message.endswith(".")

@@ -1,0 +1,65 @@
+"""The ``load_user`` setting: who completes ``auth.user``, how often, and what trouble does to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from core.conftest import MakeClient
+
+from moonkey_core import MoonKey
+from moonkey_core.emulator import Emulator
+from support.decisions import bearer
+from support.together import together
+
+pytestmark = pytest.mark.usefixtures("quick_retries")
+USER = "GET /v1/auth/users/{id}"
+
+
+class TestLoadUser:
+    def client(self, make_client: MakeClient, emulator: Emulator, **options: Any) -> MoonKey:
+        return make_client(jwt_issuer=emulator.issuer, load_user=True, **options)
+
+    def test_off_by_default(self, make_client: MakeClient, emulator: Emulator) -> None:
+        auth = make_client(jwt_issuer=emulator.issuer).authenticate(bearer(emulator.sign_in().session_jwt))
+        assert auth.user is not None
+        assert (auth.user.complete, auth.user.email) == (False, None)
+        assert emulator.requests()[USER] == 0
+
+    def test_it_is_shared_and_remembered(self, make_client: MakeClient, emulator: Emulator) -> None:
+        client, person = self.client(make_client, emulator), emulator.sign_in(email="me@example.com")
+        emulator.fault("/v1/auth/users", delay=0.1)
+        found = together(20, lambda _: client.authenticate(bearer(person.session_jwt)))
+        found += [client.authenticate(bearer(person.session_jwt)) for _ in range(3)]
+        assert all(auth.user and auth.user.complete and auth.user.id == person.user_id for auth in found)
+        assert emulator.requests()[USER] == 1
+
+    def test_it_is_not_remembered_longer_than_told(self, make_client: MakeClient, emulator: Emulator) -> None:
+        client, person = self.client(make_client, emulator, user_ttl=0), emulator.sign_in()
+        for count in range(1, 4):
+            assert client.authenticate(bearer(person.session_jwt)).is_authenticated
+            assert emulator.requests()[USER] == count
+
+    def test_an_answer_that_has_the_user_needs_no_call(self, make_client: MakeClient, emulator: Emulator) -> None:
+        auth = self.client(make_client, emulator).authenticate(bearer(emulator.sign_in().session_token))
+        assert auth.user is not None
+        assert auth.user.complete
+        assert emulator.requests()[USER] == 0
+
+    def test_each_gets_their_own(self, make_client: MakeClient, emulator: Emulator) -> None:
+        client = self.client(make_client, emulator)
+        people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(10)]
+        found = together(40, lambda place: client.authenticate(bearer(people[place % 10].session_jwt)))
+        for place, auth in enumerate(found):
+            assert auth.user is not None
+            assert auth.user.id == people[place % 10].user_id
+        assert emulator.requests()[USER] == 10
+
+    def test_trouble_is_trouble_and_not_remembered(self, make_client: MakeClient, emulator: Emulator) -> None:
+        client, person = self.client(make_client, emulator), emulator.sign_in()
+        for trouble in ({"status": 503}, {"status": 200, "body": "<html>"}, {"status": 404, "body": "<html>"}):
+            emulator.fault("/v1/auth/users", **trouble)
+            assert client.authenticate(bearer(person.session_jwt)).is_unavailable, trouble
+            emulator.clear_faults()
+            assert client.authenticate(bearer(person.session_jwt)).is_authenticated, trouble
+            client = self.client(make_client, emulator)
