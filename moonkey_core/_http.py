@@ -6,7 +6,7 @@ import json
 import ssl
 import zlib
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import httpx
@@ -79,7 +79,7 @@ def client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, 
         "headers": {
             "accept": "application/json",
             "accept-encoding": "identity",
-            "user-agent": f"moonkey-python/{version('moonkey')}",
+            "user-agent": f"moonkey-python/{_own_version()}",
         },
     }
 
@@ -97,3 +97,10 @@ def build_request(
     return client.build_request(
         fetch.method, fetch.url, headers=headers, content=content, timeout=max(seconds, 0.001)
     )
+
+
+def _own_version() -> str:
+    try:
+        return version("moonkey")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"

@@ -14,6 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.once import Once
 from moonkey_django.conf import configuration, get_async_client, get_client
 
 _ATTRIBUTE = "_moonkey_identity"
@@ -34,10 +35,9 @@ class Identity:
 
     def __init__(self, headers: HeaderView, *, is_asgi: bool, is_eager: bool) -> None:
         self.headers = headers
-        self.auth: Auth | None = None
         self.is_eager = is_eager
         self._is_asgi = is_asgi
-        self._leader: asyncio.Event | None = None
+        self._once: Once[Auth] = Once()
 
     def resolve(self) -> Auth:
         """The identity; blocks if it is not known yet.
@@ -45,30 +45,25 @@ class Identity:
         Raises :class:`~moonkey_core.errors.ConfigurationError` where that would hold up an ASGI server's event
         loop.
         """
-        if self.auth is None:
+        if self._once.value is None:
             if self._is_asgi and _is_on_event_loop():
                 raise ConfigurationError(
                     "request.moonkey was read in asynchronous code before it was known. Write "
                     '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
                 )
-            self.auth = get_client().authenticate(self.headers)
-        return self.auth
+            self._once.value = get_client().authenticate(self.headers)
+        return self._once.value
 
     async def aresolve(self) -> Auth:
         """The identity; awaits if it is not known yet. Callers at the same time share one verification."""
         if not self._is_asgi:
             return self.resolve()  # an event loop of this request's own: nobody else is held up
-        while self.auth is None:
-            if self._leader is not None:
-                await self._leader.wait()  # and where that one was cancelled, the next in line leads
-                continue
-            self._leader = leader = asyncio.Event()
-            try:
-                self.auth = await get_async_client().authenticate(self.headers)
-            finally:
-                self._leader = None
-                leader.set()
-        return self.auth
+        return await self._once.get(lambda: get_async_client().authenticate(self.headers))
+
+    @property
+    def auth(self) -> Auth | None:
+        """The identity, if anybody has asked for it yet."""
+        return self._once.value
 
     @property
     def is_looked_at(self) -> bool:

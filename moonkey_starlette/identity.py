@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -12,6 +11,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.credentials import asgi_headers
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.once import Once
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client"]
 
@@ -25,22 +25,16 @@ class Identity:
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client = client
         self.headers = asgi_headers(scope["headers"])
-        self.auth: Auth | None = None
-        self._leader: asyncio.Event | None = None
+        self._once: Once[Auth] = Once()
 
     async def resolve(self) -> Auth:
         """The identity, verified at the first need. Callers at the same time share one verification."""
-        while self.auth is None:
-            if self._leader is not None:
-                await self._leader.wait()  # and where that one was cancelled, the next in line leads
-                continue
-            self._leader = leader = asyncio.Event()
-            try:
-                self.auth = await self.client.authenticate(self.headers)
-            finally:
-                self._leader = None
-                leader.set()
-        return self.auth
+        return await self._once.get(lambda: self.client.authenticate(self.headers))
+
+    @property
+    def auth(self) -> Auth | None:
+        """The identity, if anybody has verified it yet."""
+        return self._once.value
 
     def known(self) -> Auth:
         """The identity, for code that cannot await.

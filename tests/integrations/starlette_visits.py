@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import runpy
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec
 from urllib.parse import urlsplit
 
-import pytest
 from starlette.types import ASGIApp, Message
 
 from moonkey_core.emulator import Emulator, SignedIn
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 P = ParamSpec("P")
 
 
@@ -90,18 +86,3 @@ def on_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
         asyncio.run(test(*args, **kwargs))
 
     return run
-
-
-def example(name: str, emulator: Emulator) -> ASGIApp:
-    """An example's app, made anew under settings from the environment."""
-    environ = {
-        "MOONKEY_SECRET_KEY": emulator.secret_key,
-        "MOONKEY_BASE_URL": emulator.base_url,
-        "MOONKEY_JWT_ISSUER": emulator.issuer,
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in environ.items():
-            patch.setenv(variable, value)
-        app: Any = runpy.run_path(str(EXAMPLES / f"{name}.py"))["app"]
-        app.middleware_stack = app.build_middleware_stack()  # which the server would do, after this block
-    return cast(ASGIApp, app)

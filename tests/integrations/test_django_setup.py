@@ -1,4 +1,4 @@
-"""Django: settings, clients, system checks, imports, and the example."""
+"""Django: settings, clients, system checks, and imports."""
 
 from __future__ import annotations
 
@@ -175,26 +175,3 @@ print([message.id for message in run_checks()])
 """
     assert python(script).strip() == "[]"
     assert python(script, arguments=("moonkey_django",)).strip() == "['moonkey.E002']"
-
-
-@pytest.mark.parametrize(
-    "served", ["serve_wsgi(django_app.application)", "serve_asgi(django_app.asgi, lifespan='off')"]
-)
-def test_the_example(emulator: Emulator, served: str) -> None:
-    script = f"""
-import sys, httpx, django_app
-from support.servers import serve_asgi, serve_wsgi
-with {served} as url:
-    good, bad = ({{"Authorization": "Bearer " + token}} for token in (sys.argv[1], "no-such-session"))
-    pages = [httpx.get(url), httpx.get(url + "/me"), httpx.get(url + "/me", headers=bad)]
-    print([page.status_code for page in pages])
-    print(httpx.get(url + "/me", headers=good).text)
-"""
-    signed_in = emulator.sign_in()
-    output = python(
-        script,
-        arguments=(signed_in.session_token,),
-        MOONKEY_SECRET_KEY=emulator.secret_key,
-        MOONKEY_BASE_URL=emulator.base_url,
-    )
-    assert output.splitlines() == ["[200, 401, 401]", f'{{"user_id": "{signed_in.user_id}"}}']

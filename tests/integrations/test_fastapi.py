@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.testclient import TestClient
-from integrations.starlette_visits import bearer, example, names, options
+from integrations.starlette_visits import bearer, names, options
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
@@ -255,9 +255,3 @@ def test_the_app_s_own_handler_wins(emulator: Emulator) -> None:
     with serve_asgi(app) as url:
         response = httpx.get(f"{url}/user")
     assert (response.status_code, response.json()) == (418, "no_credentials")
-
-
-def test_the_example(emulator: Emulator, ada: SignedIn) -> None:
-    with serve_asgi(example("fastapi_app", emulator)) as url, httpx.Client(base_url=url) as browser:
-        assert browser.get("/me").status_code == 401
-        assert browser.get("/me", headers=bearer(ada)).json() == {"user_id": ada.user_id}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from integrations.starlette_visits import bearer, example, names, on_a_loop, options, scope
+from integrations.starlette_visits import bearer, names, on_a_loop, options, scope
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.endpoints import HTTPEndpoint
@@ -280,9 +280,3 @@ def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
     with serve_asgi(Starlette(routes=routes, middleware=[Middleware(MoonKeyMiddleware, client=client)])) as url:
         assert httpx.post(f"{url}/out", headers=bearer(ada)).status_code == 204
         assert httpx.post(f"{url}/out", headers=bearer(ada)).status_code == 401
-
-
-def test_the_example(emulator: Emulator, ada: SignedIn) -> None:
-    with serve_asgi(example("starlette_app", emulator)) as url, httpx.Client(base_url=url) as browser:
-        assert browser.get("/me").status_code == 401
-        assert browser.get("/me", headers=bearer(ada)).json() == {"user_id": ada.user_id}
