@@ -88,12 +88,18 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
     return Claims(subject=_subject(jwt.payload, settings), session=_session(jwt, settings))
 
 
-def claimed_session_id(jwt: ParsedJwt, settings: Settings) -> str | None:
-    """The session id that an unproven JWT names, to compare with what the API answers."""
+def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
+    """The session id, and the spellings of the user id, in an unproven JWT: to compare with the API's answer."""
     try:
-        return identifier(_session_claim(jwt.payload, settings).get("id"))
-    except (InvalidCredentials, ValueError):
-        return None
+        claim = _session_claim(jwt.payload, settings)
+    except InvalidCredentials:
+        claim = {}
+    session_id = claim.get("id")
+    users = (jwt.payload.get("sub"), claim.get("user_id"))
+    return (
+        session_id if isinstance(session_id, str) and session_id else None,
+        tuple(user for user in users if isinstance(user, str) and user),
+    )
 
 
 def _decode(part: str) -> bytes:

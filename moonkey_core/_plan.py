@@ -20,7 +20,8 @@ class Fetch:
     """One HTTP call to the API.
 
     ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
-    call; its answer is handed out for ``linger`` seconds more (trouble only if ``linger_trouble``). A successful
+    call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
+    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``. A successful
     call with ``ends_sharing`` drops every lingering answer. ``timeout`` (seconds) may shorten the plan's deadline;
     with ``own_deadline`` it replaces it, for plans that make many calls.
     """
@@ -32,7 +33,9 @@ class Fetch:
     repeatable: bool = True
     share: str | None = None
     linger: float = 0.0
+    linger_refusals: bool = True
     linger_trouble: bool = False
+    reader: Callable[[Mapping[str, Any]], object] | None = field(default=None, repr=False)
     ends_sharing: bool = False
     timeout: float | None = None
     own_deadline: bool = False

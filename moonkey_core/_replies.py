@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from moonkey_core._json import load_object
-from moonkey_core._plan import Outcome, Reply, TransportError
+from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core.errors import ProviderUnavailable
 
 _CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
@@ -67,17 +67,19 @@ def not_understood(reply: Reply) -> ProviderUnavailable:
     return ProviderUnavailable(reason=reason, retry_after=retry_after(reply))
 
 
-def is_settled(outcome: Outcome) -> bool:
+def is_settled(fetch: Fetch, outcome: Outcome) -> bool:
     """Whether an outcome says something definite and may be remembered for a while; trouble never may."""
     if isinstance(outcome, TransportError):
         return False
     if outcome.status in (200, 201):
         try:
-            load_object(outcome.body)
+            body = load_object(outcome.body)
+            if fetch.reader is not None:
+                fetch.reader(body)
         except ValueError:
             return False
         return True
-    if not 400 <= outcome.status < 500 or outcome.status in (408, 429):
+    if not fetch.linger_refusals or not 400 <= outcome.status < 500 or outcome.status in (408, 429):
         return False
     return api_error(outcome) is not None or (outcome.status == 401 and not outcome.body)
 

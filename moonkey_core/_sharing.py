@@ -13,7 +13,7 @@ from cachetools import TLRUCache
 
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
-Settled = Callable[[Outcome], bool]
+Settled = Callable[[Fetch, Outcome], bool]
 """Whether an outcome says something definite: trouble is shared, but not remembered."""
 
 _MAX_LINGERING_BYTES = 8 * 1024 * 1024
@@ -42,7 +42,7 @@ class Lingering:
         """Keep an answer that may linger, unless sharing was ended since its call began (in ``epoch``)."""
         if not fetch.share or not fetch.linger or epoch != self.epoch:
             return
-        if fetch.linger_trouble or self._settled(outcome):
+        if fetch.linger_trouble or self._settled(fetch, outcome):
             with contextlib.suppress(ValueError):  # larger than all there is room for
                 self._answers[fetch.share] = (outcome, fetch.linger)
 
@@ -135,6 +135,11 @@ class AsyncSharing:
                 return await asyncio.shield(flight)
         except TimeoutError:
             return TransportError("timeout")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if flight.cancelled() and not (task and task.cancelling()):
+                return TransportError("broken")  # the client was closed; the caller goes on
+            raise
 
     async def _lead(self, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
         epoch = self._lingering.epoch

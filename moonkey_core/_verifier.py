@@ -53,9 +53,11 @@ class Verifier:
         jwt = _jwt.parse(credentials.value, self._clock(), self._settings)
         if not self._settings.jwt_issuer:
             stale = self._refreshable(jwt.is_stale(self._clock(), self._settings))
-            session_id = _jwt.claimed_session_id(jwt, self._settings)
+            session_id, users = _jwt.claimed_ids(jwt, self._settings)
             return (
-                yield from self._api.verify(credentials, minutes=minutes, session_id=session_id, refresh=stale)
+                yield from self._api.verify(
+                    credentials, minutes=minutes, session_id=session_id, users=users, refresh=stale
+                )
             )
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
         claims = _jwt.prove(jwt, key, self._settings)

@@ -189,15 +189,15 @@ class Settings:
 
     def session_minutes(self, duration: timedelta | int) -> int:
         """A session lifetime in whole minutes. Raises ``ValueError`` outside the configured bounds."""
-        minutes = int(duration.total_seconds() // 60) if isinstance(duration, timedelta) else duration
-        if type(minutes) is not int:
+        minutes = duration.total_seconds() / 60 if isinstance(duration, timedelta) else duration
+        if not isinstance(duration, timedelta) and type(duration) is not int:
             raise ValueError("A session lifetime is a timedelta or a whole number of minutes.")
         if not self.min_session_minutes <= minutes <= self.max_session_minutes:
             raise ValueError(
                 f"A session lifetime must be {self.min_session_minutes} to {self.max_session_minutes} minutes, "
-                f"not {minutes}."
+                f"not {minutes:g}."
             )
-        return minutes
+        return int(minutes)
 
 
 class Options(TypedDict, total=False):

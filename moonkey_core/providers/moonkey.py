@@ -10,7 +10,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from moonkey_core._digest import Digest
-from moonkey_core._plan import Fetch, Plan
+from moonkey_core._json import load_object
+from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
 from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
@@ -72,7 +73,7 @@ class MoonKeyApi:
         fetch = Fetch("POST", f"{self._root}/sessions/verify", json=body)
         if refresh and minutes is None:
             share = self._digest("refresh", credentials.value)
-            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS)
+            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS, reader=_session_of)
         answer = yield from self._ask(fetch)
         if isinstance(answer, ApiError):
             if answer.code in _DEAD_SESSION or answer.status in (*_REFUSALS, 401):
@@ -126,11 +127,13 @@ class MoonKeyApi:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
         fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}")
         if remember:
-            fetch = replace(fetch, share=self._digest("user", user_id), linger=self._settings.user_ttl)
+            share = self._digest("user", user_id)
+            fetch = replace(
+                fetch, share=share, linger=self._settings.user_ttl, linger_refusals=False, reader=_user_of
+            )
         body = yield from self._get(fetch)
-        inner = body.get("user")
         try:
-            user = parse_user(inner if isinstance(inner, Mapping) else body)
+            user = _user_of(body)
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
         if not same_user(user.id, user_id):
@@ -184,7 +187,7 @@ class MoonKeyApi:
         error = api_error(reply)
         if error is not None and error.code in _DEAD_SESSION and 400 <= reply.status < 500:
             return error
-        if reply.status == 401:
+        if reply.status == 401 and (error is not None or _is_bare(reply)):
             yield from self._check_key()
             return error or ApiError(401, None)
         if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
@@ -226,6 +229,26 @@ class MoonKeyApi:
         if credentials.kind == "session_token" and token is not None and token != credentials.value:
             raise ProviderUnavailable(reason="api_mismatch")
         return VerifiedSession(user, session, token, jwt, fresh_jwt=jwt if refresh else None)
+
+
+def _session_of(body: Mapping[str, Any]) -> Session:
+    return parse_session(body.get("session"))
+
+
+def _user_of(body: Mapping[str, Any]) -> User:
+    inner = body.get("user")
+    return parse_user(inner if isinstance(inner, Mapping) else body)
+
+
+def _is_bare(reply: Reply) -> bool:
+    """Whether a 401 says nothing more, or says it in JSON; a page of a proxy's is not the API speaking."""
+    if not reply.body:
+        return True
+    try:
+        load_object(reply.body)
+    except ValueError:
+        return False
+    return True
 
 
 def same_user(one: str, other: str) -> bool:

@@ -63,5 +63,5 @@ def _hang_up(url: str, person: SignedIn) -> None:
     """Send a whole request and go away without reading the answer."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
     with socket.create_connection((host, port), timeout=5) as connection:
-        head = f"GET /protected HTTP/1.1\r\nHost: {host}\r\nsession-token: {person.session_token}\r\n\r\n"
+        head = f"GET /optional HTTP/1.1\r\nHost: {host}\r\nsession-token: {person.session_token}\r\n\r\n"
         connection.sendall(head.encode())

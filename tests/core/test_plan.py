@@ -79,7 +79,7 @@ def test_a_plan_that_needs_no_call() -> None:
 
 
 def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
-    sharing = SyncSharing(lambda: 0.0, lambda _: True)
+    sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
     fetch = Fetch("GET", "https://api.example.com/", share="one", linger=5)
 
     def fails() -> Outcome:
@@ -99,7 +99,7 @@ def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
 
 
 def test_what_lingers_is_bounded() -> None:
-    sharing = SyncSharing(lambda: 0.0, lambda _: True)
+    sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
     for place in range(40):
         fetch = Fetch("GET", "https://api.example.com/", share=f"user {place}", linger=60)
         sharing.call(fetch, lambda: 5.0, lambda: replied(200, b"x" * 1_000_000))
