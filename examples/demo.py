@@ -48,6 +48,7 @@ class App:
 
     name: str
     url: str
+    process: subprocess.Popen[bytes]
 
 
 def main() -> int:
@@ -87,7 +88,7 @@ def running(name: str, environ: dict[str, str]) -> Iterator[App]:
     command = [sys.executable, *(part.format(port=port) for part in SERVERS[name])]
     process = subprocess.Popen(command, cwd=HERE, env=environ, start_new_session=True)
     try:
-        yield App(name, f"http://127.0.0.1:{port}")
+        yield App(name, f"http://127.0.0.1:{port}", process)
     finally:
         process.terminate()
         try:
@@ -106,6 +107,8 @@ def wait_until_up(apps: list[App]) -> None:
                 httpx.get(f"{app.url}/me", timeout=5)
                 break
             except httpx.TransportError:
+                if app.process.poll() is not None:
+                    raise SystemExit(f"{app.name} ended at once, with status {app.process.returncode}.") from None
                 if time.monotonic() > deadline:
                     raise SystemExit(f"{app.name} did not start within {START_SECONDS:.0f} s.") from None
                 time.sleep(0.05)
@@ -151,13 +154,14 @@ def show(rows: dict[App, dict[str, int]]) -> None:
 def wait_for_signal() -> None:
     """Return on Ctrl-C, or when told to end."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     stop.wait()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except KeyboardInterrupt:

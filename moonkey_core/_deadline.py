@@ -6,6 +6,7 @@ read of a socket gets no more time than the whole call has left. (Asynchronous c
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -77,6 +78,14 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return [str(entry[4][0]) for entry in found]
+
+
 class _Backend(httpcore.NetworkBackend):
     """Opens connections that obey the deadline."""
 
@@ -91,8 +100,16 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._backend.connect_tcp(host, port, _clamped(timeout), local_address, socket_options)
-        return _Stream(stream)
+        trouble: Exception = httpcore.ConnectError("the host has no address")
+        # One address after the other: given a name, the backend would allow each of them the whole time.
+        for address in _addresses(host, port):
+            try:
+                return _Stream(
+                    self._backend.connect_tcp(address, port, _clamped(timeout), local_address, socket_options)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                trouble = error
+        raise trouble
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)

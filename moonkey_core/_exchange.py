@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary, finalize
 import httpx
 
 from moonkey_core._deadline import bound_reads, reads_until
-from moonkey_core._http import Body, Unreadable, build_request, client_options, tls_context, transport_error
+from moonkey_core._http import TROUBLE, Body, build_request, client_options, tls_context, transport_error
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
 from moonkey_core._replies import is_settled, retry_after
-from moonkey_core._sharing import AsyncSharing, SyncSharing
+from moonkey_core._sharing import AsyncSharing, SyncSharing, end_era
 from moonkey_core.settings import Settings
 
 _TRIES = 2
@@ -97,10 +97,11 @@ class SyncExchange:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
         remaining = _until(_shortened(fetch, deadline))
         make = partial(self._call, fetch, remaining)
-        outcome = self._sharing.call(fetch, remaining, make) if fetch.share else make()
-        if fetch.ends_sharing:
-            self._sharing.end()
-        return outcome
+        try:
+            return self._sharing.call(fetch, remaining, make) if fetch.share else make()
+        finally:
+            if fetch.revokes:
+                end_era()  # even where no answer came: it may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         tries = _tries(fetch, remaining)
@@ -126,8 +127,12 @@ class SyncExchange:
                 finally:
                     response.close()
             return body.reply()
-        except (httpx.HTTPError, httpx.InvalidURL, Unreadable) as error:  # the URL: one that a redirect names
+        except TROUBLE as error:
             return transport_error(error)
+        except RuntimeError:
+            if self._closed:  # by another thread, meanwhile
+                return TransportError("broken")
+            raise
 
     def _connected(self) -> httpx.Client:
         with self._lock:
@@ -213,10 +218,11 @@ class AsyncExchange:
         here = self._here()
         remaining = _until(_shortened(fetch, deadline))
         make = partial(self._call, here, fetch, remaining)
-        outcome = await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
-        if fetch.ends_sharing:
-            here.sharing.end()
-        return outcome
+        try:
+            return await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
+        finally:
+            if fetch.revokes:
+                end_era()  # even where no answer came: it may have had its effect
 
     def _here(self) -> _Loop:
         if self._closed:
@@ -259,8 +265,12 @@ class AsyncExchange:
             return body.reply()
         except TimeoutError:
             return TransportError("timeout", unsent=not sent)
-        except (httpx.HTTPError, httpx.InvalidURL, Unreadable) as error:
+        except TROUBLE as error:
             return transport_error(error)
+        except RuntimeError:
+            if self._closed:  # by another task, meanwhile
+                return TransportError("broken")
+            raise
 
 
 def _until(deadline: float) -> Callable[[], float]:

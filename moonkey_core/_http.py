@@ -52,7 +52,13 @@ class Body:
         return Reply(self._response.status_code, headers, bytes(self._data))
 
 
+TROUBLE = (httpx.HTTPError, httpx.InvalidURL, Unreadable, OSError, ValueError)
+"""What sending a request and reading its reply may raise: besides the client's own errors, those that it lets
+through of TLS (``ssl.SSLError``) and of a host name that a reply's ``Location`` holds (``UnicodeError``)."""
+
+
 def transport_error(error: Exception) -> TransportError:
+    """What an exception in :data:`TROUBLE` means."""
     if isinstance(error, Unreadable):
         return error.outcome
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):

@@ -76,7 +76,7 @@ class KeyRing:
         key = self._fresh_key(kid)
         if key is not None:
             return key
-        attempt = self._may_fetch(seen)
+        attempt = self._may_fetch(seen, kid)
         if attempt is not None:
             outcome = yield self._fetch(attempt)
             self._absorb(outcome, attempt)
@@ -105,10 +105,19 @@ class KeyRing:
         fixed = self._settings.jwks is not None
         return fixed or 0 <= self._clock() - current.fetched_at < self._settings.jwks_ttl
 
-    def _may_fetch(self, seen: int) -> int | None:
+    def _is_usable(self, current: _KeySet) -> bool:
+        longest = max(self._settings.jwks_max_stale, self._settings.jwks_ttl)
+        return self._is_fresh(current) or 0 <= self._clock() - current.fetched_at < longest
+
+    def _stale_key(self, kid: str) -> RSAPublicKey | None:
+        current = self._set
+        return current.keys.get(kid) if current is not None and self._is_usable(current) else None
+
+    def _may_fetch(self, seen: int, kid: str) -> int | None:
         """The number of the fetch to take part in, or ``None`` where none may be made now.
 
-        ``seen`` is how many had ended when the caller looked: one that has ended since is as good as another.
+        ``seen`` is how many had ended when the caller looked: one that has ended since is as good as another. Who
+        has a usable key does not wait for a fetch that somebody else makes.
         """
         if self._settings.jwks is not None:
             return None
@@ -118,12 +127,12 @@ class KeyRing:
                 return None
             number, drawn_at = self._drawn
             if number == self._attempts and 0 <= now - drawn_at < self._settings.jwks_timeout:
-                return number  # somebody has drawn for this one already
+                return None if self._stale_key(kid) else number  # somebody makes this one already
             if self._failures:
                 pause = min(_FIRST_COOLDOWN * 2 ** (self._failures - 1), _LONGEST_COOLDOWN)
                 if 0 <= now - self._ended_at < pause:
                     return None
-            elif self._set is not None and self._is_fresh(self._set) and not self._draw(now):
+            if self._set is not None and self._is_fresh(self._set) and not self._draw(now):
                 return None
             self._drawn = (self._attempts, now)
             return self._attempts
@@ -152,12 +161,11 @@ class KeyRing:
                 logger.warning("key set: fetch failed", extra={"reason": error.reason})
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:
-        current, trouble, now = self._set, self._trouble, self._clock()
+        current, trouble = self._set, self._trouble
         if current is None:
             raise _cannot_know(trouble, _FIRST_COOLDOWN)
         fresh = self._is_fresh(current)
-        longest = max(self._settings.jwks_max_stale, self._settings.jwks_ttl)
-        if not fresh and not 0 <= now - current.fetched_at < longest:
+        if not self._is_usable(current):
             raise _cannot_know(trouble, _FIRST_COOLDOWN)
         key = current.keys.get(kid)
         if key is not None:

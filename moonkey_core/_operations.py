@@ -76,11 +76,12 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
     :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError`` where
     they could not even be listed.
     """
+    kept = None if keep is None else text(keep, "keep")
     sessions = yield from core.api.list_sessions(text(user_id, "user_id"))
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
-    for session_id in [session.id for session in sessions if session.id != keep]:
+    for session_id in [session.id for session in sessions if session.id != kept]:
         if troubles >= _TROUBLES_BEFORE_GIVING_UP:
             failed[session_id] = ProviderUnavailable(reason="not_tried")
             continue

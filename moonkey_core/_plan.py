@@ -21,9 +21,10 @@ class Fetch:
 
     ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
     call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
-    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``. A successful
-    call with ``ends_sharing`` drops every lingering answer. ``timeout`` (seconds) may shorten the plan's deadline;
-    with ``own_deadline`` it replaces it, for plans that make many calls.
+    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``.
+    With ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
+    ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
+    make many calls.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -36,7 +37,8 @@ class Fetch:
     linger_refusals: bool = True
     linger_trouble: bool = False
     reader: Callable[[Mapping[str, Any]], object] | None = field(default=None, repr=False)
-    ends_sharing: bool = False
+    until_revoked: bool = False
+    revokes: bool = False
     timeout: float | None = None
     own_deadline: bool = False
     max_bytes: int = 1024 * 1024

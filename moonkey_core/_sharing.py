@@ -14,10 +14,26 @@ from cachetools import TLRUCache
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
 Settled = Callable[[Fetch, Outcome], bool]
-"""Whether an outcome says something definite: trouble is shared, but not remembered."""
+Key = tuple[str, object]
 
 _MAX_LINGERING_BYTES = 8 * 1024 * 1024
 _ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that their number is bounded too
+
+
+class _Era:
+    """The time between two revocations in this process; an answer about a session is good for one era only."""
+
+    current = object()
+
+
+def end_era() -> None:
+    """From now on nobody is given an answer about a session that was asked for before."""
+    _Era.current = object()
+
+
+def _key(fetch: Fetch) -> Key:
+    assert fetch.share is not None
+    return (fetch.share, _Era.current if fetch.until_revoked else None)
 
 
 class Lingering:
@@ -25,31 +41,23 @@ class Lingering:
 
     def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
         self._settled = settled
-        self._answers: TLRUCache[str, tuple[Outcome, float]] = TLRUCache(
+        self._answers: TLRUCache[Key, tuple[Outcome, float]] = TLRUCache(
             maxsize=_MAX_LINGERING_BYTES,
             ttu=lambda _key, entry, now: now + entry[1],
             timer=clock,
             getsizeof=lambda entry: _ENTRY_OVERHEAD + (len(entry[0].body) if isinstance(entry[0], Reply) else 0),
         )
-        self.epoch = 0
 
-    def get(self, fetch: Fetch) -> Outcome | None:
-        """The lingering answer to this call, if any."""
-        entry = self._answers.get(fetch.share) if fetch.share else None
+    def get(self, key: Key) -> Outcome | None:
+        """The lingering answer, if any."""
+        entry = self._answers.get(key)
         return entry[0] if entry is not None else None
 
-    def put(self, fetch: Fetch, outcome: Outcome, epoch: int) -> None:
-        """Keep an answer that may linger, unless sharing was ended since its call began (in ``epoch``)."""
-        if not fetch.share or not fetch.linger or epoch != self.epoch:
-            return
-        if fetch.linger_trouble or self._settled(fetch, outcome):
+    def put(self, key: Key, fetch: Fetch, outcome: Outcome) -> None:
+        """Keep an answer that may linger. ``key`` is that of the moment when its call began."""
+        if fetch.linger and (fetch.linger_trouble or self._settled(fetch, outcome)):
             with contextlib.suppress(ValueError):  # larger than all there is room for
-                self._answers[fetch.share] = (outcome, fetch.linger)
-
-    def clear(self) -> None:
-        """Forget everything, and whatever is still under way."""
-        self._answers.clear()
-        self.epoch += 1
+                self._answers[key] = (outcome, fetch.linger)
 
 
 class SyncSharing:
@@ -57,29 +65,23 @@ class SyncSharing:
 
     def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[str, Future[Outcome | None]] = {}
+        self._flights: dict[Key, Future[Outcome | None]] = {}
         self._lingering = Lingering(clock, settled)
-
-    def end(self) -> None:
-        """Drop every lingering answer."""
-        with self._lock:
-            self._lingering.clear()
 
     def call(self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Outcome]) -> Outcome:
         """The outcome of ``make()``, or of the same call that another thread is already making."""
-        assert fetch.share is not None
         while True:
+            key = _key(fetch)
             with self._lock:
-                lingering = self._lingering.get(fetch)
+                lingering = self._lingering.get(key)
                 if lingering is not None:
                     return lingering
-                flight = self._flights.get(fetch.share)
+                flight = self._flights.get(key)
                 leads = flight is None
                 if flight is None:
-                    flight = self._flights[fetch.share] = Future()
-                epoch = self._lingering.epoch
+                    flight = self._flights[key] = Future()
             if leads:
-                return self._lead(fetch, flight, epoch, make)
+                return self._lead(key, fetch, flight, make)
             try:
                 outcome = flight.result(max(remaining(), 0.0))
             except FutureTimeoutError:
@@ -88,7 +90,7 @@ class SyncSharing:
                 return outcome
 
     def _lead(
-        self, fetch: Fetch, flight: Future[Outcome | None], epoch: int, make: Callable[[], Outcome]
+        self, key: Key, fetch: Fetch, flight: Future[Outcome | None], make: Callable[[], Outcome]
     ) -> Outcome:
         outcome: Outcome | None = None
         try:
@@ -97,8 +99,8 @@ class SyncSharing:
         finally:
             with self._lock:
                 if outcome is not None:
-                    self._lingering.put(fetch, outcome, epoch)
-                self._flights.pop(fetch.share or "", None)
+                    self._lingering.put(key, fetch, outcome)
+                self._flights.pop(key, None)
             # After an exception this is None, and one of the waiters takes the lead.
             flight.set_result(outcome)
 
@@ -107,12 +109,8 @@ class AsyncSharing:
     """Shared calls among the tasks of one event loop."""
 
     def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
-        self._flights: dict[str, asyncio.Task[Outcome]] = {}
+        self._flights: dict[Key, asyncio.Task[Outcome]] = {}
         self._lingering = Lingering(clock, settled)
-
-    def end(self) -> None:
-        """Drop every lingering answer."""
-        self._lingering.clear()
 
     async def call(
         self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Awaitable[Outcome]]
@@ -121,14 +119,14 @@ class AsyncSharing:
 
         The call is a task of its own, so that a caller who goes away does not take it from the others.
         """
-        assert fetch.share is not None
-        lingering = self._lingering.get(fetch)
+        key = _key(fetch)
+        lingering = self._lingering.get(key)
         if lingering is not None:
             return lingering
-        flight = self._flights.get(fetch.share)
+        flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.get_running_loop().create_task(self._lead(fetch, make))
-            self._flights[fetch.share] = flight
+            flight = asyncio.get_running_loop().create_task(self._lead(key, fetch, make))
+            self._flights[key] = flight
             flight.add_done_callback(_look_at_exception)
         try:
             async with asyncio.timeout(max(remaining(), 0.0)):
@@ -141,14 +139,13 @@ class AsyncSharing:
                 return TransportError("broken")  # the client was closed; the caller goes on
             raise
 
-    async def _lead(self, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        epoch = self._lingering.epoch
+    async def _lead(self, key: Key, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
             outcome = await make()
-            self._lingering.put(fetch, outcome, epoch)
+            self._lingering.put(key, fetch, outcome)
             return outcome
         finally:
-            self._flights.pop(fetch.share or "", None)
+            self._flights.pop(key, None)
 
     async def stop(self) -> None:
         """Cancel what is still under way."""

@@ -32,6 +32,8 @@ HeaderView = Callable[[str], Sequence[str]]
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # b64token, RFC 6750 section 2.1
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 section 11.1
+# A line that a WSGI server has joined from two: a second scheme after a comma, or any comma in Basic's base64.
+_JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 
@@ -112,7 +114,7 @@ def _value(name: str, line: str, longest: int) -> str | None:
         match = _BEARER.fullmatch(line)
         if match is None:
             scheme = _SCHEME.match(line)
-            if scheme is None or scheme[1].lower() == "bearer":
+            if scheme is None or scheme[1].lower() == "bearer" or _JOINED.search(line):
                 raise MalformedCredentials
             return None
         value = match[1]

@@ -24,7 +24,7 @@ Every error has a stable ``reason`` for logs and a ``status`` for HTTP. No messa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 
@@ -169,6 +169,15 @@ class RevocationIncomplete(ProviderError):
         super().__init__(message)
         self.revoked = revoked
         self.failed = failed
+
+    def __reduce__(self) -> tuple[Callable[..., RevocationIncomplete], tuple[object, ...]]:
+        return _incomplete, (str(self), self.revoked, dict(self.failed))
+
+
+def _incomplete(
+    message: str, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError]
+) -> RevocationIncomplete:
+    return RevocationIncomplete(message, revoked=revoked, failed=failed)
 
 
 class ProviderRejectedKey(ProviderError):

@@ -42,7 +42,7 @@ class Device:
 
     user_agent: str | None = None
     ip: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Factor:
     method_type: str | None = None
     method_id: str | None = None
     last_verified_at: datetime | None = None
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class User:
     status: str | None = None
     created_at: datetime | None = None
     complete: bool = False
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Session:
     last_active_at: datetime | None = None
     factors: tuple[Factor, ...] = ()
     device: Device | None = None
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
     @property
     def expires_in(self) -> timedelta:
@@ -125,7 +125,7 @@ class Login:
     session_token: str | None = field(default=None, repr=False)
     session_jwt: str | None = field(default=None, repr=False)
     method_id: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class OtpRequest:
 
     method_id: str
     user_id: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=_Extra, repr=False, hash=False)
 
 
 def parse_session(body: object, *, expires_at: float | None = None) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -77,8 +78,18 @@ def attach(request: HttpRequest) -> Identity:
     identity = Identity(header_view(request), is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
     setattr(request, _ATTRIBUTE, identity)
     known = cast(MoonKeyRequest, request)
-    known.moonkey = cast(Auth, SimpleLazyObject(identity.resolve))
-    known.amoonkey = identity.aresolve
+    keep_out = _keeper_out_of_caches(request)
+
+    def look() -> Auth:
+        keep_out()
+        return identity.resolve()
+
+    async def alook() -> Auth:
+        keep_out()
+        return await identity.aresolve()
+
+    known.moonkey = cast(Auth, SimpleLazyObject(look))
+    known.amoonkey = alook
     return identity
 
 
@@ -99,6 +110,22 @@ def header_view(request: HttpRequest) -> HeaderView:
     return (
         asgi_headers(request.scope["headers"]) if isinstance(request, ASGIRequest) else wsgi_headers(request.META)
     )
+
+
+def _keeper_out_of_caches(request: HttpRequest) -> Callable[[], None]:
+    """What to call when somebody looks: from then on the page is theirs, not one for Django's page cache.
+
+    A ``cache_page`` around the view stores the page before the middleware can mark it private. The attribute is
+    the one that ``UpdateCacheMiddleware`` asks. A weak reference, as the request holds the function.
+    """
+    reference = weakref.ref(request)
+
+    def keep_out() -> None:
+        looked_at = reference()
+        if looked_at is not None:
+            looked_at._cache_update_cache = False  # type: ignore[attr-defined]
+
+    return keep_out
 
 
 def _is_on_event_loop() -> bool:

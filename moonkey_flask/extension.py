@@ -38,7 +38,8 @@ class FlaskMoonKey:
         """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
         app.extensions[EXTENSION] = self._client or MoonKey(self._settings(app))
         app.request_class = with_identity(app.request_class)
-        app.after_request(_with_success_headers)
+        # First in the list is last to run: it sees whether any other function has looked at the identity.
+        app.after_request_funcs.setdefault(None, []).insert(0, _with_success_headers)
         # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
         if MoonKeyError not in app.error_handler_spec[None][None]:
             app.register_error_handler(MoonKeyError, _refused)

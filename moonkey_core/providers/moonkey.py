@@ -73,7 +73,7 @@ class MoonKeyApi:
         fetch = Fetch("POST", f"{self._root}/sessions/verify", json=body)
         if refresh and minutes is None:
             share = self._digest("refresh", credentials.value)
-            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS, reader=_session_of)
+            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS, reader=_session_of, until_revoked=True)
         answer = yield from self._ask(fetch)
         if isinstance(answer, ApiError):
             if answer.code in _DEAD_SESSION or answer.status in (*_REFUSALS, 401):
@@ -113,14 +113,14 @@ class MoonKeyApi:
                 "DELETE",
                 url,
                 json={kind: value},
-                ends_sharing=True,
+                revokes=True,
                 timeout=self._settings.timeout,
                 own_deadline=True,
             )
         )
         if not isinstance(answer, ApiError):
             return
-        if answer.code not in _DEAD_SESSION and answer.status not in (401, 404, 410):
+        if answer.code not in _DEAD_SESSION and answer.status not in (*_REFUSALS, 401):
             raise _refused(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:

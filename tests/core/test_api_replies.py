@@ -152,6 +152,10 @@ class TestBare401:
         assert first.method == "GET"
 
 
+def test_a_401_that_is_a_page_of_a_proxy_is_trouble() -> None:
+    unavailable(judged(replied(401, b"<html>"), replied(404, FLAT)))
+
+
 BODIES = st.one_of(
     st.binary(max_size=60),
     JSON.map(lambda value: json.dumps(value).encode()),

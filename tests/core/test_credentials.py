@@ -72,6 +72,9 @@ MALFORMED = [
     f"Bearer Bearer {TOKEN}",
     f"Bearer {TOKEN},Bearer {TOKEN}",
     f"Bearer {TOKEN}, Basic eA==",
+    f"Basic eA==,Bearer {TOKEN}",  # two lines, as a WSGI server joins them
+    f"Digest a=b, bearer {TOKEN}",
+    "Basic eA==,Basic eA==",
     f'Bearer "{TOKEN}"',
     f"Bearer '{TOKEN}'",
     f"Bearer {TOKEN};",

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._plan import Outcome
+from moonkey_core._plan import Outcome, TransportError
 from support.decisions import NOW, Decisions, replied
 from support.key_ring import BAD, GOOD, Ring
 from support.odd_jwts import claims, header, key_set, sign
@@ -192,3 +192,28 @@ def test_the_secret_goes_to_the_key_set_only_in_a_header_and_only_if_told() -> N
     ring = Ring(jwks_auth="none", jwks_url="https://keys.example.com/jwks")
     assert ring.shown("old").is_authenticated
     assert (ring.fetches[0].send_key, ring.fetches[0].url) == (False, "https://keys.example.com/jwks")
+
+
+def test_unknown_key_ids_draw_from_the_bucket_while_fetches_fail_as_well() -> None:
+    """S18."""
+    ring = Ring(jwks_ttl=86_400)
+    assert ring.shown("old").is_authenticated
+    ring.published = TransportError("broken")
+    for _ in range(25):  # 25 seconds: no draw comes back
+        ring.shown("unknown")
+        ring.now += 1
+    assert ring.fetched == 1 + 3
+
+
+def test_who_has_a_usable_key_does_not_wait_for_somebody_elses_fetch() -> None:
+    """S17. The first to find the set old makes the fetch; until it ends, all others go on with what they have."""
+    ring = Ring()
+    assert ring.shown("old").is_authenticated
+    ring.now += 601
+    key_for = ring.core.keys.key_for("old", ring.now)
+    fetch = next(key_for)
+    assert "jwks" in fetch.url
+    before = ring.fetched
+    assert ring.shown("old").is_authenticated
+    assert ring.fetched == before
+    key_for.close()

@@ -57,9 +57,24 @@ class TestLoadUser:
 
     def test_trouble_is_trouble_and_not_remembered(self, make_client: MakeClient, emulator: Emulator) -> None:
         client, person = self.client(make_client, emulator), emulator.sign_in()
-        for trouble in ({"status": 503}, {"status": 200, "body": "<html>"}, {"status": 404, "body": "<html>"}):
+        troubles: list[dict[str, Any]] = [
+            {"status": 503},
+            {"status": 200, "body": "<html>"},
+            {"status": 200, "body": "{}"},
+            {"status": 404, "body": "<html>"},
+        ]
+        for trouble in troubles:
             emulator.fault("/v1/auth/users", **trouble)
             assert client.authenticate(bearer(person.session_jwt)).is_unavailable, trouble
             emulator.clear_faults()
             assert client.authenticate(bearer(person.session_jwt)).is_authenticated, trouble
             client = self.client(make_client, emulator)
+
+    def test_a_user_that_was_missing_is_looked_for_again(
+        self, make_client: MakeClient, emulator: Emulator
+    ) -> None:
+        client, person = self.client(make_client, emulator), emulator.sign_in()
+        emulator.fault("/v1/auth/users", status=404)
+        assert client.authenticate(bearer(person.session_jwt)).is_rejected
+        emulator.clear_faults()
+        assert client.authenticate(bearer(person.session_jwt)).is_authenticated

@@ -93,9 +93,6 @@ def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
         raise AssertionError
 
     assert sharing.call(fetch, lambda: 5.0, never) is CALL
-    sharing.end()
-    with pytest.raises(AssertionError):
-        sharing.call(fetch, lambda: 5.0, never)
 
 
 def test_what_lingers_is_bounded() -> None:

@@ -117,3 +117,41 @@ def test_a_certificate_that_the_environment_vouches_for(
         assert seen == []
         assert asked(f"https://{place}", how, trust_env=True).is_authenticated
     assert len(seen) == 1
+
+
+@contextmanager
+def broken_tls_server(certificate: Path) -> Iterator[str]:
+    """Ends each connection with bytes that are no TLS record, right after the handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            raw.settimeout(5)
+            inside = context.wrap_socket(raw, server_side=True)
+            inside.recv(65536)
+            with socket.socket(fileno=inside.detach()) as bare:
+                bare.sendall(b"garbage, garbage, garbage")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_broken_record_is_trouble(certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with broken_tls_server(certificate) as url:
+        auth = asked(url, how, trust_env=True)
+    assert isinstance(auth.error, ProviderUnavailable)
+    assert auth.error.reason == "api_broken"

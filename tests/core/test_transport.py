@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import time
 import zlib
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -160,6 +162,7 @@ PLACES = [
     "",
     "/",
     "http://é/",
+    "http://xn--a",
     "ftp://a/b",
     "http://",
 ]
@@ -226,3 +229,27 @@ def test_the_environment_is_asked_only_where_told(how: str, trusts: bool, monkey
         auth = asked(server.url, how, trust_env=trusts)
         assert auth.is_authenticated is not trusts
         assert (proxy.connections > 0) is trusts
+
+
+def test_a_host_with_many_addresses_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S21. Each of four addresses takes no connection; all of them together get the time of one call."""
+    real = socket.getaddrinfo
+
+    def four_addresses(host: str, *args: Any, **kwargs: Any) -> Any:
+        found = real("127.0.0.1" if host == "localhost" else host, *args, **kwargs)
+        return found[:1] * 4 if host == "localhost" else found
+
+    monkeypatch.setattr(socket, "getaddrinfo", four_addresses)
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(6):  # a full queue: further connections are neither taken nor refused
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(listener.getsockname())
+        port = listener.getsockname()[1]
+        with MoonKey(secret_key=SECRET, base_url=f"http://localhost:{port}", timeout=0.4) as client:
+            started = time.monotonic()
+            assert client.authenticate(presenting(TOKEN)).is_unavailable
+            assert time.monotonic() - started < 0.4 + 1

@@ -213,6 +213,19 @@ def test_an_answer_about_somebody_else_is_not_taken(make_client: MakeClient, emu
         assert auth.user is None
 
 
+def test_an_answer_about_somebody_else_with_the_right_session_is_not_taken(
+    make_client: MakeClient, emulator: Emulator
+) -> None:
+    """S13, with and without local verification."""
+    person, other = stale_session(emulator), emulator.sign_in(email="other@example.com")
+    body = {
+        "session": {"id": person.session_id, "user_id": other.user_id, "expires_at": int(emulator.now()) + 999}
+    }
+    emulator.fault("/v1/auth/sessions/verify", status=200, body=json.dumps(body))
+    for issuer in (emulator.issuer, None):
+        assert make_client(jwt_issuer=issuer).authenticate(bearer(person.session_jwt)).is_unavailable
+
+
 def test_keys_may_rotate_at_any_time(make_client: MakeClient, emulator: Emulator) -> None:
     client, before = make_client(jwt_issuer=emulator.issuer), emulator.sign_in()
     assert client.authenticate(bearer(before.session_jwt)).is_authenticated

@@ -196,6 +196,8 @@ urlpatterns = [
     path("method-decorated", MethodDecorated.as_view()),
     path("undecorated", Undecorated.as_view()),
     path("cached", cache_page(60)(require_auth(peek))),
+    path("cached-peek", cache_page(60)(peek)),
+    path("cached-apeek", cache_page(60)(apeek)),
     path("exempt", require_auth(csrf_exempt(peek))),
     path("stream", stream),
     path("astream", astream),

@@ -118,6 +118,15 @@ def test_a_cache_around_a_gate_keeps_no_page(visit: Visit, emulator: Emulator) -
     assert visit("/cached", **{"session-token": bob.session_token}).json()["user"] == bob.user_id
 
 
+@pytest.mark.parametrize("path", ["/cached-peek", "/cached-apeek"])
+def test_a_cache_around_a_view_that_looks_keeps_no_page(visit: Visit, emulator: Emulator, path: str) -> None:
+    cache.clear()
+    for email in ("ada@example.com", "bob@example.com"):
+        person = emulator.sign_in(email)
+        assert visit(path, **{"session-token": person.session_token}).json()["user"] == person.user_id
+    assert visit(path).json()["user"] is None
+
+
 @pytest.fixture
 def cors(settings: Any) -> None:
     """django-cors-headers, in the order that its documentation asks for."""

@@ -160,6 +160,21 @@ def test_an_app_may_use_the_names_user_and_session_itself(app: Flask) -> None:
     assert app.test_client().get("/own").get_json() == "somebody"
 
 
+def test_whoever_looks_last_is_seen(emulator: Emulator, ada: SignedIn) -> None:
+    app = Flask(__name__)
+
+    @app.after_request
+    def name_the_user(response: Response) -> Response:
+        response.headers["X-Who"] = current_user.id
+        return response
+
+    FlaskMoonKey(app, secret_key=emulator.secret_key, base_url=emulator.base_url)
+    response = app.test_client().get("/nowhere", headers=bearer(ada))
+    assert response.headers["X-Who"] == ada.user_id
+    assert response.headers["Cache-Control"] == "private"
+    assert "Authorization" in response.headers["Vary"]
+
+
 def test_verified_once_and_only_when_looked_at(app: Flask, ada: SignedIn, emulator: Emulator) -> None:
     @app.get("/unread")
     def unread() -> str:

@@ -1,0 +1,126 @@
+"""What a revocation through this process ends: every answer about sessions that was asked for before it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from moonkey_core import (
+    AsyncMoonKey,
+    MoonKey,
+    ProviderUnavailable,
+    RevocationIncomplete,
+    Session,
+    User,
+)
+from moonkey_core.emulator import Emulator, SignedIn
+from support.decisions import bearer
+
+
+def with_old_jwt(emulator: Emulator) -> SignedIn:
+    emulator.set_clock(-400)
+    person = emulator.sign_in()
+    emulator.set_clock(0)
+    return person
+
+
+def options(emulator: Emulator) -> dict[str, Any]:
+    return {
+        "secret_key": emulator.secret_key,
+        "base_url": emulator.base_url,
+        "jwt_issuer": emulator.issuer,
+        "timeout": 10,
+    }
+
+
+def verified_calls(emulator: Emulator) -> int:
+    return emulator.requests()["POST /v1/auth/sessions/verify"]
+
+
+def wait_for_the_call(emulator: Emulator) -> None:
+    deadline = time.monotonic() + 5
+    while not verified_calls(emulator):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_nobody_joins_a_refresh_that_began_before(emulator: Emulator) -> None:
+    person = with_old_jwt(emulator)
+    emulator.fault("/v1/auth/sessions/verify", drip=0.001, times=1)  # right answer, slow on its way back
+    with MoonKey(**options(emulator)) as client:
+        early = threading.Thread(target=client.authenticate, args=(bearer(person.session_jwt),))
+        early.start()
+        wait_for_the_call(emulator)
+        client.sessions.revoke(session_id=person.session_id)
+        assert early.is_alive()
+        assert client.authenticate(bearer(person.session_jwt)).is_rejected
+        early.join(10)
+        assert client.authenticate(bearer(person.session_jwt)).is_rejected
+
+
+def test_it_holds_for_other_clients_and_loops_of_the_process(emulator: Emulator) -> None:
+    person = with_old_jwt(emulator)
+    headers = bearer(person.session_jwt)
+    client = AsyncMoonKey(**options(emulator))
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    with MoonKey(**options(emulator)) as blocking:
+        try:
+            assert all(loop.run_until_complete(client.authenticate(headers)).is_authenticated for loop in loops)
+            assert blocking.authenticate(headers).is_authenticated
+            loops[0].run_until_complete(client.sessions.revoke(session_id=person.session_id))
+            assert all(loop.run_until_complete(client.authenticate(headers)).is_rejected for loop in loops)
+            assert blocking.authenticate(headers).is_rejected
+        finally:
+            for loop in loops:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
+
+
+def test_a_revocation_that_was_cancelled_may_have_had_its_effect(emulator: Emulator) -> None:
+    person = with_old_jwt(emulator)
+    headers = bearer(person.session_jwt)
+
+    async def work() -> None:
+        async with AsyncMoonKey(**options(emulator)) as client:
+            assert (await client.authenticate(headers)).is_authenticated
+            emulator.fault("/v1/auth/sessions/delete", drip=0.01)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.sessions.revoke(session_id=person.session_id)
+            assert (await client.authenticate(headers)).is_rejected
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("keep", [5, "", True, b"sess_1"])
+def test_what_is_kept_must_be_an_id(emulator: Emulator, keep: Any) -> None:
+    """Anything else would be no session's id, and all of them would be ended."""
+    person = emulator.sign_in()
+    with MoonKey(**options(emulator)) as client:
+        with pytest.raises(ValueError, match="keep"):
+            client.sessions.revoke_all(person.user_id, keep=keep)
+        session = client.sessions.verify(session_token=person.session_token).session
+        with pytest.raises(ValueError, match="keep"):
+            client.sessions.revoke_all(person.user_id, keep=session)  # type: ignore[arg-type]
+
+
+def test_an_incomplete_one_can_be_sent_between_processes() -> None:
+    error = RevocationIncomplete(revoked=("sess_1",), failed={"sess_2": ProviderUnavailable(reason="api_timeout")})
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.revoked, str(again)) == (error.revoked, str(error))
+    assert again.failed["sess_2"].reason == "api_timeout"
+
+
+def test_models_can_be_keys(emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    with MoonKey(**options(emulator)) as client:
+        first, second = (client.sessions.verify(session_token=person.session_token) for _ in range(2))
+    assert len({first.user, second.user}) == 1
+    found: set[User | Session] = {first.user, first.session}
+    assert len(found) == 2
