@@ -14,7 +14,7 @@ demo: setup ## Run three real apps against a local service; ONCE=1 ends after th
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: setup ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: test ## Run the tests, the long ones too
 
