@@ -1,4 +1,4 @@
-"""Fixtures of the contract suite: an emulator, and each stack in front of it."""
+"""Fixtures of the contract suite: each stack in front of an emulator."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from contract.stacks import STACKS, Serving, Site
 from moonkey_core.emulator import Emulator
 
 Visit = Callable[..., httpx.Response]
-
-
-@pytest.fixture(scope="session")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Iterator[Emulator]:
-    """The emulator in its first state."""
-    shared_emulator.start()
-    yield shared_emulator
-    shared_emulator.start()
-    shared_emulator.clear_faults()
-    shared_emulator.dead_session()
-    shared_emulator.set_clock(0)
-    shared_emulator.clear_requests()
 
 
 @pytest.fixture(scope="session", params=list(STACKS))

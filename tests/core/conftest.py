@@ -1,4 +1,4 @@
-"""Clients of the core, an emulator for each test module, and how hypothesis works here."""
+"""Clients of the core, and how hypothesis works here."""
 
 from __future__ import annotations
 
@@ -21,20 +21,6 @@ settings.load_profile("core")
 
 MakeClient = Callable[..., MoonKey]
 MakeAsyncClient = Callable[..., AbstractAsyncContextManager[AsyncMoonKey]]
-
-
-@pytest.fixture(scope="module")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    """The emulator in its first state."""
-    shared_emulator.start()
-    shared_emulator.reset()
-    return shared_emulator
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One emulator per test module, reset before each test."""
+"""HTTP clients of the two interfaces."""
 
 from __future__ import annotations
 
@@ -8,18 +8,6 @@ import httpx
 import pytest
 
 from moonkey_core.emulator import Emulator
-
-
-@pytest.fixture(scope="module")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    shared_emulator.reset()
-    return shared_emulator
 
 
 @pytest.fixture

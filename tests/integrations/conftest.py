@@ -1,28 +1,13 @@
-"""An emulator for the tests of the framework packages, and what the Django ones need."""
+"""What the Django tests need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from integrations.django_visits import Configure, Visit, visit_asgi, visit_wsgi
 
 from moonkey_core.emulator import Emulator
-
-
-@pytest.fixture(scope="session")
-def shared_emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(shared_emulator: Emulator) -> Emulator:
-    """The emulator in its first state."""
-    shared_emulator.start()
-    shared_emulator.reset()
-    return shared_emulator
 
 
 @pytest.fixture

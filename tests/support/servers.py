@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 import time
@@ -40,20 +39,6 @@ def serve_wsgi(app: Callable[..., Any], threads: int = 8) -> Iterator[str]:
         waitress.wasyncore.close_all(sockets)
 
 
-class _Server(uvicorn.Server):
-    """Notices at once that it is to stop, and drops idle connections then: thousands of tests wait for it."""
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        while not self.should_exit:
-            await asyncio.sleep(0.01)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await super().shutdown(sockets)
-
-
 @contextmanager
 def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     """Serve an ASGI app with uvicorn; yields its URL."""
@@ -61,7 +46,7 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     # Accepted sockets inherit it; without it each answer waits for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, **options)
-    server = _Server(config)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     deadline = time.monotonic() + _START_SECONDS
