@@ -5,26 +5,29 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from moonkey_core._arguments import Lifetime, exactly_one, text
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import Credentials, HeaderView
+from moonkey_core.credentials import Credentials, HeaderView, mapped_headers
 from moonkey_core.errors import MoonKeyError, ProviderError, ProviderUnavailable, RevocationIncomplete
 from moonkey_core.models import Session, User, VerifiedSession
 
 _TROUBLES_BEFORE_GIVING_UP = 2
 
 
-def authenticate(core: Core, headers: HeaderView) -> Plan[Auth]:
+def authenticate(core: Core, headers: HeaderView | Mapping[str, str]) -> Plan[Auth]:
     """The identity of a request, from its headers. What every framework package calls.
 
-    ``headers`` returns all values of one header by its lower-case name. Raises only
+    ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name. Raises
+    only
     :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
     """
-    return (yield from core.verifier.authenticate(headers))
+    view = mapped_headers(headers) if isinstance(headers, Mapping) else headers
+    return (yield from core.verifier.authenticate(view))
 
 
 def verify(

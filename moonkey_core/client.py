@@ -161,13 +161,14 @@ class MoonKey(_Runs):
     """The blocking client. Make one per process and share it among threads.
 
     Settings by keyword (see :class:`~moonkey_core.settings.Settings`), each missing one from its ``MOONKEY_*``
-    variable. Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing one. Usable as a
-    context manager; survives ``fork()``.
+    variable; the secret key, or a whole ``Settings`` object, may stand first. Raises
+    :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing one. Usable as a context manager;
+    survives ``fork()``.
     """
 
     authenticate = _blocking(operations.authenticate)
 
-    def __init__(self, settings: Settings | None = None, **options: Unpack[Options]) -> None:
+    def __init__(self, settings: Settings | str | None = None, /, **options: Unpack[Options]) -> None:
         core = Core(_settings(settings, options))
         super().__init__(core, SyncExchange(core.settings))
         self.settings = core.settings
@@ -207,7 +208,7 @@ class AsyncMoonKey(_Awaits):
 
     authenticate = _awaiting(operations.authenticate)
 
-    def __init__(self, settings: Settings | None = None, **options: Unpack[Options]) -> None:
+    def __init__(self, settings: Settings | str | None = None, /, **options: Unpack[Options]) -> None:
         core = Core(_settings(settings, options))
         super().__init__(core, AsyncExchange(core.settings))
         self.settings = core.settings
@@ -239,10 +240,15 @@ class AsyncMoonKey(_Awaits):
         return f"AsyncMoonKey(base_url={self.settings.base_url!r})"
 
 
-def _settings(settings: Settings | None, options: Options) -> Settings:
-    if settings is not None and options:
-        raise TypeError("Give either a Settings object or single settings, not both.")
-    return settings or Settings.load(options)
+def _settings(first: Settings | str | None, options: Options) -> Settings:
+    """The settings of a client; ``first`` is its one positional argument: all of them, or the secret key."""
+    if isinstance(first, Settings):
+        if options:
+            raise TypeError("Give either a Settings object or single settings, not both.")
+        return first
+    if first is not None and "secret_key" in options:
+        raise TypeError("Give the secret key once.")
+    return Settings.load(options if first is None else {**options, "secret_key": first})
 
 
 _clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()

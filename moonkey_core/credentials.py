@@ -20,6 +20,7 @@ __all__ = [
     "HeaderView",
     "asgi_headers",
     "is_jwt",
+    "mapped_headers",
     "parse_credentials",
     "presents_any",
     "well_formed",
@@ -63,6 +64,15 @@ def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
     def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
         return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
+
+    return values
+
+
+def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
+    """The headers in a mapping; two spellings of one name are two lines."""
+
+    def values(name: str) -> Sequence[str]:
+        return [value for key, value in headers.items() if key.lower() == name]
 
     return values
 

@@ -253,3 +253,12 @@ def test_any_value_is_a_setting_or_a_configuration_error(name: str, data: st.Dat
         except ConfigurationError as error:
             problem = str(error)
     assert problem == "" or name in problem
+
+
+def test_the_secret_key_may_stand_first() -> None:
+    with MoonKey("sk_test_first", base_url="http://127.0.0.1:1") as client:
+        assert client.settings.secret_key.reveal() == "sk_test_first"
+    with pytest.raises(ConfigurationError, match="public key"):
+        MoonKey("pk_test_first")
+    with pytest.raises(TypeError, match="once"):
+        MoonKey("sk_test_first", secret_key="sk_test_second")

@@ -267,3 +267,14 @@ def test_a_cold_start_in_an_outage_asks_once_and_says_so(make_client: MakeClient
     found = together(50, lambda _: client.authenticate(bearer(person.session_jwt)))
     assert all(auth.is_unavailable for auth in found)
     assert emulator.requests()[JWKS] <= 2  # one fetch with its one retry
+
+
+def test_headers_in_a_mapping(make_client: MakeClient, emulator: Emulator) -> None:
+    client, person = make_client(), emulator.sign_in()
+    for headers in ({"Authorization": f"Bearer {person.session_token}"}, {"SESSION-TOKEN": person.session_token}):
+        auth = client.authenticate(headers)
+        assert auth.user is not None
+        assert auth.user.id == person.user_id
+    assert client.authenticate({}).is_anonymous
+    twice = {"session-token": person.session_token, "Session-Token": person.session_token}
+    assert client.authenticate(twice).is_rejected

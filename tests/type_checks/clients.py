@@ -10,6 +10,7 @@ from moonkey_core import AsyncMoonKey, Auth, Login, MoonKey, OtpRequest, Session
 
 def blocking(client: MoonKey) -> None:
     assert_type(client.authenticate(lambda name: []), Auth)
+    assert_type(client.authenticate({"Authorization": "Bearer t"}), Auth)
     assert_type(client.sessions.verify(session_token="t", extend=timedelta(days=1)), VerifiedSession)
     assert_type(client.sessions.list("user_1"), tuple[Session, ...])
     assert_type(client.sessions.revoke_all("user_1", keep=None), tuple[str, ...])
@@ -32,4 +33,5 @@ def states(auth: Auth) -> None:
     assert_type(auth.user, User | None)
     assert_type(auth.session, Session | None)
     MoonKey(secret_key="sk_test_1", jwt_issuer=["one", "two"], leeway=3)
+    MoonKey("sk_test_1", jwt_issuer="one")
     MoonKey(secret_key="sk_test_1", leway=3)  # type: ignore[call-arg]
