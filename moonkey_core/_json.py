@@ -1,4 +1,4 @@
-"""JSON from strangers: strict UTF-8, no duplicate names, nothing non-finite, every failure a ``ValueError``.
+"""JSON from strangers: strict UTF-8, no duplicates, nothing non-finite or deep; every failure is a ``ValueError``.
 
 The standard library guesses encodings, lets the last duplicate win and accepts NaN; two parsers of one document
 must not disagree, so all of that is refused here (RFC 8259 sections 4, 6 and 8.1; RFC 7515 section 5.2).
@@ -10,6 +10,8 @@ import json
 import math
 from typing import Any
 
+_MAX_DEPTH = 64
+
 
 def load_object(data: bytes) -> dict[str, Any]:
     """The JSON object in ``data``. Raises ``ValueError`` for anything else; the message never quotes it."""
@@ -17,6 +19,8 @@ def load_object(data: bytes) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
+        if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
+            raise ValueError("nested too deeply")
         if "\\u" in text:
             # An escaped lone surrogate survives parsing and breaks whoever encodes it later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -25,6 +29,17 @@ def load_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object, or not a strict one")
     return value
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether containers stand more than ``limit`` deep; parsers give up at depths of their own."""
+    level = [value]
+    for _ in range(limit):
+        inside = (one for item in level for one in (item.values() if isinstance(item, dict) else item))
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

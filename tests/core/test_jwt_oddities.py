@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from moonkey_core import InvalidCredentials, MalformedCredentials, MoonKey
 from moonkey_core.emulator import Emulator
-from support.decisions import presenting
+from support.decisions import Decisions, presenting
 from support.odd_jwts import b64, claims, header, public_jwk, sign, sign_parts, without
 from support.scripted import reply, scripted
 
@@ -278,3 +278,14 @@ def test_without_a_jwks_and_issuer_odd_jwts_cost_no_call_either(
         assert_refused(client, emulator, sign(head, emulator_claims(emulator)))
     assert_refused(client, emulator, sign_parts(b64(json.dumps(header()).encode()), b64(b"[]")))
     assert sum(emulator.requests().values()) == 0
+
+
+@pytest.mark.parametrize(("depth", "accepted"), [(20, True), (70, False), (500, False)])
+def test_nesting_is_bounded_alike_on_every_interpreter(depth: int, accepted: bool) -> None:
+    """S9: the recursion limit of the parser is another one in each Python."""
+    decisions = Decisions()
+    deep: Any = 1
+    for _ in range(depth):
+        deep = [deep]
+    token = sign(header(), {**claims(decisions.now), "deep": deep})
+    assert decisions.authenticate(token).is_authenticated is accepted
