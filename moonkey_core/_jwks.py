@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,6 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from moonkey_core._json import load_object
-
-logger = logging.getLogger("moonkey")
 
 MAX_BYTES = 512 * 1024
 _MAX_KEYS = 64
@@ -49,10 +46,26 @@ def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
     return found
 
 
+def body_holds_secret(body: bytes) -> bool:
+    """:func:`holds_secret` for the body of a reply; a body that is no key set holds none."""
+    try:
+        return holds_secret(load_object(body))
+    except ValueError:
+        return False
+
+
+def holds_secret(key_set: Mapping[str, Any]) -> bool:
+    """Whether a key set has a private or symmetric key in it, which is worth waking the operator for."""
+    entries = key_set.get("keys")
+    return isinstance(entries, list) and any(isinstance(one, Mapping) and _is_secret(one) for one in entries)
+
+
+def _is_secret(entry: Mapping[str, Any]) -> bool:
+    return "d" in entry or entry.get("kty") == "oct"
+
+
 def _usable_key(entry: Mapping[str, Any]) -> RSAPublicKey | None:
-    if "d" in entry or entry.get("kty") == "oct":
-        # Somebody published a secret: not ours to use, and worth waking the operator for.
-        logger.error("key set: it contains a private or symmetric key", extra={"reason": "jwks_private_key"})
+    if _is_secret(entry):
         return None
     operations = entry.get("key_ops", ["verify"])
     if (

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from moonkey_core._jwks import MAX_BYTES, parse_key_set, usable_keys
-from moonkey_core._plan import Fetch, Outcome, Plan, TransportError
+from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
+from moonkey_core._plan import Fetch, Outcome, Plan, Reply, TransportError
 from moonkey_core._replies import api_error
 from moonkey_core.errors import (
     ConfigurationError,
@@ -61,6 +61,8 @@ class KeyRing:
                 self._set = _KeySet(usable_keys(settings.jwks), clock())
             except ValueError as error:
                 raise ConfigurationError(f"MOONKEY_JWKS (jwks) is of no use: {error}.") from None
+            if holds_secret(settings.jwks):
+                _warn_of_secret()
 
     def reset_lock(self) -> None:
         """A new lock: the old one may have been held by another thread when the process forked."""
@@ -158,7 +160,8 @@ class KeyRing:
                 self._failures, self._trouble = 0, None
             except MoonKeyError as error:
                 self._failures, self._trouble = min(self._failures + 1, 16), error
-                logger.warning("key set: fetch failed", extra={"reason": error.reason})
+            trouble = self._trouble
+        _report(outcome, trouble)  # not under the lock: a log handler may block
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:
         current, trouble = self._set, self._trouble
@@ -175,6 +178,18 @@ class KeyRing:
             # The provider's keys were read after this JWT was made, and its key is not among them.
             raise InvalidCredentials(reason="jwt_unknown_key")
         raise _cannot_know(trouble, _REFILL_SECONDS)
+
+
+def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:
+    """Tell the operator what is wrong with a fetched key set, if anything."""
+    if trouble is not None:
+        logger.warning("key set: fetch failed: %s", trouble.reason, extra={"reason": trouble.reason})
+    if isinstance(outcome, Reply) and body_holds_secret(outcome.body):
+        _warn_of_secret()
+
+
+def _warn_of_secret() -> None:
+    logger.error("key set: it holds a private or symmetric key", extra={"reason": "jwks_private_key"})
 
 
 def _keys_of(outcome: Outcome) -> dict[str, RSAPublicKey]:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core._jwks import parse_key_set, usable_keys
 from support.any_json import JSON
+from support.decisions import replied
+from support.key_ring import Ring
 from support.odd_jwts import b64, key_set, public_jwk, rsa_key
 
 
@@ -94,8 +96,15 @@ def test_a_name_that_two_keys_claim_is_of_no_use() -> None:
 
 
 @pytest.mark.parametrize("entry", ["private", "symmetric"])
-def test_a_published_secret_wakes_somebody(entry: str, caplog: pytest.LogCaptureFixture) -> None:
-    usable_keys({"keys": [UNUSABLE[entry], public_jwk("other")]})
+@pytest.mark.parametrize("source", ["fetched", "fixed"])
+def test_a_published_secret_wakes_somebody(entry: str, source: str, caplog: pytest.LogCaptureFixture) -> None:
+    published = {"keys": [UNUSABLE[entry], public_jwk("old")]}
+    if source == "fetched":
+        ring = Ring()
+        ring.published = replied(200, published)
+        assert all(ring.shown("old").is_authenticated for _ in range(3))
+    else:
+        MoonKey("sk_test_1", jwks=published).close()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "c2VjcmV0" not in repr(caplog.records[0].__dict__)
 
