@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from integrations.django_visits import Configure, Visit, visit_asgi, visit_wsgi
 
-from moonkey_core.emulator import Emulator
+from moonkey_core.emulator import Emulator, SignedIn
 
 
 @pytest.fixture
@@ -26,3 +26,9 @@ def configure(settings: Any, emulator: Emulator) -> Configure:
 def visit(request: pytest.FixtureRequest, configure: Configure) -> Visit:
     """Call a Django view through the whole handler: ``visit(path, credential, method="GET", **headers)``."""
     return visit_wsgi if request.param == "wsgi" else visit_asgi
+
+
+@pytest.fixture
+def ada(emulator: Emulator) -> SignedIn:
+    """Somebody who is signed in."""
+    return emulator.sign_in(email="ada@example.com")

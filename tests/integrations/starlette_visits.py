@@ -9,9 +9,15 @@ from functools import wraps
 from typing import Any, ParamSpec
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message
 
 from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_starlette import MoonKeyMiddleware
 
 P = ParamSpec("P")
 
@@ -86,3 +92,17 @@ def on_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+def site(emulator: Emulator, *routes: Route | Mount, **more: Any) -> Starlette:
+    middleware = [Middleware(MoonKeyMiddleware, **options(emulator, **more))]
+    return Starlette(routes=list(routes), middleware=middleware)
+
+
+async def user_seen(request: Request) -> Response:
+    user = request.user
+    return JSONResponse([user.is_authenticated, user.identity, user.display_name, request.auth.scopes])
+
+
+async def plain(request: Request) -> Response:
+    return PlainTextResponse("plain")

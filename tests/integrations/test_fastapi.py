@@ -109,11 +109,6 @@ def site(emulator: Emulator, **more: Any) -> FastAPI:
     return app
 
 
-@pytest.fixture
-def ada(emulator: Emulator) -> SignedIn:
-    return emulator.sign_in(email="ada@example.com")
-
-
 @pytest.fixture(scope="module", params=["eager", "lazy"])
 def browser(request: pytest.FixtureRequest, shared_emulator: Emulator) -> Iterator[httpx.Client]:
     app = site(shared_emulator, lazy=request.param == "lazy")

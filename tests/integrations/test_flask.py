@@ -32,11 +32,6 @@ def app(emulator: Emulator) -> Flask:
     return app
 
 
-@pytest.fixture
-def ada(emulator: Emulator) -> SignedIn:
-    return emulator.sign_in(email="ada@example.com")
-
-
 def bearer(person: SignedIn) -> dict[str, str]:
     return {"Authorization": f"Bearer {person.session_token}"}
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from integrations.starlette_visits import bearer, names, on_a_loop, options, scope
+from integrations.starlette_visits import bearer, names, on_a_loop, options, plain, scope, site, user_seen
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
@@ -28,25 +28,6 @@ from support.servers import serve_asgi
 
 if TYPE_CHECKING:
     from starlette import requests as only_for_types
-
-
-@pytest.fixture
-def ada(emulator: Emulator) -> SignedIn:
-    return emulator.sign_in(email="ada@example.com")
-
-
-def site(emulator: Emulator, *routes: Route | Mount, **more: Any) -> Starlette:
-    middleware = [Middleware(MoonKeyMiddleware, **options(emulator, **more))]
-    return Starlette(routes=list(routes), middleware=middleware)
-
-
-async def user_seen(request: Request) -> Response:
-    user = request.user
-    return JSONResponse([user.is_authenticated, user.identity, user.display_name, request.auth.scopes])
-
-
-async def plain(request: Request) -> Response:
-    return PlainTextResponse("plain")
 
 
 @requires("authenticated")

@@ -8,46 +8,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
-from integrations.starlette_visits import bearer, drive, names, on_a_loop, options, scope
+from integrations.starlette_visits import bearer, drive, names, on_a_loop, options, plain, scope, site, user_seen
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonkey_core import AsyncMoonKey, ConfigurationError
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from support.servers import serve_asgi
-
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def ada(emulator: Emulator) -> SignedIn:
-    return emulator.sign_in(email="ada@example.com")
-
-
-def site(emulator: Emulator, *routes: Route | Mount, **more: Any) -> Starlette:
-    middleware = [Middleware(MoonKeyMiddleware, **options(emulator, **more))]
-    return Starlette(routes=list(routes), middleware=middleware)
-
-
-async def user_seen(request: Request) -> Response:
-    user = request.user
-    return JSONResponse([user.is_authenticated, user.identity, user.display_name, request.auth.scopes])
-
-
-async def plain(request: Request) -> Response:
-    return PlainTextResponse("plain")
 
 
 @requires("authenticated")

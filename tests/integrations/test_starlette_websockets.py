@@ -86,11 +86,6 @@ def site(emulator: Emulator, **more: Any) -> Starlette:
     )
 
 
-@pytest.fixture
-def ada(emulator: Emulator) -> SignedIn:
-    return emulator.sign_in(email="ada@example.com")
-
-
 @pytest.fixture(scope="module", params=["eager", "lazy"])
 def url(request: pytest.FixtureRequest, shared_emulator: Emulator) -> Iterator[str]:
     with serve_asgi(site(shared_emulator, lazy=request.param == "lazy")) as url:
