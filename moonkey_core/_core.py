@@ -1,21 +1,90 @@
-"""What a client is made of, apart from its connections: settings, keys, API, verifier."""
+"""What a client is made of, apart from its connections: settings, keys, API, verifier, revocations."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from moonkey_core._breaker import Breaker
 from moonkey_core._keys import KeyRing
+from moonkey_core._plan import Plan
+from moonkey_core._recall import Presented, Recall
+from moonkey_core._sealing import fleet_sealer
 from moonkey_core._verifier import Verifier
+from moonkey_core.auth import Auth
+from moonkey_core.credentials import HeaderView, mapped_headers
+from moonkey_core.events import Hooks
+from moonkey_core.gate import Requirements
 from moonkey_core.providers.moonkey import MoonKeyApi
+from moonkey_core.redis import RedisRevocations
+from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
+
+Headers = HeaderView | Mapping[str, str]
 
 
 class Core:
     """The deciding half of a client, the same for the blocking and the asynchronous one."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        run_later: Callable[[Plan[None]], object] = lambda _: None,
+        *,
+        revocations: Revocations | None = None,
+        feed: RedisRevocations | None = None,
+    ) -> None:
         self.settings = settings
-        self.keys = KeyRing(settings, clock)
-        self.api = MoonKeyApi(settings, clock)
-        self.verifier = Verifier(settings, self.api, self.keys, clock)
+        self._clock = clock
+        self.run_later = run_later  # runs a plan off the path of any request
+        self.hooks = Hooks()
+        self.breaker = Breaker(self.hooks)
+        self.revocations = revocations or Revocations(
+            retention=retention(settings), maxsize=settings.max_revocations, leeway=settings.leeway, clock=clock
+        )
+        self.feed = feed
+        self.closed = False
+        place = _place_namer(settings)
+        keys_url = settings.jwks_url or settings.base_url
+        self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {token}")))
+        self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
+        self.verifier = Verifier(settings, self.api, self.keys, self.recall, self.revocations, self.hooks, clock)
+
+    def reset_locks(self) -> None:
+        """New locks: the old ones may have been held by other threads when the process forked."""
+        self.keys.reset_lock()
+        self.recall.credentials.reset_lock()
+        self.revocations.reset_lock()
+
+    def start(self, headers: Headers, requirements: Requirements | None) -> Auth | Presented:
+        """The identity of a request where it is known without any call or wait; else what is to be verified."""
+        started = time.perf_counter() if self.hooks.all else 0.0
+        if self._clock() >= self.keys.ahead_at:
+            ahead = self.keys.due()
+            if ahead is not None:
+                self.run_later(ahead)
+        found = self.recall.start(headers if callable(headers) else mapped_headers(headers), requirements)
+        if isinstance(found, Presented):
+            at_once = self.verifier.at_once(found, requirements)
+            found = found if at_once is None else at_once
+        if started and isinstance(found, Auth):
+            self.tell_of(found, started)
+        return found
+
+    def tell_of(self, auth: Auth, started: float) -> None:
+        """Tell the hooks of an authenticated request. ``started`` is in seconds of the performance counter."""
+        if self.hooks.all:
+            self.hooks.emit(auth.event(time.perf_counter() - started))
+
+
+def _place_namer(settings: Settings) -> Callable[[str], str] | None:
+    """Names of places in the fleet's store, if there is one.
+
+    The secret key takes part: what one app's key was told about a credential is no answer for another app.
+    """
+    if settings.redis_url is None:
+        return None
+    sealer, key = fleet_sealer(settings, "place"), settings.secret_key.reveal()
+    return lambda what: sealer.digest(f"{key} {what}")

@@ -31,14 +31,26 @@ def reads_until(deadline: float) -> Iterator[None]:
 
 
 def bound_reads(client: httpx.Client) -> None:
-    """Make the connections that ``client`` will open obey :func:`reads_until`.
+    """Make the connections that ``client`` will open obey :func:`reads_until`; outside of it nothing changes.
 
     httpx has no public way to pass a network backend to its connection pools; the attributes used here have been
     the same in every release since 0.18, and a test fails should they change.
     """
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = _Backend(transport._pool._network_backend)
+            backend = transport._pool._network_backend
+            if not isinstance(backend, _Backend):
+                transport._pool._network_backend = _Backend(backend)
+
+
+def forget_connections(client: httpx.Client | httpx.AsyncClient) -> None:
+    """In the child of a fork: ``client`` opens new connections, the parent's are neither used nor closed."""
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport | httpx.AsyncHTTPTransport):
+            pool: Any = transport._pool
+            pool._connections = []
+            pool._requests = []
+            pool._optional_thread_lock = type(pool._optional_thread_lock)()
 
 
 def _clamped(timeout: float | None) -> float | None:
@@ -100,6 +112,8 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        if getattr(_current, "deadline", None) is None:  # somebody else's call, by a client that was given
+            return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         trouble: Exception = httpcore.ConnectError("the host has no address")
         # One address after the other: given a name, the backend would allow each of them the whole time.
         for address in _addresses(host, port):
@@ -110,6 +124,11 @@ class _Backend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 trouble = error
         raise trouble
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._backend.connect_unix_socket(path, _clamped(timeout), socket_options))
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)

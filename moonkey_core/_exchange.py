@@ -1,101 +1,135 @@
-"""From a :class:`Fetch` to its outcome: connections, deadlines, retries. Only these rooms use ``httpx``."""
+"""From a :class:`Fetch` to its outcome: shared calls, the store, the line, the breaker, connections, deadlines."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
-from weakref import WeakKeyDictionary, finalize
+from typing import Any, Protocol
+from weakref import finalize
 
 import httpx
 
-from moonkey_core._deadline import bound_reads, reads_until
-from moonkey_core._http import TROUBLE, Body, build_request, client_options, tls_context, transport_error
-from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
-from moonkey_core._replies import is_settled, retry_after
-from moonkey_core._sharing import AsyncSharing, SyncSharing, end_era
+from moonkey_core import _httpx
+from moonkey_core._breaker import Breaker
+from moonkey_core._http import tls_context
+from moonkey_core._limiter import ThreadLimiter
+from moonkey_core._loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
+from moonkey_core._plan import Done, Fetch, Outcome, Reply, Stored, TransportError, step
+from moonkey_core._replies import is_settled
+from moonkey_core._sharing import SyncSharing, end_era
+from moonkey_core._tries import CIRCUIT_OPEN, CLOSED, Keep, Look, Send, Try, Watch, goes_first, steps, time_left
+from moonkey_core.events import Hooks
 from moonkey_core.settings import Settings
 
-_TRIES = 2
-_BACKOFF = (0.05, 0.25)  # seconds, jittered between
-_READ_SIZE = 64 * 1024
+
+class Store(Protocol):
+    """The fleet's store, for threads. It raises nothing: in trouble, a look-up finds nothing."""
+
+    def get(self, stored: Stored, /) -> Reply | None:
+        """What is kept at a place, if it is not too old."""
+
+    def put(self, stored: Stored, reply: Reply, /) -> None:
+        """Keep a reply with status 200."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Send:
-    """Send the request now; it may take this many seconds."""
+class AsyncStore(Protocol):
+    """The fleet's store, for tasks; like :class:`Store` otherwise."""
 
-    seconds: float
+    async def get(self, stored: Stored, /) -> Reply | None:
+        """What is kept at a place, if it is not too old."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Sleep:
-    """Wait before the next try."""
-
-    seconds: float
-
-
-def _tries(fetch: Fetch, remaining: Callable[[], float]) -> Generator[_Send | _Sleep, Outcome | None, Outcome]:
-    """The bounded retry loop, for whoever sends and sleeps."""
-    outcome: Outcome = TransportError("timeout", unsent=True)
-    for attempt in range(_TRIES):
-        if remaining() <= 0:
-            break
-        answer = yield _Send(remaining())
-        assert answer is not None
-        outcome = answer
-        wait = _retry_wait(fetch, outcome)
-        if attempt == _TRIES - 1 or wait is None or wait >= remaining():
-            break
-        yield _Sleep(wait)
-    return outcome
-
-
-def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
-    """Seconds to wait before trying again, or ``None`` where that is of no use or could do harm."""
-    backoff = random.uniform(*_BACKOFF)  # noqa: S311 - jitter, not a secret
-    if isinstance(outcome, TransportError):
-        safe = outcome.unsent or (fetch.repeatable and outcome.kind == "broken")
-        return backoff if safe else None
-    if outcome.status == 429 or (outcome.status >= 500 and fetch.repeatable):
-        return max(backoff, retry_after(outcome) or 0.0)
-    return None
+    async def put(self, stored: Stored, reply: Reply, /) -> None:
+        """Keep a reply with status 200."""
 
 
 class SyncExchange:
-    """Calls from threads, over one pool of connections."""
+    """Calls from threads.
 
-    def __init__(self, settings: Settings) -> None:
+    ``http_client`` is used for all calls instead of connections of our own, and never closed. Raises ``TypeError``
+    for one of another kind.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        breaker: Breaker | None = None,
+        hooks: Hooks | None = None,
+        store: Store | None = None,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        if http_client is not None and not isinstance(http_client, httpx.Client):
+            raise TypeError("http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey.")
         self._settings = settings
-        self._tls = tls_context(settings)
-        self._closed = False
-        self._close_when_dropped: finalize[Any, Any] | None = None
-        self.reset()
+        self._store = store
+        self._given = http_client
+        self._tls = tls_context(settings) if http_client is None else False
+        self._watch = Watch(breaker, hooks)
+        self._begin()
+
+    @property
+    def breaker(self) -> Breaker:
+        """The circuit breaker of all calls."""
+        return self._watch.breaker
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._working = 0
+        self._sharing = SyncSharing(time.monotonic, is_settled)
+        self._line = ThreadLimiter(self._settings.max_connections)
+        self._sender = _httpx.SyncSender(self._settings, self._tls, self._given)
+        self._close_when_dropped = finalize(self, self._sender.close)
+        self._close_when_dropped.atexit = False
 
     def reset(self) -> None:
         """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        if self._close_when_dropped is not None:
-            self._close_when_dropped.detach()
-        self._sharing = SyncSharing(time.monotonic, is_settled)
+        self._close_when_dropped.detach()
+        self._watch.breaker.reset_lock()
+        if self._given is not None:
+            _httpx.forget_parent(self._given)
+        self._begin()
 
     def close(self) -> None:
         """Close all connections; may be called again."""
+        self._watch.closed = True
+        self._sender.close()
+
+    def later(self, run: Callable[[], object]) -> bool:
+        """Run something in a thread of its own, beside the request. False: too much is under way, it is dropped.
+
+        An exception is logged and goes no further.
+        """
         with self._lock:
-            client, self._client, self._closed = self._client, None, True
-        if client is not None:
-            client.close()
+            if self._watch.closed or self._working >= AT_ONCE_LATER:
+                return False
+            self._working += 1
+        try:
+            threading.Thread(target=self._work, args=(run,), name="moonkey-later", daemon=True).start()
+        except RuntimeError:  # the interpreter is about to end
+            self._worked()
+            return False
+        return True
+
+    def _work(self, run: Callable[[], object]) -> None:
+        try:
+            run()
+        except Exception:
+            log_background_failure()
+        finally:
+            self._worked()
+
+    def _worked(self) -> None:
+        with self._lock:
+            self._working -= 1
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        remaining = _until(_shortened(fetch, deadline))
+        if self._watch.closed:
+            raise RuntimeError("This MoonKey client is closed.")
+        remaining = time_left(fetch, deadline)
         make = partial(self._call, fetch, remaining)
         try:
             return self._sharing.call(fetch, remaining, make) if fetch.share else make()
@@ -104,119 +138,115 @@ class SyncExchange:
                 end_era()  # even where no answer came: it may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        tries = _tries(fetch, remaining)
-        action = step(tries, None)
+        call = steps(fetch, remaining, self._store is not None, self._watch)
+        action = step(call, None)
         while not isinstance(action, Done):
-            if isinstance(action, _Send):
-                action = step(tries, self._send(fetch, action.seconds))
+            answer: Outcome | None = None
+            if isinstance(action, Send):
+                answer = self._send(fetch, action.seconds)
+            elif isinstance(action, Look):
+                answer = self._store.get(action.stored) if self._store else None
+            elif isinstance(action, Keep):
+                if self._store:
+                    self._store.put(action.stored, action.reply)
             else:
                 time.sleep(action.seconds)
-                action = step(tries, None)
+            action = step(call, answer)
         return action.value
 
     def _send(self, fetch: Fetch, seconds: float) -> Outcome:
-        client = self._connected()
-        request = build_request(client, fetch, self._settings, seconds)
+        if self._watch.refuses(fetch):
+            return CIRCUIT_OPEN
+        end = time.monotonic() + seconds
+        verdict = self._line.enter(goes_first(fetch), seconds)
+        if verdict != "go":
+            return TransportError("busy" if verdict == "busy" else "timeout", unsent=True)
         try:
-            with reads_until(time.monotonic() + seconds):
-                response = client.send(request, stream=True, follow_redirects=False)
-                try:
-                    body = Body(response, fetch.max_bytes)
-                    for chunk in response.iter_raw(_READ_SIZE):
-                        body.add(chunk)
-                finally:
-                    response.close()
-            return body.reply()
-        except TROUBLE as error:
-            return transport_error(error)
-        except RuntimeError:
-            if self._closed:  # by another thread, meanwhile
+            if self._watch.closed:
+                return CLOSED
+            left = end - time.monotonic()
+            if left <= 0:
+                return TransportError("timeout", unsent=True)
+            attempt = self._watch.begin(fetch, left, seconds - left)
+            return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, fetch, left)
+        finally:
+            self._line.leave()
+
+    def _attempt(self, attempt: Try, fetch: Fetch, seconds: float) -> Outcome:
+        try:
+            outcome = self._sender.send(fetch, seconds)
+        except BaseException as error:
+            attempt.dropped()
+            if self._watch.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
-
-    def _connected(self) -> httpx.Client:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("This MoonKey client is closed.")
-            if self._client is None:
-                self._client = httpx.Client(**client_options(self._settings, self._tls))
-                bound_reads(self._client)
-                self._close_when_dropped = finalize(self, self._client.close)
-                self._close_when_dropped.atexit = False
-            return self._client
-
-
-class _Loop:
-    """What belongs to one event loop."""
-
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
-        self.sharing = AsyncSharing(time.monotonic, is_settled)
-        self.slots = asyncio.Semaphore(settings.max_connections)
-        self._client = httpx.AsyncClient(**client_options(settings, tls))
-        self._guard = self._until_shutdown()
-        self._guarded = False
-
-    async def _until_shutdown(self) -> AsyncGenerator[None]:
-        # A loop that shuts down closes the asynchronous generators it has started: connections are given back on
-        # the loop they belong to, even where nobody calls aclose().
-        try:
-            yield
-        finally:
-            await self.close()
-
-    async def client(self) -> httpx.AsyncClient:
-        if not self._guarded:
-            self._guarded = True
-            await anext(self._guard)
-        return self._client
-
-    async def close(self) -> None:
-        await self.sharing.stop()
-        await self._client.aclose()
-
-
-_Loops = WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop]
-
-
-def _close_elsewhere(loops: _Loops) -> None:
-    """Close the connections of loops that run in other threads; a loop that has ended has done so itself."""
-    for loop, state in list(loops.items()):
-        if loop.is_running():
-            asyncio.run_coroutine_threadsafe(state.close(), loop)
-    loops.clear()
+        return attempt.ended(outcome)
 
 
 class AsyncExchange:
-    """Calls from tasks, over one pool of connections for each event loop."""
+    """Calls from tasks, over connections of each event loop's own.
 
-    def __init__(self, settings: Settings) -> None:
+    ``http_client`` is used for all calls instead, and never closed; it belongs to one event loop, that of its
+    owner. Raises ``TypeError`` for one of another kind.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        breaker: Breaker | None = None,
+        hooks: Hooks | None = None,
+        store: AsyncStore | None = None,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
+            raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self._settings = settings
-        self._tls = tls_context(settings)
-        self._closed = False
-        self._close_when_dropped: finalize[Any, Any] | None = None
-        self.reset()
+        self._store = store
+        self._given = http_client
+        tls = tls_context(settings) if http_client is None else False
+        self._make_sender = sender_maker(settings, tls, http_client)
+        self._watch = Watch(breaker, hooks)
+        self._begin()
+
+    @property
+    def breaker(self) -> Breaker:
+        """The circuit breaker of all calls."""
+        return self._watch.breaker
+
+    def _begin(self) -> None:
+        self._loops = Loops(self._settings, self._make_sender, one_only=self._given is not None)
+        self._close_when_dropped = finalize(self, self._loops.close_elsewhere)
+        self._close_when_dropped.atexit = False
 
     def reset(self) -> None:
         """Forget all loops: they belong to the parent process."""
-        if self._close_when_dropped is not None:
-            self._close_when_dropped.detach()
-        self._lock = threading.Lock()
-        self._loops: _Loops = WeakKeyDictionary()
-        self._close_when_dropped = finalize(self, _close_elsewhere, self._loops)
-        self._close_when_dropped.atexit = False
+        self._close_when_dropped.detach()
+        self._watch.breaker.reset_lock()
+        self._loops.abandon()
+        if self._given is not None:
+            _httpx.forget_parent(self._given)
+        self._begin()
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""
-        self._closed = True
-        here = self._loops.pop(asyncio.get_running_loop(), None)
-        _close_elsewhere(self._loops)
-        if here is not None:
-            await here.close()
+        self._watch.closed = True
+        await self._loops.close()
+
+    def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """Run something as a task beside the request. False: too much is under way, it is dropped.
+
+        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
+        """
+        return not self._watch.closed and self._loops.here().later(run)
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        here = self._here()
-        remaining = _until(_shortened(fetch, deadline))
+        if self._watch.closed:
+            raise RuntimeError("This MoonKey client is closed.")
+        here = self._loops.here()
+        await here.begins.turn()
+        remaining = time_left(fetch, deadline)
         make = partial(self._call, here, fetch, remaining)
         try:
             return await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
@@ -224,61 +254,50 @@ class AsyncExchange:
             if fetch.revokes:
                 end_era()  # even where no answer came: it may have had its effect
 
-    def _here(self) -> _Loop:
-        if self._closed:
-            raise RuntimeError("This MoonKey client is closed.")
-        loop = asyncio.get_running_loop()
-        state = self._loops.get(loop)
-        if state is None:
-            state = _Loop(self._settings, self._tls)
-            with self._lock:  # loops of several threads share this table
-                for other in [other for other in self._loops if other.is_closed()]:
-                    del self._loops[other]
-                self._loops[loop] = state
-        return state
-
-    async def _call(self, here: _Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        tries = _tries(fetch, remaining)
-        action = step(tries, None)
+    async def _call(self, here: Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+        call = steps(fetch, remaining, self._store is not None, self._watch)
+        action = step(call, None)
         while not isinstance(action, Done):
-            if isinstance(action, _Send):
-                action = step(tries, await self._send(here, fetch, action.seconds))
+            answer: Outcome | None = None
+            if isinstance(action, Send):
+                answer = await self._send(here, fetch, action.seconds)
+            elif isinstance(action, Look):
+                answer = await self._store.get(action.stored) if self._store else None
+            elif isinstance(action, Keep):
+                if self._store:
+                    await self._store.put(action.stored, action.reply)
             else:
                 await asyncio.sleep(action.seconds)
-                action = step(tries, None)
+            action = step(call, answer)
         return action.value
 
-    async def _send(self, here: _Loop, fetch: Fetch, seconds: float) -> Outcome:
-        sent = False
+    async def _send(self, here: Loop, fetch: Fetch, seconds: float) -> Outcome:
+        if self._watch.refuses(fetch):
+            return CIRCUIT_OPEN
+        began = time.monotonic()
+        attempt: Try | None = None
         try:
-            async with asyncio.timeout(seconds), here.slots:
-                client = await here.client()
-                request = build_request(client, fetch, self._settings, seconds)
-                sent = True
-                response = await client.send(request, stream=True, follow_redirects=False)
+            async with asyncio.timeout(seconds):
+                if await here.line.enter(goes_first(fetch)) == "busy":
+                    return TransportError("busy", unsent=True)
                 try:
-                    body = Body(response, fetch.max_bytes)
-                    async for chunk in response.aiter_raw(_READ_SIZE):
-                        body.add(chunk)
+                    await here.sends.turn()
+                    if self._watch.closed:
+                        return CLOSED
+                    waited = time.monotonic() - began
+                    attempt = self._watch.begin(fetch, seconds - waited, waited)
+                    if attempt is None:
+                        return CIRCUIT_OPEN
+                    await here.watch_shutdown()
+                    outcome = await here.sender.send(fetch, seconds - waited)
                 finally:
-                    await response.aclose()
-            return body.reply()
+                    here.line.leave()
         except TimeoutError:
-            return TransportError("timeout", unsent=not sent)
-        except TROUBLE as error:
-            return transport_error(error)
-        except RuntimeError:
-            if self._closed:  # by another task, meanwhile
+            outcome = TransportError("timeout", unsent=attempt is None)
+        except BaseException as error:
+            if attempt is not None:
+                attempt.dropped()
+            if self._watch.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
-
-
-def _until(deadline: float) -> Callable[[], float]:
-    return lambda: deadline - time.monotonic()
-
-
-def _shortened(fetch: Fetch, deadline: float) -> float:
-    if fetch.timeout is None:
-        return deadline
-    own = time.monotonic() + fetch.timeout
-    return own if fetch.own_deadline else min(deadline, own)
+        return outcome if attempt is None else attempt.ended(outcome)

@@ -1,18 +1,21 @@
-"""What goes over the wire and comes back: the pool's options, the request, and a reply read within bounds."""
+"""What every call carries, whoever sends it, and a reply read within bounds."""
 
 from __future__ import annotations
 
 import json
 import ssl
 import zlib
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import httpx
 
 from moonkey_core._plan import Fetch, Reply, TransportError
 from moonkey_core.settings import Settings
+
+READ_SIZE = 64 * 1024
+KEEP_ALIVE = 30.0  # seconds
 
 
 class Unreadable(Exception):
@@ -24,18 +27,18 @@ class Unreadable(Exception):
 
 
 class Body:
-    """A reply being read: bounded in bytes, counted after inflating."""
+    """A reply's body being read: bounded in bytes, counted after inflating, by its ``Content-Encoding``."""
 
-    def __init__(self, response: httpx.Response, limit: int) -> None:
-        self._response = response
+    def __init__(self, encoding: str | None, limit: int) -> None:
         self._limit = limit
         self._data = bytearray()
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        encoding = (encoding or "identity").strip().lower()
         self._inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
         if self._inflate is None and encoding != "identity":
             raise Unreadable(TransportError("broken"))
 
     def add(self, chunk: bytes) -> None:
+        """Take the next piece. Raises :class:`Unreadable`."""
         if self._inflate is not None:
             try:
                 chunk = self._inflate.decompress(chunk, self._limit + 1)
@@ -47,23 +50,32 @@ class Body:
         if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
             raise Unreadable(TransportError("too_large"))
 
-    def reply(self) -> Reply:
-        headers = {name.lower(): value for name, value in self._response.headers.items()}
-        return Reply(self._response.status_code, headers, bytes(self._data))
+    def reply(self, status: int, headers: Iterable[tuple[str, str]]) -> Reply:
+        """The whole reply. A header that came more than once is joined by commas (RFC 9110 section 5.3)."""
+        joined: dict[str, str] = {}
+        for name, value in headers:
+            name = name.lower()
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return Reply(status, joined, bytes(self._data))
 
 
-TROUBLE = (httpx.HTTPError, httpx.InvalidURL, Unreadable, OSError, ValueError)
-"""What sending a request and reading its reply may raise: besides the client's own errors, those that it lets
-through of TLS (``ssl.SSLError``) and of a host name that a reply's ``Location`` holds (``UnicodeError``)."""
+def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
+    """All headers of a call but those of the connection."""
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"moonkey-python/{_own_version()}",
+    }
+    if fetch.send_key:
+        headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
+    if fetch.json is not None:
+        headers["content-type"] = "application/json"
+    return headers
 
 
-def transport_error(error: Exception) -> TransportError:
-    """What an exception in :data:`TROUBLE` means."""
-    if isinstance(error, Unreadable):
-        return error.outcome
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "connect", unsent=True)
-    return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
+def request_content(fetch: Fetch) -> bytes | None:
+    """The body of a call, if it has one."""
+    return None if fetch.json is None else json.dumps(fetch.json).encode()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:
@@ -74,37 +86,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     return httpx.create_ssl_context(trust_env=settings.trust_env)
 
 
-def client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:
-    count = settings.max_connections
-    return {
-        "verify": tls,
-        "trust_env": settings.trust_env,
-        "limits": httpx.Limits(max_connections=count, max_keepalive_connections=count, keepalive_expiry=30.0),
-        # A jar that takes nothing: a cookie set by a reply must not travel with anybody's next call.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        "headers": {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": f"moonkey-python/{_own_version()}",
-        },
-    }
-
-
-def build_request(
-    client: httpx.Client | httpx.AsyncClient, fetch: Fetch, settings: Settings, seconds: float
-) -> httpx.Request:
-    headers = {}
-    if fetch.send_key:
-        headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
-    content = None
-    if fetch.json is not None:
-        headers["content-type"] = "application/json"
-        content = json.dumps(fetch.json).encode()
-    return client.build_request(
-        fetch.method, fetch.url, headers=headers, content=content, timeout=max(seconds, 0.001)
-    )
-
-
+@cache
 def _own_version() -> str:
     try:
         return version("moonkey")

@@ -6,9 +6,9 @@ signature; which keys, algorithms and shapes come that far is decided here (RFC 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
+from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,45 +17,68 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
 
 from moonkey_core._json import load_object
+from moonkey_core._wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
-from moonkey_core.models import Session, identifier, is_deleted, parse_session
+from moonkey_core.models import User, VerifiedSession, identifier
 from moonkey_core.settings import Settings
 
 _RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 _MAX_KID_LENGTH = 256
+_SOME_TIME = 2**48
+# Base64url to base64; what only base64 has becomes a character that neither has.
+_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
+_PADDING = (b"", None, b"==", b"=")
+# The last character of a part whose length leaves this remainder by 4: its unused bits are zero.
+_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ParsedJwt:
-    """A JWT whose form, header and age claims are in order. Nothing in it is proven yet."""
+    """A JWT whose form, header and age claims are in order. Nothing in it is proven yet.
 
+    ``starts_at`` is the later one of ``iat`` and ``nbf``; ``head`` is the header, still encoded,
+    ``body`` the decoded payload.
+    """
+
+    head: bytes = field(repr=False)
     kid: str
+    body: bytes = field(repr=False)
     payload: Mapping[str, Any] = field(repr=False)
     issued_at: float
+    starts_at: float
     expires_at: float
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
 
-    def is_stale(self, now: float, settings: Settings) -> bool:
-        """Whether its time is over: past ``exp`` (with leeway), or older than our own maximum age."""
-        return now >= self.expires_at + settings.leeway or now - self.issued_at >= settings.jwt_max_age
+    def stale_at(self, settings: Settings) -> float:
+        """When its time is over: past ``exp`` (with leeway), or older than our own maximum age."""
+        return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claims:
-    """What a JWT with a good signature, from the right issuer, says."""
+    """Whom and what a JWT with a good signature, from the right issuer, is about. The times are its session's."""
 
     subject: str
-    session: Session
+    session_id: str
+    started_at: float | None
+    ends_at: float
 
 
-def parse(token: str, now: float, settings: Settings) -> ParsedJwt:
-    """Read the compact form and check what needs no key: form, header, types of the times, not in the future."""
+def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str] | None = None) -> ParsedJwt:
+    """Read the compact form and check what needs no key: form, header, types of the times, not in the future.
+
+    ``heads`` are headers that have been read before, with the key id that each names.
+    """
     if token.count(".") != 2:
         raise _invalid("jwt_form")
-    head, body, tail = token.split(".")
     try:
-        header, payload, signature = load_object(_decode(head)), load_object(_decode(body)), _decode(tail)
+        text = token.encode("ascii")
+        head, middle, tail = text.translate(_TO_BASE64).split(b".")
+        kid = heads.get(head) if heads else None
+        header = load_object(_decode(head)) if kid is None else None
+        body = _decode(middle)
+        payload, signature = load_object(body), _decode(tail)
     except ValueError:
         raise _invalid("jwt_form") from None
     issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
@@ -64,17 +87,14 @@ def parse(token: str, now: float, settings: Settings) -> ParsedJwt:
     not_before = _number(payload, "nbf")
     if not isinstance(payload.get("jti", ""), str):
         raise _invalid("jwt_claims")
-    latest = max(issued_at, not_before) if not_before is not None else issued_at
-    if latest > now + settings.leeway:
+    starts_at = not_before if not_before is not None and not_before > issued_at else issued_at
+    if starts_at > now + settings.leeway:
         raise _invalid("jwt_not_yet_valid")
-    return ParsedJwt(
-        kid=_key_id(header),
-        payload=payload,
-        issued_at=issued_at,
-        expires_at=math.floor(expires_at),  # never a fraction of a second longer than other readers grant
-        signing_input=f"{head}.{body}".encode("ascii"),
-        signature=signature,
-    )
+    if kid is None:
+        kid = _key_id(header or {})
+    expires_at = math.floor(expires_at)  # never a fraction of a second longer than other readers grant
+    signed = text[: text.rindex(b".")]
+    return ParsedJwt(head, kid, body, payload, issued_at, starts_at, expires_at, signed, signature)
 
 
 def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
@@ -85,7 +105,22 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
     if not isinstance(issuer, str) or issuer not in settings.jwt_issuer:  # a tuple: whole strings only
         raise _invalid("jwt_issuer")
     _check_audience(jwt.payload.get("aud"), settings.jwt_audience)
-    return Claims(subject=_subject(jwt.payload, settings), session=_session(jwt, settings))
+    subject = _subject(jwt.payload, settings)
+    claim = _whole_session(jwt.payload, settings)
+    try:
+        if is_deleted(claim):
+            raise RevokedCredentials
+        ends_at = check_session(claim, expires_at=jwt.expires_at)
+    except ValueError:
+        raise _invalid("jwt_session") from None
+    return Claims(subject, claim["id"], session_start(claim), ends_at)
+
+
+def read(body: bytes, settings: Settings) -> VerifiedSession:
+    """The user and session in the payload of a JWT that has been proven."""
+    payload = load_object(body)
+    session = build_session(_whole_session(payload, settings), expires_at=math.floor(payload["exp"]))
+    return VerifiedSession(User(id=payload["sub"]), session)
 
 
 def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
@@ -102,16 +137,16 @@ def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[s
     )
 
 
-def _decode(part: str) -> bytes:
-    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2)."""
-    text = part.encode("ascii")
+def _decode(part: bytes) -> bytes:
+    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2); translated by ``_TO_BASE64``."""
+    over = len(part) % 4
+    padding = _PADDING[over]
+    if not part or padding is None or (over and part[-1] not in _LAST[over]):
+        raise ValueError("not canonical base64url")
     try:
-        raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        return a2b_base64(part + padding, strict_mode=True)
     except binascii.Error:
         raise ValueError("not base64url") from None
-    if not raw or base64.urlsafe_b64encode(raw).rstrip(b"=") != text:
-        raise ValueError("not canonical base64url")
-    return raw
 
 
 def _key_id(header: Mapping[str, Any]) -> str:
@@ -134,6 +169,8 @@ def _number(payload: Mapping[str, Any], name: str) -> float | None:
     if name not in payload:
         return None
     value = payload[name]
+    if type(value) is int and 0 <= value < _SOME_TIME:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid("jwt_claims")
     try:
@@ -167,24 +204,18 @@ def _subject(payload: Mapping[str, Any], settings: Settings) -> str:
     return subject
 
 
-def _session_claim(payload: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+def _session_claim(payload: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     for name in settings.jwt_session_claims:
         if name in payload:
             claim = payload[name]
-            if isinstance(claim, Mapping):
+            if isinstance(claim, dict):
                 return claim
             break
     raise _invalid("jwt_session")
 
 
-def _session(jwt: ParsedJwt, settings: Settings) -> Session:
-    claim = {"user_id": jwt.payload.get("sub"), **_session_claim(jwt.payload, settings)}
-    try:
-        if is_deleted(claim):
-            raise RevokedCredentials
-        return parse_session(claim, expires_at=jwt.expires_at)
-    except ValueError:
-        raise _invalid("jwt_session") from None
+def _whole_session(payload: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    return {"user_id": payload.get("sub"), **_session_claim(payload, settings)}
 
 
 def _invalid(reason: str) -> InvalidCredentials:

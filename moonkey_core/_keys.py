@@ -7,14 +7,15 @@ ever replaced by good keys, and stay usable through a bounded time of trouble.
 from __future__ import annotations
 
 import logging
+import math
+import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
-from moonkey_core._plan import Fetch, Outcome, Plan, Reply, TransportError
+from moonkey_core._plan import Fetch, Outcome, Plan, Reply, Stored, TransportError
 from moonkey_core._replies import api_error
 from moonkey_core.errors import (
     ConfigurationError,
@@ -23,32 +24,67 @@ from moonkey_core.errors import (
     ProviderRejectedKey,
     ProviderUnavailable,
 )
+from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
+
+_MAX_AGE = re.compile(r"(?:\A|[ ,])max-age=([0-9]{1,9})(?=[ ,]|\Z)")
 
 logger = logging.getLogger("moonkey")
 
 _BUCKET_SIZE = 3
 _REFILL_SECONDS = 30.0
 _FIRST_COOLDOWN, _LONGEST_COOLDOWN = 1.0, 30.0
+_AHEAD = 0.8  # of its life: when a new set is fetched, off the path of any request
+_SHORTEST_LIFE, _LONGEST_LIFE = 60.0, 3600.0  # bounds of what a reply may say of its own age
+_MAX_HEADS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _KeySet:
-    """Keys and when they were fetched; never changed, only replaced."""
+class KeySet:
+    """Keys and their times (Unix seconds). Never changed, only replaced, but for ``heads``.
 
-    keys: Mapping[str, RSAPublicKey] = field(repr=False)
-    fetched_at: float
+    Up to ``fresh_until`` the keys are taken as they are, up to ``calm_until`` as well while a new set is fetched
+    beside the requests, up to ``usable_until`` while no new one is to be had. ``heads`` are headers of JWTs that these
+    keys have signed, with the key id that each names.
+    """
+
+    __slots__ = ("ahead_at", "calm_until", "fetched_at", "fresh_until", "heads", "keys", "usable_until")
+
+    def __init__(self, keys: Mapping[str, RSAPublicKey], fetched_at: float, life: float, longest: float) -> None:
+        self.keys = keys
+        self.fetched_at = fetched_at
+        self.ahead_at = fetched_at + _AHEAD * life
+        self.fresh_until = fetched_at + life
+        self.usable_until = fetched_at + max(longest, life)
+        self.calm_until = min(fetched_at + 2 * life, self.usable_until)
+        self.heads: dict[bytes, str] = {}
+
+    def remember(self, head: bytes, kid: str) -> None:
+        """Note a header that a genuine JWT had, so that the next one with the same need not be read."""
+        if len(self.heads) < _MAX_HEADS:
+            self.heads[head] = kid
+
+    def __repr__(self) -> str:
+        return f"KeySet(keys={len(self.keys)})"
 
 
 class KeyRing:
-    """The keys that sign session JWTs, by ``kid``."""
+    """The keys that sign session JWTs, by ``kid``. ``current`` is the last good set."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float],
+        hooks: Hooks | None = None,
+        place: str | None = None,
+    ) -> None:
         self._settings = settings
+        self._place = place  # in the fleet's store
         self._clock = clock
+        self._hooks = hooks
         self._url = settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default"
-        self._set: _KeySet | None = None
-        self._trouble: MoonKeyError | None = None
+        self.current: KeySet | None = None
+        self.trouble: MoonKeyError | None = None
+        self.ahead_at = math.inf  # when a fetch off the request path is due
         self._attempts = 0  # finished fetches; names the next one
         self._failures = 0  # since the last good one
         self._ended_at = -_LONGEST_COOLDOWN  # when the last fetch ended
@@ -58,7 +94,7 @@ class KeyRing:
         self.reset_lock()
         if settings.jwks is not None:
             try:
-                self._set = _KeySet(usable_keys(settings.jwks), clock())
+                self.current = KeySet(usable_keys(settings.jwks), 0.0, math.inf, math.inf)
             except ValueError as error:
                 raise ConfigurationError(f"MOONKEY_JWKS (jwks) is of no use: {error}.") from None
             if holds_secret(settings.jwks):
@@ -74,20 +110,50 @@ class KeyRing:
         Raises ``InvalidCredentials`` where the provider has no such key, ``ProviderUnavailable`` or
         ``ProviderRejectedKey`` where that cannot be known.
         """
-        seen = self._attempts
-        key = self._fresh_key(kid)
-        if key is not None:
-            return key
-        attempt = self._may_fetch(seen, kid)
-        if attempt is not None:
-            outcome = yield self._fetch(attempt)
+        for _ in range(2):
+            seen = self._attempts
+            key = self.calm_key(kid)
+            if key is not None:
+                return key
+            attempt = self._may_fetch(seen, kid)
+            if attempt is None:
+                break
+            current = self.current
+            outcome = yield self._fetch(attempt, look=current is None or not self._is_fresh(current))
             self._absorb(outcome, attempt)
+            if not (isinstance(outcome, Reply) and outcome.stored):
+                break  # else the store's set may be older than the key: ask the provider itself
         return self._usable_key(kid, issued_at)
 
-    def _fetch(self, attempt: int) -> Fetch:
+    def due(self) -> Plan[None] | None:
+        """A fetch that is to be made now, off the path of any request; whoever gets it has to run it.
+
+        After twice the life of the keys there is none: so many came to nothing that a request has to make it.
+        """
+        now, current = self._clock(), self.current
+        if now < self.ahead_at or current is None or now >= current.calm_until:
+            return None
+        with self._lock:
+            if now < self.ahead_at or self._is_under_way(now) or self._is_cooling_down(now):
+                return None
+            self._drawn = (self._attempts, now)
+            # Should it never end (its thread or loop is gone), the next one is due then.
+            self.ahead_at = now + self._settings.jwks_timeout
+            return self._refreshed(self._attempts)
+
+    def is_usable(self, current: KeySet) -> bool:
+        """Whether these keys may be used now."""
+        return current.fetched_at <= self._clock() < current.usable_until
+
+    def _refreshed(self, attempt: int) -> Plan[None]:
+        outcome = yield self._fetch(attempt, look=True)
+        self._absorb(outcome, attempt)
+
+    def _fetch(self, attempt: int, *, look: bool) -> Fetch:
         return Fetch(
             "GET",
             self._url,
+            operation="jwks",
             send_key=self._settings.jwks_auth == "header",
             # Named by its number: whoever asked for this attempt shares it, however late they come.
             share=f"jwks:{attempt}",
@@ -95,25 +161,35 @@ class KeyRing:
             linger_trouble=True,
             timeout=self._settings.jwks_timeout,
             max_bytes=MAX_BYTES,
+            known=True,
+            trips=False,
+            # Half a life: a set from the store is never due to be fetched again at once.
+            stored=Stored(self._place, self._settings.jwks_ttl / 2, bytes, look) if self._place else None,
         )
 
-    def _fresh_key(self, kid: str) -> RSAPublicKey | None:
-        current = self._set
-        if current is None or not self._is_fresh(current):
+    def calm_key(self, kid: str) -> RSAPublicKey | None:
+        """The key of this name, where nobody has to be asked first."""
+        current = self.current
+        if current is None or not current.fetched_at <= self._clock() < current.calm_until:
             return None
         return current.keys.get(kid)
 
-    def _is_fresh(self, current: _KeySet) -> bool:
-        fixed = self._settings.jwks is not None
-        return fixed or 0 <= self._clock() - current.fetched_at < self._settings.jwks_ttl
-
-    def _is_usable(self, current: _KeySet) -> bool:
-        longest = max(self._settings.jwks_max_stale, self._settings.jwks_ttl)
-        return self._is_fresh(current) or 0 <= self._clock() - current.fetched_at < longest
+    def _is_fresh(self, current: KeySet) -> bool:
+        return current.fetched_at <= self._clock() < current.fresh_until
 
     def _stale_key(self, kid: str) -> RSAPublicKey | None:
-        current = self._set
-        return current.keys.get(kid) if current is not None and self._is_usable(current) else None
+        current = self.current
+        return current.keys.get(kid) if current is not None and self.is_usable(current) else None
+
+    def _is_under_way(self, now: float) -> bool:
+        number, drawn_at = self._drawn
+        return number == self._attempts and bool(0 <= now - drawn_at < self._settings.jwks_timeout)
+
+    def _is_cooling_down(self, now: float) -> bool:
+        if not self._failures:
+            return False
+        pause = min(_FIRST_COOLDOWN * 2 ** (self._failures - 1), _LONGEST_COOLDOWN)
+        return 0 <= now - self._ended_at < pause
 
     def _may_fetch(self, seen: int, kid: str) -> int | None:
         """The number of the fetch to take part in, or ``None`` where none may be made now.
@@ -127,14 +203,11 @@ class KeyRing:
         with self._lock:
             if self._attempts != seen:
                 return None
-            number, drawn_at = self._drawn
-            if number == self._attempts and 0 <= now - drawn_at < self._settings.jwks_timeout:
-                return None if self._stale_key(kid) else number  # somebody makes this one already
-            if self._failures:
-                pause = min(_FIRST_COOLDOWN * 2 ** (self._failures - 1), _LONGEST_COOLDOWN)
-                if 0 <= now - self._ended_at < pause:
-                    return None
-            if self._set is not None and self._is_fresh(self._set) and not self._draw(now):
+            if self._is_under_way(now):
+                return None if self._stale_key(kid) else self._attempts  # somebody makes this one already
+            if self._is_cooling_down(now):
+                return None
+            if self.current is not None and self._is_fresh(self.current) and not self._draw(now):
                 return None
             self._drawn = (self._attempts, now)
             return self._attempts
@@ -156,28 +229,55 @@ class KeyRing:
             now = self._clock()
             self._attempts, self._ended_at = attempt + 1, now
             try:
-                self._set = _KeySet(_keys_of(outcome), now)
-                self._failures, self._trouble = 0, None
+                current = self._set_from(outcome, now)
+                self.current, self.ahead_at = current, current.ahead_at
+                self._failures, self.trouble = 0, None
             except MoonKeyError as error:
-                self._failures, self._trouble = min(self._failures + 1, 16), error
-            trouble = self._trouble
+                self._failures, self.trouble = min(self._failures + 1, 16), error
+                if self.current is not None:  # the longer pause after many failures is looked at when it is due
+                    self.ahead_at = max(self.current.ahead_at, now + _FIRST_COOLDOWN)
+            trouble = self.trouble
         _report(outcome, trouble)  # not under the lock: a log handler may block
+        if self._hooks:
+            self._hooks.emit(KeySetFetched(trouble.reason if trouble else None))
+
+    def _set_from(self, outcome: Outcome, now: float) -> KeySet:
+        keys = _keys_of(outcome)
+        old = self.current.keys if self.current is not None else {}
+        for kid, key in keys.items():
+            if kid in old and old[kid] == key:
+                keys[kid] = old[kid]  # the same object: JWTs that it has signed need not be verified again
+        assert isinstance(outcome, Reply)
+        fetched_at = min(outcome.asked_at, now) if outcome.stored else now
+        return KeySet(keys, fetched_at, life_of(outcome, self._settings.jwks_ttl), self._settings.jwks_max_stale)
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:
-        current, trouble = self._set, self._trouble
-        if current is None:
-            raise _cannot_know(trouble, _FIRST_COOLDOWN)
-        fresh = self._is_fresh(current)
-        if not self._is_usable(current):
+        current, trouble = self.current, self.trouble
+        if current is None or not self.is_usable(current):
             raise _cannot_know(trouble, _FIRST_COOLDOWN)
         key = current.keys.get(kid)
         if key is not None:
             return key
         fixed = self._settings.jwks is not None
-        if fixed or (fresh and trouble is None and issued_at <= current.fetched_at + self._settings.leeway):
+        in_time = issued_at <= current.fetched_at + self._settings.leeway
+        if fixed or (self._is_fresh(current) and trouble is None and in_time):
             # The provider's keys were read after this JWT was made, and its key is not among them.
             raise InvalidCredentials(reason="jwt_unknown_key")
         raise _cannot_know(trouble, _REFILL_SECONDS)
+
+
+def life_of(reply: Reply, usual: float) -> float:
+    """How long a key set is fresh (seconds): what the reply says of itself, within bounds, else as usual.
+
+    Source: RFC 9111 sections 4.2.1 and 5.2.2.
+    """
+    directives = reply.headers.get("cache-control", "").lower()
+    found = _MAX_AGE.search(directives)
+    if found is None:
+        return usual
+    age = reply.headers.get("age", "")
+    spent = int(age) if re.fullmatch(r"[0-9]{1,9}", age) else 0
+    return min(max(float(int(found[1]) - spent), min(usual, _SHORTEST_LIFE)), max(usual, _LONGEST_LIFE))
 
 
 def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:

@@ -5,29 +5,34 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from typing import Literal
 
-from moonkey_core._arguments import Lifetime, exactly_one, text
+from moonkey_core._arguments import Kind, Lifetime, exactly_one, text
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
+from moonkey_core._recall import Presented
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import Credentials, HeaderView, mapped_headers
-from moonkey_core.errors import MoonKeyError, ProviderError, ProviderUnavailable, RevocationIncomplete
+from moonkey_core.credentials import Credentials
+from moonkey_core.errors import (
+    InvalidCredentials,
+    MoonKeyError,
+    ProviderError,
+    ProviderUnavailable,
+    RevocationIncomplete,
+)
+from moonkey_core.gate import Requirements
 from moonkey_core.models import Session, User, VerifiedSession
 
 _TROUBLES_BEFORE_GIVING_UP = 2
 
 
-def authenticate(core: Core, headers: HeaderView | Mapping[str, str]) -> Plan[Auth]:
-    """The identity of a request, from its headers. What every framework package calls.
-
-    ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name. Raises
-    only
-    :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
-    """
-    view = mapped_headers(headers) if isinstance(headers, Mapping) else headers
-    return (yield from core.verifier.authenticate(view))
+def authenticate(core: Core, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
+    """The identity of a request that is not known yet."""
+    started = time.perf_counter()
+    auth = yield from core.verifier.authenticate(presented, requirements)
+    core.tell_of(auth, started)
+    return auth
 
 
 def verify(
@@ -63,13 +68,31 @@ def revoke(
 ) -> Plan[None]:
     """End a session for good; one that is gone already counts as ended.
 
-    Exactly one argument, or ``ValueError``. Raises ``ProviderError`` where it could not be done. Source: API
+    From then on this process refuses its JWTs too, and so does the fleet where there is a feed. A token or JWT is
+    verified first, to learn which session it belongs to. Exactly one argument, or ``ValueError``. Raises ``ProviderError`` where it could not be done. Source: API
     reference, Delete Session.
     """
     kind, value = exactly_one(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
+    known_id = value if kind == "session_id" else (yield from _session_id_of(core, kind, value))
+    yield from _revoke(core, kind, value, known_id)
+
+
+def _session_id_of(core: Core, kind: Literal["session_token", "session_jwt"], value: str) -> Plan[str | None]:
+    """The session that a credential belongs to, proven; ``None`` where it is no good any more."""
+    try:
+        verified = yield from core.verifier.verify(Credentials(value, kind, "argument"))
+    except InvalidCredentials:
+        return None
+    return verified.session.id
+
+
+def _revoke(core: Core, kind: Kind, value: str, session_id: str | None) -> Plan[None]:
+    """End a session at the API, and refuse it here and in the fleet from then on."""
     yield from core.api.revoke(kind, value)
+    if session_id is not None:
+        core.revocations.add(session_id=session_id)
 
 
 def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tuple[str, ...]]:
@@ -89,7 +112,7 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
             failed[session_id] = ProviderUnavailable(reason="not_tried")
             continue
         try:
-            yield from core.api.revoke("session_id", session_id)
+            yield from _revoke(core, "session_id", session_id, session_id)
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error

@@ -23,6 +23,9 @@ class Fetch:
     call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
     ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``.
     With ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
+    ``operation`` is its name in events. ``known`` says that the credential was good before: it goes first where calls
+    have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it. ``stored``
+    names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
     ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
     make many calls.
     """
@@ -42,22 +45,48 @@ class Fetch:
     timeout: float | None = None
     own_deadline: bool = False
     max_bytes: int = 1024 * 1024
+    operation: str = "call"
+    known: bool = False
+    trips: bool = True
+    stored: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A place in the fleet's store. ``name`` is a digest; ``seconds`` is how old an answer from there may be.
+
+    Only a good answer (status 200) is kept, as ``clean`` leaves it: without any credential. With ``look`` false
+    the place is written but not read.
+    """
+
+    name: str
+    seconds: float
+    clean: Callable[[bytes], bytes] = field(repr=False)
+    look: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever the status. Header names are lower-case."""
+    """What came back, whatever the status. Header names are lower-case.
+
+    ``asked_at`` (Unix seconds) is when the API was asked; ``stored`` says that the fleet's store gave the answer.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    asked_at: float = 0.0
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TransportError:
-    """No reply. ``unsent`` is true where the request certainly had no effect."""
+    """No reply. ``unsent`` is true where the request certainly had no effect.
 
-    kind: Literal["connect", "timeout", "broken", "too_large"]
+    ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a while.
+    """
+
+    kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
     unsent: bool = False
 
 

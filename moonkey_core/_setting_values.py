@@ -59,6 +59,30 @@ def secret_key(value: object) -> Secret:
     return Secret(text)
 
 
+def cache_secret(value: object) -> Secret | None:
+    """A secret of the fleet's own, or nothing."""
+    if value is None:
+        return None
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or len(text) < 16:
+        raise ValueError(
+            "must be a random text of at least 16 characters, the same in all processes of the fleet."
+        )
+    return Secret(text)
+
+
+def redis_url(value: object) -> Secret | None:
+    """The address of a Redis server, which may hold its password; or nothing."""
+    if value is None:
+        return None
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0.")
+    if text.split("://")[0] not in ("redis", "rediss", "unix"):
+        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://.")
+    return Secret(text)
+
+
 def _url(value: object) -> str:
     if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         raise ValueError("must be an absolute https URL.")

@@ -105,11 +105,20 @@ class SyncSharing:
             flight.set_result(outcome)
 
 
+class _Flight:
+    """A call under way, and how many wait for it."""
+
+    def __init__(self, task: asyncio.Task[Outcome]) -> None:
+        self.task = task
+        self.waiters = 0
+        task.add_done_callback(_look_at_exception)
+
+
 class AsyncSharing:
     """Shared calls among the tasks of one event loop."""
 
     def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
-        self._flights: dict[Key, asyncio.Task[Outcome]] = {}
+        self._flights: dict[Key, _Flight] = {}
         self._lingering = Lingering(clock, settled)
 
     async def call(
@@ -117,7 +126,8 @@ class AsyncSharing:
     ) -> Outcome:
         """The outcome of ``make()``, or of the same call that is already under way.
 
-        The call is a task of its own, so that a caller who goes away does not take it from the others.
+        The call is a task of its own, so that a caller who goes away does not take it from the others. When the last
+        one has gone, it ends too, unless its answer would linger.
         """
         key = _key(fetch)
         lingering = self._lingering.get(key)
@@ -125,19 +135,28 @@ class AsyncSharing:
             return lingering
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.get_running_loop().create_task(self._lead(key, fetch, make))
-            self._flights[key] = flight
-            flight.add_done_callback(_look_at_exception)
+            task = asyncio.get_running_loop().create_task(self._lead(key, fetch, make))
+            flight = self._flights[key] = _Flight(task)
+        flight.waiters += 1
         try:
             async with asyncio.timeout(max(remaining(), 0.0)):
-                return await asyncio.shield(flight)
+                return await asyncio.shield(flight.task)
         except TimeoutError:
             return TransportError("timeout")
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if flight.cancelled() and not (task and task.cancelling()):
+            task_here = asyncio.current_task()
+            if flight.task.cancelled() and not (task_here and task_here.cancelling()):
                 return TransportError("broken")  # the client was closed; the caller goes on
             raise
+        finally:
+            flight.waiters -= 1
+            if not flight.waiters and not fetch.linger and not flight.task.done():
+                self._drop(key, flight)
+
+    def _drop(self, key: Key, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        flight.task.cancel()
 
     async def _lead(self, key: Key, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
@@ -145,11 +164,13 @@ class AsyncSharing:
             self._lingering.put(key, fetch, outcome)
             return outcome
         finally:
-            self._flights.pop(key, None)
+            flight = self._flights.get(key)
+            if flight is not None and flight.task is asyncio.current_task():
+                del self._flights[key]
 
     async def stop(self) -> None:
         """Cancel what is still under way."""
-        flights = list(self._flights.values())
+        flights = [flight.task for flight in self._flights.values()]
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from moonkey_core import _jwt
+from moonkey_core._cache import Known
 from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
+from moonkey_core._recall import Presented, Recall
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import Credentials, HeaderView, parse_credentials
+from moonkey_core.credentials import Credentials, parse_credentials
 from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
@@ -18,63 +23,250 @@ from moonkey_core.errors import (
     ProviderError,
     ProviderUnavailable,
     RequestRefused,
+    RevokedCredentials,
 )
-from moonkey_core.models import User, VerifiedSession, with_user_id
-from moonkey_core.providers.moonkey import MoonKeyApi
+from moonkey_core.events import GraceUsed, Hooks, Source
+from moonkey_core.gate import Requirements
+from moonkey_core.models import VerifiedSession, with_user_id
+from moonkey_core.providers.moonkey import Answer, MoonKeyApi, Question
+from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
+
+logger = logging.getLogger("moonkey")
+
+_NO_REQUIREMENTS = Requirements()
+
+
+@dataclass(slots=True)
+class _Proof:
+    """A credential that is good: what it proved, and where that is known from."""
+
+    source: Source
+    as_of: float
+    known: Known | None = None
+    verified: VerifiedSession | None = None
+
+    def read(self) -> VerifiedSession:
+        if self.verified is not None:
+            return self.verified
+        assert self.known is not None
+        return self.known.read()
 
 
 class Verifier:
     """Plans that verify credentials. The kind of a credential chooses the way, never its failure."""
 
-    def __init__(self, settings: Settings, api: MoonKeyApi, keys: KeyRing, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        api: MoonKeyApi,
+        keys: KeyRing,
+        recall: Recall,
+        revocations: Revocations,
+        hooks: Hooks,
+        clock: Callable[[], float],
+    ) -> None:
         self._settings = settings
         self._api = api
         self._keys = keys
+        self._recall = recall
+        self._credentials = recall.credentials
+        self._revocations = revocations
+        self._hooks = hooks
         self._clock = clock
+        # No issuer is named, or the users come from elsewhere: a JWT by itself never is the whole answer.
+        self._asks_always = not settings.jwt_issuer or settings.load_user
 
-    def authenticate(self, headers: HeaderView) -> Plan[Auth]:
+    def at_once(self, presented: Presented, requirements: Requirements | None = None) -> Auth | None:
+        """The identity that a JWT proves, where its key is at hand and nobody has to be asked; else ``None``.
+
+        A JWT that can be read is well-formed as a credential, too: its grammar need not be checked once more. What
+        cannot be read is not decided here.
+        """
+        value, digest = presented.value, presented.digest
+        if value is None or digest is None or self._asks_always or value.count(".") != 2:
+            return None
+        try:
+            jwt = self._parsed(value)
+        except InvalidCredentials:
+            return None
+        key = self._keys.calm_key(jwt.kid)
+        if key is None:
+            return None
+        try:
+            known = self._judged(jwt, key)
+        except InvalidCredentials as error:
+            return Auth(error=error)
+        now = self._clock()
+        if now >= known.until or self._needs_asking(known, now, requirements or _NO_REQUIREMENTS):
+            return None
+        self._credentials.put(digest, known)
+        return Auth(known=known, source=self._local_source(now), as_of=known.as_of)
+
+    def authenticate(self, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
         """The identity of a request. Raises nothing that concerns the caller or the provider: ``Auth`` says it."""
         try:
-            credentials = parse_credentials(headers, self._settings)
+            credentials = parse_credentials(presented.headers, self._settings)
             if credentials is None:
                 return Auth()
-            verified = yield from self.verify(credentials)
-            known = yield from self._completed(verified)
-            # What a request carries may be copied and pickled; the credentials have done their work.
-            return Auth(verified=replace(known, session_token=None, session_jwt=None))
+            question = Question(credentials, self._credentials.digest(credentials.value))
+            return (yield from self._authenticated(question, requirements or _NO_REQUIREMENTS))
         except (AuthenticationError, ProviderError) as error:
             return Auth(error=error)
 
+    def _parsed(self, value: str) -> _jwt.ParsedJwt:
+        current = self._keys.current
+        return _jwt.parse(value, self._clock(), self._settings, current.heads if current is not None else None)
+
     def verify(self, credentials: Credentials, minutes: int | None = None) -> Plan[VerifiedSession]:
-        """Verify one credential; with ``minutes``, also extend its session. Raises where it is not good."""
-        if credentials.kind == "session_token":
-            return (yield from self._api.verify(credentials, minutes=minutes))
-        jwt = _jwt.parse(credentials.value, self._clock(), self._settings)
-        if not self._settings.jwt_issuer:
-            stale = self._refreshable(jwt.is_stale(self._clock(), self._settings))
-            session_id, users = _jwt.claimed_ids(jwt, self._settings)
-            return (
-                yield from self._api.verify(
-                    credentials, minutes=minutes, session_id=session_id, users=users, refresh=stale
-                )
-            )
+        """Verify one credential now; with ``minutes``, also extend its session. Raises where it is not good."""
+        question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
+        return (yield from self._proven(question)).read()
+
+    def _authenticated(self, question: Question, requirements: Requirements) -> Plan[Auth]:
+        digest, question.max_staleness = question.digest, requirements.max_staleness
+        try:
+            proof = self._recalled(digest, requirements) or (yield from self._proven(question, requirements))
+        except ProviderUnavailable as error:
+            known = self._graced(digest, requirements)
+            if known is None:
+                raise
+            self._tell_of_grace(known, error)
+            proof = _Proof("grace", min(known.as_of, known.good_at), known)
+        except InvalidCredentials:
+            self._credentials.forget(digest)
+            raise
+        if self._settings.load_user:
+            proof.verified = yield from self._completed(proof.read())
+        if proof.verified is None:
+            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of)
+        # What a request carries may be copied and pickled; the credentials have done their work.
+        verified = replace(proof.verified, session_token=None, session_jwt=None)
+        return Auth(verified=verified, source=proof.source, as_of=proof.as_of)
+
+    def _recalled(self, digest: bytes, requirements: Requirements) -> _Proof | None:
+        known = self._recall.of(digest, requirements)
+        return None if known is None else _Proof("cache", known.as_of, known)
+
+    def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[_Proof]:
+        settings = self._settings
+        if question.credentials.kind == "session_token":
+            return (yield from self._asked(question))
+        jwt = self._parsed(question.credentials.value)
+        if not settings.jwt_issuer:
+            question.refresh = self._refreshable(self._clock() >= jwt.stale_at(settings))
+            question.session_id, question.users = _jwt.claimed_ids(jwt, settings)
+            return (yield from self._asked(question))
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
-        claims = _jwt.prove(jwt, key, self._settings)
+        known = self._judged(jwt, key)
         now = self._clock()
-        over = claims.session.expires_at.timestamp() + self._settings.leeway <= now
-        stale = self._refreshable(over or jwt.is_stale(now, self._settings))
-        if not stale and minutes is None:
-            return VerifiedSession(User(id=claims.subject), claims.session)
-        verified = yield from self._api.verify(
-            credentials,
-            minutes=minutes,
-            session_id=claims.session.id,
-            users=(claims.subject, claims.session.user_id),
-            refresh=stale,
+        question.refresh = self._refreshable(now >= known.until)
+        asks = question.refresh or question.minutes is not None or self._needs_asking(known, now, requirements)
+        if not asks:
+            self._credentials.put(question.digest, known)
+            return _Proof(self._local_source(now), known.as_of, known)
+        question.session_id = known.session_id
+        question.users = (known.user_id, *_jwt.claimed_ids(jwt, settings)[1])
+        return (yield from self._asked(question, known))
+
+    def _needs_asking(self, known: Known, now: float, requirements: Requirements) -> bool:
+        """Whether a genuine JWT whose time is not over has to be sent to the API as well."""
+        most = requirements.max_staleness
+        return (most is not None and not 0 < now - known.as_of <= most) or not self._recall.trusts_jwts()
+
+    def _judged(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> Known:
+        """What a JWT proves, and until when. Raises where it is not genuine, or revoked."""
+        settings = self._settings
+        claims = _jwt.prove(jwt, key, settings)
+        known = Known(
+            body=jwt.body,
+            make=self._read_jwt,
+            session_id=claims.session_id,
+            user_id=claims.subject,
+            issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
+            starts_at=jwt.starts_at - settings.leeway,
+            until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
+            as_of=jwt.issued_at,
+            ends_at=claims.ends_at,
+            good_at=self._clock(),
+            kid=jwt.kid,
+            key=key,
         )
-        # One person, one id: the JWT's subject, before and after a refresh.
-        return replace(verified, user=with_user_id(verified.user, claims.subject))
+        current = self._keys.current
+        if current is not None and jwt.head not in current.heads:
+            current.remember(jwt.head, jwt.kid)
+        self._check_not_revoked(known)
+        return known
+
+    def _read_jwt(self, body: bytes) -> VerifiedSession:
+        return _jwt.read(body, self._settings)
+
+    def _asked(self, question: Question, jwt: Known | None = None) -> Plan[_Proof]:
+        """What the API says of a credential; ``jwt`` is what the JWT proves by itself, where it is verified here."""
+        settings = self._settings
+        refusal = self._credentials.refusal(question.digest)
+        if refusal is not None:
+            raise refusal
+        question.known = self._credentials.is_acquainted(question.digest)
+        try:
+            answer = yield from self._api.verify(question)
+        except InvalidCredentials as error:
+            self._credentials.refuse(question.digest, error)
+            raise
+        verified = answer.verified
+        if jwt is not None:
+            # One person, one id: the JWT's subject, before and after a refresh.
+            verified = replace(verified, user=with_user_id(verified.user, jwt.user_id))
+        known = self._confirmed(answer, verified) if jwt is None else jwt
+        self._check_not_revoked(known)
+        self._credentials.acquaint(question.digest)
+        known.as_of = known.asked_at = answer.asked_at
+        if jwt is not None or settings.session_cache_ttl or settings.grace_seconds:
+            known.body = self._api.clean(answer.body) if jwt is None else jwt.body
+            self._credentials.put(question.digest, known)
+        return _Proof("remote", answer.asked_at, known, verified)
+
+    def _confirmed(self, answer: Answer, verified: VerifiedSession) -> Known:
+        settings, session = self._settings, verified.session
+        ends_at = session.expires_at.timestamp()
+        return Known(
+            body=b"",
+            make=self._api.read,
+            session_id=session.id,
+            user_id=verified.user.id,
+            issued_at=None if session.started_at is None else session.started_at.timestamp(),
+            starts_at=answer.asked_at - settings.leeway,
+            until=min(answer.asked_at + settings.session_cache_ttl, ends_at + settings.leeway),
+            as_of=answer.asked_at,
+            ends_at=ends_at,
+            good_at=self._clock(),
+        )
+
+    def _check_not_revoked(self, known: Known) -> None:
+        version = self._revocations.version
+        if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
+            raise RevokedCredentials
+        known.checked = version
+
+    def _local_source(self, now: float) -> Source:
+        current = self._keys.current
+        return "stale" if current is not None and now >= current.fresh_until else "local"
+
+    def _graced(self, digest: bytes, requirements: Requirements) -> Known | None:
+        """What may be accepted while the API cannot be asked. A route may only lower the time."""
+        limits = (self._settings.grace_seconds, requirements.grace_seconds, requirements.max_staleness)
+        seconds = min(limit for limit in limits if limit is not None)
+        return self._recall.in_grace(digest, seconds) if seconds > 0 else None
+
+    def _tell_of_grace(self, known: Known, error: ProviderUnavailable) -> None:
+        age = self._clock() - known.good_at
+        logger.warning(
+            "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
+            age,
+            error.reason,
+            extra={"reason": "grace_used"},
+        )
+        self._hooks.emit(GraceUsed(age))
 
     def _refreshable(self, stale: bool) -> bool:
         """``stale`` itself; raises where that is the end of it."""
@@ -83,8 +275,8 @@ class Verifier:
         return stale
 
     def _completed(self, verified: VerifiedSession) -> Plan[VerifiedSession]:
-        """With all the user's fields, where the ``load_user`` setting asks for them."""
-        if not self._settings.load_user or verified.user.complete:
+        """With all the user's fields, as the ``load_user`` setting asks for them."""
+        if verified.user.complete:
             return verified
         try:
             user = yield from self._api.get_user(verified.user.id, remember=True)

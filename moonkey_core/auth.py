@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
+from moonkey_core._cache import Known
 from moonkey_core.errors import AuthenticationError, MoonKeyError, ProviderError
+from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession
 
 __all__ = ["Auth", "AuthState"]
@@ -24,21 +27,27 @@ class Auth:
     a response that depends on identity must tell caches so.
     """
 
-    __slots__ = ("_error", "_looked_at", "_state", "_verified")
+    __slots__ = ("_as_of", "_error", "_known", "_looked_at", "_source", "_state", "_verified")
 
     def __init__(
         self,
         *,
         verified: VerifiedSession | None = None,
         error: AuthenticationError | ProviderError | None = None,
+        known: Known | None = None,
+        source: Source = "none",
+        as_of: float | None = None,
     ) -> None:
-        self._verified = verified
+        self._verified = verified if error is None else None
+        self._known = known if error is None else None
         self._error = error
+        self._source: Source = source
+        self._as_of = as_of
         self._looked_at = False
         self._state: AuthState = "anonymous"
         if error is not None:
             self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
-        elif verified is not None:
+        elif known is not None or verified is not None:
             self._state = "authenticated"
 
     @property
@@ -70,12 +79,18 @@ class Auth:
     @property
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
-        return self._verified.user if self.is_authenticated and self._verified else None
+        self._looked_at = True
+        if self._known is not None and self._verified is None:
+            return self._known.user()
+        return self._verified.user if self._verified is not None else None
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
-        return self._verified.session if self.is_authenticated and self._verified else None
+        self._looked_at = True
+        if self._known is not None and self._verified is None:
+            self._verified = self._known.read()
+        return self._verified.session if self._verified is not None else None
 
     @property
     def error(self) -> MoonKeyError | None:
@@ -89,9 +104,31 @@ class Auth:
         return self._verified.fresh_jwt if self._verified else None
 
     @property
+    def source(self) -> Source:
+        """Where the answer came from: ``none`` (no answer), ``local`` (a JWT verified here; ``stale``: with keys that
+        are past their time), ``cache`` (remembered), ``remote`` (the API), ``grace`` (remembered, as the API cannot
+        be asked)."""
+        return self._source
+
+    @property
+    def as_of(self) -> float | None:
+        """When the API itself vouched for this identity (Unix seconds); ``None`` unless authenticated."""
+        return self._as_of
+
+    @property
+    def staleness(self) -> float:
+        """How long ago that was, in seconds."""
+        return 0.0 if self._as_of is None else max(time.time() - self._as_of, 0.0)
+
+    @property
     def looked_at(self) -> bool:
-        """Whether anybody has read this identity; asking for ``looked_at`` or ``fresh`` does not count."""
+        """Whether anybody has read this identity; asking for
+        ``looked_at``, ``fresh``, ``source`` or the times does not count."""
         return self._looked_at
+
+    def event(self, seconds: float) -> Verified:
+        """The event that tells of this identity having been worked out, which took so many ``seconds``."""
+        return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
     def __bool__(self) -> bool:
         return self.is_authenticated

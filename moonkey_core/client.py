@@ -3,161 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Coroutine
-from functools import partial, wraps
+from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 from weakref import WeakSet
 
-from moonkey_core import _logins as logins
+from moonkey_core import _methods as m
 from moonkey_core import _operations as operations
-from moonkey_core._core import Core
+from moonkey_core._core import Core, Headers
 from moonkey_core._exchange import AsyncExchange, SyncExchange
-from moonkey_core._plan import Plan, arun, run
+from moonkey_core.auth import Auth
+from moonkey_core.gate import Requirements
+from moonkey_core.health import Health, health_of
+from moonkey_core.lag import RevocationLag, lag_of
+from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_revocations
 from moonkey_core.settings import Options, Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["AsyncMoonKey", "MoonKey"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class _Runs:
-    """Something of a blocking client."""
-
-    def __init__(self, core: Core, exchange: SyncExchange) -> None:
-        self._core = core
-        self._exchange = exchange
-
-
-class _Awaits:
-    """Something of an asynchronous client."""
-
-    def __init__(self, core: Core, exchange: AsyncExchange) -> None:
-        self._core = core
-        self._exchange = exchange
-
-
-def _blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concatenate[_Runs, P], T]:
-    """A method that runs a plan to its result."""
-
-    @wraps(plan)
-    def method(self: _Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        deadline = time.monotonic() + self._core.settings.timeout
-        return run(plan(self._core, *args, **kwargs), partial(self._exchange, deadline=deadline))
-
-    return method
-
-
-def _awaiting(
-    plan: Callable[Concatenate[Core, P], Plan[T]],
-) -> Callable[Concatenate[_Awaits, P], Coroutine[Any, Any, T]]:
-    """A method that awaits a plan's result."""
-
-    @wraps(plan)
-    async def method(self: _Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        deadline = time.monotonic() + self._core.settings.timeout
-        return await arun(plan(self._core, *args, **kwargs), partial(self._exchange, deadline=deadline))
-
-    return method
-
-
-class Sessions(_Runs):
-    """Sessions: verify, list, revoke."""
-
-    verify = _blocking(operations.verify)
-    list = _blocking(operations.list_sessions)
-    revoke = _blocking(operations.revoke)
-    revoke_all = _blocking(operations.revoke_all)
-
-
-class AsyncSessions(_Awaits):
-    """Sessions: verify, list, revoke."""
-
-    verify = _awaiting(operations.verify)
-    list = _awaiting(operations.list_sessions)
-    revoke = _awaiting(operations.revoke)
-    revoke_all = _awaiting(operations.revoke_all)
-
-
-class Otps(_Runs):
-    """One-time passcodes by e-mail or text message."""
-
-    send = _blocking(logins.send_otp)
-    login_or_create = _blocking(logins.login_or_create)
-    verify = _blocking(logins.verify_otp)
-
-
-class AsyncOtps(_Awaits):
-    """One-time passcodes by e-mail or text message."""
-
-    send = _awaiting(logins.send_otp)
-    login_or_create = _awaiting(logins.login_or_create)
-    verify = _awaiting(logins.verify_otp)
-
-
-class MagicLinks(_Runs):
-    """Magic links."""
-
-    verify = _blocking(logins.verify_magic_link)
-
-
-class AsyncMagicLinks(_Awaits):
-    """Magic links."""
-
-    verify = _awaiting(logins.verify_magic_link)
-
-
-class OAuth(_Runs):
-    """Sign-in with another provider."""
-
-    verify = _blocking(logins.verify_oauth)
-
-
-class AsyncOAuth(_Awaits):
-    """Sign-in with another provider."""
-
-    verify = _awaiting(logins.verify_oauth)
-
-
-class Totps(_Runs):
-    """Codes of authenticator apps."""
-
-    verify = _blocking(logins.verify_totp)
-
-
-class AsyncTotps(_Awaits):
-    """Codes of authenticator apps."""
-
-    verify = _awaiting(logins.verify_totp)
-
-
-class Wallets(_Runs):
-    """Signatures of wallets."""
-
-    verify = _blocking(logins.verify_wallet)
-
-
-class AsyncWallets(_Awaits):
-    """Signatures of wallets."""
-
-    verify = _awaiting(logins.verify_wallet)
-
-
-class Users(_Runs):
-    """Users."""
-
-    get = _blocking(operations.get_user)
-
-
-class AsyncUsers(_Awaits):
-    """Users."""
-
-    get = _awaiting(operations.get_user)
-
-
-class MoonKey(_Runs):
+class MoonKey(m.Runs):
     """The blocking client. Make one per process and share it among threads.
 
     Settings by keyword (see :class:`~moonkey_core.settings.Settings`), each missing one from its ``MOONKEY_*``
@@ -166,24 +34,63 @@ class MoonKey(_Runs):
     survives ``fork()``.
     """
 
-    authenticate = _blocking(operations.authenticate)
+    _authenticate = m.blocking(operations.authenticate)
 
-    def __init__(self, settings: Settings | str | None = None, /, **options: Unpack[Options]) -> None:
-        core = Core(_settings(settings, options))
-        super().__init__(core, SyncExchange(core.settings))
+    def authenticate(self, headers: Headers, requirements: Requirements | None = None) -> Auth:
+        """The identity of a request, from its headers. What every framework package calls.
+
+        ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
+        ``requirements`` are those of the route: how fresh the answer has to be. Raises only
+        :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
+        """
+        found = self._core.start(headers, requirements)
+        return found if isinstance(found, Auth) else self._authenticate(found, requirements)
+
+    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
+        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
+        found = self._core.start(headers, requirements)
+        return found if isinstance(found, Auth) else None
+
+    def __init__(
+        self,
+        settings: Settings | str | None = None,
+        /,
+        *,
+        http_client: httpx.Client | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        core = _core(_settings(settings, options))
+        self._store = RedisStore(core.settings) if core.settings.redis_url else None
+        exchange = SyncExchange(
+            core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
+        )
+        super().__init__(core, exchange)
+        core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, core.settings.timeout, plan))
         self.settings = core.settings
-        self.sessions = Sessions(core, self._exchange)
-        self.otps = Otps(core, self._exchange)
-        self.magic_links = MagicLinks(core, self._exchange)
-        self.oauth = OAuth(core, self._exchange)
-        self.totps = Totps(core, self._exchange)
-        self.wallets = Wallets(core, self._exchange)
-        self.users = Users(core, self._exchange)
+        self.revocations = core.revocations
+        self.sessions = m.Sessions(core, exchange)
+        self.otps = m.Otps(core, exchange)
+        self.magic_links = m.MagicLinks(core, exchange)
+        self.oauth = m.OAuth(core, exchange)
+        self.totps = m.Totps(core, exchange)
+        self.wallets = m.Wallets(core, exchange)
+        self.users = m.Users(core, exchange)
         _clients.add(self)
+
+    def health(self) -> Health:
+        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
+        return health_of(self._core)
+
+    def revocation_lag(self) -> RevocationLag:
+        """For how long a revoked session may still be accepted, at worst, with these settings."""
+        return lag_of(self.settings)
 
     def close(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
         self._exchange.close()
+        if self._store is not None:
+            self._store.close()
+        _leave(self._core)
 
     def __enter__(self) -> Self:
         return self
@@ -200,30 +107,71 @@ class MoonKey(_Runs):
         return f"MoonKey(base_url={self.settings.base_url!r})"
 
 
-class AsyncMoonKey(_Awaits):
+class AsyncMoonKey(m.Awaits):
     """The asynchronous client. Make one per process; it keeps one pool of connections per event loop.
 
     Settings as for :class:`MoonKey`; usable as an asynchronous context manager; survives ``fork()``.
     """
 
-    authenticate = _awaiting(operations.authenticate)
+    _authenticate = m.awaiting(operations.authenticate)
 
-    def __init__(self, settings: Settings | str | None = None, /, **options: Unpack[Options]) -> None:
-        core = Core(_settings(settings, options))
-        super().__init__(core, AsyncExchange(core.settings))
+    async def authenticate(self, headers: Headers, requirements: Requirements | None = None) -> Auth:
+        """The identity of a request, from its headers. What every framework package calls.
+
+        ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
+        ``requirements`` are those of the route: how fresh the answer has to be. Raises only
+        :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
+        """
+        found = self._core.start(headers, requirements)
+        return found if isinstance(found, Auth) else await self._authenticate(found, requirements)
+
+    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
+        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
+        found = self._core.start(headers, requirements)
+        return found if isinstance(found, Auth) else None
+
+    def __init__(
+        self,
+        settings: Settings | str | None = None,
+        /,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        core = _core(_settings(settings, options))
+        self._store = AsyncRedisStore(core.settings) if core.settings.redis_url else None
+        exchange = AsyncExchange(
+            core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
+        )
+        super().__init__(core, exchange)
+        core.run_later = lambda plan: exchange.later(
+            partial(m.arun_in_time, exchange, core.settings.timeout, plan)
+        )
         self.settings = core.settings
-        self.sessions = AsyncSessions(core, self._exchange)
-        self.otps = AsyncOtps(core, self._exchange)
-        self.magic_links = AsyncMagicLinks(core, self._exchange)
-        self.oauth = AsyncOAuth(core, self._exchange)
-        self.totps = AsyncTotps(core, self._exchange)
-        self.wallets = AsyncWallets(core, self._exchange)
-        self.users = AsyncUsers(core, self._exchange)
+        self.revocations = core.revocations
+        self.sessions = m.AsyncSessions(core, exchange)
+        self.otps = m.AsyncOtps(core, exchange)
+        self.magic_links = m.AsyncMagicLinks(core, exchange)
+        self.oauth = m.AsyncOAuth(core, exchange)
+        self.totps = m.AsyncTotps(core, exchange)
+        self.wallets = m.AsyncWallets(core, exchange)
+        self.users = m.AsyncUsers(core, exchange)
         _clients.add(self)
+
+    def health(self) -> Health:
+        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
+        return health_of(self._core)
+
+    def revocation_lag(self) -> RevocationLag:
+        """For how long a revoked session may still be accepted, at worst, with these settings."""
+        return lag_of(self.settings)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
         await self._exchange.aclose()
+        if self._store is not None:
+            await self._store.aclose()
+        _leave(self._core)
 
     async def __aenter__(self) -> Self:
         return self
@@ -251,14 +199,32 @@ def _settings(first: Settings | str | None, options: Options) -> Settings:
     return Settings.load(options if first is None else {**options, "secret_key": first})
 
 
+def _core(settings: Settings) -> Core:
+    """The deciding half; what is revoked is known to all clients of an app in this process."""
+    revocations, feed = shared_revocations(settings)
+    core = Core(settings, revocations=revocations, feed=feed)
+    if feed is not None:
+        feed.acquire(core.hooks)
+    return core
+
+
+def _leave(core: Core) -> None:
+    if core.feed is not None and not core.closed:
+        core.feed.release(core.hooks)
+    core.closed = True
+
+
 _clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
 
 
 def _after_fork() -> None:
+    after_fork()
     # Locks may be held by threads that do not exist here, and connections belong to the parent.
     for client in _clients:
-        client._core.keys.reset_lock()
+        client._core.reset_locks()
         client._exchange.reset()
+        if client._store is not None:
+            client._store.reset()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MissingCredentials, MoonKeyError
 from moonkey_core.models import User
 
-__all__ = ["known_user", "refusal_of", "require"]
+__all__ = ["Requirements", "known_user", "refusal_of", "require"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What a route asks beyond a verified user and session.
+
+    ``max_staleness`` (seconds) is how long ago the API itself may have vouched for the credential: for a JWT that is
+    verified locally, when it was issued; for a remembered answer, when the API was asked. 0 asks the API on every
+    request. ``grace_seconds`` lowers the setting of that name for this route. Raises ``ValueError`` for a number that
+    is negative or not finite.
+    """
+
+    max_staleness: float | None = None
+    grace_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_staleness", "grace_seconds"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number of seconds, 0 or more.")
+
+    def are_met_by(self, auth: Auth) -> bool:
+        """Whether an identity that is known already is fresh enough; else it has to be verified once more."""
+        if auth.as_of is None:
+            return True  # nobody is signed in: there is nothing to be fresh
+        staleness = auth.staleness
+        if auth.source == "grace" and self.grace_seconds is not None and staleness > self.grace_seconds:
+            return False
+        return self.max_staleness is None or staleness <= self.max_staleness
 
 
 def refusal_of(auth: Auth) -> MoonKeyError | None:

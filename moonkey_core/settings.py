@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 from moonkey_core._setting_values import (
     Secret,
     base_url,
+    cache_secret,
     choice,
     flag,
     header_name,
@@ -22,6 +23,7 @@ from moonkey_core._setting_values import (
     key_set,
     optional_url,
     quoted_text,
+    redis_url,
     seconds,
     secret_key,
     whole_number,
@@ -126,11 +128,48 @@ class Settings:
     fresh_jwt_header: str | None = _setting(
         header_name, None, help="Response header in which a refreshed JWT is handed out, if any."
     )
+    session_cache_ttl: float = _setting(
+        seconds(0, 60),
+        0.0,
+        help="How long an answer of the API about a credential is reused, in seconds (at most 60). 0: never.",
+    )
+    grace_seconds: float = _setting(
+        seconds(0, 300),
+        0.0,
+        help="While the API cannot be asked, accept a session verified no longer ago than this, in seconds. 0: never.",
+    )
+    max_cached_sessions: int = _setting(
+        whole_number(1, 10_000_000), 100_000, help="Most verified credentials remembered at a time."
+    )
+    max_revocations: int = _setting(
+        whole_number(1, 10_000_000),
+        100_000,
+        help="Most revocations remembered singly; beyond, everything issued before is refused.",
+    )
+    redis_url: Secret | None = _setting(
+        redis_url, None, help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`)."
+    )
+    cache_secret: Secret | None = _setting(
+        cache_secret, None, help="Protects what lies in Redis; if not set, derived from `secret_key`."
+    )
+    max_revocation_lag: float = _setting(
+        seconds(0.1, 60), 1.0, help="With a feed: how far behind it a process may be, in seconds."
+    )
+    on_feed_lost: Literal["remote", "local"] = _setting(
+        choice("remote", "local"),
+        "remote",
+        help="When further behind: verify JWTs at the API, or go on locally.",
+    )
     timeout: float = _setting(
         seconds(0.05, 60), 5.0, help="Total deadline of one verification with all its tries, in seconds."
     )
     max_connections: int = _setting(
-        whole_number(1, 1000), 32, help="Connections to the API per process (per event loop when async)."
+        whole_number(1, 1000), 64, help="Connections to the API per process (per event loop when async)."
+    )
+    transport: Literal["auto", "httpx", "aiohttp"] = _setting(
+        choice("auto", "httpx", "aiohttp"),
+        "auto",
+        help="What carries asynchronous calls: `aiohttp` where it is installed (extra `fast`), else `httpx`.",
     )
     trust_env: bool = _setting(
         flag, False, help="Let proxy and certificate variables of the environment apply to API calls."
@@ -225,10 +264,19 @@ class Options(TypedDict, total=False):
     max_session_minutes: int | None
     load_user: bool | None
     user_ttl: float | None
+    session_cache_ttl: float | None
+    grace_seconds: float | None
+    max_cached_sessions: int | None
+    max_revocations: int | None
+    redis_url: str | Secret | None
+    cache_secret: str | Secret | None
+    max_revocation_lag: float | None
+    on_feed_lost: Literal["remote", "local"] | None
     realm: str | None
     fresh_jwt_header: str | None
     timeout: float | None
     max_connections: int | None
+    transport: Literal["auto", "httpx", "aiohttp"] | None
     trust_env: bool | None
 
 

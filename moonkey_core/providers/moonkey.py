@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
 from moonkey_core._digest import Digest
 from moonkey_core._json import load_object
-from moonkey_core._plan import Fetch, Plan, Reply
+from moonkey_core._plan import Fetch, Plan, Reply, Stored
 from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
+from moonkey_core._wire import (
+    is_deleted,
+    parse_login,
+    parse_otp_request,
+    parse_session,
+    parse_user,
+    without_secrets,
+)
 from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     ExpiredCredentials,
@@ -23,18 +32,7 @@ from moonkey_core.errors import (
     RequestRefused,
     RevokedCredentials,
 )
-from moonkey_core.models import (
-    Login,
-    OtpRequest,
-    Session,
-    User,
-    VerifiedSession,
-    is_deleted,
-    parse_login,
-    parse_otp_request,
-    parse_session,
-    parse_user,
-)
+from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
 from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
@@ -44,55 +42,105 @@ _PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
 _REFRESH_SECONDS = 10.0  # how long late repeats of an old JWT share one refresh
 
 
+@dataclass(slots=True)
+class Question:
+    """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
+
+    With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself names.
+    ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds): how old an
+    answer may be.
+    """
+
+    credentials: Credentials
+    digest: bytes = field(repr=False)
+    minutes: int | None = None
+    session_id: str | None = None
+    users: Iterable[str] = ()
+    refresh: bool = False
+    known: bool = False
+    max_staleness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """It is, as of ``asked_at`` (Unix seconds). ``body`` is the whole answer, with credentials."""
+
+    verified: VerifiedSession
+    asked_at: float
+    body: bytes = field(repr=False)
+
+
 class MoonKeyApi:
     """Plans for every call to the API that this package makes."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float], store_name: Callable[[str], str] | None = None
+    ) -> None:
         self._settings = settings
+        self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
         self._digest = Digest()
 
-    def verify(
-        self,
-        credentials: Credentials,
-        *,
-        minutes: int | None = None,
-        session_id: str | None = None,
-        users: Iterable[str] = (),
-        refresh: bool = False,
-    ) -> Plan[VerifiedSession]:
-        """Ask whether a credential is good; with ``minutes``, also extend its session.
+    def verify(self, question: Question) -> Plan[Answer]:
+        """Ask whether a credential is good; callers with the same question at the same time share one call.
 
-        ``session_id`` and ``users`` are what the credential itself names: an answer about anybody else is a mix-up
-        and counts as trouble. ``refresh`` shares the answer between repeats.
+        An answer about anybody but whom the credential itself names is a mix-up and counts as trouble.
         """
+        credentials = question.credentials
         body: dict[str, Any] = {credentials.kind: credentials.value}
-        if minutes is not None:
-            body["session_expires_in"] = minutes
-        fetch = Fetch("POST", f"{self._root}/sessions/verify", json=body)
-        if refresh and minutes is None:
-            share = self._digest("refresh", credentials.value)
-            fetch = replace(fetch, share=share, linger=_REFRESH_SECONDS, reader=_session_of, until_revoked=True)
-        answer = yield from self._ask(fetch)
+        if question.minutes is not None:
+            body["session_expires_in"] = question.minutes
+        url = f"{self._root}/sessions/verify"
+        fetch = Fetch("POST", url, json=body, operation="sessions.verify", known=question.known)
+        if question.minutes is None and question.max_staleness != 0:
+            fetch = self._shared(fetch, question)
+        reply, answer = yield from self._ask(fetch)
         if isinstance(answer, ApiError):
             if answer.code in _DEAD_SESSION or answer.status in (*_REFUSALS, 401):
                 raise InvalidCredentials(reason="session_unknown")
             if answer.status in (402, 409):
                 raise _misconfigured(answer)
             raise ProviderUnavailable(reason="api_status")
-        verified = self._read_verified(answer, credentials, refresh)
-        if session_id is not None and verified.session.id != session_id:
+        verified = self._read_verified(answer, credentials, question.refresh)
+        if question.session_id is not None and verified.session.id != question.session_id:
             raise ProviderUnavailable(reason="api_mismatch")
-        named = [user for user in users if user]
+        named = [user for user in question.users if user]
         if named and not any(same_user(verified.user.id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
-        return verified
+        return Answer(verified, reply.asked_at or self._clock(), reply.body)
+
+    def _shared(self, fetch: Fetch, question: Question) -> Fetch:
+        name = question.digest.hex()
+        if question.refresh:
+            return replace(
+                fetch, share=f"refresh:{name}", linger=_REFRESH_SECONDS, reader=_session_of, until_revoked=True
+            )
+        stored = None
+        ttl = self._settings.session_cache_ttl
+        if self._store_name is not None and ttl > 0:
+            oldest = ttl if question.max_staleness is None else min(ttl, question.max_staleness)
+            stored = Stored(self._store_name(question.credentials.value), oldest, self.clean)
+        return replace(fetch, share=f"verify:{name}", until_revoked=True, stored=stored)
+
+    def clean(self, body: bytes) -> bytes:
+        """What a good answer about a credential says of its user and session, and no credential."""
+        answer = load_object(body)
+        return json.dumps(
+            {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
+        ).encode()
+
+    def read(self, body: bytes) -> VerifiedSession:
+        """The user and session in such an answer, which has been verified before."""
+        answer = load_object(body)
+        session = parse_session(answer["session"])
+        user = parse_user(answer["user"]) if answer.get("user") else User(id=session.user_id)
+        return VerifiedSession(user, session)
 
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
-        body = yield from self._get(Fetch("GET", url))
+        body = yield from self._get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
         try:
             if not isinstance(found, list):
@@ -108,10 +156,11 @@ class MoonKeyApi:
         """End a session. One that is gone already counts as ended."""
         url = f"{self._root}/sessions/delete"
         # Each of many revocations gets the full time of its own.
-        answer = yield from self._ask(
+        _, answer = yield from self._ask(
             Fetch(
                 "DELETE",
                 url,
+                operation="sessions.revoke",
                 json={kind: value},
                 revokes=True,
                 timeout=self._settings.timeout,
@@ -125,7 +174,7 @@ class MoonKeyApi:
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
-        fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}")
+        fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}", operation="users.get")
         if remember:
             share = self._digest("user", user_id)
             fetch = replace(
@@ -142,7 +191,7 @@ class MoonKeyApi:
 
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
         answer = yield from self._get(fetch)
         try:
             return parse_otp_request(answer)
@@ -151,8 +200,8 @@ class MoonKeyApi:
 
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False)
-        answer = yield from self._ask(fetch)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        _, answer = yield from self._ask(fetch)
         if isinstance(answer, ApiError):
             if answer.status in (*_REFUSALS, 401):
                 raise InvalidCredentials(
@@ -172,29 +221,29 @@ class MoonKeyApi:
 
     def _get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
         """The content of a reply, where a refusal is the caller's own mistake."""
-        answer = yield from self._ask(fetch)
+        _, answer = yield from self._ask(fetch)
         if isinstance(answer, ApiError):
             raise _refused(answer)
         return answer
 
-    def _ask(self, fetch: Fetch) -> Plan[dict[str, Any] | ApiError]:
-        """A good reply's content, or the error of a reply that is an understood refusal; else raises."""
+    def _ask(self, fetch: Fetch) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
+        """A reply with its content, or with its error where it is an understood refusal; else raises."""
         reply = arrived((yield fetch))
         if reply.status in (200, 201):
-            return content(reply)
+            return reply, content(reply)
         if reply.status == 204 and fetch.method == "DELETE":
-            return {}
+            return reply, {}
         error = api_error(reply)
         if error is not None and error.code in _DEAD_SESSION and 400 <= reply.status < 500:
-            return error
+            return reply, error
         if reply.status == 401 and (error is not None or _is_bare(reply)):
             yield from self._check_key()
-            return error or ApiError(401, None)
+            return reply, error or ApiError(401, None)
         if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
             raise not_understood(reply)
         if reply.status == 403:
             raise ProviderRejectedKey
-        return error
+        return reply, error
 
     def _check_key(self) -> Plan[None]:
         """Tell "this session is dead" from "our key is wrong": both may be a bare 401.
@@ -204,6 +253,7 @@ class MoonKeyApi:
         """
         nobody = f"user_{secrets.token_hex(16)}"
         probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
+        probe = replace(probe, operation="key-probe", known=True)
         reply = arrived((yield probe))
         error = api_error(reply)
         if error is not None and error.status in (400, 404):
@@ -280,4 +330,4 @@ def _misconfigured(error: ApiError) -> ProviderRejectedKey:
     )
 
 
-__all__ = ["MoonKeyApi", "same_user"]
+__all__ = ["Answer", "MoonKeyApi", "Question", "same_user"]

@@ -80,13 +80,24 @@ def answering(body: object, status: int = 200) -> Iterator[tuple[MoonKey, Script
         yield client, server
 
 
-@pytest.fixture(params=["sync", "async"])
-def how(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["sync", "httpx", "aiohttp"])
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Blocking, or asynchronous by one of the two transports."""
     name: str = request.param
+    if name != "sync":
+        monkeypatch.setenv("MOONKEY_TRANSPORT", name)
+    return name
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What carries the calls of asynchronous clients."""
+    name: str = request.param
+    monkeypatch.setenv("MOONKEY_TRANSPORT", name)
     return name
 
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause before a second try, which is random, is next to nothing."""
-    monkeypatch.setattr("moonkey_core._exchange._BACKOFF", (0.001, 0.002))
+    monkeypatch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))

@@ -141,8 +141,8 @@ class TestBare401:
 
     def test_the_probe_asks_for_nobody_and_is_shared(self, bare: Outcome) -> None:
         api = Api(bare)
-        for _ in range(2):
-            api.authenticate(TOKEN)
+        for number in range(2):
+            api.authenticate(f"{TOKEN}{number}")
         first, second = (fetch for fetch in api.fetches if "/users/" in fetch.url)
         assert first.url != second.url  # nobody can register the user that would deceive it
         assert first.share == second.share is not None

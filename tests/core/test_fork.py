@@ -81,6 +81,7 @@ class TestFork:
         thread.join(5)
         client.close()
 
+    @pytest.mark.usefixtures("transport")
     def test_an_asynchronous_client(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
         client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))

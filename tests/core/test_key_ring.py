@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._plan import Outcome, TransportError
+from moonkey_core._keys import life_of
+from moonkey_core._plan import Outcome, Plan, TransportError, run
 from support.decisions import NOW, Decisions, replied
 from support.key_ring import BAD, GOOD, Ring
 from support.odd_jwts import claims, header, key_set, sign
@@ -26,10 +29,71 @@ def test_the_first_need_fetches_and_the_next_do_not() -> None:
     assert only.max_bytes == 512 * 1024
 
 
-def test_the_set_is_fetched_again_at_its_age() -> None:
+def test_the_set_is_fetched_again_ahead_of_its_age_beside_the_requests() -> None:
     ring = Ring(jwks_ttl=600)
     assert ring.shown("old").is_authenticated
-    ring.now += 599
+    ring.now += 479
+    assert ring.shown("old").is_authenticated
+    assert ring.fetched == 1
+    later: list[Plan[None]] = []
+    ring.core.run_later = later.append
+    ring.now += 1
+    for _ in range(5):
+        assert ring.shown("old").is_authenticated
+    assert ring.fetched == 1  # no request makes it
+    run(later.pop(), ring.exchange)
+    assert (ring.fetched, later) == (2, [])
+    ring.now += 479
+    assert ring.shown("old").is_authenticated
+    assert (ring.fetched, later) == (2, [])
+
+
+def test_nobody_waits_for_the_fetch_that_is_due_up_to_twice_the_age() -> None:
+    """S17. Nobody was there to run it: at twice its age, a request does."""
+    ring = Ring(jwks_ttl=600)
+    ring.core.run_later = lambda plan: plan.close()
+    assert ring.shown("old").is_authenticated
+    ring.now += 1199
+    assert ring.shown("old").source == "stale"
+    assert ring.fetched == 1
+    ring.now += 3  # the time that the one who took the fetch had for it
+    assert ring.shown("old").source == "local"
+    assert ring.fetched == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "life"),
+    [
+        ({"cache_control": "max-age=1800"}, 1800),
+        ({"cache_control": "public, max-age=120, must-revalidate"}, 120),
+        ({"cache_control": "max-age=1000", "age": "400"}, 600),
+        ({"cache_control": "max-age=5"}, 60),
+        ({"cache_control": "max-age=0"}, 60),
+        ({"cache_control": "max-age=999999999"}, 3600),
+        ({"cache_control": "MAX-AGE=100"}, 100),
+        ({"cache_control": "s-max-age=100"}, 600),
+        ({"cache_control": "max-age=-5"}, 600),
+        ({"cache_control": "max-age=1e3"}, 600),
+        ({"cache_control": "no-cache"}, 600),
+        ({"cache_control": "max-age=100", "age": "nonsense"}, 100),
+        ({}, 600),
+    ],
+)
+def test_the_reply_says_how_long_it_is_good_within_bounds(headers: dict[str, str], life: float) -> None:
+    assert life_of(replied(200, b"", **headers), 600.0) == life
+
+
+@given(st.text(), st.text(), st.floats(1, 86_400))
+def test_any_headers_give_a_life_within_bounds(directives: str, age: str, usual: float) -> None:
+    life = life_of(replied(200, b"", cache_control=directives, age=age), usual)
+    assert min(usual, 60) <= life <= max(usual, 3600)
+
+
+def test_the_age_in_a_reply_counts() -> None:
+    ring = Ring(jwks_ttl=600)
+    ring.published = replied(200, key_set("old"), cache_control="max-age=3000")
+    assert ring.shown("old").is_authenticated
+    ring.now += 2399
     assert ring.shown("old").is_authenticated
     assert ring.fetched == 1
     ring.now += 1
@@ -209,7 +273,7 @@ def test_who_has_a_usable_key_does_not_wait_for_somebody_elses_fetch() -> None:
     """S17. The first to find the set old makes the fetch; until it ends, all others go on with what they have."""
     ring = Ring()
     assert ring.shown("old").is_authenticated
-    ring.now += 601
+    ring.now += 1201
     key_for = ring.core.keys.key_for("old", ring.now)
     fetch = next(key_for)
     assert "jwks" in fetch.url

@@ -70,7 +70,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         self.note_silent_fetch()
 
     def note_silent_fetch(self) -> None:
-        ring_set = self.ring.core.keys._set
+        ring_set = self.ring.core.keys.current
         if ring_set is not None:
             self.last_good_at, self.good = ring_set.fetched_at, set(ring_set.keys)
 

@@ -30,6 +30,7 @@ def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
     return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **more}
 
 
+@pytest.mark.usefixtures("transport")
 @counts_files
 def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulator) -> None:
     person = emulator.sign_in()
@@ -48,6 +49,7 @@ def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulato
     assert len(client._exchange._loops) <= 1
 
 
+@pytest.mark.usefixtures("transport")
 @counts_files
 def test_a_loop_that_is_closed_in_the_old_manner(emulator: Emulator) -> None:
     person = emulator.sign_in()
@@ -62,6 +64,7 @@ def test_a_loop_that_is_closed_in_the_old_manner(emulator: Emulator) -> None:
     assert wait_until(lambda: open_files() <= before + 1)
 
 
+@pytest.mark.usefixtures("transport")
 @counts_files
 def test_clients_that_nobody_closes(emulator: Emulator) -> None:
     person = emulator.sign_in()
@@ -82,6 +85,7 @@ def test_clients_that_nobody_closes(emulator: Emulator) -> None:
     assert wait_until(lambda: open_files() <= before + 1)
 
 
+@pytest.mark.usefixtures("transport")
 def test_loops_in_many_threads_at_once(emulator: Emulator) -> None:
     """As under WSGI, where each asynchronous view runs on a loop of its own."""
     client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
@@ -131,6 +135,7 @@ def test_threads_share_a_client(make_client: MakeClient, emulator: Emulator) -> 
     assert wrong == []
 
 
+@pytest.mark.usefixtures("transport")
 class TestCancelling:
     def test_one_who_goes_away_does_not_take_the_call_from_the_others(
         self, make_async_client: MakeAsyncClient, emulator: Emulator
@@ -200,6 +205,7 @@ class TestClosing:
             client.sessions.verify(session_token=person.session_token)
         MoonKey(**options(emulator)).close()  # never used
 
+    @pytest.mark.usefixtures("transport")
     def test_an_asynchronous_client(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
 
@@ -223,6 +229,7 @@ class TestClosing:
                 client.sessions.verify(session_token=person.session_token)
         assert wait_until(lambda: open_files() <= before)
 
+    @pytest.mark.usefixtures("transport")
     def test_closing_on_another_loop_than_the_one_used(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
         client = AsyncMoonKey(**options(emulator))
@@ -231,6 +238,7 @@ class TestClosing:
         with pytest.raises(RuntimeError, match="closed"):
             asyncio.run(client.sessions.verify(session_token=person.session_token))
 
+    @pytest.mark.usefixtures("transport")
     def test_closing_while_calls_are_under_way(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
         emulator.fault("/v1/auth/jwks", delay=5)

@@ -96,7 +96,6 @@ def asked(url: str, how: str, **options: object) -> Auth:
     return asyncio.run(work())
 
 
-@pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
 def test_an_unknown_certificate(certificate: Path, how: str, scheme: str) -> None:
     seen: list[bytes] = []
@@ -106,7 +105,6 @@ def test_an_unknown_certificate(certificate: Path, how: str, scheme: str) -> Non
     assert b"".join(seen) == b""
 
 
-@pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_certificate_that_the_environment_vouches_for(
     certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +146,6 @@ def broken_tls_server(certificate: Path) -> Iterator[str]:
         thread.join(5)
 
 
-@pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_broken_record_is_trouble(certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with broken_tls_server(certificate) as url:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from moonkey_core import Auth, Settings
 from moonkey_core._core import Core
 from moonkey_core._plan import Fetch, Outcome, Reply, run
 from moonkey_core.credentials import HeaderView
+from moonkey_core.gate import Requirements
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
@@ -46,7 +48,8 @@ class Decisions:
         self.answer: Callable[[Fetch], Outcome] = self.usual
         chosen = {"secret_key": "sk_test_decisions", "jwt_issuer": ISSUER, "jwks": key_set(), **options}
         self.settings = Settings.load({name: value for name, value in chosen.items() if value != ""}, {})
-        self.core = Core(self.settings, lambda: self.now)
+        # What a client does off the request's path is done at once.
+        self.core = Core(self.settings, lambda: self.now, lambda plan: run(plan, self.exchange))
 
     @staticmethod
     def usual(fetch: Fetch) -> Outcome:
@@ -56,11 +59,18 @@ class Decisions:
         self.fetches.append(fetch)
         return self.answer(fetch)
 
-    def authenticate(self, credential: str, header: str = "session-token") -> Auth:
-        return self.read({header: [credential]})
+    def authenticate(self, credential: str, header: str = "session-token", **requirements: Any) -> Auth:
+        return self.read({header: [credential]}, Requirements(**requirements))
 
-    def read(self, headers: dict[str, Sequence[str]]) -> Auth:
-        return run(self.core.verifier.authenticate(lambda name: headers.get(name, ())), self.exchange)
+    def read(self, headers: dict[str, Sequence[str]], requirements: Requirements | None = None) -> Auth:
+        found = self.core.start(partial(self._lines, headers), requirements)
+        if isinstance(found, Auth):
+            return found
+        return run(self.core.verifier.authenticate(found, requirements), self.exchange)
+
+    @staticmethod
+    def _lines(headers: dict[str, Sequence[str]], name: str) -> Sequence[str]:
+        return headers.get(name, ())
 
     def calls(self, part: str = "") -> int:
         """How many calls went to addresses with this in them."""

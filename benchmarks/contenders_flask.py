@@ -1,0 +1,158 @@
+"""Flask: one app for each contender, the same route, the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import contenders_local as local
+import ours
+from apps import NONE, OURS, PER_CALL, POST, RECIPE, App, client_per_call, guide_post, user_of
+from flask import Flask, abort, g, request
+from service import Upstream
+from tokens import AUDIENCE, ISSUER, KID, key_set, public_pem
+
+View = Callable[[], dict[str, str]]
+
+
+def _app(guard: Callable[[View], View], user: Callable[[], str]) -> Flask:
+    app = Flask("bench")
+
+    @app.get("/me")
+    @guard
+    def me() -> dict[str, str]:
+        return {"user_id": user()}
+
+    return app
+
+
+def _bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme == "Bearer" else abort(401)
+
+
+def _guard(verify: Callable[[str], Any]) -> Callable[[View], View]:
+    """The usual hand-written decorator: any exception, or nothing, is a 401."""
+
+    def guard(view: View) -> View:
+        @wraps(view)
+        def checked() -> Any:
+            try:
+                found = verify(_bearer())
+            except Exception:
+                found = None
+            if not found:
+                abort(401)
+            g.user = user_of(found)
+            return view()
+
+        return checked
+
+    return guard
+
+
+def none(upstream: Upstream) -> App:
+    """The same app without any check."""
+    return App(NONE, _app(lambda view: view, lambda: "user_1"), checks=False)
+
+
+def this_project(upstream: Upstream) -> App:
+    """The extension and its decorator."""
+    from moonkey_flask import FlaskMoonKey, current_user, require_auth
+
+    app = _app(require_auth, lambda: current_user.id)
+    FlaskMoonKey(app, **ours.options(upstream.url))
+    return App(OURS, app)
+
+
+def recipe(upstream: Upstream) -> App:
+    """PyJWT with one PyJWKClient."""
+    return App(RECIPE, _app(_guard(local.pyjwt_client(upstream).call), lambda: g.user))
+
+
+def naive_client(upstream: Upstream) -> App:
+    """A fetch for each request."""
+    return App(PER_CALL, _app(_guard(client_per_call(upstream)), lambda: g.user))
+
+
+def naive_post(upstream: Upstream) -> App:
+    """A call for each request."""
+    return App(POST, _app(_guard(guide_post(upstream)), lambda: g.user), "opaque")
+
+
+def authlib(upstream: Upstream) -> App:
+    """authlib's resource protector for JWT access tokens (RFC 9068)."""
+    from authlib.integrations.flask_oauth2 import ResourceProtector
+    from authlib.integrations.flask_oauth2 import current_token as token
+    from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+    from joserfc.jwk import KeySet
+
+    keys = KeySet.import_key_set(key_set(KID))  # type: ignore[arg-type]
+
+    class Validator(JWTBearerTokenValidator):  # type: ignore[misc]
+        def get_jwks(self) -> Any:
+            return keys
+
+    protector = ResourceProtector()
+    protector.register_token_validator(Validator(ISSUER, AUDIENCE))
+    return App("authlib rfc9068", _app(protector(), lambda: str(token["sub"])), flavour="rfc9068")
+
+
+def flask_jwt_extended(upstream: Upstream) -> App:
+    """Its own decorator, RS256 with the public key in the configuration."""
+    from flask_jwt_extended import JWTManager, get_jwt_identity, jwt_required
+
+    app = _app(jwt_required(), get_jwt_identity)
+    settings = {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": public_pem()}
+    app.config.update(settings, JWT_DECODE_AUDIENCE=AUDIENCE, JWT_DECODE_ISSUER=ISSUER)
+    JWTManager(app)
+    return App("flask-jwt-extended", app, flavour="extended")
+
+
+def propelauth(upstream: Upstream) -> App:
+    """propelauth-flask's decorator, its key given."""
+    from propelauth_flask import TokenVerificationMetadata, current_user, init_auth
+
+    known = TokenVerificationMetadata(verifier_key=public_pem(), issuer=ISSUER)
+    auth = init_auth(ISSUER, "key", known)
+    app = _app(auth.require_user, lambda: current_user.user_id)
+    return App("propelauth-flask (no aud check)", app, flavour="propelauth")
+
+
+def clerk(upstream: Upstream) -> App:
+    """clerk's ``authenticate_request`` in a decorator, its key given."""
+    verify = local.clerk_request(upstream)
+
+    def guard(view: View) -> View:
+        @wraps(view)
+        def checked() -> Any:
+            state = verify.call(request)
+            if not state.is_signed_in:
+                abort(401)
+            g.user = state.payload["sub"]
+            return view()
+
+        return checked
+
+    return App("clerk-backend-api (no iss check)", _app(guard, lambda: g.user))
+
+
+def stytch(upstream: Upstream) -> App:
+    """stytch's ``authenticate_jwt_local`` in a decorator."""
+    app = _app(_guard(local.stytch_local(upstream).call), lambda: g.user)
+    return App("stytch", app, flavour="stytch")
+
+
+APPS = [
+    none,
+    this_project,
+    recipe,
+    authlib,
+    flask_jwt_extended,
+    propelauth,
+    clerk,
+    stytch,
+    naive_client,
+    naive_post,
+]

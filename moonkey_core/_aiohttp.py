@@ -1,0 +1,93 @@
+"""Calls sent by ``aiohttp``: a small fraction of what ``httpx`` costs per call, where many are under way at once.
+
+Imported only where the extra ``fast`` is installed and used.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+from yarl import URL
+
+from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
+from moonkey_core._plan import Fetch, Outcome, TransportError
+from moonkey_core.settings import Settings
+
+_TROUBLE = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadable, OSError, ValueError)
+"""What sending a request and reading its reply may raise."""
+
+
+class AsyncSender:
+    """Sends calls from the tasks of one event loop, which must be running when it is made.
+
+    The session neither follows, keeps nor adds anything: no cookies, no redirects, no headers, no proxies, no
+    ``.netrc``, no second try and no limits in time or number; those are the exchange's.
+    """
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
+        self._settings = settings
+        # Without a context there are plain http addresses only; should that change, the default one verifies.
+        verify = tls if isinstance(tls, ssl.SSLContext) else True
+        self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=verify)
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            cookie_jar=_NoCookies(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            skip_auto_headers=("Content-Type", "User-Agent"),
+            read_bufsize=READ_SIZE,
+        )
+        self._session._retry_connection = False  # our own tries are counted and watched
+
+    async def send(self, fetch: Fetch, seconds: float) -> Outcome:
+        """Send once and read the reply. Whoever calls ends it when the time is over."""
+        try:
+            response = await self._session.request(
+                fetch.method,
+                URL(fetch.url, encoded=fetch.url.isascii()),
+                headers=request_headers(fetch, self._settings),
+                data=request_content(fetch),
+                allow_redirects=False,
+            )
+            whole = False
+            try:
+                body = Body(response.headers.get("content-encoding"), fetch.max_bytes)
+                async for chunk in response.content.iter_any():
+                    body.add(chunk)
+                whole = True
+            finally:
+                if not whole:
+                    response.close()  # and its connection: what is left of it belongs to nobody else
+            return body.reply(response.status, response.headers.items())
+        except _TROUBLE as error:
+            return _transport_error(error)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    def abandon(self) -> None:
+        """In the child of a fork, or when the loop is gone: let go of the connections without touching them.
+
+        Closing them would take them out of the parent's selector as well, which parent and child share.
+        """
+        self._session.detach()
+        self._connector._closed = True
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """A jar that takes nothing and does not even read what it is given, so that nothing of it is logged."""
+
+    def update_cookies_from_headers(self, headers: object, response_url: URL) -> None:
+        """Take nothing."""
+
+
+def _transport_error(error: Exception) -> TransportError:
+    """What an exception of :data:`_TROUBLE` means."""
+    if isinstance(error, Unreadable):
+        return error.outcome
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return TransportError("connect", unsent=True)
+    return TransportError("broken")

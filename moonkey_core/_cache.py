@@ -1,0 +1,154 @@
+"""Credentials that were verified, and what each proved: kept under a keyed digest, never under the credential.
+
+Whoever finds one here still has to ask whether it is good *now*: its time, its key, revocations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+import threading
+from collections.abc import Callable
+from hashlib import sha256
+
+from cachetools import FIFOCache, TTLCache
+
+from moonkey_core.errors import InvalidCredentials
+from moonkey_core.models import User, VerifiedSession, with_user_id
+from moonkey_core.settings import Secret, Settings
+
+_MAX_REFUSED = 4096
+_REFUSED_SECONDS = 3.0
+_MAX_ACQUAINTED = 65_536
+
+
+@dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False)
+class Known:
+    """A credential that was verified once. All times are Unix seconds.
+
+    It may be reused from ``starts_at`` until ``until``. ``as_of`` is when the API itself last vouched for it: when it
+    was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last found good, ``ends_at`` when
+    its session ends. ``key`` is the key that signed a JWT that was verified here. ``checked`` is the version of the
+    revocations that it has passed, ``key_set`` the set that its key was last seen in. Its user and session are made
+    from ``body`` when somebody looks at them.
+    """
+
+    body: bytes
+    make: Callable[[bytes], VerifiedSession]
+    session_id: str
+    user_id: str
+    issued_at: float | None
+    starts_at: float
+    until: float
+    as_of: float
+    ends_at: float
+    good_at: float
+    asked_at: float = -math.inf
+    checked: int = -1
+    kid: str | None = None
+    key: object = None
+    key_set: object = None
+    simple_user: User | None = None
+
+    def read(self) -> VerifiedSession:
+        """The user and session; the user under the id that the credential proved."""
+        verified = self.make(self.body)
+        if verified.user.id == self.user_id:
+            return verified
+        return dataclasses.replace(verified, user=with_user_id(verified.user, self.user_id))
+
+    def user(self) -> User:
+        """The user alone, which is less work where the credential says no more than the id."""
+        if self.key is None:
+            return self.read().user
+        if self.simple_user is None:
+            self.simple_user = User(id=self.user_id)
+        return self.simple_user
+
+    def __reduce__(self) -> tuple[Callable[[VerifiedSession], VerifiedSession], tuple[VerifiedSession]]:
+        return _itself, (self.read(),)  # a copy is what it stands for: never the body, nor our clockwork
+
+
+def _itself(verified: VerifiedSession) -> VerifiedSession:
+    return verified
+
+
+class KnownCredentials:
+    """What is remembered of credentials, each kind within bounds of its own.
+
+    Only what was found good comes in among the good, so strangers cannot push anything out.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
+        # dropped, so that not even one who saw digests could continue them.
+        self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
+        self._good: FIFOCache[bytes, Known] = FIFOCache(settings.max_cached_sessions)
+        self._refused: TTLCache[bytes, tuple[type[InvalidCredentials], str]] = TTLCache(
+            _MAX_REFUSED, _REFUSED_SECONDS
+        )
+        self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
+        self.reset_lock()
+
+    def reset_lock(self) -> None:
+        """A new lock: the old one may have been held by another thread when the process forked."""
+        self._lock = threading.Lock()
+
+    def digest(self, credential: str) -> bytes:
+        """What stands for a credential here. ASCII only, or ``UnicodeEncodeError``."""
+        digest = self._start.copy()
+        digest.update(credential.encode("ascii"))
+        return digest.digest()[:16]
+
+    def get(self, digest: bytes) -> Known | None:
+        """What was found good, if it is remembered. Takes no lock: reading changes nothing."""
+        if digest not in self._good:  # cheaper than the exception, where strangers come by
+            return None
+        try:
+            return self._good[digest]
+        except KeyError:  # dropped meanwhile by another thread
+            return None
+
+    def put(self, digest: bytes, known: Known) -> None:
+        """Remember a credential that was found good."""
+        with self._lock:
+            self._good[digest] = known
+
+    def forget(self, digest: bytes) -> None:
+        """It is not good any more."""
+        with self._lock:
+            self._good.pop(digest, None)
+
+    def acquaint(self, digest: bytes) -> None:
+        """Remember that the API has found a credential good, and nothing else of it."""
+        with self._lock:
+            self._acquainted[digest] = None
+
+    def is_acquainted(self, digest: bytes) -> bool:
+        """Whether the API has found it good before."""
+        return digest in self._acquainted
+
+    def refuse(self, digest: bytes, error: InvalidCredentials) -> None:
+        """Remember for a few seconds that the API has definitely refused a credential."""
+        with self._lock:
+            self._good.pop(digest, None)
+            self._acquainted.pop(digest, None)
+            self._refused[digest] = (type(error), error.reason)
+
+    def refusal(self, digest: bytes) -> InvalidCredentials | None:
+        """Why the API has just refused this credential, as a new error."""
+        with self._lock:
+            found = self._refused.get(digest)
+        return None if found is None else found[0](reason=found[1])
+
+    def __len__(self) -> int:
+        return len(self._good)
+
+    def __repr__(self) -> str:
+        return f"KnownCredentials({len(self)})"
+
+
+def _fingerprint(settings: Settings) -> bytes:
+    values = (getattr(settings, field.name) for field in dataclasses.fields(settings))
+    return repr([value.reveal() if isinstance(value, Secret) else value for value in values]).encode()

@@ -1,0 +1,153 @@
+"""May a credential that was verified before be accepted now, without asking anybody? The warm path.
+
+It takes no lock, does no I/O and never waits. Whatever it cannot answer, the verifier does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from moonkey_core._cache import Known, KnownCredentials
+from moonkey_core._keys import KeyRing
+from moonkey_core.auth import Auth
+from moonkey_core.credentials import HeaderView
+from moonkey_core.errors import RevokedCredentials
+from moonkey_core.gate import Requirements
+from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Settings
+
+_BEARER = "Bearer "
+
+
+class Feed(Protocol):
+    """What tells us of revocations elsewhere."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether we have heard of all revocations but those of the last moment."""
+        ...
+
+
+@dataclass(slots=True)
+class Presented:
+    """The headers of a request whose identity is not known yet.
+
+    ``value`` stands where the one credential has to stand, and ``digest`` is its digest, if there is but one and it may
+    be looked at; nothing has been checked of it.
+    """
+
+    headers: HeaderView
+    value: str | None = None
+    digest: bytes | None = None
+
+
+class Recall:
+    """Remembers what was verified, and judges whether it is still good."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyRing,
+        revocations: Revocations,
+        feed: Feed | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.credentials = KnownCredentials(settings)
+        self._headers = settings.credential_headers
+        self._longest = settings.max_credential_length
+        self._completes_users = settings.load_user
+        self._lag = settings.max_revocation_lag
+        self._feed = feed if settings.on_feed_lost == "remote" else None
+        self._keys = keys
+        self._revocations = revocations
+        self._clock = clock
+
+    def start(self, headers: HeaderView, requirements: Requirements | None) -> Auth | Presented:
+        """The identity of a request where it is known already; else what is known of its credential.
+
+        A credential that is remembered has passed the grammar before; that is why it is not read once more.
+        """
+        value = None
+        for name in self._headers:
+            lines = headers(name)
+            if not lines:
+                continue
+            if value is not None or len(lines) != 1:
+                return Presented(headers)
+            value = lines[0]
+            if name == "authorization":
+                if not value.startswith(_BEARER):
+                    return Presented(headers)
+                value = value[len(_BEARER) :]
+        if value is None:
+            return Auth()
+        if len(value) > self._longest or not value.isascii():
+            return Presented(headers)
+        digest = self.credentials.digest(value)
+        try:
+            known = None if self._completes_users else self.of(digest, requirements)
+        except RevokedCredentials as error:
+            return Auth(error=error)
+        if known is None:
+            return Presented(headers, value, digest)
+        return Auth(known=known, source="cache", as_of=known.as_of)
+
+    def of(self, digest: bytes, requirements: Requirements | None) -> Known | None:
+        """What a remembered credential proves now; ``None`` where that is not known. Raises ``RevokedCredentials``."""
+        known = self.credentials.get(digest)
+        if known is None:
+            return None
+        now = self._clock()
+        if not known.starts_at <= now < known.until:
+            return None
+        if known.checked != self._revocations.version and not self._passes(known):
+            self.credentials.forget(digest)
+            raise RevokedCredentials
+        if not self._is_trusted(known, now):
+            return None
+        if requirements is not None and requirements.max_staleness is not None:
+            if now - known.as_of > requirements.max_staleness or requirements.max_staleness == 0:
+                return None
+        known.good_at = now
+        return known
+
+    def in_grace(self, digest: bytes, seconds: float) -> Known | None:
+        """What was found good no longer ago than that, and has not been revoked, refused or expired since."""
+        known = self.credentials.get(digest)
+        if known is None:
+            return None
+        now = self._clock()
+        if not 0 <= now - known.good_at <= seconds or now >= known.ends_at:
+            return None
+        if not self._passes(known) or (known.key is not None and not self._has_key(known)):
+            return None
+        return known
+
+    def trusts_jwts(self) -> bool:
+        """Whether JWTs may be accepted here: not while revocations may have been missed."""
+        return self._feed is None or self._feed.is_live
+
+    def _passes(self, known: Known) -> bool:
+        version = self._revocations.version
+        if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
+            return False
+        known.checked = version
+        return True
+
+    def _is_trusted(self, known: Known, now: float) -> bool:
+        if known.key is not None and not self._has_key(known):
+            return False
+        return self.trusts_jwts() or 0 <= now - known.asked_at <= self._lag
+
+    def _has_key(self, known: Known) -> bool:
+        """Whether the key that a JWT was verified with still is in a usable key set."""
+        current = self._keys.current
+        if current is None or not self._keys.is_usable(current):
+            return False
+        if known.key_set is not current:
+            if known.kid is None or current.keys.get(known.kid) is not known.key:
+                return False
+            known.key_set = current
+        return True

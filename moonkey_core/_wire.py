@@ -1,0 +1,228 @@
+"""From wire bodies to values: what the API and its JWTs say about people and sessions.
+
+The wire has two generations of spelling; both are read, and every time becomes an aware UTC ``datetime``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from moonkey_core.models import Device, Extra, Factor, Login, OtpRequest, Session, User, identifier
+
+_SECRET_NAMES = frozenset(
+    {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
+)
+_MAX_DEPTH = 128  # what the JSON reader lets through is less deep
+_LATEST = 253_402_300_799  # the end of the year 9999; also what datetime can hold
+_SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
+
+
+def parse_session(body: object, *, expires_at: float | None = None) -> Session:
+    """A session from its wire form (API reference, session object). ``expires_at`` is used where it has none.
+
+    Raises ``ValueError`` when something that a session must have is missing or of the wrong type.
+    """
+    check_session(body, expires_at=expires_at)
+    return build_session(_fields(body), expires_at=expires_at)
+
+
+def check_session(body: object, *, expires_at: float | None = None) -> float:
+    """Check a wire session without making anything of it; returns its end (Unix seconds).
+
+    Raises ``ValueError`` exactly where :func:`parse_session` does: who has checked may build later.
+    """
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    identifier(body.get("id"))
+    identifier(body.get("user_id"))
+    for name in _SESSION_TIMES:
+        if name in body:
+            _moment(body[name])
+    for factor in _factors(body):
+        _moment(_verified_at(factor))
+    device = _device_of(body)
+    if device and not isinstance(device, dict):
+        raise ValueError("not an object")
+    ends = _moment(body.get("expires_at")) or _moment(expires_at)
+    if ends is None:
+        raise ValueError("a session without an end")
+    return ends
+
+
+def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> Session:
+    """The session in a wire form that :func:`check_session` has passed. ``rest`` is used up."""
+    device = rest.pop("device_fingerprint", None) or rest.pop("device_info", None)
+    factors = _factors(rest)
+    rest.pop("factors", None)
+    started = _time(rest.pop("started_at", None)) or _time(rest.get("created_at"))
+    active = _time(rest.pop("last_active_at", None)) or _time(rest.get("updated_at"))
+    ends = _time(rest.pop("expires_at", None)) or _time(expires_at)
+    assert ends is not None  # checked
+    return Session(
+        id=rest.pop("id"),
+        user_id=rest.pop("user_id"),
+        expires_at=ends,
+        started_at=started,
+        last_active_at=active,
+        factors=tuple(_factor(item) for item in factors),
+        device=_device(device) if device else None,
+        extra=_frozen(rest),
+    )
+
+
+def session_start(body: Mapping[str, Any]) -> float | None:
+    """When a checked wire session began (Unix seconds), if it says so."""
+    return _moment(body.get("started_at")) or _moment(body.get("created_at"))
+
+
+def is_deleted(body: object) -> bool:
+    """Whether a wire session says that it has been ended."""
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return body.get("deleted") not in (None, False) or _moment(body.get("deleted_at")) is not None
+
+
+def parse_user(body: object) -> User:
+    """A user from either wire form (``user_id`` or ``id``). Raises ``ValueError``."""
+    rest = _fields(body)
+    user_id = identifier(rest.pop("user_id", None) or rest.get("id"))
+    rest.pop("id", None)
+    complete = bool(rest)
+    return User(
+        id=user_id,
+        email=_text(rest.pop("email", None)) or _verified(rest.get("emails"), "email"),
+        phone_number=_text(rest.pop("phone_number", None)) or _verified(rest.get("phone_numbers"), "phone_number"),
+        first_name=_text(rest.pop("first_name", None)),
+        last_name=_text(rest.pop("last_name", None)),
+        status=_text(rest.pop("status", None)),
+        created_at=_time(rest.pop("created_at", None)),
+        complete=complete,
+        extra=_frozen(rest),
+    )
+
+
+def parse_login(body: Mapping[str, Any]) -> Login:
+    """A login reply of any verify endpoint. Raises ``ValueError``."""
+    rest = dict(body)
+    session = rest.pop("session", None)
+    parsed = parse_session(session) if session else None
+    user_body, user_id = rest.pop("user", None), rest.pop("user_id", None)
+    user = parse_user(user_body) if user_body else None
+    known_id = user_id or (parsed.user_id if parsed else None)
+    token, jwt = _text(rest.pop("session_token", None)), _text(rest.pop("session_jwt", None))
+    if (parsed is None) != (token is None and jwt is None):
+        raise ValueError("a session without a credential, or the reverse")
+    return Login(
+        user=user or User(id=identifier(known_id)),
+        session=parsed,
+        session_token=token,
+        session_jwt=jwt,
+        method_id=_text(rest.pop("method_id", None)),
+        extra=_frozen(rest),
+    )
+
+
+def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
+    """The reply of an OTP send. Raises ``ValueError``."""
+    rest = dict(body)
+    return OtpRequest(
+        method_id=identifier(rest.pop("method_id", None)),
+        user_id=_text(rest.pop("user_id", None)),
+        extra=_frozen(rest),
+    )
+
+
+def without_secrets(value: Any) -> Any:
+    """Decoded JSON without the members that hold credentials, at any depth."""
+    if isinstance(value, dict):
+        return {name: without_secrets(one) for name, one in value.items() if name not in _SECRET_NAMES}
+    if isinstance(value, list):
+        return [without_secrets(one) for one in value]
+    return value
+
+
+def _fields(body: object) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return dict(body)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _moment(value: object) -> float | None:
+    """Unix seconds; ``None`` and 0 mean "not known" on this wire. Raises ``ValueError``."""
+    if type(value) is int and 0 < value <= _LATEST:
+        return value
+    if value is None or (value == 0 and value is not False):
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LATEST:
+        raise ValueError("not a time")
+    return value
+
+
+def _time(value: object) -> datetime | None:
+    moment = _moment(value)
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)
+
+
+def _factors(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    factors = body.get("factors") or []
+    if not isinstance(factors, list):
+        raise ValueError("factors are not a list")
+    for factor in factors:
+        if not isinstance(factor, dict):
+            raise ValueError("a factor is not an object")
+    return factors
+
+
+def _verified_at(factor: Mapping[str, Any]) -> object:
+    method = factor.get("method")
+    inside = method if isinstance(method, dict) else {}
+    return inside.get("last_verified_at") or factor.get("last_verified_at")
+
+
+def _device_of(body: Mapping[str, Any]) -> object:
+    return body.get("device_fingerprint") or body.get("device_info")
+
+
+def _factor(body: object) -> Factor:
+    rest = _fields(body)
+    method = rest.get("method")
+    inside = method if isinstance(method, dict) else {}
+    return Factor(
+        type=_text(rest.pop("type", None)),
+        delivery_channel=_text(rest.pop("delivery_channel", None)),
+        method_type=_text(inside.get("method_type")),
+        method_id=_text(inside.get("method_id")),
+        last_verified_at=_time(_verified_at(rest)),
+        extra=_frozen(rest),
+    )
+
+
+def _device(body: object) -> Device:
+    rest = _fields(body)
+    ip, ip_address = _text(rest.pop("ip", None)), _text(rest.pop("ip_address", None))
+    return Device(user_agent=_text(rest.pop("user_agent", None)), ip=ip or ip_address, extra=_frozen(rest))
+
+
+def _verified(entries: object, name: str) -> str | None:
+    """The first verified entry of a list such as ``[{"email": …, "verified": true}]``."""
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and entry.get("verified") is True:
+            return _text(entry.get(name))
+    return None
+
+
+def _frozen(value: Any, depth: int = 0) -> Any:
+    """Deeply read-only, and without secrets. Raises ``ValueError`` for what is nested beyond all reason."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return Extra({k: _frozen(v, depth + 1) for k, v in value.items() if k not in _SECRET_NAMES})
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, depth + 1) for item in value)
+    return value

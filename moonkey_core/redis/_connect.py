@@ -1,0 +1,85 @@
+"""From ``redis_url`` to connections of redis-py. Nothing else imports it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.settings import Secret
+
+
+def blocking_client(url: Secret, seconds: float, connections: int) -> Any:
+    """A ``redis.Redis`` for threads; each wait for a connection, a handshake or a reply ends after ``seconds``."""
+    options = _options(url, "redis", seconds)
+    pool = _module("redis").BlockingConnectionPool(max_connections=connections, timeout=seconds, **options)
+    return _module("redis").Redis(connection_pool=pool)
+
+
+def async_client(url: Secret, seconds: float, connections: int) -> Any:
+    """The same for the tasks of one event loop, a ``redis.asyncio.Redis``."""
+    options = _options(url, "redis.asyncio", seconds)
+    module = _module("redis.asyncio")
+    pool = module.BlockingConnectionPool(max_connections=connections, timeout=seconds, **options)
+    return module.Redis(connection_pool=pool)
+
+
+def check(url: Secret) -> None:
+    """Raise :class:`ConfigurationError` where redis-py is missing or does not understand the URL."""
+    client = blocking_client(url, 1.0, 1)
+    try:
+        client.connection_pool.make_connection()  # it does not connect yet
+        return
+    except (TypeError, ValueError):
+        pass
+    raise _not_understood()
+
+
+def response_error() -> type[Exception]:
+    """What redis-py raises where the server says no."""
+    error: type[Exception] = _module("redis.exceptions").ResponseError
+    return error
+
+
+def read_only_error() -> type[Exception]:
+    """What it raises where the server is a mere copy of another."""
+    error: type[Exception] = _module("redis.exceptions").ReadOnlyError
+    return error
+
+
+def _options(url: Secret, kind: str, seconds: float) -> dict[str, Any]:
+    """Keyword arguments for a pool: what the URL says, and what it may not change."""
+    retry = _module(f"{kind}.retry").Retry
+    try:
+        parsed = dict(_module(f"{kind}.connection").parse_url(url.reveal()))
+    except ValueError:
+        parsed = None
+    if parsed is None:  # not inside the handler: the hidden context would hold the URL, and with it the password
+        raise _not_understood()
+    parsed.pop("max_connections", None)
+    parsed.pop("timeout", None)
+    return {
+        **parsed,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "decode_responses": False,
+        "protocol": 2,  # one shape of replies, whichever version of redis-py
+        "retry": retry(_module("redis.backoff").NoBackoff(), 0),
+        "retry_on_timeout": False,
+    }
+
+
+def _not_understood() -> ConfigurationError:
+    return ConfigurationError(
+        "MOONKEY_REDIS_URL (redis_url) is not understood by redis-py. "
+        "Use the form redis://[user:password@]host[:port][/database]."
+    )
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "redis":
+            raise
+    raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) needs redis-py: pip install 'moonkey[redis]'.")

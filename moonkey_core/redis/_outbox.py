@@ -1,0 +1,85 @@
+"""What this process has revoked and must tell the others: until they have it, and again where it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from moonkey_core.revocations import Revocation, Revocations
+
+
+class Outbox:
+    """Filled by any thread, emptied by the feed's own. It keeps what it has handed out, for as long as it matters.
+
+    Bounded: what is waiting by its number, what is kept by collapsing into "everything issued before". ``begin``
+    is called when there is something: the feed may not run yet.
+    """
+
+    def __init__(self, own: Revocations, begin: Callable[[], None]) -> None:
+        self.own = own
+        self._begin = begin
+        self._lock = threading.Lock()
+        self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
+        self._overflowed = False
+        self._unsent = False
+        self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all of it is in Redis, as far as is known."""
+        return not self._unsent
+
+    def put(self, entry: Revocation) -> None:
+        """A new entry, from any thread."""
+        self.own.receive(entry)  # first: whoever empties the rest afterwards finds it here
+        with self._lock:
+            self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
+            self._waiting.append(entry)
+            self._unsent = True
+            wake = self._wake
+        if wake is None:
+            self._begin()
+        else:
+            loop, event = wake
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(event.set)
+
+    def everything(self) -> tuple[Revocation, ...]:
+        """All that is kept, in place of what is waiting."""
+        with self._lock:
+            self._waiting.clear()
+            self._overflowed = False
+        return self.own.entries()
+
+    def sent(self) -> None:
+        """What was handed out last is in Redis."""
+        with self._lock:
+            self._unsent = bool(self._waiting) or self._overflowed
+
+    def open(self) -> None:
+        """From now on the loop that runs is woken."""
+        with self._lock:
+            self._wake = (asyncio.get_running_loop(), asyncio.Event())
+
+    def shut(self) -> None:
+        """The loop that runs is about to end."""
+        with self._lock:
+            if self._wake is not None and self._wake[0] is asyncio.get_running_loop():
+                self._wake = None
+
+    async def take(self) -> tuple[Revocation, ...]:
+        """What is waiting; waits for something."""
+        assert self._wake is not None
+        event = self._wake[1]
+        while not self._waiting and not self._overflowed:
+            await event.wait()
+            event.clear()
+        if self._overflowed:
+            return self.everything()
+        with self._lock:
+            waiting = tuple(self._waiting)
+            self._waiting.clear()
+        return waiting

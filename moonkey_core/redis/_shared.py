@@ -1,0 +1,54 @@
+"""One table of revocations, and one feed, for all clients of an app in a process."""
+
+from __future__ import annotations
+
+import threading
+from weakref import WeakValueDictionary
+
+from moonkey_core.redis._feed import RedisRevocations, feeds
+from moonkey_core.revocations import Revocations, retention
+from moonkey_core.settings import Settings
+
+_Key = tuple[object, ...]
+
+_lock = threading.Lock()
+_tables: WeakValueDictionary[_Key, Revocations] = WeakValueDictionary()
+_feeds: WeakValueDictionary[_Key, RedisRevocations] = WeakValueDictionary()
+
+
+def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocations | None]:
+    """The table of the app that these settings speak of and, with ``redis_url``, its feed. Weakly held.
+
+    Whoever uses the feed calls ``acquire`` on it, and ``release`` in the end. Raises
+    :class:`~moonkey_core.errors.ConfigurationError` where redis-py is missing, or the URL is wrong.
+    """
+    kept = retention(settings)
+    key = (
+        settings.base_url,
+        settings.secret_key,
+        settings.redis_url,
+        settings.cache_secret,
+        settings.max_revocation_lag,
+        settings.max_revocations,
+        settings.leeway,
+        kept,
+    )
+    fresh = Revocations(retention=kept, maxsize=settings.max_revocations, leeway=settings.leeway)
+    with _lock:
+        table = _tables.setdefault(key, fresh)
+        feed = _feeds.get(key)
+    if settings.redis_url is None or feed is not None:
+        return table, feed
+    made = RedisRevocations(settings, table)
+    with _lock:
+        return table, _feeds.setdefault(key, made)
+
+
+def after_fork() -> None:
+    """In the child: new locks, and feeds of its own."""
+    global _lock
+    _lock = threading.Lock()
+    for table in list(_tables.values()):
+        table.reset_lock()
+    for feed in list(feeds):
+        feed.reset()

@@ -1,0 +1,86 @@
+"""The feed's stream in Redis: only what is said to the server, and how its answers are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
+
+_BATCH = 500
+
+
+class Stream:
+    """The stream of one epoch. Each call ends within ``seconds``; what is older than ``kept`` seconds is dropped."""
+
+    def __init__(self, client: Any, root: str, epoch: Epoch, seconds: float, kept: float) -> None:
+        self._client = client
+        self._epoch_key = epoch_key(root)
+        self._seconds = seconds
+        self._milliseconds = int(kept * 1000)
+        self._last = b"0-0"
+        self.epoch = epoch
+        self.name = stream_key(root, epoch.value)
+
+    @classmethod
+    async def join(cls, client: Any, root: str, seconds: float, kept: float) -> Stream:
+        """The current stream, from its beginning. Raises :class:`HistoryLost`: try again."""
+        async with asyncio.timeout(seconds):
+            epoch = await current_epoch(client, root, int(kept * 1000))
+        return cls(client, root, epoch, seconds, kept)
+
+    async def read(self, block: float = 0.0) -> tuple[list[object], bool]:
+        """What was added since the last call, in order, and whether that was all.
+
+        Waits ``block`` seconds for something. Raises :class:`HistoryLost`. That the epoch stands afterwards proves
+        that it stood all the while.
+        """
+        waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
+        async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(block + self._seconds):
+            pipe.execute_command("XREAD", "COUNT", _BATCH, *waiting, "STREAMS", self.name, self._last)
+            pipe.get(self._epoch_key)
+            pipe.exists(self.name)
+            found, epoch, exists = await pipe.execute()
+        if epoch != self.epoch.value or not exists:
+            raise HistoryLost
+        rows = found[0][1] if found else []
+        if rows:
+            self._last = rows[-1][0]
+        values = [fields.get(FIELD) if fields else None for _, fields in rows]
+        return [value for value in values if value != b""], len(rows) < _BATCH
+
+    async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
+        """Add entries. Whether the stream is longer than ``limit``, even without what is past its time."""
+        length = 0
+        for start in range(0, len(entries), _BATCH):
+            async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(self._seconds):
+                for entry in entries[start : start + _BATCH]:
+                    pipe.execute_command("XADD", self.name, "*", FIELD, entry)
+                *_, newest = await pipe.execute()
+                length = await self._tidied(int(newest.split(b"-")[0]))
+        return length > limit
+
+    async def _tidied(self, now: int) -> int:
+        """Drop what is past its time by the server's own clock (milliseconds); the length that is left."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            # Before Redis 6.2 this is an error, and only the limit holds.
+            pipe.execute_command("XTRIM", self.name, "MINID", "~", max(now - self._milliseconds, 0))
+            pipe.xlen(self.name)
+            pipe.pexpire(self.name, self._milliseconds)
+            _, length, _ = await pipe.execute(raise_on_error=False)
+        if isinstance(length, Exception):
+            raise length
+        return int(length)
+
+    async def shorten(self, length: int) -> None:
+        """Drop the oldest entries, which a later one has made superfluous."""
+        async with asyncio.timeout(self._seconds):
+            await self._client.execute_command("XTRIM", self.name, "MAXLEN", "~", length)
+
+    async def keep(self) -> None:
+        """Put off the time at which Redis drops it all as unused."""
+        async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(self._seconds):
+            pipe.pexpire(self._epoch_key, self._milliseconds)
+            pipe.pexpire(self.name, self._milliseconds)
+            await pipe.execute()

@@ -1,0 +1,209 @@
+"""``http_client=``: somebody else's httpx client carries the calls, and stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from moonkey_core import Settings
+from moonkey_core._exchange import AsyncExchange, SyncExchange
+from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from support.scripted import Pieces, Received, reply, scripted
+from support.together import together
+
+SECRET = "sk_test_" + "G" * 30
+OK = {"session": {"id": "sess_1"}}
+
+
+def settings(url: str, **options: Any) -> Settings:
+    return Settings.load({"secret_key": SECRET, "base_url": url, **options})
+
+
+def soon(seconds: float = 5.0) -> float:
+    return time.monotonic() + seconds
+
+
+def its_own(url: str) -> dict[str, Any]:
+    """A client that has something of its own of every kind."""
+    return {
+        "base_url": url + "/elsewhere",
+        "headers": {"x-own": "yes", "user-agent": "own", "accept": "text/html"},
+        "params": {"own": "yes"},
+        "cookies": {"own": "yes"},
+        "auth": ("own", "password"),
+        "follow_redirects": True,
+        "timeout": 1.0,
+        "trust_env": False,
+    }
+
+
+def ask(kind: str, url: str, given: dict[str, Any], *fetches: Fetch, seconds: float = 5.0, **options: Any) -> Any:
+    """The outcomes of calls over a client that is given, which is used by its owner before and after."""
+    found: list[Outcome] = []
+    if kind == "sync":
+        with httpx.Client(**given) as client:
+            exchange = SyncExchange(settings(url, **options), http_client=client)
+            found = [exchange(fetch, soon(seconds)) for fetch in fetches]
+            exchange.close()
+            assert not client.is_closed
+        return found
+
+    async def work() -> None:
+        async with httpx.AsyncClient(**given) as client:
+            exchange = AsyncExchange(settings(url, **options), http_client=client)
+            for fetch in fetches:
+                found.append(await exchange(fetch, soon(seconds)))
+            await exchange.aclose()
+            assert not client.is_closed
+
+    asyncio.run(work())
+    return found
+
+
+kinds = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@kinds
+def test_nothing_of_its_own_gets_into_our_calls(kind: str) -> None:
+    with scripted(reply(200, OK)) as server:
+        fetch = Fetch("POST", server.url + "/v1/call", json={"a": 1})
+        assert isinstance(ask(kind, server.url, its_own(server.url), fetch)[0], Reply)
+        (request,) = server.received
+    assert request.path == "/v1/call"
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["user-agent"].startswith("moonkey-python/")
+    assert not {"x-own", "cookie"} & set(request.headers)
+
+
+@kinds
+def test_a_call_without_the_key_has_no_authorization_of_the_owner_s_either(kind: str) -> None:
+    with scripted(reply(200, OK)) as server:
+        ask(kind, server.url, its_own(server.url), Fetch("GET", server.url + "/jwks", send_key=False))
+        assert "authorization" not in server.received[0].headers
+
+
+@kinds
+def test_no_redirect_is_followed(kind: str) -> None:
+    with scripted(reply(200, OK)) as trap, scripted(reply(302, b"", {"location": trap.url})) as server:
+        (outcome,) = ask(kind, server.url, its_own(server.url), Fetch("GET", server.url + "/x"))
+        assert isinstance(outcome, Reply)
+        assert outcome.status == 302
+        assert trap.connections == 0
+
+
+def test_our_calls_leave_nothing_in_it() -> None:
+    with scripted(reply(200, OK)) as server, httpx.Client(**its_own(server.url)) as client:
+        exchange = SyncExchange(settings(server.url), http_client=client)
+        assert isinstance(exchange(Fetch("GET", server.url + "/x"), soon()), Reply)
+        client.get("mine")
+        request = server.received[-1]
+    assert request.path == "/elsewhere/mine?own=yes"
+    assert request.headers["x-own"] == "yes"
+    assert request.headers["cookie"] == "own=yes"
+    assert request.headers["authorization"].startswith("Basic ")
+
+
+@kinds
+@pytest.mark.parametrize("where", ["head", "body"])
+def test_our_deadline_holds(kind: str, where: str) -> None:
+    def script(request: Received) -> Pieces:
+        yield b"HTTP/1.1 200 OK\r\n" + (b"content-length: 100000\r\n\r\n" if where == "body" else b"x-long: ")
+        for _ in range(400):
+            yield 0.02
+            yield b"."
+
+    with scripted(script) as server:
+        start = time.monotonic()
+        outcome = ask(kind, server.url, {"timeout": 60}, Fetch("GET", server.url + "/x"), seconds=0.3)
+        assert outcome == [TransportError("timeout")]
+        assert time.monotonic() - start < 1.5
+
+
+def test_the_owner_s_own_calls_have_no_deadline_of_ours() -> None:
+    with (
+        scripted(lambda _: [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", 0.3, b"slow"]) as server,
+        httpx.Client(trust_env=False) as client,
+    ):
+        exchange = SyncExchange(settings(server.url, timeout=0.1), http_client=client)
+        assert exchange(Fetch("GET", server.url + "/x"), soon(0.1)) == TransportError("timeout")
+        assert client.get(server.url + "/mine").text == "slow"
+
+
+@kinds
+def test_our_bound_on_the_body_holds(kind: str) -> None:
+    with scripted(reply(200, b"x" * 5000)) as server:
+        fetches = [Fetch("GET", server.url + "/x", max_bytes=most) for most in (4999, 5000)]
+        first, second = ask(kind, server.url, {}, *fetches)
+        assert first == TransportError("too_large")
+        assert isinstance(second, Reply)
+
+
+def test_our_bound_on_calls_holds() -> None:
+    running, most = [0], [0]
+
+    def script(_: Received) -> Pieces:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        yield 0.01
+        running[0] -= 1
+        yield reply(200, OK)
+
+    with scripted(script) as server, httpx.Client(trust_env=False) as client:
+        exchange = SyncExchange(settings(server.url, max_connections=2), http_client=client)
+        found = together(10, lambda place: exchange(Fetch("GET", f"{server.url}/{place}"), soon()))
+        assert [one.status for one in found] == [200] * 10
+        assert most[0] <= 2
+
+
+def test_one_of_the_wrong_kind() -> None:
+    wrong: list[Any] = [httpx.AsyncClient(), httpx.Client, "client", object()]
+    for one in wrong:
+        with pytest.raises(TypeError, match=r"must be an httpx\.Client"):
+            SyncExchange(settings("http://127.0.0.1:1"), http_client=one)
+    wrong[0] = httpx.Client()
+    for one in wrong:
+        with pytest.raises(TypeError, match=r"must be an httpx\.AsyncClient"):
+            AsyncExchange(settings("http://127.0.0.1:1"), http_client=one)
+
+
+def test_an_asynchronous_one_belongs_to_one_loop() -> None:
+    with scripted(reply(200, OK)) as server:
+        client = httpx.AsyncClient(trust_env=False)
+        exchange = AsyncExchange(settings(server.url), http_client=client)
+
+        async def work() -> Outcome:
+            return await exchange(Fetch("GET", server.url + "/x"), soon())
+
+        with asyncio.Runner() as runner:
+            assert isinstance(runner.run(work()), Reply)
+            with pytest.raises(RuntimeError, match="belongs to the event loop"):
+                asyncio.run(work())
+            assert isinstance(runner.run(work()), Reply)
+            runner.run(client.aclose())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_after_a_fork_it_opens_connections_of_its_own() -> None:
+    with scripted(reply(200, OK)) as server, httpx.Client(trust_env=False) as client:
+        exchange = SyncExchange(settings(server.url), http_client=client)
+        fetch = Fetch("GET", server.url + "/x")
+        assert isinstance(exchange(fetch, soon()), Reply)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                exchange.reset()
+                code = 0 if isinstance(exchange(fetch, soon()), Reply) else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert server.connections == 2
+        assert isinstance(exchange(fetch, soon()), Reply)
+        assert server.connections == 2  # the parent's own was neither used nor closed

@@ -1,0 +1,419 @@
+"""Who may no longer pass: what an entry refuses, how long, and that nothing is ever forgotten."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from moonkey_core import Settings
+from moonkey_core.revocations import Revocation, Revocations, retention
+from support.together import together
+
+NOW = 1_800_000_000.0
+KEPT = 310.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def made(**options: Any) -> tuple[Revocations, Clock]:
+    clock = Clock()
+    return Revocations(**{"retention": KEPT, "clock": clock, **options}), clock
+
+
+class TestWhatAnEntryRefuses:
+    def test_nothing_at_first(self) -> None:
+        revocations, _ = made()
+        assert not revocations.refuses("sess_1", "user_1", None)
+        assert len(revocations) == 0
+
+    def test_a_session_whatever_its_credential(self) -> None:
+        revocations, _ = made()
+        revocations.add(session_id="sess_1")
+        for issued_at in (None, 0.0, NOW, NOW + 1000):
+            assert revocations.refuses("sess_1", "user_1", issued_at)
+            assert not revocations.refuses("sess_2", "user_1", issued_at)
+
+    def test_a_user_until_now(self) -> None:
+        revocations, _ = made()
+        revocations.add(user_id="user_1")
+        assert revocations.refuses("sess_1", "user_1", NOW)
+        assert not revocations.refuses("sess_1", "user_1", NOW + 0.001)
+        assert not revocations.refuses("sess_1", "user_2", NOW)
+
+    @pytest.mark.parametrize("moment", [NOW - 100, datetime.fromtimestamp(NOW - 100, UTC)])
+    def test_a_user_until_a_moment(self, moment: Any) -> None:
+        revocations, _ = made()
+        revocations.add(user_id="user_1", issued_before=moment)
+        assert revocations.refuses("sess_1", "user_1", NOW - 100)
+        assert not revocations.refuses("sess_1", "user_1", NOW - 99)
+
+    def test_everybody_until_a_moment(self) -> None:
+        revocations, _ = made()
+        revocations.add(issued_before=NOW - 100)
+        assert revocations.refuses("sess_1", "user_1", NOW - 100)
+        assert not revocations.refuses("sess_1", "user_1", NOW - 99)
+
+    @pytest.mark.parametrize("entry", [{"user_id": "user_1"}, {"issued_before": NOW - 100}])
+    @pytest.mark.parametrize("issued_at", [None, math.nan, -math.inf])
+    def test_an_unknown_age_counts_as_old(self, entry: Any, issued_at: float | None) -> None:
+        revocations, _ = made()
+        revocations.add(**entry)
+        assert revocations.refuses("sess_1", "user_1", issued_at)
+
+    @pytest.mark.parametrize("added", ["user_1", "1"])
+    @pytest.mark.parametrize("asked", ["user_1", "1"])
+    def test_both_spellings_of_a_user(self, added: str, asked: str) -> None:
+        revocations, _ = made()
+        revocations.add(user_id=added)
+        assert revocations.refuses("sess_1", asked, NOW)
+
+    def test_a_later_moment_adds_and_an_earlier_takes_nothing_away(self) -> None:
+        revocations, _ = made()
+        for back in (50, 10, 100):
+            revocations.add(user_id="user_1", issued_before=NOW - back)
+            revocations.add(issued_before=NOW - 100 - back)
+        assert revocations.refuses("sess_1", "user_1", NOW - 10)
+        assert revocations.refuses("sess_1", "user_2", NOW - 110)
+        assert len(revocations) == 2
+
+
+class TestWrongEntries:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {},
+            {"session_id": "sess_1", "user_id": "user_1"},
+            {"session_id": "sess_1", "issued_before": NOW},
+            {"session_id": ""},
+            {"session_id": 5},
+            {"session_id": "s" * 257},
+            {"session_id": "line\nbreak"},
+            {"user_id": ""},
+            {"issued_before": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is what is wrong with it
+            {"issued_before": True},
+            {"issued_before": math.nan},
+            {"issued_before": math.inf},
+            {"issued_before": 10**400},
+            {"issued_before": "1800000000"},
+            {"issued_before": NOW * 1000},
+            {"issued_before": NOW + 61},
+        ],
+    )
+    def test_are_refused_and_change_nothing(self, wrong: Any) -> None:
+        revocations, _ = made()
+        heard: list[Revocation] = []
+        revocations.listeners = (heard.append,)
+        with pytest.raises(ValueError, match=r"."):
+            revocations.add(**wrong)
+        assert len(revocations) == revocations.version == len(heard) == 0
+
+
+class TestTime:
+    @pytest.mark.parametrize("entry", [{"session_id": "sess_1"}, {"user_id": "user_1"}, {"issued_before": NOW}])
+    def test_kept_for_the_retention_and_no_longer(self, entry: Any) -> None:
+        revocations, clock = made()
+        revocations.add(**entry)
+        version = revocations.version
+        clock.now += KEPT - 0.001
+        assert revocations.refuses("sess_1", "user_1", NOW)
+        assert len(revocations) == len(revocations.entries()) == 1
+        clock.now += 0.001
+        assert not revocations.refuses("sess_1", "user_1", NOW)
+        assert len(revocations) == len(revocations.entries()) == 0
+        assert revocations.version == version
+
+    def test_longest_life_of_anything_verified(self) -> None:
+        def kept(**options: Any) -> float:
+            return retention(Settings.load({"secret_key": "sk_test_x", **options}, {}))
+
+        assert kept() == 310
+        assert kept(jwt_max_age=10, session_cache_ttl=60, leeway=0) == 60
+        assert kept(jwt_max_age=100, grace_seconds=300, leeway=1) == 402
+
+    def test_a_foreign_clock_that_is_ahead_prolongs_nothing(self) -> None:
+        revocations, clock = made()
+        revocations.receive(Revocation("sess_1", None, None, NOW + 10_000))
+        revocations.receive(Revocation(None, "user_1", NOW + 10_000, NOW + 10_000))
+        assert not revocations.refuses("sess_2", "user_1", NOW + 61)
+        assert revocations.refuses("sess_2", "user_1", NOW + 60)
+        clock.now += KEPT + 60
+        assert len(revocations) == 0
+
+    def test_an_entry_that_comes_too_late_is_nothing(self) -> None:
+        revocations, _ = made()
+        for entry in (
+            Revocation("sess_1", None, None, NOW - KEPT),
+            Revocation(None, "user_1", NOW - KEPT, NOW - KEPT),
+            Revocation(None, None, NOW - KEPT, NOW - KEPT),
+        ):
+            revocations.receive(entry)
+        assert len(revocations) == revocations.version == 0
+
+
+class TestFull:
+    def test_it_refuses_everything_older_instead(self, caplog: pytest.LogCaptureFixture) -> None:
+        revocations, clock = made(maxsize=3, leeway=5.0)
+        for place in range(2):
+            revocations.add(session_id=f"sess_{place}")
+        revocations.add(user_id="user_1")
+        assert not caplog.records
+        version = revocations.version
+        with caplog.at_level(logging.ERROR, "moonkey"):
+            revocations.add(session_id="sess_9")
+        assert [record.__dict__["reason"] for record in caplog.records] == ["revocations_full"]
+        assert "sess_" not in caplog.text
+        assert revocations.version != version
+        assert len(revocations) == 1
+        for session in ("sess_0", "sess_9", "other"):
+            assert revocations.refuses(session, "user_2", NOW)
+            assert revocations.refuses(session, "user_2", NOW + 5)  # by a clock that is ahead
+            assert not revocations.refuses(session, "user_2", NOW + 6)
+        clock.now += KEPT
+        assert revocations.refuses("sess_0", "user_1", NOW)
+        clock.now += 5
+        assert not revocations.refuses("sess_0", "user_1", NOW)
+
+    def test_a_known_entry_needs_no_room(self) -> None:
+        revocations, _ = made(maxsize=2)
+        for _ in range(3):
+            revocations.add(session_id="sess_1")
+            revocations.add(user_id="user_1")
+            revocations.add(issued_before=NOW - 200)
+        assert not revocations.refuses("sess_2", "user_2", NOW)
+
+    def test_what_is_past_its_time_makes_room(self) -> None:
+        revocations, clock = made(maxsize=2)
+        for _ in range(5):
+            revocations.add(session_id=f"sess_{clock.now}")
+            clock.now += KEPT / 2
+        assert not revocations.refuses("other", "user_2", NOW)
+
+
+class TestVersion:
+    def test_changes_where_more_is_refused(self) -> None:
+        revocations, clock = made()
+        entries: list[Any] = [
+            {"session_id": "sess_1"},
+            {"user_id": "user_1", "issued_before": NOW - 5},
+            {"user_id": "user_1", "issued_before": NOW - 4},
+            {"issued_before": NOW - 5},
+            {"issued_before": NOW - 4},
+        ]
+        seen = [revocations.version]
+        for entry in entries:
+            revocations.add(**entry)
+            seen.append(revocations.version)
+        assert len(set(seen)) == len(seen)
+        clock.now += 1
+        for entry in entries:
+            revocations.add(**entry)
+        assert revocations.version == seen[-1]
+
+    def test_an_answer_read_before_an_entry_is_seen_to_be_old(self) -> None:
+        revocations, _ = made()
+
+        def reader(place: int) -> bool:
+            if place == 0:
+                revocations.add(session_id="sess_1")
+                return True
+            version = revocations.version
+            refused = revocations.refuses("sess_1", "user_1", NOW)
+            while version != revocations.version:
+                version = revocations.version
+                refused = revocations.refuses("sess_1", "user_1", NOW)
+            return refused or version == 0
+
+        for _ in range(20):
+            revocations, _ = made()
+            assert all(together(6, reader))
+
+
+class TestListeners:
+    def test_hear_what_was_added_here_and_nothing_else(self) -> None:
+        revocations, _ = made()
+        heard: list[Revocation] = []
+        revocations.listeners = (heard.append,)
+        revocations.receive(Revocation("sess_0", None, None, NOW))
+        revocations.add(session_id="sess_1")
+        revocations.add(user_id="user_1")
+        revocations.add(issued_before=5)
+        revocations.add(session_id="sess_1")  # said again: it may not have been heard
+        first = Revocation("sess_1", None, None, NOW)
+        assert heard == [
+            first,
+            Revocation(None, "user_1", NOW, NOW),
+            Revocation(None, None, 5.0, NOW),
+            first,
+        ]
+
+    def test_trouble_in_one_is_logged_and_goes_no_further(self, caplog: pytest.LogCaptureFixture) -> None:
+        revocations, _ = made()
+        heard: list[Revocation] = []
+
+        def broken(_: Revocation) -> None:
+            raise OSError
+
+        revocations.listeners = (broken, heard.append)
+        revocations.add(session_id="sess_1")
+        assert len(heard) == 1
+        assert [record.__dict__["reason"] for record in caplog.records] == ["listener_failed"]
+
+
+class TestThreadsAndForks:
+    def test_many_threads(self) -> None:
+        revocations, clock = made(maxsize=10_000)
+
+        def work(place: int) -> bool:
+            for turn in range(100):
+                clock.now += 0.001
+                revocations.add(session_id=f"sess_{place}_{turn}")
+                assert revocations.refuses(f"sess_{place}_{turn}", "user_1", NOW)
+                len(revocations)
+            return True
+
+        assert all(together(8, work))
+        assert len(revocations) == 800
+
+    def test_a_lock_held_in_the_parent(self) -> None:
+        revocations, clock = made()
+        revocations.add(session_id="sess_1")
+        revocations.add(user_id="user_1", issued_before=NOW - 1)
+        revocations.add(issued_before=NOW - 2)
+        before = revocations.entries()
+        revocations._lock.acquire()
+        revocations._sessions.timer.__enter__()  # as where the fork came in the middle of a change
+        revocations.reset_lock()
+        assert revocations.entries() == before
+        revocations.add(session_id="sess_2")
+        clock.now += KEPT
+        assert len(revocations) == 0
+
+    def test_a_free_lock(self) -> None:
+        revocations, _ = made()
+        revocations.add(session_id="sess_1")
+        revocations.reset_lock()
+        assert revocations.refuses("sess_1", "user_1", NOW)
+
+    def test_repr_tells_no_names(self) -> None:
+        revocations, _ = made()
+        revocations.add(session_id="sess_1")
+        revocations.add(user_id="user_1")
+        assert repr(revocations) == "Revocations(sessions=1, users=1, everybody=0)"
+        assert threading.active_count() >= 1
+
+
+@given(st.integers(0, 400), st.integers(-500, 100), st.one_of(st.none(), st.integers(-500, 500)))
+def test_everything_taken_over_from_another_refuses_the_same(age: int, moment: int, issued: int | None) -> None:
+    one, clock = made()
+    other, _ = made()
+    entries = [
+        Revocation("sess_1", None, None, NOW - age),
+        Revocation(None, "user_1", NOW + moment, NOW - age),
+        Revocation(None, None, NOW + moment - 50, NOW - age),
+    ]
+    for entry in entries:
+        one.receive(entry)
+    for entry in one.entries() * 2:
+        other.receive(entry)
+    issued_at = None if issued is None else NOW + issued
+    for session, user in (("sess_1", "user_2"), ("sess_2", "1"), ("sess_2", "user_2")):
+        assert one.refuses(session, user, issued_at) == other.refuses(session, user, issued_at)
+    assert clock.now == NOW
+
+
+SESSIONS = st.sampled_from(["sess_1", "sess_2", "sess_3", "sess_4"])
+USERS = st.sampled_from(["user_1", "1", "user_2", "2", "user_3"])
+BACK = st.sampled_from([0.0, 0.5, 10.0, 100.0, 400.0])
+
+
+class RevocationsMachine(RuleBasedStateMachine):
+    """Against a list of all that was ever added, never cleaned up."""
+
+    @initialize(maxsize=st.sampled_from([2, 4, 100]))
+    def start(self, maxsize: int) -> None:
+        self.revocations, self.clock = made(maxsize=maxsize)
+        self.maxsize = maxsize
+        self.added: list[Revocation] = []
+        self.revocations.listeners = (self.added.append,)
+        self.sound: dict[tuple[str, str, float | None], int] = {}
+
+    @rule(session=SESSIONS)
+    def revoke_session(self, session: str) -> None:
+        self.revocations.add(session_id=session)
+
+    @rule(user=USERS, back=st.one_of(st.none(), BACK))
+    def revoke_user(self, user: str, back: float | None) -> None:
+        self.revocations.add(user_id=user, issued_before=None if back is None else self.clock.now - back)
+
+    @rule(back=BACK)
+    def revoke_everybody(self, back: float) -> None:
+        self.revocations.add(issued_before=self.clock.now - back)
+
+    @rule(session=SESSIONS, age=BACK)
+    def hear_of_session(self, session: str, age: float) -> None:
+        entry = Revocation(session, None, None, self.clock.now - age)
+        self.revocations.receive(entry)
+        self.added.append(entry)
+
+    @rule(seconds=st.sampled_from([0.1, 5.0, 100.0, 305.0, 311.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def fork(self) -> None:
+        self.revocations._lock.acquire()
+        self.revocations.reset_lock()
+
+    @rule(session=SESSIONS, user=USERS, back=st.one_of(st.none(), BACK))
+    def ask(self, session: str, user: str, back: float | None) -> None:
+        issued_at = None if back is None else self.clock.now - back
+        version = self.revocations.version
+        refused = self.revocations.refuses(session, user, issued_at)
+        live = [entry for entry in self.added if self.clock.now < entry.added_at + KEPT]
+        # What a session's entry says of a JWT that is newer than the entry is lost when all become one.
+        if any(self.covers(entry, session, user, issued_at, exact=False) for entry in live):
+            assert refused
+        if refused and self.maxsize == 100:
+            assert any(self.covers(entry, session, user, issued_at, exact=True) for entry in self.added)
+        if not refused:
+            self.sound[(session, user, issued_at)] = version
+
+    def covers(self, entry: Revocation, session: str, user: str, issued_at: float | None, *, exact: bool) -> bool:
+        if entry.session_id is not None:
+            newer = issued_at is not None and issued_at > entry.added_at
+            return entry.session_id == session and (exact or self.maxsize == 100 or not newer)
+        if entry.user_id is not None and entry.user_id.removeprefix("user_") != user.removeprefix("user_"):
+            return False
+        assert entry.issued_before is not None
+        return issued_at is None or issued_at <= entry.issued_before
+
+    @invariant()
+    def bounded(self) -> None:
+        if hasattr(self, "revocations"):
+            assert len(self.revocations) <= self.maxsize + 1
+
+    @invariant()
+    def an_answer_holds_while_the_version_stands(self) -> None:
+        for (session, user, issued_at), version in getattr(self, "sound", {}).items():
+            if version == self.revocations.version:
+                assert not self.revocations.refuses(session, user, issued_at)
+
+
+TestRevocationsMachine = RevocationsMachine.TestCase
+TestRevocationsMachine.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, derandomize=True
+)
