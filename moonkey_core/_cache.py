@@ -27,11 +27,11 @@ _MAX_ACQUAINTED = 65_536
 class Known:
     """A credential that was verified once. All times are Unix seconds.
 
-    It may be reused from ``starts_at`` until ``until``. ``as_of`` is when the API itself last vouched for it: when it
-    was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last found good, ``ends_at`` when
-    its session ends. ``key`` is the key that signed a JWT that was verified here. ``checked`` is the version of the
-    revocations that it has passed, ``key_set`` the set that its key was last seen in. Its user and session are made
-    from ``body`` when somebody looks at them.
+    It may be reused from ``starts_at`` until ``until``. ``as_of`` is when the API itself last vouched for it: when
+    it was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last found good,
+    ``ends_at`` when its session ends. ``key`` is the key that signed a JWT that was verified here. ``checked`` is
+    the version of the revocations that it has passed, ``key_set`` the set that its key was last seen in. Its user
+    and session are made from ``body`` when somebody looks at them.
     """
 
     body: bytes

@@ -40,9 +40,14 @@ class Core:
         self.run_later = run_later  # runs a plan off the path of any request
         self.hooks = Hooks()
         self.breaker = Breaker(self.hooks)
-        self.revocations = revocations or Revocations(
-            retention=retention(settings), maxsize=settings.max_revocations, leeway=settings.leeway, clock=clock
-        )
+        if revocations is None:  # an empty table is false
+            revocations = Revocations(
+                retention=retention(settings),
+                maxsize=settings.max_revocations,
+                leeway=settings.leeway,
+                clock=clock,
+            )
+        self.revocations = revocations
         self.feed = feed
         self.closed = False
         place = _place_namer(settings)

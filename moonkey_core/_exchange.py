@@ -68,12 +68,8 @@ class SyncExchange:
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
         self._watch = Watch(breaker, hooks)
+        self.breaker = self._watch.breaker
         self._begin()
-
-    @property
-    def breaker(self) -> Breaker:
-        """The circuit breaker of all calls."""
-        return self._watch.breaker
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -207,12 +203,8 @@ class AsyncExchange:
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
         self._watch = Watch(breaker, hooks)
+        self.breaker = self._watch.breaker
         self._begin()
-
-    @property
-    def breaker(self) -> Breaker:
-        """The circuit breaker of all calls."""
-        return self._watch.breaker
 
     def _begin(self) -> None:
         self._loops = Loops(self._settings, self._make_sender, one_only=self._given is not None)

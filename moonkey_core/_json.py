@@ -18,16 +18,16 @@ def load_object(data: bytes) -> dict[str, Any]:
     """The JSON object in ``data``. Raises ``ValueError`` for anything else; the message never quotes it."""
     value: Any = None
     try:
-        text = data.decode("utf-8")
+        text = str(data, "utf-8")
         value = _decoded(text)
         if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
             raise ValueError("nested too deeply")
-        if "\\u" in text:
+        if "\\" in text:
             # An escaped lone surrogate survives parsing and breaks whoever encodes it later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         value = None  # the parser's error holds the whole document, so it must not become the context of ours
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         raise ValueError("not a JSON object, or not a strict one")
     return value
 

@@ -70,11 +70,9 @@ def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str]
 
     ``heads`` are headers that have been read before, with the key id that each names.
     """
-    if token.count(".") != 2:
-        raise _invalid("jwt_form")
     try:
         text = token.encode("ascii")
-        head, middle, tail = text.translate(_TO_BASE64).split(b".")
+        head, middle, tail = text.translate(_TO_BASE64).split(b".", 3)
         kid = heads.get(head) if heads else None
         header = load_object(_decode(head)) if kid is None else None
         body = _decode(middle)
@@ -106,11 +104,11 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
         raise _invalid("jwt_issuer")
     _check_audience(jwt.payload.get("aud"), settings.jwt_audience)
     subject = _subject(jwt.payload, settings)
-    claim = _whole_session(jwt.payload, settings)
+    claim = _session_claim(jwt.payload, settings)
     try:
         if is_deleted(claim):
             raise RevokedCredentials
-        ends_at = check_session(claim, expires_at=jwt.expires_at)
+        ends_at = check_session(claim, user_id=subject, expires_at=jwt.expires_at)
     except ValueError:
         raise _invalid("jwt_session") from None
     return Claims(subject, claim["id"], session_start(claim), ends_at)
@@ -119,8 +117,8 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
 def read(body: bytes, settings: Settings) -> VerifiedSession:
     """The user and session in the payload of a JWT that has been proven."""
     payload = load_object(body)
-    session = build_session(_whole_session(payload, settings), expires_at=math.floor(payload["exp"]))
-    return VerifiedSession(User(id=payload["sub"]), session)
+    claim = {"user_id": payload["sub"], **_session_claim(payload, settings)}
+    return VerifiedSession(User(id=payload["sub"]), build_session(claim, expires_at=math.floor(payload["exp"])))
 
 
 def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
@@ -138,7 +136,7 @@ def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[s
 
 
 def _decode(part: bytes) -> bytes:
-    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2); translated by ``_TO_BASE64``."""
+    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2); ``part`` is translated."""
     over = len(part) % 4
     padding = _PADDING[over]
     if not part or padding is None or (over and part[-1] not in _LAST[over]):
@@ -212,10 +210,6 @@ def _session_claim(payload: Mapping[str, Any], settings: Settings) -> dict[str, 
                 return claim
             break
     raise _invalid("jwt_session")
-
-
-def _whole_session(payload: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    return {"user_id": payload.get("sub"), **_session_claim(payload, settings)}
 
 
 def _invalid(reason: str) -> InvalidCredentials:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
+from moonkey_core._key_set import KeySet, life_of
 from moonkey_core._plan import Fetch, Outcome, Plan, Reply, Stored, TransportError
 from moonkey_core._replies import api_error
 from moonkey_core.errors import (
@@ -27,44 +27,11 @@ from moonkey_core.errors import (
 from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
 
-_MAX_AGE = re.compile(r"(?:\A|[ ,])max-age=([0-9]{1,9})(?=[ ,]|\Z)")
-
 logger = logging.getLogger("moonkey")
 
 _BUCKET_SIZE = 3
 _REFILL_SECONDS = 30.0
 _FIRST_COOLDOWN, _LONGEST_COOLDOWN = 1.0, 30.0
-_AHEAD = 0.8  # of its life: when a new set is fetched, off the path of any request
-_SHORTEST_LIFE, _LONGEST_LIFE = 60.0, 3600.0  # bounds of what a reply may say of its own age
-_MAX_HEADS = 64
-
-
-class KeySet:
-    """Keys and their times (Unix seconds). Never changed, only replaced, but for ``heads``.
-
-    Up to ``fresh_until`` the keys are taken as they are, up to ``calm_until`` as well while a new set is fetched
-    beside the requests, up to ``usable_until`` while no new one is to be had. ``heads`` are headers of JWTs that these
-    keys have signed, with the key id that each names.
-    """
-
-    __slots__ = ("ahead_at", "calm_until", "fetched_at", "fresh_until", "heads", "keys", "usable_until")
-
-    def __init__(self, keys: Mapping[str, RSAPublicKey], fetched_at: float, life: float, longest: float) -> None:
-        self.keys = keys
-        self.fetched_at = fetched_at
-        self.ahead_at = fetched_at + _AHEAD * life
-        self.fresh_until = fetched_at + life
-        self.usable_until = fetched_at + max(longest, life)
-        self.calm_until = min(fetched_at + 2 * life, self.usable_until)
-        self.heads: dict[bytes, str] = {}
-
-    def remember(self, head: bytes, kid: str) -> None:
-        """Note a header that a genuine JWT had, so that the next one with the same need not be read."""
-        if len(self.heads) < _MAX_HEADS:
-            self.heads[head] = kid
-
-    def __repr__(self) -> str:
-        return f"KeySet(keys={len(self.keys)})"
 
 
 class KeyRing:
@@ -183,12 +150,12 @@ class KeyRing:
 
     def _is_under_way(self, now: float) -> bool:
         number, drawn_at = self._drawn
-        return number == self._attempts and bool(0 <= now - drawn_at < self._settings.jwks_timeout)
+        return number == self._attempts and 0 <= now - drawn_at < self._settings.jwks_timeout
 
     def _is_cooling_down(self, now: float) -> bool:
         if not self._failures:
             return False
-        pause = min(_FIRST_COOLDOWN * 2 ** (self._failures - 1), _LONGEST_COOLDOWN)
+        pause: float = min(_FIRST_COOLDOWN * 2 ** (self._failures - 1), _LONGEST_COOLDOWN)
         return 0 <= now - self._ended_at < pause
 
     def _may_fetch(self, seen: int, kid: str) -> int | None:
@@ -264,20 +231,6 @@ class KeyRing:
             # The provider's keys were read after this JWT was made, and its key is not among them.
             raise InvalidCredentials(reason="jwt_unknown_key")
         raise _cannot_know(trouble, _REFILL_SECONDS)
-
-
-def life_of(reply: Reply, usual: float) -> float:
-    """How long a key set is fresh (seconds): what the reply says of itself, within bounds, else as usual.
-
-    Source: RFC 9111 sections 4.2.1 and 5.2.2.
-    """
-    directives = reply.headers.get("cache-control", "").lower()
-    found = _MAX_AGE.search(directives)
-    if found is None:
-        return usual
-    age = reply.headers.get("age", "")
-    spent = int(age) if re.fullmatch(r"[0-9]{1,9}", age) else 0
-    return min(max(float(int(found[1]) - spent), min(usual, _SHORTEST_LIFE)), max(usual, _LONGEST_LIFE))
 
 
 def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:

@@ -28,8 +28,8 @@ logger = logging.getLogger("moonkey")
 
 _BEGINS_PER_TURN = 64
 _SENDS_PER_TURN = 8
-"""Calls that begin, and that are sent, within one turn of the loop: each costs tens or hundreds of microseconds, and
-a thousand that come at once must not hold up everything else."""
+"""Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
+and a thousand that come at once must not hold up everything else."""
 
 AT_ONCE_LATER = 4
 """Pieces of work in the background; more are dropped."""

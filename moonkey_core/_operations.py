@@ -69,8 +69,8 @@ def revoke(
     """End a session for good; one that is gone already counts as ended.
 
     From then on this process refuses its JWTs too, and so does the fleet where there is a feed. A token or JWT is
-    verified first, to learn which session it belongs to. Exactly one argument, or ``ValueError``. Raises ``ProviderError`` where it could not be done. Source: API
-    reference, Delete Session.
+    verified first, to learn which session it belongs to. Exactly one argument, or ``ValueError``. Raises
+    ``ProviderError`` where it could not be done. Source: API reference, Delete Session.
     """
     kind, value = exactly_one(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt

@@ -21,11 +21,11 @@ class Fetch:
 
     ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
     call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
-    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``.
-    With ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
-    ``operation`` is its name in events. ``known`` says that the credential was good before: it goes first where calls
-    have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it. ``stored``
-    names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
+    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``. With
+    ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
+    ``operation`` is its name in events. ``known`` says that the credential was good before: it goes first where
+    calls have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it.
+    ``stored`` names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
     ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
     make many calls.
     """
@@ -83,7 +83,8 @@ class Reply:
 class TransportError:
     """No reply. ``unsent`` is true where the request certainly had no effect.
 
-    ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a while.
+    ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a
+    while.
     """
 
     kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]

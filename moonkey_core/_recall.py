@@ -34,8 +34,8 @@ class Feed(Protocol):
 class Presented:
     """The headers of a request whose identity is not known yet.
 
-    ``value`` stands where the one credential has to stand, and ``digest`` is its digest, if there is but one and it may
-    be looked at; nothing has been checked of it.
+    ``value`` stands where the one credential has to stand, and ``digest`` is its digest, if there is but one and
+    it may be looked at; nothing has been checked of it.
     """
 
     headers: HeaderView
@@ -95,7 +95,7 @@ class Recall:
         return Auth(known=known, source="cache", as_of=known.as_of)
 
     def of(self, digest: bytes, requirements: Requirements | None) -> Known | None:
-        """What a remembered credential proves now; ``None`` where that is not known. Raises ``RevokedCredentials``."""
+        """What a remembered credential proves now; ``None`` where nobody knows. Raises ``RevokedCredentials``."""
         known = self.credentials.get(digest)
         if known is None:
             return None
@@ -107,9 +107,9 @@ class Recall:
             raise RevokedCredentials
         if not self._is_trusted(known, now):
             return None
-        if requirements is not None and requirements.max_staleness is not None:
-            if now - known.as_of > requirements.max_staleness or requirements.max_staleness == 0:
-                return None
+        most = requirements.max_staleness if requirements is not None else None
+        if most is not None and (most == 0 or now - known.as_of > most):
+            return None
         known.good_at = now
         return known
 

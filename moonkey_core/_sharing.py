@@ -126,8 +126,8 @@ class AsyncSharing:
     ) -> Outcome:
         """The outcome of ``make()``, or of the same call that is already under way.
 
-        The call is a task of its own, so that a caller who goes away does not take it from the others. When the last
-        one has gone, it ends too, unless its answer would linger.
+        The call is a task of its own, so that a caller who goes away does not take it from the others. When the
+        last one has gone, it ends too, unless its answer would linger.
         """
         key = _key(fetch)
         lingering = self._lingering.get(key)

@@ -117,7 +117,7 @@ def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
 
 
 class Watch:
-    """Sees every try: asks the breaker before it, tells breaker and hooks after it. ``closed``: no more are made."""
+    """Sees every try: asks the breaker before it, tells breaker and hooks after it. Once ``closed``, no more."""
 
     def __init__(self, breaker: Breaker | None, hooks: Hooks | None) -> None:
         self.hooks = Hooks() if hooks is None else hooks

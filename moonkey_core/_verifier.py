@@ -202,7 +202,7 @@ class Verifier:
         return _jwt.read(body, self._settings)
 
     def _asked(self, question: Question, jwt: Known | None = None) -> Plan[_Proof]:
-        """What the API says of a credential; ``jwt`` is what the JWT proves by itself, where it is verified here."""
+        """What the API says of a credential; ``jwt`` is what a JWT proves by itself, if it is verified here."""
         settings = self._settings
         refusal = self._credentials.refusal(question.digest)
         if refusal is not None:

@@ -105,8 +105,9 @@ class Auth:
 
     @property
     def source(self) -> Source:
-        """Where the answer came from: ``none`` (no answer), ``local`` (a JWT verified here; ``stale``: with keys that
-        are past their time), ``cache`` (remembered), ``remote`` (the API), ``grace`` (remembered, as the API cannot
+        """Where the answer came from: ``none`` (no answer), ``local`` (a JWT verified here; ``stale``: with keys
+        that are past their time), ``cache`` (remembered), ``remote`` (the API), ``grace`` (remembered, as the API
+        cannot
         be asked)."""
         return self._source
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from functools import partial
 from types import TracebackType
@@ -68,6 +69,7 @@ class MoonKey(m.Runs):
         core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, core.settings.timeout, plan))
         self.settings = core.settings
         self.revocations = core.revocations
+        self.hooks = core.hooks
         self.sessions = m.Sessions(core, exchange)
         self.otps = m.Otps(core, exchange)
         self.magic_links = m.MagicLinks(core, exchange)
@@ -87,10 +89,12 @@ class MoonKey(m.Runs):
 
     def close(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
-        self._exchange.close()
-        if self._store is not None:
-            self._store.close()
-        _leave(self._core)
+        try:
+            self._exchange.close()
+            if self._store is not None:
+                self._store.close()
+        finally:
+            _leave(self._core)
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +153,7 @@ class AsyncMoonKey(m.Awaits):
         )
         self.settings = core.settings
         self.revocations = core.revocations
+        self.hooks = core.hooks
         self.sessions = m.AsyncSessions(core, exchange)
         self.otps = m.AsyncOtps(core, exchange)
         self.magic_links = m.AsyncMagicLinks(core, exchange)
@@ -168,10 +173,13 @@ class AsyncMoonKey(m.Awaits):
 
     async def aclose(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
-        await self._exchange.aclose()
-        if self._store is not None:
-            await self._store.aclose()
-        _leave(self._core)
+        try:
+            await self._exchange.aclose()
+            if self._store is not None:
+                await self._store.aclose()
+        finally:
+            if self._core.feed is not None:
+                await asyncio.to_thread(_leave, self._core)  # it may wait for the feed's last words
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,9 +217,9 @@ def _core(settings: Settings) -> Core:
 
 
 def _leave(core: Core) -> None:
-    if core.feed is not None and not core.closed:
+    closed, core.closed = core.closed, True
+    if core.feed is not None and not closed:
         core.feed.release(core.hooks)
-    core.closed = True
 
 
 _clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()

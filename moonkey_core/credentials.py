@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from moonkey_core.errors import MalformedCredentials
@@ -52,10 +53,15 @@ def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
     """The headers in a WSGI environ (PEP 3333). Servers have joined repeated lines there, with a comma."""
 
     def values(name: str) -> Sequence[str]:
-        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        value = environ.get(_wsgi_name(name))
         return () if value is None else (value,)
 
     return values
+
+
+@lru_cache(256)  # names come from settings and from this package, never from a request
+def _wsgi_name(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
@@ -63,7 +69,12 @@ def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
 
     def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
-        return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
+        length = len(wanted)  # which rules most lines out, and costs next to nothing
+        found: tuple[str, ...] = ()
+        for key, value in lines:
+            if len(key) == length and key.lower() == wanted:
+                found = (*found, value.decode("latin-1"))
+        return found
 
     return values
 

@@ -16,10 +16,10 @@ __all__ = ["Requirements", "known_user", "refusal_of", "require"]
 class Requirements:
     """What a route asks beyond a verified user and session.
 
-    ``max_staleness`` (seconds) is how long ago the API itself may have vouched for the credential: for a JWT that is
-    verified locally, when it was issued; for a remembered answer, when the API was asked. 0 asks the API on every
-    request. ``grace_seconds`` lowers the setting of that name for this route. Raises ``ValueError`` for a number that
-    is negative or not finite.
+    ``max_staleness`` (seconds) is how long ago the API itself may have vouched for the credential: for a JWT that
+    is verified locally, when it was issued; for a remembered answer, when the API was asked. 0 asks the API on
+    every request. ``grace_seconds`` lowers the setting of that name for this route. Raises ``ValueError`` for a
+    number that is negative or not finite.
     """
 
     max_staleness: float | None = None

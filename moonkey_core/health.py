@@ -16,11 +16,11 @@ __all__ = ["Health", "UpstreamError", "health_of"]
 class Health:
     """For a readiness probe. All ages and lags are in seconds.
 
-    ``key_set_age`` is ``None`` before the first fetch, and where no key set is fetched. ``feed_lag`` is how far behind
-    the revocation feed this process may be, ``None`` where nothing has come from it yet. ``feed`` is ``none`` without
-    one, ``lost`` while JWTs are verified at the API, or, with ``on_feed_lost="local"``, may have been revoked unheard.
-    ``last_error`` is the last time that the API failed. ``degraded`` says that something here is not as it should be;
-    requests may well be answered nevertheless.
+    ``key_set_age`` is ``None`` before the first fetch, and where no key set is fetched. ``feed_lag`` is how far
+    behind the revocation feed this process may be, ``None`` where nothing has come from it yet. ``feed`` is
+    ``none`` without one, ``lost`` while JWTs are verified at the API, or, with ``on_feed_lost="local"``, may have
+    been revoked unheard. ``last_error`` is the last time that the API failed. ``degraded`` says that something
+    here is not as it should be; requests may well be answered nevertheless.
     """
 
     key_set_age: float | None

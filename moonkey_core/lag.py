@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from moonkey_core.settings import Settings
 
+REFRESH_SECONDS = 10.0
+"""How long late repeats of an old JWT share one refresh."""
+
 __all__ = ["Lag", "RevocationLag", "lag_of"]
 
 
@@ -13,9 +16,9 @@ __all__ = ["Lag", "RevocationLag", "lag_of"]
 class Lag:
     """Seconds after a revocation, by who revoked.
 
-    ``here``: a client in this process. ``fleet``: this package, in another process of the app. ``elsewhere``: anybody
-    else, as with the dashboard. The API is asked and answers; while it cannot be asked, ``in_grace`` holds for all
-    that this process has not heard of.
+    ``here``: a client in this process. ``fleet``: this package, in another process of the app. ``elsewhere``:
+    anybody else, as with the dashboard. The API is asked and answers; while it cannot be asked, ``in_grace`` holds
+    for all that this process has not heard of.
     """
 
     here: float
@@ -33,18 +36,18 @@ class RevocationLag:
 
 
 def lag_of(settings: Settings) -> RevocationLag:
-    """The worst case with these settings.
-
-    With ``on_feed_lost="local"`` the fleet's figure holds while the feed is live; while it is lost, that of
-    ``elsewhere`` does.
-    """
+    """The worst case with these settings; with ``on_feed_lost="local"``, that in which the feed is lost."""
     asked = settings.session_cache_ttl
-    # A JWT may be dated ahead by the leeway, and is good for our maximum age from its date on.
-    local = settings.jwt_max_age + settings.leeway if settings.jwt_issuer else asked
+    # Where the API is asked about JWTs, an old one is answered with the refresh that another request has just had.
+    # Where not, a JWT may be dated ahead by the leeway, and is good for our maximum
+    # age from its date on.
+    refreshed = max(asked, REFRESH_SECONDS) if settings.refresh_jwt else asked
+    local = settings.jwt_max_age + settings.leeway if settings.jwt_issuer else refreshed
     return RevocationLag(session_token=_lag(settings, asked), session_jwt=_lag(settings, local))
 
 
 def _lag(settings: Settings, elsewhere: float) -> Lag:
-    fleet = elsewhere if settings.redis_url is None else min(elsewhere, settings.max_revocation_lag)
+    told = settings.redis_url is not None and settings.on_feed_lost == "remote"
+    fleet = min(elsewhere, settings.max_revocation_lag) if told else elsewhere
     graced = elsewhere + settings.grace_seconds if settings.grace_seconds else elsewhere
     return Lag(here=0.0, fleet=fleet, elsewhere=elsewhere, in_grace=graced)

@@ -11,6 +11,7 @@ import math
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from moonkey_core.auth import Auth
@@ -74,7 +75,7 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
     found = [
         ("content-type", "application/problem+json"),
         ("cache-control", "no-store"),
-        ("vary", ", ".join(_vary_names(settings))),
+        ("vary", _merged_vary("", settings.credential_headers)),
     ]
     if code:
         problem["error"] = code
@@ -94,7 +95,7 @@ def success_headers(
     the app has decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT goes out only
     where a header for it is configured, and then the response is stored nowhere.
     """
-    found = {"vary": _merged_vary(vary, settings)}
+    found = {"vary": _merged_vary(vary or "", settings.credential_headers)}
     if not cache_control:
         found["cache-control"] = "private"
     if settings.fresh_jwt_header is not None and auth.fresh is not None:
@@ -103,16 +104,14 @@ def success_headers(
     return found
 
 
-def _vary_names(settings: Settings) -> list[str]:
-    return ["-".join(word.capitalize() for word in name.split("-")) for name in settings.credential_headers]
-
-
-def _merged_vary(existing: str | None, settings: Settings) -> str:
-    names = [name.strip(" \t") for name in (existing or "").split(",") if name.strip(" \t")]
+@lru_cache(256)  # an app has a handful of them, and all that it answers passes here
+def _merged_vary(existing: str, credential_headers: tuple[str, ...]) -> str:
+    names = [name.strip(" \t") for name in existing.split(",") if name.strip(" \t")]
     if "*" in names:
         return "*"
     present = {name.lower() for name in names}
-    return ", ".join(names + [name for name in _vary_names(settings) if name.lower() not in present])
+    missing = [name for name in credential_headers if name.lower() not in present]
+    return ", ".join(names + ["-".join(word.capitalize() for word in name.split("-")) for name in missing])
 
 
 def _error_code(error: MoonKeyError) -> str | None:

@@ -6,11 +6,12 @@ import dataclasses
 import difflib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
+from moonkey_core._options import Options
 from moonkey_core._setting_values import (
     Secret,
     base_url,
@@ -136,7 +137,7 @@ class Settings:
     grace_seconds: float = _setting(
         seconds(0, 300),
         0.0,
-        help="While the API cannot be asked, accept a session verified no longer ago than this, in seconds. 0: never.",
+        help="While the API cannot be asked, accept sessions verified at most so many seconds ago. 0: never.",
     )
     max_cached_sessions: int = _setting(
         whole_number(1, 10_000_000), 100_000, help="Most verified credentials remembered at a time."
@@ -237,47 +238,6 @@ class Settings:
                 f"not {minutes:g}."
             )
         return int(minutes)
-
-
-class Options(TypedDict, total=False):
-    """The keyword arguments of the clients; see :class:`Settings` for what each means."""
-
-    secret_key: str | Secret | None
-    base_url: str | None
-    allow_http: bool | None
-    jwt_issuer: str | Sequence[str] | None
-    jwt_audience: str | Sequence[str] | None
-    jwt_session_claims: str | Sequence[str] | None
-    jwt_max_age: float | None
-    leeway: float | None
-    strict_subject: bool | None
-    refresh_jwt: bool | None
-    jwks_url: str | None
-    jwks_auth: Literal["header", "none"] | None
-    jwks: Mapping[str, object] | None
-    jwks_ttl: float | None
-    jwks_max_stale: float | None
-    jwks_timeout: float | None
-    credential_headers: str | Sequence[str] | None
-    max_credential_length: int | None
-    min_session_minutes: int | None
-    max_session_minutes: int | None
-    load_user: bool | None
-    user_ttl: float | None
-    session_cache_ttl: float | None
-    grace_seconds: float | None
-    max_cached_sessions: int | None
-    max_revocations: int | None
-    redis_url: str | Secret | None
-    cache_secret: str | Secret | None
-    max_revocation_lag: float | None
-    on_feed_lost: Literal["remote", "local"] | None
-    realm: str | None
-    fresh_jwt_header: str | None
-    timeout: float | None
-    max_connections: int | None
-    transport: Literal["auto", "httpx", "aiohttp"] | None
-    trust_env: bool | None
 
 
 def _both_names(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moonkey_core import Settings
+from moonkey_core.lag import Lag, lag_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -42,6 +43,34 @@ def default(field: dataclasses.Field[object]) -> str:
     if isinstance(field.default, tuple):
         return " ".join(f"`{item}`" for item in field.default)
     return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
+
+
+_ISSUER, _REDIS = {"jwt_issuer": "issuer"}, {"redis_url": "redis://127.0.0.1"}
+LAG_CASES: list[tuple[str, str, dict[str, object]]] = [
+    ("session token", "the default", {}),
+    ("session token", "`session_cache_ttl=30`", {"session_cache_ttl": 30}),
+    ("session token", "`session_cache_ttl=30`, a feed", {"session_cache_ttl": 30, **_REDIS}),
+    ("session JWT", "no `jwt_issuer`", {}),
+    ("session JWT", "`jwt_issuer`", _ISSUER),
+    ("session JWT", "`jwt_issuer`, a feed", {**_ISSUER, **_REDIS}),
+    ("session JWT", "`jwt_issuer`, a feed, `on_feed_lost=local`", {**_ISSUER, **_REDIS, "on_feed_lost": "local"}),
+    ("either", "a route with `max_staleness=0`", {}),
+]
+
+
+def lag_rows() -> list[str]:
+    rows = ["| credential | configuration | here | fleet | elsewhere |", "|---|---|---|---|---|"]
+    for kind, words, options in LAG_CASES:
+        lag = lag_of(Settings(**{"secret_key": "sk_test_x", **options}))  # type: ignore[arg-type]
+        one: Lag = lag.session_jwt if kind == "session JWT" else lag.session_token
+        rows.append(f"| {kind} | {words} | {one.here:g} | {one.fleet:g} | {one.elsewhere:g} |")
+    return rows
+
+
+def test_the_table_of_lags_is_what_the_client_computes() -> None:
+    shown = re.search(r"<!-- lag -->\n(.*?)<!-- /lag -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1].splitlines() == lag_rows()
 
 
 def test_the_changelog_knows_this_version() -> None:

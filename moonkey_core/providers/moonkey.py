@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -12,8 +11,8 @@ from urllib.parse import quote
 
 from moonkey_core._digest import Digest
 from moonkey_core._json import load_object
-from moonkey_core._plan import Fetch, Plan, Reply, Stored
-from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
+from moonkey_core._plan import Fetch, Plan, Stored
+from moonkey_core._replies import ApiError
 from moonkey_core._wire import (
     is_deleted,
     parse_login,
@@ -26,29 +25,25 @@ from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
-    NotFound,
-    ProviderRejectedKey,
     ProviderUnavailable,
-    RequestRefused,
     RevokedCredentials,
 )
+from moonkey_core.lag import REFRESH_SECONDS
 from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
+from moonkey_core.providers._asker import DEAD_SESSION, Asker, misconfigured, refused
 from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
-_DEAD_SESSION = frozenset({"invalid_session"})
 _REFUSALS = (400, 404, 410)
-_PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
-_REFRESH_SECONDS = 10.0  # how long late repeats of an old JWT share one refresh
 
 
 @dataclass(slots=True)
 class Question:
     """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
 
-    With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself names.
-    ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds): how old an
-    answer may be.
+    With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself
+    names. ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds):
+    how old an answer may be.
     """
 
     credentials: Credentials
@@ -80,6 +75,7 @@ class MoonKeyApi:
         self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
+        self._asker = Asker(self._root)
         self._digest = Digest()
 
     def verify(self, question: Question) -> Plan[Answer]:
@@ -95,12 +91,12 @@ class MoonKeyApi:
         fetch = Fetch("POST", url, json=body, operation="sessions.verify", known=question.known)
         if question.minutes is None and question.max_staleness != 0:
             fetch = self._shared(fetch, question)
-        reply, answer = yield from self._ask(fetch)
+        reply, answer = yield from self._asker.ask(fetch)
         if isinstance(answer, ApiError):
-            if answer.code in _DEAD_SESSION or answer.status in (*_REFUSALS, 401):
+            if answer.code in DEAD_SESSION or answer.status in (*_REFUSALS, 401):
                 raise InvalidCredentials(reason="session_unknown")
             if answer.status in (402, 409):
-                raise _misconfigured(answer)
+                raise misconfigured(answer)
             raise ProviderUnavailable(reason="api_status")
         verified = self._read_verified(answer, credentials, question.refresh)
         if question.session_id is not None and verified.session.id != question.session_id:
@@ -114,7 +110,7 @@ class MoonKeyApi:
         name = question.digest.hex()
         if question.refresh:
             return replace(
-                fetch, share=f"refresh:{name}", linger=_REFRESH_SECONDS, reader=_session_of, until_revoked=True
+                fetch, share=f"refresh:{name}", linger=REFRESH_SECONDS, reader=_session_of, until_revoked=True
             )
         stored = None
         ttl = self._settings.session_cache_ttl
@@ -140,7 +136,7 @@ class MoonKeyApi:
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
-        body = yield from self._get(Fetch("GET", url, operation="sessions.list"))
+        body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
         try:
             if not isinstance(found, list):
@@ -156,7 +152,7 @@ class MoonKeyApi:
         """End a session. One that is gone already counts as ended."""
         url = f"{self._root}/sessions/delete"
         # Each of many revocations gets the full time of its own.
-        _, answer = yield from self._ask(
+        _, answer = yield from self._asker.ask(
             Fetch(
                 "DELETE",
                 url,
@@ -169,8 +165,8 @@ class MoonKeyApi:
         )
         if not isinstance(answer, ApiError):
             return
-        if answer.code not in _DEAD_SESSION and answer.status not in (*_REFUSALS, 401):
-            raise _refused(answer)
+        if answer.code not in DEAD_SESSION and answer.status not in (*_REFUSALS, 401):
+            raise refused(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
@@ -180,7 +176,7 @@ class MoonKeyApi:
             fetch = replace(
                 fetch, share=share, linger=self._settings.user_ttl, linger_refusals=False, reader=_user_of
             )
-        body = yield from self._get(fetch)
+        body = yield from self._asker.get(fetch)
         try:
             user = _user_of(body)
         except ValueError:
@@ -192,7 +188,7 @@ class MoonKeyApi:
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
-        answer = yield from self._get(fetch)
+        answer = yield from self._asker.get(fetch)
         try:
             return parse_otp_request(answer)
         except ValueError:
@@ -201,13 +197,13 @@ class MoonKeyApi:
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
-        _, answer = yield from self._ask(fetch)
+        _, answer = yield from self._asker.ask(fetch)
         if isinstance(answer, ApiError):
             if answer.status in (*_REFUSALS, 401):
                 raise InvalidCredentials(
                     "The code, link or signature is wrong, used up or too old.", reason="login_refused"
                 )
-            raise _refused(answer)
+            raise refused(answer)
         try:
             login = parse_login(answer)
         except ValueError:
@@ -218,49 +214,6 @@ class MoonKeyApi:
         _sound_credential(login.session_token)
         _sound_credential(login.session_jwt)
         return login
-
-    def _get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
-        """The content of a reply, where a refusal is the caller's own mistake."""
-        _, answer = yield from self._ask(fetch)
-        if isinstance(answer, ApiError):
-            raise _refused(answer)
-        return answer
-
-    def _ask(self, fetch: Fetch) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
-        """A reply with its content, or with its error where it is an understood refusal; else raises."""
-        reply = arrived((yield fetch))
-        if reply.status in (200, 201):
-            return reply, content(reply)
-        if reply.status == 204 and fetch.method == "DELETE":
-            return reply, {}
-        error = api_error(reply)
-        if error is not None and error.code in _DEAD_SESSION and 400 <= reply.status < 500:
-            return reply, error
-        if reply.status == 401 and (error is not None or _is_bare(reply)):
-            yield from self._check_key()
-            return reply, error or ApiError(401, None)
-        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
-            raise not_understood(reply)
-        if reply.status == 403:
-            raise ProviderRejectedKey
-        return reply, error
-
-    def _check_key(self) -> Plan[None]:
-        """Tell "this session is dead" from "our key is wrong": both may be a bare 401.
-
-        Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
-        ``ProviderUnavailable`` where that cannot be told either.
-        """
-        nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
-        probe = replace(probe, operation="key-probe", known=True)
-        reply = arrived((yield probe))
-        error = api_error(reply)
-        if error is not None and error.status in (400, 404):
-            return
-        if reply.status in (401, 403) and (error is not None or not reply.body):
-            raise ProviderRejectedKey
-        raise not_understood(reply)
 
     def _read_verified(self, body: Mapping[str, Any], credentials: Credentials, refresh: bool) -> VerifiedSession:
         wire = body.get("session")
@@ -290,17 +243,6 @@ def _user_of(body: Mapping[str, Any]) -> User:
     return parse_user(inner if isinstance(inner, Mapping) else body)
 
 
-def _is_bare(reply: Reply) -> bool:
-    """Whether a 401 says nothing more, or says it in JSON; a page of a proxy's is not the API speaking."""
-    if not reply.body:
-        return True
-    try:
-        load_object(reply.body)
-    except ValueError:
-        return False
-    return True
-
-
 def same_user(one: str, other: str) -> bool:
     """Whether two spellings name one user: the ``user_`` in front is missing in some documents."""
     return one.removeprefix("user_") == other.removeprefix("user_")
@@ -313,21 +255,6 @@ def _sound_credential(value: object) -> str | None:
     if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
         raise ProviderUnavailable(reason="api_content")
     return value
-
-
-def _refused(error: ApiError) -> RequestRefused | ProviderRejectedKey:
-    if error.status in (401, 402):
-        return _misconfigured(error)
-    kind = NotFound if error.status in (404, 410) else RequestRefused
-    return kind(code=error.code)
-
-
-def _misconfigured(error: ApiError) -> ProviderRejectedKey:
-    return ProviderRejectedKey(
-        f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
-        "use sessions.",
-        reason="provider_refused",
-    )
 
 
 __all__ = ["Answer", "MoonKeyApi", "Question", "same_user"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
@@ -33,6 +36,23 @@ def check(url: Secret) -> None:
     except (TypeError, ValueError):
         pass
     raise _not_understood()
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Talk to Redis for so many seconds at most; ``TimeoutError`` after that.
+
+    redis-py swallows a cancellation that comes at the wrong moment; it is raised here again.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def response_error() -> type[Exception]:

@@ -17,7 +17,7 @@ _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """``value`` is what stands in Redis, ``age`` is in seconds by the server's clock; ``is_ours``: just set by us."""
+    """``value`` stands in Redis; ``age`` is in seconds by the server's clock; ``is_ours``: just set by us."""
 
     value: bytes
     age: float

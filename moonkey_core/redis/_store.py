@@ -108,7 +108,7 @@ class AsyncRedisStore:
         if not self._reach.may_try():
             return None
         try:
-            async with asyncio.timeout(SECONDS):
+            async with _connect.within(SECONDS):
                 client = await self._here().ready()
                 found = await client.getrange(self._places.key(stored), 0, self._places.longest)
         except Exception as error:
@@ -123,7 +123,7 @@ class AsyncRedisStore:
         if parcel is None or not self._reach.may_try():
             return
         try:
-            async with asyncio.timeout(SECONDS):
+            async with _connect.within(SECONDS):
                 client = await self._here().ready()
                 await client.set(parcel.key, parcel.sealed, px=parcel.milliseconds)
         except Exception as error:

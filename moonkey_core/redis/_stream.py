@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from moonkey_core.redis._connect import within
 from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
 
 _BATCH = 500
 
 
 class Stream:
-    """The stream of one epoch. Each call ends within ``seconds``; what is older than ``kept`` seconds is dropped."""
+    """The stream of one epoch. Calls take ``seconds`` at most; what is older than ``kept`` seconds is dropped."""
 
     def __init__(self, client: Any, root: str, epoch: Epoch, seconds: float, kept: float) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class Stream:
     @classmethod
     async def join(cls, client: Any, root: str, seconds: float, kept: float) -> Stream:
         """The current stream, from its beginning. Raises :class:`HistoryLost`: try again."""
-        async with asyncio.timeout(seconds):
+        async with within(seconds):
             epoch = await current_epoch(client, root, int(kept * 1000))
         return cls(client, root, epoch, seconds, kept)
 
@@ -37,7 +37,7 @@ class Stream:
         that it stood all the while.
         """
         waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
-        async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(block + self._seconds):
+        async with within(block + self._seconds), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("XREAD", "COUNT", _BATCH, *waiting, "STREAMS", self.name, self._last)
             pipe.get(self._epoch_key)
             pipe.exists(self.name)
@@ -54,7 +54,7 @@ class Stream:
         """Add entries. Whether the stream is longer than ``limit``, even without what is past its time."""
         length = 0
         for start in range(0, len(entries), _BATCH):
-            async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(self._seconds):
+            async with within(self._seconds), self._client.pipeline(transaction=False) as pipe:
                 for entry in entries[start : start + _BATCH]:
                     pipe.execute_command("XADD", self.name, "*", FIELD, entry)
                 *_, newest = await pipe.execute()
@@ -75,12 +75,12 @@ class Stream:
 
     async def shorten(self, length: int) -> None:
         """Drop the oldest entries, which a later one has made superfluous."""
-        async with asyncio.timeout(self._seconds):
+        async with within(self._seconds):
             await self._client.execute_command("XTRIM", self.name, "MAXLEN", "~", length)
 
     async def keep(self) -> None:
         """Put off the time at which Redis drops it all as unused."""
-        async with self._client.pipeline(transaction=False) as pipe, asyncio.timeout(self._seconds):
+        async with within(self._seconds), self._client.pipeline(transaction=False) as pipe:
             pipe.pexpire(self._epoch_key, self._milliseconds)
             pipe.pexpire(self.name, self._milliseconds)
             await pipe.execute()

@@ -66,6 +66,7 @@ class Worker:
         self._publish_failed = False
         self._junk_seen = False
         self._stopped = False
+        self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
         self._thread = threading.Thread(target=self._main, name="moonkey-feed", daemon=True)
 
@@ -93,11 +94,15 @@ class Worker:
 
     def _end(self) -> None:
         if self._running is not None:
-            loop, task = self._running
             if self._outbox.is_empty:
-                task.cancel()
+                self._cancel()
             else:
-                loop.call_later(_LAST_SECONDS, task.cancel)
+                self._running[0].call_later(_LAST_SECONDS, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._cancelled = True
+            self._running[1].cancel()
 
     def _main(self) -> None:
         with (
@@ -118,9 +123,9 @@ class Worker:
                 try:
                     await self._session()
                 except Exception as error:
-                    if task.cancelling() or not threading.main_thread().is_alive():
-                        print("DEBUG", repr(error), task.cancelling())
-                        return  # stopped while something else failed, or the interpreter is ending
+                    # A task group with trouble of its own forgets that it was cancelled.
+                    if self._cancelled or not threading.main_thread().is_alive():
+                        return
                     self._announce(error)
                 await asyncio.sleep(self._beat)
         finally:
@@ -140,7 +145,7 @@ class Worker:
                 tasks.create_task(self._keep(stream))
         finally:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(self._wait):
+                async with _connect.within(self._wait):
                     await client.connection_pool.disconnect()
 
     def _settle(self, epoch: Epoch) -> None:
@@ -152,13 +157,13 @@ class Worker:
     async def _catch_up(self, stream: Stream) -> set[object]:
         """Read the whole stream; what is in it."""
         present: set[object] = set()
-        complete = False
-        while not complete:
+        while True:
             sent_at = time.monotonic()
             values, complete = await stream.read()
             present.update(_essence(entry) for entry in self._take(stream, values))
-        self._heard(sent_at)
-        return present
+            if complete:
+                self._heard(sent_at)
+                return present
 
     def _missing(self, epoch: Epoch, present: set[object]) -> tuple[Revocation, ...]:
         """What must be said (again): what began here, and all that is known here if we found the memory empty."""

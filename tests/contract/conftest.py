@@ -15,6 +15,14 @@ from moonkey_core.emulator import Emulator
 Visit = Callable[..., httpx.Response]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_pauses_after_an_outage() -> Iterator[None]:
+    """Sites outlive the outages of single tests: their open circuits let every call through as a probe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session", params=list(STACKS))
 def serving(request: pytest.FixtureRequest) -> Serving:
     """One of the five stacks."""

@@ -13,6 +13,7 @@ from contract.stacks import Site
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core.credentials import HeaderView
 from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_core.gate import Requirements
 
 Remember = Callable[[HeaderView], object]
 
@@ -46,19 +47,25 @@ def test_planted_mix_ups_are_noticed(
     kept: dict[object, Auth] = {}
     verify, averify = MoonKey.authenticate, AsyncMoonKey.authenticate
 
-    def authenticate(self: MoonKey, headers: HeaderView) -> Auth:
+    def authenticate(self: MoonKey, headers: HeaderView, requirements: Requirements | None = None) -> Auth:
         key = bug(headers)
         if key not in kept:
-            kept[key] = verify(self, headers)
+            kept[key] = verify(self, headers, requirements)
         return kept[key]
 
-    async def aauthenticate(self: AsyncMoonKey, headers: HeaderView) -> Auth:
+    async def aauthenticate(
+        self: AsyncMoonKey, headers: HeaderView, requirements: Requirements | None = None
+    ) -> Auth:
         key = bug(headers)
         if key not in kept:
-            kept[key] = await averify(self, headers)
+            kept[key] = await averify(self, headers, requirements)
         return kept[key]
+
+    def known(self: Any, headers: HeaderView, requirements: Requirements | None = None) -> Auth | None:
+        return kept.get(bug(headers))
 
     patches: list[tuple[type[Any], Any]] = [(MoonKey, authenticate), (AsyncMoonKey, aauthenticate)]
     for owner, planted in patches:
         monkeypatch.setattr(owner, "authenticate", planted)
+        monkeypatch.setattr(owner, "known", known)
     assert wrong_answers(site.url, people) != []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._keys import life_of
+from moonkey_core._key_set import life_of
 from moonkey_core._plan import Outcome, Plan, TransportError, run
 from support.decisions import NOW, Decisions, replied
 from support.key_ring import BAD, GOOD, Ring

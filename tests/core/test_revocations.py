@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -313,12 +312,11 @@ class TestThreadsAndForks:
         revocations.add(session_id="sess_1")
         revocations.add(user_id="user_1")
         assert repr(revocations) == "Revocations(sessions=1, users=1, everybody=0)"
-        assert threading.active_count() >= 1
 
 
 @given(st.integers(0, 400), st.integers(-500, 100), st.one_of(st.none(), st.integers(-500, 500)))
 def test_everything_taken_over_from_another_refuses_the_same(age: int, moment: int, issued: int | None) -> None:
-    one, clock = made()
+    one, _ = made()
     other, _ = made()
     entries = [
         Revocation("sess_1", None, None, NOW - age),
@@ -332,7 +330,6 @@ def test_everything_taken_over_from_another_refuses_the_same(age: int, moment: i
     issued_at = None if issued is None else NOW + issued
     for session, user in (("sess_1", "user_2"), ("sess_2", "1"), ("sess_2", "user_2")):
         assert one.refuses(session, user, issued_at) == other.refuses(session, user, issued_at)
-    assert clock.now == NOW
 
 
 SESSIONS = st.sampled_from(["sess_1", "sess_2", "sess_3", "sess_4"])

@@ -23,7 +23,7 @@ def server() -> Iterator[RedisServer]:
 
 
 def settings_for(server: RedisServer, **options: Any) -> Settings:
-    chosen = {"secret_key": "sk_test_fleet", "redis_url": server.url, **options}
+    chosen = {"secret_key": "sk_test_fleet", "redis_url": server.url, "max_revocation_lag": 0.5, **options}
     return Settings.load({name: value for name, value in chosen.items() if value is not None}, {})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from moonkey_core import Auth, Settings
 from moonkey_core._core import Core
-from moonkey_core._plan import Fetch, Outcome, Reply, run
+from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import Requirements
 from support.odd_jwts import ISSUER, key_set
@@ -42,14 +42,14 @@ def bearer(credential: str) -> HeaderView:
 class Decisions:
     """Authenticates without a socket. ``answer`` is asked for each call's outcome; ``fetches`` remembers them."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, feed: Any = None, **options: Any) -> None:
         self.now = NOW
         self.fetches: list[Fetch] = []
         self.answer: Callable[[Fetch], Outcome] = self.usual
         chosen = {"secret_key": "sk_test_decisions", "jwt_issuer": ISSUER, "jwks": key_set(), **options}
         self.settings = Settings.load({name: value for name, value in chosen.items() if value != ""}, {})
         # What a client does off the request's path is done at once.
-        self.core = Core(self.settings, lambda: self.now, lambda plan: run(plan, self.exchange))
+        self.core = Core(self.settings, lambda: self.now, lambda plan: run(plan, self.exchange), feed=feed)
 
     @staticmethod
     def usual(fetch: Fetch) -> Outcome:
@@ -67,6 +67,26 @@ class Decisions:
         if isinstance(found, Auth):
             return found
         return run(self.core.verifier.authenticate(found, requirements), self.exchange)
+
+    def known(self, headers: dict[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
+        """What is said at once; ``None`` where a call may be needed."""
+        found = self.core.start(partial(self._lines, headers), requirements)
+        return found if isinstance(found, Auth) else None
+
+    def begin(self, credential: str, **requirements: Any) -> tuple[Plan[Auth], Fetch]:
+        """An authentication that has come as far as its first call."""
+        asked = Requirements(**requirements)
+        found = self.core.start(presenting(credential), asked)
+        assert not isinstance(found, Auth)
+        plan = self.core.verifier.authenticate(found, asked)
+        return plan, next(plan)
+
+    @staticmethod
+    def end(plan: Plan[Auth], outcome: Outcome) -> Auth:
+        """The rest of it, where this is the outcome of its last call."""
+        found = step(plan, outcome)
+        assert isinstance(found, Done)
+        return found.value
 
     @staticmethod
     def _lines(headers: dict[str, Sequence[str]], name: str) -> Sequence[str]:

@@ -1,0 +1,223 @@
+"""OpenTelemetry (extra ``otel``): a span for each call of the API, and metrics of what a client does.
+
+The labels of metrics, and the attributes and names of spans, come from small closed sets. Nothing of a request is
+in them: no user, no session, no credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
+
+from moonkey_core.client import AsyncMoonKey, MoonKey
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.events import (
+    CircuitChanged,
+    Event,
+    FeedChanged,
+    GraceUsed,
+    KeySetFetched,
+    UpstreamCall,
+    Verified,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+    from opentelemetry.trace import Tracer, TracerProvider
+
+    from moonkey_core.health import Health
+
+__all__ = ["instrument"]
+
+_SCOPE = "moonkey"
+_OTHER = "other"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OPERATIONS = _words("""
+    sessions.verify sessions.list sessions.revoke users.get jwks key-probe
+    otps/email/send otps/email/login_or_create otps/sms/send otps/sms/login_or_create
+    otps/verify magic_links/verify oauth/verify totps/verify wallets/verify
+""")
+_FAILURES = _words("connect timeout broken too_large cancelled")
+_REFUSALS = _words("""
+    malformed_credentials repeated_header two_credentials credential_too_long
+    invalid_credentials expired_credentials revoked_credentials session_unknown user_unknown
+    jwt_form jwt_algorithm jwt_critical jwt_type jwt_key_id jwt_unknown_key jwt_signature
+    jwt_claims jwt_not_yet_valid jwt_issuer jwt_audience jwt_subject jwt_session
+""")
+_TROUBLES = _words("""
+    provider_unavailable provider_rejected_key provider_refused user_refused
+    api_connect api_timeout api_broken api_too_large api_busy api_circuit_open
+    api_status api_content api_mismatch api_rate_limited
+    jwks_connect jwks_timeout jwks_broken jwks_too_large jwks_busy jwks_circuit_open
+    jwks_status jwks_content jwks_rejected_key jwks_limited
+""")
+_REASONS = _REFUSALS | _TROUBLES
+_VERIFICATION_SECONDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
+_Client = MoonKey | AsyncMoonKey
+_Clients = list[ref[_Client]]
+
+_GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
+    ("moonkey.key_set.age", "s", "Age of the key set.", lambda health: health.key_set_age),
+    ("moonkey.revocation.feed_lag", "s", "How far behind the revocation feed is.", lambda health: health.feed_lag),
+    ("moonkey.circuit.open", "1", "1 while calls are held back.", lambda health: int(health.circuit == "open")),
+    ("moonkey.revocations", "{revocation}", "Revocations remembered.", lambda health: health.revocations),
+)
+
+
+class _Everywhere:
+    """Stands for the meter provider of the process, which may be set after the first client is instrumented."""
+
+
+_everywhere = _Everywhere()
+_clients: WeakKeyDictionary[MeterProvider | _Everywhere, _Clients] = WeakKeyDictionary()
+"""Whose state the gauges of each provider show. Each change is one atomic step, so that no lock is needed, which a
+fork could leave taken."""
+
+
+def instrument(
+    client: MoonKey | AsyncMoonKey,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Make spans and metrics of what ``client`` does, by these providers or those of the process.
+
+    Where several clients share a meter provider, each gauge shows the greatest of their values. A client is not
+    kept alive by it; one that is closed or gone is not shown any more. A second call for the same client changes
+    nothing.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` where ``opentelemetry-api`` is missing, ``TypeError``
+    for anything but a client.
+    """
+    if not isinstance(client, MoonKey | AsyncMoonKey):
+        raise TypeError(f"instrument() takes a MoonKey or an AsyncMoonKey, not a {type(client).__name__}.")
+    try:
+        from opentelemetry import metrics, trace
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "OpenTelemetry is not installed, which instrument() needs. Run pip install 'moonkey[otel]'."
+        ) from None
+    if any(isinstance(hook, _Telemetry) for hook in client.hooks.all):
+        return
+    meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+    own = None if meter_provider is metrics.get_meter_provider() else meter_provider
+    clients = _clients.setdefault(_everywhere if own is None else own, [])
+    clients.append(ref(client, clients.remove))
+    for name, unit, description, read in _GAUGES:
+        # Made again for each client: a meter keeps the first one of a name, and all show the same list.
+        meter.create_observable_gauge(name, [_shown(clients, read)], unit, description)
+    client.hooks.add(_Telemetry(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meter))
+
+
+def _shown(
+    clients: _Clients, read: Callable[[Health], float | None]
+) -> Callable[[CallbackOptions], list[Observation]]:
+    """What a gauge shows: the greatest value of all open clients, if there is any."""
+    from opentelemetry.metrics import Observation
+
+    def observe(_options: CallbackOptions) -> list[Observation]:
+        open_clients = [found for one in tuple(clients) if (found := one()) is not None and not found._core.closed]
+        values = [value for found in open_clients if (value := read(found.health())) is not None]
+        return [Observation(max(values))] if values else []
+
+    return observe
+
+
+class _Telemetry:
+    """A hook: counts and times what it is told of. It knows no client."""
+
+    def __init__(self, tracer: Tracer, meter: Meter) -> None:
+        self._tracer = tracer
+        self._verifications = meter.create_counter(
+            "moonkey.verifications", "{verification}", "Requests that were authenticated, whatever the outcome."
+        )
+        self._verification_seconds = meter.create_histogram(
+            "moonkey.verification.duration",
+            "s",
+            "How long that took.",
+            explicit_bucket_boundaries_advisory=_VERIFICATION_SECONDS,
+        )
+        self._call_seconds = meter.create_histogram(
+            "moonkey.upstream.duration",
+            "s",
+            "How long calls of the API took, each try by itself.",
+            explicit_bucket_boundaries_advisory=_CALL_SECONDS,
+        )
+        self._fetches = meter.create_counter("moonkey.key_set.fetches", "{fetch}", "Fetches of the key set.")
+        self._graces = meter.create_counter(
+            "moonkey.grace_used", "{session}", "Sessions accepted although the API could not be asked."
+        )
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Verified():
+                self._count_verified(event)
+            case UpstreamCall():
+                self._time_call(event)
+                self._trace_call(event)
+            case KeySetFetched():
+                self._fetches.add(1, _because(event.reason))
+            case GraceUsed():
+                self._graces.add(1)
+            case CircuitChanged() | FeedChanged():
+                pass  # the gauges show both
+
+    def _count_verified(self, event: Verified) -> None:
+        labels = {"source": event.source, "outcome": event.outcome}
+        self._verification_seconds.record(event.seconds, labels)
+        self._verifications.add(1, {**labels, **_because(event.reason)})
+
+    def _time_call(self, event: UpstreamCall) -> None:
+        labels = {"operation": _one_of(_OPERATIONS, event.operation)}
+        if event.status is None:
+            labels["error.type"] = _one_of(_FAILURES, event.failure)
+        else:
+            labels["status_class"] = f"{event.status // 100}xx" if 100 <= event.status < 600 else _OTHER
+        self._call_seconds.record(event.seconds, labels)
+
+    def _trace_call(self, event: UpstreamCall) -> None:
+        from opentelemetry.trace import SpanKind, StatusCode
+
+        attributes: dict[str, str | int] = {}
+        if event.status is not None:
+            attributes["http.response.status_code"] = event.status
+        trouble = _trouble(event)
+        if trouble is not None:
+            attributes["error.type"] = trouble
+        span = self._tracer.start_span(
+            f"moonkey {_one_of(_OPERATIONS, event.operation)}",
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            start_time=_nanoseconds(event.started_at),
+        )
+        if trouble is not None:
+            span.set_status(StatusCode.ERROR)
+        span.end(_nanoseconds(event.started_at + event.seconds))
+
+
+def _trouble(event: UpstreamCall) -> str | None:
+    """What was wrong with a call. A refusal is not: the API has answered what it was asked."""
+    if event.status is None:
+        return _one_of(_FAILURES, event.failure)
+    return str(event.status) if event.status >= 500 or event.status == 429 else None
+
+
+def _because(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"reason": _one_of(_REASONS, reason)}
+
+
+def _one_of(known: frozenset[str], value: str | None) -> str:
+    """A value that is one of ours; whatever else turns up is one and the same."""
+    return value if value is not None and value in known else _OTHER
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000_000)

@@ -1,0 +1,93 @@
+"""One call to the MoonKey API, and what kind of answer it got: good, an understood refusal, or trouble."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from moonkey_core._json import load_object
+from moonkey_core._plan import Fetch, Plan, Reply
+from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
+from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
+
+DEAD_SESSION = frozenset({"invalid_session"})
+_PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
+
+
+class Asker:
+    """Asks the API under one address."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
+        """The content of a reply, where a refusal is the caller's own mistake."""
+        _, answer = yield from self.ask(fetch)
+        if isinstance(answer, ApiError):
+            raise refused(answer)
+        return answer
+
+    def ask(self, fetch: Fetch) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
+        """A reply with its content, or with its error where it is an understood refusal; else raises."""
+        reply = arrived((yield fetch))
+        if reply.status in (200, 201):
+            return reply, content(reply)
+        if reply.status == 204 and fetch.method == "DELETE":
+            return reply, {}
+        error = api_error(reply)
+        if error is not None and error.code in DEAD_SESSION and 400 <= reply.status < 500:
+            return reply, error
+        if reply.status == 401 and (error is not None or _is_bare(reply)):
+            yield from self._check_key()
+            return reply, error or ApiError(401, None)
+        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
+            raise not_understood(reply)
+        if reply.status == 403:
+            raise ProviderRejectedKey
+        return reply, error
+
+    def _check_key(self) -> Plan[None]:
+        """Tell "this session is dead" from "our key is wrong": both may be a bare 401.
+
+        Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
+        ``ProviderUnavailable`` where that cannot be told either.
+        """
+        nobody = f"user_{secrets.token_hex(16)}"
+        probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
+        probe = replace(probe, operation="key-probe", known=True)
+        reply = arrived((yield probe))
+        error = api_error(reply)
+        if error is not None and error.status in (400, 404):
+            return
+        if reply.status in (401, 403) and (error is not None or not reply.body):
+            raise ProviderRejectedKey
+        raise not_understood(reply)
+
+
+def _is_bare(reply: Reply) -> bool:
+    """Whether a 401 says nothing more, or says it in JSON; a page of a proxy's is not the API speaking."""
+    if not reply.body:
+        return True
+    try:
+        load_object(reply.body)
+    except ValueError:
+        return False
+    return True
+
+
+def refused(error: ApiError) -> RequestRefused | ProviderRejectedKey:
+    """The error for a refusal that is the caller's own mistake."""
+    if error.status in (401, 402):
+        return misconfigured(error)
+    kind = NotFound if error.status in (404, 410) else RequestRefused
+    return kind(code=error.code)
+
+
+def misconfigured(error: ApiError) -> ProviderRejectedKey:
+    """The error for a refusal of a correct request."""
+    return ProviderRejectedKey(
+        f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
+        "use sessions.",
+        reason="provider_refused",
+    )

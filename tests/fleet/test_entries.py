@@ -1,0 +1,84 @@
+"""Entries of the feed: what was sealed opens as it was; what a stranger writes is never more than a ValueError."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonkey_core._sealing import Sealer
+from moonkey_core.redis._entries import opened_entry, sealed_entry
+from moonkey_core.revocations import Revocation
+from support.any_json import JSON
+
+quick = settings(deadline=None, derandomize=True, max_examples=100)
+SEALER = Sealer("a secret of the fleet", "feed")
+IDS = st.text(min_size=1, max_size=256).filter(str.isprintable)
+TIMES = st.floats(allow_nan=False, allow_infinity=False)
+ENTRIES = st.one_of(
+    st.builds(Revocation, IDS, st.none(), st.none(), TIMES),
+    st.builds(Revocation, st.none(), st.none() | IDS, TIMES, TIMES),
+)
+
+
+def opened(fields: object) -> Revocation | None:
+    """What comes of the sealed JSON of these fields."""
+    try:
+        return opened_entry(SEALER, "stream", SEALER.seal("stream", json.dumps(fields).encode()))
+    except ValueError:
+        return None
+
+
+@quick
+@given(ENTRIES)
+def test_there_and_back(entry: Revocation) -> None:
+    sealed = sealed_entry(SEALER, "stream", entry)
+    assert opened_entry(SEALER, "stream", sealed) == entry
+    for name, sealer in (("other", SEALER), ("stream", Sealer("another", "feed"))):
+        with pytest.raises(ValueError, match="not sealed"):
+            opened_entry(sealer, name, sealed)
+
+
+@quick
+@given(st.one_of(JSON, st.lists(JSON, min_size=4, max_size=4)))
+def test_any_content_is_an_entry_or_refused(content: Any) -> None:
+    for fields in (content, {"entry": content}):
+        entry = opened(fields)
+        if entry is not None:
+            assert (entry.session_id is None) == (entry.issued_before is not None)
+            assert entry.session_id is None or entry.user_id is None
+            assert math.isfinite(entry.added_at)
+
+
+@quick
+@given(st.one_of(st.none(), st.integers(), st.text(), st.binary(max_size=6000)))
+def test_anything_at_all(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        opened_entry(SEALER, "stream", value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [None, None, None, 1.0],
+        ["s", "u", None, 1.0],
+        ["s", None, 1.0, 1.0],
+        ["", None, None, 1.0],
+        ["s\n", None, None, 1.0],
+        ["s" * 257, None, None, 1.0],
+        [5, None, None, 1.0],
+        [None, True, 1.0, 1.0],
+        [None, "u", "1", 1.0],
+        [None, "u", 1.0, None],
+        [None, "u", True, 1.0],
+        [None, "u", 1.0, 10**400],
+        ["s", None, None, 1.0, 1.0],
+    ],
+)
+def test_nonsense_under_the_right_secret(fields: Any) -> None:
+    assert opened({"entry": fields}) is None
+    assert opened({"entry": ["s", None, None, 1]}) == Revocation("s", None, None, 1.0)

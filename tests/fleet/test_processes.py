@@ -1,0 +1,222 @@
+"""Feeds in real processes: forked ones, short-lived ones, and many at once."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet.conftest import MakeProcess, settings_for
+
+from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_revocations
+from support.redis_server import RedisServer
+from support.scripted import wait_until
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+
+SCRIPT = """
+import sys
+from moonkey_core import Settings
+from moonkey_core.redis import shared_revocations
+
+url, how = sys.argv[1:]
+settings = Settings.load({"secret_key": "sk_test_fleet", "redis_url": url, "max_revocation_lag": 0.5}, {})
+known, feed = shared_revocations(settings)
+feed.acquire()
+known.add(session_id="sess_script")
+if how == "release":
+    feed.release()
+if how == "idle":
+    while not feed.is_live:
+        pass
+"""
+
+
+def script(server: RedisServer, how: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT, server.url, how],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+class TestScripts:
+    @pytest.mark.parametrize("how", ["release", "exit", "idle"])
+    def test_what_a_short_one_revokes_is_said(
+        self, how: str, make_process: MakeProcess, server: RedisServer
+    ) -> None:
+        one = make_process()
+        assert wait_until(lambda: one.is_live, 10)
+        done = script(server, how)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert wait_until(lambda: one.refuses("sess_script"))
+
+    def test_neither_hangs_nor_prints_where_redis_is_gone(self, server: RedisServer) -> None:
+        server.kill()
+        done = script(server, "exit")
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+    def test_neither_hangs_nor_prints_where_redis_hangs(self, server: RedisServer) -> None:
+        server.pause()
+        done = script(server, "exit")
+        server.resume()
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+class Child:
+    """A forked process that does ``work`` with a way to tell us and a way to be told to end."""
+
+    def __init__(self, work: Callable[[Callable[[str], None], Callable[[], str]], None]) -> None:
+        self._out, theirs = os.pipe()
+        mine, self._in = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: that is the point
+            self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                after_fork()
+                work(lambda text: void(os.write(theirs, text.encode())), lambda: os.read(mine, 100).decode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(theirs)
+        os.close(mine)
+
+    def tells(self, seconds: float = 10.0) -> str:
+        ready, _, _ = select.select([self._out], [], [], seconds)
+        return os.read(self._out, 100).decode() if ready else ""
+
+    def told(self, text: str) -> None:
+        os.write(self._in, text.encode())
+
+    def ended(self) -> int:
+        statuses: list[int] = []
+
+        def over() -> bool:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            statuses.extend([status] if pid else [])
+            return bool(pid)
+
+        if not wait_until(over, 10):
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+        os.close(self._out)
+        os.close(self._in)
+        return statuses[0] if statuses else -1
+
+
+def void(_: object) -> None:
+    return None
+
+
+@forks
+class TestForks:
+    def test_parent_and_children_go_on_each_with_its_own(self, server: RedisServer) -> None:
+        settings = settings_for(server)
+        known, feed = shared_revocations(settings)
+        assert feed is not None
+        feed.acquire()
+        known.add(session_id="before")
+        assert wait_until(lambda: feed.is_live, 10)
+
+        def work(tell: Callable[[str], None], told: Callable[[], str]) -> None:
+            assert not feed.caught_up(0.0)
+            assert known.refuses("before", "u", None)
+            assert wait_until(lambda: feed.is_live, 10)
+            tell("live")
+            mine = told()
+            known.add(session_id=mine)
+            everyone = ("child 0", "child 1", "child 2", "parent")
+            assert wait_until(lambda: all(known.refuses(session, "u", None) for session in everyone), 10)
+            tell("heard")
+            told()
+
+        children = [Child(work) for _ in range(3)]
+        assert [child.tells() for child in children] == ["live"] * 3
+        known.add(session_id="parent")
+        for place, child in enumerate(children):
+            child.told(f"child {place}")
+        assert [child.tells() for child in children] == ["heard"] * 3
+        assert all(wait_until(lambda n=n: known.refuses(f"child {n}", "u", None)) for n in range(3))  # type: ignore[misc]
+        assert feed.is_live
+        for child in children:
+            child.told("end")
+        assert [child.ended() for child in children] == [0] * 3
+        assert wait_until(lambda: feed.is_live)
+        known.add(session_id="afterwards")
+        assert feed.lag() is not None
+        feed.close()
+
+    def test_while_locks_are_held(self, server: RedisServer) -> None:
+        known, feed = shared_revocations(settings_for(server))
+        assert feed is not None
+        feed.acquire()
+        locks: list[Any] = [known._lock, feed._lock, feed._outbox._lock, feed._outbox.own._lock]
+        for lock in locks:
+            lock.acquire()
+
+        def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
+            known.add(session_id="sess_1")
+            assert wait_until(lambda: feed.is_live, 10)
+            tell("live")
+
+        child = Child(work)
+        for lock in locks:
+            lock.release()
+        assert child.tells() == "live"
+        assert child.ended() == 0
+        assert wait_until(lambda: feed.is_live, 10)
+        assert wait_until(lambda: known.refuses("sess_1", "u", None))
+        feed.close()
+
+    def test_a_closed_feed_stays_closed(self, server: RedisServer) -> None:
+        _, feed = shared_revocations(settings_for(server))
+        assert feed is not None
+        feed.close()
+
+        def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
+            feed.start()
+            tell("closed" if feed._worker._thread.ident is None else "running")
+
+        child = Child(work)
+        assert child.tells() == "closed"
+        assert child.ended() == 0
+
+    def test_stores(self, server: RedisServer) -> None:
+        import asyncio
+
+        from fleet.test_store import PLACE, good
+
+        store, tasks = RedisStore(settings_for(server)), AsyncRedisStore(settings_for(server))
+        store.put(PLACE, good())
+
+        def works() -> bool:
+            return store.get(PLACE) is not None and asyncio.run(tasks.get(PLACE)) is not None
+
+        assert works()
+
+        def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
+            store.reset()
+            tasks.reset()
+            tell("fine" if works() and works() else "broken")
+
+        child = Child(work)
+        assert child.tells() == "fine"
+        assert child.ended() == 0
+        assert works()
+        store.close()
