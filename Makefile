@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CANDIDATES := python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all check format setup clean
+.PHONY: help demo test test-all soak bench check format setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -14,9 +14,13 @@ demo: setup ## Run three real apps against a local service; ONCE=1 ends after th
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: setup ## Run the tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile -m 'not long'
 
 test-all: test ## Run the tests, the long ones too
+	@$(BIN)/pytest -m long
+
+soak: setup ## Hammer a fleet for a minute, with everything around it failing at random
+	@$(BIN)/python tests/fleet/soak.py
 
 check: setup ## Lint, type-check, and check what may import what
 	@$(BIN)/ruff format --check .

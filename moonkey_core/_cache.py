@@ -19,7 +19,7 @@ from moonkey_core.models import User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
 
 _MAX_REFUSED = 4096
-_REFUSED_SECONDS = 3.0
+_REFUSED_SECONDS = 5.0
 _MAX_ACQUAINTED = 65_536
 
 
@@ -66,13 +66,6 @@ class Known:
             self.simple_user = User(id=self.user_id)
         return self.simple_user
 
-    def __reduce__(self) -> tuple[Callable[[VerifiedSession], VerifiedSession], tuple[VerifiedSession]]:
-        return _itself, (self.read(),)  # a copy is what it stands for: never the body, nor our clockwork
-
-
-def _itself(verified: VerifiedSession) -> VerifiedSession:
-    return verified
-
 
 class KnownCredentials:
     """What is remembered of credentials, each kind within bounds of its own.
@@ -84,16 +77,22 @@ class KnownCredentials:
         # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
         # dropped, so that not even one who saw digests could continue them.
         self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
-        self._good: FIFOCache[bytes, Known] = FIFOCache(settings.max_cached_sessions)
+        self._maxsize = settings.max_cached_sessions
+        self._lock = threading.Lock()
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        self._good: FIFOCache[bytes, Known] = FIFOCache(self._maxsize)
         self._refused: TTLCache[bytes, tuple[type[InvalidCredentials], str]] = TTLCache(
             _MAX_REFUSED, _REFUSED_SECONDS
         )
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
-        self.reset_lock()
 
     def reset_lock(self) -> None:
-        """A new lock: the old one may have been held by another thread when the process forked."""
-        self._lock = threading.Lock()
+        """After a fork: another thread, which is not here, may have held the lock and left the tables half changed."""
+        held, self._lock = self._lock.locked(), threading.Lock()
+        if held:
+            self._make_tables()
 
     def digest(self, credential: str) -> bytes:
         """What stands for a credential here. ASCII only, or ``UnicodeEncodeError``."""
@@ -111,9 +110,10 @@ class KnownCredentials:
             return None
 
     def put(self, digest: bytes, known: Known) -> None:
-        """Remember a credential that was found good."""
+        """Remember a credential that was found good, unless it has been refused meanwhile."""
         with self._lock:
-            self._good[digest] = known
+            if digest not in self._refused:
+                self._good[digest] = known
 
     def forget(self, digest: bytes) -> None:
         """It is not good any more."""

@@ -15,7 +15,6 @@ from moonkey_core._recall import Presented
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
-    InvalidCredentials,
     MoonKeyError,
     ProviderError,
     ProviderUnavailable,
@@ -75,17 +74,10 @@ def revoke(
     kind, value = exactly_one(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
-    known_id = value if kind == "session_id" else (yield from _session_id_of(core, kind, value))
-    yield from _revoke(core, kind, value, known_id)
-
-
-def _session_id_of(core: Core, kind: Literal["session_token", "session_jwt"], value: str) -> Plan[str | None]:
-    """The session that a credential belongs to, proven; ``None`` where it is no good any more."""
-    try:
-        verified = yield from core.verifier.verify(Credentials(value, kind, "argument"))
-    except InvalidCredentials:
-        return None
-    return verified.session.id
+    ended: str | None = value
+    if kind != "session_id":
+        ended = yield from core.verifier.session_id_of(Credentials(value, kind, "argument"))
+    yield from _revoke(core, kind, value, ended)
 
 
 def _revoke(core: Core, kind: Kind, value: str, session_id: str | None) -> Plan[None]:

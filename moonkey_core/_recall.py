@@ -6,7 +6,7 @@ It takes no lock, does no I/O and never waits. Whatever it cannot answer, the ve
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from moonkey_core._cache import Known, KnownCredentials
@@ -38,9 +38,9 @@ class Presented:
     it may be looked at; nothing has been checked of it.
     """
 
-    headers: HeaderView
-    value: str | None = None
-    digest: bytes | None = None
+    headers: HeaderView = field(repr=False)
+    value: str | None = field(default=None, repr=False)
+    digest: bytes | None = field(default=None, repr=False)
 
 
 class Recall:
@@ -58,6 +58,7 @@ class Recall:
         self._headers = settings.credential_headers
         self._longest = settings.max_credential_length
         self._completes_users = settings.load_user
+        self._grace = settings.grace_seconds
         self._lag = settings.max_revocation_lag
         self._feed = feed if settings.on_feed_lost == "remote" else None
         self._keys = keys
@@ -113,17 +114,23 @@ class Recall:
         known.good_at = now
         return known
 
-    def in_grace(self, digest: bytes, seconds: float) -> Known | None:
-        """What was found good no longer ago than that, and has not been revoked, refused or expired since."""
-        known = self.credentials.get(digest)
+    def in_grace(self, digest: bytes, requirements: Requirements) -> Known | None:
+        """What may be accepted while the API cannot be asked; a route may only lower the time.
+
+        That is what was found good no longer ago, and has not been revoked, refused or expired since.
+        """
+        seconds = (
+            self._grace if requirements.grace_seconds is None else min(self._grace, requirements.grace_seconds)
+        )
+        known = self.credentials.get(digest) if seconds > 0 else None
         if known is None:
             return None
-        now = self._clock()
+        now, most = self._clock(), requirements.max_staleness
         if not 0 <= now - known.good_at <= seconds or now >= known.ends_at:
             return None
-        if not self._passes(known) or (known.key is not None and not self._has_key(known)):
+        if most is not None and now - known.as_of > most:
             return None
-        return known
+        return known if self._passes(known) and (known.key is None or self._has_key(known)) else None
 
     def trusts_jwts(self) -> bool:
         """Whether JWTs may be accepted here: not while revocations may have been missed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -123,12 +124,23 @@ class Verifier:
         question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
         return (yield from self._proven(question)).read()
 
+    def session_id_of(self, credentials: Credentials) -> Plan[str | None]:
+        """The session that a credential belongs to, proven, be its time over or not; ``None`` where it is no good."""
+        try:
+            if credentials.kind == "session_token" or not self._settings.jwt_issuer:
+                return (yield from self.verify(credentials)).session.id
+            jwt = self._parsed(credentials.value)
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+            return _jwt.prove(jwt, key, self._settings).session_id
+        except InvalidCredentials:
+            return None
+
     def _authenticated(self, question: Question, requirements: Requirements) -> Plan[Auth]:
         digest, question.max_staleness = question.digest, requirements.max_staleness
         try:
             proof = self._recalled(digest, requirements) or (yield from self._proven(question, requirements))
         except ProviderUnavailable as error:
-            known = self._graced(digest, requirements)
+            known = self._recall.in_grace(digest, requirements)
             if known is None:
                 raise
             self._tell_of_grace(known, error)
@@ -156,7 +168,7 @@ class Verifier:
         if not settings.jwt_issuer:
             question.refresh = self._refreshable(self._clock() >= jwt.stale_at(settings))
             question.session_id, question.users = _jwt.claimed_ids(jwt, settings)
-            return (yield from self._asked(question))
+            return (yield from self._asked(question, over_at=jwt.stale_at(settings)))
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
         known = self._judged(jwt, key)
         now = self._clock()
@@ -201,17 +213,19 @@ class Verifier:
     def _read_jwt(self, body: bytes) -> VerifiedSession:
         return _jwt.read(body, self._settings)
 
-    def _asked(self, question: Question, jwt: Known | None = None) -> Plan[_Proof]:
+    def _asked(self, question: Question, jwt: Known | None = None, over_at: float = math.inf) -> Plan[_Proof]:
         """What the API says of a credential; ``jwt`` is what a JWT proves by itself, if it is verified here."""
         settings = self._settings
         refusal = self._credentials.refusal(question.digest)
         if refusal is not None:
             raise refusal
         question.known = self._credentials.is_acquainted(question.digest)
+        if jwt is not None and not self._recall.trusts_jwts():
+            question.max_staleness = min(settings.max_revocation_lag, question.max_staleness or math.inf)
         try:
             answer = yield from self._api.verify(question)
         except InvalidCredentials as error:
-            self._credentials.refuse(question.digest, error)
+            self._note_refusal(question, jwt, error)
             raise
         verified = answer.verified
         if jwt is not None:
@@ -221,10 +235,19 @@ class Verifier:
         self._check_not_revoked(known)
         self._credentials.acquaint(question.digest)
         known.as_of = known.asked_at = answer.asked_at
+        known.until = min(known.until, over_at)
         if jwt is not None or settings.session_cache_ttl or settings.grace_seconds:
             known.body = self._api.clean(answer.body) if jwt is None else jwt.body
             self._credentials.put(question.digest, known)
         return _Proof("remote", answer.asked_at, known, verified)
+
+    def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
+        if question.minutes is not None:
+            return  # it may have been the length that was refused
+        self._credentials.refuse(question.digest, error)
+        if jwt is not None and not question.refresh:
+            # It is genuine and its time is not over: its session was ended elsewhere.
+            self._revocations.add(session_id=jwt.session_id)
 
     def _confirmed(self, answer: Answer, verified: VerifiedSession) -> Known:
         settings, session = self._settings, verified.session
@@ -235,7 +258,7 @@ class Verifier:
             session_id=session.id,
             user_id=verified.user.id,
             issued_at=None if session.started_at is None else session.started_at.timestamp(),
-            starts_at=answer.asked_at - settings.leeway,
+            starts_at=answer.asked_at,
             until=min(answer.asked_at + settings.session_cache_ttl, ends_at + settings.leeway),
             as_of=answer.asked_at,
             ends_at=ends_at,
@@ -251,12 +274,6 @@ class Verifier:
     def _local_source(self, now: float) -> Source:
         current = self._keys.current
         return "stale" if current is not None and now >= current.fresh_until else "local"
-
-    def _graced(self, digest: bytes, requirements: Requirements) -> Known | None:
-        """What may be accepted while the API cannot be asked. A route may only lower the time."""
-        limits = (self._settings.grace_seconds, requirements.grace_seconds, requirements.max_staleness)
-        seconds = min(limit for limit in limits if limit is not None)
-        return self._recall.in_grace(digest, seconds) if seconds > 0 else None
 
     def _tell_of_grace(self, known: Known, error: ProviderUnavailable) -> None:
         age = self._clock() - known.good_at

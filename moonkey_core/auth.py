@@ -131,6 +131,12 @@ class Auth:
         """The event that tells of this identity having been worked out, which took so many ``seconds``."""
         return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        # A copy holds what was verified, and nothing of how it is remembered.
+        whole = self._known.read() if self._known is not None and self._verified is None else self._verified
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**state, "_known": None, "_verified": whole}
+
     def __bool__(self) -> bool:
         return self.is_authenticated
 

@@ -158,7 +158,7 @@ def is_jwt(value: str) -> bool:
     if not dot:
         return False
     head = head.rstrip("=").replace("+", "-").replace("/", "_")
-    head = head[: len(head) - (len(head) % 4 == 1)][:64]
+    head = head[: len(head) - (len(head) % 4 == 1)]
     try:
         start = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
     except (binascii.Error, ValueError):

@@ -122,6 +122,11 @@ class Revocations:
             except Exception:
                 logger.exception("revocations: a listener failed", extra={"reason": "listener_failed"})
 
+    def keep_at_least(self, retention: float, leeway: float) -> None:
+        """One more client relies on this table: what is added from now on is kept for the longest time of all."""
+        self.retention = max(self.retention, retention)
+        self._leeway = max(self._leeway, leeway)
+
     def receive(self, entry: Revocation) -> None:
         """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
         now = self._clock()

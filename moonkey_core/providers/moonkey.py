@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -25,6 +27,7 @@ from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
+    MoonKeyError,
     ProviderUnavailable,
     RevokedCredentials,
 )
@@ -98,25 +101,29 @@ class MoonKeyApi:
             if answer.status in (402, 409):
                 raise misconfigured(answer)
             raise ProviderUnavailable(reason="api_status")
-        verified = self._read_verified(answer, credentials, question.refresh)
+        return Answer(self._judged(question, answer), reply.asked_at or self._clock(), reply.body)
+
+    def _judged(self, question: Question, answer: Mapping[str, Any]) -> VerifiedSession:
+        verified = self._read_verified(answer, question.credentials, question.refresh)
         if question.session_id is not None and verified.session.id != question.session_id:
             raise ProviderUnavailable(reason="api_mismatch")
         named = [user for user in question.users if user]
         if named and not any(same_user(verified.user.id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
-        return Answer(verified, reply.asked_at or self._clock(), reply.body)
+        return verified
 
     def _shared(self, fetch: Fetch, question: Question) -> Fetch:
         name = question.digest.hex()
+        oldest = math.inf if question.max_staleness is None else question.max_staleness
         if question.refresh:
-            return replace(
-                fetch, share=f"refresh:{name}", linger=REFRESH_SECONDS, reader=_session_of, until_revoked=True
-            )
+            linger = min(REFRESH_SECONDS, oldest)
+            share = f"refresh:{linger:g}:{name}"
+            return replace(fetch, share=share, linger=linger, reader=_session_of, until_revoked=True)
         stored = None
         ttl = self._settings.session_cache_ttl
         if self._store_name is not None and ttl > 0:
-            oldest = ttl if question.max_staleness is None else min(ttl, question.max_staleness)
-            stored = Stored(self._store_name(question.credentials.value), oldest, self.clean)
+            place = self._store_name(question.credentials.value)
+            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
         return replace(fetch, share=f"verify:{name}", until_revoked=True, stored=stored)
 
     def clean(self, body: bytes) -> bytes:
@@ -125,6 +132,14 @@ class MoonKeyApi:
         return json.dumps(
             {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
         ).encode()
+
+    def _cleaned(self, question: Question, body: bytes) -> bytes:
+        """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
+        try:
+            self._judged(question, load_object(body))
+        except MoonKeyError:
+            raise ValueError("not a good answer") from None
+        return self.clean(body)
 
     def read(self, body: bytes) -> VerifiedSession:
         """The user and session in such an answer, which has been verified before."""

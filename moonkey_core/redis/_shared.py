@@ -23,20 +23,13 @@ def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocation
     :class:`~moonkey_core.errors.ConfigurationError` where redis-py is missing, or the URL is wrong.
     """
     kept = retention(settings)
-    key = (
-        settings.base_url,
-        settings.secret_key,
-        settings.redis_url,
-        settings.cache_secret,
-        settings.max_revocation_lag,
-        settings.max_revocations,
-        settings.leeway,
-        kept,
-    )
+    app = (settings.base_url, settings.secret_key)
+    key = (*app, settings.redis_url, settings.cache_secret, settings.max_revocation_lag)
     fresh = Revocations(retention=kept, maxsize=settings.max_revocations, leeway=settings.leeway)
     with _lock:
-        table = _tables.setdefault(key, fresh)
+        table = _tables.setdefault(app, fresh)
         feed = _feeds.get(key)
+    table.keep_at_least(kept, settings.leeway)
     if settings.redis_url is None or feed is not None:
         return table, feed
     made = RedisRevocations(settings, table)

@@ -34,15 +34,19 @@ class TestSharing:
         [
             {"secret_key": "sk_test_other"},
             {"base_url": "https://api.example.com"},
-            {"max_revocations": 5},
-            {"jwt_max_age": 5},
-            {"leeway": 1},
-            {"cache_secret": "c" * 16},
         ],
     )
     def test_others_do_not(self, other: Any) -> None:
         table, _ = shared_revocations(settings())
         assert shared_revocations(settings(**other))[0] is not table
+
+    def test_two_clients_of_an_app_share_and_the_longer_time_counts(self) -> None:
+        table, _ = shared_revocations(settings())
+        usual = table.retention
+        assert shared_revocations(settings(grace_seconds=100, leeway=20, cache_secret="c" * 16))[0] is table
+        assert table.retention == usual + 100 + 2 * 15
+        assert shared_revocations(settings(jwt_max_age=5))[0] is table
+        assert table.retention == usual + 130
 
     def test_weakly_held(self) -> None:
         table, _ = shared_revocations(settings(secret_key="sk_test_gone"))

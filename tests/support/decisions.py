@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from moonkey_core import Auth, Settings
+from moonkey_core import _operations as operations
 from moonkey_core._core import Core
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.credentials import HeaderView
@@ -66,7 +67,7 @@ class Decisions:
         found = self.core.start(partial(self._lines, headers), requirements)
         if isinstance(found, Auth):
             return found
-        return run(self.core.verifier.authenticate(found, requirements), self.exchange)
+        return run(operations.authenticate(self.core, found, requirements), self.exchange)
 
     def known(self, headers: dict[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
         """What is said at once; ``None`` where a call may be needed."""
@@ -78,7 +79,7 @@ class Decisions:
         asked = Requirements(**requirements)
         found = self.core.start(presenting(credential), asked)
         assert not isinstance(found, Auth)
-        plan = self.core.verifier.authenticate(found, asked)
+        plan = operations.authenticate(self.core, found, asked)
         return plan, next(plan)
 
     @staticmethod

@@ -45,7 +45,7 @@ def modules() -> tuple[tuple[str, ast.Module], ...]:
 def log_calls() -> list[LogCall]:
     """Every call of a logger's method."""
     return [
-        LogCall(f"{name}:{call.lineno}", call.func.attr, call.args[0], _logged(tree, call))
+        LogCall(f"{name}:{call.lineno}", call.func.attr, call.args[call.func.attr == "log"], _logged(tree, call))
         for name, tree in modules()
         for call in _calls(tree)
         if isinstance(call.func, ast.Attribute)

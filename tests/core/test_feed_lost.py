@@ -1,0 +1,207 @@
+"""What a worker does while it may have missed revocations: it trusts no JWT by itself, until the feed is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
+from moonkey_core.health import health_of
+from support.decisions import NOW
+from support.key_ring import Ring
+from support.odd_jwts import claims, good, header, sign
+from support.scripted_api import KnownToTheApi
+
+TOKEN = "session_" + "t" * 40
+
+
+@dataclass
+class FakeFeed:
+    """A feed that is live or lost as the test says."""
+
+    is_live: bool = True
+
+    def lag(self) -> float:
+        return 0.25 if self.is_live else 7.0
+
+
+def made(feed: FakeFeed, **options: Any) -> tuple[KnownToTheApi, str]:
+    """Decisions, and a JWT of a session that the API knows as well."""
+    jwt = good(NOW - 1)
+    return KnownToTheApi([jwt, TOKEN], feed=feed, **options), jwt
+
+
+def test_while_it_is_live_jwts_are_judged_here() -> None:
+    decisions, jwt = made(FakeFeed())
+    assert [decisions.authenticate(jwt).source for _ in range(3)] == ["local", "cache", "cache"]
+    assert decisions.fetches == []
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_when_it_is_lost_the_api_is_asked(seen_before: bool) -> None:
+    feed = FakeFeed()
+    decisions, jwt = made(feed)
+    if seen_before:
+        assert decisions.authenticate(jwt).source == "local"
+    feed.is_live = False
+    assert decisions.known({"session-token": [jwt]}) is None
+    auth = decisions.authenticate(jwt)
+    assert (auth.source, auth.as_of, decisions.asked) == ("remote", NOW, 1)
+    assert auth.user is not None
+    assert auth.user.id == "user_1"
+    del decisions.good[jwt]  # ended elsewhere, and nobody has told us
+    decisions.now += 1.1
+    assert isinstance(decisions.authenticate(jwt).error, InvalidCredentials)
+
+
+@pytest.mark.parametrize("lag", [0.1, 1, 5, 60])
+def test_an_answer_is_reused_for_the_greatest_lag(lag: float) -> None:
+    decisions, jwt = made(FakeFeed(is_live=False), max_revocation_lag=lag)
+    assert decisions.authenticate(jwt).source == "remote"
+    del decisions.good[jwt]
+    decisions.now = NOW + lag * 0.99
+    auth = decisions.authenticate(jwt)
+    assert (auth.source, auth.as_of, decisions.asked) == ("cache", NOW, 1)
+    assert decisions.known({"session-token": [jwt]}) is not None
+    decisions.now = NOW + lag * 1.01
+    assert decisions.known({"session-token": [jwt]}) is None
+    assert decisions.authenticate(jwt).is_rejected
+    assert decisions.asked == 2
+
+
+def test_an_answer_is_shared_and_does_not_linger() -> None:
+    decisions, jwt = made(FakeFeed(is_live=False))
+    shares = set()
+    for _ in range(3):
+        plan, fetch = decisions.begin(jwt)
+        shares.add(fetch.share)
+        assert fetch.linger == 0
+        assert fetch.until_revoked
+        plan.close()
+    assert len(shares) == 1
+    assert None not in shares
+
+
+def test_a_clock_that_was_set_back_reuses_nothing() -> None:
+    decisions, jwt = made(FakeFeed(is_live=False))
+    assert decisions.authenticate(jwt).source == "remote"
+    decisions.now = NOW - 0.5
+    assert decisions.authenticate(jwt).source == "remote"
+
+
+def test_answers_about_tokens_are_reused_no_longer_either() -> None:
+    feed = FakeFeed()
+    decisions, _ = made(feed, session_cache_ttl=30)
+    assert decisions.authenticate(TOKEN).source == "remote"
+    decisions.now = NOW + 10
+    assert decisions.authenticate(TOKEN).source == "cache"
+    feed.is_live = False
+    assert decisions.authenticate(TOKEN).source == "remote"
+    decisions.now = NOW + 10.9
+    assert decisions.authenticate(TOKEN).source == "cache"
+    decisions.now = NOW + 11.1
+    assert decisions.authenticate(TOKEN).source == "remote"
+    feed.is_live = True
+    decisions.now = NOW + 40
+    assert decisions.authenticate(TOKEN).source == "cache"
+
+
+def test_back_again() -> None:
+    feed = FakeFeed(is_live=False)
+    decisions, jwt = made(feed)
+    assert decisions.authenticate(jwt).source == "remote"
+    feed.is_live = True
+    decisions.now += 100
+    auth = decisions.authenticate(jwt)
+    assert (auth.source, auth.as_of) == ("cache", NOW)  # it was asked about while the feed was lost
+    assert decisions.authenticate(good(NOW - 2)).source == "local"
+    assert decisions.asked == 1
+
+
+def test_what_comes_with_the_feed_counts_from_then_on() -> None:
+    feed = FakeFeed(is_live=False)
+    decisions, jwt = made(feed)
+    assert decisions.authenticate(jwt).is_authenticated
+    decisions.core.revocations.add(session_id="sess_1")
+    assert isinstance(decisions.authenticate(jwt).error, RevokedCredentials)
+    feed.is_live = True
+    assert isinstance(decisions.authenticate(jwt).error, RevokedCredentials)
+
+
+def test_a_bad_jwt_costs_no_call_all_the_same() -> None:
+    decisions, _ = made(FakeFeed(is_live=False))
+    for bad in (sign(header(), claims(NOW), "foreign"), good(NOW, iss="another"), good(NOW + 100)):
+        assert decisions.authenticate(bad).is_rejected
+    assert decisions.fetches == []
+
+
+def test_an_answer_about_somebody_else_is_trouble() -> None:
+    decisions, jwt = made(FakeFeed(is_live=False))
+    for changes in ({"session": {"id": "sess_2"}}, {"session": {"user_id": "user_2"}}):
+        decisions.good[jwt] = changes
+        assert isinstance(decisions.authenticate(jwt).error, ProviderUnavailable)
+
+
+class TestWithoutTheApi:
+    def test_it_is_not_known(self) -> None:
+        feed = FakeFeed()
+        decisions, jwt = made(feed)
+        assert decisions.authenticate(jwt).is_authenticated
+        feed.is_live, decisions.down = False, True
+        assert isinstance(decisions.authenticate(jwt).error, ProviderUnavailable)
+        feed.is_live = True
+        assert decisions.authenticate(jwt).is_authenticated  # trouble is no refusal, and not remembered
+
+    def test_grace_where_it_is_on(self) -> None:
+        feed = FakeFeed()
+        decisions, jwt = made(feed, grace_seconds=30)
+        assert decisions.authenticate(jwt).is_authenticated
+        feed.is_live, decisions.down = False, True
+        decisions.now = NOW + 30
+        assert decisions.authenticate(jwt).source == "grace"
+        assert decisions.authenticate(good(NOW - 2)).is_unavailable  # never seen before
+        decisions.now = NOW + 30.1
+        assert decisions.authenticate(jwt).is_unavailable
+
+
+class TestLocal:
+    """``on_feed_lost="local"``."""
+
+    def test_it_goes_on_and_says_so(self) -> None:
+        feed = FakeFeed(is_live=False)
+        decisions, jwt = made(feed, on_feed_lost="local", session_cache_ttl=30)
+        assert [decisions.authenticate(jwt).source for _ in range(2)] == ["local", "cache"]
+        assert decisions.fetches == []
+        assert decisions.authenticate(TOKEN).source == "remote"
+        decisions.now += 20
+        assert decisions.authenticate(TOKEN).source == "cache"
+        health = health_of(decisions.core)
+        assert (health.feed, health.degraded) == ("lost", True)
+
+    def test_the_jwts_own_age_is_the_end(self) -> None:
+        decisions, jwt = made(FakeFeed(is_live=False), on_feed_lost="local", refresh_jwt=False)
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.now = NOW + 299
+        assert decisions.authenticate(jwt).is_rejected
+
+
+def test_health_tells_of_the_feed() -> None:
+    feed = FakeFeed()
+    decisions, jwt = made(feed)
+    decisions.authenticate(jwt)
+    health = health_of(decisions.core)
+    assert (health.feed, health.feed_lag, health.degraded, health.remembered) == ("live", 0.25, False, 1)
+    feed.is_live = False
+    health = health_of(decisions.core)
+    assert (health.feed, health.feed_lag, health.degraded) == ("lost", 7.0, True)
+    health = health_of(KnownToTheApi().core)
+    assert (health.feed, health.feed_lag, health.degraded) == ("none", None, False)
+
+
+def test_keys_are_fetched_as_ever() -> None:
+    ring = Ring(feed=FakeFeed(is_live=False))
+    assert ring.shown("old").source == "remote"
+    assert ring.fetched == 1
+    assert ring.shown("never").is_rejected

@@ -1,0 +1,496 @@
+"""How old an answer may be: the short memory of answers, a route's wishes, refusals, and grace in an outage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+
+from moonkey_core import (
+    Auth,
+    ExpiredCredentials,
+    InvalidCredentials,
+    ProviderRejectedKey,
+    ProviderUnavailable,
+    RevokedCredentials,
+)
+from moonkey_core._plan import Fetch, Outcome, TransportError
+from moonkey_core.credentials import Credentials
+from moonkey_core.events import Event, GraceUsed
+from moonkey_core.gate import Requirements
+from support.decisions import NOW, bearer, replied, verified_body
+from support.key_ring import Ring
+from support.odd_jwts import claims, good, header, sign
+from support.scripted_api import DEAD, DOWN, KnownToTheApi
+from support.secrets import assert_no_secret
+
+TOKEN, UNKNOWN = "session_" + "t" * 40, "session_" + "u" * 40
+
+
+def made(**options: Any) -> KnownToTheApi:
+    return KnownToTheApi([TOKEN], **options)
+
+
+class TestRememberedAnswers:
+    def test_off_by_default(self) -> None:
+        decisions = made()
+        for count in range(1, 4):
+            auth = decisions.authenticate(TOKEN)
+            assert (auth.state, auth.source, auth.as_of) == ("authenticated", "remote", NOW)
+            assert decisions.known({"session-token": [TOKEN]}) is None
+            assert decisions.asked == count
+        assert len(decisions.core.recall.credentials) == 0
+
+    def test_for_the_seconds_of_the_setting(self) -> None:
+        decisions = made(session_cache_ttl=30)
+        first = decisions.authenticate(TOKEN)
+        decisions.now = NOW + 29.9
+        again = decisions.authenticate(TOKEN)
+        assert (first.source, again.source) == ("remote", "cache")
+        assert (first.user, first.session) == (again.user, again.session)
+        assert (again.as_of, decisions.asked) == (NOW, 1)
+        decisions.now = NOW + 30
+        assert decisions.authenticate(TOKEN).source == "remote"
+        assert decisions.asked == 2
+
+    def test_they_count_from_when_the_api_was_asked(self) -> None:
+        decisions = made(session_cache_ttl=30)
+        plan, fetch = decisions.begin(TOKEN)
+        reply = decisions.by_heart(fetch)
+        asked = replied(200, verified_body())
+        assert reply == asked
+        decisions.now += 4  # a slow answer
+        assert decisions.end(plan, type(asked)(200, {}, asked.body, asked_at=NOW)).as_of == NOW
+        decisions.now = NOW + 29.9
+        assert decisions.authenticate(TOKEN).source == "cache"
+        decisions.now = NOW + 30
+        assert decisions.authenticate(TOKEN).source == "remote"
+
+    @pytest.mark.parametrize("leeway", [0, 5])
+    def test_never_past_the_sessions_own_end(self, leeway: int) -> None:
+        decisions = made(session_cache_ttl=60, leeway=leeway)
+        decisions.good[TOKEN] = {"session": {"expires_at": NOW + 10}}
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.now = NOW + 9.9 + leeway
+        assert decisions.authenticate(TOKEN).source == "cache"
+        decisions.now = NOW + 10 + leeway
+        assert isinstance(decisions.authenticate(TOKEN).error, ExpiredCredentials)
+
+    def test_the_user_of_the_answer_is_the_user_of_the_memory(self) -> None:
+        decisions = made(session_cache_ttl=30)
+        user = {"user_id": "user_1", "emails": [{"email": "me@example.com", "verified": True}], "secret": "s"}
+        decisions.good[TOKEN] = {"user": user, "session_token": TOKEN, "session_jwt": good(NOW)}
+        first, again = (decisions.authenticate(TOKEN) for _ in range(2))
+        assert first.user is not None
+        assert first.user.email == "me@example.com"
+        assert first.user == again.user
+        assert (again.fresh, again.source) == (None, "cache")
+
+    def test_jwts_that_are_asked_about_too(self) -> None:
+        decisions, jwt = made(session_cache_ttl=30, jwt_issuer=""), good(NOW)
+        decisions.good[jwt] = {}
+        assert [decisions.authenticate(jwt).source for _ in range(3)] == ["remote", "cache", "cache"]
+
+    def test_verify_is_about_now(self) -> None:
+        decisions = made(session_cache_ttl=30)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.good.clear()
+        assert decisions.authenticate(TOKEN).source == "cache"
+        assert isinstance(decisions.authenticate(TOKEN, max_staleness=0).error, InvalidCredentials)
+        assert decisions.authenticate(TOKEN).is_rejected  # what is refused is not good for others either
+
+
+class TestMaxStaleness:
+    @pytest.mark.parametrize(
+        ("most", "after", "source"),
+        [(None, 29, "cache"), (0, 0, "remote"), (10, 10, "cache"), (10, 10.1, "remote"), (100, 29, "cache")],
+    )
+    def test_of_a_token(self, most: float | None, after: float, source: str) -> None:
+        decisions = made(session_cache_ttl=30)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.now = NOW + after
+        auth = decisions.authenticate(TOKEN, max_staleness=most)
+        assert auth.source == source
+        assert decisions.now - (auth.as_of or 0) <= (most if most is not None else 30)
+
+    @pytest.mark.parametrize(
+        ("most", "age", "source"),
+        [(None, 200, "local"), (0, 1, "remote"), (10, 10, "local"), (10, 10.1, "remote"), (500, 200, "local")],
+    )
+    @pytest.mark.parametrize("warm", [False, True])
+    def test_of_a_jwt(self, most: float | None, age: float, source: str, warm: bool) -> None:
+        decisions, jwt = made(), good(NOW - 1, iat=NOW - age)
+        decisions.good[jwt] = {}
+        if warm:
+            assert decisions.authenticate(jwt).source == "local"
+        auth = decisions.authenticate(jwt, max_staleness=most)
+        assert auth.source == ("cache" if warm and source == "local" else source)
+        assert decisions.asked == (source == "remote")
+
+    def test_an_answer_serves_other_routes(self) -> None:
+        decisions, jwt = made(), good(NOW - 100)
+        decisions.good[jwt] = {}
+        assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
+        decisions.now += 5
+        again = decisions.authenticate(jwt, max_staleness=10)
+        assert (again.source, again.as_of, decisions.asked) == ("cache", NOW, 1)
+        for count in (2, 3):
+            assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
+            assert decisions.asked == count
+
+    def test_a_session_that_was_ended_elsewhere(self) -> None:
+        decisions, jwt = made(session_cache_ttl=60), good(NOW - 20)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.good.clear()
+        for credential in (TOKEN, jwt):
+            assert decisions.authenticate(credential).is_authenticated
+            assert isinstance(decisions.authenticate(credential, max_staleness=0).error, InvalidCredentials)
+
+    def test_zero_is_a_call_of_ones_own(self) -> None:
+        decisions = made(session_cache_ttl=60)
+        for most in (0, 10, None):
+            decisions.begin(TOKEN, max_staleness=most)[0].close()
+        _, fetch = decisions.begin(TOKEN, max_staleness=0)
+        assert fetch.share is None
+        _, fetch = decisions.begin(TOKEN, max_staleness=10)
+        assert fetch.share is not None
+        assert fetch.linger == 0
+
+    @pytest.mark.parametrize("wrong", [-1, -0.001, float("nan"), float("inf"), True, "10", [1]])
+    @pytest.mark.parametrize("name", ["max_staleness", "grace_seconds"])
+    def test_a_wrong_number_is_no_wish(self, name: str, wrong: Any) -> None:
+        with pytest.raises(ValueError, match=name):
+            Requirements(**{name: wrong})
+
+
+class TestRefusals:
+    def test_a_refused_token_costs_one_call(self) -> None:
+        decisions = made()
+        found = [decisions.authenticate(UNKNOWN) for _ in range(5)]
+        assert decisions.asked == 1
+        assert {auth.error and auth.error.reason for auth in found} == {"session_unknown"}
+        assert len({id(auth.error) for auth in found}) == 5  # each with a traceback of its own
+        assert decisions.authenticate(TOKEN).is_authenticated
+
+    def test_for_three_seconds(self) -> None:
+        decisions = made()
+        decisions.authenticate(UNKNOWN)
+        decisions.good[UNKNOWN] = {}
+        refused, now = decisions.core.recall.credentials._refused, time.monotonic()
+        refused.expire(now + 2)
+        assert decisions.authenticate(UNKNOWN).is_rejected
+        refused.expire(now + 5)
+        assert decisions.authenticate(UNKNOWN).is_authenticated
+
+    def test_whatever_kind_of_refusal(self) -> None:
+        refusals: list[tuple[dict[str, Any], type[InvalidCredentials]]] = [
+            ({"session": {"deleted": True}}, RevokedCredentials),
+            ({"session": {"expires_at": NOW - 100}}, ExpiredCredentials),
+        ]
+        for changes, kind in refusals:
+            decisions = made(session_cache_ttl=30, grace_seconds=30)
+            decisions.good[TOKEN] = changes
+            for _ in range(3):
+                assert type(decisions.authenticate(TOKEN).error) is kind
+            assert decisions.asked == 1
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            DOWN,
+            TransportError("timeout"),
+            TransportError("broken"),
+            TransportError("too_large"),
+            TransportError("busy"),
+            TransportError("circuit_open", unsent=True),
+            replied(500),
+            replied(429),
+            replied(404, b"<html>"),
+            replied(403, b"<html>"),
+            replied(200, b"<html>"),
+            replied(200, {}),
+            replied(200, {"session": {"id": 5}}),
+            replied(200, verified_body(session={"user_id": "user_2"}, user={"id": "user_3"})),
+            replied(200, verified_body(session_token="another")),
+            replied(403, {"error_type": "forbidden"}),
+            replied(402, {"error_type": "payment"}),
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("before", [True, False])
+    def test_trouble_is_never_remembered(self, trouble: Outcome, before: bool) -> None:
+        decisions = made(session_cache_ttl=30)
+        if before:
+            assert decisions.authenticate(TOKEN).is_authenticated
+            decisions.now += 30
+        usual, decisions.answer = decisions.answer, lambda _: trouble
+        for _ in range(2):
+            assert decisions.authenticate(TOKEN).is_unavailable
+        assert len(decisions.core.recall.credentials._refused) == 0
+        decisions.answer = usual
+        asked = decisions.asked
+        assert decisions.authenticate(TOKEN).source == "remote"
+        assert decisions.asked == asked + 1
+
+    def test_a_wrong_key_of_ours_is_nobodys_refusal(self) -> None:
+        decisions = made(grace_seconds=60)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        usual, decisions.answer = decisions.answer, lambda _: replied(401)
+        for _ in range(2):
+            assert isinstance(decisions.authenticate(TOKEN).error, ProviderRejectedKey)
+        decisions.answer = usual
+        assert decisions.authenticate(TOKEN).is_authenticated
+
+
+def graced(**options: Any) -> KnownToTheApi:
+    """Has verified the token just now; the API is down since."""
+    decisions = made(**{"grace_seconds": 60, **options})
+    assert decisions.authenticate(TOKEN).is_authenticated
+    decisions.down = True
+    return decisions
+
+
+class TestGrace:
+    def test_no_record_is_kept_by_default(self) -> None:
+        decisions = graced(grace_seconds=0)
+        assert len(decisions.core.recall.credentials) == 0
+        assert isinstance(decisions.authenticate(TOKEN).error, ProviderUnavailable)
+        assert decisions.authenticate(TOKEN, grace_seconds=60).is_unavailable
+
+    def test_who_was_verified_no_longer_ago_is_accepted(self) -> None:
+        decisions = graced()
+        for after in (0, 30, 60):
+            decisions.now = NOW + after
+            auth = decisions.authenticate(TOKEN)
+            assert (auth.source, auth.as_of) == ("grace", NOW)
+            assert auth.user is not None
+            assert (auth.user.id, auth.session and auth.session.id) == ("user_1", "sess_1")
+        decisions.now = NOW + 60.1
+        assert decisions.authenticate(TOKEN).is_unavailable
+        decisions.now = NOW + 59  # the grace that was given is no verification
+        assert decisions.authenticate(TOKEN).source == "grace"
+
+    def test_it_counts_from_the_last_time_it_was_found_good(self) -> None:
+        decisions = graced(session_cache_ttl=50)
+        decisions.now = NOW + 40
+        assert decisions.authenticate(TOKEN).source == "cache"
+        decisions.now = NOW + 100
+        auth = decisions.authenticate(TOKEN)
+        assert (auth.source, auth.as_of) == ("grace", NOW)
+        decisions.now = NOW + 100.1
+        assert decisions.authenticate(TOKEN).is_unavailable
+
+    def test_strangers_are_not(self) -> None:
+        decisions = graced()
+        decisions.good[UNKNOWN] = {}
+        assert decisions.authenticate(UNKNOWN).is_unavailable
+
+    @pytest.mark.parametrize(
+        "which", [{"session_id": "sess_1"}, {"user_id": "user_1"}, {"issued_before": NOW}], ids=str
+    )
+    def test_nor_who_was_revoked_since(self, which: dict[str, Any]) -> None:
+        decisions = graced()
+        decisions.core.revocations.add(**which)
+        assert not decisions.authenticate(TOKEN).is_authenticated
+
+    def test_nor_who_was_refused_since(self) -> None:
+        decisions = graced()
+        decisions.down = False
+        del decisions.good[TOKEN]
+        assert decisions.authenticate(TOKEN).is_rejected
+        decisions.down = True
+        decisions.core.recall.credentials._refused.clear()
+        assert decisions.authenticate(TOKEN).is_unavailable
+
+    def test_nor_whose_session_is_over(self) -> None:
+        decisions = made(grace_seconds=60)
+        decisions.good[TOKEN] = {"session": {"expires_at": NOW + 20}}
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.down = True
+        decisions.now = NOW + 19
+        assert decisions.authenticate(TOKEN).source == "grace"
+        decisions.now = NOW + 20
+        assert decisions.authenticate(TOKEN).is_unavailable
+
+    def test_nor_where_the_clock_was_set_back(self) -> None:
+        decisions = graced()
+        decisions.now = NOW - 100
+        assert decisions.authenticate(TOKEN).is_unavailable
+
+    @pytest.mark.parametrize(
+        ("wishes", "after", "state"),
+        [
+            ({"grace_seconds": 10}, 10, "authenticated"),
+            ({"grace_seconds": 10}, 10.1, "unavailable"),
+            ({"grace_seconds": 0}, 0, "unavailable"),
+            ({"grace_seconds": 600}, 60, "authenticated"),
+            ({"grace_seconds": 600}, 60.1, "unavailable"),
+            ({"max_staleness": 0}, 0, "unavailable"),
+            ({"max_staleness": 10}, 10, "authenticated"),
+            ({"max_staleness": 10}, 10.1, "unavailable"),
+            ({"max_staleness": 10, "grace_seconds": 5}, 5.1, "unavailable"),
+        ],
+    )
+    def test_a_route_may_only_lower_it(self, wishes: dict[str, float], after: float, state: str) -> None:
+        decisions = graced()
+        decisions.now = NOW + after
+        assert decisions.authenticate(TOKEN, **wishes).state == state
+
+    def test_an_old_jwt_whose_refresh_is_not_to_be_had(self) -> None:
+        decisions, jwt = made(grace_seconds=60), good(NOW)
+        assert decisions.authenticate(jwt).source == "local"
+        decisions.down = True
+        decisions.now = NOW + 299
+        assert decisions.authenticate(jwt).source == "cache"
+        decisions.now = NOW + 350
+        auth = decisions.authenticate(jwt)
+        assert (auth.source, auth.as_of, auth.fresh) == ("grace", NOW, None)
+        decisions.now = NOW + 360
+        assert decisions.authenticate(jwt).is_unavailable
+
+    def test_not_a_jwt_whose_key_has_left(self) -> None:
+        ring = Ring(grace_seconds=300)
+        jwt = sign(header(kid="old"), claims(NOW, exp=NOW + 20), "old")
+        assert ring.authenticate(jwt).is_authenticated
+        ring.published = replied(200, {"keys": []})
+        ring.answer = lambda fetch: ring.published if "jwks" in fetch.url else DOWN
+        ring.now = NOW + 30
+        assert ring.authenticate(jwt).source == "grace"
+        good_set = Ring().published
+        ring.published = replied(200, {"keys": [{**key, "kid": "new"} for key in keys_of(good_set)]})
+        ring.shown("new")
+        ring.now = NOW + 40
+        assert not ring.authenticate(jwt).is_authenticated
+
+    @pytest.mark.parametrize(
+        ("answer", "accepted"),
+        [
+            (DOWN, True),
+            (TransportError("timeout"), True),
+            (TransportError("busy"), True),
+            (TransportError("circuit_open", unsent=True), True),
+            (replied(503), True),
+            (replied(429), True),
+            (replied(200, b"<html>"), True),
+            (DEAD, False),
+            (replied(401), False),
+            (replied(403, {"error_type": "forbidden"}), False),
+        ],
+        ids=repr,
+    )
+    def test_only_where_the_api_cannot_be_asked(self, answer: Outcome, accepted: bool) -> None:
+        decisions = graced()
+
+        def either(fetch: Fetch) -> Outcome:
+            return replied(404, {"error_type": "not_found"}) if "/users/" in fetch.url else answer
+
+        decisions.answer = either
+        assert decisions.authenticate(TOKEN).is_authenticated is accepted
+
+    def test_each_use_is_told_and_tells_nobodys_name(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "moonkey")
+        decisions = graced()
+        seen: list[Event] = []
+        decisions.core.hooks.add(seen.append)
+        decisions.now = NOW + 7
+        for _ in range(2):
+            assert decisions.authenticate(TOKEN).source == "grace"
+        used = [event for event in seen if isinstance(event, GraceUsed)]
+        assert [event.age for event in used] == [7, 7]
+        records = [record for record in caplog.records if vars(record).get("reason") == "grace_used"]
+        assert [record.levelname for record in records] == ["WARNING", "WARNING"]
+        assert "api_connect" in caplog.text
+        assert_no_secret([*records, *seen], [TOKEN])
+        assert not any(name in caplog.text for name in ("user_1", "sess_1"))
+
+    def test_sessions_verify_gives_none(self) -> None:
+        """Whoever asks outright is told that it cannot be known."""
+        decisions = graced()
+        plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"))
+        next(plan)
+        with pytest.raises(ProviderUnavailable):
+            plan.send(DOWN)
+
+
+def keys_of(outcome: Any) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = json.loads(outcome.body)["keys"]
+    return keys
+
+
+
+class TestWithWholeUsers:
+    """``load_user`` together with all of these."""
+
+    def made(self, **options: Any) -> KnownToTheApi:
+        return made(load_user=True, **{"session_cache_ttl": 30, "grace_seconds": 60, **options})
+
+    def check(self, auth: Auth, source: str) -> None:
+        assert (auth.source, auth.user and auth.user.email) == (source, "me@example.com")
+
+    def test_the_session_is_remembered_and_the_user_completed(self) -> None:
+        decisions = self.made()
+        for source in ("remote", "cache", "cache"):
+            self.check(decisions.authenticate(TOKEN), source)
+        assert decisions.asked == 1
+        jwt = good(NOW)
+        for source in ("local", "cache"):
+            self.check(decisions.read({"authorization": [f"Bearer {jwt}"]}), source)
+        assert decisions.asked == 1
+
+    def test_nothing_is_known_at_once(self) -> None:
+        decisions = self.made()
+        self.check(decisions.authenticate(TOKEN), "remote")
+        assert decisions.known({"session-token": [TOKEN]}) is None
+        assert decisions.known({}) is not None
+
+    def test_a_route_that_wants_it_fresh(self) -> None:
+        decisions = self.made()
+        for count in (1, 2):
+            self.check(decisions.authenticate(TOKEN, max_staleness=0), "remote")
+            assert decisions.asked == count
+
+    def test_a_revocation_counts(self) -> None:
+        decisions, jwt = self.made(), good(NOW)
+        for credential in (TOKEN, jwt):
+            assert decisions.authenticate(credential).is_authenticated
+        decisions.core.revocations.add(session_id="sess_1")
+        for credential in (TOKEN, jwt):
+            assert isinstance(decisions.authenticate(credential).error, RevokedCredentials)
+
+    def test_grace_where_only_the_session_cannot_be_asked_for(self) -> None:
+        decisions = self.made()
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.now += 31
+        usual = decisions.answer
+        decisions.answer = lambda fetch: usual(fetch) if "/users/" in fetch.url else DOWN
+        self.check(decisions.authenticate(TOKEN), "grace")
+
+    def test_without_the_user_it_is_not_known_who_that_is(self) -> None:
+        decisions = self.made()
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.users_down = True
+        assert decisions.authenticate(TOKEN).is_unavailable
+        decisions.users_down = False
+        self.check(decisions.authenticate(TOKEN), "cache")  # and that was not remembered
+
+    def test_a_user_in_the_answer_needs_no_second_call(self) -> None:
+        decisions = self.made()
+        decisions.good[TOKEN] = {"user": {"id": "user_1", "email": "me@example.com"}}
+        for source in ("remote", "cache"):
+            self.check(decisions.authenticate(TOKEN), source)
+        decisions.down = True
+        decisions.now += 31
+        self.check(decisions.authenticate(TOKEN), "grace")
+        assert decisions.calls("/users/") == 0
+
+
+def test_the_header_makes_no_difference() -> None:
+    decisions = made(session_cache_ttl=30)
+    assert decisions.authenticate(TOKEN).source == "remote"
+    found = decisions.core.start(bearer(TOKEN), None)
+    assert isinstance(found, Auth)
+    assert found.source == "cache"

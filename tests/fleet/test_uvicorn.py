@@ -1,0 +1,36 @@
+"""Two workers of uvicorn, a real redis-server, and the emulator over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fleet import promises
+from fleet.promises import Fleet, fleet_of
+
+from moonkey_core.emulator import Emulator
+from support.fleets import uvicorn
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def fleet(emulator: Emulator) -> Iterator[Fleet]:
+    with fleet_of(uvicorn, 2, emulator) as fleet:
+        yield fleet
+
+
+def test_a_revoked_session_is_refused_by_all(fleet: Fleet) -> None:
+    promises.a_revoked_session_is_refused_by_all(fleet)
+
+
+def test_a_revoked_user_is_refused_by_all(fleet: Fleet) -> None:
+    promises.a_revoked_user_is_refused_by_all(fleet)
+
+
+def test_without_the_feed_the_api_is_asked(fleet: Fleet) -> None:
+    promises.without_the_feed_the_api_is_asked(fleet)
+
+
+def test_a_new_worker_knows_what_was_revoked(fleet: Fleet) -> None:
+    promises.a_new_worker_knows_what_was_revoked(fleet)

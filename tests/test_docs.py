@@ -1,0 +1,169 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from moonkey_core import MoonKey, errors
+from moonkey_core.emulator import Emulator
+from moonkey_core.events import Event
+from moonkey_core.health import Health
+from moonkey_core.otel import instrument
+from support.reasons import error_reasons, log_calls, log_reasons
+from support.redis_server import RedisServer, need_redis
+from support.scripted import unused_url, wait_until
+from support.servers import serve_asgi, serve_wsgi
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "observability.md").read_text()
+SERVERS: dict[str, Callable[..., Any]] = {"flask": serve_wsgi, "fastapi": serve_asgi}
+GUARDED = {
+    "flask": """
+from moonkey_flask import require_auth
+
+@app.get("/me")
+@require_auth
+def me():
+    return ""
+""",
+    "fastapi": """
+from moonkey_starlette.fastapi import CurrentUser
+
+@app.get("/me")
+async def me(user: CurrentUser):
+    return ""
+""",
+}
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the table with this first column heading, by their names; each cell's text."""
+    (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+    names = [row[0].strip("` ") for row in cells]
+    assert len(set(names)) == len(names)
+    return {name: [cell.strip(" |") for cell in row[1:]] for name, row in zip(names, cells, strict=True)}
+
+
+def named(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_every_event_with_its_fields() -> None:
+    found = rows("event")
+    assert set(found) == {kind.__name__ for kind in get_args(Event)}
+    for kind in get_args(Event):
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assert fields <= named(found[kind.__name__][1])
+
+
+def test_every_metric_with_its_kind_and_unit() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    made: dict[str, tuple[str, str]] = {}
+    with pytest.MonkeyPatch.context() as patch, MoonKey("sk_test_docs") as client:
+        meter = type(provider.get_meter("moonkey"))
+        for kind in ("counter", "histogram", "observable_gauge"):
+            patch.setattr(meter, f"create_{kind}", noting(made, kind, getattr(meter, f"create_{kind}")))
+        instrument(client, meter_provider=provider)
+    provider.shutdown()
+    found = rows("metric")
+    assert set(found) == set(made)
+    for name, (kind, unit) in made.items():
+        assert found[name][0] == kind.removeprefix("observable_")
+        assert (found[name][1] == "s") is (unit == "s")
+
+
+def noting(made: dict[str, tuple[str, str]], kind: str, create: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        instrument_made = create(*args, **kwargs)
+        made[instrument_made.name] = (kind, instrument_made.unit)
+        return instrument_made
+
+    return noted
+
+
+def test_every_reason_in_the_log() -> None:
+    levels = {"exception": "error"}
+    tables = [*re.findall(r"^\| `(\w+)` \| (info|warning|error) \|", DOCUMENT, re.MULTILINE)]
+    assert {reason for reason, _ in tables} == log_reasons()
+    expected = {
+        (reason, levels.get(call.level, call.level)) for call in log_calls() for reason in call.reasons or ()
+    }
+    assert set(tables) == expected
+
+
+def test_every_reason_of_an_error_with_its_status() -> None:
+    tables = dict(re.findall(r"^\| `(\w+)` \| ([45]\d\d) \|", DOCUMENT, re.MULTILINE))
+    assert set(tables) == error_reasons()
+    for value in vars(errors).values():
+        if inspect.isclass(value) and issubclass(value, errors.MoonKeyError):
+            assert tables[value.default_reason] == str(value.status)
+
+
+def test_every_field_of_the_health_report() -> None:
+    fields = {field.name for field in dataclasses.fields(Health)}
+    properties = {name for name, value in vars(Health).items() if isinstance(value, property)}
+    assert set(rows("field")) == fields | properties
+
+
+@contextmanager
+def probed(kind: str, monkeypatch: pytest.MonkeyPatch, **environ: str) -> Iterator[httpx.Client]:
+    """The app in the document, served, with a guarded route beside its probe."""
+    shown = re.search(rf"<!-- health: {kind} -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert shown is not None
+    for name, value in environ.items():
+        monkeypatch.setenv(f"MOONKEY_{name.upper()}", value)
+    module: dict[str, Any] = {"__name__": "shown"}
+    exec(shown[1] + GUARDED[kind], module)
+    with SERVERS[kind](module["app"]) as url, httpx.Client(base_url=url, timeout=10) as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_the_probes(kind: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+    with probed(kind, monkeypatch, **settings) as browser:
+        answer = browser.get("/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "key_set_age": None,
+        "feed": "none",
+        "feed_lag": None,
+        "circuit": "closed",
+        "last_error": None,
+        "revocations": 0,
+        "remembered": 0,
+        "degraded": False,
+    }
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_probe_of_a_process_that_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_redis()
+    with RedisServer() as server:
+        settings = {"secret_key": "sk_test_docs", "base_url": unused_url(), "redis_url": server.url}
+        with probed(kind, monkeypatch, **settings) as browser:
+            assert wait_until(lambda: state(browser) == (200, "live", "closed"), 10)
+            server.kill()
+            assert wait_until(lambda: state(browser) == (200, "lost", "closed"), 10)
+            for _ in range(3):  # of two tries each
+                assert browser.get("/me", headers={"session-token": "session_" + "Ab3" * 20}).status_code == 503
+            assert wait_until(lambda: state(browser) == (503, "lost", "open"), 10)
+
+
+def state(browser: httpx.Client) -> tuple[int, str, str]:
+    answer = browser.get("/ready")
+    found = answer.json()
+    assert found["degraded"] is (found["feed"] == "lost" or found["circuit"] == "open")
+    return answer.status_code, found["feed"], found["circuit"]
