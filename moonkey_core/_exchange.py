@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from weakref import finalize
 
 import httpx
@@ -17,32 +17,13 @@ from moonkey_core._breaker import Breaker
 from moonkey_core._http import tls_context
 from moonkey_core._limiter import ThreadLimiter
 from moonkey_core._loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
-from moonkey_core._plan import Done, Fetch, Outcome, Reply, Stored, TransportError, step
+from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
 from moonkey_core._replies import is_settled
 from moonkey_core._sharing import SyncSharing, end_era
+from moonkey_core._stores import AsyncStore, Store
 from moonkey_core._tries import CIRCUIT_OPEN, CLOSED, Keep, Look, Send, Try, Watch, goes_first, steps, time_left
 from moonkey_core.events import Hooks
 from moonkey_core.settings import Settings
-
-
-class Store(Protocol):
-    """The fleet's store, for threads. It raises nothing: in trouble, a look-up finds nothing."""
-
-    def get(self, stored: Stored, /) -> Reply | None:
-        """What is kept at a place, if it is not too old."""
-
-    def put(self, stored: Stored, reply: Reply, /) -> None:
-        """Keep a reply with status 200."""
-
-
-class AsyncStore(Protocol):
-    """The fleet's store, for tasks; like :class:`Store` otherwise."""
-
-    async def get(self, stored: Stored, /) -> Reply | None:
-        """What is kept at a place, if it is not too old."""
-
-    async def put(self, stored: Stored, reply: Reply, /) -> None:
-        """Keep a reply with status 200."""
 
 
 class SyncExchange:
@@ -228,16 +209,25 @@ class AsyncExchange:
     def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Run something as a task beside the request. False: too much is under way, it is dropped.
 
-        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
+        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further. Where
+        no loop runs, or a given client belongs to another, it is dropped as well.
         """
-        return not self._watch.closed and self._loops.here().later(run)
+        try:
+            return not self._watch.closed and self._loops.here().later(run)
+        except RuntimeError:
+            return False
+
+    async def turn(self) -> None:
+        """Wait where many begin at this moment, so that the event loop is not held up."""
+        if self._watch.closed:
+            raise RuntimeError("This MoonKey client is closed.")
+        await self._loops.here().begins.turn()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
         if self._watch.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
-        await here.begins.turn()
         remaining = time_left(fetch, deadline)
         make = partial(self._call, here, fetch, remaining)
         try:

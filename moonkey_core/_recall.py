@@ -128,7 +128,7 @@ class Recall:
         now, most = self._clock(), requirements.max_staleness
         if not 0 <= now - known.good_at <= seconds or now >= known.ends_at:
             return None
-        if most is not None and now - known.as_of > most:
+        if most is not None and (most == 0 or now - known.as_of > most):
             return None
         return known if self._passes(known) and (known.key is None or self._has_key(known)) else None
 

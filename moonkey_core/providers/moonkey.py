@@ -16,6 +16,7 @@ from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Stored
 from moonkey_core._replies import ApiError
 from moonkey_core._wire import (
+    check_session,
     is_deleted,
     parse_login,
     parse_otp_request,
@@ -129,6 +130,7 @@ class MoonKeyApi:
     def clean(self, body: bytes) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
         answer = load_object(body)
+        check_session(answer.get("session"))
         return json.dumps(
             {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
         ).encode()

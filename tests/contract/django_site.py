@@ -11,11 +11,12 @@ from contract.behaviour import STREAM_PAUSE, Runs
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
+from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.gate import known_user
-from moonkey_django import require_auth
+from moonkey_django import RequireAuthMixin, require_auth
 
 runs: Runs = []  # the views of a Django project are module-level, so the record of their runs is too
 
@@ -46,6 +47,23 @@ def protected(request: HttpRequest) -> HttpResponse:
 @require_auth()
 async def other_colour(request: HttpRequest) -> HttpResponse:
     return JsonResponse(who(request))
+
+
+@require_auth(max_staleness=0)
+def strict(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({**who(request), "source": auth_of(request).source})
+
+
+@require_auth(max_staleness=0)
+async def other_strict(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({**who(request), "source": auth_of(request).source})
+
+
+class WithoutGrace(RequireAuthMixin, View):
+    grace_seconds = 0
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return JsonResponse(who(request))
 
 
 def optional(request: HttpRequest) -> HttpResponse:
@@ -110,6 +128,9 @@ urlpatterns = [
     path("public", public),
     path("protected", protected),
     path("other-colour", other_colour),
+    path("strict", strict),
+    path("other-strict", other_strict),
+    path("without-grace", WithoutGrace.as_view()),
     path("optional", optional),
     path("cached", cached),
     path("raises", raises),

@@ -20,6 +20,13 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     app.add_middleware(MoonKeyMiddleware, **options)
     app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
 
+    def who(request: Request) -> dict[str, Any]:
+        runs.append(request.method)
+        auth: Auth = request.state.moonkey
+        assert auth.user is not None
+        assert auth.session is not None
+        return {"user": auth.user.id, "session": auth.session.id}
+
     @app.get("/public")
     async def public() -> str:
         return "public"
@@ -33,6 +40,19 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     def other_colour(request: Request, user: CurrentUser, session: CurrentSession) -> Any:
         runs.append(request.method)
         return {"user": user.id, "session": session.id}
+
+    @app.get("/strict")
+    async def strict(request: Request, auth: Annotated[Auth, Depends(RequireAuth(max_staleness=0))]) -> Any:
+        assert auth is request.state.moonkey
+        return {**who(request), "source": auth.source}
+
+    @app.get("/other-strict", dependencies=[Depends(RequireAuth(max_staleness=0))])
+    def other_strict(request: Request, user: CurrentUser) -> Any:
+        return {**who(request), "source": request.state.moonkey.source}
+
+    @app.get("/without-grace", dependencies=[Depends(RequireAuth(grace_seconds=0))])
+    async def without_grace(request: Request) -> Any:
+        return who(request)
 
     @app.get("/optional")
     async def optional(auth: CurrentAuth) -> Any:

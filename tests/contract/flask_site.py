@@ -39,6 +39,21 @@ def make_app(runs: Runs, options: Any) -> Flask:
     async def other_colour() -> Any:
         return who()
 
+    @app.get("/strict")
+    @require_auth(max_staleness=0)
+    def strict() -> Any:
+        return {**who(), "source": current_auth.source}
+
+    @app.get("/other-strict")
+    @require_auth(max_staleness=0)
+    async def other_strict() -> Any:
+        return {**who(), "source": current_auth.source}
+
+    @app.get("/without-grace")
+    @require_auth(grace_seconds=0)
+    def without_grace() -> Any:
+        return who()
+
     @app.get("/optional")
     @optional_auth
     def optional() -> Any:

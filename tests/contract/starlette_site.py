@@ -38,6 +38,18 @@ def make_app(runs: Runs, options: Any) -> Starlette:
     def other_colour(request: Request) -> Response:
         return JSONResponse(who(request))
 
+    @require_auth(max_staleness=0)
+    async def strict(request: Request) -> Response:
+        return JSONResponse({**who(request), "source": request.state.moonkey.source})
+
+    @require_auth(max_staleness=0)
+    def other_strict(request: Request) -> Response:
+        return JSONResponse({**who(request), "source": request.state.moonkey.source})
+
+    @require_auth(grace_seconds=0)
+    async def without_grace(request: Request) -> Response:
+        return JSONResponse(who(request))
+
     async def optional(request: Request) -> Response:
         return JSONResponse(optional_body(request.state.moonkey))
 
@@ -72,6 +84,9 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/public", public),
             Route("/protected", protected, methods=methods),
             Route("/other-colour", other_colour),
+            Route("/strict", strict),
+            Route("/other-strict", other_strict),
+            Route("/without-grace", without_grace),
             Route("/optional", optional),
             Route("/cached", cached),
             Route("/raises", raises),

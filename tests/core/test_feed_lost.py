@@ -84,6 +84,16 @@ def test_an_answer_is_shared_and_does_not_linger() -> None:
     assert None not in shares
 
 
+def test_a_route_that_wants_a_call_of_its_own_has_it() -> None:
+    decisions, jwt = made(FakeFeed(is_live=False))
+    for count in (1, 2, 3):
+        plan, fetch = decisions.begin(jwt, max_staleness=0)
+        assert fetch.share is None
+        plan.close()
+        assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
+        assert decisions.asked == count
+
+
 def test_a_clock_that_was_set_back_reuses_nothing() -> None:
     decisions, jwt = made(FakeFeed(is_live=False))
     assert decisions.authenticate(jwt).source == "remote"

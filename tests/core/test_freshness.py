@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from core.conftest import MakeClient
 
 from moonkey_core import (
     Auth,
@@ -19,6 +20,7 @@ from moonkey_core import (
 )
 from moonkey_core._plan import Fetch, Outcome, TransportError
 from moonkey_core.credentials import Credentials
+from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, GraceUsed
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, bearer, replied, verified_body
@@ -102,6 +104,13 @@ class TestRememberedAnswers:
         assert isinstance(decisions.authenticate(TOKEN, max_staleness=0).error, InvalidCredentials)
         assert decisions.authenticate(TOKEN).is_rejected  # what is refused is not good for others either
 
+    @pytest.mark.parametrize("options", [{}, {"grace_seconds": 60}])
+    def test_a_clock_that_was_set_back_a_little_reuses_nothing(self, options: dict[str, Any]) -> None:
+        decisions = made(leeway=5, **options)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.now = NOW - 3
+        assert decisions.authenticate(TOKEN).source == "remote"
+
 
 class TestMaxStaleness:
     @pytest.mark.parametrize(
@@ -150,6 +159,19 @@ class TestMaxStaleness:
             assert decisions.authenticate(credential).is_authenticated
             assert isinstance(decisions.authenticate(credential, max_staleness=0).error, InvalidCredentials)
 
+    def test_a_refresh_that_lingers_is_not_handed_out_to_who_wants_it_fresher(
+        self, make_client: MakeClient, emulator: Emulator
+    ) -> None:
+        emulator.set_clock(-400)
+        person = emulator.sign_in()
+        emulator.set_clock(0)
+        client, headers = make_client(jwt_issuer=emulator.issuer), bearer(person.session_jwt)
+        assert client.authenticate(headers).fresh
+        emulator.revoke(person.session_id)
+        assert client.authenticate(headers).is_authenticated  # late repeats share it
+        time.sleep(0.002)
+        assert client.authenticate(headers, Requirements(max_staleness=0.001)).is_rejected
+
     def test_zero_is_a_call_of_ones_own(self) -> None:
         decisions = made(session_cache_ttl=60)
         for most in (0, 10, None):
@@ -176,14 +198,14 @@ class TestRefusals:
         assert len({id(auth.error) for auth in found}) == 5  # each with a traceback of its own
         assert decisions.authenticate(TOKEN).is_authenticated
 
-    def test_for_three_seconds(self) -> None:
+    def test_for_a_few_seconds(self) -> None:
         decisions = made()
         decisions.authenticate(UNKNOWN)
         decisions.good[UNKNOWN] = {}
         refused, now = decisions.core.recall.credentials._refused, time.monotonic()
-        refused.expire(now + 2)
+        refused.expire(now + 1)
         assert decisions.authenticate(UNKNOWN).is_rejected
-        refused.expire(now + 5)
+        refused.expire(now + 6)
         assert decisions.authenticate(UNKNOWN).is_authenticated
 
     def test_whatever_kind_of_refusal(self) -> None:
@@ -235,6 +257,44 @@ class TestRefusals:
         asked = decisions.asked
         assert decisions.authenticate(TOKEN).source == "remote"
         assert decisions.asked == asked + 1
+
+    def test_an_older_good_answer_does_not_undo_it(self) -> None:
+        decisions = made(session_cache_ttl=30, grace_seconds=30)
+        plan, fetch = decisions.begin(TOKEN)
+        late = decisions.by_heart(fetch)
+        decisions.good.clear()
+        assert decisions.authenticate(TOKEN, max_staleness=0).is_rejected
+        decisions.end(plan, late)
+        assert decisions.authenticate(TOKEN).is_rejected
+        decisions.down = True
+        decisions.core.recall.credentials._refused.clear()
+        assert decisions.authenticate(TOKEN).is_unavailable
+
+    def test_a_length_that_is_refused_says_nothing_of_the_token(self) -> None:
+        decisions = made(session_cache_ttl=30)
+        assert decisions.authenticate(TOKEN).is_authenticated
+        plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"), 10)
+        assert (next(plan).json or {})["session_expires_in"] == 10
+        with pytest.raises(InvalidCredentials):
+            plan.send(replied(400, {"error_type": "invalid_duration"}))
+        assert decisions.authenticate(TOKEN).is_authenticated
+        assert decisions.authenticate(TOKEN, max_staleness=0).is_authenticated
+
+    def test_a_jwt_whose_session_was_ended_is_not_good_on_the_next_route(self) -> None:
+        """Whatever it says of itself: this process knows better."""
+        decisions, jwt = made(), good(NOW - 10)
+        assert decisions.authenticate(jwt).is_authenticated
+        assert decisions.authenticate(jwt, max_staleness=0).is_rejected
+        assert decisions.authenticate(jwt).is_rejected
+        assert decisions.authenticate(good(NOW - 5)).is_rejected  # another one of this session
+
+    def test_what_is_not_understood_is_not_fit_for_the_fleets_store(self) -> None:
+        api = made().core.api
+        for body in ({}, {"session": {"id": 5}}, {"session": None}, {"user": {"id": "user_1"}}, {"session": []}):
+            with pytest.raises(ValueError, match=r".*"):
+                api.clean(json.dumps(body).encode())
+        kept = json.loads(api.clean(json.dumps(verified_body(session_token=TOKEN)).encode()))
+        assert kept == verified_body()
 
     def test_a_wrong_key_of_ours_is_nobodys_refusal(self) -> None:
         decisions = made(grace_seconds=60)
@@ -340,6 +400,14 @@ class TestGrace:
         decisions.now = NOW + after
         assert decisions.authenticate(TOKEN, **wishes).state == state
 
+    def test_a_route_is_given_nothing_older_than_it_wants(self) -> None:
+        """A JWT was found good just now, but the API itself vouched for it when it was issued."""
+        decisions, jwt = made(grace_seconds=300), good(NOW - 200)
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.down = True
+        assert decisions.authenticate(jwt, max_staleness=10).is_unavailable
+        assert decisions.authenticate(jwt, max_staleness=250).is_authenticated
+
     def test_an_old_jwt_whose_refresh_is_not_to_be_had(self) -> None:
         decisions, jwt = made(grace_seconds=60), good(NOW)
         assert decisions.authenticate(jwt).source == "local"
@@ -419,7 +487,6 @@ class TestGrace:
 def keys_of(outcome: Any) -> list[dict[str, Any]]:
     keys: list[dict[str, Any]] = json.loads(outcome.body)["keys"]
     return keys
-
 
 
 class TestWithWholeUsers:

@@ -50,7 +50,9 @@ class LiveUntil:
 def credential_for(kind: str, decisions: KnownToTheApi) -> str:
     """The worst one: a JWT that is dated as far ahead as may be, and of a session that would last."""
     ahead = int(decisions.settings.leeway)
-    credential = TOKEN if kind == "session_token" else good(NOW, iat=NOW + ahead, nbf=NOW + ahead, exp=NOW + 10_000)
+    credential = (
+        TOKEN if kind == "session_token" else good(NOW, iat=NOW + ahead, nbf=NOW + ahead, exp=NOW + 10_000)
+    )
     decisions.good[credential] = {}
     return credential
 
@@ -162,6 +164,30 @@ def test_a_client_says_what_its_settings_say(make_client: MakeClient, emulator: 
     assert client.authenticate(bearer(credential)).is_authenticated
     client.sessions.revoke(session_id=person.session_id)
     assert client.authenticate(bearer(credential)).is_rejected
+
+
+def test_here_is_every_client_of_the_app_in_this_process(make_client: MakeClient, emulator: Emulator) -> None:
+    one = make_client(jwt_issuer=emulator.issuer)
+    other = make_client(jwt_issuer=emulator.issuer, grace_seconds=30, leeway=2, max_revocations=50)
+    person = emulator.sign_in()
+    assert other.authenticate(bearer(person.session_jwt)).is_authenticated
+    one.sessions.revoke(session_id=person.session_id)
+    assert other.authenticate(bearer(person.session_jwt)).is_rejected
+    assert other.revocation_lag().session_jwt.here == 0
+
+
+def test_here_also_where_a_jwt_that_is_too_old_names_the_session(
+    make_client: MakeClient, emulator: Emulator
+) -> None:
+    client = make_client(jwt_issuer=emulator.issuer, refresh_jwt=False)
+    emulator.set_clock(-400)
+    person = emulator.sign_in()
+    emulator.set_clock(0)
+    new = make_client().sessions.verify(session_token=person.session_token).session_jwt
+    assert new is not None
+    assert client.authenticate(bearer(new)).is_authenticated
+    client.sessions.revoke(session_jwt=person.session_jwt)
+    assert client.authenticate(bearer(new)).is_rejected
 
 
 class TestHealth:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import json
 import pickle
 import sys
 import threading
@@ -9,21 +12,31 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cachetools import Cache, FIFOCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonkey_core import Auth, ExpiredCredentials, RevokedCredentials
+from moonkey_core import AsyncMoonKey, Auth, ExpiredCredentials, RevokedCredentials
+from moonkey_core._recall import Presented
+from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.key_ring import Ring
 from support.odd_jwts import claims, good, header, public_jwk, sign
 from support.scripted_api import DEAD, KnownToTheApi
+from support.secrets import assert_no_secret
 from support.together import together
 
 TOKEN, OTHER, UNKNOWN = ("session_" + letter * 40 for letter in "tou")
 FORGED = sign(header(), claims(NOW), "foreign")
 FAR = 1_000_000
+
+
+def again(auth: Auth) -> Auth:
+    found = pickle.loads(pickle.dumps(auth))
+    assert isinstance(found, Auth)
+    return found
 
 
 def bearing(credential: str) -> dict[str, list[str]]:
@@ -232,6 +245,31 @@ class TestWhatStandsThere:
             for piece in (credential, *credential.split(".")[1:]):
                 assert piece.encode() not in data
 
+    @pytest.mark.parametrize("copied", [again, copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
+    def test_a_copy_says_what_the_original_says(self, copied: Callable[[Auth], Auth]) -> None:
+        decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, grace_seconds=60)
+        jwt = good(NOW)
+        found = [decisions.authenticate(one) for one in (TOKEN, TOKEN, jwt, jwt, FORGED)]
+        decisions.down = True
+        decisions.now += 61
+        found += [decisions.authenticate(TOKEN), Auth()]
+        assert {auth.source for auth in found} == {"none", "remote", "cache", "local", "grace"}
+        for auth in found:
+            for _ in range(2):  # before and after somebody has looked at all of it
+                other = copied(auth)
+                assert (other.state, other.user, other.session) == (auth.state, auth.user, auth.session)
+                assert (other.source, other.as_of, other.fresh) == (auth.source, auth.as_of, None)
+                assert other.looked_at
+
+    def test_what_is_presented_shows_no_credential(self) -> None:
+        presented = Decisions(jwt_issuer="").core.start(
+            lambda name: [TOKEN] if name == "session-token" else [], None
+        )
+        assert isinstance(presented, Presented)
+        assert presented.value == TOKEN
+        assert_no_secret([repr(presented), repr(presented.headers)], [TOKEN])
+        assert str(presented.digest) not in repr(presented)
+
     def test_nobody_has_looked_at_it(self) -> None:
         seen: list[Event] = []
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, grace_seconds=60)
@@ -283,9 +321,15 @@ ABOUT: dict[str, dict[str, Any]] = {
     OTHER: {"session": {"id": "sess_2", "user_id": "user_2"}},
     JWT: {"session": {"id": "sess_3", "user_id": "user_3"}},
 }
-VALUES = st.sampled_from([TOKEN, OTHER, JWT, UNKNOWN, FORGED, JWT[:-1], JWT + "A", TOKEN.upper(), "", "=", "a.b.c"])
-BEFORE = st.sampled_from(["", "Bearer ", "bearer ", "BEARER  ", "Bearer", "Bearer\t", " Bearer ", "Basic ", "\x00"])
-AFTER = st.sampled_from(["", " ", "\t", "=", ",", f", Bearer {TOKEN}", f" {JWT}", "\u00e9", "\u0661", "\r\n", "\x00"])
+VALUES = st.sampled_from(
+    [TOKEN, OTHER, JWT, UNKNOWN, FORGED, JWT[:-1], JWT + "A", TOKEN.upper(), "", "=", "a.b.c"]
+)
+BEFORE = st.sampled_from(
+    ["", "Bearer ", "bearer ", "BEARER  ", "Bearer", "Bearer\t", " Bearer ", "Basic ", "\x00"]
+)
+AFTER = st.sampled_from(
+    ["", " ", "\t", "=", ",", f", Bearer {TOKEN}", f" {JWT}", "\u00e9", "\u0661", "\r\n", "\x00"]
+)
 LINES = st.builds(lambda before, value, after: before + value + after, BEFORE, VALUES, AFTER) | st.text(max_size=8)
 HEADERS = st.dictionaries(
     st.sampled_from(["authorization", "session-token", "x-session", "x-other"]),
@@ -295,9 +339,12 @@ HEADERS = st.dictionaries(
 ASKING = st.sampled_from([None, Requirements(), Requirements(max_staleness=0), Requirements(max_staleness=20)])
 
 
-def with_them(after: float, revoked: bool, seen: bool) -> KnownToTheApi:
+def with_them(after: float, revoked: bool, seen: bool, **options: Any) -> KnownToTheApi:
     decisions = KnownToTheApi(
-        session_cache_ttl=30, credential_headers=("x-session", "authorization", "session-token"), leeway=2
+        session_cache_ttl=30,
+        credential_headers=("x-session", "authorization", "session-token"),
+        leeway=2,
+        **options,
     )
     decisions.good.update(ABOUT)
     for credential in (TOKEN, OTHER, JWT, UNKNOWN, FORGED) if seen else ():
@@ -320,12 +367,25 @@ def said(auth: Auth) -> tuple[object, ...]:
     requirements=ASKING,
     after=st.sampled_from([-10.0, 0.0, 10.0, 29.0, 250.0, 400.0]),
     revoked=st.booleans(),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "jwt_issuer": st.just(""),
+            "refresh_jwt": st.just(False),
+            "grace_seconds": st.just(60),
+            "jwt_max_age": st.just(20),
+        },
+    ),
 )
-@settings(max_examples=300)
+@settings(max_examples=400)
 def test_it_says_nothing_else_than_an_empty_memory(
-    headers: dict[str, list[str]], requirements: Requirements | None, after: float, revoked: bool
+    headers: dict[str, list[str]],
+    requirements: Requirements | None,
+    after: float,
+    revoked: bool,
+    options: dict[str, Any],
 ) -> None:
-    warm, cold = with_them(after, revoked, seen=True), with_them(after, revoked, seen=False)
+    warm, cold = with_them(after, revoked, seen=True, **options), with_them(after, revoked, seen=False, **options)
     expected = said(cold.read(headers, requirements))
     calls = len(warm.fetches)
     known = warm.known(headers, requirements)
@@ -353,6 +413,60 @@ def test_a_remembered_credential_is_as_wrong_in_a_wrong_place_as_any(credential:
         assert auth.error is not None
         assert auth.error.status == 400, headers
     assert decisions.read({"authorization": ["Basic QQ=="], "session-token": [credential]}).is_authenticated
+
+
+def test_a_jwt_that_is_asked_about_is_remembered_no_longer_than_it_is_good() -> None:
+    jwt = good(NOW, exp=NOW + 10)
+    decisions = KnownToTheApi([jwt], jwt_issuer="", session_cache_ttl=60, refresh_jwt=False)
+    assert decisions.authenticate(jwt).source == "remote"
+    decisions.now = NOW + 14.9
+    assert decisions.authenticate(jwt).source == "cache"
+    decisions.now = NOW + 15
+    assert decisions.known(bearing(jwt)) is None
+    assert isinstance(decisions.authenticate(jwt).error, ExpiredCredentials)
+
+
+@pytest.mark.parametrize("name", [None, "foreign"])
+def test_a_header_with_white_space_in_front_is_one_kind_of_credential(name: str | None) -> None:
+    """Cold and warm: never a JWT here and a session token there."""
+    raw = b" " * 60 + json.dumps(header()).encode()
+    jwt = sign(raw, claims(NOW), name or "jwk_test")
+    fetched = Ring()
+    fetched.published = replied(200, {"keys": [public_jwk("jwk_test")]})
+    for decisions in (fetched, Decisions()):
+        for _ in range(2):
+            assert decisions.authenticate(jwt).is_authenticated is (name is None)
+        assert decisions.calls("sessions/verify") == 0
+
+
+def test_outside_an_event_loop_it_is_just_said(emulator: Emulator) -> None:
+    """Even when a new key set is due, which nobody can fetch there."""
+    person = emulator.sign_in()
+    client = AsyncMoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer)
+    headers = {"Authorization": f"Bearer {person.session_jwt}"}
+    assert asyncio.run(client.authenticate(headers)).is_authenticated
+    client._core.keys.ahead_at = 0
+    assert source_of(client.known(headers)) == "cache"
+    asyncio.run(client.aclose())
+
+
+def test_a_fork_in_the_middle_of_a_change_leaves_a_memory_that_works() -> None:
+    decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, max_cached_sessions=1)
+    assert decisions.authenticate(TOKEN).is_authenticated
+    memory = decisions.core.recall.credentials
+    memory._lock.acquire()  # as another thread of the parent may have done; it is not in the child
+    with pytest.raises(RuntimeError, match="between"):
+        FIFOCache.__delitem__(memory._good, memory.digest(TOKEN), _halfway)
+    decisions.core.reset_locks()
+    decisions.good[OTHER] = {}
+    for credential in (TOKEN, OTHER, good(NOW), TOKEN):
+        assert decisions.authenticate(credential).is_authenticated
+    assert len(memory) == 1
+
+
+def _halfway(cache: Any, key: bytes) -> None:
+    Cache.__delitem__(cache, key)
+    raise RuntimeError("between the two tables of the cache")
 
 
 def hammer(count: int, work: Callable[[int], None]) -> None:
