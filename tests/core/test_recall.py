@@ -247,11 +247,11 @@ class TestWhatStandsThere:
 
     @pytest.mark.parametrize("copied", [again, copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
     def test_a_copy_says_what_the_original_says(self, copied: Callable[[Auth], Auth]) -> None:
-        decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, grace_seconds=60)
+        decisions = KnownToTheApi([TOKEN], session_cache_ttl=30, grace_seconds=60)
         jwt = good(NOW)
         found = [decisions.authenticate(one) for one in (TOKEN, TOKEN, jwt, jwt, FORGED)]
         decisions.down = True
-        decisions.now += 61
+        decisions.now += 31
         found += [decisions.authenticate(TOKEN), Auth()]
         assert {auth.source for auth in found} == {"none", "remote", "cache", "local", "grace"}
         for auth in found:

@@ -1,10 +1,10 @@
 """What a fleet of real processes promises about revoked sessions, whatever serves it.
 
 The time that counts runs from the answer of the worker that has revoked to the sending of the last request that
-another one lets in. It is held against ``client.revocation_lag()`` and an allowance: the promise is about the order
-of events, not about speed, but the thread that tells the others has to get a turn of the processor first, and on a
-loaded machine with fewer processors than processes that may take a while. Without the feed the bound would be five
-minutes, the age of a JWT: no allowance of a few seconds could hide that.
+another one lets in. It is held against ``client.revocation_lag()`` and an allowance: the promise is about the
+order of events, not about speed, but the thread that tells the others has to get a turn of the processor first,
+and on a loaded machine with fewer processors than processes that may take a while. Without the feed the bound
+would be five minutes, the age of a JWT: no allowance of a few seconds could hide that.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message
 
 from moonkey_core.emulator import Emulator, SignedIn
@@ -94,7 +94,7 @@ def on_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]
     return run
 
 
-def site(emulator: Emulator, *routes: Route | Mount, **more: Any) -> Starlette:
+def site(emulator: Emulator, *routes: BaseRoute, **more: Any) -> Starlette:
     middleware = [Middleware(MoonKeyMiddleware, **options(emulator, **more))]
     return Starlette(routes=list(routes), middleware=middleware)
 

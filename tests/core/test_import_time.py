@@ -1,0 +1,40 @@
+"""What ``import moonkey_core`` does not load: whatever takes long and not everybody needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"aiohttp", "redis", "opentelemetry", "starlette", "fastapi", "flask", "django", "uvicorn", "trio"}
+SCRIPT = """
+import sys
+{}
+print(*{{name.split(".")[0] for name in sys.modules}})
+"""
+MADE = """
+from moonkey_core import AsyncMoonKey, MoonKey
+MoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:1").close()
+AsyncMoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:1", transport="httpx")
+"""
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(code)], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code", ["import moonkey_core", "from moonkey_core import *", MADE], ids=["import", "all", "clients"]
+)
+def test_nothing_heavy_is_loaded(code: str) -> None:
+    loaded = loaded_by(code)
+    assert {"moonkey_core", "httpx"} <= loaded
+    assert loaded & HEAVY == set()
+
+
+def test_the_search_would_find_it() -> None:
+    assert "starlette" in loaded_by("import moonkey_starlette")
