@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import contenders_remote as who
-from contenders_remote import FAST, NAMES, PLAIN, Remote
+from contenders_remote import FAST, NAMES, PLAIN, Build, Remote
 from remote import DELAY, admit
 from results import Goal, Section, Table, number
 from service import Upstream
+from timing import settle
 from tokens import key_set, opaque
 
 MANY = 1_000
@@ -69,13 +70,12 @@ async def fire(verify: Callable[[str], Awaitable[object]], tokens: list[str], pe
     return good, trouble
 
 
-async def burst(
-    build: Callable[[Upstream], Remote], upstream: Upstream, tokens: list[str], per_step: int
-) -> Burst:
+async def burst(build: Build, upstream: Upstream, tokens: list[str], per_step: int) -> Burst:
     """One burst on a new client."""
     remote = build(upstream)
     try:
         upstream.set(reset=True)
+        settle()  # the modules of all the others are here as well; their weight is not this one's
         heart = Heart()
         await asyncio.sleep(0.05)
         heart.lag = 0.0
@@ -109,7 +109,7 @@ def _distinct(salt: int) -> list[str]:
 def measure(quick: bool) -> Section:
     """Run the section."""
     section = Section(f"Bursts of {MANY:,} requests, no connection open yet, 5 ms upstream")
-    builders = [who.fast, who.plain, who.stytch, who.raw_aiohttp, *([] if quick else [who.raw_httpx])]
+    builders: list[Build] = [who.fast, who.plain, who.stytch, who.raw_aiohttp, *([] if quick else [who.raw_httpx])]
     with Upstream(key_set(), delay=DELAY) as upstream:
         for build in list(builders):
             trouble = asyncio.run(_unfit(build, upstream))
@@ -121,7 +121,7 @@ def measure(quick: bool) -> Section:
     return section
 
 
-async def _unfit(build: Callable[[Upstream], Remote], upstream: Upstream) -> str:
+async def _unfit(build: Build, upstream: Upstream) -> str:
     try:
         remote = build(upstream)
         await admit(remote)
@@ -131,7 +131,7 @@ async def _unfit(build: Callable[[Upstream], Remote], upstream: Upstream) -> str
     return ""
 
 
-def _one(section: Section, upstream: Upstream, builders: list[Callable[[Upstream], Remote]]) -> None:
+def _one(section: Section, upstream: Upstream, builders: list[Build]) -> None:
     table = Table(
         "The same cold opaque token", ["client", "answered", "upstream calls", "seconds", "longest lag, ms"]
     )
@@ -158,7 +158,7 @@ def _one(section: Section, upstream: Upstream, builders: list[Callable[[Upstream
     )
 
 
-def _many(section: Section, upstream: Upstream, builders: list[Callable[[Upstream], Remote]]) -> None:
+def _many(section: Section, upstream: Upstream, builders: list[Build]) -> None:
     columns = ["client", "arriving", "answered", "upstream calls", "connections", "seconds", "longest lag, ms"]
     table = Table("Distinct opaque tokens", [*columns, "trouble"])
     found: dict[tuple[str, int], Burst] = {}

@@ -88,7 +88,8 @@ def authlib(upstream: Upstream) -> App:
     from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
     from joserfc.jwk import KeySet
 
-    keys = KeySet.import_key_set(key_set(KID))  # type: ignore[arg-type]
+    published: Any = key_set(KID)
+    keys = KeySet.import_key_set(published)
 
     class Validator(JWTBearerTokenValidator):  # type: ignore[misc]
         def get_jwks(self) -> Any:

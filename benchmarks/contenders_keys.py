@@ -36,6 +36,7 @@ def _asynchronous(upstream: Upstream) -> Callable[[str], Awaitable[Any]]:
     async def verify(token: str) -> bool:
         return (await client.authenticate(ours.mapping(token))).is_authenticated
 
+    verify.close = client.aclose  # type: ignore[attr-defined]
     return verify
 
 

@@ -16,9 +16,12 @@ from service import Upstream
 from timing import Contender
 from tokens import AUDIENCE, ISSUER, KID, PROJECT, key, key_set, public_pem
 
+from moonkey_core.credentials import asgi_headers, wsgi_headers
+
 RAW = "raw RSA-2048 verify (the limit)"
 WARM = "this project, warm (WSGI)"
 COLD = "this project, cold"
+REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 READ = "this project, cold, user and session read"
 
 
@@ -55,7 +58,7 @@ def warm(upstream: Upstream) -> list[Contender]:
     ]
     if hasattr(aclient, "known"):
         # Says what can be said without a call; the contender before it has shown the client its tokens.
-        known, view = aclient.known, ours.asgi_headers
+        known, view = aclient.known, asgi_headers
         call = lambda lines: known(view(lines))  # noqa: E731
         found.append(Contender("this project, warm (ASGI, known)", call, ours.scope_headers, ours.is_good))
     return found
@@ -64,7 +67,7 @@ def warm(upstream: Upstream) -> list[Contender]:
 def cold(upstream: Upstream, suffix: str = "") -> list[Contender]:
     """This project, each token at first sight."""
     client, reader = ours.blocking(upstream.url), ours.blocking(upstream.url)
-    authenticate, view = reader.authenticate, ours.wsgi_headers
+    authenticate, view = reader.authenticate, wsgi_headers
 
     def authenticate_and_read(environ: dict[str, Any]) -> bool:
         auth = authenticate(view(environ))
@@ -84,8 +87,7 @@ def pyjwt_client(upstream: Upstream) -> Contender:
 
     def verify(token: str) -> Any:
         found = keys.get_signing_key_from_jwt(token)
-        required = {"require": ["exp", "iat", "iss", "aud", "sub"]}
-        return jwt.decode(token, found, ["RS256"], required, audience=AUDIENCE, issuer=ISSUER)
+        return jwt.decode(token, found, ["RS256"], options={"require": REQUIRED}, audience=AUDIENCE, issuer=ISSUER)
 
     return Contender("PyJWT + PyJWKClient", verify)
 
@@ -134,7 +136,8 @@ def joserfc_jwt(upstream: Upstream) -> Contender:
     from joserfc import jwt as jose
     from joserfc.jwk import KeySet
 
-    keys: Any = KeySet.import_key_set(key_set(KID))  # type: ignore[arg-type]
+    published: Any = key_set(KID)
+    keys = KeySet.import_key_set(published)
     rules = jose.JWTClaimsRegistry(
         iss={"essential": True, "value": ISSUER},
         aud={"essential": True, "value": AUDIENCE},

@@ -108,7 +108,8 @@ def naive(upstream: Upstream) -> Remote:
     return Remote(NAMES[naive], verify, close, serial=True)
 
 
-NAMES = {
+Build = Callable[[Upstream], Remote]
+NAMES: dict[Build, str] = {
     fast: FAST,
     plain: PLAIN,
     stytch: "stytch authenticate_async",

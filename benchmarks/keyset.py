@@ -2,178 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import statistics
-import threading
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
 import contenders_keys as who
 from contenders_keys import Keyed
+from crowd import Flood, Runner
 from results import Goal, Section, Table, number, rest
 from service import Upstream
 from tokens import KID, bad, good, key_set, mint, pool, unknown_kid
 
-TASKS, THREADS, KIDS, SENDERS = 1_000, 200, 1_000, 4
+TASKS, THREADS, KIDS = 1_000, 200, 1_000
+WARMUP, QUIET, BUSY = 100, 300, 400  # good tokens: not counted, before the flood, and during it at most
 FETCH = 0.05  # seconds that a fetch of the key set takes
 NEW = "jwk-test-2"
 PATIENCE = 35.0  # seconds that everybody is given to accept the new key; less where ours have done so
-FLOOD = 8.0  # seconds that a flood may take
-
-
-@dataclass
-class Flood:
-    """What came of a flood. Latencies are milliseconds."""
-
-    sent: int = 0
-    fetches: int = 0
-    accepted_bad: int = 0
-    quiet: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
-    refused_good: int = 0
-    tries: int = 0
-    new_key_after: float | None = None
-
-    @property
-    def medians(self) -> tuple[float, float]:
-        return statistics.median(self.quiet), statistics.median(self.busy)
-
-    @property
-    def ratio(self) -> float:
-        quiet, busy = self.medians
-        return busy / quiet
-
-    @property
-    def sound(self) -> bool:
-        """Whether it did all that ours are to do."""
-        right = not self.accepted_bad and not self.refused_good and self.sent == KIDS
-        return right and self.fetches <= 3 and self.new_key_after is not None and self.ratio <= 1.5
-
-
-class Runner:
-    """Verifies for a contender from threads, whichever kind it is: an asynchronous one has a loop in a thread."""
-
-    def __init__(self, keyed: Keyed, upstream: Upstream) -> None:
-        self._is_async = keyed.is_async
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.verify = self.run(_made(keyed, upstream))
-
-    def run(self, job: Coroutine[Any, Any, Any]) -> Any:
-        """Run something on the loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(60)
-
-    def crowd(self, tokens: list[str]) -> list[bool]:
-        """Verify all at once: as tasks, or as threads that start together."""
-        if self._is_async:
-            found: list[bool] = self.run(_together(self.verify, tokens))
-            return found
-        gate = threading.Barrier(len(tokens))
-
-        def one(token: str) -> bool:
-            gate.wait(30)
-            return _safely(self.verify, token)
-
-        with ThreadPoolExecutor(len(tokens)) as threads:
-            return list(threads.map(one, tokens))
-
-    def flood(self, flood: Flood, tokens: list[str], goods: list[str]) -> None:
-        """Four senders of bad tokens, and one of good ones that takes the time."""
-        if self._is_async:
-            self.run(_aflood(self.verify, flood, tokens, goods))
-        else:
-            _flood(self.verify, flood, tokens, goods)
-
-    def accepts(self, token: str) -> bool:
-        """Whether this token is taken for good, now."""
-        return bool(self.run(_asafely(self.verify, token)) if self._is_async else _safely(self.verify, token))
-
-    def timed(self, goods: list[str]) -> list[float]:
-        """Milliseconds of each good token, with nothing else going on."""
-        flood = Flood()
-        self.flood(flood, [], goods)
-        return flood.busy
-
-    def stop(self) -> None:
-        """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-
-
-async def _made(keyed: Keyed, upstream: Upstream) -> Callable[[str], Any]:
-    return keyed.make(upstream)
-
-
-def _safely(verify: Callable[[str], Any], token: str) -> bool:
-    try:
-        return bool(verify(token))
-    except Exception:
-        return False
-
-
-async def _asafely(verify: Callable[[str], Any], token: str) -> bool:
-    try:
-        return bool(await verify(token))
-    except Exception:
-        return False
-
-
-async def _together(verify: Callable[[str], Any], tokens: list[str]) -> list[bool]:
-    return await asyncio.gather(*(_asafely(verify, token) for token in tokens))
-
-
-def _flood(verify: Callable[[str], Any], flood: Flood, tokens: list[str], goods: list[str]) -> None:
-    end, left = time.perf_counter() + FLOOD, iter(tokens)
-    over, lock = threading.Event(), threading.Lock()
-
-    def send() -> None:
-        while time.perf_counter() < end:
-            with lock:
-                token = next(left, None)
-            if token is None:
-                return
-            taken = _safely(verify, token)
-            with lock:
-                flood.sent += 1
-                flood.accepted_bad += taken
-
-    senders = [threading.Thread(target=send) for _ in range(SENDERS if tokens else 0)]
-    for sender in senders:
-        sender.start()
-    threading.Thread(target=lambda: ([sender.join() for sender in senders], over.set())).start()
-    for token in goods:
-        began = time.perf_counter()
-        flood.refused_good += not _safely(verify, token)
-        flood.busy.append((time.perf_counter() - began) * 1e3)
-        if tokens and over.is_set():
-            break
-    over.wait(FLOOD * 2)
-
-
-async def _aflood(verify: Callable[[str], Any], flood: Flood, tokens: list[str], goods: list[str]) -> None:
-    end, left = time.perf_counter() + FLOOD, iter(tokens)
-
-    async def send() -> None:
-        for token in left:
-            flood.accepted_bad += await _asafely(verify, token)
-            flood.sent += 1
-            await asyncio.sleep(0)  # as between two requests
-            if time.perf_counter() > end:
-                return
-
-    senders = asyncio.gather(*(send() for _ in range(SENDERS if tokens else 0)))
-    for token in goods:
-        began = time.perf_counter()
-        flood.refused_good += not await _asafely(verify, token)
-        flood.busy.append((time.perf_counter() - began) * 1e3)
-        await asyncio.sleep(0)
-        if tokens and senders.done():
-            break
-    await senders
 
 
 def measure(quick: bool) -> Section:
@@ -241,31 +83,51 @@ def _floods(section: Section, contenders: list[Keyed], upstream: Upstream) -> No
     waited = _rotate(ordered, runners, floods, upstream)
     for runner in runners.values():
         runner.stop()
-    columns = ["contender", "tokens sent", "fetches", "good p50 quiet, ms", "good p50 flood, ms", "ratio"]
+    columns = [
+        "contender",
+        "tokens sent",
+        "fetches",
+        "good p50 quiet, ms",
+        "good p50 flood, ms",
+        "ratio",
+        "ratio, no pauses",
+    ]
     table = Table(f"{KIDS:,} random key ids, then a real new key", [*columns, "new key accepted"])
     for keyed in contenders:
         flood = floods[keyed.name]
         counts = [f"{flood.sent:,}", f"{flood.fetches:,}"]
         after = _after(flood.new_key_after, waited)
-        table.rows.append([keyed.name, *counts, *map(number, flood.medians), number(flood.ratio), after])
+        table.rows.append(
+            [keyed.name, *counts, *map(number, flood.medians), number(flood.ratio), number(flood.unpaced), after]
+        )
         if flood.accepted_bad or flood.refused_good:
             wrong = f"{flood.accepted_bad} bad tokens for good, {flood.refused_good} good for bad"
             table.notes.append(f"{keyed.name} took {wrong}")
     table.notes.append("good tokens are at first sight, so that each needs a key; fetches are those of the flood")
+    table.notes.append("four senders of random kids and one of good tokens, each pausing 2 ms between two")
     section.tables.append(table)
     section.goals.append(_flood_goal(contenders, floods, waited))
 
 
 def _one_flood(keyed: Keyed, runner: Runner, upstream: Upstream) -> Flood:
-    goods = pool(keyed.flavour, 2_000)
+    goods = pool(keyed.flavour, WARMUP + QUIET + BUSY)
     tokens = [unknown_kid(goods[0]) for _ in range(KIDS)]
     runner.accepts(good(keyed.flavour))
-    runner.timed(goods[:200])  # whatever is made on first use
-    flood = Flood(quiet=runner.timed(goods[200:500]))
+    runner.timed(goods[:WARMUP])  # whatever is made on first use
+    flood = Flood(KIDS, quiet=runner.timed(goods[WARMUP : WARMUP + QUIET]))
     upstream.set(reset=True)
-    runner.flood(flood, tokens, goods[500:])
+    runner.flood(flood, tokens, goods[WARMUP + QUIET :])
     flood.fetches = upstream.count("jwks")
+    flood.unpaced = _unpaced(keyed, runner)
     return flood
+
+
+def _unpaced(keyed: Keyed, runner: Runner) -> float:
+    """The ratio of good tokens' p50 once more, everybody as fast as they can: threads fight for the interpreter."""
+    goods = pool(keyed.flavour, QUIET + 2_000)
+    flood = Flood(KIDS, quiet=runner.timed(goods[:QUIET], 0.0))
+    runner.flood(flood, [unknown_kid(goods[0]) for _ in range(KIDS)], goods[QUIET:], 0.0)
+    return flood.ratio
 
 
 def _rotate(
@@ -296,7 +158,7 @@ def _flood_goal(contenders: list[Keyed], floods: dict[str, Flood], waited: float
         flood = floods[keyed.name]
         after = _after(flood.new_key_after, waited)
         lines[keyed.own].append(
-            f"{keyed.name}: {flood.fetches} fetches, new key {after}, p50 x {number(flood.ratio)}"
+            f"{keyed.name}: {flood.fetches} fetches, new key {after}, p50 x {number(flood.ratio)} (no pauses: {number(flood.unpaced)})"
         )
     own = [floods[keyed.name].sound for keyed in contenders if keyed.own]
     return Goal(

@@ -101,6 +101,7 @@ def _cold(
     )
     section.bars += [
         Bar("local", "this project, cold", cold, ours=True),
+        Bar("local", "this project, cold, user and session read", read, ours=True),
         *(Bar("local", peer.name, series[peer.name].ratio(raw)) for peer in peers),
     ]
 

@@ -13,6 +13,7 @@ import contenders_remote as who
 from contenders_remote import FAST, OWN, PLAIN, Remote
 from results import Bar, Goal, Section, Table, number
 from service import Upstream
+from timing import settle
 from tokens import bad, key_set, opaque
 
 DELAY = 0.005  # seconds
@@ -66,6 +67,7 @@ async def _race(section: Section, upstream: Upstream, rounds: int, window: float
     found = {contender.name: Found() for contender in contenders}
     for contender in contenders:  # connections are made before the first round that counts
         await _window(contender, numbers, 0.1, Found())
+    settle()
     for turn in range(rounds):
         shift = turn % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,9 @@ def rest() -> None:
     path = os.environ.get("BENCH_REST")
     if path:
         Path(path).touch()
+
+
+def seconds_left(otherwise: float) -> float:
+    """How long this section may take, so that the whole run keeps to its time."""
+    until = os.environ.get("BENCH_UNTIL")
+    return otherwise if until is None else max(5.0, float(until) - time.monotonic())

@@ -133,7 +133,7 @@ def race(
 ) -> dict[str, Series]:
     """Time every contender in every round, each round beginning with another one. ``count``: calls in a slice."""
     series = {contender.name: Series([]) for contender in contenders}
-    _settle()
+    settle()
     for turn in range(rounds):
         shift = turn % len(contenders)
         for contender in [*contenders[shift:], *contenders[:shift]]:
@@ -158,7 +158,7 @@ def slice_sizes(
     return sizes
 
 
-def _settle() -> None:
+def settle() -> None:
     """Nothing that was made until here is looked at again by the garbage collector, which stays on."""
     gc.collect()
     gc.freeze()

@@ -106,10 +106,11 @@ class SyncSharing:
 
 
 class _Flight:
-    """A call under way, and how many wait for it."""
+    """A call under way, how many wait for it, and by when it ends by itself (seconds of the loop's clock)."""
 
-    def __init__(self, task: asyncio.Task[Outcome]) -> None:
+    def __init__(self, task: asyncio.Task[Outcome], ends_at: float) -> None:
         self.task = task
+        self.ends_at = ends_at
         self.waiters = 0
         task.add_done_callback(_look_at_exception)
 
@@ -133,13 +134,17 @@ class AsyncSharing:
         lingering = self._lingering.get(key)
         if lingering is not None:
             return lingering
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + max(remaining(), 0.0)
         flight = self._flights.get(key)
         if flight is None:
-            task = asyncio.get_running_loop().create_task(self._lead(key, fetch, make))
-            flight = self._flights[key] = _Flight(task)
+            flight = _Flight(loop.create_task(self._lead(key, fetch, make)), gives_up_at)
+            self._flights[key] = flight
         flight.waiters += 1
         try:
-            async with asyncio.timeout(max(remaining(), 0.0)):
+            if gives_up_at >= flight.ends_at:
+                return await asyncio.shield(flight.task)
+            async with asyncio.timeout_at(gives_up_at):
                 return await asyncio.shield(flight.task)
         except TimeoutError:
             return TransportError("timeout")

@@ -40,18 +40,16 @@ _NO_REQUIREMENTS = Requirements()
 
 @dataclass(slots=True)
 class _Proof:
-    """A credential that is good: what it proved, and where that is known from."""
+    """A credential that is good: what it proved, where that is known from, and the API's answer if it was asked."""
 
     source: Source
     as_of: float
-    known: Known | None = None
-    verified: VerifiedSession | None = None
+    known: Known
+    answer: Answer | None = None
 
-    def read(self) -> VerifiedSession:
-        if self.verified is not None:
-            return self.verified
-        assert self.known is not None
-        return self.known.read()
+    @property
+    def fresh_jwt(self) -> str | None:
+        return self.answer.fresh_jwt if self.answer is not None else None
 
 
 class Verifier:
@@ -122,7 +120,11 @@ class Verifier:
     def verify(self, credentials: Credentials, minutes: int | None = None) -> Plan[VerifiedSession]:
         """Verify one credential now; with ``minutes``, also extend its session. Raises where it is not good."""
         question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
-        return (yield from self._proven(question)).read()
+        proof = yield from self._proven(question)
+        if proof.answer is None:
+            return proof.known.read()
+        verified = self._api.read_whole(proof.answer)
+        return replace(verified, user=with_user_id(verified.user, proof.known.user_id))
 
     def session_id_of(self, credentials: Credentials) -> Plan[str | None]:
         """The session that a credential belongs to, proven, be its time over or not; ``None`` where it is no good."""
@@ -148,13 +150,11 @@ class Verifier:
         except InvalidCredentials:
             self._credentials.forget(digest)
             raise
-        if self._settings.load_user:
-            proof.verified = yield from self._completed(proof.read())
-        if proof.verified is None:
-            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of)
-        # What a request carries may be copied and pickled; the credentials have done their work.
-        verified = replace(proof.verified, session_token=None, session_jwt=None)
-        return Auth(verified=verified, source=proof.source, as_of=proof.as_of)
+        fresh = proof.fresh_jwt
+        if not self._settings.load_user:
+            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of, fresh=fresh)
+        verified = yield from self._completed(proof.known.read())
+        return Auth(verified=verified, source=proof.source, as_of=proof.as_of, fresh=fresh)
 
     def _recalled(self, digest: bytes, requirements: Requirements) -> _Proof | None:
         known = self._recall.of(digest, requirements)
@@ -221,25 +221,30 @@ class Verifier:
             raise refusal
         question.known = self._credentials.is_acquainted(question.digest)
         if jwt is not None and not self._recall.trusts_jwts():
-            question.max_staleness = min(settings.max_revocation_lag, question.max_staleness or math.inf)
+            most = math.inf if question.max_staleness is None else question.max_staleness
+            question.max_staleness = min(settings.max_revocation_lag, most)
         try:
+            began = self._clock()
             answer = yield from self._api.verify(question)
+            if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
+                question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
+                answer = yield from self._api.verify(question)
         except InvalidCredentials as error:
             self._note_refusal(question, jwt, error)
             raise
-        verified = answer.verified
-        if jwt is not None:
-            # One person, one id: the JWT's subject, before and after a refresh.
-            verified = replace(verified, user=with_user_id(verified.user, jwt.user_id))
-        known = self._confirmed(answer, verified) if jwt is None else jwt
+        # One person, one id: the JWT's subject, before and after a refresh.
+        known = self._confirmed(answer, answer.user_id if jwt is None else jwt.user_id)
         self._check_not_revoked(known)
         self._credentials.acquaint(question.digest)
-        known.as_of = known.asked_at = answer.asked_at
-        known.until = min(known.until, over_at)
-        if jwt is not None or settings.session_cache_ttl or settings.grace_seconds:
-            known.body = self._api.clean(answer.body) if jwt is None else jwt.body
+        proof = _Proof("remote", answer.asked_at, known, answer)
+        if jwt is not None:
+            jwt.as_of = jwt.asked_at = answer.asked_at
+            self._credentials.put(question.digest, jwt)
+        elif settings.session_cache_ttl or settings.grace_seconds:
+            known.until = min(known.until, over_at)
+            known.body = self._api.clean(answer.body)
             self._credentials.put(question.digest, known)
-        return _Proof("remote", answer.asked_at, known, verified)
+        return proof
 
     def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
         if question.minutes is not None:
@@ -249,20 +254,20 @@ class Verifier:
             # It is genuine and its time is not over: its session was ended elsewhere.
             self._revocations.add(session_id=jwt.session_id)
 
-    def _confirmed(self, answer: Answer, verified: VerifiedSession) -> Known:
-        settings, session = self._settings, verified.session
-        ends_at = session.expires_at.timestamp()
+    def _confirmed(self, answer: Answer, user_id: str) -> Known:
+        settings = self._settings
         return Known(
-            body=b"",
+            body=answer.body,
             make=self._api.read,
-            session_id=session.id,
-            user_id=verified.user.id,
-            issued_at=None if session.started_at is None else session.started_at.timestamp(),
+            session_id=answer.session_id,
+            user_id=user_id,
+            issued_at=answer.started_at,
             starts_at=answer.asked_at,
-            until=min(answer.asked_at + settings.session_cache_ttl, ends_at + settings.leeway),
+            until=min(answer.asked_at + settings.session_cache_ttl, answer.ends_at + settings.leeway),
             as_of=answer.asked_at,
-            ends_at=ends_at,
+            ends_at=answer.ends_at,
             good_at=self._clock(),
+            asked_at=answer.asked_at,
         )
 
     def _check_not_revoked(self, known: Known) -> None:

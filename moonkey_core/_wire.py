@@ -88,6 +88,14 @@ def is_deleted(body: object) -> bool:
     return body.get("deleted") not in (None, False) or _moment(body.get("deleted_at")) is not None
 
 
+def check_user(body: object) -> str:
+    """Check a wire user without making anything of it; returns the id. Raises as :func:`parse_user` does."""
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    _moment(body.get("created_at"))
+    return identifier(body.get("user_id") or body.get("id"))
+
+
 def parse_user(body: object) -> User:
     """A user from either wire form (``user_id`` or ``id``). Raises ``ValueError``."""
     rest = _fields(body)

@@ -27,7 +27,7 @@ class Auth:
     a response that depends on identity must tell caches so.
     """
 
-    __slots__ = ("_as_of", "_error", "_known", "_looked_at", "_source", "_state", "_verified")
+    __slots__ = ("_as_of", "_error", "_fresh", "_known", "_looked_at", "_source", "_state", "_verified")
 
     def __init__(
         self,
@@ -37,11 +37,13 @@ class Auth:
         known: Known | None = None,
         source: Source = "none",
         as_of: float | None = None,
+        fresh: str | None = None,
     ) -> None:
         self._verified = verified if error is None else None
         self._known = known if error is None else None
         self._error = error
         self._source: Source = source
+        self._fresh = fresh
         self._as_of = as_of
         self._looked_at = False
         self._state: AuthState = "anonymous"
@@ -101,7 +103,7 @@ class Auth:
     @property
     def fresh(self) -> str | None:
         """A new session JWT, where the one presented was too old and has been refreshed. Never log it."""
-        return self._verified.fresh_jwt if self._verified else None
+        return self._fresh
 
     @property
     def source(self) -> Source:

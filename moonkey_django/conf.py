@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -72,8 +72,11 @@ def _once(make: Callable[[], T]) -> T:
     Without a lock, which a fork could copy while it is held: where two threads come first, both make one (that
     opens no connection), and both go on with the same.
     """
-    found = _made.get(make)
-    return cast(T, found if found is not None else _made.setdefault(make, make()))
+    found: Any = _made.get(make)
+    if found is None:
+        found = _made.setdefault(make, make())
+    made: T = found
+    return made
 
 
 def _setting() -> Any:

@@ -11,6 +11,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from moonkey_core.gate import Requirements
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import refusal_for, with_cache_headers
 
@@ -20,34 +21,43 @@ View = TypeVar("View", bound=Callable[..., Any])
 @overload
 def require_auth(view: View) -> View: ...
 @overload
-def require_auth() -> Callable[[View], View]: ...
-def require_auth(view: View | None = None) -> View | Callable[[View], View]:
+def require_auth(
+    *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> Callable[[View], View]: ...
+def require_auth(
+    view: View | None = None, *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> View | Callable[[View], View]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
     For any other request the right refusal is the response. For sync and async views, with or without
     parentheses; for a class through ``method_decorator`` or, better,
     :class:`~moonkey_django.mixins.RequireAuthMixin`. Raises ``ImproperlyConfigured`` without the middleware.
+
+    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
+    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
     """
-    return _gated if view is None else _gated(view)
+    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+    return partial(_gated, requirements) if view is None else _gated(requirements, view)
 
 
-def _gated(view: View) -> View:
-    return cast(View, _async_gate(view) if _is_async(view) else _sync_gate(view))
+def _gated(requirements: Requirements, view: View) -> View:
+    gate = _async_gate if _is_async(view) else _sync_gate
+    return cast(View, gate(requirements, view))
 
 
-def _sync_gate(view: Callable[..., Any]) -> Callable[..., Any]:
+def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = refusal_for(request, identity_of(request).resolve())
+        refusal = refusal_for(request, identity_of(request).meet(requirements))
         return _marked(request, view(request, *args, **kwargs)) if refusal is None else refusal
 
     return gate
 
 
-def _async_gate(view: Callable[..., Any]) -> Callable[..., Any]:
+def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = refusal_for(request, await identity_of(request).aresolve())
+        refusal = refusal_for(request, await identity_of(request).ameet(requirements))
         if refusal is not None:
             return refusal
         response = view(request, *args, **kwargs)

@@ -1,24 +1,25 @@
-"""The identity of one request: worked out once, at the first need, and remembered on the request alone."""
+"""The identity of one request: worked out when it is needed, and remembered on the request alone."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
-from django.utils.functional import SimpleLazyObject
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
 from moonkey_django.conf import configuration, get_async_client, get_client
 
 _ATTRIBUTE = "_moonkey_identity"
+_NOTHING_MORE = Requirements()
 
 
 class MoonKeyRequest(HttpRequest):
@@ -29,16 +30,21 @@ class MoonKeyRequest(HttpRequest):
 
 
 class Identity:
-    """Who sent one request.
+    """Who sent one request; ``auth`` once anybody has worked it out.
 
     ``is_asgi`` tells how the request came in, ``is_eager`` whether the middleware works it out before the view.
     """
 
-    def __init__(self, headers: HeaderView, *, is_asgi: bool, is_eager: bool) -> None:
-        self.headers = headers
+    __slots__ = ("_is_asgi", "_once", "_request", "auth", "headers", "is_eager")
+
+    def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
+        self.headers = header_view(request)
         self.is_eager = is_eager
+        self.auth: Auth | None = None
         self._is_asgi = is_asgi
-        self._once: Once[Auth] = Once()
+        self._once: Once[Auth] | None = None
+        # Weak, as the request holds this; it need not wait for the garbage collector.
+        self._request = weakref.ref(request)
 
     def resolve(self) -> Auth:
         """The identity; blocks if it is not known yet.
@@ -46,25 +52,76 @@ class Identity:
         Raises :class:`~moonkey_core.errors.ConfigurationError` where that would hold up an ASGI server's event
         loop.
         """
-        if self._once.value is None:
-            if self._is_asgi and _is_on_event_loop():
-                raise ConfigurationError(
-                    "request.moonkey was read in asynchronous code before it was known. Write "
-                    '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
-                )
-            self._once.value = get_client().authenticate(self.headers)
-        return self._once.value
+        return self._verified_now() if self.auth is None else self.auth
 
     async def aresolve(self) -> Auth:
         """The identity; awaits if it is not known yet. Callers at the same time share one verification."""
         if not self._is_asgi:
             return self.resolve()  # an event loop of this request's own: nobody else is held up
-        return await self._once.get(lambda: get_async_client().authenticate(self.headers))
+        if self.at_once() is None:
+            if self._once is None:
+                self._once = Once()
+            auth = await self._once.get(lambda: get_async_client().authenticate(self.headers))
+            if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
+                self.auth = auth
+        assert self.auth is not None
+        return self.auth
 
-    @property
-    def auth(self) -> Auth | None:
-        """The identity, if anybody has asked for it yet."""
-        return self._once.value
+    def at_once(self) -> Auth | None:
+        """The identity of an ASGI request, where it is known without any wait."""
+        if self.auth is None:
+            self.auth = get_async_client().known(self.headers)
+        return self.auth
+
+    def meet(self, requirements: Requirements) -> Auth:
+        """The identity for a gate; verified once more where it is not fresh enough for that one.
+
+        What comes of it is the identity of the request from then on. Blocks and raises as :meth:`resolve` does.
+        """
+        auth = self.auth
+        if auth is None or not requirements.are_met_by(auth):
+            auth = self._verified_now(requirements)
+        return auth
+
+    async def ameet(self, requirements: Requirements) -> Auth:
+        """The same, awaiting."""
+        if not self._is_asgi:
+            return self.meet(requirements)
+        auth = self.at_once()
+        if auth is None and requirements == _NOTHING_MORE:
+            return await self.aresolve()
+        if auth is None or not requirements.are_met_by(auth):
+            self.auth = auth = await get_async_client().authenticate(self.headers, requirements)
+        return auth
+
+    def _verified_now(self, requirements: Requirements | None = None) -> Auth:
+        if self._is_asgi and _is_on_event_loop():
+            raise ConfigurationError(
+                "request.moonkey was read in asynchronous code before it was known. Write "
+                '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
+            )
+        self.auth = auth = get_client().authenticate(self.headers, requirements)
+        return auth
+
+    def look(self) -> Auth:
+        """The identity for whoever reads ``request.moonkey``."""
+        self._keep_out_of_caches()
+        return self.resolve()
+
+    async def alook(self) -> Auth:
+        """The identity for ``await request.amoonkey()``."""
+        self._keep_out_of_caches()
+        return await self.aresolve()
+
+    def _keep_out_of_caches(self) -> None:
+        """Somebody looks: from now on the page is theirs, not one for Django's page cache.
+
+        A ``cache_page`` around the view stores the page before the middleware can mark it private. The attribute
+        is the one that ``UpdateCacheMiddleware`` asks.
+        """
+        request = self._request()
+        if request is not None:
+            request._cache_update_cache = False  # type: ignore[attr-defined]
 
     @property
     def is_looked_at(self) -> bool:
@@ -72,36 +129,64 @@ class Identity:
         return self.auth is not None and (self.auth.looked_at or not self.is_eager)
 
 
+class LazyAuth:
+    """``request.moonkey``: acts as the ``Auth`` of the request, which is worked out when somebody reads from it.
+
+    Django's own ``SimpleLazyObject`` would do, but for its price, and that it stays with what it has seen first.
+    """
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Auth]:  # type: ignore[override]
+        return Auth
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._identity.look(), name)
+
+    def __bool__(self) -> bool:
+        return bool(self._identity.look())
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self._identity.look() == other
+
+    def __hash__(self) -> int:
+        return hash(self._identity.look())
+
+    def __reduce__(self) -> tuple[Callable[[Auth], Auth], tuple[Auth]]:
+        return _itself, (self._identity.look(),)
+
+    def __repr__(self) -> str:
+        # A debug page shows this: it must not be what makes the call.
+        return "LazyAuth()" if self._identity.auth is None else repr(self._identity.look())
+
+
+def _itself(auth: Auth) -> Auth:
+    return auth
+
+
 def attach(request: HttpRequest) -> Identity:
     """Give the request its ``moonkey`` and ``amoonkey()``. Verifies nothing yet."""
     is_asgi = isinstance(request, ASGIRequest)
-    identity = Identity(header_view(request), is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
+    identity = Identity(request, is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
     setattr(request, _ATTRIBUTE, identity)
-    known = cast(MoonKeyRequest, request)
-    keep_out = _keeper_out_of_caches(request)
-
-    def look() -> Auth:
-        keep_out()
-        return identity.resolve()
-
-    async def alook() -> Auth:
-        keep_out()
-        return await identity.aresolve()
-
-    known.moonkey = cast(Auth, SimpleLazyObject(look))
-    known.amoonkey = alook
+    request.moonkey = LazyAuth(identity)  # type: ignore[attr-defined]
+    request.amoonkey = identity.alook  # type: ignore[attr-defined]
     return identity
 
 
 def identity_of(request: HttpRequest) -> Identity:
     """What :func:`attach` has put there. Raises ``ImproperlyConfigured`` if the middleware did not run."""
-    identity = getattr(request, _ATTRIBUTE, None)
+    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
     if identity is None:
         raise ImproperlyConfigured(
             'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. '
             "(And to protect a method of a class, write @method_decorator(require_auth).)"
         )
-    return cast(Identity, identity)
+    return identity
 
 
 def header_view(request: HttpRequest) -> HeaderView:
@@ -110,22 +195,6 @@ def header_view(request: HttpRequest) -> HeaderView:
     return (
         asgi_headers(request.scope["headers"]) if isinstance(request, ASGIRequest) else wsgi_headers(request.META)
     )
-
-
-def _keeper_out_of_caches(request: HttpRequest) -> Callable[[], None]:
-    """What to call when somebody looks: from then on the page is theirs, not one for Django's page cache.
-
-    A ``cache_page`` around the view stores the page before the middleware can mark it private. The attribute is
-    the one that ``UpdateCacheMiddleware`` asks. A weak reference, as the request holds the function.
-    """
-    reference = weakref.ref(request)
-
-    def keep_out() -> None:
-        looked_at = reference()
-        if looked_at is not None:
-            looked_at._cache_update_cache = False  # type: ignore[attr-defined]
-
-    return keep_out
 
 
 def _is_on_event_loop() -> bool:

@@ -52,7 +52,7 @@ class MoonKeyMiddleware:
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
-        if identity.is_eager:
+        if identity.is_eager and identity.at_once() is None:
             await identity.aresolve()
         return with_cache_headers(request, await cast(AsyncGetResponse, self.get_response)(request))
 

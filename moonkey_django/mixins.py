@@ -15,9 +15,16 @@ class RequireAuthMixin(View):
     """Run the view only for a request with a verified user and session, whatever its method; sync and async.
 
     ``class MyView(RequireAuthMixin, TemplateView)``. The gate stands before the whole view, ``setup()`` and every
-    ``dispatch()`` included.
+    ``dispatch()`` included. The attributes are what :func:`~moonkey_django.decorators.require_auth` takes.
     """
+
+    max_staleness: float | None = None
+    grace_seconds: float | None = None
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
-        return require_auth(super().as_view(**initkwargs))
+        gate = require_auth(
+            max_staleness=initkwargs.get("max_staleness", cls.max_staleness),
+            grace_seconds=initkwargs.get("grace_seconds", cls.grace_seconds),
+        )
+        return gate(super().as_view(**initkwargs))

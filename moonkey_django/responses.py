@@ -32,14 +32,17 @@ def with_cache_headers(request: HttpRequest, response: HttpResponseBase) -> Http
     identity = identity_of(request)
     settings = configuration().settings
     if _depends_on_identity(identity, response, settings):
-        headers = success_headers(
+        headers = response.headers
+        vary = headers.get("Vary")
+        found = success_headers(
             Auth() if identity.auth is None else identity.auth,
             settings,
-            vary=response.headers.get("Vary"),
-            cache_control=response.headers.get("Cache-Control"),
+            vary=vary,
+            cache_control=headers.get("Cache-Control"),
         )
-        for name, value in headers.items():
-            response.headers[name] = value
+        for name, value in found.items():
+            if name != "vary" or value != vary:
+                headers[name] = value
     return response
 
 

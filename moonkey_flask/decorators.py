@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ParamSpec, overload
 
 from flask import current_app
 
-from moonkey_core.gate import require
-from moonkey_flask.identity import current_auth
+from moonkey_core.auth import Auth
+from moonkey_core.gate import Requirements, require
+from moonkey_flask.identity import auth_for, current_request
 
 P = ParamSpec("P")
 View = Callable[P, Any]
 """A view returns whatever Flask allows, or a coroutine of it."""
 
+Gate = Callable[[Auth], object]
+
 
 @overload
 def require_auth(view: View[P]) -> View[P]: ...
 @overload
-def require_auth() -> Callable[[View[P]], View[P]]: ...
-def require_auth(view: View[P] | None = None) -> View[P] | Callable[[View[P]], View[P]]:
+def require_auth(
+    *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> Callable[[View[P]], View[P]]: ...
+def require_auth(
+    view: View[P] | None = None, *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> View[P] | Callable[[View[P]], View[P]]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the extension turns into the
     right response unless the app has an error handler of its own for it. Used with or without parentheses, below
     the route decorator.
+
+    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
+    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
     """
-    return partial(_decorated, _require) if view is None else _decorated(_require, view)
+    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+    decorated = partial(_decorated, require, requirements)
+    return decorated if view is None else decorated(view)
 
 
 @overload
 def optional_auth(view: View[P]) -> View[P]: ...
 @overload
-def optional_auth() -> Callable[[View[P]], View[P]]: ...
-def optional_auth(view: View[P] | None = None) -> View[P] | Callable[[View[P]], View[P]]:
-    """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``."""
-    return partial(_decorated, _look) if view is None else _decorated(_look, view)
+def optional_auth(
+    *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> Callable[[View[P]], View[P]]: ...
+def optional_auth(
+    view: View[P] | None = None, *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> View[P] | Callable[[View[P]], View[P]]:
+    """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``.
+
+    The keywords are those of :func:`require_auth`.
+    """
+    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+    decorated = partial(_decorated, _look, requirements)
+    return decorated if view is None else decorated(view)
 
 
-def _require() -> None:
-    require(current_auth)
+def _look(auth: Auth) -> None:
+    _ = auth.state
 
 
-def _look() -> None:
-    _ = current_auth.state
+def _decorated(gate: Gate, requirements: Requirements, view: View[P]) -> View[P]:
+    is_async = inspect.iscoroutinefunction(view)
 
-
-def _decorated(check: Callable[[], None], view: View[P]) -> View[P]:
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
-        check()
-        return current_app.ensure_sync(view)(*args, **kwargs)
+        gate(auth_for(current_request(), requirements))
+        return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
     return checked

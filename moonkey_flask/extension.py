@@ -12,7 +12,7 @@ from moonkey_core.credentials import presents_any, wsgi_headers
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.responses import refuse, success_headers
 from moonkey_core.settings import Options, Settings
-from moonkey_flask.identity import EXTENSION, get_client, verified_auth, with_identity
+from moonkey_flask.identity import EXTENSION, current_request, get_client, verified_auth, with_identity
 
 _PREFIX = "MOONKEY_"
 
@@ -60,24 +60,30 @@ def _refused(error: MoonKeyError) -> Response:
 
 
 def _with_success_headers(response: Response) -> Response:
-    auth = verified_auth(request._get_current_object())  # type: ignore[attr-defined]
-    settings = get_client().settings
-    if auth is None and _may_look_later(request, response, settings):
-        auth = Auth()
-    if auth is not None:
-        headers = success_headers(
-            auth,
-            settings,
-            vary=", ".join(response.headers.getlist("Vary")),
-            cache_control=response.headers.get("Cache-Control"),
-        )
-        for name, value in headers.items():
-            response.headers.set(name, value)
+    flask_request = current_request()
+    auth = verified_auth(flask_request)
+    if auth is None and not _may_look_later(flask_request, response):
+        return response
+    headers = response.headers
+    own: dict[str, list[str]] = {}
+    for name, value in headers:  # once, as each way to ask for a header goes through all of them
+        own.setdefault(name.lower(), []).append(value)
+    found = success_headers(
+        Auth() if auth is None else auth,
+        get_client().settings,
+        vary=", ".join(own.get("vary", ())),
+        cache_control=", ".join(own.get("cache-control", ())),
+    )
+    for name, value in found.items():
+        if name.lower() in own:
+            headers.set(name, value)
+        else:
+            headers.add(name, value)
     return response
 
 
-def _may_look_later(flask_request: Request, response: Response, settings: Settings) -> bool:
+def _may_look_later(flask_request: Request, response: Response) -> bool:
     """Whether a body that is still to be made may depend on identity, when the headers have long been sent."""
     if not response.is_streamed or response.direct_passthrough:
         return False
-    return presents_any(wsgi_headers(flask_request.environ), settings)
+    return presents_any(wsgi_headers(flask_request.environ), get_client().settings)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from flask import Request, current_app, request
+from flask import Flask, Request, current_app, request
 from werkzeug.local import LocalProxy
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import known_user, require
+from moonkey_core.gate import Requirements, known_user, require
 from moonkey_core.models import Session, User
 
 EXTENSION = "moonkey"
@@ -27,24 +27,46 @@ def get_client() -> MoonKey:
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` where the extension was not initialised.
     """
-    client = current_app.extensions.get(EXTENSION)
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    client: MoonKey | None = app.extensions.get(EXTENSION)
     if client is None:
         raise ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)")
-    return cast(MoonKey, client)
+    return client
+
+
+def current_request() -> Request:
+    """The request itself: the proxy stands for a different one in each context, and costs with every look."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return found
 
 
 def auth_of(flask_request: Request) -> Auth:
     """The identity of a request; the first look verifies its credential."""
     auth = verified_auth(flask_request)
-    if auth is None:
-        auth = get_client().authenticate(wsgi_headers(flask_request.environ))
-        setattr(flask_request, _ATTRIBUTE, auth)
+    return _verified_now(flask_request) if auth is None else auth
+
+
+def auth_for(flask_request: Request, requirements: Requirements) -> Auth:
+    """The identity of a request for a gate; verified once more where it is not fresh enough for that one.
+
+    What comes of it is the identity of the request from then on.
+    """
+    auth = verified_auth(flask_request)
+    if auth is None or not requirements.are_met_by(auth):
+        return _verified_now(flask_request, requirements)
     return auth
 
 
 def verified_auth(flask_request: Request) -> Auth | None:
     """The identity of a request if anybody has looked at it yet."""
-    return cast("Auth | None", getattr(flask_request, _ATTRIBUTE, None))
+    auth: Auth | None = getattr(flask_request, _ATTRIBUTE, None)
+    return auth
+
+
+def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
+    auth = get_client().authenticate(wsgi_headers(flask_request.environ), requirements)
+    setattr(flask_request, _ATTRIBUTE, auth)
+    return auth
 
 
 def user_of(flask_request: Request) -> User | None:
@@ -75,8 +97,7 @@ def with_identity(request_class: type[Request]) -> type[Request]:
 
 
 def _current_auth() -> Auth:
-    # The real object: the proxy is a different one in each context.
-    return auth_of(request._get_current_object())  # type: ignore[attr-defined]
+    return auth_of(current_request())
 
 
 current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
@@ -84,11 +105,11 @@ current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
 
 
 def _current_user() -> User | None:
-    return require(_current_auth()).user
+    return require(auth_of(current_request())).user
 
 
 def _current_session() -> Session | None:
-    return require(_current_auth()).session
+    return require(auth_of(current_request())).session
 
 
 current_user: User = cast(User, LocalProxy(_current_user))

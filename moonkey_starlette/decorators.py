@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import require
-from moonkey_starlette.identity import get_auth
+from moonkey_core.gate import Requirements, require
+from moonkey_starlette.identity import identity_of
 
 __all__ = ["require_auth"]
 
@@ -27,21 +27,30 @@ _CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
 @overload
 def require_auth(endpoint: Endpoint[P]) -> GatedEndpoint[P]: ...
 @overload
-def require_auth() -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
+def require_auth(
+    *, max_staleness: float | None = None, grace_seconds: float | None = None
+) -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
 def require_auth(
     endpoint: Endpoint[P] | None = None,
+    *,
+    max_staleness: float | None = None,
+    grace_seconds: float | None = None,
 ) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
+
+    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
+    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
     right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
     with or without parentheses. Raises ``TypeError`` for anything else, and at the first request
     ``ConfigurationError`` without the middleware.
     """
-    return _gated if endpoint is None else _gated(endpoint)
+    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+    return partial(_gated, requirements) if endpoint is None else _gated(requirements, endpoint)
 
 
-def _gated(endpoint: Endpoint[P]) -> GatedEndpoint[P]:
+def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P]:
     _check_kind(endpoint)
     signature = _signature(endpoint)
     index, name = _connection_parameter(endpoint, signature)
@@ -54,7 +63,9 @@ def _gated(endpoint: Endpoint[P]) -> GatedEndpoint[P]:
                 f"@require_auth took {name!r} of {_name_of(endpoint)} for the request, but it is none. "
                 "Name the right parameter `request` or `websocket`."
             )
-        require(await get_auth(connection))
+        identity = identity_of(connection)
+        auth = identity.fit_for(requirements)
+        require(await identity.meet(requirements) if auth is None else auth)
         if is_async:
             return await endpoint(*args, **kwargs)
         return await run_in_threadpool(endpoint, *args, **kwargs)

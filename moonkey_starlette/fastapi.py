@@ -6,56 +6,56 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Security
+from fastapi import Security
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from moonkey_core.auth import Auth
-from moonkey_core.gate import require
+from moonkey_core.gate import Requirements, require
 from moonkey_core.models import Session, User
-from moonkey_starlette.identity import get_auth
+from moonkey_starlette.identity import get_auth, identity_of
 
 __all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth"]
 
 
-class _Scheme(SecurityBase):
-    """One way to present a credential, for the OpenAPI document alone: the middleware has read it already."""
+class _Bearer(SecurityBase):
+    """One way to present a credential, for the OpenAPI document: the middleware has read it already.
 
-    def __init__(self, scheme_name: str, model: models.SecurityBase) -> None:
-        self.scheme_name = scheme_name
-        self.model = model
+    FastAPI takes its time over each dependency of a request, so those that name the two ways are those that do the
+    work: the outer one names this, the one that it depends on the other.
+    """
+
+    scheme_name = "MoonKeyBearer"
+    model = models.HTTPBearer(
+        bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."
+    )
+
+
+class _SessionTokenHeader(SecurityBase):
+    """The other way."""
+
+    scheme_name = "MoonKeySessionToken"
+    model = models.APIKey.model_validate(
+        {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
+    )
+
+
+class _Alternative(_SessionTokenHeader):
+    """Names the other way, and that is all."""
 
     async def __call__(self) -> None:
         return None
 
 
-_BEARER = _Scheme(
-    "MoonKeyBearer",
-    models.HTTPBearer(bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."),
-)
-_HEADER = _Scheme(
-    "MoonKeySessionToken",
-    models.APIKey.model_validate(
-        {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
-    ),
-)
+class _CurrentAuth(_Bearer):
+    async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
+        return await get_auth(connection)
 
 
-async def _documented(
-    bearer: Annotated[None, Security(_BEARER)], header: Annotated[None, Security(_HEADER)]
-) -> None:
-    """Names the schemes as alternatives."""
-
-
-async def _current_auth(connection: HTTPConnection, documented: Annotated[None, Depends(_documented)]) -> Auth:
-    return await get_auth(connection)
-
-
-CurrentAuth = Annotated[Auth, Depends(_current_auth)]
+CurrentAuth = Annotated[Auth, Security(_CurrentAuth())]
 """The identity of the request or WebSocket, in any of its four states; refuses nobody."""
 
 
@@ -67,32 +67,67 @@ class _ConfiguredGate(type):
         raise TypeError(f"Write Depends({cls.__name__}()), with parentheses: the class itself protects nothing.")
 
 
-@dataclass(frozen=True)
-class RequireAuth(metaclass=_ConfiguredGate):
+class _Gate(metaclass=_ConfiguredGate):
+    """What all gates have in common. Equal is what asks the same."""
+
+    def __init__(self, *, max_staleness: float | None = None, grace_seconds: float | None = None) -> None:
+        self.requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+        # A subclass may ask more than its base, and never is the same gate.
+        self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
+        self._hash = hash(self._configuration)
+
+    async def _passed(self, connection: HTTPConnection) -> Auth:
+        identity = identity_of(connection)
+        auth = identity.fit_for(self.requirements)
+        return require(await identity.meet(self.requirements) if auth is None else auth)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Gate) and self._configuration == other._configuration
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.requirements!r})"
+
+
+class RequireAuth(_Gate, _Bearer):
     """A gate: ``Depends(RequireAuth())`` on a route, a router, the app or another dependency.
 
     Only a request or WebSocket with a verified user and session passes, whatever its method. For any other it
     raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the right
     answer. Its value is the :class:`~moonkey_core.auth.Auth`. Gates of equal configuration are equal, so that
     ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
+
+    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
+    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
     """
 
-    async def __call__(self, auth: CurrentAuth) -> Auth:
-        return require(auth)
+    async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
+        return await self._passed(connection)
 
 
-async def _current_user(auth: Annotated[Auth, Depends(RequireAuth())]) -> User:
-    assert auth.user is not None
-    return auth.user
+class _InnerGate(_Gate, _SessionTokenHeader):
+    """The gate inside of ``CurrentUser`` and ``CurrentSession``. Equal to ``RequireAuth()``, to be overridden with it."""
+
+    async def __call__(self, connection: HTTPConnection) -> Auth:
+        return await self._passed(connection)
 
 
-async def _current_session(auth: Annotated[Auth, Depends(RequireAuth())]) -> Session:
-    assert auth.session is not None
-    return auth.session
+class _CurrentUser(_Bearer):
+    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> User:
+        assert auth.user is not None
+        return auth.user
 
 
-CurrentUser = Annotated[User, Depends(_current_user)]
+class _CurrentSession(_Bearer):
+    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> Session:
+        assert auth.session is not None
+        return auth.session
+
+
+CurrentUser = Annotated[User, Security(_CurrentUser())]
 """The verified user; a request without one is refused."""
 
-CurrentSession = Annotated[Session, Depends(_current_session)]
+CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session; a request without one is refused."""

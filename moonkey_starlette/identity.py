@@ -1,4 +1,4 @@
-"""The identity of one request or WebSocket: verified at most once, kept on its scope and nowhere else."""
+"""The identity of one request or WebSocket: verified when it is needed, kept on its scope and nowhere else."""
 
 from __future__ import annotations
 
@@ -11,30 +11,55 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.credentials import asgi_headers
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
 
-__all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client"]
+__all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
 
 KEY = "moonkey"
 """Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
 
+_NOTHING_MORE = Requirements()
+
 
 class Identity:
-    """Who sent one request or opened one WebSocket."""
+    """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it."""
+
+    __slots__ = ("_once", "auth", "client", "headers")
 
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client = client
         self.headers = asgi_headers(scope["headers"])
-        self._once: Once[Auth] = Once()
+        self.auth: Auth | None = None
+        self._once: Once[Auth] | None = None
+
+    def at_once(self) -> Auth | None:
+        """The identity, where it is known without any wait."""
+        if self.auth is None:
+            self.auth = self.client.known(self.headers)
+        return self.auth
 
     async def resolve(self) -> Auth:
         """The identity, verified at the first need. Callers at the same time share one verification."""
-        return await self._once.get(lambda: self.client.authenticate(self.headers))
+        if self.auth is None:
+            if self._once is None:
+                self._once = Once()
+            auth = await self._once.get(lambda: self.client.authenticate(self.headers))
+            if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
+                self.auth = auth
+        return self.auth
 
-    @property
-    def auth(self) -> Auth | None:
-        """The identity, if anybody has verified it yet."""
-        return self._once.value
+    def fit_for(self, requirements: Requirements) -> Auth | None:
+        """The identity for a gate, where it is known without any wait and is fresh enough for that one."""
+        auth = self.at_once()
+        return auth if auth is not None and requirements.are_met_by(auth) else None
+
+    async def meet(self, requirements: Requirements) -> Auth:
+        """The identity for a gate that :meth:`fit_for` has none for; it is that of the request from then on."""
+        if self.auth is None and requirements == _NOTHING_MORE:
+            return await self.resolve()
+        self.auth = auth = await self.client.authenticate(self.headers, requirements)
+        return auth
 
     def known(self) -> Auth:
         """The identity, for code that cannot await.
@@ -79,7 +104,7 @@ async def get_auth(connection: HTTPConnection) -> Auth:
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
     """
-    return await _identity_of(connection).resolve()
+    return await identity_of(connection).resolve()
 
 
 def get_client(connection: HTTPConnection) -> AsyncMoonKey:
@@ -87,10 +112,14 @@ def get_client(connection: HTTPConnection) -> AsyncMoonKey:
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
     """
-    return _identity_of(connection).client
+    return identity_of(connection).client
 
 
-def _identity_of(connection: HTTPConnection) -> Identity:
+def identity_of(connection: HTTPConnection) -> Identity:
+    """What the middleware has put on the scope.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    """
     identity = connection.scope.get(KEY)
     if not isinstance(identity, Identity):
         raise ConfigurationError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 
 from starlette.types import Message
 
@@ -39,16 +41,30 @@ def marked(start: Message, identity: Identity) -> Message:
     """The start of a response, as a new message that tells caches so if it depends on identity."""
     if not _depends_on_identity(start, identity):
         return start
-    lines = list(start.get("headers", ()))
-    headers = success_headers(
+    settings = identity.client.settings
+    lines = start.get("headers", ())
+    names = [line[0].lower() for line in lines]
+    found = success_headers(
         Auth() if identity.auth is None else identity.auth,
-        identity.client.settings,
-        vary=_joined(lines, b"vary"),
-        cache_control=_joined(lines, b"cache-control"),
+        settings,
+        vary=_joined(lines, b"vary") if b"vary" in names else None,
+        cache_control=_joined(lines, b"cache-control") if b"cache-control" in names else None,
     )
-    new = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    replaced = {name for name, _ in new}
-    return {**start, "headers": [line for line in lines if line[0].lower() not in replaced] + new}
+    new = _encoded(found["vary"], found.get("cache-control"))
+    fresh = settings.fresh_jwt_header
+    if fresh is not None and fresh in found:
+        new = {**new, fresh.lower().encode("latin-1"): found[fresh].encode("latin-1")}
+    if not new.keys().isdisjoint(names):
+        lines = [line for line in lines if line[0].lower() not in new]
+    return {**start, "headers": [*lines, *new.items()]}
+
+
+@lru_cache(256)  # an app has a handful of them; no credential ever passes here
+def _encoded(vary: str, cache_control: str | None) -> Mapping[bytes, bytes]:
+    new = {b"vary": vary.encode("latin-1")}
+    if cache_control is not None:
+        new[b"cache-control"] = cache_control.encode("latin-1")
+    return MappingProxyType(new)
 
 
 def _depends_on_identity(start: Message, identity: Identity) -> bool:
@@ -63,4 +79,4 @@ def _depends_on_identity(start: Message, identity: Identity) -> bool:
 
 def _joined(lines: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     """All lines of one response header as one value (RFC 9110 section 5.3)."""
-    return ", ".join(value.decode("latin-1") for key, value in lines if key.lower() == name)
+    return b", ".join(value for key, value in lines if key.lower() == name).decode("latin-1")

@@ -72,7 +72,7 @@ class MoonKeyMiddleware:
         reply = reply_to(scope, receive, send, identity)
         try:
             attach(scope, identity)
-            if not self._lazy:
+            if not self._lazy and identity.at_once() is None:
                 await identity.resolve()
             if not self._required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)
@@ -81,7 +81,8 @@ class MoonKeyMiddleware:
                 raise
             error.__traceback__ = None  # the Auth keeps the error, which would keep all these frames
         finally:
-            await reply.finish()
+            if reply.held:
+                await reply.finish()
 
     async def _admits(self, scope: Scope, identity: Identity, reply: Reply) -> bool:
         """Whether the request may enter the app. Where it may not, raises its refusal, unless it has an answer."""

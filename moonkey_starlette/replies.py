@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from moonkey_starlette.messages import close_code, marked, refusal_messages
 __all__ = ["Reply", "reply_to"]
 
 _DENIAL = "websocket.http.response"
+_SERVER_ERROR = 500
 
 
 class Reply(Protocol):
@@ -23,14 +25,19 @@ class Reply(Protocol):
     @property
     def receive(self) -> Receive: ...
 
-    async def send(self, message: Message) -> None: ...
+    @property
+    def held(self) -> Sequence[Message]:
+        """What has been held back so far."""
+        ...
+
+    def send(self, message: Message) -> Awaitable[None]: ...
 
     async def refuse(self, error: MoonKeyError) -> bool:
         """Answer with an error. False, and nothing sent, where the app has answered already."""
         ...
 
     async def finish(self) -> None:
-        """To be called when the app is done."""
+        """Send what has been held back; to be called when the app is done."""
         ...
 
 
@@ -56,45 +63,53 @@ class HttpReply:
         self._send = send
         self._identity = identity
         self._is_started = False
-        self._held: list[Message] = []
+        self.held: list[Message] = []
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        # No coroutine of its own around the server's, for every message of every response.
+        if self.held or (message["type"] == "http.response.start" and message["status"] == _SERVER_ERROR):
+            return self._send_or_hold(message)
+        return self._send(self._handed_on(message))
+
+    async def _send_or_hold(self, message: Message) -> None:
         if self._may_be_of_an_error(message):
-            self._held.append(message)
+            self.held.append(message)
         else:
             await self.finish()
-            await self._hand_on(message)
+            await self._send(self._handed_on(message))
 
     async def refuse(self, error: MoonKeyError) -> bool:
         if self._is_started:
             return False
-        self._held.clear()
+        self.held = []
         refusal = refuse(error, self._identity.client.settings, self._identity.headers)
         for message in refusal_messages("http.response", refusal):
-            await self._hand_on(message)
+            await self._send(self._handed_on(message))
         return True
 
     async def finish(self) -> None:
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for message in held:
-            await self._hand_on(message)
+            await self._send(self._handed_on(message))
 
     def _may_be_of_an_error(self, message: Message) -> bool:
         if message["type"] == "http.response.start":
             is_of_an_inner_app = self._scope.get("app") is not self._app
-            return is_of_an_inner_app and message["status"] == HTTPStatus.INTERNAL_SERVER_ERROR
+            return is_of_an_inner_app and message["status"] == _SERVER_ERROR
         is_whole_body = message["type"] == "http.response.body" and not message.get("more_body", False)
-        return is_whole_body and bool(self._held)
+        return is_whole_body and bool(self.held)
 
-    async def _hand_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._is_started = True
-            message = marked(message, self._identity)
-        await self._send(message)
+    def _handed_on(self, message: Message) -> Message:
+        if message["type"] != "http.response.start":
+            return message
+        self._is_started = True
+        return marked(message, self._identity)
 
 
 class WebSocketReply:
     """The answer to a WebSocket: before it is accepted an HTTP response or a close, afterwards a close."""
+
+    held = ()
 
     def __init__(self, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool) -> None:
         self._receive = receive

@@ -33,12 +33,16 @@ class RequestState(MutableMapping[str, Any]):
     somebody else's request. All other entries are read from the dict and written to it.
     """
 
+    __slots__ = ("_identity", "_state")
+
     def __init__(self, state: MutableMapping[str, Any], identity: Identity) -> None:
         self._state = state
         self._identity = identity
 
     def __getitem__(self, name: str) -> Any:
-        return self._identity.shown if name == KEY else self._state[name]
+        if name == KEY:
+            return self._identity.shown
+        return self._state[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._writable(name)[name] = value
@@ -70,6 +74,8 @@ class ConnectionUser(BaseUser):
     outage is never taken for an anonymous caller, and ``ConfigurationError`` where nobody has verified it yet.
     """
 
+    __slots__ = ("_identity",)
+
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
@@ -100,6 +106,8 @@ class ConnectionUser(BaseUser):
 
 class ConnectionPermissions:
     """``request.auth``, which ``@requires`` reads. Raises as :class:`ConnectionUser` does."""
+
+    __slots__ = ("_identity",)
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity

@@ -17,11 +17,13 @@ from moonkey_core._plan import Fetch, Plan, Stored
 from moonkey_core._replies import ApiError
 from moonkey_core._wire import (
     check_session,
+    check_user,
     is_deleted,
     parse_login,
     parse_otp_request,
     parse_session,
     parse_user,
+    session_start,
     without_secrets,
 )
 from moonkey_core.credentials import Credentials
@@ -60,13 +62,21 @@ class Question:
     max_staleness: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """It is, as of ``asked_at`` (Unix seconds). ``body`` is the whole answer, with credentials."""
+    """It is, as of ``asked_at``. All times are Unix seconds; the others are its session's.
 
-    verified: VerifiedSession
-    asked_at: float
-    body: bytes = field(repr=False)
+    ``body`` is the whole answer, with credentials; ``fresh_jwt`` is a new JWT for the same session, where a refresh was
+    asked for.
+    """
+
+    session_id: str
+    user_id: str
+    started_at: float | None
+    ends_at: float
+    fresh_jwt: str | None = field(repr=False)
+    asked_at: float = 0.0
+    body: bytes = field(default=b"", repr=False)
 
 
 class MoonKeyApi:
@@ -91,41 +101,58 @@ class MoonKeyApi:
         body: dict[str, Any] = {credentials.kind: credentials.value}
         if question.minutes is not None:
             body["session_expires_in"] = question.minutes
-        url = f"{self._root}/sessions/verify"
-        fetch = Fetch("POST", url, json=body, operation="sessions.verify", known=question.known)
-        if question.minutes is None and question.max_staleness != 0:
-            fetch = self._shared(fetch, question)
-        reply, answer = yield from self._asker.ask(fetch)
+        reply, answer = yield from self._asker.ask(self._verify_call(question, body))
         if isinstance(answer, ApiError):
             if answer.code in DEAD_SESSION or answer.status in (*_REFUSALS, 401):
                 raise InvalidCredentials(reason="session_unknown")
             if answer.status in (402, 409):
                 raise misconfigured(answer)
             raise ProviderUnavailable(reason="api_status")
-        return Answer(self._judged(question, answer), reply.asked_at or self._clock(), reply.body)
-
-    def _judged(self, question: Question, answer: Mapping[str, Any]) -> VerifiedSession:
-        verified = self._read_verified(answer, question.credentials, question.refresh)
-        if question.session_id is not None and verified.session.id != question.session_id:
-            raise ProviderUnavailable(reason="api_mismatch")
-        named = [user for user in question.users if user]
-        if named and not any(same_user(verified.user.id, user) for user in named):
-            raise ProviderUnavailable(reason="api_mismatch")
+        verified = self._judged(question, answer)
+        verified.asked_at, verified.body = reply.asked_at or self._clock(), reply.body
         return verified
 
-    def _shared(self, fetch: Fetch, question: Question) -> Fetch:
-        name = question.digest.hex()
+    def _verify_call(self, question: Question, body: dict[str, Any]) -> Fetch:
+        url, name = f"{self._root}/sessions/verify", question.digest.hex()
+        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=question.known)
         oldest = math.inf if question.max_staleness is None else question.max_staleness
+        if question.minutes is not None or oldest == 0:
+            return call()
         if question.refresh:
             linger = min(REFRESH_SECONDS, oldest)
             share = f"refresh:{linger:g}:{name}"
-            return replace(fetch, share=share, linger=linger, reader=_session_of, until_revoked=True)
-        stored = None
-        ttl = self._settings.session_cache_ttl
+            return call(share=share, linger=linger, reader=_check_session_of, until_revoked=True)
+        stored, ttl = None, self._settings.session_cache_ttl
         if self._store_name is not None and ttl > 0:
             place = self._store_name(question.credentials.value)
             stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
-        return replace(fetch, share=f"verify:{name}", until_revoked=True, stored=stored)
+        return call(share=f"verify:{name}", until_revoked=True, stored=stored)
+
+    def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
+        """What a good answer says. Raises where it is none, or about somebody else."""
+        wire, user = body.get("session"), body.get("user")
+        try:
+            if is_deleted(wire):
+                raise RevokedCredentials
+            ends_at = check_session(wire)
+            assert isinstance(wire, dict)  # checked
+            user_id = check_user(user) if user else wire["user_id"]
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if not same_user(user_id, wire["user_id"]):
+            raise ProviderUnavailable(reason="api_mismatch")
+        if ends_at + self._settings.leeway <= self._clock():
+            raise ExpiredCredentials
+        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
+        credentials = question.credentials
+        if credentials.kind == "session_token" and token is not None and token != credentials.value:
+            raise ProviderUnavailable(reason="api_mismatch")
+        if question.session_id is not None and wire["id"] != question.session_id:
+            raise ProviderUnavailable(reason="api_mismatch")
+        named = [user for user in question.users if user]
+        if named and not any(same_user(user_id, user) for user in named):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return Answer(wire["id"], user_id, session_start(wire), ends_at, jwt if question.refresh else None)
 
     def clean(self, body: bytes) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -144,11 +171,17 @@ class MoonKeyApi:
         return self.clean(body)
 
     def read(self, body: bytes) -> VerifiedSession:
-        """The user and session in such an answer, which has been verified before."""
+        """The user and session in an answer that was good, without its credentials."""
         answer = load_object(body)
         session = parse_session(answer["session"])
         user = parse_user(answer["user"]) if answer.get("user") else User(id=session.user_id)
         return VerifiedSession(user, session)
+
+    def read_whole(self, answer: Answer) -> VerifiedSession:
+        """The same, with its credentials."""
+        body = load_object(answer.body)
+        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
+        return replace(self.read(answer.body), session_token=token, session_jwt=jwt, fresh_jwt=answer.fresh_jwt)
 
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
@@ -232,27 +265,9 @@ class MoonKeyApi:
         _sound_credential(login.session_jwt)
         return login
 
-    def _read_verified(self, body: Mapping[str, Any], credentials: Credentials, refresh: bool) -> VerifiedSession:
-        wire = body.get("session")
-        try:
-            if is_deleted(wire):
-                raise RevokedCredentials
-            session = parse_session(wire)
-            user = parse_user(body["user"]) if body.get("user") else User(id=session.user_id)
-        except ValueError:
-            raise ProviderUnavailable(reason="api_content") from None
-        if not same_user(user.id, session.user_id):
-            raise ProviderUnavailable(reason="api_mismatch")
-        if session.expires_at.timestamp() + self._settings.leeway <= self._clock():
-            raise ExpiredCredentials
-        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
-        if credentials.kind == "session_token" and token is not None and token != credentials.value:
-            raise ProviderUnavailable(reason="api_mismatch")
-        return VerifiedSession(user, session, token, jwt, fresh_jwt=jwt if refresh else None)
 
-
-def _session_of(body: Mapping[str, Any]) -> Session:
-    return parse_session(body.get("session"))
+def _check_session_of(body: Mapping[str, Any]) -> object:
+    return check_session(body.get("session"))
 
 
 def _user_of(body: Mapping[str, Any]) -> User:

@@ -11,6 +11,7 @@ from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
 from moonkey_core.redis import _connect
+from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._worker import Worker
 from moonkey_core.revocations import Revocations
@@ -42,7 +43,7 @@ class RedisRevocations:
         self._sealer = fleet_sealer(settings, "feed")
         self._max_lag = settings.max_revocation_lag
         self._leeway = settings.leeway
-        self._hooks: WeakSet[Hooks] = WeakSet()
+        self._hooks = Audience()
         self._users = 0
         self._startable = True
         self._lock = threading.Lock()
@@ -111,7 +112,7 @@ class RedisRevocations:
     def reset(self) -> None:
         """After ``fork()``: the parent's thread is not here; a new one starts at first use."""
         self._lock = threading.Lock()
-        self._hooks = WeakSet(list(self._hooks))
+        self._hooks = Audience(tuple(self._hooks))
         closed = self._finalize.detach() is None
         _inherited.append((self._worker, self._outbox))
         self.revocations.reset_lock()

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterable
 from typing import Any
-from weakref import WeakSet
 
 from moonkey_core._sealing import Sealer
-from moonkey_core.events import FeedChanged, Hooks
+from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect
+from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._epoch import Epoch
 from moonkey_core.redis._outbox import Outbox
@@ -42,7 +42,7 @@ class Worker:
         sealer: Sealer,
         revocations: Revocations,
         outbox: Outbox,
-        hooks: WeakSet[Hooks],
+        hooks: Audience,
         *,
         lag: float,
         leeway: float,

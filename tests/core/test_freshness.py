@@ -290,7 +290,8 @@ class TestRefusals:
 
     def test_what_is_not_understood_is_not_fit_for_the_fleets_store(self) -> None:
         api = made().core.api
-        for body in ({}, {"session": {"id": 5}}, {"session": None}, {"user": {"id": "user_1"}}, {"session": []}):
+        wrong: list[object] = [{}, {"session": {"id": 5}}, {"session": None}, {"user": {"id": "user_1"}}, [], 7]
+        for body in wrong:
             with pytest.raises(ValueError, match=r".*"):
                 api.clean(json.dumps(body).encode())
         kept = json.loads(api.clean(json.dumps(verified_body(session_token=TOKEN)).encode()))
@@ -395,7 +396,7 @@ class TestGrace:
             ({"max_staleness": 10, "grace_seconds": 5}, 5.1, "unavailable"),
         ],
     )
-    def test_a_route_may_only_lower_it(self, wishes: dict[str, float], after: float, state: str) -> None:
+    def test_a_route_may_only_lower_it(self, wishes: dict[str, Any], after: float, state: str) -> None:
         decisions = graced()
         decisions.now = NOW + after
         assert decisions.authenticate(TOKEN, **wishes).state == state

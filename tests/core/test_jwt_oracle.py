@@ -1,4 +1,4 @@
-"""JWTs that begin as good ones and are altered anywhere, against PyJWT; and our readers against clear, slow models."""
+"""JWTs that begin as good ones and are altered anywhere, against PyJWT; our readers against clear, slow models."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ LEEWAY, MAX_AGE = 5.0, 300.0
 AUDIENCE = "app"
 
 # Alterations are aimed: every one of these names and values means something to some reader of JWTs.
-NUMBERS = st.one_of(
+NUMBERS: st.SearchStrategy[Any] = st.one_of(
     st.integers(-400, 400).map(lambda seconds: int(NOW) + seconds),
     st.sampled_from([NOW + 0.5, NOW - 5, NOW - 5.5, NOW + 5, NOW + 5.5, NOW - 0.999, 0, -1, 1e308, 2**48, 2**63]),
     st.floats(-400, 400).map(lambda seconds: NOW + seconds),
 )
-ODD = st.one_of(NUMBERS, JSON, st.sampled_from([None, True, "", "1800000000", [], {}, 10**400, 1e-320]))
+ODD: st.SearchStrategy[Any] = st.one_of(
+    NUMBERS, JSON, st.sampled_from([None, True, "", "1800000000", [], {}, 10**400, 1e-320])
+)
 ISSUERS = st.sampled_from([ISSUER, ISSUER + "/", ISSUER[:-1], ISSUER.upper(), [ISSUER], {ISSUER: 1}, "", None, 0])
 AUDIENCES = st.sampled_from(
     [AUDIENCE, [AUDIENCE], ["x", AUDIENCE], [], [[AUDIENCE]], {AUDIENCE: 1}, "appx", None, 7]
@@ -39,7 +41,7 @@ AUDIENCES = st.sampled_from(
 CLAIMS = st.fixed_dictionaries(
     {},
     optional={
-        **{name: ODD for name in ("exp", "iat", "nbf")},
+        **dict.fromkeys(("exp", "iat", "nbf"), ODD),
         "iss": ISSUERS | JSON,
         "aud": AUDIENCES | JSON,
         "sub": st.sampled_from(["user_1", "", 7, None, ["user_1"], "a\nb", "u" * 257]) | JSON,
@@ -97,7 +99,7 @@ def refused_by_pyjwt(token: str, audience: str | None = None) -> bool:
 
 
 def judged(token: str, audience: str | None = None) -> Auth:
-    """Our verdict, with the differences in the handling of age taken out: what is too old is not sent to the API."""
+    """Our verdict, without the difference in the handling of age: what is too old is not sent to the API."""
     decisions = Decisions(leeway=LEEWAY, jwt_max_age=MAX_AGE, refresh_jwt=False, jwt_audience=audience)
     auth = decisions.authenticate(token)
     if decisions.fetches:  # it does not even look like a JWT, and was asked about as a session token
@@ -300,7 +302,7 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def slowly_decoded(part: str) -> bytes | None:
-    """Six bits for each character of the alphabet; what is left over in the end has to be less than 8 zero bits."""
+    """Six bits for each character of the alphabet; what is left over in the end has to be a few zero bits."""
     if not part or any(letter not in ALPHABET for letter in part):
         return None
     bits = "".join(f"{ALPHABET.index(letter):06b}" for letter in part)

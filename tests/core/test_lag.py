@@ -11,6 +11,7 @@ from core.conftest import MakeClient
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.lag import lag_of
+from moonkey_core.settings import Secret
 from support.decisions import NOW, bearer
 from support.odd_jwts import good, key_set
 from support.scripted_api import KnownToTheApi
@@ -123,7 +124,7 @@ class TestTheTable:
         """Cutting the feed is the worst case: what others revoke from then on is never heard."""
         options = {"refresh_jwt": False, "max_revocation_lag": lag, **options}
         cut = KnownToTheApi(feed=LiveUntil(lambda: cut.now, NOW + lag), **options)
-        promised = getattr(lag_of(replace(cut.settings, redis_url="redis://127.0.0.1:1/0")), kind)
+        promised = getattr(lag_of(replace(cut.settings, redis_url=Secret("redis://127.0.0.1:1/0"))), kind)
         credential = credential_for(kind, cut)
         assert cut.authenticate(credential).is_authenticated
         cut.good.clear()
@@ -143,7 +144,7 @@ def test_in_the_fleet_while_the_feed_has_long_been_lost() -> None:
 
 
 def test_where_the_jwts_own_age_is_accepted_as_the_lag() -> None:
-    options = {"on_feed_lost": "local", "max_revocation_lag": 2, "refresh_jwt": False}
+    options: dict[str, Any] = {"on_feed_lost": "local", "max_revocation_lag": 2, "refresh_jwt": False}
     decisions = KnownToTheApi(feed=LiveUntil(lambda: NOW, NOW), **options)
     credential = credential_for("session_jwt", decisions)
     assert decisions.authenticate(credential).is_authenticated

@@ -53,7 +53,9 @@ def fleet_of(serve: Callable[..., Server], count: int, emulator: Emulator) -> It
     """So many workers that hear the feed."""
     need_redis()
     with ExitStack() as stack:
-        redis = stack.enter_context(quiet_redis())
+        redis = quiet_redis()
+        stack.push(redis)
+        redis.start()
         environ = {
             "MOONKEY_SECRET_KEY": emulator.secret_key,
             "MOONKEY_BASE_URL": emulator.base_url,

@@ -9,7 +9,8 @@ from fleet.soak_model import Asked, Judge, Outages
 
 from support.fleets import Answer
 
-_SHOWN = 20  # wrong answers that are printed in full
+_SHOWN = 3  # wrong answers of each sort that are printed in full
+_SORTS = 20
 
 
 class Figures:
@@ -26,7 +27,7 @@ class Figures:
         self._sources: Counter[tuple[str, bool, str]] = Counter()
         self._worst: dict[str, float] = {}
         self._calls: dict[bool, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._shown: list[str] = []
+        self._shown: dict[str, list[str]] = {}
         self._actions: Counter[str] = Counter()
 
     def note(self, asked: Asked, answer: Answer) -> None:
@@ -45,12 +46,12 @@ class Figures:
             if after is not None:
                 self._worst[after[0]] = max(after[1], self._worst.get(after[0], 0.0))
             if fault is not None:
-                self._add_wrong(f"{asked.kind}: {answer.status}, {fault}; {asked}; {answer.body}")
+                self._add_wrong(f"{asked.kind} {answer.status}", f"{fault}; {asked}; {answer}")
 
     def note_wrong(self, what: str) -> None:
         """Something else went wrong, such as a request without an answer."""
         with self._lock:
-            self._add_wrong(what)
+            self._add_wrong(what.split(":")[0], what)
 
     def note_action(self, what: str) -> None:
         """Somebody signed in, a session was revoked, or something was taken away."""
@@ -80,19 +81,23 @@ class Figures:
                 "What was done: " + ", ".join(f"{what} {count}" for what, count in sorted(self._actions.items())),
                 f"Outages: API {len(self._upstream)} ({self._upstream.seconds():.0f} s), "
                 f"Redis {len(self._redis)} ({self._redis.seconds():.0f} s)",
-                *(f"WRONG {what}" for what in self._shown),
+                *(f"WRONG {sort}: {what}" for sort, shown in sorted(self._shown.items()) for what in shown),
                 f"Wrong answers: {self.wrong}",
             ]
 
-    def _add_wrong(self, what: str) -> None:
+    def _add_wrong(self, sort: str, what: str) -> None:
         self.wrong += 1
-        if len(self._shown) < _SHOWN:
-            self._shown.append(what)
+        if sort in self._shown or len(self._shown) < _SORTS:
+            shown = self._shown.setdefault(sort, [])
+            if len(shown) < _SHOWN:
+                shown.append(what)
 
     def _source_lines(self) -> list[str]:
         lines = []
         for kind, away in sorted({(kind, away) for kind, away, _ in self._sources}):
-            found = {source: n for (one, state, source), n in self._sources.items() if (one, state) == (kind, away)}
+            found = {
+                source: n for (one, state, source), n in self._sources.items() if (one, state) == (kind, away)
+            }
             shares = ", ".join(f"{source} {n / sum(found.values()):.1%}" for source, n in sorted(found.items()))
             lines.append(f"  {kind}, Redis {'away' if away else 'there'}: {shares}")
         return ["Where the answers that let somebody in came from:", *lines]

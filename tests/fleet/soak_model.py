@@ -43,9 +43,9 @@ class Outages:
             for begun, stop in list(self._spans)
         )
 
-    @property
-    def now(self) -> bool:
-        return bool(self._spans) and self._spans[-1][1] is None
+    def last_throughout(self, start: float, end: float) -> bool:
+        """Whether one of them lasted all the time between the two."""
+        return any(begun <= start and (stop is None or stop >= end) for begun, stop in list(self._spans))
 
     def seconds(self) -> float:
         now = time.monotonic()
@@ -171,13 +171,18 @@ class Judge:
         when = (answer.sent_at, answer.came_at)
         at_api = asked.at_api
         if asked.session is not None:
-            old = asked.issued_at is None or self._unix + answer.came_at >= asked.issued_at + self._jwt_max_age
-            at_api = old or self._redis.touch(*when)
+            at_api = self._is_past_its_time(asked, asked.session, answer) or self._redis.touch(*when)
         if not at_api:
             return "503, and nobody had to be asked"
         if asked.kind == "unknown key":
             return None  # few of them are looked for at the API
         return None if self._upstream.touch(*when) else "503, and the API was well"
+
+    def _is_past_its_time(self, asked: Asked, session: Session, answer: Answer) -> bool:
+        """Whether it was no JWT that could be judged by itself when the answer came."""
+        if asked.issued_at is None:
+            return True
+        return self._unix + answer.came_at >= min(asked.issued_at + self._jwt_max_age, session.ends_at)
 
     @staticmethod
     def _kind(asked: Asked) -> str:

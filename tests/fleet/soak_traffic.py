@@ -16,7 +16,7 @@ from fleet.soak_people import NO_ANSWER, People
 from support.fleets import Line, Server, bearer
 
 _NEW_LINE = 0.03  # of all requests are on a connection of their own, and so reach another worker
-_PAUSE = 0.002  # seconds between two requests of a thread
+_PAUSE = 0.001  # seconds between two requests of a thread
 
 _MALFORMED: tuple[dict[str, str], ...] = (
     bearer("no spaces allowed"),
@@ -77,7 +77,7 @@ class Traffic:
             (5, self._forged),
             (3, self._dead),
             (1, self._unknown_key),
-            (2, lambda rng: Asked("malformed", rng.choice(_MALFORMED), refusals=(400, 401))),
+            (2, lambda rng: Asked("malformed", rng.choice(_MALFORMED), refusals=(400, 401, 431))),
             (2, lambda rng: Asked("nothing", {})),
         ]
 
@@ -92,9 +92,7 @@ class Traffic:
         rng = random.Random(seed)
         self._ask_until(stopped, rng, lambda: Asked("junk", _shown(rng, _junk(rng)), at_api=True))
 
-    def _ask_until(
-        self, stopped: threading.Event, rng: random.Random, make: Callable[[], Asked | None]
-    ) -> None:
+    def _ask_until(self, stopped: threading.Event, rng: random.Random, make: Callable[[], Asked | None]) -> None:
         lines = [Line(server.port) for server in self._fleets]
         while not stopped.wait(_PAUSE):
             asked, line = make(), rng.choice(lines)

@@ -16,9 +16,10 @@ from fleet.soak_people import NO_ANSWER
 from support.fleets import Line, Server
 from support.redis_server import RedisServer
 
-_CALM = (2.0, 6.0)  # seconds between two troubles
-_TROUBLE = (0.3, 4.0)
+_CALM = (2.0, 8.0)  # seconds between two troubles
+_TROUBLE = (0.3, 5.0)
 _SAMPLE = 0.5
+_UNTIL_LOST = 1.0  # so long Redis is away before anybody minds
 
 _FAULTS: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
@@ -27,7 +28,8 @@ _FAULTS: dict[str, dict[str, Any]] = {
     "reset": {"reset": True},
     "a proxy's 404": {"status": 404, "headers": {"Content-Type": "text/html"}, "body": "<html>not here</html>"},
     "a proxy's 401": {"status": 401, "headers": {"Content-Type": "text/html"}, "body": "<html>sign in</html>"},
-    "an empty 200": {"status": 200, "body": "{}"},
+    # Not for revocations: who says that one is done, in so many words, has to be believed.
+    "an empty 200": {"status": 200, "body": "{}", "path": "/v1/auth/sessions/verify"},
     "half a 200": {"status": 200, "body": '{"session": {"id": "sess_'},
     "a slow answer": {"delay": 0.3},
 }
@@ -36,8 +38,16 @@ _FAULTS: dict[str, dict[str, Any]] = {
 class Weather:
     """Each of the two ``…_until`` runs in a thread of its own, and leaves everything well."""
 
-    def __init__(self, seed: int, emulator: Server, server: RedisServer, figures: Figures) -> None:
-        self.upstream, self.redis = Outages(), Outages()
+    def __init__(
+        self,
+        seed: int,
+        emulator: Server,
+        server: RedisServer,
+        figures: Figures,
+        upstream: Outages,
+        redis: Outages,
+    ) -> None:
+        self.upstream, self.redis = upstream, redis
         self._api_rng, self._redis_rng = random.Random(seed), random.Random(seed + 1)
         self._emulator = emulator
         self._server = server
@@ -80,11 +90,9 @@ class Weather:
         line.close()
 
     def _count(self, begun: float, ended: float, calls: int) -> None:
-        disturbed = self.redis.touch(begun, ended, recovery=0)
-        away = disturbed and not self.redis.touch(begun, begun, recovery=0) is False
-        if self.upstream.touch(begun, ended) or (disturbed and not (away and self.redis.now)):
-            return
-        self._figures.note_calls(disturbed, calls, ended - begun)
+        away = self.redis.last_throughout(begun - _UNTIL_LOST, ended)
+        if not self.upstream.touch(begun, ended, recovery=1.0) and (away or not self.redis.touch(begun, ended)):
+            self._figures.note_calls(away, calls, ended - begun)
 
     @staticmethod
     def _calls(line: Line) -> int | None:
@@ -92,7 +100,8 @@ class Weather:
             answer = line.get("/_emulator/requests")
         except NO_ANSWER:
             return None
-        return sum(count for name, count in answer.body.items() if name != "in_flight_max")
+        calls: dict[str, int] = answer.body
+        return sum(count for name, count in calls.items() if name != "in_flight_max")
 
     def _api_killed(self, stopped: threading.Event) -> None:
         self._figures.note_action("API killed")

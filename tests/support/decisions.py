@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,13 +63,13 @@ class Decisions:
     def authenticate(self, credential: str, header: str = "session-token", **requirements: Any) -> Auth:
         return self.read({header: [credential]}, Requirements(**requirements))
 
-    def read(self, headers: dict[str, Sequence[str]], requirements: Requirements | None = None) -> Auth:
+    def read(self, headers: Mapping[str, Sequence[str]], requirements: Requirements | None = None) -> Auth:
         found = self.core.start(partial(self._lines, headers), requirements)
         if isinstance(found, Auth):
             return found
         return run(operations.authenticate(self.core, found, requirements), self.exchange)
 
-    def known(self, headers: dict[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
+    def known(self, headers: Mapping[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
         """What is said at once; ``None`` where a call may be needed."""
         found = self.core.start(partial(self._lines, headers), requirements)
         return found if isinstance(found, Auth) else None
@@ -90,7 +90,7 @@ class Decisions:
         return found.value
 
     @staticmethod
-    def _lines(headers: dict[str, Sequence[str]], name: str) -> Sequence[str]:
+    def _lines(headers: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
         return headers.get(name, ())
 
     def calls(self, part: str = "") -> int:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,7 +53,7 @@ class Answer:
     status: int
     worker: int
     body: dict[str, Any]
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     sent_at: float
     came_at: float
 
@@ -70,6 +70,9 @@ class Line:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def delete(self, path: str) -> Answer:
+        return self._ask("DELETE", path, None, {})
 
     def close(self) -> None:
         self._http.close()

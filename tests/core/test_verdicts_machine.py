@@ -1,0 +1,165 @@
+"""Any sequence of requests, revocations, outages and losses of the feed: no wrong verdict, come what may."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from moonkey_core import Auth
+from moonkey_core.gate import Requirements
+from moonkey_core.lag import lag_of
+from moonkey_core.revocations import Revocation
+from moonkey_core.settings import Secret
+from support.decisions import NOW
+from support.odd_jwts import good
+from support.scripted_api import KnownToTheApi
+
+PEOPLE = ("1", "2")
+OPTIONS = st.fixed_dictionaries(
+    {
+        "session_cache_ttl": st.sampled_from([0, 20]),
+        "grace_seconds": st.sampled_from([0, 30]),
+        "leeway": st.sampled_from([0, 5]),
+        "max_revocation_lag": st.sampled_from([2, 15]),
+        "max_cached_sessions": st.sampled_from([2, 100]),
+    },
+    optional={"jwt_issuer": st.just(""), "on_feed_lost": st.just("local"), "load_user": st.just(True)},
+)
+WISHES = st.sampled_from(
+    [{}, {}, {"max_staleness": 0}, {"max_staleness": 10}, {"grace_seconds": 10}, {"grace_seconds": 0}]
+)
+
+
+class Feed:
+    is_live = True
+
+
+class Verdicts(RuleBasedStateMachine):
+    """One process of a fleet, what the API knows, and who has ended which session when."""
+
+    @initialize(options=OPTIONS, has_feed=st.booleans())
+    def start(self, options: dict[str, Any], has_feed: bool) -> None:
+        self.feed = Feed() if has_feed else None
+        self.it = KnownToTheApi(feed=self.feed, jwt_max_age=60, **options)
+        redis = Secret("redis://127.0.0.1:1/0") if has_feed else None
+        self.lag = lag_of(replace(self.it.settings, redis_url=redis))
+        self.credentials = {f"session_{who * 40}": who for who in PEOPLE}
+        self.ended: dict[str, tuple[str, float]] = {}
+        self.unheard: list[str] = []
+        for credential in self.credentials:
+            self.make_known(credential)
+        for who in PEOPLE:
+            self.new_jwt(who, 0)
+
+    def make_known(self, credential: str) -> None:
+        who = self.credentials[credential]
+        session = {"id": f"sess_{who}", "user_id": f"user_{who}", "started_at": NOW - 1000}
+        if who not in self.ended:
+            self.it.good[credential] = {"session": session}
+
+    def end(self, who: str, by: str) -> None:
+        for credential, other in self.credentials.items():
+            if other == who:
+                self.it.good.pop(credential, None)
+        self.ended.setdefault(who, (by, self.it.now))
+        if by == "here":
+            self.ended[who] = (by, self.it.now)
+
+    @rule(who=st.sampled_from(PEOPLE), ahead=st.sampled_from([0, 0, 1]))
+    def new_jwt(self, who: str, ahead: int) -> None:
+        if who in self.ended:
+            return
+        issued = int(self.it.now + ahead * self.it.settings.leeway)
+        about = {"id": f"sess_{who}", "user_id": f"user_{who}", "started_at": NOW - 1000}
+        token = good(issued, sub=f"user_{who}", jti=f"sess_{who}", session=about)
+        self.credentials[token] = who
+        self.make_known(token)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.9, 3.0, 12.0, 31.0, 70.0]))
+    def wait(self, seconds: float) -> None:
+        self.it.now += seconds
+
+    @rule(down=st.booleans())
+    def outage(self, down: bool) -> None:
+        self.it.down = down
+
+    @rule(who=st.sampled_from(PEOPLE), by=st.sampled_from(["elsewhere", "here"]))
+    def revoke(self, who: str, by: str) -> None:
+        self.end(who, by)
+        if by == "here":
+            self.it.core.revocations.add(session_id=f"sess_{who}")
+
+    @precondition(lambda self: self.feed is not None)
+    @rule(who=st.sampled_from(PEOPLE))
+    def revoke_in_the_fleet(self, who: str) -> None:
+        if who not in self.ended:
+            self.end(who, "fleet")
+            self.unheard.append(f"sess_{who}")
+            self.hear()
+
+    @precondition(lambda self: self.feed is not None)
+    @rule(live=st.booleans())
+    def feed_changes(self, live: bool) -> None:
+        if live:
+            self.hear(catching_up=True)
+        assert self.feed is not None
+        self.feed.is_live = live
+
+    def hear(self, catching_up: bool = False) -> None:
+        assert self.feed is not None
+        while self.unheard and (catching_up or self.feed.is_live):
+            entry = Revocation(self.unheard.pop(), None, None, self.it.now)
+            self.it.core.revocations.receive(entry)
+
+    @rule(data=st.data(), wishes=WISHES)
+    def request(self, data: st.DataObject, wishes: dict[str, float]) -> None:
+        credential = data.draw(st.sampled_from(list(self.credentials)))
+        headers = {"authorization": [f"Bearer {credential}"]}
+        requirements = Requirements(**wishes)
+        known = self.it.known(headers, requirements)
+        if known is not None:
+            self.check(known, credential, requirements)
+        self.check(self.it.read(headers, requirements), credential, requirements)
+        # What was refused is remembered for a few real seconds, in which years pass here.
+        self.it.core.recall.credentials._refused.clear()
+
+    def check(self, auth: Auth, credential: str, requirements: Requirements) -> None:
+        who = self.credentials[credential]
+        if auth.is_unavailable:
+            assert self.it.down
+            return
+        if auth.is_rejected:
+            assert who in self.ended, auth
+            return
+        assert auth.user is not None
+        assert (auth.user.id, auth.session and auth.session.id) == (f"user_{who}", f"sess_{who}")
+        self.check_age(auth, requirements)
+        if who in self.ended:
+            self.check_lag(auth, credential, *self.ended[who])
+
+    def check_age(self, auth: Auth, requirements: Requirements) -> None:
+        assert auth.as_of is not None
+        age = self.it.now - auth.as_of
+        most = requirements.max_staleness
+        if most is not None:
+            assert auth.source == "remote" if most == 0 else age <= most
+        if auth.source == "grace":
+            assert self.it.down
+            assert self.it.settings.grace_seconds > 0
+            assert requirements.grace_seconds != 0
+
+    def check_lag(self, auth: Auth, credential: str, by: str, ended_at: float) -> None:
+        kind = "session_jwt" if "." in credential else "session_token"
+        promised = getattr(self.lag, kind)
+        # Grace is for what this process has not heard of; what was ended here, it has.
+        most = getattr(promised, by) if by == "here" or auth.source != "grace" else promised.in_grace
+        assert by != "here", "accepted after it was revoked here"
+        assert self.it.now - ended_at <= most, (auth.source, by)
+
+
+Verdicts.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestVerdicts = Verdicts.TestCase
