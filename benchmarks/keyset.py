@@ -123,7 +123,7 @@ def _one_flood(keyed: Keyed, runner: Runner, upstream: Upstream) -> Flood:
 
 
 def _unpaced(keyed: Keyed, runner: Runner) -> float:
-    """The ratio of good tokens' p50 once more, everybody as fast as they can: threads fight for the interpreter."""
+    """The ratio of good tokens' p50 once more, with everybody as fast as they can."""
     goods = pool(keyed.flavour, QUIET + 2_000)
     flood = Flood(KIDS, quiet=runner.timed(goods[:QUIET], 0.0))
     runner.flood(flood, [unknown_kid(goods[0]) for _ in range(KIDS)], goods[QUIET:], 0.0)
@@ -157,9 +157,8 @@ def _flood_goal(contenders: list[Keyed], floods: dict[str, Flood], waited: float
     for keyed in contenders:
         flood = floods[keyed.name]
         after = _after(flood.new_key_after, waited)
-        lines[keyed.own].append(
-            f"{keyed.name}: {flood.fetches} fetches, new key {after}, p50 x {number(flood.ratio)} (no pauses: {number(flood.unpaced)})"
-        )
+        ratios = f"p50 x {number(flood.ratio)} (no pauses: {number(flood.unpaced)})"
+        lines[keyed.own].append(f"{keyed.name}: {flood.fetches} fetches, new key {after}, {ratios}")
     own = [floods[keyed.name].sound for keyed in contenders if keyed.own]
     return Goal(
         "unknown-kids",

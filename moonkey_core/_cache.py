@@ -89,7 +89,7 @@ class KnownCredentials:
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
 
     def reset_lock(self) -> None:
-        """After a fork: another thread, which is not here, may have held the lock and left the tables half changed."""
+        """After a fork: another thread, not here, may have held the lock and left the tables half changed."""
         held, self._lock = self._lock.locked(), threading.Lock()
         if held:
             self._make_tables()
@@ -147,6 +147,11 @@ class KnownCredentials:
 
     def __repr__(self) -> str:
         return f"KnownCredentials({len(self)})"
+
+
+def verify_share(digest: bytes) -> str:
+    """The name under which callers with the same credential share one call."""
+    return f"verify:{digest.hex()}"
 
 
 def _fingerprint(settings: Settings) -> bytes:

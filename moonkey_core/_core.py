@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from moonkey_core._breaker import Breaker
 from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
 from moonkey_core._recall import Presented, Recall
-from moonkey_core._sealing import fleet_sealer
 from moonkey_core._verifier import Verifier
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView, mapped_headers
 from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.providers.moonkey import MoonKeyApi
-from moonkey_core.redis import RedisRevocations
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
+
+if TYPE_CHECKING:
+    from moonkey_core.redis import RedisRevocations
 
 Headers = HeaderView | Mapping[str, str]
 
@@ -91,5 +93,7 @@ def _place_namer(settings: Settings) -> Callable[[str], str] | None:
     """
     if settings.redis_url is None:
         return None
+    from moonkey_core._sealing import fleet_sealer
+
     sealer, key = fleet_sealer(settings, "place"), settings.secret_key.reveal()
     return lambda what: sealer.digest(f"{key} {what}")

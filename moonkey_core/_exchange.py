@@ -12,7 +12,6 @@ from weakref import finalize
 
 import httpx
 
-from moonkey_core import _httpx
 from moonkey_core._breaker import Breaker
 from moonkey_core._http import tls_context
 from moonkey_core._limiter import ThreadLimiter
@@ -57,6 +56,8 @@ class SyncExchange:
         self._working = 0
         self._sharing = SyncSharing(time.monotonic, is_settled)
         self._line = ThreadLimiter(self._settings.max_connections)
+        from moonkey_core import _httpx  # here and below: what httpx itself imports at first use only
+
         self._sender = _httpx.SyncSender(self._settings, self._tls, self._given)
         self._close_when_dropped = finalize(self, self._sender.close)
         self._close_when_dropped.atexit = False
@@ -66,6 +67,8 @@ class SyncExchange:
         self._close_when_dropped.detach()
         self._watch.breaker.reset_lock()
         if self._given is not None:
+            from moonkey_core import _httpx
+
             _httpx.forget_parent(self._given)
         self._begin()
 
@@ -198,6 +201,8 @@ class AsyncExchange:
         self._watch.breaker.reset_lock()
         self._loops.abandon()
         if self._given is not None:
+            from moonkey_core import _httpx
+
             _httpx.forget_parent(self._given)
         self._begin()
 
@@ -209,19 +214,24 @@ class AsyncExchange:
     def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Run something as a task beside the request. False: too much is under way, it is dropped.
 
-        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further. Where
-        no loop runs, or a given client belongs to another, it is dropped as well.
+        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
+        Where no loop runs, or a given client belongs to another, it is dropped as well.
         """
         try:
             return not self._watch.closed and self._loops.here().later(run)
         except RuntimeError:
             return False
 
-    async def turn(self) -> None:
-        """Wait where many begin at this moment, so that the event loop is not held up."""
+    async def turn(self, share: str | None = None) -> None:
+        """Wait where many begin at this moment, so that the event loop is not held up.
+
+        Who will share a call of that name which is under way need not wait.
+        """
         if self._watch.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        await self._loops.here().begins.turn()
+        here = self._loops.here()
+        if share is None or not here.sharing.is_under_way(share):
+            await here.begins.turn()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""

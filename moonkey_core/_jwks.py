@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt import PyJWK
-from jwt.exceptions import PyJWTError
+from typing import TYPE_CHECKING, Any
 
 from moonkey_core._json import load_object
+
+if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 MAX_BYTES = 512 * 1024
 _MAX_KEYS = 64
@@ -81,6 +80,10 @@ def _usable_key(entry: Mapping[str, Any]) -> RSAPublicKey | None:
     modulus, exponent = entry.get("n"), entry.get("e")
     if not isinstance(modulus, str) or not isinstance(exponent, str) or len(modulus) > 700 or len(exponent) > 12:
         return None
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from jwt import PyJWK
+    from jwt.exceptions import PyJWTError
+
     try:
         key = PyJWK({"kty": "RSA", "n": modulus, "e": exponent}, algorithm="RS256").key
     except (PyJWTError, ValueError, TypeError):

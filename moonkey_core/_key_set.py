@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from typing import TYPE_CHECKING
 
 from moonkey_core._plan import Reply
+
+if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 _AHEAD = 0.8  # of its life: when a new set is fetched, off the path of any request
 _SHORTEST_LIFE, _LONGEST_LIFE = 60.0, 3600.0  # bounds of what a reply may say of its own age

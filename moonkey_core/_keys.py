@@ -10,8 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from typing import TYPE_CHECKING
 
 from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
 from moonkey_core._key_set import KeySet, life_of
@@ -26,6 +25,9 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
+
+if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 logger = logging.getLogger("moonkey")
 

@@ -8,7 +8,6 @@ import logging
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +15,6 @@ from weakref import WeakKeyDictionary, ref
 
 import httpx
 
-from moonkey_core import _httpx
 from moonkey_core._limiter import Pace, TaskLimiter
 from moonkey_core._plan import Fetch, Outcome
 from moonkey_core._replies import is_settled
@@ -113,10 +111,12 @@ def sender_maker(
     Raises :class:`~moonkey_core.errors.ConfigurationError` where ``aiohttp`` is asked for but is not there, or
     proxies of the environment are to be used, which are left to ``httpx``.
     """
+    from moonkey_core import _httpx
+
     plain = partial(_httpx.AsyncSender, settings, tls, given)
     if given is not None or settings.transport == "httpx":
         return plain
-    proxied = settings.trust_env and bool(urllib.request.getproxies())
+    proxied = settings.trust_env and _has_proxies()
     if importlib.util.find_spec("aiohttp") is not None and not proxied:
         from moonkey_core import _aiohttp  # imported here, as it takes 100 ms that only its users should pay
 
@@ -130,6 +130,12 @@ def sender_maker(
             "Run pip install 'moonkey[fast]', or set it to 'auto'."
         )
     return plain
+
+
+def _has_proxies() -> bool:
+    from urllib.request import getproxies
+
+    return bool(getproxies())
 
 
 class Loops:

@@ -23,8 +23,7 @@ def run_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
 
 
 async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -> T:
-    """The same, awaited. Of very many at once, each waits for its turn to begin."""
-    await exchange.turn()
+    """The same, awaited."""
     return await arun(plan, partial(exchange, deadline=time.monotonic() + seconds))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from moonkey_core._cache import Known, KnownCredentials
+from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
@@ -41,6 +41,11 @@ class Presented:
     headers: HeaderView = field(repr=False)
     value: str | None = field(default=None, repr=False)
     digest: bytes | None = field(default=None, repr=False)
+
+    @property
+    def share(self) -> str | None:
+        """The name of the call that would verify it, if it has to be made."""
+        return None if self.digest is None else verify_share(self.digest)
 
 
 class Recall:

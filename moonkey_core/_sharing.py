@@ -158,6 +158,10 @@ class AsyncSharing:
             if not flight.waiters and not fetch.linger and not flight.task.done():
                 self._drop(key, flight)
 
+    def is_under_way(self, share: str) -> bool:
+        """Whether somebody makes a call of this name just now."""
+        return (share, _Era.current) in self._flights or (share, None) in self._flights
+
     def _drop(self, key: Key, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]

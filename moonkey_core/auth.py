@@ -43,7 +43,7 @@ class Auth:
         self._known = known if error is None else None
         self._error = error
         self._source: Source = source
-        self._fresh = fresh
+        self._fresh = verified.fresh_jwt if verified is not None else fresh
         self._as_of = as_of
         self._looked_at = False
         self._state: AuthState = "anonymous"

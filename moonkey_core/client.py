@@ -11,13 +11,13 @@ from weakref import WeakSet
 
 from moonkey_core import _methods as m
 from moonkey_core import _operations as operations
+from moonkey_core import redis as _redis
 from moonkey_core._core import Core, Headers
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
 from moonkey_core.health import Health, health_of
 from moonkey_core.lag import RevocationLag, lag_of
-from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_revocations
 from moonkey_core.settings import Options, Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MoonKey(m.Runs):
         **options: Unpack[Options],
     ) -> None:
         core = _core(_settings(settings, options))
-        self._store = RedisStore(core.settings) if core.settings.redis_url else None
+        self._store = _redis.RedisStore(core.settings) if core.settings.redis_url else None
         exchange = SyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
@@ -127,7 +127,10 @@ class AsyncMoonKey(m.Awaits):
         :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
         """
         found = self._core.start(headers, requirements)
-        return found if isinstance(found, Auth) else await self._authenticate(found, requirements)
+        if isinstance(found, Auth):
+            return found
+        await self._exchange.turn(found.share)  # a thousand that begin at once must not hold up the event loop
+        return await self._authenticate(found, requirements)
 
     def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
         """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
@@ -143,7 +146,7 @@ class AsyncMoonKey(m.Awaits):
         **options: Unpack[Options],
     ) -> None:
         core = _core(_settings(settings, options))
-        self._store = AsyncRedisStore(core.settings) if core.settings.redis_url else None
+        self._store = _redis.AsyncRedisStore(core.settings) if core.settings.redis_url else None
         exchange = AsyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
@@ -209,7 +212,7 @@ def _settings(first: Settings | str | None, options: Options) -> Settings:
 
 def _core(settings: Settings) -> Core:
     """The deciding half; what is revoked is known to all clients of an app in this process."""
-    revocations, feed = shared_revocations(settings)
+    revocations, feed = _redis.shared_revocations(settings)
     core = Core(settings, revocations=revocations, feed=feed)
     if feed is not None:
         feed.acquire(core.hooks)
@@ -226,7 +229,7 @@ _clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
 
 
 def _after_fork() -> None:
-    after_fork()
+    _redis.after_fork()
     # Locks may be held by threads that do not exist here, and connections belong to the parent.
     for client in _clients:
         client._core.reset_locks()

@@ -108,7 +108,7 @@ class RequireAuth(_Gate, _Bearer):
 
 
 class _InnerGate(_Gate, _SessionTokenHeader):
-    """The gate inside of ``CurrentUser`` and ``CurrentSession``. Equal to ``RequireAuth()``, to be overridden with it."""
+    """The gate inside of ``CurrentUser`` and ``CurrentSession``; who overrides ``RequireAuth()`` replaces it."""
 
     async def __call__(self, connection: HTTPConnection) -> Auth:
         return await self._passed(connection)

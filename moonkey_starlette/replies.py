@@ -67,9 +67,10 @@ class HttpReply:
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own around the server's, for every message of every response.
-        if self.held or (message["type"] == "http.response.start" and message["status"] == _SERVER_ERROR):
+        is_start = message["type"] == "http.response.start"
+        if self.held or (is_start and message["status"] == _SERVER_ERROR):
             return self._send_or_hold(message)
-        return self._send(self._handed_on(message))
+        return self._send(self._handed_on(message) if is_start else message)
 
     async def _send_or_hold(self, message: Message) -> None:
         if self._may_be_of_an_error(message):

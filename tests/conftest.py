@@ -7,12 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from moonkey_core.emulator import Emulator
+from moonkey_core.redis import _shared
 
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_revoked_yet() -> None:
+    """Clients of one app in a process share what is revoked; those of two tests do not."""
+    _shared._tables.clear()
+    _shared._feeds.clear()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
+from moonkey_core._cache import verify_share
 from moonkey_core._digest import Digest
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Stored
@@ -66,8 +67,8 @@ class Question:
 class Answer:
     """It is, as of ``asked_at``. All times are Unix seconds; the others are its session's.
 
-    ``body`` is the whole answer, with credentials; ``fresh_jwt`` is a new JWT for the same session, where a refresh was
-    asked for.
+    ``body`` is the whole answer, with credentials; ``fresh_jwt`` is a new JWT for the same session, where a
+    refresh was asked for.
     """
 
     session_id: str
@@ -126,7 +127,7 @@ class MoonKeyApi:
         if self._store_name is not None and ttl > 0:
             place = self._store_name(question.credentials.value)
             stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
-        return call(share=f"verify:{name}", until_revoked=True, stored=stored)
+        return call(share=verify_share(question.digest), until_revoked=True, stored=stored)
 
     def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
         """What a good answer says. Raises where it is none, or about somebody else."""

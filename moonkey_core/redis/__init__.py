@@ -6,8 +6,21 @@ and the key set. What lies in Redis is sealed and named by keyed digests.
 
 from __future__ import annotations
 
-from moonkey_core.redis._feed import RedisRevocations
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from moonkey_core.redis._shared import after_fork, shared_revocations
-from moonkey_core.redis._store import AsyncRedisStore, RedisStore
+
+if TYPE_CHECKING:
+    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis._store import AsyncRedisStore, RedisStore
 
 __all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore", "after_fork", "shared_revocations"]
+
+_HOMES = {"AsyncRedisStore": "_store", "RedisRevocations": "_feed", "RedisStore": "_store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

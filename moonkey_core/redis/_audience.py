@@ -10,7 +10,7 @@ from moonkey_core.events import Hooks
 
 
 class Audience:
-    """The hooks of several clients, weakly held. Clients come and go while the feed's thread reads: it never waits."""
+    """The hooks of several clients, weakly held. Clients come and go while the feed's thread reads."""
 
     def __init__(self, hooks: tuple[Hooks, ...] = ()) -> None:
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from weakref import WeakSet, finalize, ref
+from weakref import finalize, ref
 
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
@@ -13,6 +13,7 @@ from moonkey_core.events import Hooks
 from moonkey_core.redis import _connect
 from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._outbox import Outbox
+from moonkey_core.redis._register import feeds
 from moonkey_core.redis._worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
@@ -147,9 +148,6 @@ class RedisRevocations:
             leeway=self._leeway,
         )
         return worker, finalize(self, _end, worker)
-
-
-feeds: WeakSet[RedisRevocations] = WeakSet()
 
 
 def _begin(feed: ref[RedisRevocations]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from moonkey_core.redis._feed import RedisRevocations, feeds
+from moonkey_core.redis._register import feeds
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
+
+if TYPE_CHECKING:
+    from moonkey_core.redis._feed import RedisRevocations
 
 _Key = tuple[object, ...]
 
@@ -32,6 +36,8 @@ def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocation
     table.keep_at_least(kept, settings.leeway)
     if settings.redis_url is None or feed is not None:
         return table, feed
+    from moonkey_core.redis._feed import RedisRevocations
+
     made = RedisRevocations(settings, table)
     with _lock:
         return table, _feeds.setdefault(key, made)

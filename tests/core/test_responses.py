@@ -31,9 +31,9 @@ from moonkey_core import (
     User,
     VerifiedSession,
 )
+from moonkey_core._wire import parse_session
 from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import known_user, refusal_of, require
-from moonkey_core._wire import parse_session
 from moonkey_core.responses import refuse, success_headers
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x", "realm": "my app"}, {})

@@ -27,8 +27,8 @@ OPTIONS = st.fixed_dictionaries(
         "max_revocation_lag": st.sampled_from([2, 15]),
         "max_cached_sessions": st.sampled_from([2, 100]),
     },
-    optional={"jwt_issuer": st.just(""), "on_feed_lost": st.just("local"), "load_user": st.just(True)},
 )
+KINDS = st.sampled_from([{}, {}, {}, {"jwt_issuer": ""}, {"on_feed_lost": "local"}, {"load_user": True}])
 WISHES = st.sampled_from(
     [{}, {}, {"max_staleness": 0}, {"max_staleness": 10}, {"grace_seconds": 10}, {"grace_seconds": 0}]
 )
@@ -41,10 +41,10 @@ class Feed:
 class Verdicts(RuleBasedStateMachine):
     """One process of a fleet, what the API knows, and who has ended which session when."""
 
-    @initialize(options=OPTIONS, has_feed=st.booleans())
-    def start(self, options: dict[str, Any], has_feed: bool) -> None:
+    @initialize(options=OPTIONS, kind=KINDS, has_feed=st.booleans())
+    def start(self, options: dict[str, Any], kind: dict[str, Any], has_feed: bool) -> None:
         self.feed = Feed() if has_feed else None
-        self.it = KnownToTheApi(feed=self.feed, jwt_max_age=60, **options)
+        self.it = KnownToTheApi(feed=self.feed, jwt_max_age=60, **options, **kind)
         redis = Secret("redis://127.0.0.1:1/0") if has_feed else None
         self.lag = lag_of(replace(self.it.settings, redis_url=redis))
         self.credentials = {f"session_{who * 40}": who for who in PEOPLE}
@@ -102,6 +102,24 @@ class Verdicts(RuleBasedStateMachine):
             self.hear()
 
     @precondition(lambda self: self.feed is not None)
+    @rule(who=st.sampled_from(PEOPLE), seconds=st.sampled_from([3.0, 16.0]), wishes=WISHES)
+    def miss_a_revocation(self, who: str, seconds: float, wishes: dict[str, float]) -> None:
+        """Everybody was here just before; the feed is cut, somebody is revoked, and everybody comes again."""
+        self.ask_all(wishes)
+        self.feed_changes(False)
+        self.revoke_in_the_fleet(who)
+        self.wait(seconds)
+        self.ask_all(wishes)
+
+    @precondition(lambda self: self.it.settings.grace_seconds)
+    @rule(seconds=st.sampled_from([0.5, 12.0, 31.0]), wishes=WISHES)
+    def everybody_in_an_outage(self, seconds: float, wishes: dict[str, float]) -> None:
+        self.ask_all({})
+        self.outage(True)
+        self.wait(seconds)
+        self.ask_all(wishes)
+
+    @precondition(lambda self: self.feed is not None)
     @rule(live=st.booleans())
     def feed_changes(self, live: bool) -> None:
         if live:
@@ -117,7 +135,13 @@ class Verdicts(RuleBasedStateMachine):
 
     @rule(data=st.data(), wishes=WISHES)
     def request(self, data: st.DataObject, wishes: dict[str, float]) -> None:
-        credential = data.draw(st.sampled_from(list(self.credentials)))
+        self.ask(data.draw(st.sampled_from(list(self.credentials))), wishes)
+
+    def ask_all(self, wishes: dict[str, float]) -> None:
+        for credential in self.credentials:
+            self.ask(credential, wishes)
+
+    def ask(self, credential: str, wishes: dict[str, float]) -> None:
         headers = {"authorization": [f"Bearer {credential}"]}
         requirements = Requirements(**wishes)
         known = self.it.known(headers, requirements)
@@ -151,6 +175,7 @@ class Verdicts(RuleBasedStateMachine):
             assert self.it.down
             assert self.it.settings.grace_seconds > 0
             assert requirements.grace_seconds != 0
+            assert most != 0
 
     def check_lag(self, auth: Auth, credential: str, by: str, ended_at: float) -> None:
         kind = "session_jwt" if "." in credential else "session_token"
@@ -161,5 +186,5 @@ class Verdicts(RuleBasedStateMachine):
         assert self.it.now - ended_at <= most, (auth.source, by)
 
 
-Verdicts.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Verdicts.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestVerdicts = Verdicts.TestCase

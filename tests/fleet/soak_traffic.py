@@ -16,6 +16,7 @@ from fleet.soak_people import NO_ANSWER, People
 from support.fleets import Line, Server, bearer
 
 _NEW_LINE = 0.03  # of all requests are on a connection of their own, and so reach another worker
+_NEWEST = 0.7  # of all JWTs; the others are an old one again
 _PAUSE = 0.001  # seconds between two requests of a thread
 
 _MALFORMED: tuple[dict[str, str], ...] = (
@@ -124,7 +125,7 @@ class Traffic:
         if not sessions:
             return None
         session = rng.choice(sessions)
-        jwt, issued_at = session.jwts[-1] if rng.random() < 0.9 else rng.choice(session.jwts)
+        jwt, issued_at = session.jwts[-1] if rng.random() < _NEWEST else rng.choice(session.jwts)
         return Asked(kind, _shown(rng, jwt), session, issued_at)
 
     @staticmethod

@@ -17,7 +17,7 @@ from support.fleets import Line, Server
 from support.redis_server import RedisServer
 
 _CALM = (2.0, 8.0)  # seconds between two troubles
-_TROUBLE = (0.3, 5.0)
+_API_TROUBLE, _REDIS_TROUBLE = (0.3, 5.0), (0.3, 8.0)
 _SAMPLE = 0.5
 _UNTIL_LOST = 1.0  # so long Redis is away before anybody minds
 
@@ -71,7 +71,7 @@ class Weather:
     def upset_redis_until(self, stopped: threading.Event) -> None:
         """Trouble with Redis."""
         rng = self._redis_rng
-        troubles = [self._redis_killed, self._redis_hanging, self._redis_emptied]
+        troubles = [*(self._redis_killed, self._redis_hanging) * 2, self._redis_emptied]
         while not stopped.wait(rng.uniform(*_CALM)):
             self.redis.begin()
             rng.choice(troubles)(stopped)
@@ -106,20 +106,20 @@ class Weather:
     def _api_killed(self, stopped: threading.Event) -> None:
         self._figures.note_action("API killed")
         self._emulator.kill()
-        stopped.wait(self._api_rng.uniform(*_TROUBLE))
+        stopped.wait(self._api_rng.uniform(*_API_TROUBLE))
         self._emulator.start()
 
     def _api_hanging(self, stopped: threading.Event) -> None:
         self._figures.note_action("API hanging")
         self._emulator.pause()
-        stopped.wait(self._api_rng.uniform(*_TROUBLE))
+        stopped.wait(self._api_rng.uniform(*_API_TROUBLE))
         self._emulator.resume()
 
     def _api_faulty(self, stopped: threading.Event, what: str) -> None:
         self._figures.note_action(f"API with {what}")
         line = Line(self._emulator.port)
         line.post("/_emulator/faults", {"path": "/v1", **_FAULTS[what]})
-        stopped.wait(self._api_rng.uniform(*_TROUBLE))
+        stopped.wait(self._api_rng.uniform(*_API_TROUBLE))
         # Nothing else sets any: a restart takes them all down.
         line.delete("/_emulator/faults")
         line.close()
@@ -127,13 +127,13 @@ class Weather:
     def _redis_killed(self, stopped: threading.Event) -> None:
         self._figures.note_action("Redis killed")
         self._server.kill()
-        stopped.wait(self._redis_rng.uniform(*_TROUBLE))
+        stopped.wait(self._redis_rng.uniform(*_REDIS_TROUBLE))
         self._server.start()
 
     def _redis_hanging(self, stopped: threading.Event) -> None:
         self._figures.note_action("Redis hanging")
         self._server.pause()
-        stopped.wait(self._redis_rng.uniform(*_TROUBLE))
+        stopped.wait(self._redis_rng.uniform(*_REDIS_TROUBLE))
         self._server.resume()
 
     def _redis_emptied(self, _: threading.Event) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import io
+import pickle
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import httpx
 import pytest
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 from fastapi import Depends, FastAPI
 from flask import Flask, request
+from integrations.django_visits import Configure
 from integrations.starlette_visits import bearer, drive, on_a_loop, options, scope, site
 from starlette.endpoints import WebSocketEndpoint
 from starlette.requests import HTTPConnection, Request
@@ -26,6 +33,8 @@ import moonkey_starlette
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
+from moonkey_django.identity import attach
+from moonkey_django.middleware import MoonKeyMiddleware as DjangoMiddleware
 from moonkey_flask import FlaskMoonKey, current_auth, optional_auth
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from moonkey_starlette.fastapi import CurrentUser, RequireAuth
@@ -103,6 +112,52 @@ def test_nothing_is_asked_twice_where_nobody_has_looked(emulator: Emulator, ada:
     emulator.clear_requests()
     assert app.test_client().get("/", headers=bearer(ada)).text == "remote"
     assert emulator.requests()[VERIFY] == 1
+
+
+# --- Django
+
+
+def test_request_moonkey_acts_as_the_identity_of_the_moment(
+    configure: Configure, rf: RequestFactory, emulator: Emulator, ada: SignedIn
+) -> None:
+    @moonkey_django.require_auth(max_staleness=0)
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(lazy.source)
+
+    emulator.clear_requests()
+    request: Any = rf.get("/", headers={"authorization": f"Bearer {ada.session_jwt}"})
+    identity = attach(request)
+    lazy = request.moonkey
+    assert (repr(lazy), isinstance(lazy, Auth)) == ("LazyAuth()", True)
+    assert emulator.requests() == {}
+    assert lazy.user.id == ada.user_id
+    assert lazy == lazy == identity.auth == copy.copy(lazy)
+    assert lazy != Auth()
+    assert (hash(lazy), repr(lazy), bool(lazy)) == (hash(identity.auth), repr(identity.auth), True)
+    assert pickle.loads(pickle.dumps(lazy)).user == lazy.user
+    assert view(request).content == b"remote"
+    emulator.revoke(ada.session_id)
+    assert lazy
+    assert view(request).status_code == 401
+    assert lazy.is_rejected
+    assert view(request).status_code == 401
+
+
+def test_a_lazy_asgi_request_asks_once(configure: Configure, emulator: Emulator, ada: SignedIn) -> None:
+    @moonkey_django.require_auth(max_staleness=0)
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.moonkey.source)  # type: ignore[attr-defined]
+
+    async def visited(credential: str) -> HttpResponse:
+        headers = [(b"authorization", f"Bearer {credential}".encode())]
+        response: HttpResponse = await DjangoMiddleware(view)(ASGIRequest(scope(headers=headers), io.BytesIO()))  # type: ignore[misc]
+        return response
+
+    configure(LAZY=True)
+    for credential in (ada.session_token, ada.session_jwt, ada.session_jwt):
+        emulator.clear_requests()
+        assert asyncio.run(visited(credential)).content == b"remote"
+        assert emulator.requests()[VERIFY] == 1
 
 
 # --- Starlette
