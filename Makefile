@@ -22,6 +22,10 @@ test-all: test ## Run the tests, the long ones too
 soak: setup ## Hammer a fleet for a minute, with everything around it failing at random
 	@$(BIN)/python tests/fleet/soak.py
 
+bench: ## Measure side by side with other libraries; ONLY=local,web for some, QUICK=1 for a look
+	@python3 benchmarks/environment.py
+	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
 check: setup ## Lint, type-check, and check what may import what
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -34,7 +38,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove everything that was set up
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Nothing to do where the environment works and is newer than what it was made from.
 setup:

@@ -38,10 +38,16 @@ class Line:
         self._first: OrderedDict[Place, None] = OrderedDict()
         self._others: OrderedDict[Place, None] = OrderedDict()
 
-    def come(self, place: Place, first: bool) -> None:
-        """Decide about a newcomer: its verdict says what is to be done."""
+    def take(self) -> bool:
+        """Take a free slot, if there is one."""
         if self._free > 0:
             self._free -= 1
+            return True
+        return False
+
+    def come(self, place: Place, first: bool) -> None:
+        """Decide about a newcomer: its verdict says what is to be done."""
+        if self.take():
             place.verdict = "go"
             return
         if len(self._first) + len(self._others) >= self._waiters:
@@ -115,6 +121,8 @@ class TaskLimiter:
 
     async def enter(self, first: bool) -> Verdict:
         """Wait for a slot. After ``go``, :meth:`leave` must be called. One who is cancelled has left the line."""
+        if self._line.take():
+            return "go"
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = Place(partial(_wake, woken))
         self._line.come(place, first)

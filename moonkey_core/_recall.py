@@ -114,7 +114,7 @@ class Recall:
         if not self._is_trusted(known, now):
             return None
         most = requirements.max_staleness if requirements is not None else None
-        if most is not None and (most == 0 or now - known.as_of > most):
+        if most is not None and not _is_fresh(known, now, most):
             return None
         known.good_at = now
         return known
@@ -133,7 +133,7 @@ class Recall:
         now, most = self._clock(), requirements.max_staleness
         if not 0 <= now - known.good_at <= seconds or now >= known.ends_at:
             return None
-        if most is not None and (most == 0 or now - known.as_of > most):
+        if most is not None and not _is_fresh(known, now, most):
             return None
         return known if self._passes(known) and (known.key is None or self._has_key(known)) else None
 
@@ -163,3 +163,8 @@ class Recall:
                 return False
             known.key_set = current
         return True
+
+
+def _is_fresh(known: Known, now: float, most: float) -> bool:
+    """Whether the API has vouched for it recently enough; what is dated ahead has not been vouched for yet."""
+    return most > 0 and 0 <= now - known.as_of <= most

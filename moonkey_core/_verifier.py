@@ -252,8 +252,9 @@ class Verifier:
         if question.minutes is not None:
             return  # it may have been the length that was refused
         self._credentials.refuse(question.digest, error)
-        if jwt is not None and not question.refresh:
-            # It is genuine and its time is not over: its session was ended elsewhere.
+        over = isinstance(error, RevokedCredentials | ExpiredCredentials)
+        if jwt is not None and not question.refresh and (question.session_is_gone or over):
+            # The JWT is genuine and its time is not over: its session was ended elsewhere.
             self._revocations.add(session_id=jwt.session_id)
 
     def _confirmed(self, answer: Answer, user_id: str) -> Known:

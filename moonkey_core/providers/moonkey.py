@@ -50,7 +50,7 @@ class Question:
 
     With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself
     names. ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds):
-    how old an answer may be.
+    how old an answer may be. ``session_is_gone`` is set where the API says that it is the session which is over.
     """
 
     credentials: Credentials
@@ -61,6 +61,7 @@ class Question:
     refresh: bool = False
     known: bool = False
     max_staleness: float | None = None
+    session_is_gone: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +106,7 @@ class MoonKeyApi:
         reply, answer = yield from self._asker.ask(self._verify_call(question, body))
         if isinstance(answer, ApiError):
             if answer.code in DEAD_SESSION or answer.status in (*_REFUSALS, 401):
+                question.session_is_gone = answer.code in DEAD_SESSION or answer.status in (404, 410)
                 raise InvalidCredentials(reason="session_unknown")
             if answer.status in (402, 409):
                 raise misconfigured(answer)

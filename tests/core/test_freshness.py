@@ -150,6 +150,20 @@ class TestMaxStaleness:
             assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
             assert decisions.asked == count
 
+    @pytest.mark.parametrize("after", [0, 400])
+    def test_who_has_asked_is_told_what_the_api_said(self, after: int) -> None:
+        """Not what the JWT said when it was made: the session may have been extended since, the user be whole."""
+        decisions, jwt = made(), good(NOW, session={"expires_at": NOW + 500})
+        decisions.now += after
+        user = {"user_id": "user_1", "emails": [{"email": "me@example.com", "verified": True}]}
+        decisions.good[jwt] = {"session": {"expires_at": NOW + 9000}, "user": user}
+        auth = decisions.authenticate(jwt, max_staleness=0)
+        assert auth.source == "remote"
+        assert auth.session is not None
+        assert auth.session.expires_at.timestamp() == NOW + 9000
+        assert auth.user is not None
+        assert (auth.user.id, auth.user.email) == ("user_1", "me@example.com")
+
     def test_a_session_that_was_ended_elsewhere(self) -> None:
         decisions, jwt = made(session_cache_ttl=60), good(NOW - 20)
         assert decisions.authenticate(TOKEN).is_authenticated

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCredentials
 from moonkey_core._json import load_object
 from moonkey_core._jwt import _TO_BASE64, _decode
-from moonkey_core._wire import build_session, check_session, parse_session
+from moonkey_core._wire import build_session, check_session, check_user, parse_session, parse_user
 from support.any_json import JSON
 from support.decisions import NOW, Decisions
 from support.odd_jwts import CLAIM, ISSUER, KID, b64, claims, good, header, rsa_key, sign, sign_parts
@@ -283,6 +283,24 @@ def test_checking_refuses_what_parsing_refuses_and_building_nothing_more(session
     assert math.isclose(parsed.expires_at.timestamp(), end, abs_tol=1e-5)
     assert build_session(dict(read), expires_at=ends) == parsed
     assert (parsed.id, parsed.user_id) == (read["id"], read["user_id"])
+
+
+USERS = JSON | st.dictionaries(
+    st.sampled_from(["user_id", "id", "email", "emails", "created_at", "status", "x"]), ODD | st.just("user_1")
+)
+
+
+@given(user=USERS)
+@settings(max_examples=300)
+def test_checking_a_user_refuses_what_parsing_refuses(user: Any) -> None:
+    read = load_object(json.dumps({"user": user}).encode())["user"]
+    try:
+        checked = check_user(read)
+    except ValueError:
+        with pytest.raises(ValueError, match=r".*"):
+            parse_user(read)
+    else:
+        assert parse_user(read).id == checked
 
 
 @given(session=SESSIONS)

@@ -186,5 +186,5 @@ class Verdicts(RuleBasedStateMachine):
         assert self.it.now - ended_at <= most, (auth.source, by)
 
 
-Verdicts.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Verdicts.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestVerdicts = Verdicts.TestCase

@@ -40,7 +40,7 @@ _OVERTIME = 120  # seconds after which it ends itself, whatever hangs
 _OPTIONS = {
     "JWT_MAX_AGE": "12",
     "LEEWAY": "1",
-    "SESSION_CACHE_TTL": "5",
+    "SESSION_CACHE_TTL": "8",
     "FRESH_JWT_HEADER": "x-fresh-jwt",
 }
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import redis
 from fleet.soak_figures import Figures
 from fleet.soak_model import Outages
 from fleet.soak_people import NO_ANSWER
@@ -71,7 +70,8 @@ class Weather:
     def upset_redis_until(self, stopped: threading.Event) -> None:
         """Trouble with Redis."""
         rng = self._redis_rng
-        troubles = [*(self._redis_killed, self._redis_hanging) * 2, self._redis_emptied]
+        usual = [self._redis_killed, self._redis_hanging]
+        troubles = [*usual * 2, self._redis_without_streams, self._redis_emptied]
         while not stopped.wait(rng.uniform(*_CALM)):
             self.redis.begin()
             rng.choice(troubles)(stopped)
@@ -136,9 +136,13 @@ class Weather:
         stopped.wait(self._redis_rng.uniform(*_REDIS_TROUBLE))
         self._server.resume()
 
+    def _redis_without_streams(self, stopped: threading.Event) -> None:
+        """It answers, but not the feed: what it stores goes on being read."""
+        self._figures.note_action("Redis without streams")
+        self._server.client.execute_command("ACL", "SETUSER", "default", "-@stream")
+        stopped.wait(self._redis_rng.uniform(*_REDIS_TROUBLE))
+        self._server.client.execute_command("ACL", "SETUSER", "default", "+@all")
+
     def _redis_emptied(self, _: threading.Event) -> None:
         self._figures.note_action("Redis emptied")
-        try:
-            self._server.client.flushall()
-        except redis.exceptions.RedisError as error:
-            self._figures.note_wrong(f"Redis: {type(error).__name__}")
+        self._server.client.flushall()
