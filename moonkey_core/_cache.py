@@ -9,6 +9,7 @@ import dataclasses
 import math
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -27,11 +28,11 @@ _MAX_ACQUAINTED = 65_536
 class Known:
     """A credential that was verified once. All times are Unix seconds.
 
-    It may be reused from ``starts_at`` until ``until``. ``as_of`` is when the API itself last vouched for it: when
-    it was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last found good,
-    ``ends_at`` when its session ends. ``key`` is the key that signed a JWT that was verified here. ``checked`` is
-    the version of the revocations that it has passed, ``key_set`` the set that its key was last seen in. Its user
-    and session are made from ``body`` when somebody looks at them.
+    It may be reused from ``starts_at`` (less the leeway) until ``until``. ``as_of`` is when the API itself last
+    vouched for it: when it was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last
+    found good, ``ends_at`` when its session ends. ``key`` is the key that signed a JWT that was verified here.
+    ``checked`` is the version of the revocations that it has passed, ``key_set`` the set that its key was last
+    seen in. Its user and session are made from ``body`` when somebody looks at them.
     """
 
     body: bytes
@@ -59,9 +60,7 @@ class Known:
         return dataclasses.replace(verified, user=with_user_id(verified.user, self.user_id))
 
     def user(self) -> User:
-        """The user alone, which is less work where the credential says no more than the id."""
-        if self.key is None:
-            return self.read().user
+        """The user of a JWT that was verified here, which says no more than the id."""
         if self.simple_user is None:
             self.simple_user = User(id=self.user_id)
         return self.simple_user
@@ -82,7 +81,8 @@ class KnownCredentials:
         self._make_tables()
 
     def _make_tables(self) -> None:
-        self._good: FIFOCache[bytes, Known] = FIFOCache(self._maxsize)
+        # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.
+        self._good: OrderedDict[bytes, Known] = OrderedDict()
         self._refused: TTLCache[bytes, tuple[type[InvalidCredentials], str]] = TTLCache(
             _MAX_REFUSED, _REFUSED_SECONDS
         )
@@ -102,18 +102,16 @@ class KnownCredentials:
 
     def get(self, digest: bytes) -> Known | None:
         """What was found good, if it is remembered. Takes no lock: reading changes nothing."""
-        if digest not in self._good:  # cheaper than the exception, where strangers come by
-            return None
-        try:
-            return self._good[digest]
-        except KeyError:  # dropped meanwhile by another thread
-            return None
+        return self._good.get(digest)
 
     def put(self, digest: bytes, known: Known) -> None:
         """Remember a credential that was found good, unless it has been refused meanwhile."""
         with self._lock:
-            if digest not in self._refused:
-                self._good[digest] = known
+            if digest in self._refused:
+                return
+            self._good[digest] = known
+            if len(self._good) > self._maxsize:
+                self._good.popitem(last=False)
 
     def forget(self, digest: bytes) -> None:
         """It is not good any more."""

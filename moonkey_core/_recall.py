@@ -63,6 +63,7 @@ class Recall:
         self._headers = settings.credential_headers
         self._longest = settings.max_credential_length
         self._completes_users = settings.load_user
+        self._leeway = settings.leeway
         self._grace = settings.grace_seconds
         self._lag = settings.max_revocation_lag
         self._feed = feed if settings.on_feed_lost == "remote" else None
@@ -106,7 +107,7 @@ class Recall:
         if known is None:
             return None
         now = self._clock()
-        if not known.starts_at <= now < known.until:
+        if not known.starts_at - self._leeway <= now < known.until:
             return None
         if known.checked != self._revocations.version and not self._passes(known):
             self.credentials.forget(digest)
@@ -116,7 +117,8 @@ class Recall:
         most = requirements.max_staleness if requirements is not None else None
         if most is not None and not _is_fresh(known, now, most):
             return None
-        known.good_at = now
+        if self._grace:
+            known.good_at = now
         return known
 
     def in_grace(self, digest: bytes, requirements: Requirements) -> Known | None:

@@ -48,6 +48,7 @@ class _Proof:
     as_of: float
     known: Known
     answer: Answer | None = None
+    asked_for_it: bool = False
 
     @property
     def fresh_jwt(self) -> str | None:
@@ -152,11 +153,14 @@ class Verifier:
         except InvalidCredentials:
             self._credentials.forget(digest)
             raise
-        fresh = proof.fresh_jwt
+        # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
+        fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
         if not self._settings.load_user:
-            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of, fresh=fresh)
+            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of, fresh=fresh, asked_for_it=asked)
         verified = yield from self._completed(proof.known.read())
-        return Auth(verified=replace(verified, fresh_jwt=fresh), source=proof.source, as_of=proof.as_of)
+        return Auth(
+            verified=replace(verified, fresh_jwt=fresh), source=proof.source, as_of=proof.as_of, asked_for_it=asked
+        )
 
     def _recalled(self, digest: bytes, requirements: Requirements) -> _Proof | None:
         known = self._recall.of(digest, requirements)
@@ -198,11 +202,11 @@ class Verifier:
             session_id=claims.session_id,
             user_id=claims.subject,
             issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
-            starts_at=jwt.starts_at - settings.leeway,
+            starts_at=jwt.starts_at,
             until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
             as_of=jwt.issued_at,
             ends_at=claims.ends_at,
-            good_at=self._clock(),
+            good_at=self._clock() if settings.grace_seconds else jwt.issued_at,
             kid=jwt.kid,
             key=key,
         )
@@ -236,9 +240,9 @@ class Verifier:
             raise
         # One person, one id: the JWT's subject, before and after a refresh.
         known = self._confirmed(answer, answer.user_id if jwt is None else jwt.user_id)
-        self._check_not_revoked(known)
+        self._check_not_revoked(known if jwt is None else jwt)
         self._credentials.acquaint(question.digest)
-        proof = _Proof("remote", answer.asked_at, known, answer)
+        proof = _Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
         if jwt is not None:
             jwt.as_of = jwt.asked_at = answer.asked_at
             self._credentials.put(question.digest, jwt)
@@ -265,7 +269,7 @@ class Verifier:
             session_id=answer.session_id,
             user_id=user_id,
             issued_at=answer.started_at,
-            starts_at=answer.asked_at,
+            starts_at=answer.asked_at + settings.leeway,  # not an instant earlier
             until=min(answer.asked_at + settings.session_cache_ttl, answer.ends_at + settings.leeway),
             as_of=answer.asked_at,
             ends_at=answer.ends_at,

@@ -27,7 +27,9 @@ class Auth:
     a response that depends on identity must tell caches so.
     """
 
-    __slots__ = ("_as_of", "_error", "_fresh", "_known", "_looked_at", "_source", "_state", "_verified")
+    __slots__ = (
+        "_as_of", "_asked", "_error", "_fresh", "_known", "_looked_at", "_source", "_state", "_verified",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Auth:
         source: Source = "none",
         as_of: float | None = None,
         fresh: str | None = None,
+        asked_for_it: bool = False,
     ) -> None:
         self._verified = verified if error is None else None
         self._known = known if error is None else None
@@ -46,6 +49,7 @@ class Auth:
         self._fresh = verified.fresh_jwt if verified is not None else fresh
         self._as_of = as_of
         self._looked_at = False
+        self._asked = asked_for_it
         self._state: AuthState = "anonymous"
         if error is not None:
             self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
@@ -82,17 +86,23 @@ class Auth:
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
         self._looked_at = True
-        if self._known is not None and self._verified is None:
-            return self._known.user()
-        return self._verified.user if self._verified is not None else None
+        known = self._known
+        if known is not None and known.key is not None:
+            return known.user()
+        verified = self._whole()
+        return verified.user if verified is not None else None
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
         self._looked_at = True
-        if self._known is not None and self._verified is None:
+        verified = self._whole()
+        return verified.session if verified is not None else None
+
+    def _whole(self) -> VerifiedSession | None:
+        if self._verified is None and self._known is not None:
             self._verified = self._known.read()
-        return self._verified.session if self._verified is not None else None
+        return self._verified
 
     @property
     def error(self) -> MoonKeyError | None:
@@ -129,15 +139,19 @@ class Auth:
         ``looked_at``, ``fresh``, ``source`` or the times does not count."""
         return self._looked_at
 
+    def spend_answer(self) -> bool:
+        """Whether the API was asked on behalf of this very request; true once, as its answer is fresh but once."""
+        asked, self._asked = self._asked, False
+        return asked
+
     def event(self, seconds: float) -> Verified:
         """The event that tells of this identity having been worked out, which took so many ``seconds``."""
         return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         # A copy holds what was verified, and nothing of how it is remembered.
-        whole = self._known.read() if self._known is not None and self._verified is None else self._verified
         state = {name: getattr(self, name) for name in self.__slots__}
-        return None, {**state, "_known": None, "_verified": whole}
+        return None, {**state, "_known": None, "_verified": self._whole()}
 
     def __bool__(self) -> bool:
         return self.is_authenticated

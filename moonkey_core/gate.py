@@ -12,6 +12,10 @@ from moonkey_core.models import User
 __all__ = ["Requirements", "known_user", "refusal_of", "require"]
 
 
+_SAME_REQUEST = 1.0
+"""Seconds within which an answer that the API was asked for on behalf of a request counts as fresh for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
     """What a route asks beyond a verified user and session.
@@ -35,12 +39,15 @@ class Requirements:
 
     def are_met_by(self, auth: Auth) -> bool:
         """Whether an identity that is known already is fresh enough; else it has to be verified once more."""
-        if auth.as_of is None:
-            return True  # nobody is signed in: there is nothing to be fresh
+        most, grace = self.max_staleness, self.grace_seconds
+        if (most is None and grace is None) or auth.as_of is None:
+            return True  # nothing is asked; or nobody is signed in, and there is nothing to be fresh
         staleness = auth.staleness
-        if auth.source == "grace" and self.grace_seconds is not None and staleness > self.grace_seconds:
+        if auth.source == "grace" and grace is not None and staleness > grace:
             return False
-        return self.max_staleness is None or staleness <= self.max_staleness
+        if most is None or 0 < staleness <= most:
+            return True
+        return auth.spend_answer() and staleness <= _SAME_REQUEST
 
 
 def refusal_of(auth: Auth) -> MoonKeyError | None:

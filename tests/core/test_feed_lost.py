@@ -215,3 +215,12 @@ def test_keys_are_fetched_as_ever() -> None:
     assert ring.shown("old").source == "remote"
     assert ring.fetched == 1
     assert ring.shown("never").is_rejected
+
+
+def test_an_older_revocation_of_the_user_is_no_reason_there_either() -> None:
+    """The JWT proves when its session began, whether the answer says it too or not."""
+    decisions, _ = made(FakeFeed(is_live=False))
+    jwt = good(NOW)
+    decisions.good[jwt] = {}
+    decisions.core.revocations.add(user_id="user_1", issued_before=NOW - 1000)
+    assert decisions.authenticate(jwt).source == "remote"

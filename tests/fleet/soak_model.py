@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from support.fleets import Answer
 
-ALLOWANCE = 2.0
+ALLOWANCE = 1.0
 """Seconds above the promised lag. The promise is about the order of events; but the thread that tells the others
 has to get a turn of the processor first, and here many processes want it."""
 

@@ -73,8 +73,8 @@ class Traffic:
         self._kinds: list[tuple[int, Callable[[random.Random], Asked | None]]] = [
             (30, self._good_jwt),
             (12, self._good_token),
-            (6, self._gone_jwt),
-            (6, self._gone_token),
+            (10, self._gone_jwt),
+            (10, self._gone_token),
             (5, self._forged),
             (3, self._dead),
             (1, self._unknown_key),
@@ -124,7 +124,7 @@ class Traffic:
     def _jwt(kind: str, rng: random.Random, sessions: tuple[Session, ...]) -> Asked | None:
         if not sessions:
             return None
-        session = rng.choice(sessions)
+        session = _one_of(rng, sessions)
         jwt, issued_at = session.jwts[-1] if rng.random() < _NEWEST else rng.choice(session.jwts)
         return Asked(kind, _shown(rng, jwt), session, issued_at)
 
@@ -132,7 +132,7 @@ class Traffic:
     def _token(kind: str, rng: random.Random, sessions: tuple[Session, ...]) -> Asked | None:
         if not sessions:
             return None
-        session = rng.choice(sessions)
+        session = _one_of(rng, sessions)
         return Asked(kind, _shown(rng, session.token), session)
 
     def _forged(self, rng: random.Random) -> Asked | None:
@@ -146,6 +146,11 @@ class Traffic:
 
     def _unknown_key(self, rng: random.Random) -> Asked:
         return Asked("unknown key", _shown(rng, self._forger.unknown_key(rng)), at_api=True)
+
+
+def _one_of(rng: random.Random, sessions: tuple[Session, ...]) -> Session:
+    """The latest more often than the others: of those that are gone, they are the test."""
+    return sessions[-1 - int(len(sessions) * rng.random() ** 3)]
 
 
 def _shown(rng: random.Random, credential: str) -> dict[str, str]:

@@ -1,0 +1,133 @@
+"""Clients with a feed and a store, as an app has them: what one of them does, the other knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from moonkey_core import AsyncMoonKey, MoonKey, RevokedCredentials
+from moonkey_core.emulator import Emulator
+from moonkey_core.redis import _shared
+from support.decisions import bearer, presenting
+from support.redis_server import RedisServer
+from support.scripted import wait_until
+
+
+class Fleet:
+    """Makes clients that share nothing in memory, as if each were in a process of its own."""
+
+    def __init__(self, emulator: Emulator, server: RedisServer, stack: ExitStack) -> None:
+        self._stack = stack
+        self._options: dict[str, Any] = {
+            "secret_key": emulator.secret_key,
+            "base_url": emulator.base_url,
+            "jwt_issuer": emulator.issuer,
+            "redis_url": server.url,
+        }
+
+    def worker(self, **options: Any) -> MoonKey:
+        _shared._tables.clear()
+        _shared._feeds.clear()
+        client = self._stack.enter_context(MoonKey(**{**self._options, **options}))
+        assert wait_until(lambda: client.health().feed == "live")
+        return client
+
+    def async_worker(self, **options: Any) -> AsyncMoonKey:
+        _shared._tables.clear()
+        _shared._feeds.clear()
+        return AsyncMoonKey(**{**self._options, **options})
+
+
+@pytest.fixture
+def fleet(emulator: Emulator, server: RedisServer) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(emulator, server, stack)
+
+
+def test_a_session_revoked_in_one_is_refused_by_the_other(emulator: Emulator, fleet: Fleet) -> None:
+    """S36."""
+    one, other = fleet.worker(), fleet.worker()
+    assert one.revocations is not other.revocations
+    person, neighbour = emulator.sign_in(), emulator.sign_in()
+    for somebody in (person, neighbour):
+        assert other.authenticate(bearer(somebody.session_jwt)).source == "local"
+    one.sessions.revoke(session_jwt=person.session_jwt)
+    assert wait_until(lambda: other.authenticate(bearer(person.session_jwt)).is_rejected)
+    assert isinstance(other.authenticate(bearer(person.session_jwt)).error, RevokedCredentials)
+    assert other.authenticate(bearer(neighbour.session_jwt)).source == "cache"
+
+
+def test_all_of_a_user_and_an_asynchronous_client(emulator: Emulator, fleet: Fleet) -> None:
+    one = fleet.worker()
+    person = emulator.sign_in()
+
+    async def work() -> None:
+        async with fleet.async_worker() as other:
+            for _ in range(500):
+                if other.health().feed == "live":
+                    break
+                await asyncio.sleep(0.01)
+            assert (await other.authenticate(bearer(person.session_jwt))).source == "local"
+            one.revocations.add(user_id=person.user_id)
+            for _ in range(500):
+                if (await other.authenticate(bearer(person.session_jwt))).is_rejected:
+                    return
+                await asyncio.sleep(0.01)
+            raise AssertionError("still accepted")
+
+    asyncio.run(work())
+
+
+def test_the_feed_is_cut(emulator: Emulator, fleet: Fleet, server: RedisServer) -> None:
+    """S36. Nobody accepts on their own what they cannot know, and the API is asked once per lag."""
+    one, other = fleet.worker(max_revocation_lag=0.5), fleet.worker(max_revocation_lag=0.5)
+    person = emulator.sign_in()
+    assert other.authenticate(bearer(person.session_jwt)).source == "local"
+    server.kill()
+    assert wait_until(lambda: other.health().feed == "lost")
+    before = emulator.requests()["POST /v1/auth/sessions/verify"]
+    sources = [other.authenticate(bearer(person.session_jwt)).source for _ in range(50)]
+    assert set(sources) <= {"remote", "cache"}
+    assert sources[0] == "remote"
+    assert emulator.requests()["POST /v1/auth/sessions/verify"] - before < 25
+    one.sessions.revoke(session_jwt=person.session_jwt)
+    assert wait_until(lambda: other.authenticate(bearer(person.session_jwt)).is_rejected)
+    server.start()
+    assert wait_until(lambda: other.health().feed == "live")
+    neighbour = emulator.sign_in()
+    assert other.authenticate(bearer(neighbour.session_jwt)).source == "local"
+    assert other.authenticate(bearer(person.session_jwt)).is_rejected
+
+
+def test_an_answer_about_a_token_is_shared(emulator: Emulator, fleet: Fleet) -> None:
+    """S37."""
+    one, other = fleet.worker(session_cache_ttl=60), fleet.worker(session_cache_ttl=60)
+    person = emulator.sign_in()
+    for client in (one, other, other):
+        auth = client.authenticate(presenting(person.session_token))
+        assert auth.user is not None
+        assert auth.user.id == person.user_id
+    assert emulator.requests()["POST /v1/auth/sessions/verify"] == 1
+    one.sessions.revoke(session_token=person.session_token)
+    assert wait_until(lambda: other.authenticate(presenting(person.session_token)).is_rejected)
+
+
+def test_another_key_is_another_app(emulator: Emulator, fleet: Fleet) -> None:
+    """One Redis and one cache_secret for two apps: what one was told is no answer for the other."""
+    common = {"session_cache_ttl": 60, "cache_secret": "of both, sixteen letters"}
+    one = fleet.worker(**common)
+    person = emulator.sign_in()
+    assert one.authenticate(presenting(person.session_token)).is_authenticated
+    other = fleet.worker(secret_key="sk_test_of_another_app", **common)
+    assert not other.authenticate(presenting(person.session_token)).is_authenticated
+
+
+def test_the_key_set_is_shared(emulator: Emulator, fleet: Fleet) -> None:
+    person = emulator.sign_in()
+    for _ in range(3):
+        assert fleet.worker().authenticate(bearer(person.session_jwt)).source == "local"
+    assert emulator.requests()["GET /v1/auth/jwks/default"] == 1
