@@ -73,7 +73,7 @@ def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str]
     """
     try:
         text = token.encode("ascii")
-        head, middle, tail = text.translate(_TO_BASE64).split(b".", 3)
+        head, middle, tail = text.split(b".", 3)
         kid = heads.get(head) if heads else None
         header = load_object(_decode(head)) if kid is None else None
         body = _decode(middle)
@@ -92,7 +92,7 @@ def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str]
     if kid is None:
         kid = _key_id(header or {})
     expires_at = math.floor(expires_at)  # never a fraction of a second longer than other readers grant
-    signed = text[: text.rindex(b".")]
+    signed = text[: -1 - len(tail)]
     return ParsedJwt(head, kid, body, payload, issued_at, starts_at, expires_at, signed, signature)
 
 
@@ -144,13 +144,13 @@ def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[s
 
 
 def _decode(part: bytes) -> bytes:
-    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2); ``part`` is translated."""
+    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2)."""
     over = len(part) % 4
     padding = _PADDING[over]
     if not part or padding is None or (over and part[-1] not in _LAST[over]):
         raise ValueError("not canonical base64url")
     try:
-        return a2b_base64(part + padding, strict_mode=True)
+        return a2b_base64(part.translate(_TO_BASE64) + padding, strict_mode=True)
     except binascii.Error:
         raise ValueError("not base64url") from None
 
