@@ -65,7 +65,8 @@ class Auth:
     @property
     def is_authenticated(self) -> bool:
         """A verified user and session are here."""
-        return self.state == "authenticated"
+        self._looked_at = True
+        return self._state == "authenticated"
 
     @property
     def is_anonymous(self) -> bool:

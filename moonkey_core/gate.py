@@ -59,10 +59,9 @@ def refusal_of(auth: Auth) -> MoonKeyError | None:
 
 def require(auth: Auth) -> Auth:
     """``auth`` itself where it is authenticated; else raises what a protected route must answer with."""
-    error = refusal_of(auth)
-    if error is not None:
-        raise error
-    return auth
+    if auth.is_authenticated:
+        return auth
+    raise auth.error or MissingCredentials()
 
 
 def known_user(auth: Auth) -> User | None:

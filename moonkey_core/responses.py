@@ -28,7 +28,7 @@ from moonkey_core.errors import (
 )
 from moonkey_core.settings import Settings
 
-__all__ = ["Refusal", "refuse", "success_headers"]
+__all__ = ["Refusal", "refuse", "success_headers", "vary_on"]
 
 logger = logging.getLogger("moonkey")
 
@@ -75,7 +75,7 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
     found = [
         ("content-type", "application/problem+json"),
         ("cache-control", "no-store"),
-        ("vary", _merged_vary("", settings.credential_headers)),
+        ("vary", vary_on(settings.credential_headers)),
     ]
     if code:
         problem["error"] = code
@@ -95,7 +95,7 @@ def success_headers(
     the app has decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT goes out only
     where a header for it is configured, and then the response is stored nowhere.
     """
-    found = {"vary": _merged_vary(vary or "", settings.credential_headers)}
+    found = {"vary": vary_on(settings.credential_headers, vary or "")}
     if not cache_control:
         found["cache-control"] = "private"
     if settings.fresh_jwt_header is not None and auth.fresh is not None:
@@ -105,7 +105,8 @@ def success_headers(
 
 
 @lru_cache(256)  # an app has a handful of them, and all that it answers passes here
-def _merged_vary(existing: str, credential_headers: tuple[str, ...]) -> str:
+def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
+    """The ``Vary`` of a response that depends on these request headers, and on what it names already."""
     names = [name.strip(" \t") for name in existing.split(",") if name.strip(" \t")]
     if "*" in names:
         return "*"

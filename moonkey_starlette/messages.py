@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import presents_any
-from moonkey_core.responses import Refusal, success_headers
+from moonkey_core.responses import Refusal, success_headers, vary_on
 from moonkey_starlette.identity import Identity
 
 __all__ = ["close_code", "marked", "refusal_messages"]
@@ -44,6 +44,8 @@ def marked(start: Message, identity: Identity) -> Message:
     settings = identity.client.settings
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
+    if settings.fresh_jwt_header is None and b"vary" not in names and b"cache-control" not in names:
+        return {**start, "headers": [*lines, *_usual(settings.credential_headers)]}
     found = success_headers(
         Auth() if identity.auth is None else identity.auth,
         settings,
@@ -57,6 +59,12 @@ def marked(start: Message, identity: Identity) -> Message:
     if not new.keys().isdisjoint(names):
         lines = [line for line in lines if line[0].lower() not in new]
     return {**start, "headers": [*lines, *new.items()]}
+
+
+@lru_cache(64)
+def _usual(credential_headers: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """What is added to a response that says nothing of caching itself."""
+    return tuple(_encoded(vary_on(credential_headers), "private").items())
 
 
 @lru_cache(256)  # an app has a handful of them; no credential ever passes here

@@ -188,7 +188,7 @@ def main() -> int:
         print("redis-server (or valkey-server) is not installed.", file=sys.stderr)
         return 2
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _interrupted)
     signal.alarm(int(arguments.seconds) + _OVERTIME)
     print(f"Soaking for {arguments.seconds:g} s, --seed {seed}", flush=True)
