@@ -139,8 +139,8 @@ class Recall:
             return None
         return known if self._passes(known) and (known.key is None or self._has_key(known)) else None
 
-    def trusts_jwts(self) -> bool:
-        """Whether JWTs may be accepted here: not while revocations may have been missed."""
+    def is_up_to_date(self) -> bool:
+        """Whether what is known here may be trusted: not while revocations may have been missed."""
         return self._feed is None or self._feed.is_live
 
     def _passes(self, known: Known) -> bool:
@@ -153,7 +153,7 @@ class Recall:
     def _is_trusted(self, known: Known, now: float) -> bool:
         if known.key is not None and not self._has_key(known):
             return False
-        return self.trusts_jwts() or 0 <= now - known.asked_at <= self._lag
+        return self.is_up_to_date() or 0 <= now - known.asked_at <= self._lag
 
     def _has_key(self, known: Known) -> bool:
         """Whether the key that a JWT was verified with still is in a usable key set."""

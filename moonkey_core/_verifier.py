@@ -100,7 +100,7 @@ class Verifier:
         except InvalidCredentials as error:
             return Auth(error=error)
         now = self._clock()
-        if now >= known.until or not self._recall.trusts_jwts():
+        if now >= known.until or not self._recall.is_up_to_date():
             return None
         if requirements is not None and self._needs_asking(known, now, requirements):
             return None
@@ -192,7 +192,7 @@ class Verifier:
     def _needs_asking(self, known: Known, now: float, requirements: Requirements) -> bool:
         """Whether a genuine JWT whose time is not over has to be sent to the API as well."""
         most = requirements.max_staleness
-        return (most is not None and not 0 < now - known.as_of <= most) or not self._recall.trusts_jwts()
+        return (most is not None and not 0 < now - known.as_of <= most) or not self._recall.is_up_to_date()
 
     def _judged(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> Known:
         """What a JWT proves, and until when. Raises where it is not genuine, or revoked."""
@@ -228,7 +228,7 @@ class Verifier:
         if refusal is not None:
             raise refusal
         question.known = self._credentials.is_acquainted(question.digest)
-        if jwt is not None and not self._recall.trusts_jwts():
+        if not self._recall.is_up_to_date():
             most = math.inf if question.max_staleness is None else question.max_staleness
             question.max_staleness = min(settings.max_revocation_lag, most)
         try:

@@ -38,11 +38,10 @@ class RevocationLag:
 def lag_of(settings: Settings) -> RevocationLag:
     """The worst case with these settings; with ``on_feed_lost="local"``, that in which the feed is lost."""
     asked = settings.session_cache_ttl
-    # Where the API is asked about JWTs, an old one is answered with the refresh that another request has just had.
-    # Where not, a JWT may be dated ahead by the leeway, and is good for our maximum
-    # age from its date on.
-    refreshed = max(asked, REFRESH_SECONDS) if settings.refresh_jwt else asked
-    local = settings.jwt_max_age + settings.leeway if settings.jwt_issuer else refreshed
+    # An old JWT is answered with the refresh that another request has just had. One that is verified here may be
+    # dated ahead by the leeway, and is good for our maximum age from its date on.
+    refreshed = REFRESH_SECONDS if settings.refresh_jwt else 0.0
+    local = max(settings.jwt_max_age + settings.leeway if settings.jwt_issuer else asked, refreshed)
     return RevocationLag(session_token=_lag(settings, asked), session_jwt=_lag(settings, local))
 
 

@@ -49,9 +49,10 @@ class Figures:
                 self._add_wrong(f"{asked.kind} {answer.status}", f"{fault}; {asked}; {answer}")
 
     def note_wrong(self, what: str) -> None:
-        """Something else went wrong, such as a request without an answer."""
+        """Something else went wrong, such as a request without an answer: ``"sort: details"``."""
+        sort, _, details = what.partition(": ")
         with self._lock:
-            self._add_wrong(what.split(":")[0], what)
+            self._add_wrong(sort, details)
 
     def note_action(self, what: str) -> None:
         """Somebody signed in, a session was revoked, or something was taken away."""

@@ -19,6 +19,8 @@ from moonkey_core.revocations import Revocations
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
+pytestmark = pytest.mark.long
+
 LAG = 0.5
 
 

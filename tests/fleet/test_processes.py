@@ -18,10 +18,14 @@ from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_r
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
+pytestmark = pytest.mark.long
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 SCRIPT = """
 import sys
+import time
+
 from moonkey_core import Settings
 from moonkey_core.redis import shared_revocations
 
@@ -34,7 +38,7 @@ if how == "release":
     feed.release()
 if how == "idle":
     while not feed.is_live:
-        pass
+        time.sleep(0.001)  # the feed's thread needs its turn
 """
 
 
