@@ -38,8 +38,8 @@ def failure(outcome: Outcome) -> str | None:
 class Breaker:
     """Closed until five calls in a row have failed; open until one succeeds. Thread-safe; it never waits.
 
-    While it is open one call a second is let through. Nothing is remembered of that call: it may end, fail or
-    disappear, and a second later the next one has its turn.
+    While it is open one call a second is let through, for those who were good before and for others. Nothing is
+    remembered of that call: it may end, fail or disappear, and a second later the next one has its turn.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Breaker:
         self._wall = wall
         self._failures = 0
         self._opened_at: float | None = None
-        self._next_probe = 0.0
+        self._next_probe = {True: 0.0, False: 0.0}
         self.last_error: UpstreamError | None = None
         self.reset_lock()
 
@@ -72,19 +72,23 @@ class Breaker:
         opened_at = self._opened_at
         return None if opened_at is None else max(self._clock() - opened_at, 0.0)
 
-    def refuses(self) -> bool:
-        """Whether a call would be refused now. Changes nothing."""
-        return self._opened_at is not None and self._clock() < self._next_probe
+    def refuses(self, first: bool = True) -> bool:
+        """Whether a call would be refused now. Changes nothing. For ``first`` see :meth:`admit`."""
+        return self._opened_at is not None and self._clock() < self._next_probe[first]
 
-    def admit(self) -> bool:
-        """Whether a call may be made now. While open, this takes the turn of the second."""
+    def admit(self, first: bool = True) -> bool:
+        """Whether a call may be made now. While open, this takes the turn of the second.
+
+        ``first`` are calls about credentials that were good before. They have turns of their own: answers about a
+        stranger's junk may say nothing, and must not keep the circuit open.
+        """
         with self._lock:
             now = self._clock()
             if self._opened_at is None:
                 return True
-            if now < self._next_probe:
+            if now < self._next_probe[first]:
                 return False
-            self._next_probe = now + _PROBE_EVERY
+            self._next_probe[first] = now + _PROBE_EVERY
             return True
 
     def remember(self, outcome: Outcome) -> None:
@@ -108,7 +112,7 @@ class Breaker:
             opens = self._opened_at is None and self._failures >= _FAILURES
             if opens:
                 self._opened_at = self._clock()
-                self._next_probe = self._opened_at + _PROBE_EVERY
+                self._next_probe = dict.fromkeys((True, False), self._opened_at + _PROBE_EVERY)
         if opens:
             logger.warning("the API keeps failing; calls are held back", extra={"reason": "circuit_open"})
             self._hooks.emit(CircuitChanged("open"))

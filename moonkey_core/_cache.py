@@ -10,18 +10,35 @@ import math
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any, Protocol
 
 from cachetools import FIFOCache, TTLCache
 
 from moonkey_core.errors import InvalidCredentials
-from moonkey_core.models import User, VerifiedSession, with_user_id
+from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
 
 _MAX_REFUSED = 4096
 _REFUSED_SECONDS = 5.0
 _MAX_ACQUAINTED = 65_536
+
+
+Body = bytes | Mapping[str, Any]
+"""What somebody said about a user and session, as JSON or decoded already. It has been checked."""
+
+
+class Reader(Protocol):
+    """Makes something of a body."""
+
+    def user(self, body: Body) -> User:
+        """The user it speaks of."""
+        ...
+
+    def session(self, body: Body) -> Session:
+        """The session it speaks of."""
+        ...
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False)
@@ -35,8 +52,8 @@ class Known:
     seen in. Its user and session are made from ``body`` when somebody looks at them.
     """
 
-    body: bytes
-    make: Callable[[bytes], VerifiedSession]
+    body: Body
+    reader: Reader
     session_id: str
     user_id: str
     issued_at: float | None
@@ -52,18 +69,22 @@ class Known:
     key_set: object = None
     simple_user: User | None = None
 
-    def read(self) -> VerifiedSession:
-        """The user and session; the user under the id that the credential proved."""
-        verified = self.make(self.body)
-        if verified.user.id == self.user_id:
-            return verified
-        return dataclasses.replace(verified, user=with_user_id(verified.user, self.user_id))
-
     def user(self) -> User:
-        """The user of a JWT that was verified here, which says no more than the id."""
-        if self.simple_user is None:
-            self.simple_user = User(id=self.user_id)
-        return self.simple_user
+        """The user, under the id that the credential proved."""
+        if self.simple_user is not None:
+            return self.simple_user
+        user = with_user_id(self.reader.user(self.body), self.user_id)
+        if self.key is not None:  # a JWT says no more than the id: one object serves all requests
+            self.simple_user = user
+        return user
+
+    def session(self) -> Session:
+        """The session."""
+        return self.reader.session(self.body)
+
+    def read(self) -> VerifiedSession:
+        """Both."""
+        return VerifiedSession(self.user(), self.session())
 
 
 class KnownCredentials:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import httpx
 
 from moonkey_core._plan import Fetch, Reply, TransportError
+from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
 READ_SIZE = 64 * 1024
@@ -83,7 +84,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     urls = (settings.base_url, settings.jwks_url or settings.base_url)
     if all(url.startswith("http:") for url in urls):
         return False  # nothing to verify: plain http only
-    return httpx.create_ssl_context(trust_env=settings.trust_env)
+    try:
+        return httpx.create_ssl_context(trust_env=settings.trust_env)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"The certificates for API calls cannot be loaded ({type(error).__name__}). With MOONKEY_TRUST_ENV "
+            "(trust_env), check what SSL_CERT_FILE and SSL_CERT_DIR name."
+        ) from None
 
 
 @cache

@@ -16,7 +16,8 @@ import httpx
 
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
-from moonkey_core._plan import Fetch, Outcome, TransportError
+from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
 _POOL_SIZE = 4
@@ -33,7 +34,7 @@ _LOGGERS = (
 )
 _HTTP2_LOGGERS = ("hpack.hpack", "hpack.table")
 
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, Unreadable, OSError, ValueError)
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Unreadable, OSError, ValueError)
 """What sending a request and reading its reply may raise: besides the client's own errors, those that it lets
 through of TLS (``ssl.SSLError``) and of a host name that a reply's ``Location`` holds (``UnicodeError``)."""
 
@@ -96,6 +97,8 @@ class _Pools(Generic[C]):
     def client(self) -> Iterator[C]:
         """A client with a connection to spare, or the one that was given."""
         if self._given is not None:
+            if self._given.is_closed:
+                raise ConfigurationError("The http_client of this MoonKey client was closed by its owner.")
             yield self._given
             return
         with self._lock:
@@ -152,13 +155,15 @@ class SyncSender:
                 response = client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     body = _body(response, fetch)
-                    for chunk in response.iter_raw(READ_SIZE):
+                    for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
                         if time.monotonic() > end:
                             return TransportError("timeout")
                 finally:
                     response.close()
             return body.reply(response.status_code, response.headers.multi_items())
+        except httpx.HTTPStatusError as error:
+            return _raised_by_a_hook(error)
         except _TROUBLE as error:
             return _transport_error(error)
 
@@ -183,12 +188,17 @@ class AsyncSender:
                 request = _request(fetch, self._settings, seconds)
                 response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
-                    body = _body(response, fetch)
-                    async for chunk in response.aiter_raw(READ_SIZE):
-                        body.add(chunk)
+                    body, whole = _body(response, fetch), _whole(response)
+                    if whole is not None:
+                        body.add(whole[0])
+                    else:
+                        async for chunk in response.aiter_raw(READ_SIZE):
+                            body.add(chunk)
                 finally:
                     await response.aclose()
             return body.reply(response.status_code, response.headers.multi_items())
+        except httpx.HTTPStatusError as error:
+            return _raised_by_a_hook(error)
         except _TROUBLE as error:
             return _transport_error(error)
 
@@ -237,7 +247,18 @@ def _request(fetch: Fetch, settings: Settings, seconds: float) -> httpx.Request:
 
 
 def _body(response: httpx.Response, fetch: Fetch) -> Body:
-    return Body(response.headers.get("content-encoding"), fetch.max_bytes)
+    encoding = None if response.is_stream_consumed else response.headers.get("content-encoding")
+    return Body(encoding, fetch.max_bytes)
+
+
+def _whole(response: httpx.Response) -> tuple[bytes] | None:
+    """The body of a reply that a hook of a given client, or its transport, has read and decoded already."""
+    return (response.content,) if response.is_stream_consumed else None
+
+
+def _raised_by_a_hook(error: httpx.HTTPStatusError) -> Reply:
+    """A given client raises for the status of a reply and drops its body; the status is all that is left."""
+    return Reply(error.response.status_code, dict(error.response.headers), b"")
 
 
 def _transport_error(error: Exception) -> TransportError:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from moonkey_core._cache import Body
 from moonkey_core._json import load_object
 from moonkey_core._wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
-from moonkey_core.models import User, VerifiedSession, identifier
+from moonkey_core.models import Session, User, identifier
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
@@ -122,11 +123,25 @@ def _rs256() -> RSAAlgorithm:
     return RSAAlgorithm(RSAAlgorithm.SHA256)
 
 
-def read(body: bytes, settings: Settings) -> VerifiedSession:
-    """The user and session in the payload of a JWT that has been proven."""
-    payload = load_object(body)
-    claim = {"user_id": payload["sub"], **_session_claim(payload, settings)}
-    return VerifiedSession(User(id=payload["sub"]), build_session(claim, expires_at=math.floor(payload["exp"])))
+class JwtReader:
+    """Reads the payload of a JWT that has been proven."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def user(self, body: Body) -> User:
+        """The user: a JWT says no more than the id."""
+        return User(id=_decoded(body)["sub"])
+
+    def session(self, body: Body) -> Session:
+        """The session."""
+        payload = _decoded(body)
+        claim = {"user_id": payload["sub"], **_session_claim(payload, self._settings)}
+        return build_session(claim, expires_at=math.floor(payload["exp"]))
+
+
+def _decoded(body: Body) -> Mapping[str, Any]:
+    return load_object(body) if isinstance(body, bytes) else body
 
 
 def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[str, ...]]:

@@ -135,7 +135,7 @@ def sender_maker(
 def _has_proxies() -> bool:
     from urllib.request import getproxies
 
-    return bool(getproxies())
+    return any(name != "no" for name in getproxies())
 
 
 class Loops:

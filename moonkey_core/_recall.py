@@ -12,7 +12,7 @@ from typing import Protocol
 from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import HeaderView
+from moonkey_core.credentials import Credentials, HeaderView, is_token
 from moonkey_core.errors import RevokedCredentials
 from moonkey_core.gate import Requirements
 from moonkey_core.revocations import Revocations
@@ -41,6 +41,12 @@ class Presented:
     headers: HeaderView = field(repr=False)
     value: str | None = field(default=None, repr=False)
     digest: bytes | None = field(default=None, repr=False)
+
+    def plain_token(self) -> Credentials | None:
+        """A session token in its usual form, that stands where it should; whatever else it is not read here."""
+        if self.value is None or "." in self.value or not is_token(self.value):
+            return None
+        return Credentials(self.value, "session_token", "header")
 
     @property
     def share(self) -> str | None:

@@ -126,11 +126,11 @@ class Watch:
 
     def refuses(self, fetch: Fetch) -> bool:
         """Whether the breaker would refuse a call now."""
-        return fetch.trips and self.breaker.refuses()
+        return fetch.trips and self.breaker.refuses(goes_first(fetch))
 
     def begin(self, fetch: Fetch, seconds: float, waited: float) -> Try | None:
         """A try that may be made now, with so many seconds left after waiting; ``None`` if the breaker refuses."""
-        if fetch.trips and not self.breaker.admit():
+        if fetch.trips and not self.breaker.admit(goes_first(fetch)):
             return None
         return Try(self, fetch, fair=waited <= seconds)
 
@@ -154,7 +154,9 @@ class Try:
             self._watch.breaker.remember(outcome)
             if self._fetch.trips:
                 self._watch.breaker.count(outcome, _is_understood)
-        return replace(outcome, asked_at=self.asked_at) if isinstance(outcome, Reply) else outcome
+        if not isinstance(outcome, Reply):
+            return outcome
+        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at)
 
     def dropped(self) -> None:
         """Whoever asked went away."""

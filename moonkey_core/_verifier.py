@@ -76,6 +76,7 @@ class Verifier:
         self._revocations = revocations
         self._hooks = hooks
         self._clock = clock
+        self._jwts = _jwt.JwtReader(settings)
         # No issuer is named, or the users come from elsewhere: a JWT by itself never is the whole answer.
         self._asks_always = not settings.jwt_issuer or settings.load_user
 
@@ -110,10 +111,10 @@ class Verifier:
     def authenticate(self, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
         """The identity of a request. Raises nothing that concerns the caller or the provider: ``Auth`` says it."""
         try:
-            credentials = parse_credentials(presented.headers, self._settings)
+            credentials = presented.plain_token() or parse_credentials(presented.headers, self._settings)
             if credentials is None:
                 return Auth()
-            question = Question(credentials, self._credentials.digest(credentials.value))
+            question = Question(credentials, presented.digest or self._credentials.digest(credentials.value))
             return (yield from self._authenticated(question, requirements or _NO_REQUIREMENTS))
         except (AuthenticationError, ProviderError) as error:
             return Auth(error=error)
@@ -200,7 +201,7 @@ class Verifier:
         claims = _jwt.prove(jwt, key, settings)
         known = Known(
             body=jwt.body,
-            make=self._read_jwt,
+            reader=self._jwts,
             session_id=claims.session_id,
             user_id=claims.subject,
             issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
@@ -217,9 +218,6 @@ class Verifier:
             current.remember(jwt.head, jwt.kid)
         self._check_not_revoked(known)
         return known
-
-    def _read_jwt(self, body: bytes) -> VerifiedSession:
-        return _jwt.read(body, self._settings)
 
     def _asked(self, question: Question, jwt: Known | None = None, over_at: float = math.inf) -> Plan[_Proof]:
         """What the API says of a credential; ``jwt`` is what a JWT proves by itself, if it is verified here."""
@@ -267,7 +265,7 @@ class Verifier:
         settings = self._settings
         return Known(
             body=answer.body,
-            make=self._api.read,
+            reader=self._api,
             session_id=answer.session_id,
             user_id=user_id,
             issued_at=answer.started_at,

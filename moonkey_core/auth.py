@@ -28,7 +28,7 @@ class Auth:
     """
 
     __slots__ = (
-        "_as_of", "_asked", "_error", "_fresh", "_known", "_looked_at", "_source", "_state", "_verified",
+        "_as_of", "_asked", "_error", "_fresh", "_known", "_looked_at", "_session", "_source", "_state", "_user",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +42,9 @@ class Auth:
         fresh: str | None = None,
         asked_for_it: bool = False,
     ) -> None:
-        self._verified = verified if error is None else None
+        good = verified if error is None else None
+        self._user = None if good is None else good.user
+        self._session = None if good is None else good.session
         self._known = known if error is None else None
         self._error = error
         self._source: Source = source
@@ -87,23 +89,23 @@ class Auth:
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
         self._looked_at = True
-        known = self._known
-        if known is not None and known.key is not None:
-            return known.user()
-        verified = self._whole()
-        return verified.user if verified is not None else None
+        return self._made_user()
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
         self._looked_at = True
-        verified = self._whole()
-        return verified.session if verified is not None else None
+        return self._made_session()
 
-    def _whole(self) -> VerifiedSession | None:
-        if self._verified is None and self._known is not None:
-            self._verified = self._known.read()
-        return self._verified
+    def _made_user(self) -> User | None:
+        if self._user is None and self._known is not None:
+            self._user = self._known.user()
+        return self._user
+
+    def _made_session(self) -> Session | None:
+        if self._session is None and self._known is not None:
+            self._session = self._known.session()
+        return self._session
 
     @property
     def error(self) -> MoonKeyError | None:
@@ -152,7 +154,7 @@ class Auth:
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         # A copy holds what was verified, and nothing of how it is remembered.
         state = {name: getattr(self, name) for name in self.__slots__}
-        return None, {**state, "_known": None, "_verified": self._whole()}
+        return None, {**state, "_known": None, "_user": self._made_user(), "_session": self._made_session()}
 
     def __bool__(self) -> bool:
         return self.is_authenticated

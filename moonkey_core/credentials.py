@@ -21,6 +21,7 @@ __all__ = [
     "HeaderView",
     "asgi_headers",
     "is_jwt",
+    "is_token",
     "mapped_headers",
     "parse_credentials",
     "presents_any",
@@ -146,6 +147,11 @@ def _value(name: str, line: str, longest: int) -> str | None:
     if len(value) > longest:
         raise MalformedCredentials(reason="credential_too_long")
     return value
+
+
+def is_token(value: str) -> bool:
+    """Whether a text has the grammar of a credential (RFC 6750 section 2.1)."""
+    return _TOKEN.fullmatch(value) is not None
 
 
 def is_jwt(value: str) -> bool:

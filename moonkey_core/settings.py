@@ -249,6 +249,8 @@ def _wrong(name: str, problem: str) -> ConfigurationError:
 
 
 def _unknown(name: str, known: set[str]) -> ConfigurationError:
+    if name in ("http_client", "hooks"):
+        return ConfigurationError(f"{name} is no setting. Make the client yourself, and hand it over as `client`.")
     near = difflib.get_close_matches(name.lower(), known, n=1)
     mend = f"Did you mean {near[0]!r}?" if near else "See the table of settings in the README."
     return ConfigurationError(f"There is no setting {name[:60]!r}. {mend}")

@@ -29,6 +29,8 @@ class FlaskMoonKey:
     def __init__(
         self, app: Flask | None = None, *, client: MoonKey | None = None, **options: Unpack[Options]
     ) -> None:
+        if client is not None and not isinstance(client, MoonKey):
+            raise TypeError(f"FlaskMoonKey needs a MoonKey, not a {type(client).__name__}.")
         self._client = client
         self._options = options
         if app is not None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
-from moonkey_core._cache import verify_share
+from moonkey_core._cache import Body, verify_share
 from moonkey_core._digest import Digest
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Stored
@@ -78,7 +78,7 @@ class Answer:
     ends_at: float
     fresh_jwt: str | None = field(repr=False)
     asked_at: float = 0.0
-    body: bytes = field(default=b"", repr=False)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class MoonKeyApi:
@@ -112,7 +112,7 @@ class MoonKeyApi:
                 raise misconfigured(answer)
             raise ProviderUnavailable(reason="api_status")
         verified = self._judged(question, answer)
-        verified.asked_at, verified.body = reply.asked_at or self._clock(), reply.body
+        verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
         return verified
 
     def _verify_call(self, question: Question, body: dict[str, Any]) -> Fetch:
@@ -157,34 +157,37 @@ class MoonKeyApi:
             raise ProviderUnavailable(reason="api_mismatch")
         return Answer(wire["id"], user_id, session_start(wire), ends_at, jwt if question.refresh else None)
 
-    def clean(self, body: bytes) -> bytes:
+    def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
-        answer = load_object(body)
         check_session(answer.get("session"))
-        return json.dumps(
-            {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
-        ).encode()
+        said = {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
+        return json.dumps(said).encode()
 
     def _cleaned(self, question: Question, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
+        answer = load_object(body)
         try:
-            self._judged(question, load_object(body))
+            self._judged(question, answer)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
-        return self.clean(body)
+        return self.clean(answer)
 
-    def read(self, body: bytes) -> VerifiedSession:
-        """The user and session in an answer that was good, without its credentials."""
-        answer = load_object(body)
-        session = parse_session(answer["session"])
-        user = parse_user(answer["user"]) if answer.get("user") else User(id=session.user_id)
-        return VerifiedSession(user, session)
+    def user(self, body: Body) -> User:
+        """The user in an answer that was good."""
+        answer = _decoded(body)
+        return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
+
+    def session(self, body: Body) -> Session:
+        """The session in an answer that was good."""
+        return parse_session(_decoded(body)["session"])
 
     def read_whole(self, answer: Answer) -> VerifiedSession:
-        """The same, with its credentials."""
-        body = load_object(answer.body)
-        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
-        return replace(self.read(answer.body), session_token=token, session_jwt=jwt, fresh_jwt=answer.fresh_jwt)
+        """All of an answer, with its credentials."""
+        token, jwt = (
+            _sound_credential(answer.body.get("session_token")),
+            _sound_credential(answer.body.get("session_jwt")),
+        )
+        return VerifiedSession(self.user(answer.body), self.session(answer.body), token, jwt, answer.fresh_jwt)
 
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
@@ -267,6 +270,10 @@ class MoonKeyApi:
         _sound_credential(login.session_token)
         _sound_credential(login.session_jwt)
         return login
+
+
+def _decoded(body: Body) -> Mapping[str, Any]:
+    return load_object(body) if isinstance(body, bytes) else body
 
 
 def _check_session_of(body: Mapping[str, Any]) -> object:
