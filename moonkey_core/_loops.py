@@ -24,7 +24,7 @@ from moonkey_core.settings import Settings
 
 logger = logging.getLogger("moonkey")
 
-_BEGINS_PER_TURN = 64
+_BEGINS_PER_TURN = 8
 _SENDS_PER_TURN = 8
 """Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
 and a thousand that come at once must not hold up everything else."""

@@ -72,11 +72,16 @@ class RedisRevocations:
         heard_at = self._worker.heard_at
         return None if heard_at is None else time.monotonic() - heard_at
 
+    @property
+    def unsent(self) -> int:
+        """How many of the revocations that were added here Redis may not have yet: the fleet does not know them."""
+        return self._outbox.unsent
+
     def start(self) -> None:
         """Start the thread, unless it runs or the feed is closed."""
-        if self._startable:
+        if self._startable or self._worker.may_start_again:
             with self._lock:
-                if self._startable:
+                if self._startable or self._worker.may_start_again:
                     # Where no thread can be had, as while the interpreter ends, the feed stays lost.
                     self._startable = not self._worker.start()
 

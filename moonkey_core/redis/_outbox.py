@@ -24,7 +24,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
         self._overflowed = False
-        self._unsent = False
+        self._unsent = 0
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     @property
@@ -32,13 +32,18 @@ class Outbox:
         """Whether all of it is in Redis, as far as is known."""
         return not self._unsent
 
+    @property
+    def unsent(self) -> int:
+        """How many entries may not be in Redis yet."""
+        return self._unsent
+
     def put(self, entry: Revocation) -> None:
         """A new entry, from any thread."""
         self.own.receive(entry)  # first: whoever empties the rest afterwards finds it here
         with self._lock:
             self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
             self._waiting.append(entry)
-            self._unsent = True
+            self._unsent = min(self._unsent + 1, self.own.maxsize)
             wake = self._wake
         if wake is None:
             self._begin()
@@ -57,7 +62,7 @@ class Outbox:
     def sent(self) -> None:
         """What was handed out last is in Redis."""
         with self._lock:
-            self._unsent = bool(self._waiting) or self._overflowed
+            self._unsent = self.own.maxsize if self._overflowed else len(self._waiting)
 
     def open(self) -> None:
         """From now on the loop that runs is woken."""

@@ -59,9 +59,9 @@ class Places:
         key = self.key(stored)
         return Parcel(key, self._sealer.seal(key, _ASKED_AT.pack(reply.asked_at) + body), int(left * 1000))
 
-    def reply(self, stored: Stored, sealed: bytes | None) -> Reply | None:
+    def reply(self, stored: Stored, sealed: object) -> Reply | None:
         """The answer in what Redis says; ``None`` where there is none, or it is not ours, or not from its time."""
-        if not sealed or len(sealed) > self.longest:
+        if not isinstance(sealed, bytes) or len(sealed) > self.longest:
             return None
         try:
             data = self._sealer.open(self.key(stored), sealed)

@@ -18,6 +18,7 @@ from moonkey_core.redis._places import SECONDS, Places, Reach
 from moonkey_core.settings import Secret, Settings
 
 _CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
+_inherited: list[object] = []  # of a parent process: freeing it would take the shared sockets from the parent's loop
 
 
 class RedisStore:
@@ -27,11 +28,12 @@ class RedisStore:
         self._url = _url(settings)
         self._places = Places(settings)
         self._reach = Reach()
-        self.reset()
+        self._client = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
 
     def reset(self) -> None:
         """After ``fork()``: connections of the child's own."""
         self._reach.reset_lock()
+        _inherited.append(self._client)
         self._client = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
 
     def get(self, stored: Stored) -> Reply | None:
@@ -95,13 +97,15 @@ class AsyncRedisStore:
         self._url = _url(settings)
         self._places = Places(settings)
         self._reach = Reach()
-        self.reset()
-
-    def reset(self) -> None:
-        """After ``fork()``: forget all loops, they belong to the parent process."""
-        self._reach.reset_lock()
         self._lock = threading.Lock()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+
+    def reset(self) -> None:
+        """After ``fork()``: leave all loops alone, they belong to the parent process."""
+        self._reach.reset_lock()
+        self._lock = threading.Lock()
+        _inherited.append(list(self._loops.items()))
+        self._loops = WeakKeyDictionary()
 
     async def get(self, stored: Stored) -> Reply | None:
         """The answer kept at that place, if it is young enough. One round trip."""

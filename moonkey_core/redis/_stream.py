@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from moonkey_core.redis._connect import within
-from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
+from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, forget, stream_key
 
-_BATCH = 500
+_BATCH = 500  # entries of ours, of some hundred bytes
+_READ = 50  # of anybody's: a stranger's may be large
 
 
 class Stream:
@@ -38,7 +39,7 @@ class Stream:
         """
         waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
         async with within(block + self._seconds), self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("XREAD", "COUNT", _BATCH, *waiting, "STREAMS", self.name, self._last)
+            pipe.execute_command("XREAD", "COUNT", _READ, *waiting, "STREAMS", self.name, self._last)
             pipe.get(self._epoch_key)
             pipe.exists(self.name)
             found, epoch, exists = await pipe.execute()
@@ -48,7 +49,7 @@ class Stream:
         if rows:
             self._last = rows[-1][0]
         values = [fields.get(FIELD) if fields else None for _, fields in rows]
-        return [value for value in values if value != b""], len(rows) < _BATCH
+        return [value for value in values if value != b""], len(rows) < _READ
 
     async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
         """Add entries. Whether the stream is longer than ``limit``, even without what is past its time."""
@@ -77,6 +78,11 @@ class Stream:
         """Drop the oldest entries, which a later one has made superfluous."""
         async with within(self._seconds):
             await self._client.execute_command("XTRIM", self.name, "MAXLEN", "~", length)
+
+    async def give_up(self) -> None:
+        """End the epoch, so that nobody believes the stream any longer. That works on a full server, too."""
+        async with within(self._seconds):
+            await forget(self._client, self._epoch_key, self.epoch.value)
 
     async def keep(self) -> None:
         """Put off the time at which Redis drops it all as unused."""

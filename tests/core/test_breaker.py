@@ -120,6 +120,21 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_who_was_good_before_has_turns_of_their_own() -> None:
+    """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
+    clock = Clock()
+    breaker = Breaker(clock=clock)
+    for _ in range(5):
+        breaker.count(TransportError("connect"), lambda _: True)
+    for _ in range(3):
+        clock.now += 1
+        assert breaker.admit(first=False)
+        assert not breaker.admit(first=False)
+        assert not breaker.refuses(first=True)
+        assert breaker.admit(first=True)
+        assert breaker.refuses(first=True)
+
+
 def test_a_hook_may_use_the_breaker() -> None:
     """Hooks are called outside of the lock."""
     hooks = Hooks()

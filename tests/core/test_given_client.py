@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import os
 import time
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from moonkey_core import Settings
+from moonkey_core import ConfigurationError, MoonKey, Settings
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from support.scripted import Pieces, Received, reply, scripted
@@ -207,3 +209,66 @@ def test_after_a_fork_it_opens_connections_of_its_own() -> None:
         assert server.connections == 2
         assert isinstance(exchange(fetch, soon()), Reply)
         assert server.connections == 2  # the parent's own was neither used nor closed
+
+
+def raising(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+async def raising_later(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_hook_that_raises_for_the_status_is_no_trouble_of_the_api(kind: str) -> None:
+    """A stranger's refused tokens must not open the circuit."""
+    hook = raising if kind == "sync" else raising_later
+    with scripted(lambda _: reply(404, {"error": {"code": "invalid_session"}})) as server:
+        calls = [Fetch("POST", server.url, json={}) for _ in range(8)]
+        found = ask(kind, server.url, {"event_hooks": {"response": [hook]}, "trust_env": False}, *calls)
+        assert [one.status for one in found if isinstance(one, Reply)] == [404] * 8
+        assert len(server.received) == 8
+
+
+def reading(response: httpx.Response) -> None:
+    response.read()
+
+
+async def reading_later(response: httpx.Response) -> None:
+    await response.aread()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_reply_that_a_hook_has_read_already(kind: str, encoding: str) -> None:
+    hook = reading if kind == "sync" else reading_later
+    body = json.dumps(OK).encode()
+    sent = gzip.compress(body) if encoding == "gzip" else body
+    with scripted(lambda _: reply(200, sent, {"content-encoding": encoding})) as server:
+        given = {"event_hooks": {"response": [hook]}, "trust_env": False}
+        (found,) = ask(kind, server.url, given, Fetch("POST", server.url, json={}))
+        assert (found.status, found.body) == (200, body)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_transport_of_a_test(kind: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=OK))
+    (found,) = ask(kind, "http://127.0.0.1", {"transport": transport}, Fetch("POST", "http://127.0.0.1", json={}))
+    assert json.loads(found.body) == OK
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_transport_of_a_test_whose_reply_is_too_large(kind: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 2000))
+    fetch = Fetch("POST", "http://127.0.0.1", json={}, max_bytes=1000)
+    assert ask(kind, "http://127.0.0.1", {"transport": transport}, fetch) == [TransportError("too_large")]
+
+
+def test_a_client_that_its_owner_has_closed() -> None:
+    given = httpx.Client()
+    given.close()
+    with (
+        MoonKey(secret_key=SECRET, base_url="http://127.0.0.1", http_client=given) as client,
+        pytest.raises(ConfigurationError, match="closed by its owner"),
+    ):
+        client.authenticate({"session-token": "x" * 40})
