@@ -33,6 +33,7 @@ def load_object(data: bytes) -> dict[str, Any]:
 
 
 def _decoded(text: str) -> Any:
+    value: Any = None
     try:
         value, end = _SCAN(text, 0)
     except StopIteration:

@@ -56,8 +56,6 @@ class HttpReply:
     and then raises it again. Such an answer is held back until it is clear whether the error is one of ours.
     """
 
-    __slots__ = ("_app", "_identity", "_is_started", "_scope", "_send", "held", "receive")
-
     def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
         self.receive = receive
         self._scope = scope

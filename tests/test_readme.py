@@ -45,7 +45,8 @@ def default(field: dataclasses.Field[object]) -> str:
     return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"
 
 
-_ISSUER, _REDIS = {"jwt_issuer": "issuer"}, {"redis_url": "redis://127.0.0.1"}
+_ISSUER: dict[str, object] = {"jwt_issuer": "issuer"}
+_REDIS: dict[str, object] = {"redis_url": "redis://127.0.0.1"}
 LAG_CASES: list[tuple[str, str, dict[str, object]]] = [
     ("session token", "the default", {}),
     ("session token", "`session_cache_ttl=30`", {"session_cache_ttl": 30}),

@@ -74,7 +74,7 @@ class RedisRevocations:
 
     @property
     def unsent(self) -> int:
-        """How many of the revocations that were added here Redis may not have yet: the fleet does not know them."""
+        """How many of the revocations that were added here Redis may not have yet, so that nobody else knows."""
         return self._outbox.unsent
 
     def start(self) -> None:

@@ -18,7 +18,9 @@ from moonkey_core.redis._places import SECONDS, Places, Reach
 from moonkey_core.settings import Secret, Settings
 
 _CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
-_inherited: list[object] = []  # of a parent process: freeing it would take the shared sockets from the parent's loop
+_inherited: list[
+    object
+] = []  # of a parent process: freeing it would take the shared sockets from the parent's loop
 
 
 class RedisStore:

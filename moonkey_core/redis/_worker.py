@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import secrets
 import threading
 import time
 from collections.abc import Iterable
@@ -16,8 +17,10 @@ from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect
 from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._entries import opened_entry, sealed_entry
-from moonkey_core.redis._epoch import Epoch
+from moonkey_core.redis._epoch import Epoch, HistoryLost
+from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.redis._outbox import Outbox
+from moonkey_core.redis._refusals import Refusals
 from moonkey_core.redis._stream import Stream
 from moonkey_core.revocations import Revocation, Revocations
 from moonkey_core.settings import Secret
@@ -27,11 +30,13 @@ logger = logging.getLogger("moonkey")
 _BEATS = 5  # per max_revocation_lag
 _LAST_SECONDS = 1.0  # to say what is still to be said, when stopped
 _STOP_SECONDS = 1.5
+_PAUSE = 1.0  # before a thread that died is started again
+_TURN_SECONDS = 0.5  # at most, to let another say again what is missing
 _UNUSED_SECONDS = 60.0  # that Redis keeps the stream at least without anybody there
 
 
 class Worker:
-    """Reads and writes one process's feed until it is stopped. Runs once; whoever goes on makes another.
+    """Reads and writes one process's feed until it is stopped; whoever goes on makes another.
 
     ``live_until`` and ``heard_at`` are monotonic seconds that other threads may read.
     """
@@ -63,15 +68,28 @@ class Worker:
         self._settled_at = math.inf
         self._joined = False
         self._announced: bool | None = None
-        self._publish_failed = False
+        self._refusals = Refusals(lag - 2 * self._beat)  # the others notice within a beat
+        self._unsaid_noted = False
+        self._died_at: float | None = None
         self._junk_seen = False
         self._stopped = False
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._thread = threading.Thread(target=self._main, name="moonkey-feed", daemon=True)
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._main, name="moonkey-feed", daemon=True)
+
+    @property
+    def may_start_again(self) -> bool:
+        """Whether its thread died a while ago, as where no event loop could be had."""
+        return self._died_at is not None and not self._stopped and time.monotonic() >= self._died_at + _PAUSE
 
     def start(self) -> bool:
-        """Begin; false where no thread can be had."""
+        """Begin, or begin again; false where no thread can be had."""
+        if self._died_at is not None:
+            self._died_at = None
+            self._thread = self._new_thread()
         try:
             self._thread.start()
         except RuntimeError:
@@ -90,6 +108,8 @@ class Worker:
                 running[0].call_soon_threadsafe(self._end)
         if wait and self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(wait)
+        if wait:
+            self._note_unsaid()
         self.live_until = -math.inf
 
     def _end(self) -> None:
@@ -104,12 +124,22 @@ class Worker:
             self._cancelled = True
             self._running[1].cancel()
 
+    def _note_unsaid(self) -> None:
+        """It is over, and nobody else can tell the fleet."""
+        if not self._outbox.is_empty and not self._unsaid_noted:
+            self._unsaid_noted = True
+            text = "feed: ended before Redis had %d revocations"
+            logger.error(text, self._outbox.unsent, extra={"reason": "feed_publish_failed"})
+
     def _main(self) -> None:
-        with (
-            contextlib.suppress(asyncio.CancelledError),
-            asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
-        ):
-            runner.run(self._run())
+        try:
+            with asyncio.Runner(loop_factory=_connect.OwnLoop) as runner:
+                runner.run(self._run())
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # no file descriptors are left, for one
+            self._announce(error)
+            self._died_at = time.monotonic()
 
     async def _run(self) -> None:
         task = asyncio.current_task()
@@ -131,6 +161,7 @@ class Worker:
         finally:
             self._running = None
             self._outbox.shut()
+            self._note_unsaid()
 
     async def _session(self) -> None:
         """One connection's life: join, read all there is, then read and write until something breaks."""
@@ -138,10 +169,10 @@ class Worker:
         try:
             stream = await Stream.join(client, self._root, self._wait, self._kept)
             self._settle(stream.epoch)
-            missing = self._missing(stream.epoch, await self._catch_up(stream))
+            unsaid = await self._unsaid(stream)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(stream))
-                tasks.create_task(self._write(stream, missing))
+                tasks.create_task(self._write(stream, unsaid))
                 tasks.create_task(self._keep(stream))
         finally:
             with contextlib.suppress(Exception):
@@ -160,21 +191,34 @@ class Worker:
         while True:
             sent_at = time.monotonic()
             values, complete = await stream.read()
-            present.update(_essence(entry) for entry in self._take(stream, values))
+            present.update(essence(entry) for entry in self._take(stream, values))
             if complete:
                 self._heard(sent_at)
                 return present
 
-    def _missing(self, epoch: Epoch, present: set[object]) -> tuple[Revocation, ...]:
-        """What must be said (again): what began here, and all that is known here if we found the memory empty."""
-        own = self._outbox.everything()
-        known = self._revocations.entries() if epoch.is_ours else own
-        return tuple(entry for entry in known if _essence(entry) not in present)
+    async def _unsaid(self, stream: Stream) -> tuple[Revocation, ...]:
+        """Read the whole stream; what must be said (again).
+
+        It is what began here, and all else that is known here: Redis may have gone back in time, or whoever found
+        it empty knew nothing, and those who said it first may be gone.
+        """
+        present = await self._catch_up(stream)
+        own = missing(self._outbox.everything(), present)
+        others = missing(worth_saying(self._revocations.entries(), self._leeway), {*present, *map(essence, own)})
+        if others and not stream.epoch.is_ours:
+            # All processes know it: one after another looks whether it was said meanwhile.
+            await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._beat, _TURN_SECONDS))
+            others = missing(others, await self._catch_up(stream))
+        return own + others
 
     async def _read(self, stream: Stream) -> None:
         while True:
             sent_at = time.monotonic()
-            values, complete = await stream.read(self._beat)
+            try:
+                values, complete = await stream.read(self._beat)
+            except HistoryLost:
+                self.live_until = -math.inf  # this is known, not feared: nobody waits for the lag to pass
+                raise
             self._take(stream, values)
             if complete:
                 self._heard(sent_at)
@@ -207,11 +251,13 @@ class Worker:
             except _connect.response_error() as error:
                 if isinstance(error, _connect.read_only_error()):
                     raise  # elsewhere there may be a server that can be written to
-                self._note_failed(error)
+                if self._refusals.last_too_long(error):
+                    with contextlib.suppress(_connect.response_error()):  # it may be forbidden, too
+                        await stream.give_up()
                 await asyncio.sleep(self._beat)
                 entries = self._outbox.everything()
                 continue
-            self._publish_failed = False
+            self._refusals.over()
             self._outbox.sent()
             if self._stopped:
                 self._end()
@@ -229,12 +275,6 @@ class Worker:
         self._outbox.own.receive(everything)
         await stream.publish([sealed_entry(self._sealer, stream.name, everything)], limit)
         await stream.shorten(limit // 2)
-
-    def _note_failed(self, error: Exception) -> None:
-        if not self._publish_failed:
-            self._publish_failed = True
-            name = type(error).__name__
-            logger.error("feed: publishing failed (%s)", name, extra={"reason": "feed_publish_failed"})
 
     async def _keep(self, stream: Stream) -> None:
         while True:
@@ -256,9 +296,3 @@ class Worker:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
         for hooks in list(self._hooks):
             hooks.emit(FeedChanged("caught_up" if live else "lost"))
-
-
-def _essence(entry: Revocation) -> object:
-    """What an entry says, apart from when it was said; tables of revocations leave the ``user_`` out."""
-    user_id = None if entry.user_id is None else entry.user_id.removeprefix("user_")
-    return (entry.session_id, user_id, entry.issued_before)
