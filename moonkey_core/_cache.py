@@ -20,6 +20,7 @@ from moonkey_core.errors import InvalidCredentials
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
 
+_Refusal = tuple[type[InvalidCredentials], str]
 _MAX_REFUSED = 4096
 _REFUSED_SECONDS = 5.0
 _MAX_ACQUAINTED = 65_536
@@ -104,9 +105,7 @@ class KnownCredentials:
     def _make_tables(self) -> None:
         # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.
         self._good: OrderedDict[bytes, Known] = OrderedDict()
-        self._refused: TTLCache[bytes, tuple[type[InvalidCredentials], str]] = TTLCache(
-            _MAX_REFUSED, _REFUSED_SECONDS
-        )
+        self._refused: TTLCache[bytes, _Refusal] = TTLCache[bytes, _Refusal](_MAX_REFUSED, _REFUSED_SECONDS)
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
 
     def reset_lock(self) -> None:

@@ -7,7 +7,6 @@ import ssl
 import zlib
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 import httpx
 
@@ -95,6 +94,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
 
 @cache
 def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("moonkey")
     except PackageNotFoundError:  # run from a checkout that is not installed

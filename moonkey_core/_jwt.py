@@ -34,7 +34,7 @@ _PADDING = (b"", None, b"==", b"=")
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ParsedJwt:
     """A JWT whose form, header and age claims are in order. Nothing in it is proven yet.
 
@@ -57,7 +57,7 @@ class ParsedJwt:
         return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Claims:
     """Whom and what a JWT with a good signature, from the right issuer, is about. The times are its session's."""
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Yielded = TypeVar("Yielded")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fetch:
     """One HTTP call to the API.
 
@@ -51,7 +51,7 @@ class Fetch:
     stored: Stored | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stored:
     """A place in the fleet's store. ``name`` is a digest; ``seconds`` is how old an answer from there may be.
 

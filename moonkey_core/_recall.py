@@ -30,7 +30,7 @@ class Feed(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Presented:
     """The headers of a request whose identity is not known yet.
 

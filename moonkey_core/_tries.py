@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from moonkey_core._breaker import Breaker, failure
 from moonkey_core._json import load_object
@@ -26,33 +26,41 @@ def goes_first(fetch: Fetch) -> bool:
     return fetch.known or not fetch.trips or fetch.operation in _GOES_FIRST
 
 
-@dataclass(frozen=True, slots=True)
 class Look:
     """Look into the store; the answer is what it holds."""
 
-    stored: Stored
+    __slots__ = ("stored",)
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
 
 
-@dataclass(frozen=True, slots=True)
 class Keep:
     """Put a reply into the store."""
 
-    stored: Stored
-    reply: Reply
+    __slots__ = ("stored", "reply")
+
+    def __init__(self, stored: Stored, reply: Reply) -> None:
+        self.stored = stored
+        self.reply = reply
 
 
-@dataclass(frozen=True, slots=True)
 class Send:
     """Send the request now; it may take this many seconds. The answer is its outcome."""
 
-    seconds: float
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait before the next try."""
 
-    seconds: float
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:

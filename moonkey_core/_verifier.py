@@ -40,7 +40,7 @@ logger = logging.getLogger("moonkey")
 _NO_REQUIREMENTS = Requirements()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Proof:
     """A credential that is good: what it proved, how that is known, and the API's answer if it was asked."""
 

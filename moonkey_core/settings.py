@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import warnings
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings:
     """Everything that can be configured. Immutable; every instance has been validated.
 
@@ -251,6 +250,8 @@ def _wrong(name: str, problem: str) -> ConfigurationError:
 def _unknown(name: str, known: set[str]) -> ConfigurationError:
     if name in ("http_client", "hooks"):
         return ConfigurationError(f"{name} is no setting. Make the client yourself, and hand it over as `client`.")
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), known, n=1)
     mend = f"Did you mean {near[0]!r}?" if near else "See the table of settings in the README."
     return ConfigurationError(f"There is no setting {name[:60]!r}. {mend}")

@@ -44,7 +44,7 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Question:
     """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
 
@@ -64,7 +64,7 @@ class Question:
     session_is_gone: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Answer:
     """It is, as of ``asked_at``. All times are Unix seconds; the others are its session's.
 

@@ -58,12 +58,12 @@ async def current_epoch(client: Any, root: str, milliseconds: int) -> Epoch:
         found = await client.get(epoch_key(root))  # somebody else was first
     match = _EPOCH.fullmatch(found or b"")
     if match is None or not await client.exists(stream_key(root, match[0])):
-        await forget(client, epoch_key(root), found)
+        await _forget(client, epoch_key(root), found)
         raise HistoryLost
     return Epoch(match[0], (now - int(match[2])) / 1000, False)
 
 
-async def forget(client: Any, key: str, value: object) -> None:
+async def _forget(client: Any, key: str, value: object) -> None:
     """Delete a key that still holds that value."""
     async with client.pipeline(transaction=True) as pipe:
         await pipe.watch(key)

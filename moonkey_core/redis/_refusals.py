@@ -9,7 +9,7 @@ logger = logging.getLogger("moonkey")
 
 
 class Refusals:
-    """Redis is full, or the like, while reading works. After ``seconds`` nobody may believe the stream any more."""
+    """Redis is full, or the like, while reading works. After ``seconds`` nobody may believe the stream."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

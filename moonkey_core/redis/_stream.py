@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from moonkey_core.redis._connect import within
-from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, forget, stream_key
+from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
 
 _BATCH = 500  # entries of ours, of some hundred bytes
 _READ = 50  # of anybody's: a stranger's may be large
@@ -82,7 +82,10 @@ class Stream:
     async def give_up(self) -> None:
         """End the epoch, so that nobody believes the stream any longer. That works on a full server, too."""
         async with within(self._seconds):
-            await forget(self._client, self._epoch_key, self.epoch.value)
+            # Not in a transaction: a full server queues nothing. If another epoch begins just now, it ends too soon,
+            # which costs a moment only.
+            if await self._client.get(self._epoch_key) == self.epoch.value:
+                await self._client.delete(self._epoch_key)
 
     async def keep(self) -> None:
         """Put off the time at which Redis drops it all as unused."""
