@@ -15,9 +15,11 @@ from moonkey_core import redis as _redis
 from moonkey_core._core import Core, Headers
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
+from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.health import Health, health_of
 from moonkey_core.lag import RevocationLag, lag_of
+from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Options, Settings
 
 if TYPE_CHECKING:
@@ -26,7 +28,44 @@ if TYPE_CHECKING:
 __all__ = ["AsyncMoonKey", "MoonKey"]
 
 
-class MoonKey(m.Runs):
+class _Client:
+    """What both clients can say without waiting."""
+
+    _core: Core
+
+    @property
+    def settings(self) -> Settings:
+        """All settings, as they were found."""
+        return self._core.settings
+
+    @property
+    def revocations(self) -> Revocations:
+        """Who may no longer pass."""
+        return self._core.revocations
+
+    @property
+    def hooks(self) -> Hooks:
+        """Who is told of events."""
+        return self._core.hooks
+
+    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
+        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
+        found = self._core.start(headers, requirements)
+        return found if isinstance(found, Auth) else None
+
+    def health(self) -> Health:
+        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
+        return health_of(self._core)
+
+    def revocation_lag(self) -> RevocationLag:
+        """For how long a revoked session may still be accepted, at worst, with these settings."""
+        return lag_of(self.settings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
+
+
+class MoonKey(_Client, m.Runs):
     """The blocking client. Make one per process and share it among threads.
 
     Settings by keyword (see :class:`~moonkey_core.settings.Settings`), each missing one from its ``MOONKEY_*``
@@ -47,11 +86,6 @@ class MoonKey(m.Runs):
         found = self._core.start(headers, requirements)
         return found if isinstance(found, Auth) else self._authenticate(found, requirements)
 
-    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
-        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
-        found = self._core.start(headers, requirements)
-        return found if isinstance(found, Auth) else None
-
     def __init__(
         self,
         settings: Settings | str | None = None,
@@ -66,10 +100,8 @@ class MoonKey(m.Runs):
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
         super().__init__(core, exchange)
-        core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, core.settings.timeout, plan))
-        self.settings = core.settings
-        self.revocations = core.revocations
-        self.hooks = core.hooks
+        seconds = core.settings.timeout  # not `core` itself, which would then hold itself
+        core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, seconds, plan))
         self.sessions = m.Sessions(core, exchange)
         self.otps = m.Otps(core, exchange)
         self.magic_links = m.MagicLinks(core, exchange)
@@ -78,14 +110,6 @@ class MoonKey(m.Runs):
         self.wallets = m.Wallets(core, exchange)
         self.users = m.Users(core, exchange)
         _clients.add(self)
-
-    def health(self) -> Health:
-        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
-        return health_of(self._core)
-
-    def revocation_lag(self) -> RevocationLag:
-        """For how long a revoked session may still be accepted, at worst, with these settings."""
-        return lag_of(self.settings)
 
     def close(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -107,11 +131,8 @@ class MoonKey(m.Runs):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"MoonKey(base_url={self.settings.base_url!r})"
 
-
-class AsyncMoonKey(m.Awaits):
+class AsyncMoonKey(_Client, m.Awaits):
     """The asynchronous client. Make one per process; it keeps one pool of connections per event loop.
 
     Settings as for :class:`MoonKey`; usable as an asynchronous context manager; survives ``fork()``.
@@ -132,11 +153,6 @@ class AsyncMoonKey(m.Awaits):
         await self._exchange.turn(found.share)  # a thousand that begin at once must not hold up the event loop
         return await self._authenticate(found, requirements)
 
-    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
-        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
-        found = self._core.start(headers, requirements)
-        return found if isinstance(found, Auth) else None
-
     def __init__(
         self,
         settings: Settings | str | None = None,
@@ -151,12 +167,8 @@ class AsyncMoonKey(m.Awaits):
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
         super().__init__(core, exchange)
-        core.run_later = lambda plan: exchange.later(
-            partial(m.arun_in_time, exchange, core.settings.timeout, plan)
-        )
-        self.settings = core.settings
-        self.revocations = core.revocations
-        self.hooks = core.hooks
+        seconds = core.settings.timeout
+        core.run_later = lambda plan: exchange.later(partial(m.arun_in_time, exchange, seconds, plan))
         self.sessions = m.AsyncSessions(core, exchange)
         self.otps = m.AsyncOtps(core, exchange)
         self.magic_links = m.AsyncMagicLinks(core, exchange)
@@ -165,14 +177,6 @@ class AsyncMoonKey(m.Awaits):
         self.wallets = m.AsyncWallets(core, exchange)
         self.users = m.AsyncUsers(core, exchange)
         _clients.add(self)
-
-    def health(self) -> Health:
-        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
-        return health_of(self._core)
-
-    def revocation_lag(self) -> RevocationLag:
-        """For how long a revoked session may still be accepted, at worst, with these settings."""
-        return lag_of(self.settings)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -194,9 +198,6 @@ class AsyncMoonKey(m.Awaits):
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncMoonKey(base_url={self.settings.base_url!r})"
 
 
 def _settings(first: Settings | str | None, options: Options) -> Settings:

@@ -19,8 +19,6 @@ class OwnLoop(asyncio.SelectorEventLoop):
     asyncio would take another thread for that, and at the end of the interpreter there is none to be had.
     """
 
-    _ssock = None  # asyncio looks for it as it cleans up a loop that could not be made
-
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:

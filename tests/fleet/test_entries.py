@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from moonkey_core._sealing import Sealer
 from moonkey_core.redis._entries import opened_entry, sealed_entry
+from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.revocations import Revocation
 from support.any_json import JSON
 
@@ -31,6 +32,28 @@ def opened(fields: object) -> Revocation | None:
         return opened_entry(SEALER, "stream", SEALER.seal("stream", json.dumps(fields).encode()))
     except ValueError:
         return None
+
+
+def test_what_an_entry_for_everybody_says_already_is_not_said_again() -> None:
+    everybody = Revocation(None, None, 100.0, 90.0)
+    weaker = Revocation(None, None, 50.0, 50.0)
+    before = [
+        Revocation("s1", None, None, 95.0),
+        Revocation(None, "u1", 100.0, 80.0),
+        Revocation(None, "u2", 9.0, 9.0),
+    ]
+    later = [Revocation("s2", None, None, 95.1), Revocation(None, "u3", 101.0, 80.0)]
+    assert set(worth_saying([*before, weaker, everybody, *later], 5.0)) == {everybody, before[1], *later}
+    assert worth_saying(before + later, 5.0) == (*before, *later)
+
+
+@quick
+@given(st.lists(ENTRIES, max_size=5), st.lists(ENTRIES, max_size=5))
+def test_what_is_missing(known: list[Revocation], present: list[Revocation]) -> None:
+    said = {essence(entry) for entry in present}
+    left = missing(known, said)
+    assert {essence(entry) for entry in left} == {essence(entry) for entry in known} - said
+    assert missing(left, {essence(entry) for entry in left}) == ()
 
 
 @quick

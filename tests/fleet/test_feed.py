@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import time
@@ -14,8 +15,11 @@ from fleet.conftest import MakeProcess, Process, settings_for
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import RedisRevocations
+from moonkey_core.redis._connect import async_client
+from moonkey_core.redis._stream import Stream
 from moonkey_core.redis._worker import Worker
 from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Secret
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -162,6 +166,42 @@ class TestLosing:
         assert all_live(late)
         assert late.refuses("sess_1")
 
+    def test_redis_has_gone_back_in_time(self, make_process: MakeProcess, server: RedisServer) -> None:
+        one, other = make_process(), make_process()
+        assert all_live(one, other)
+        one.known.add(session_id="sess_1")
+        assert wait_until(lambda: other.refuses("sess_1"))
+        server.client.save()
+        one.known.add(session_id="sess_2")
+        assert wait_until(lambda: other.refuses("sess_2"))
+        one.feed.close()  # only those who heard of it know it now
+        server.kill()
+        server.start()  # with what was saved
+        assert server.client.keys("moonkey:*:epoch")
+        assert wait_until(lambda: none_live(other), 5)
+        assert all_live(other)
+        late = make_process()
+        assert all_live(late)
+        assert late.refuses("sess_1")
+        assert late.refuses("sess_2")
+
+    def test_who_found_the_memory_empty_knew_nothing(self, make_process: MakeProcess, server: RedisServer) -> None:
+        one, other, third = make_process(), make_process(), make_process()
+        assert all_live(one, other, third)
+        one.known.add(session_id="sess_1")
+        assert wait_until(lambda: other.refuses("sess_1") and third.refuses("sess_1"))
+        one.feed.close()
+        root = stream(server).rsplit(b":", 1)[0]
+        name, now = b"0" * 32, int(time.time() * 1000)
+        pipe = server.client.pipeline(transaction=True)
+        pipe.flushall()
+        pipe.xadd(root + b":" + name, {"entry": b""})
+        pipe.set(root + b":epoch", b"%s.%d" % (name, now))
+        pipe.execute()
+        late = make_process()
+        assert all_live(other, third, late)
+        assert late.refuses("sess_1")
+
     @pytest.mark.parametrize("what", ["everything", "stream", "epoch"])
     def test_what_vanishes_from_a_running_server(
         self, what: str, make_process: MakeProcess, server: RedisServer
@@ -254,8 +294,40 @@ class TestLosing:
         assert reasons(caplog).count("feed_publish_failed") == 1
         assert all_live(one, other)
 
+    def test_a_server_that_stays_full_is_believed_by_nobody(
+        self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        one, other = make_process(max_revocation_lag=2), make_process(max_revocation_lag=2)
+        assert all_live(one, other)
+        server.client.config_set("maxmemory-policy", "noeviction")
+        server.client.config_set("maxmemory", "1")
+        one.known.add(session_id="sess_1")
+        assert one.feed.unsent == 1
+        assert wait_until(lambda: none_live(one, other), 2.5)
+        assert "feed_given_up" in reasons(caplog)
+        assert not other.refuses("sess_1")  # so it asks the API
+        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2, 5)
+        assert not wait_until(lambda: one.is_live or other.is_live, 3)
+        server.client.config_set("maxmemory", "0")
+        assert all_live(one, other)
+        assert other.refuses("sess_1")
+        assert wait_until(lambda: one.feed.unsent == 0)
+        assert reasons(caplog).count("feed_given_up") == 1
+
 
 class TestStrangers:
+    def test_large_entries_are_fetched_a_few_at_a_time(self, server: RedisServer) -> None:
+        async def read() -> list[tuple[int, bool]]:
+            client = async_client(settings_for(server).redis_url or Secret(""), 5.0, 1)
+            stream = await Stream.join(client, "moonkey:test", 5.0, 60.0)
+            for place in range(120):
+                await client.xadd(stream.name, {"entry": b"%d" % place + b"x" * 100_000})
+            reads = [await stream.read() for _ in range(3)]
+            await client.aclose()
+            return [(len(values), complete) for values, complete in reads]
+
+        assert asyncio.run(read()) == [(49, False), (50, False), (21, True)]  # one is the blank one
+
     def test_entries_under_another_secret_are_skipped(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:

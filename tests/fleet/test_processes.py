@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import select
 import subprocess
@@ -42,10 +44,34 @@ if how == "idle":
 """
 
 
-def script(server: RedisServer, how: str) -> subprocess.CompletedProcess[str]:
+NO_FILES = """
+import resource
+import sys
+import time
+
+from moonkey_core import Settings
+from moonkey_core.redis import shared_revocations
+
+settings = Settings.load({"secret_key": "sk_test_fleet", "redis_url": sys.argv[1], "max_revocation_lag": 0.5}, {})
+known, feed = shared_revocations(settings)
+feed.acquire()
+usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+known.add(session_id="sess_script")
+feed._worker._thread.join()
+resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+end = time.monotonic() + 10
+while not feed.is_live and time.monotonic() < end:
+    time.sleep(0.01)
+print("live" if feed.is_live else "lost", feed.unsent)
+feed.release()
+"""
+
+
+def script(server: RedisServer, how: str, host: str = "127.0.0.1") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT, server.url, how],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT, server.url.replace("127.0.0.1", host), how],
         env=environment,
         capture_output=True,
         text=True,
@@ -55,13 +81,14 @@ def script(server: RedisServer, how: str) -> subprocess.CompletedProcess[str]:
 
 
 class TestScripts:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
     @pytest.mark.parametrize("how", ["release", "exit", "idle"])
     def test_what_a_short_one_revokes_is_said(
-        self, how: str, make_process: MakeProcess, server: RedisServer
+        self, how: str, host: str, make_process: MakeProcess, server: RedisServer
     ) -> None:
         one = make_process()
         assert wait_until(lambda: one.is_live, 10)
-        done = script(server, how)
+        done = script(server, how, host)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert wait_until(lambda: one.refuses("sess_script"))
 
@@ -69,6 +96,7 @@ class TestScripts:
         server.kill()
         done = script(server, "exit")
         assert done.returncode == 0
+        assert "feed: ended before Redis had 1 revocations" in done.stderr
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
 
@@ -77,8 +105,26 @@ class TestScripts:
         done = script(server, "exit")
         server.resume()
         assert done.returncode == 0
+        assert "feed: ended before Redis had 1 revocations" in done.stderr
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
+
+    def test_the_feed_comes_back_where_it_could_not_begin(
+        self, make_process: MakeProcess, server: RedisServer
+    ) -> None:
+        one = make_process()
+        assert wait_until(lambda: one.is_live, 10)
+        done = subprocess.run(
+            [sys.executable, "-c", NO_FILES, server.url],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "live 0\n")
+        assert "feed: lost (OSError)" in done.stderr
+        assert wait_until(lambda: one.refuses("sess_script"))
 
 
 class Child:
@@ -202,8 +248,6 @@ class TestForks:
         assert child.ended() == 0
 
     def test_stores(self, server: RedisServer) -> None:
-        import asyncio
-
         from fleet.test_store import PLACE, good
 
         store, tasks = RedisStore(settings_for(server)), AsyncRedisStore(settings_for(server))
@@ -224,3 +268,30 @@ class TestForks:
         assert child.ended() == 0
         assert works()
         store.close()
+
+    def test_a_fork_inside_a_loop_leaves_the_connections_of_the_parent_alone(
+        self, server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from fleet.test_store import PLACE, good
+
+        async def work() -> list[bool]:
+            store, threads = AsyncRedisStore(settings_for(server)), RedisStore(settings_for(server))
+            await store.put(PLACE, good())
+            assert threads.get(PLACE) is not None
+
+            def forget(tell: Callable[[str], None], _: Callable[[], str]) -> None:
+                store.reset()
+                threads.reset()
+                gc.collect()
+                tell("gone")
+
+            child = Child(forget)
+            assert child.tells() == "gone"
+            assert child.ended() == 0
+            found = [await store.get(PLACE) is not None, threads.get(PLACE) is not None]
+            await store.aclose()
+            threads.close()
+            return found
+
+        assert asyncio.run(work()) == [True, True]
+        assert caplog.records == []

@@ -289,6 +289,22 @@ class TestSettings:
 
 
 @settings(deadline=None, derandomize=True, max_examples=80)
+@given(
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.text(),
+        st.booleans(),
+        st.floats(),
+        st.binary(),
+        st.lists(st.binary(), max_size=2),
+    )
+)
+def test_whatever_redis_says_is_no_error(said: object) -> None:
+    assert places.Places(Settings.load({"secret_key": "sk_test_x"}, {})).reply(PLACE, said) is None
+
+
+@settings(deadline=None, derandomize=True, max_examples=80)
 @given(age=st.floats(-100, 100), seconds=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
 def test_no_answer_is_older_than_asked_for(age: float, seconds: float, later: float, junk: bytes) -> None:
     now = [1000.0]
