@@ -31,5 +31,5 @@ class Refusals:
         if not self._too_long:
             self._too_long = True
             text = "feed: publishing still fails (%s); the whole fleet goes without the feed until it works"
-            logger.error(text, name, extra={"reason": "feed_given_up"})
+            logger.error(text, name, extra={"reason": "feed_publish_failed"})
         return True

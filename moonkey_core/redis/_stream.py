@@ -82,7 +82,7 @@ class Stream:
     async def give_up(self) -> None:
         """End the epoch, so that nobody believes the stream any longer. That works on a full server, too."""
         async with within(self._seconds):
-            # Not in a transaction: a full server queues nothing. If another epoch begins just now, it ends too soon,
+            # Not in a transaction: a full server queues nothing. If another epoch begins just now, it ends, too,
             # which costs a moment only.
             if await self._client.get(self._epoch_key) == self.epoch.value:
                 await self._client.delete(self._epoch_key)

@@ -61,7 +61,7 @@ known.add(session_id="sess_script")
 feed._worker._thread.join()
 resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 end = time.monotonic() + 10
-while not feed.is_live and time.monotonic() < end:
+while not (feed.is_live and feed.unsent == 0) and time.monotonic() < end:
     time.sleep(0.01)
 print("live" if feed.is_live else "lost", feed.unsent)
 feed.release()
