@@ -38,7 +38,7 @@ class Look:
 class Keep:
     """Put a reply into the store."""
 
-    __slots__ = ("stored", "reply")
+    __slots__ = ("reply", "stored")
 
     def __init__(self, stored: Stored, reply: Reply) -> None:
         self.stored = stored

@@ -140,6 +140,7 @@ def test_the_probes(kind: str, emulator: Emulator, monkeypatch: pytest.MonkeyPat
         "key_set_age": None,
         "feed": "none",
         "feed_lag": None,
+        "unsent": 0,
         "circuit": "closed",
         "last_error": None,
         "revocations": 0,
