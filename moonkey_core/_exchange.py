@@ -280,7 +280,7 @@ class AsyncExchange:
                     attempt = self._watch.begin(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN
-                    await here.watch_shutdown()
+                    await here.shutdown.watch()
                     outcome = await here.sender.send(fetch, seconds - waited)
                 finally:
                     here.line.leave()

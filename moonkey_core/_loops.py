@@ -8,7 +8,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
@@ -19,6 +19,7 @@ from moonkey_core._limiter import Pace, TaskLimiter
 from moonkey_core._plan import Fetch, Outcome
 from moonkey_core._replies import is_settled
 from moonkey_core._sharing import AsyncSharing
+from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
@@ -55,22 +56,7 @@ class Loop:
         self.sends = Pace(_SENDS_PER_TURN)
         self.sender = sender
         self._background: set[asyncio.Task[None]] = set()
-        self._guard = self._until_shutdown()
-        self._guarded = False
-
-    async def _until_shutdown(self) -> AsyncGenerator[None]:
-        # A loop that shuts down closes the asynchronous generators it has started: connections are given back on
-        # the loop they belong to, even where nobody calls aclose().
-        try:
-            yield
-        finally:
-            await self.close()
-
-    async def watch_shutdown(self) -> None:
-        """From now on all is closed with the loop, if not before."""
-        if not self._guarded:
-            self._guarded = True
-            await anext(self._guard)
+        self.shutdown = ClosesWithLoop(self.close)
 
     def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Run a task beside the others, unless too many are under way."""
@@ -83,7 +69,7 @@ class Loop:
 
     async def _work(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
-            await self.watch_shutdown()
+            await self.shutdown.watch()
             await run()
         except Exception:
             log_background_failure()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moonkey_core import _jwt
 from moonkey_core._cache import Known
 from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
+from moonkey_core._proof import Proof, completed
 from moonkey_core._recall import Presented, Recall
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials, parse_credentials
@@ -19,10 +20,8 @@ from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
     InvalidCredentials,
-    NotFound,
     ProviderError,
     ProviderUnavailable,
-    RequestRefused,
     RevokedCredentials,
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
@@ -38,21 +37,6 @@ if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here shoul
 logger = logging.getLogger("moonkey")
 
 _NO_REQUIREMENTS = Requirements()
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class _Proof:
-    """A credential that is good: what it proved, how that is known, and the API's answer if it was asked."""
-
-    source: Source
-    as_of: float
-    known: Known
-    answer: Answer | None = None
-    asked_for_it: bool = False
-
-    @property
-    def fresh_jwt(self) -> str | None:
-        return self.answer.fresh_jwt if self.answer is not None else None
 
 
 class Verifier:
@@ -152,7 +136,7 @@ class Verifier:
             if known is None:
                 raise
             self._tell_of_grace(known, error)
-            proof = _Proof("grace", min(known.as_of, known.good_at), known)
+            proof = Proof("grace", min(known.as_of, known.good_at), known)
         except InvalidCredentials:
             self._credentials.forget(digest)
             raise
@@ -160,16 +144,16 @@ class Verifier:
         fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
         if not self._settings.load_user:
             return Auth(known=proof.known, source=proof.source, as_of=proof.as_of, fresh=fresh, asked_for_it=asked)
-        verified = yield from self._completed(proof.known.read())
+        verified = yield from completed(self._api, proof.known.read())
         return Auth(
             verified=replace(verified, fresh_jwt=fresh), source=proof.source, as_of=proof.as_of, asked_for_it=asked
         )
 
-    def _recalled(self, digest: bytes, requirements: Requirements) -> _Proof | None:
+    def _recalled(self, digest: bytes, requirements: Requirements) -> Proof | None:
         known = self._recall.of(digest, requirements)
-        return None if known is None else _Proof("cache", known.as_of, known)
+        return None if known is None else Proof("cache", known.as_of, known)
 
-    def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[_Proof]:
+    def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[Proof]:
         settings = self._settings
         if question.credentials.kind == "session_token":
             return (yield from self._asked(question))
@@ -185,7 +169,7 @@ class Verifier:
         asks = question.refresh or question.minutes is not None or self._needs_asking(known, now, requirements)
         if not asks:
             self._credentials.put(question.digest, known)
-            return _Proof(self._local_source(now), known.as_of, known)
+            return Proof(self._local_source(now), known.as_of, known)
         question.session_id = known.session_id
         question.users = (known.user_id, *_jwt.claimed_ids(jwt, settings)[1])
         return (yield from self._asked(question, known))
@@ -219,7 +203,7 @@ class Verifier:
         self._check_not_revoked(known)
         return known
 
-    def _asked(self, question: Question, jwt: Known | None = None, over_at: float = math.inf) -> Plan[_Proof]:
+    def _asked(self, question: Question, jwt: Known | None = None, over_at: float = math.inf) -> Plan[Proof]:
         """What the API says of a credential; ``jwt`` is what a JWT proves by itself, if it is verified here."""
         settings = self._settings
         refusal = self._credentials.refusal(question.digest)
@@ -242,7 +226,7 @@ class Verifier:
         known = self._confirmed(answer, answer.user_id if jwt is None else jwt.user_id)
         self._check_not_revoked(known if jwt is None else jwt)
         self._credentials.acquaint(question.digest)
-        proof = _Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
+        proof = Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
         if jwt is not None:
             jwt.as_of = jwt.asked_at = answer.asked_at
             self._credentials.put(question.digest, jwt)
@@ -302,15 +286,3 @@ class Verifier:
         if stale and not self._settings.refresh_jwt:
             raise ExpiredCredentials
         return stale
-
-    def _completed(self, verified: VerifiedSession) -> Plan[VerifiedSession]:
-        """With all the user's fields, as the ``load_user`` setting asks for them."""
-        if verified.user.complete:
-            return verified
-        try:
-            user = yield from self._api.get_user(verified.user.id, remember=True)
-        except NotFound:
-            raise InvalidCredentials(reason="user_unknown") from None
-        except RequestRefused:
-            raise ProviderUnavailable(reason="user_refused") from None
-        return replace(verified, user=with_user_id(user, verified.user.id))

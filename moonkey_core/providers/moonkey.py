@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
@@ -27,7 +27,6 @@ from moonkey_core._wire import (
     session_start,
     without_secrets,
 )
-from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
@@ -38,47 +37,11 @@ from moonkey_core.errors import (
 from moonkey_core.lag import REFRESH_SECONDS
 from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
 from moonkey_core.providers._asker import DEAD_SESSION, Asker, misconfigured, refused
+from moonkey_core.providers._questions import Answer, Question
 from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Question:
-    """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
-
-    With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself
-    names. ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds):
-    how old an answer may be. ``session_is_gone`` is set where the API says that it is the session which is over.
-    """
-
-    credentials: Credentials
-    digest: bytes = field(repr=False)
-    minutes: int | None = None
-    session_id: str | None = None
-    users: Iterable[str] = ()
-    refresh: bool = False
-    known: bool = False
-    max_staleness: float | None = None
-    session_is_gone: bool = False
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Answer:
-    """It is, as of ``asked_at``. All times are Unix seconds; the others are its session's.
-
-    ``body`` is the whole answer, with credentials; ``fresh_jwt`` is a new JWT for the same session, where a
-    refresh was asked for.
-    """
-
-    session_id: str
-    user_id: str
-    started_at: float | None
-    ends_at: float
-    fresh_jwt: str | None = field(repr=False)
-    asked_at: float = 0.0
-    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class MoonKeyApi:

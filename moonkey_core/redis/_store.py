@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from moonkey_core._plan import Reply, Stored
+from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis import _connect
 from moonkey_core.redis._places import SECONDS, Places, Reach
@@ -73,19 +73,10 @@ class _Loop:
 
     def __init__(self, url: Secret) -> None:
         self.client = _connect.async_client(url, SECONDS, _CONNECTIONS)
-        self._guard = self._until_shutdown()
-        self._guarded = False
-
-    async def _until_shutdown(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await self.close()
+        self._shutdown = ClosesWithLoop(self.close)
 
     async def ready(self) -> Any:
-        if not self._guarded:
-            self._guarded = True
-            await anext(self._guard)
+        await self._shutdown.watch()
         return self.client
 
     async def close(self) -> None:
