@@ -30,6 +30,9 @@ class Refusals:
             return False
         if not self._too_long:
             self._too_long = True
-            text = "feed: publishing still fails (%s); the whole fleet goes without the feed until it works"
-            logger.error(text, name, extra={"reason": "feed_publish_failed"})
+            logger.error(
+                "feed: publishing still fails (%s); the whole fleet goes without the feed until it works",
+                name,
+                extra={"reason": "feed_given_up"},
+            )
         return True

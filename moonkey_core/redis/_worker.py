@@ -128,8 +128,10 @@ class Worker:
         """It is over, and nobody else can tell the fleet."""
         if not self._outbox.is_empty and not self._unsaid_noted:
             self._unsaid_noted = True
-            text = "feed: ended before Redis had %d revocations"
-            logger.error(text, self._outbox.unsent, extra={"reason": "feed_publish_failed"})
+            unsent = self._outbox.unsent
+            logger.error(
+                "feed: ended before Redis had %d revocations", unsent, extra={"reason": "feed_ended_unsent"}
+            )
 
     def _main(self) -> None:
         try:

@@ -312,7 +312,8 @@ class TestLosing:
         assert all_live(one, other)
         assert other.refuses("sess_1")
         assert wait_until(lambda: one.feed.unsent == 0)
-        assert reasons(caplog).count("feed_publish_failed") == 2
+        assert reasons(caplog).count("feed_publish_failed") == 1
+        assert reasons(caplog).count("feed_given_up") == 1
 
 
 class TestStrangers:
@@ -538,3 +539,14 @@ class TestSettings:
         server.kill()
         assert wait_until(lambda: bool(caplog.records), 5)
         assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_what_nobody_will_be_told_any_more_is_logged(
+    make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make_process()
+    assert all_live(one)
+    server.kill()
+    one.known.add(session_id="sess_1")
+    one.feed.close()
+    assert reasons(caplog).count("feed_ended_unsent") == 1
