@@ -19,7 +19,7 @@ _TROUBLE = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadable, O
 
 
 class AsyncSender:
-    """Sends calls from the tasks of one event loop, which must be running when it is made.
+    """Sends calls from the tasks of one event loop.
 
     The session neither follows, keeps nor adds anything: no cookies, no redirects, no headers, no proxies, no
     ``.netrc``, no second try and no limits in time or number; those are the exchange's.
@@ -28,23 +28,27 @@ class AsyncSender:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
         self._settings = settings
         # Without a context there are plain http addresses only; should that change, the default one verifies.
-        verify = tls if isinstance(tls, ssl.SSLContext) else True
-        self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=verify)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=_NoCookies(),
-            auto_decompress=False,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            skip_auto_headers=("Content-Type", "User-Agent"),
-            read_bufsize=READ_SIZE,
-        )
-        self._session._retry_connection = False  # our own tries are counted and watched
+        self._verify = tls if isinstance(tls, ssl.SSLContext) else True
+        self._session: aiohttp.ClientSession | None = None  # made when it is needed: it has to be closed
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self._verify),
+                cookie_jar=_NoCookies(),
+                auto_decompress=False,
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                skip_auto_headers=("Content-Type", "User-Agent"),
+                read_bufsize=READ_SIZE,
+            )
+            self._session._retry_connection = False  # our own tries are counted and watched
+        return self._session
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply. Whoever calls ends it when the time is over."""
         try:
-            response = await self._session.request(
+            response = await self._opened().request(
                 fetch.method,
                 URL(fetch.url, encoded=fetch.url.isascii()),
                 headers=request_headers(fetch, self._settings),
@@ -66,15 +70,19 @@ class AsyncSender:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
 
     def abandon(self) -> None:
         """In the child of a fork, or when the loop is gone: let go of the connections without touching them.
 
         Closing them would take them out of the parent's selector as well, which parent and child share.
         """
-        self._session.detach()
-        self._connector._closed = True
+        if self._session is not None:
+            connector = self._session.connector
+            self._session.detach()
+            if connector is not None:
+                connector._closed = True
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

@@ -22,6 +22,7 @@ class FakeFeed:
     """A feed that is live or lost as the test says."""
 
     is_live: bool = True
+    unsent: int = 0
 
     def lag(self) -> float:
         return 0.25 if self.is_live else 7.0
