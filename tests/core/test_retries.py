@@ -128,24 +128,24 @@ class TestConnections:
         def script(request: Received) -> Iterator[bytes | float]:
             user = request.json["session_token"]
             if user == "slow":
-                yield 0.4
+                yield 1.0
             yield reply(200, {"session": {"id": f"sess_{user}", "user_id": user, "expires_at": 4_000_000_000}})
 
         with scripted(script) as server:
-            options: dict[str, Any] = {"secret_key": SECRET, "base_url": server.url, "timeout": 0.2}
+            options: dict[str, Any] = {"secret_key": SECRET, "base_url": server.url, "timeout": 0.5}
 
             async def work() -> list[str]:
                 async with AsyncMoonKey(**options) as client:
                     with pytest.raises(ProviderUnavailable):
                         await client.sessions.verify(session_token="slow")
-                    await asyncio.sleep(0.4)
+                    await asyncio.sleep(0.7)
                     return [(await client.sessions.verify(session_token=name)).user.id for name in ("a", "b")]
 
             def block() -> list[str]:
                 with MoonKey(**options) as client:
                     with pytest.raises(ProviderUnavailable):
                         client.sessions.verify(session_token="slow")
-                    time.sleep(0.4)
+                    time.sleep(0.7)
                     return [client.sessions.verify(session_token=name).user.id for name in ("a", "b")]
 
             assert (block() if how == "sync" else asyncio.run(work())) == ["a", "b"]
