@@ -5,6 +5,7 @@ from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import (
     AuthenticationError,
     ConfigurationError,
+    CrossSiteRequest,
     ExpiredCredentials,
     InvalidCredentials,
     MalformedCredentials,
@@ -19,9 +20,10 @@ from moonkey_core.errors import (
     RevocationIncomplete,
     RevokedCredentials,
     StepUpRequired,
+    TooManyAttempts,
 )
 from moonkey_core.models import Device, Factor, Login, OtpRequest, Session, User, VerifiedSession
-from moonkey_core.settings import Options, Settings
+from moonkey_core.settings import CookieSettings, Options, Settings, SignInSettings
 
 __all__ = [
     "AsyncMoonKey",
@@ -29,6 +31,8 @@ __all__ = [
     "AuthState",
     "AuthenticationError",
     "ConfigurationError",
+    "CookieSettings",
+    "CrossSiteRequest",
     "Device",
     "ExpiredCredentials",
     "Factor",
@@ -50,7 +54,9 @@ __all__ = [
     "RevokedCredentials",
     "Session",
     "Settings",
+    "SignInSettings",
     "StepUpRequired",
+    "TooManyAttempts",
     "User",
     "VerifiedSession",
 ]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from cachetools import FIFOCache, TTLCache
 
-from moonkey_core.errors import InvalidCredentials
+from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
 
@@ -24,6 +24,8 @@ _Refusal = tuple[type[InvalidCredentials], str]
 _MAX_REFUSED = 4096
 _REFUSED_SECONDS = 5.0
 _MAX_ACQUAINTED = 65_536
+_MAX_GIVEN_BACK = 16_384
+_GIVEN_BACK_SECONDS = 86_400.0
 
 
 Body = bytes | Mapping[str, Any]
@@ -48,9 +50,9 @@ class Known:
 
     It may be reused from ``starts_at`` (less the leeway) until ``until``. ``as_of`` is when the API itself last
     vouched for it: when it was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last
-    found good, ``ends_at`` when its session ends. ``key`` is the key that signed a JWT that was verified here.
-    ``checked`` is the version of the revocations that it has passed, ``key_set`` the set that its key was last
-    seen in. Its user and session are made from ``body`` when somebody looks at them.
+    found good, ``started_at`` and ``ends_at`` when its session started and ends. ``key`` is the key that signed a
+    JWT that was verified here. ``checked`` is the version of the revocations that it has passed, ``key_set`` the
+    set that its key was last seen in. Its user and session are made from ``body`` when somebody looks at them.
     """
 
     body: Body
@@ -64,6 +66,7 @@ class Known:
     ends_at: float
     good_at: float
     asked_at: float = -math.inf
+    started_at: float | None = None
     checked: int = -1
     kid: str | None = None
     key: object = None
@@ -107,6 +110,7 @@ class KnownCredentials:
         self._good: OrderedDict[bytes, Known] = OrderedDict()
         self._refused: TTLCache[bytes, _Refusal] = TTLCache[bytes, _Refusal](_MAX_REFUSED, _REFUSED_SECONDS)
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
+        self._given_back: TTLCache[bytes, None] = TTLCache[bytes, None](_MAX_GIVEN_BACK, _GIVEN_BACK_SECONDS)
 
     def reset_lock(self) -> None:
         """After a fork: another thread, not here, may have held the lock and left the tables half changed."""
@@ -127,7 +131,7 @@ class KnownCredentials:
     def put(self, digest: bytes, known: Known) -> None:
         """Remember a credential that was found good, unless it has been refused meanwhile."""
         with self._lock:
-            if digest in self._refused:
+            if digest in self._refused or digest in self._given_back:
                 return
             self._good[digest] = known
             if len(self._good) > self._maxsize:
@@ -154,10 +158,19 @@ class KnownCredentials:
             self._acquainted.pop(digest, None)
             self._refused[digest] = (type(error), error.reason)
 
+    def give_back(self, digest: bytes) -> None:
+        """Its owner has signed out with it, and the API could not be told: it is good for nothing here, for a day."""
+        with self._lock:
+            self._good.pop(digest, None)
+            self._acquainted.pop(digest, None)
+            self._given_back[digest] = None
+
     def refusal(self, digest: bytes) -> InvalidCredentials | None:
-        """Why the API has just refused this credential, as a new error."""
+        """Why the API has just refused this credential, or its owner has given it back, as a new error."""
         with self._lock:
             found = self._refused.get(digest)
+            if found is None and digest in self._given_back:
+                return RevokedCredentials()
         return None if found is None else found[0](reason=found[1])
 
     def __len__(self) -> int:

@@ -6,15 +6,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from moonkey_core._activity import Activity
+from moonkey_core._attempts import Attempts
 from moonkey_core._breaker import Breaker
+from moonkey_core._devices import Devices
+from moonkey_core._extension import Extension
+from moonkey_core._inquiry import Inquiry
 from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
 from moonkey_core._recall import Presented, Recall
 from moonkey_core._verifier import Verifier
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView, mapped_headers
-from moonkey_core.events import Hooks
+from moonkey_core.events import Hooks, Refreshed
 from moonkey_core.gate import Requirements
+from moonkey_core.origin import RequestInfo
 from moonkey_core.providers.moonkey import MoonKeyApi
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
@@ -57,33 +63,58 @@ class Core:
         self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
         self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {token}")))
         self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
-        self.verifier = Verifier(settings, self.api, self.keys, self.recall, self.revocations, self.hooks, clock)
+        self.extension = Extension(settings, clock)
+        self.devices = Devices(settings)
+        self.attempts = Attempts()
+        inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
+        self.activity = Activity(settings, self.recall, inquiry, self.extension)
+        self.verifier = Verifier(
+            settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
+        )
 
     def reset_locks(self) -> None:
         """New locks: the old ones may have been held by other threads when the process forked."""
         self.keys.reset_lock()
         self.recall.credentials.reset_lock()
         self.revocations.reset_lock()
+        self.extension.reset_lock()
+        self.devices.reset_lock()
+        self.attempts.reset_lock()
 
-    def start(self, headers: Headers, requirements: Requirements | None) -> Auth | Presented:
+    def start(
+        self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
+    ) -> Auth | Presented:
         """The identity of a request where it is known without any call or wait; else what is to be verified."""
         started = time.perf_counter() if self.hooks.all else 0.0
         if self._clock() >= self.keys.ahead_at:
             ahead = self.keys.due()
             if ahead is not None:
                 self.run_later(ahead)
-        found = self.recall.start(headers if callable(headers) else mapped_headers(headers), requirements)
+        view = headers if callable(headers) else mapped_headers(headers)
+        found = self.recall.start(view, requirements, info)
         if isinstance(found, Presented):
             at_once = self.verifier.at_once(found, requirements)
             found = found if at_once is None else at_once
-        if started and isinstance(found, Auth):
-            self.tell_of(found, started)
+        if isinstance(found, Auth) and (started or self.extension.is_on):
+            self.after(found, started, view, info)
         return found
 
-    def tell_of(self, auth: Auth, started: float) -> None:
-        """Tell the hooks of an authenticated request. ``started`` is in seconds of the performance counter."""
+    def after(self, auth: Auth, started: float, headers: HeaderView, info: RequestInfo | None) -> None:
+        """What follows from a request's identity, and does not hold it up: hooks are told, sessions extended.
+
+        ``started`` is in seconds of the performance counter.
+        """
         if self.hooks.all:
             self.hooks.emit(auth.event(time.perf_counter() - started))
+            if auth.fresh is not None and (verified := auth.verified()) is not None:
+                self.hooks.emit(Refreshed(verified[0].id, verified[1].id))
+            changed = self.devices.changed(auth, headers, info)
+            if changed is not None:
+                self.hooks.emit(changed)
+        if self.extension.is_on:
+            later = self.activity.extension_due(auth, headers)
+            if later is not None:
+                self.run_later(later)
 
 
 def _place_namer(settings: Settings) -> Callable[[str], str] | None:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here shoul
     from jwt.algorithms import RSAAlgorithm
 
 _MAX_KID_LENGTH = 256
+# Registered claims (RFC 7519 section 4.1), and what a session is built from and judged by: that is said inside
+# of the session claim or not at all.
+_NO_CLAIMS = frozenset(
+    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "id", "user_id", "factors", "custom_claims"}
+    | {"started_at", "created_at", "expires_at", "last_active_at", "updated_at", "deleted", "deleted_at"}
+    | {"device_fingerprint", "device_info"}
+)
 _SOME_TIME = 2**48
 # Base64url to base64; what only base64 has becomes a character that neither has.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
@@ -134,9 +141,13 @@ class JwtReader:
         return User(id=_decoded(body)["sub"])
 
     def session(self, body: Body) -> Session:
-        """The session."""
+        """The session; what else the payload says is among its claims, but never replaces what it says itself."""
         payload = _decoded(body)
-        claim = {"user_id": payload["sub"], **_session_claim(payload, self._settings)}
+        custom = payload.get("custom_claims")
+        said = {**payload, **custom} if isinstance(custom, dict) else payload
+        kept_out = _NO_CLAIMS.union(self._settings.jwt_session_claims)
+        beside = {name: value for name, value in said.items() if name not in kept_out}
+        claim = {**beside, "user_id": payload["sub"], **_session_claim(payload, self._settings)}
         return build_session(claim, expires_at=math.floor(payload["exp"]))
 
 

@@ -20,17 +20,21 @@ from moonkey_core.errors import (
     ProviderUnavailable,
     RevocationIncomplete,
 )
+from moonkey_core.events import Revoked
 from moonkey_core.gate import Requirements
 from moonkey_core.models import Session, User, VerifiedSession
 
 _TROUBLES_BEFORE_GIVING_UP = 2
+
+Ids = tuple[str, str]
+"""The ids of a session and of its user; that of the user is empty where nobody has said it."""
 
 
 def authenticate(core: Core, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
     """The identity of a request that is not known yet."""
     started = time.perf_counter()
     auth = yield from core.verifier.authenticate(presented, requirements)
-    core.tell_of(auth, started)
+    core.after(auth, started, presented.headers, presented.info)
     return auth
 
 
@@ -74,17 +78,19 @@ def revoke(
     kind, value = exactly_one(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
-    ended: str | None = value
+    ids: Ids | None = (value, "")
     if kind != "session_id":
-        ended = yield from core.verifier.session_id_of(Credentials(value, kind, "argument"))
-    yield from _revoke(core, kind, value, ended)
+        ids = yield from core.verifier.ids_of(Credentials(value, kind, "argument"))
+    yield from end_session(core, kind, value, ids)
 
 
-def _revoke(core: Core, kind: Kind, value: str, session_id: str | None) -> Plan[None]:
-    """End a session at the API, and refuse it here and in the fleet from then on."""
-    yield from core.api.revoke(kind, value)
-    if session_id is not None:
+def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
+    """End a session at the API, after ``pause`` seconds, and refuse it here and in the fleet from then on."""
+    yield from core.api.revoke(kind, value, pause=pause)
+    if ids is not None:
+        session_id, user_id = ids
         core.revocations.add(session_id=session_id)
+        core.hooks.emit(Revoked(user_id, session_id))
 
 
 def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tuple[str, ...]]:
@@ -104,7 +110,7 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
             failed[session_id] = ProviderUnavailable(reason="not_tried")
             continue
         try:
-            yield from _revoke(core, "session_id", session_id, session_id)
+            yield from end_session(core, "session_id", session_id, (session_id, user_id))
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error

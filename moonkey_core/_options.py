@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
 
+from moonkey_core._cookie_settings import CookieSettings
 from moonkey_core._setting_values import Secret
+from moonkey_core._sign_in_settings import SignInSettings
 
 
 class Options(TypedDict, total=False):
@@ -47,3 +50,10 @@ class Options(TypedDict, total=False):
     max_connections: int | None
     transport: Literal["auto", "httpx", "aiohttp"] | None
     trust_env: bool | None
+    cookies: CookieSettings | Mapping[str, Any] | bool | None
+    sign_in: SignInSettings | Mapping[str, Any] | None
+    trusted_proxies: str | Sequence[str] | None
+    extend_on_activity: timedelta | float | None
+    extend_every: timedelta | float | None
+    session_max_lifetime: timedelta | float | None
+    expires_in_header: bool | None

@@ -27,7 +27,7 @@ class Fetch:
     calls have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it.
     ``stored`` names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
     ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
-    make many calls.
+    make many calls. ``pause`` (seconds) comes before the first try, for plans that nobody waits for.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -44,6 +44,7 @@ class Fetch:
     revokes: bool = False
     timeout: float | None = None
     own_deadline: bool = False
+    pause: float = 0.0
     max_bytes: int = 1024 * 1024
     operation: str = "call"
     known: bool = False

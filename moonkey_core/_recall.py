@@ -12,9 +12,10 @@ from typing import Protocol
 from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import Credentials, HeaderView, is_token
-from moonkey_core.errors import RevokedCredentials
+from moonkey_core.credentials import CookiePair, Credentials, HeaderView, cookie_pair, is_token
+from moonkey_core.errors import CrossSiteRequest, MalformedCredentials, RevokedCredentials
 from moonkey_core.gate import Requirements
+from moonkey_core.origin import RequestInfo, may_use_cookies
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 
@@ -35,12 +36,15 @@ class Presented:
     """The headers of a request whose identity is not known yet.
 
     ``value`` stands where the one credential has to stand, and ``digest`` is its digest, if there is but one and
-    it may be looked at; nothing has been checked of it.
+    it may be looked at; nothing has been checked of it. ``pair`` is the credential where it stands in cookies;
+    then ``value`` is its JWT, if it has one, and ``digest`` is that of both.
     """
 
     headers: HeaderView = field(repr=False)
     value: str | None = field(default=None, repr=False)
     digest: bytes | None = field(default=None, repr=False)
+    info: RequestInfo | None = None
+    pair: CookiePair | None = None
 
     def plain_token(self) -> Credentials | None:
         """A session token in its usual form, that stands where it should; whatever else it is not read here."""
@@ -66,6 +70,7 @@ class Recall:
         clock: Callable[[], float],
     ) -> None:
         self.credentials = KnownCredentials(settings)
+        self._settings = settings
         self._headers = settings.credential_headers
         self._longest = settings.max_credential_length
         self._completes_users = settings.load_user
@@ -77,7 +82,9 @@ class Recall:
         self._revocations = revocations
         self._clock = clock
 
-    def start(self, headers: HeaderView, requirements: Requirements | None) -> Auth | Presented:
+    def start(
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None = None
+    ) -> Auth | Presented:
         """The identity of a request where it is known already; else what is known of its credential.
 
         A credential that is remembered has passed the grammar before; that is why it is not read once more.
@@ -88,24 +95,49 @@ class Recall:
             if not lines:
                 continue
             if value is not None or len(lines) != 1:
-                return Presented(headers)
+                return Presented(headers, info=info)
             value = lines[0]
             if name == "authorization":
                 if not value.startswith(_BEARER):
-                    return Presented(headers)
+                    return Presented(headers, info=info)
                 value = value[len(_BEARER) :]
         if value is None:
-            return Auth()
+            return Auth() if self._settings.cookies is None else self.by_cookies(headers, requirements, info)
         if len(value) > self._longest or not value.isascii():
-            return Presented(headers)
+            return Presented(headers, info=info)
         digest = self.credentials.digest(value)
         try:
             known = None if self._completes_users else self.of(digest, requirements)
         except RevokedCredentials as error:
             return Auth(error=error)
         if known is None:
-            return Presented(headers, value, digest)
+            return Presented(headers, value, digest, info)
         return Auth(known=known, source="cache", as_of=known.as_of)
+
+    def by_cookies(
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None
+    ) -> Auth | Presented:
+        """The same for a request's cookies, which count where no header presents a credential."""
+        try:
+            pair = cookie_pair(headers, self._settings)
+        except MalformedCredentials as error:
+            return Auth(error=error, from_cookies=True)
+        if pair is None:
+            return Auth()
+        if not may_use_cookies(info, headers, self._settings):
+            return Auth(error=CrossSiteRequest(), from_cookies=True)
+        if not self._settings.jwt_issuer:
+            pair = CookiePair(pair.token)  # nothing can be said of a JWT here
+        digest = self.credentials.digest(pair.token if pair.jwt is None else f"{pair.token};{pair.jwt}")
+        try:
+            known = None if self._completes_users else self.of(digest, requirements)
+        except RevokedCredentials as error:
+            if pair.jwt is None:
+                return Auth(error=error, from_cookies=True)
+            known = None  # the JWT's session is over; whether the token's is, the API knows
+        if known is None:
+            return Presented(headers, pair.jwt or pair.token, digest, info, pair)
+        return Auth(known=known, source="cache", as_of=known.as_of, from_cookies=True)
 
     def of(self, digest: bytes, requirements: Requirements | None) -> Known | None:
         """What a remembered credential proves now; ``None`` where nobody knows. Raises ``RevokedCredentials``."""

@@ -10,13 +10,17 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from datetime import timedelta
+from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 
 class Secret:
@@ -115,14 +119,16 @@ def optional_url(value: object) -> str | None:
 
 def is_plain_http_off_loopback(url: str) -> bool:
     """Whether credentials sent to ``url`` could be read on the way."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or host == "localhost":
-        return False
+    return urlsplit(url).scheme != "https" and not is_on_loopback(url)
+
+
+def is_on_loopback(url: str) -> bool:
+    """Whether ``url`` is on this machine."""
+    host = urlsplit(url).hostname or ""
     try:
-        return not ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return True
+        return False
 
 
 def flag(value: object) -> bool:
@@ -148,6 +154,31 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
         return number
 
     return parse
+
+
+def duration(low: float, high: float) -> Callable[[object], timedelta | None]:
+    """A ``timedelta``, or its seconds, within bounds (seconds)."""
+    number = seconds(low, high)
+
+    def parse(value: object) -> timedelta | None:
+        return None if value is None else timedelta(seconds=number(_seconds_of(value)))
+
+    return parse
+
+
+def _seconds_of(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def networks(value: object) -> tuple[Network, ...]:
+    """IP addresses and networks, and the word ``unix`` for sockets of the file system."""
+    found: list[Network] = []
+    for word in words(value) if value else ():
+        try:
+            found.append("unix" if word == "unix" else ipaddress.ip_network(word))
+        except ValueError:
+            raise ValueError("must be addresses such as 10.0.0.7, networks such as 10.0.0.0/8, or unix.") from None
+    return tuple(found)
 
 
 def whole_number(low: int, high: int) -> Callable[[object], int]:

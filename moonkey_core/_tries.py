@@ -55,7 +55,7 @@ class Send:
 
 
 class Sleep:
-    """Wait before the next try."""
+    """Wait before a try."""
 
     __slots__ = ("seconds",)
 
@@ -82,6 +82,8 @@ def steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, watch: 
         found = yield Look(stored)
         if isinstance(found, Reply):
             return replace(found, stored=True)
+    if fetch.pause:
+        yield Sleep(fetch.pause)
     outcome = yield from _tries(fetch, remaining, watch)
     if stored is not None and isinstance(outcome, Reply) and outcome.status == 200:
         yield Keep(stored, outcome)

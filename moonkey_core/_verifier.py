@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moonkey_core import _jwt
 from moonkey_core._cache import Known
+from moonkey_core._extension import Extension
+from moonkey_core._inquiry import Inquiry
 from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
 from moonkey_core._proof import Proof, completed
@@ -22,13 +23,11 @@ from moonkey_core.errors import (
     InvalidCredentials,
     ProviderError,
     ProviderUnavailable,
-    RevokedCredentials,
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import Requirements
 from moonkey_core.models import VerifiedSession, with_user_id
-from moonkey_core.providers.moonkey import Answer, MoonKeyApi, Question
-from moonkey_core.revocations import Revocations
+from moonkey_core.providers.moonkey import MoonKeyApi, Question
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
@@ -37,6 +36,7 @@ if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here shoul
 logger = logging.getLogger("moonkey")
 
 _NO_REQUIREMENTS = Requirements()
+_PAIR_SECONDS = 2.0  # a page's requests come together; those that follow bring the new JWT
 
 
 class Verifier:
@@ -48,7 +48,8 @@ class Verifier:
         api: MoonKeyApi,
         keys: KeyRing,
         recall: Recall,
-        revocations: Revocations,
+        inquiry: Inquiry,
+        extension: Extension,
         hooks: Hooks,
         clock: Callable[[], float],
     ) -> None:
@@ -57,7 +58,8 @@ class Verifier:
         self._keys = keys
         self._recall = recall
         self._credentials = recall.credentials
-        self._revocations = revocations
+        self._inquiry = inquiry
+        self._extension = extension
         self._hooks = hooks
         self._clock = clock
         self._jwts = _jwt.JwtReader(settings)
@@ -83,25 +85,64 @@ class Verifier:
         try:
             known = self._judged(jwt, key)
         except InvalidCredentials as error:
-            return Auth(error=error)
+            return Auth(error=error) if presented.pair is None else None
         now = self._clock()
         if now >= known.until or not self._recall.is_up_to_date():
             return None
         if requirements is not None and self._needs_asking(known, now, requirements):
             return None
         self._credentials.put(digest, known)
-        return Auth(known=known, source=self._local_source(now), as_of=known.as_of)
+        is_pair = presented.pair is not None
+        return Auth(known=known, source=self._local_source(now), as_of=known.as_of, from_cookies=is_pair)
 
     def authenticate(self, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
         """The identity of a request. Raises nothing that concerns the caller or the provider: ``Auth`` says it."""
+        required = requirements or _NO_REQUIREMENTS
         try:
-            credentials = presented.plain_token() or parse_credentials(presented.headers, self._settings)
-            if credentials is None:
-                return Auth()
-            question = Question(credentials, presented.digest or self._credentials.digest(credentials.value))
-            return (yield from self._authenticated(question, requirements or _NO_REQUIREMENTS))
+            if presented.pair is None:
+                credentials = presented.plain_token() or parse_credentials(presented.headers, self._settings)
+                if credentials is not None:
+                    digest = presented.digest or self._credentials.digest(credentials.value)
+                    return (yield from self._authenticated(Question(credentials, digest), required))
+                found = self._recall.by_cookies(presented.headers, requirements, presented.info)
+                if isinstance(found, Auth):
+                    return found
+                presented = found
+            return (yield from self._by_cookies(presented, required))
         except (AuthenticationError, ProviderError) as error:
-            return Auth(error=error)
+            return Auth(error=error, from_cookies=presented.pair is not None)
+
+    def _by_cookies(self, presented: Presented, requirements: Requirements) -> Plan[Auth]:
+        """The identity that a pair of cookies proves.
+
+        The JWT is only a cache of the token: it is tried first, and whatever is wrong with it, the token is asked
+        about. Where it is genuine and merely old, this is its refresh, and the answer must be of the same session.
+        """
+        pair, digest = presented.pair, presented.digest
+        assert pair is not None
+        assert digest is not None
+        token = Credentials(pair.token, "session_token", "cookie")
+        question = Question(token, self._credentials.digest(pair.token), wants_jwt=True, linger=_PAIR_SECONDS)
+        jwt = None if pair.jwt is None else (yield from self._cached(pair.jwt))
+        if jwt is not None:
+            now = self._clock()
+            if now < jwt.until and not self._needs_asking(jwt, now, requirements):
+                self._credentials.put(digest, jwt)
+                proof = Proof(self._local_source(now), jwt.as_of, jwt)
+                return (yield from self._identity(proof, requirements, from_cookies=True))
+            question.refresh = now >= jwt.until
+            question.session_id, question.users = jwt.session_id, (jwt.user_id,)
+            question.extend_by = self._extension.minutes(jwt)
+        return (yield from self._authenticated(question, requirements, jwt, digest))
+
+    def _cached(self, value: str) -> Plan[Known | None]:
+        """What the JWT of a pair proves, be its time over or not; ``None`` where it is of no use."""
+        try:
+            jwt = self._parsed(value)
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+            return self._judged(jwt, key)
+        except (InvalidCredentials, ProviderUnavailable):
+            return None
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
@@ -116,37 +157,72 @@ class Verifier:
         verified = self._api.read_whole(proof.answer)
         return replace(verified, user=with_user_id(verified.user, proof.known.user_id))
 
-    def session_id_of(self, credentials: Credentials) -> Plan[str | None]:
-        """The session that a credential proves, be its time over or not; ``None`` where it is no good."""
+    def ids_of(self, credentials: Credentials) -> Plan[tuple[str, str] | None]:
+        """The session and user that a credential proves, be its time over or not; ``None`` where it is no good."""
         try:
             if credentials.kind == "session_token" or not self._settings.jwt_issuer:
-                return (yield from self.verify(credentials)).session.id
+                verified = yield from self.verify(credentials)
+                return verified.session.id, verified.user.id
             jwt = self._parsed(credentials.value)
             key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
-            return _jwt.prove(jwt, key, self._settings).session_id
+            claims = _jwt.prove(jwt, key, self._settings)
+            return claims.session_id, claims.subject
         except InvalidCredentials:
             return None
 
-    def _authenticated(self, question: Question, requirements: Requirements) -> Plan[Auth]:
+    def _authenticated(
+        self,
+        question: Question,
+        requirements: Requirements,
+        jwt: Known | None = None,
+        pair: bytes | None = None,
+    ) -> Plan[Auth]:
+        """The identity that a credential proves.
+
+        Of a pair of cookies, ``question`` is about the token, ``jwt`` is what its JWT proves and ``pair`` is the
+        digest of both.
+        """
         digest, question.max_staleness = question.digest, requirements.max_staleness
         try:
-            proof = self._recalled(digest, requirements) or (yield from self._proven(question, requirements))
+            proof = self._recalled(digest, requirements)
+            if proof is None and pair is None:
+                proof = yield from self._proven(question, requirements)
+            elif proof is None:
+                proof = yield from self._inquiry.ask(question, user_id=jwt.user_id if jwt else None)
         except ProviderUnavailable as error:
             known = self._recall.in_grace(digest, requirements)
+            if known is None and pair is not None:
+                known = self._recall.in_grace(pair, requirements)
             if known is None:
                 raise
             self._tell_of_grace(known, error)
             proof = Proof("grace", min(known.as_of, known.good_at), known)
         except InvalidCredentials:
             self._credentials.forget(digest)
+            if pair is not None:
+                self._credentials.forget(pair)
             raise
+        return (yield from self._identity(proof, requirements, from_cookies=pair is not None))
+
+    def _identity(self, proof: Proof, requirements: Requirements, *, from_cookies: bool) -> Plan[Auth]:
         # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
         fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
         if not self._settings.load_user:
-            return Auth(known=proof.known, source=proof.source, as_of=proof.as_of, fresh=fresh, asked_for_it=asked)
+            return Auth(
+                known=proof.known,
+                source=proof.source,
+                as_of=proof.as_of,
+                fresh=fresh,
+                asked_for_it=asked,
+                from_cookies=from_cookies,
+            )
         verified = yield from completed(self._api, proof.known.read())
         return Auth(
-            verified=replace(verified, fresh_jwt=fresh), source=proof.source, as_of=proof.as_of, asked_for_it=asked
+            verified=replace(verified, fresh_jwt=fresh),
+            source=proof.source,
+            as_of=proof.as_of,
+            asked_for_it=asked,
+            from_cookies=from_cookies,
         )
 
     def _recalled(self, digest: bytes, requirements: Requirements) -> Proof | None:
@@ -156,12 +232,12 @@ class Verifier:
     def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[Proof]:
         settings = self._settings
         if question.credentials.kind == "session_token":
-            return (yield from self._asked(question))
+            return (yield from self._inquiry.ask(question))
         jwt = self._parsed(question.credentials.value)
         if not settings.jwt_issuer:
             question.refresh = self._refreshable(self._clock() >= jwt.stale_at(settings))
             question.session_id, question.users = _jwt.claimed_ids(jwt, settings)
-            return (yield from self._asked(question, over_at=jwt.stale_at(settings)))
+            return (yield from self._inquiry.ask(question, over_at=jwt.stale_at(settings)))
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
         known = self._judged(jwt, key)
         now = self._clock()
@@ -171,8 +247,10 @@ class Verifier:
             self._credentials.put(question.digest, known)
             return Proof(self._local_source(now), known.as_of, known)
         question.session_id = known.session_id
+        if question.refresh and question.minutes is None:
+            question.extend_by = self._extension.minutes(known)
         question.users = (known.user_id, *_jwt.claimed_ids(jwt, settings)[1])
-        return (yield from self._asked(question, known))
+        return (yield from self._inquiry.ask(question, known))
 
     def _needs_asking(self, known: Known, now: float, requirements: Requirements) -> bool:
         """Whether a genuine JWT whose time is not over has to be sent to the API as well."""
@@ -189,6 +267,7 @@ class Verifier:
             session_id=claims.session_id,
             user_id=claims.subject,
             issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
+            started_at=claims.started_at,
             starts_at=jwt.starts_at,
             until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
             as_of=jwt.issued_at,
@@ -200,72 +279,8 @@ class Verifier:
         current = self._keys.current
         if current is not None and jwt.head not in current.heads:
             current.remember(jwt.head, jwt.kid)
-        self._check_not_revoked(known)
+        self._inquiry.check_not_revoked(known)
         return known
-
-    def _asked(self, question: Question, jwt: Known | None = None, over_at: float = math.inf) -> Plan[Proof]:
-        """What the API says of a credential; ``jwt`` is what a JWT proves by itself, if it is verified here."""
-        settings = self._settings
-        refusal = self._credentials.refusal(question.digest)
-        if refusal is not None:
-            raise refusal
-        question.known = self._credentials.is_acquainted(question.digest)
-        if not self._recall.is_up_to_date():
-            most = math.inf if question.max_staleness is None else question.max_staleness
-            question.max_staleness = min(settings.max_revocation_lag, most)
-        try:
-            began = self._clock()
-            answer = yield from self._api.verify(question)
-            if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
-                question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
-                answer = yield from self._api.verify(question)
-        except InvalidCredentials as error:
-            self._note_refusal(question, jwt, error)
-            raise
-        # One person, one id: the JWT's subject, before and after a refresh.
-        known = self._confirmed(answer, answer.user_id if jwt is None else jwt.user_id)
-        self._check_not_revoked(known if jwt is None else jwt)
-        self._credentials.acquaint(question.digest)
-        proof = Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
-        if jwt is not None:
-            jwt.as_of = jwt.asked_at = answer.asked_at
-            self._credentials.put(question.digest, jwt)
-        elif settings.session_cache_ttl or settings.grace_seconds:
-            known.until = min(known.until, over_at)
-            known.body = self._api.clean(answer.body)
-            self._credentials.put(question.digest, known)
-        return proof
-
-    def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
-        if question.minutes is not None:
-            return  # it may have been the length that was refused
-        self._credentials.refuse(question.digest, error)
-        over = isinstance(error, RevokedCredentials | ExpiredCredentials)
-        if jwt is not None and not question.refresh and (question.session_is_gone or over):
-            # The JWT is genuine and its time is not over: its session was ended elsewhere.
-            self._revocations.add(session_id=jwt.session_id)
-
-    def _confirmed(self, answer: Answer, user_id: str) -> Known:
-        settings = self._settings
-        return Known(
-            body=answer.body,
-            reader=self._api,
-            session_id=answer.session_id,
-            user_id=user_id,
-            issued_at=answer.started_at,
-            starts_at=answer.asked_at + settings.leeway,  # not an instant earlier
-            until=min(answer.asked_at + settings.session_cache_ttl, answer.ends_at + settings.leeway),
-            as_of=answer.asked_at,
-            ends_at=answer.ends_at,
-            good_at=self._clock(),
-            asked_at=answer.asked_at,
-        )
-
-    def _check_not_revoked(self, known: Known) -> None:
-        version = self._revocations.version
-        if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
-            raise RevokedCredentials
-        known.checked = version
 
     def _local_source(self, now: float) -> Source:
         current = self._keys.current

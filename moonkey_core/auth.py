@@ -6,7 +6,7 @@ import time
 from typing import Literal
 
 from moonkey_core._cache import Known
-from moonkey_core.errors import AuthenticationError, MoonKeyError, ProviderError
+from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession
 
@@ -28,19 +28,21 @@ class Auth:
     """
 
     __slots__ = (
-        "_as_of", "_asked", "_error", "_fresh", "_known", "_looked_at", "_session", "_source", "_state", "_user",
+        "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_known", "_looked_at", "_session", "_source",
+        "_state", "_user",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
         verified: VerifiedSession | None = None,
-        error: AuthenticationError | ProviderError | None = None,
+        error: AuthenticationError | CrossSiteRequest | ProviderError | None = None,
         known: Known | None = None,
         source: Source = "none",
         as_of: float | None = None,
         fresh: str | None = None,
         asked_for_it: bool = False,
+        from_cookies: bool = False,
     ) -> None:
         good = verified if error is None else None
         self._user = None if good is None else good.user
@@ -52,6 +54,7 @@ class Auth:
         self._as_of = as_of
         self._looked_at = False
         self._asked = asked_for_it
+        self._from_cookies = from_cookies
         self._state: AuthState = "anonymous"
         if error is not None:
             self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
@@ -141,6 +144,26 @@ class Auth:
         """Whether anybody has read this identity; asking for
         ``looked_at``, ``fresh``, ``source`` or the times does not count."""
         return self._looked_at
+
+    @property
+    def from_cookies(self) -> bool:
+        """Whether the credential stood in the request's cookies."""
+        return self._from_cookies
+
+    @property
+    def known(self) -> Known | None:
+        """How this identity is remembered, if it is; for the core itself."""
+        return self._known
+
+    @property
+    def refusal(self) -> MoonKeyError | None:
+        """The ``error``, for whoever writes the response: it does not count as looking."""
+        return self._error
+
+    def verified(self) -> tuple[User, Session] | None:
+        """The user and session where authenticated; it does not count as looking either."""
+        user, session = self._made_user(), self._made_session()
+        return None if user is None or session is None else (user, session)
 
     def spend_answer(self) -> bool:
         """Whether the API was asked on behalf of this very request; true once, as its answer is fresh but once."""

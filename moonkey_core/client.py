@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -12,13 +13,17 @@ from weakref import WeakSet
 from moonkey_core import _methods as m
 from moonkey_core import _operations as operations
 from moonkey_core import redis as _redis
+from moonkey_core._binding import Reason
 from moonkey_core._core import Core, Headers
+from moonkey_core._endings import AsyncEndings, Endings
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
+from moonkey_core.cookies import cookies_after
 from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.health import Health, health_of
 from moonkey_core.lag import RevocationLag, lag_of
+from moonkey_core.origin import RequestInfo
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Options, Settings
 
@@ -48,14 +53,23 @@ class _Client:
         """Who is told of events."""
         return self._core.hooks
 
-    def known(self, headers: Headers, requirements: Requirements | None = None) -> Auth | None:
+    def known(
+        self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
+    ) -> Auth | None:
         """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
-        found = self._core.start(headers, requirements)
+        found = self._core.start(headers, requirements, info)
         return found if isinstance(found, Auth) else None
 
     def health(self) -> Health:
         """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
         return health_of(self._core)
+
+    def cookies_after(self, auth: Auth, already: Iterable[str] = ()) -> tuple[str, ...]:
+        """The ``Set-Cookie`` values for the response to a request with this identity. Never log them.
+
+        ``already`` are the values that the response has: where they speak of our cookies, they stand.
+        """
+        return cookies_after(auth, self.settings, self.revocations, already)
 
     def revocation_lag(self) -> RevocationLag:
         """For how long a revoked session may still be accepted, at worst, with these settings."""
@@ -76,14 +90,17 @@ class MoonKey(_Client, m.Runs):
 
     _authenticate = m.blocking(operations.authenticate)
 
-    def authenticate(self, headers: Headers, requirements: Requirements | None = None) -> Auth:
+    def authenticate(
+        self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
+    ) -> Auth:
         """The identity of a request, from its headers. What every framework package calls.
 
         ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
-        ``requirements`` are those of the route: how fresh the answer has to be. Raises only
+        ``requirements`` are those of the route: how fresh the answer has to be. ``info`` tells of the request what
+        cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
         :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
         """
-        found = self._core.start(headers, requirements)
+        found = self._core.start(headers, requirements, info)
         return found if isinstance(found, Auth) else self._authenticate(found, requirements)
 
     def __init__(
@@ -109,7 +126,17 @@ class MoonKey(_Client, m.Runs):
         self.totps = m.Totps(core, exchange)
         self.wallets = m.Wallets(core, exchange)
         self.users = m.Users(core, exchange)
+        self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
+
+    def is_over(self, auth: Auth) -> bool:
+        """Whether the session of an identity has ended or is revoked, as far as this process knows. Asks nobody.
+
+        A revocation is forgotten when no JWT of its time is accepted any more: ask within five minutes, or leave
+        that to :func:`moonkey_core.streams.bound_items`. Raises ``ValueError`` unless ``auth`` is authenticated.
+        """
+        with self._endings.bound(auth, asks=False) as binding:
+            return self._endings.is_over(binding, None)
 
     def close(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -140,14 +167,17 @@ class AsyncMoonKey(_Client, m.Awaits):
 
     _authenticate = m.awaiting(operations.authenticate)
 
-    async def authenticate(self, headers: Headers, requirements: Requirements | None = None) -> Auth:
+    async def authenticate(
+        self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
+    ) -> Auth:
         """The identity of a request, from its headers. What every framework package calls.
 
         ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
-        ``requirements`` are those of the route: how fresh the answer has to be. Raises only
+        ``requirements`` are those of the route: how fresh the answer has to be. ``info`` tells of the request what
+        cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
         :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
         """
-        found = self._core.start(headers, requirements)
+        found = self._core.start(headers, requirements, info)
         if isinstance(found, Auth):
             return found
         await self._exchange.turn(found.share)  # a thousand that begin at once must not hold up the event loop
@@ -176,7 +206,23 @@ class AsyncMoonKey(_Client, m.Awaits):
         self.totps = m.AsyncTotps(core, exchange)
         self.wallets = m.AsyncWallets(core, exchange)
         self.users = m.AsyncUsers(core, exchange)
+        self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
+
+    async def session_end(
+        self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
+    ) -> Reason:
+        """Wait until the session of an identity is over, and say why: ``"expired"`` or ``"revoked"``.
+
+        For a connection that outlives its request; to be called when the identity has just been verified. With
+        the ``headers`` and ``info`` that it came from, the API is asked at the known end whether the session was
+        extended (where it cannot be asked, that is the end), and now and then while a feed is away for minutes.
+        May be cancelled. Raises ``ValueError`` unless ``auth`` is authenticated.
+        """
+        asks = (
+            None if headers is None else partial(self.authenticate, headers, Requirements(max_staleness=0), info)
+        )
+        return await self._endings.end_of(auth, asks)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -235,6 +281,7 @@ def _after_fork() -> None:
     for client in _clients:
         client._core.reset_locks()
         client._exchange.reset()
+        client._endings.reset()
         if client._store is not None:
             client._store.reset()
 

@@ -17,12 +17,15 @@ from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
 
 __all__ = [
+    "CookiePair",
     "Credentials",
     "HeaderView",
     "asgi_headers",
+    "cookie_pair",
     "is_jwt",
     "is_token",
     "mapped_headers",
+    "one_cookie",
     "parse_credentials",
     "presents_any",
     "well_formed",
@@ -48,6 +51,14 @@ class Credentials:
     value: str = field(repr=False)
     kind: Literal["session_token", "session_jwt"]
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CookiePair:
+    """The one credential in a browser's cookies: a session token, and perhaps a JWT that was cached beside it."""
+
+    token: str = field(repr=False)
+    jwt: str | None = field(default=None, repr=False)
 
 
 def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
@@ -91,7 +102,10 @@ def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
 
 def presents_any(headers: HeaderView, settings: Settings) -> bool:
     """Whether a request carries anything where a credential may stand, good or bad."""
-    return any(headers(name) for name in settings.credential_headers)
+    if any(headers(name) for name in settings.credential_headers):
+        return True
+    cookies = settings.cookies
+    return cookies is not None and any(cookies.session_name in line for line in headers("cookie"))
 
 
 def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:
@@ -113,6 +127,44 @@ def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | 
         if found is not None:
             raise MalformedCredentials(reason="two_credentials")
         found = Credentials(value, "session_jwt" if is_jwt(value) else "session_token", name)
+    return found
+
+
+def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
+    """The credential in a request's cookies, or ``None``; a JWT counts only beside a session token.
+
+    Raises :class:`~moonkey_core.errors.MalformedCredentials` where a name stands twice with different values, one
+    of which may have been planted by another host of the domain (RFC 6265 section 8.6), and where the token has
+    not the form of one. A JWT of no good form is left out: the token will do.
+    """
+    cookies = settings.cookies
+    if cookies is None:
+        return None
+    lines = headers("cookie")
+    if not any(cookies.session_name in line for line in lines):
+        return None
+    token, jwt = (one_cookie(lines, name) for name in cookies.names)
+    if not token:
+        return None
+    longest = settings.max_credential_length
+    if len(token) > longest or not _TOKEN.fullmatch(token) or is_jwt(token):
+        raise MalformedCredentials(reason="malformed_cookie")
+    if not jwt or len(jwt) > longest or not _TOKEN.fullmatch(jwt):
+        return CookiePair(token)
+    return CookiePair(token, jwt)
+
+
+def one_cookie(lines: Sequence[str], name: str) -> str | None:
+    """The value of one cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where there are two values."""
+    found: str | None = None
+    for line in lines:
+        for part in line.split(";"):
+            key, equals, value = part.strip(" \t").partition("=")
+            if key != name or not equals:
+                continue
+            if found is not None and value != found:
+                raise MalformedCredentials(reason="repeated_cookie")
+            found = value
     return found
 
 

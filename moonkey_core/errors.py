@@ -12,6 +12,8 @@
     │   │   └── RevokedCredentials    was good once, ended before its time                   401
     │   └── StepUpRequired            signed in, but not freshly or strongly enough          401
     ├── PermissionDenied              signed in, but not allowed                             403
+    ├── CrossSiteRequest              another site's page sent it, with this user's cookies  403
+    ├── TooManyAttempts               codes asked for or tried more often than may be        429
     ├── RequestRefused                the API understood a call of ours and said no          400
     │   └── NotFound                  … because there is no such thing                       404
     └── ProviderError                 the API could not do its part
@@ -95,18 +97,73 @@ class RevokedCredentials(InvalidCredentials):
 
 
 class StepUpRequired(AuthenticationError):
-    """Signed in, but a fresher or stronger factor is asked for (RFC 9470)."""
+    """Signed in, but a fresher or stronger factor is asked for (RFC 9470).
+
+    ``acr_values`` are the names of the factors that will do, any of them; none where any factor will.
+    ``max_age`` is how old the proof may be, in seconds. ``factor_count`` is how many factors there have to be,
+    where one is not enough. ``sign_in_again``: the session itself is too old, so that only a new one helps.
+    """
 
     default_reason = "step_up_required"
     default_message = "A fresh or stronger sign-in is required."
 
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        acr_values: tuple[str, ...] = (),
+        max_age: int | None = None,
+        factor_count: int | None = None,
+        sign_in_again: bool = False,
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.acr_values = acr_values
+        self.max_age = max_age
+        self.factor_count = factor_count
+        self.sign_in_again = sign_in_again
+
 
 class PermissionDenied(MoonKeyError):
-    """Signed in, but not allowed to do this."""
+    """Signed in, but not allowed to do this.
+
+    ``scope`` are the scopes that it takes, where scopes are what is missing (RFC 6750 section 3.1).
+    """
 
     status = 403
     default_reason = "permission_denied"
     default_message = "This session may not do that."
+
+    def __init__(
+        self, message: str | None = None, *, reason: str | None = None, scope: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.scope = scope
+
+
+class CrossSiteRequest(MoonKeyError):
+    """Another site's page may have sent this request; its cookies prove nothing then."""
+
+    status = 403
+    default_reason = "cross_site_request"
+    default_message = "The request was not sent by a page of this site."
+
+
+class TooManyAttempts(MoonKeyError):
+    """Codes were asked for, or tried, more often than may be.
+
+    ``retry_after`` is in how many seconds another attempt may go on; ``None`` where that cannot be said.
+    """
+
+    status = 429
+    default_reason = "too_many_attempts"
+    default_message = "That was tried too often."
+
+    def __init__(
+        self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
 
 
 class RequestRefused(MoonKeyError):

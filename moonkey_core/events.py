@@ -1,6 +1,7 @@
 """What happens inside, for whoever wants to watch: small immutable events, handed to hooks.
 
-No event holds a credential, a user or a session, so each of its fields may become a label of a metric.
+No event holds a credential. Those about single sessions name user and session by their ids; each field of the
+others may become a label of a metric.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from typing import Literal
 
 __all__ = [
     "CircuitChanged",
+    "DeviceChanged",
     "Event",
+    "Extended",
     "FeedChanged",
     "GraceUsed",
     "Hook",
     "KeySetFetched",
+    "Refreshed",
+    "Revoked",
+    "SessionEvent",
+    "SignedIn",
+    "SignedOut",
     "UpstreamCall",
     "Verified",
 ]
@@ -80,7 +88,55 @@ class FeedChanged:
     state: Literal["lost", "caught_up"]
 
 
-Event = Verified | UpstreamCall | KeySetFetched | GraceUsed | CircuitChanged | FeedChanged
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """Something happened to one session. The ids are not secret, but they are a person's: no labels of metrics."""
+
+    user_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed(SessionEvent):
+    """A request brought a JWT that was too old, and a new one was obtained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extended(SessionEvent):
+    """The session's end was moved, as somebody is using it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn(SessionEvent):
+    """A session was begun, or strengthened, by the ready-made routes. ``method`` is how: ``otp``, ``totp``, …"""
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOut(SessionEvent):
+    """The user signed out. ``complete`` is false where the API could not be told."""
+
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked(SessionEvent):
+    """A session was ended through this client, whoever asked for it; it may have been over already.
+
+    ``user_id`` is empty where a session was revoked by its id alone.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged(SessionEvent):
+    """A session is used from another address or by another user agent than it began with; nobody is stopped."""
+
+    address_changed: bool
+    user_agent_changed: bool
+
+
+Event = SessionEvent | Verified | UpstreamCall | KeySetFetched | GraceUsed | CircuitChanged | FeedChanged
 Hook = Callable[[Event], None]
 """Is called with every event, in the thread or task where it happens; it must be quick and must not block."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "VerifiedSession"]
 
 _MAX_ID_LENGTH = 256
+_PLAIN_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def _refuse_change(*_: object, **__: object) -> NoReturn:
@@ -82,6 +84,12 @@ class Session:
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
 
     @property
+    def claims(self) -> Mapping[str, Any]:
+        """What else the session carries: ``extra``, with the members of its ``custom_claims`` laid over it."""
+        custom = self.extra.get("custom_claims")
+        return Extra({**self.extra, **custom} if isinstance(custom, Mapping) else self.extra)
+
+    @property
     def expires_in(self) -> timedelta:
         """Time left from now; zero when it is over."""
         return max(self.expires_at - datetime.now(UTC), timedelta(0))
@@ -135,6 +143,11 @@ def identifier(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID_LENGTH or not value.isprintable():
         raise ValueError("not an identifier")
     return value
+
+
+def fits_challenge(name: object) -> bool:
+    """Whether a name may stand in a challenge, quoted, between spaces: a scope-token (RFC 6749 section 3.3)."""
+    return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
 
 
 def with_user_id(user: User, user_id: str) -> User:

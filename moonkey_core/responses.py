@@ -10,14 +10,17 @@ import logging
 import math
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import (
     AuthenticationError,
+    CrossSiteRequest,
     MalformedCredentials,
     MissingCredentials,
     MoonKeyError,
@@ -25,10 +28,12 @@ from moonkey_core.errors import (
     ProviderError,
     ProviderUnavailable,
     StepUpRequired,
+    TooManyAttempts,
 )
+from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
 
-__all__ = ["Refusal", "refuse", "success_headers", "vary_on"]
+__all__ = ["Page", "Refusal", "refuse", "success_headers", "vary_on"]
 
 logger = logging.getLogger("moonkey")
 
@@ -41,18 +46,37 @@ _DETAILS = {
     401: "The session is invalid, has expired or was revoked. Sign in again.",
     403: "This session may not do that.",
     404: "There is no such object.",
+    429: "That was tried too often. Try again later.",
     500: "The request could not be handled.",
     503: "Whether this session is valid cannot be determined at the moment. Try again later.",
 }
+_STEP_UP = "A fresher or stronger proof of who you are is needed for that."
+_SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page to be rendered by the framework's own template engine, as ``text/html; charset=utf-8``.
+
+    ``template`` is such as ``moonkey/sign_in.html``. ``context`` is plain data: text, numbers, booleans, lists and
+    dicts of them.
+    """
+
+    template: str
+    context: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A whole HTTP response, ready to be written: lower-case header names, body bytes."""
+    """A whole HTTP response, ready to be written: lower-case header names, body bytes.
+
+    Where there is a ``page``, who can render it does so, as the body, with ``text/html; charset=utf-8``.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    page: Page | None = None
 
 
 def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None = None) -> Refusal:
@@ -64,25 +88,28 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
     _log(error, request_id)
     status = error.status
     code = _error_code(error)
-    detail = "Sign in to continue." if isinstance(error, MissingCredentials) else _DETAILS.get(status)
-    problem = {
+    wanted = _wanted(error)
+    problem: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": _detail(error),
         "instance": f"urn:request:{request_id}",
+        **wanted,
     }
     found = [
         ("content-type", "application/problem+json"),
         ("cache-control", "no-store"),
-        ("vary", vary_on(settings.credential_headers)),
+        ("vary", vary_on(settings.identity_headers)),
     ]
     if code:
         problem["error"] = code
     if isinstance(error, AuthenticationError | PermissionDenied):
-        found.append(("www-authenticate", _challenge(settings.realm, code)))
+        found.append(("www-authenticate", _challenge(settings.realm, code, wanted)))
     if isinstance(error, ProviderError) and status == 503:
         found.append(("retry-after", _retry_after(error)))
+    elif isinstance(error, TooManyAttempts) and error.retry_after is not None:
+        found.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
     return Refusal(status, tuple(found), json.dumps(problem).encode())
 
 
@@ -95,12 +122,17 @@ def success_headers(
     the app has decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT goes out only
     where a header for it is configured, and then the response is stored nowhere.
     """
-    found = {"vary": vary_on(settings.credential_headers, vary or "")}
+    found = {"vary": vary_on(settings.identity_headers, vary or "")}
     if not cache_control:
         found["cache-control"] = "private"
-    if settings.fresh_jwt_header is not None and auth.fresh is not None:
+    if auth.from_cookies and (auth.fresh is not None or auth.refusal is not None):
+        found["cache-control"] = "no-store"  # it may set cookies
+    elif settings.fresh_jwt_header is not None and auth.fresh is not None:
         found[settings.fresh_jwt_header] = auth.fresh
         found["cache-control"] = "no-store"
+    verified = auth.verified() if settings.expires_in_header else None
+    if verified is not None:
+        found["session-expires-in"] = str(int(verified[1].expires_in.total_seconds()))
     return found
 
 
@@ -119,6 +151,8 @@ def _error_code(error: MoonKeyError) -> str | None:
     """The code of RFC 6750 section 3.1 and RFC 9470; none where nothing was presented."""
     if isinstance(error, MissingCredentials):
         return None
+    if isinstance(error, CrossSiteRequest):
+        return "cross_site_request"
     if isinstance(error, MalformedCredentials):
         return "invalid_request"
     if isinstance(error, StepUpRequired):
@@ -128,8 +162,43 @@ def _error_code(error: MoonKeyError) -> str | None:
     return "insufficient_scope" if isinstance(error, PermissionDenied) else None
 
 
-def _challenge(realm: str, code: str | None) -> str:
-    return f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
+def _detail(error: MoonKeyError) -> str | None:
+    if isinstance(error, CrossSiteRequest):
+        return "The request was not sent by a page of this site."
+    if isinstance(error, MissingCredentials):
+        return "Sign in to continue."
+    if isinstance(error, StepUpRequired):
+        return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
+    return _DETAILS.get(error.status)
+
+
+def _wanted(error: MoonKeyError) -> dict[str, object]:
+    """What would do, as members of a problem body. Names that could break out of a quoted string are left out."""
+    if isinstance(error, StepUpRequired):
+        found: dict[str, object] = {
+            "acr_values": [name for name in error.acr_values if fits_challenge(name)] or None,
+            "max_age": error.max_age,
+            "factor_count": error.factor_count,
+            "sign_in_again": error.sign_in_again or None,
+        }
+    elif isinstance(error, PermissionDenied):
+        found = {"scope": " ".join(name for name in error.scope if fits_challenge(name)) or None}
+    else:
+        return {}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _challenge(realm: str, code: str | None, wanted: Mapping[str, object]) -> str:
+    """RFC 6750 section 3, RFC 9470 section 3."""
+    said = f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
+    if "scope" in wanted:
+        return f'{said}, scope="{wanted["scope"]}"'
+    if wanted:
+        said += f', error_description="{_SIGN_IN_AGAIN if "sign_in_again" in wanted else _STEP_UP}"'
+    names, age = wanted.get("acr_values"), wanted.get("max_age")
+    if isinstance(names, list):
+        said += f', acr_values="{" ".join(names)}"'
+    return f'{said}, max_age="{age:d}"' if isinstance(age, int) else said
 
 
 def _retry_after(error: ProviderError) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
@@ -70,7 +71,7 @@ class Revocations:
     far the issuer's clock may be ahead of ours.
 
     ``version`` changes with every entry that refuses more than before. An answer for which :meth:`refuses` was
-    false holds while the version stands; read the version before asking.
+    false holds while the version stands; read the version before asking. Who watches is told of changes.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Revocations:
         self.maxsize = maxsize
         self.version = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
+        self.watchers: tuple[WeakMethod[Callable[[], None]], ...] = ()
         self._leeway = leeway
         self._clock = clock
         self._lock = threading.Lock()
@@ -127,6 +129,11 @@ class Revocations:
         self.retention = max(self.retention, retention)
         self._leeway = max(self._leeway, leeway)
 
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call a method, held weakly, whenever ``version`` has changed. In any thread, so it must be quick."""
+        with self._lock:
+            self.watchers = (*(one for one in self.watchers if one() is not None), WeakMethod(watcher))
+
     def receive(self, entry: Revocation) -> None:
         """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
         now = self._clock()
@@ -162,7 +169,7 @@ class Revocations:
             entries = tuple(self._entries())
             self._make_tables()
             for entry in entries:
-                self._take(entry, self._clock())
+                self._take_locked(entry, self._clock())  # nobody is told: nothing is new
 
     def __len__(self) -> int:
         with self._lock:
@@ -187,13 +194,21 @@ class Revocations:
 
     def _take(self, entry: Revocation, now: float) -> None:
         with self._lock:
+            version = self.version
             collapsed = self._take_locked(entry, now)
+            changed = self.version != version
         if collapsed:  # not under the lock: a log handler may block
             logger.error(
                 "revocations: more than %d; everything issued before now is refused",
                 self.maxsize,
                 extra={"reason": "revocations_full"},
             )
+        for watcher in [one() for one in self.watchers] if changed else ():
+            try:
+                if watcher is not None:
+                    watcher()
+            except Exception:
+                logger.exception("revocations: a watcher failed", extra={"reason": "watcher_failed"})
 
     def _take_locked(self, entry: Revocation, now: float) -> bool:
         """Take an entry in; whether all have become one by it."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from moonkey_core._cookie_settings import CookieSettings, cookie_settings
 from moonkey_core._options import Options
+from moonkey_core._setting_checks import check_together, wrong
 from moonkey_core._setting_values import (
+    Network,
     Secret,
     base_url,
     cache_secret,
     choice,
+    duration,
     flag,
     header_name,
     header_names,
-    is_plain_http_off_loopback,
     key_set,
+    networks,
     optional_url,
     quoted_text,
     redis_url,
@@ -29,9 +32,10 @@ from moonkey_core._setting_values import (
     whole_number,
     words,
 )
+from moonkey_core._sign_in_settings import SignInSettings, sign_in_settings
 from moonkey_core.errors import ConfigurationError
 
-__all__ = ["Options", "Secret", "Settings"]
+__all__ = ["CookieSettings", "Options", "Secret", "Settings", "SignInSettings"]
 
 _REQUIRED = dataclasses.MISSING
 
@@ -174,33 +178,54 @@ class Settings:
     trust_env: bool = _setting(
         flag, False, help="Let proxy and certificate variables of the environment apply to API calls."
     )
+    cookies: CookieSettings | None = _setting(
+        cookie_settings,
+        None,
+        help="Browser sessions in cookies: a `CookieSettings`, a dict of its arguments, or `true`.",
+    )
+    sign_in: SignInSettings = _setting(
+        sign_in_settings, SignInSettings(), help="The ready-made sign-in routes: a `SignInSettings` or a dict."
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        networks,
+        (),
+        help="Addresses or networks of your own proxies (or `unix`), whose `X-Forwarded-*` are believed.",
+    )
+    extend_on_activity: timedelta | None = _setting(
+        duration(300, 34_560_000),
+        None,
+        help="Keep a session in use alive: its end moves to that time from now. Seconds or a `timedelta`.",
+    )
+    extend_every: timedelta | None = _setting(
+        duration(60, 34_560_000),
+        None,
+        help="How often an active session is extended; a twentieth of `extend_on_activity` if not set.",
+    )
+    session_max_lifetime: timedelta = _setting(
+        duration(300, 34_560_000),
+        timedelta(days=90),
+        help="How long after its start activity may keep a session alive. Seconds or a `timedelta`.",
+    )
+    expires_in_header: bool = _setting(
+        flag, False, help="Tell a front end in `Session-Expires-In` how many seconds its session has left."
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not field.default:
                 object.__setattr__(self, field.name, _parsed(field.name, field.metadata["parse"], value))
-        self._check_together()
+        check_together(self)
 
-    def _check_together(self) -> None:
-        for name, url in (("base_url", self.base_url), ("jwks_url", self.jwks_url)):
-            if url is None or not is_plain_http_off_loopback(url):
-                continue
-            if not self.allow_http:
-                raise _wrong(name, "uses plain http off loopback. Use https, or set allow_http=True for a test.")
-            warnings.warn(
-                f"{_both_names(name)} uses plain http: the secret key and every credential travel unprotected.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        if self.min_session_minutes > self.max_session_minutes:
-            raise _wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
-        foreign = self.jwks_url is not None and _origin(self.jwks_url) != _origin(self.base_url)
-        if foreign and self.jwks_auth == "header":
-            raise _wrong(
-                "jwks_url",
-                "is on another host than base_url, which must not see the secret key. Set jwks_auth='none'.",
-            )
+    @property
+    def identity_headers(self) -> tuple[str, ...]:
+        """The request headers that say who sent a request."""
+        return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
+
+    @property
+    def watches_requests(self) -> bool:
+        """Whether more than the headers of a request is looked at."""
+        return self.cookies is not None or bool(self.trusted_proxies)
 
     @classmethod
     def load(
@@ -221,9 +246,7 @@ class Settings:
             if value := environ.get(f"MOONKEY_{name.upper()}"):
                 given[name] = value
         if "secret_key" not in given:
-            raise _wrong(
-                "secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
-            )
+            raise wrong("secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app.")
         return cls(**given)
 
     def session_minutes(self, duration: timedelta | int) -> int:
@@ -237,14 +260,6 @@ class Settings:
                 f"not {minutes:g}."
             )
         return int(minutes)
-
-
-def _both_names(name: str) -> str:
-    return f"MOONKEY_{name.upper()} ({name})"
-
-
-def _wrong(name: str, problem: str) -> ConfigurationError:
-    return ConfigurationError(f"{_both_names(name)} {problem}")
 
 
 def _unknown(name: str, known: set[str]) -> ConfigurationError:
@@ -262,8 +277,4 @@ def _parsed(name: str, parse: Any, value: object) -> object:
         return parse(value)
     except ValueError as error:
         problem = str(error)
-    raise _wrong(name, problem)  # not inside the handler: the hidden context would hold the value
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/", 3)[:3]).lower()
+    raise wrong(name, problem)  # not inside the handler: the hidden context would hold the value

@@ -53,6 +53,7 @@ class Control:
         user_id: str | None = None,
         minutes: float = DEFAULT_MINUTES,
         factors: Sequence[str | Json] | None = None,
+        claims: Mapping[str, Any] | None = None,
     ) -> SignedIn:
         """Start a session without a login.
 
@@ -60,7 +61,9 @@ class Control:
             email: whose; the user is made if need be. `demo@example.com` if nobody is named.
             user_id: whose, by id; the user must exist.
             minutes: the session's lifetime, above 0.
-            factors: delivery channels such as `"sms"`, or whole factor objects; one email code by default.
+            factors: delivery channels such as `"sms"`, or whole factor objects, whose `last_verified_at` (in
+                their `method`, Unix seconds) can be of any age; one email code by default.
+            claims: the session's `custom_claims`, which API answers and JWTs carry; none by default.
 
         Raises:
             ValueError: a value is out of range, or nobody has this id.
@@ -75,7 +78,7 @@ class Control:
             user = self._user(email, user_id)
             now = int(state.now())
             made = [named_factor(one, user, now) if isinstance(one, str) else one for one in wanted]
-            session = sessions.start(state, user, minutes, made, ("", ""))
+            session = sessions.start(state, user, minutes, made, ("", ""), claims)
             return SignedIn(user.user_id, session.id, session.token, sessions.issue_jwt(state, session))
 
     def _user(self, email: str | None, user_id: str | None) -> User:

@@ -25,7 +25,7 @@ _HELP: Json = {
     "about": "Control of the MoonKey emulator. The service's own API is under /v1.",
     "GET /_emulator/outbox": "codes and links that were sent, newest first",
     "GET /_emulator/wallet-key": "the demo wallet key: a signature is HMAC-SHA256 of the challenge, in hex",
-    "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?} -> a session without a login",
+    "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?, claims?} -> a session without a login",
     "POST /_emulator/revoke": "{session_id} ends a session",
     "POST /_emulator/oauth-token": "{email?, provider?} -> a token for oauth/verify",
     "POST /_emulator/keys/rotate": "{keep_old?: true}",
@@ -92,7 +92,7 @@ def _rotate(control: Control, given: Json) -> Json:
 
 
 _POSTS: dict[str, tuple[Callable[[Control, Json], Json | None], _Types]] = {
-    "sign-in": (_sign_in, {"email": str, "user_id": str, "minutes": _NUMBER, "factors": list}),
+    "sign-in": (_sign_in, {"email": str, "user_id": str, "minutes": _NUMBER, "factors": list, "claims": dict}),
     "revoke": (_revoke, {"session_id": str}),
     "oauth-token": (lambda c, given: {"token": c.oauth_token(**given)}, {"email": str, "provider": str}),
     "keys/rotate": (_rotate, {"keep_old": bool}),

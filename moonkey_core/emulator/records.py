@@ -53,6 +53,7 @@ class Session:
     factors: list[Json]
     user_agent: str = ""
     ip: str = ""
+    custom_claims: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

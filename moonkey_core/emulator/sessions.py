@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,14 @@ def expires_in(body: Json) -> int | None:
     return fields.whole_number(body, "session_expires_in", MIN_MINUTES, MAX_MINUTES)
 
 
-def start(state: State, user: User, minutes: float, factors: list[Json], device: tuple[str, str]) -> Session:
+def start(
+    state: State,
+    user: User,
+    minutes: float,
+    factors: list[Json],
+    device: tuple[str, str],
+    claims: Mapping[str, Any] | None = None,
+) -> Session:
     """Start and keep a session."""
     now = int(state.now())
     session = Session(
@@ -36,6 +44,7 @@ def start(state: State, user: User, minutes: float, factors: list[Json], device:
         factors=factors,
         user_agent=device[0],
         ip=device[1],
+        custom_claims=dict(claims or {}),
     )
     state.store.save_session(session)
     return session

@@ -6,7 +6,7 @@ from moonkey_core.emulator.records import Json, Session, User
 
 
 def session_body(session: Session, *, with_token: bool = False) -> Json:
-    """Return the session object, with both known spellings of the device.
+    """Return the session object, with both known spellings of the device; `custom_claims` if it has any.
 
     `with_token` adds the session token, as some answers of the service do.
     """
@@ -22,6 +22,8 @@ def session_body(session: Session, *, with_token: bool = False) -> Json:
         "created_at": session.started_at,
         "updated_at": session.updated_at,
     }
+    if session.custom_claims:
+        body["custom_claims"] = session.custom_claims
     return {**body, "session_token": session.token} if with_token else body
 
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moonkey_core.credentials import Credentials
+from moonkey_core.lag import REFRESH_SECONDS
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Question:
     """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
 
-    With ``minutes``, its session is also extended. ``session_id`` and ``users`` are what the credential itself
-    names. ``refresh``: it is a JWT whose time is over. ``known``: it was good before. ``max_staleness`` (seconds):
-    how old an answer may be. ``session_is_gone`` is set where the API says that it is the session which is over.
+    With ``minutes``, its session is also extended; ``extend_by`` (minutes) does so by the way, and may share its
+    answer. ``session_id`` and ``users`` are what the credential itself names. ``refresh``: a JWT whose time is
+    over is to be renewed; ``linger`` is how many seconds that answer is shared.
+    ``wants_jwt``: a new one is welcome. ``known``: it was good before. ``max_staleness``
+    (seconds): how old an answer may be. ``session_is_gone`` is set where the API says that it is the session which
+    is over.
     """
 
     credentials: Credentials
@@ -24,6 +28,9 @@ class Question:
     session_id: str | None = None
     users: Iterable[str] = ()
     refresh: bool = False
+    wants_jwt: bool = False
+    extend_by: int | None = None
+    linger: float = REFRESH_SECONDS
     known: bool = False
     max_staleness: float | None = None
     session_is_gone: bool = False

@@ -34,7 +34,6 @@ from moonkey_core.errors import (
     ProviderUnavailable,
     RevokedCredentials,
 )
-from moonkey_core.lag import REFRESH_SECONDS
 from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
 from moonkey_core.providers._asker import DEAD_SESSION, Asker, misconfigured, refused
 from moonkey_core.providers._questions import Answer, Question
@@ -64,8 +63,9 @@ class MoonKeyApi:
         """
         credentials = question.credentials
         body: dict[str, Any] = {credentials.kind: credentials.value}
-        if question.minutes is not None:
-            body["session_expires_in"] = question.minutes
+        minutes = question.minutes if question.minutes is not None else question.extend_by
+        if minutes is not None:
+            body["session_expires_in"] = minutes
         reply, answer = yield from self._asker.ask(self._verify_call(question, body))
         if isinstance(answer, ApiError):
             if answer.code in DEAD_SESSION or answer.status in (*_REFUSALS, 401):
@@ -85,10 +85,12 @@ class MoonKeyApi:
         if question.minutes is not None or oldest == 0:
             return call()
         if question.refresh:
-            linger = min(REFRESH_SECONDS, oldest)
-            share = f"refresh:{linger:g}:{name}"
+            linger = min(question.linger, oldest)
+            share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
             return call(share=share, linger=linger, reader=_check_session_of, until_revoked=True)
         stored, ttl = None, self._settings.session_cache_ttl
+        if question.extend_by is not None:
+            return call()
         if self._store_name is not None and ttl > 0:
             place = self._store_name(question.credentials.value)
             stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
@@ -118,7 +120,8 @@ class MoonKeyApi:
         named = [user for user in question.users if user]
         if named and not any(same_user(user_id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
-        return Answer(wire["id"], user_id, session_start(wire), ends_at, jwt if question.refresh else None)
+        fresh = jwt if question.refresh or question.wants_jwt else None
+        return Answer(wire["id"], user_id, session_start(wire), ends_at, fresh)
 
     def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -167,8 +170,10 @@ class MoonKeyApi:
             raise ProviderUnavailable(reason="api_mismatch")
         return sessions
 
-    def revoke(self, kind: Literal["session_id", "session_token", "session_jwt"], value: str) -> Plan[None]:
-        """End a session. One that is gone already counts as ended."""
+    def revoke(
+        self, kind: Literal["session_id", "session_token", "session_jwt"], value: str, *, pause: float = 0.0
+    ) -> Plan[None]:
+        """End a session, after ``pause`` seconds. One that is gone already counts as ended."""
         url = f"{self._root}/sessions/delete"
         # Each of many revocations gets the full time of its own.
         _, answer = yield from self._asker.ask(
@@ -178,8 +183,9 @@ class MoonKeyApi:
                 operation="sessions.revoke",
                 json={kind: value},
                 revokes=True,
-                timeout=self._settings.timeout,
+                timeout=self._settings.timeout + pause,
                 own_deadline=True,
+                pause=pause,
             )
         )
         if not isinstance(answer, ApiError):

@@ -13,6 +13,7 @@ from moonkey_core._core import Core
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import Requirements
+from moonkey_core.origin import RequestInfo
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
@@ -63,8 +64,13 @@ class Decisions:
     def authenticate(self, credential: str, header: str = "session-token", **requirements: Any) -> Auth:
         return self.read({header: [credential]}, Requirements(**requirements))
 
-    def read(self, headers: Mapping[str, Sequence[str]], requirements: Requirements | None = None) -> Auth:
-        found = self.core.start(partial(self._lines, headers), requirements)
+    def read(
+        self,
+        headers: Mapping[str, Sequence[str]],
+        requirements: Requirements | None = None,
+        info: RequestInfo | None = None,
+    ) -> Auth:
+        found = self.core.start(partial(self._lines, headers), requirements, info)
         if isinstance(found, Auth):
             return found
         return run(operations.authenticate(self.core, found, requirements), self.exchange)

@@ -1,0 +1,156 @@
+"""What the API says of a credential, and what follows from it for what is remembered here."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from moonkey_core import _jwt
+from moonkey_core._cache import Known
+from moonkey_core._extension import Extension
+from moonkey_core._plan import Plan
+from moonkey_core._proof import Proof
+from moonkey_core._recall import Recall
+from moonkey_core.errors import (
+    ExpiredCredentials,
+    InvalidCredentials,
+    ProviderUnavailable,
+    RevokedCredentials,
+)
+from moonkey_core.events import Extended, Hooks
+from moonkey_core.providers.moonkey import Answer, MoonKeyApi, Question, same_user
+from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Settings
+
+logger = logging.getLogger("moonkey")
+
+
+class Inquiry:
+    """Plans that ask the API about a credential."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        api: MoonKeyApi,
+        recall: Recall,
+        revocations: Revocations,
+        hooks: Hooks,
+        extension: Extension,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._recall = recall
+        self._credentials = recall.credentials
+        self._revocations = revocations
+        self._hooks = hooks
+        self._extension = extension
+        self._clock = clock
+
+    def ask(
+        self,
+        question: Question,
+        jwt: Known | None = None,
+        *,
+        over_at: float = math.inf,
+        user_id: str | None = None,
+    ) -> Plan[Proof]:
+        """What the API says of a credential.
+
+        ``jwt`` is what a JWT proves by itself, if it is verified here. The answer is not remembered beyond
+        ``over_at`` (Unix seconds). ``user_id`` is the spelling of the user's id by which this browser is known.
+        """
+        settings = self._settings
+        refusal = self._credentials.refusal(question.digest)
+        if refusal is not None:
+            raise refusal
+        question.known = self._credentials.is_acquainted(question.digest)
+        if not self._recall.is_up_to_date():
+            most = math.inf if question.max_staleness is None else question.max_staleness
+            question.max_staleness = min(settings.max_revocation_lag, most)
+        try:
+            began = self._clock()
+            answer = yield from self._answer(question)
+            if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
+                question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
+                answer = yield from self._answer(question)
+            self._check_renewed(answer)
+        except InvalidCredentials as error:
+            self._note_refusal(question, jwt, error)
+            raise
+        # One person, one id: the JWT's subject, before and after a refresh.
+        known = self._confirmed(answer, (user_id or answer.user_id) if jwt is None else jwt.user_id)
+        self.check_not_revoked(known if jwt is None else jwt)
+        self._credentials.acquaint(question.digest)
+        if question.extend_by is not None:
+            self.note_extension(known)
+        proof = Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
+        if jwt is not None:
+            jwt.as_of = jwt.asked_at = answer.asked_at
+            self._credentials.put(question.digest, jwt)
+        elif settings.session_cache_ttl or settings.grace_seconds:
+            known.until = min(known.until, over_at)
+            known.body = self._api.clean(answer.body)
+            self._credentials.put(question.digest, known)
+        return proof
+
+    def note_extension(self, known: Known) -> None:
+        """The API was asked to extend a session, and this is what it said."""
+        self._extension.note(known.session_id, known.ends_at)
+        self._hooks.emit(Extended(known.user_id, known.session_id))
+
+    def _answer(self, question: Question) -> Plan[Answer]:
+        try:
+            return (yield from self._api.verify(question))
+        except InvalidCredentials:
+            if question.extend_by is None:
+                raise
+        question.extend_by = None  # it may have been the length that was refused
+        return (yield from self._api.verify(question))
+
+    def _check_renewed(self, answer: Answer) -> None:
+        """A new JWT has to be of the session that the answer speaks of; what cannot be read is of no use later."""
+        if answer.fresh_jwt is None:
+            return
+        try:
+            jwt = _jwt.parse(answer.fresh_jwt, self._clock(), self._settings)
+        except InvalidCredentials:
+            return
+        session_id, users = _jwt.claimed_ids(jwt, self._settings)
+        is_another = session_id is not None and session_id != answer.session_id
+        if is_another or (users and not same_user(users[0], answer.user_id)):  # the subject, if it names one
+            raise ProviderUnavailable(reason="api_mismatch")
+
+    def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
+        if question.minutes is not None:
+            return  # it may have been the length that was refused
+        self._credentials.refuse(question.digest, error)
+        over = isinstance(error, RevokedCredentials | ExpiredCredentials)
+        if jwt is not None and not question.refresh and (question.session_is_gone or over):
+            # The JWT is genuine and its time is not over: its session was ended elsewhere.
+            self._revocations.add(session_id=jwt.session_id)
+
+    def _confirmed(self, answer: Answer, user_id: str) -> Known:
+        settings = self._settings
+        return Known(
+            body=answer.body,
+            reader=self._api,
+            session_id=answer.session_id,
+            user_id=user_id,
+            issued_at=answer.started_at,
+            started_at=answer.started_at,
+            starts_at=answer.asked_at + settings.leeway,  # not an instant earlier
+            until=min(answer.asked_at + settings.session_cache_ttl, answer.ends_at + settings.leeway),
+            as_of=answer.asked_at,
+            ends_at=answer.ends_at,
+            good_at=self._clock(),
+            asked_at=answer.asked_at,
+        )
+
+    def check_not_revoked(self, known: Known) -> None:
+        """Raises ``RevokedCredentials``."""
+        version = self._revocations.version
+        if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
+            raise RevokedCredentials
+        known.checked = version
