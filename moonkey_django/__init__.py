@@ -8,11 +8,13 @@ from moonkey_django.decorators import require_auth
 from moonkey_django.identity import MoonKeyRequest
 from moonkey_django.middleware import MoonKeyMiddleware
 from moonkey_django.mixins import RequireAuthMixin
+from moonkey_django.streams import bound_stream
 
 __all__ = [
     "MoonKeyMiddleware",
     "MoonKeyRequest",
     "RequireAuthMixin",
+    "bound_stream",
     "get_async_client",
     "get_client",
     "require_auth",

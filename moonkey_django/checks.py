@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_django.conf import configuration, is_mapping
+from moonkey_django.conf import UsersError, configuration, is_mapping
 from moonkey_django.middleware import MoonKeyMiddleware
 
 _CORS = "corsheaders.middleware.CorsMiddleware"
@@ -24,6 +24,8 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     try:
         configuration()
     except ConfigurationError as error:
+        if isinstance(error, UsersError):
+            return []  # `user_checks` reports that one
         hint = 'Settings are keys of the MOONKEY dict, such as "SECRET_KEY", or MOONKEY_* environment variables.'
         return [Error(str(error), hint=hint, id="moonkey.E001")]
     return []

@@ -9,17 +9,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.models import User
 from moonkey_core.settings import Settings
+from moonkey_django.signals import watch
 
 SETTING = "MOONKEY"
 
 T = TypeVar("T")
+
+UsersSetting = str | Callable[[User], Any] | None
+"""How a MoonKey user becomes a Django user: ``None`` (not at all), ``"match"`` (those that are mapped already),
+``"create"`` (at first sight), or a function, or its dotted path, that returns a saved user or ``None``."""
+
+
+class UsersError(ConfigurationError):
+    """``MOONKEY["USERS"]`` is wrong, or something that it needs is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,13 @@ class Configuration:
     """What the ``MOONKEY`` setting says, validated.
 
     ``lazy`` is for ASGI: nothing is verified before the view, which awaits ``request.amoonkey()``. It tells how
-    the views are written, so the environment has no say in it.
+    the views are written, so the environment has no say in it. ``users`` says who ``request.user`` is, in the same
+    way: see :data:`UsersSetting`.
     """
 
     settings: Settings
     lazy: bool
+    users: UsersSetting = None
 
 
 def configuration() -> Configuration:
@@ -95,15 +108,35 @@ def _load() -> Configuration:
     lazy = options.pop("lazy", False)
     if not isinstance(lazy, bool):
         raise ConfigurationError('MOONKEY["LAZY"] must be True or False.')
-    return Configuration(Settings.load(options), lazy)
+    users = _users(options.pop("users", None))
+    return Configuration(Settings.load(options), lazy, users)
+
+
+def _users(value: object) -> UsersSetting:
+    if value is None or (callable(value) and not iscoroutinefunction(value)):
+        return value
+    if isinstance(value, str) and (value in ("match", "create") or _is_dotted(value)):
+        return value
+    raise UsersError(
+        'MOONKEY["USERS"] must be None, "match", "create", or a function, or its dotted path. '
+        "A coroutine function will not do."
+    )
+
+
+def _is_dotted(path: str) -> bool:
+    return "." in path and all(part.isidentifier() for part in path.split("."))
 
 
 def _new_client() -> MoonKey:
-    return MoonKey(configuration().settings)
+    client = MoonKey(configuration().settings)
+    watch(client)
+    return client
 
 
 def _new_async_client() -> AsyncMoonKey:
-    return AsyncMoonKey(configuration().settings)
+    client = AsyncMoonKey(configuration().settings)
+    watch(client)
+    return client
 
 
 @receiver(setting_changed)

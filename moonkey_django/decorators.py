@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from inspect import isawaitable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from moonkey_core.gate import Requirements
+from moonkey_core.auth import Auth
+from moonkey_core.gate import RequirementOptions, Requirements, refusal_of
 from moonkey_django.identity import identity_of
-from moonkey_django.responses import refusal_for, with_cache_headers
+from moonkey_django.responses import refused, with_cache_headers
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -21,11 +22,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 @overload
 def require_auth(view: View) -> View: ...
 @overload
+def require_auth(**requirements: Unpack[RequirementOptions]) -> Callable[[View], View]: ...
 def require_auth(
-    *, max_staleness: float | None = None, grace_seconds: float | None = None
-) -> Callable[[View], View]: ...
-def require_auth(
-    view: View | None = None, *, max_staleness: float | None = None, grace_seconds: float | None = None
+    view: View | None = None, **requirements: Unpack[RequirementOptions]
 ) -> View | Callable[[View], View]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
@@ -33,11 +32,11 @@ def require_auth(
     parentheses; for a class through ``method_decorator`` or, better,
     :class:`~moonkey_django.mixins.RequireAuthMixin`. Raises ``ImproperlyConfigured`` without the middleware.
 
-    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
-    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
+    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
+    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
     """
-    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
-    return partial(_gated, requirements) if view is None else _gated(requirements, view)
+    asked = Requirements(**requirements)
+    return partial(_gated, asked) if view is None else _gated(asked, view)
 
 
 def _gated(requirements: Requirements, view: View) -> View:
@@ -48,7 +47,7 @@ def _gated(requirements: Requirements, view: View) -> View:
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = refusal_for(request, identity_of(request).meet(requirements))
+        refusal = _refusal(request, identity_of(request).meet(requirements), requirements)
         return _marked(request, view(request, *args, **kwargs)) if refusal is None else refusal
 
     return gate
@@ -57,13 +56,18 @@ def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable
 def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = refusal_for(request, await identity_of(request).ameet(requirements))
+        refusal = _refusal(request, await identity_of(request).ameet(requirements), requirements)
         if refusal is not None:
             return refusal
         response = view(request, *args, **kwargs)
         return _marked(request, await response if isawaitable(response) else response)
 
     return gate
+
+
+def _refusal(request: HttpRequest, auth: Auth, requirements: Requirements) -> HttpResponse | None:
+    error = refusal_of(auth, requirements)
+    return None if error is None else refused(request, error)
 
 
 def _marked(request: HttpRequest, response: Any) -> Any:

@@ -12,11 +12,14 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from moonkey_core.auth import Auth
+from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
+from moonkey_core.origin import RequestInfo, asgi_request, wsgi_request
 from moonkey_django.conf import configuration, get_async_client, get_client
+from moonkey_django.signals import tell
 
 _ATTRIBUTE = "_moonkey_identity"
 _NOTHING_MORE = Requirements()
@@ -35,13 +38,14 @@ class Identity:
     ``is_asgi`` tells how the request came in, ``is_eager`` whether the middleware works it out before the view.
     """
 
-    __slots__ = ("_is_asgi", "_once", "_request", "auth", "headers", "is_eager")
+    __slots__ = ("_info", "_once", "_request", "auth", "headers", "is_asgi", "is_eager")
 
     def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
         self.headers = header_view(request)
         self.is_eager = is_eager
         self.auth: Auth | None = None
-        self._is_asgi = is_asgi
+        self.is_asgi = is_asgi
+        self._info = request_info(request) if configuration().settings.watches_requests else None
         self._once: Once[Auth] | None = None
         # Weak, as the request holds this; it need not wait for the garbage collector.
         self._request = weakref.ref(request)
@@ -56,21 +60,22 @@ class Identity:
 
     async def aresolve(self) -> Auth:
         """The identity; awaits if it is not known yet. Callers at the same time share one verification."""
-        if not self._is_asgi:
+        if not self.is_asgi:
             return self.resolve()  # an event loop of this request's own: nobody else is held up
         if self.at_once() is None:
             if self._once is None:
                 self._once = Once()
-            auth = await self._once.get(lambda: get_async_client().authenticate(self.headers))
+            auth = await self._once.get(lambda: get_async_client().authenticate(self.headers, None, self._info))
             if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
-                self.auth = auth
+                self._settle(auth)
         assert self.auth is not None
         return self.auth
 
     def at_once(self) -> Auth | None:
         """The identity of an ASGI request, where it is known without any wait."""
         if self.auth is None:
-            self.auth = get_async_client().known(self.headers)
+            auth = get_async_client().known(self.headers, None, self._info)
+            return auth if auth is None else self._settle(auth)
         return self.auth
 
     def meet(self, requirements: Requirements) -> Auth:
@@ -85,35 +90,45 @@ class Identity:
 
     async def ameet(self, requirements: Requirements) -> Auth:
         """The same, awaiting."""
-        if not self._is_asgi:
+        if not self.is_asgi:
             return self.meet(requirements)
         auth = self.at_once()
         if auth is None and requirements == _NOTHING_MORE:
             return await self.aresolve()
         if auth is None or not requirements.are_met_by(auth):
-            self.auth = auth = await get_async_client().authenticate(self.headers, requirements)
+            auth = self._settle(await get_async_client().authenticate(self.headers, requirements, self._info))
         return auth
 
     def _verified_now(self, requirements: Requirements | None = None) -> Auth:
-        if self._is_asgi and _is_on_event_loop():
+        if self.is_asgi and _is_on_event_loop():
             raise ConfigurationError(
                 "request.moonkey was read in asynchronous code before it was known. Write "
                 '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
             )
-        self.auth = auth = get_client().authenticate(self.headers, requirements)
+        return self._settle(get_client().authenticate(self.headers, requirements, self._info))
+
+    def _settle(self, auth: Auth) -> Auth:
+        is_first, self.auth = self.auth is None, auth
+        if is_first:
+            tell(self._request(), auth, AsyncMoonKey if self.is_asgi else MoonKey)
         return auth
+
+    @property
+    def client(self) -> MoonKey | AsyncMoonKey:
+        """The client that verifies requests of this kind."""
+        return get_async_client() if self.is_asgi else get_client()
 
     def look(self) -> Auth:
         """The identity for whoever reads ``request.moonkey``."""
-        self._keep_out_of_caches()
+        self.keep_out_of_caches()
         return self.resolve()
 
     async def alook(self) -> Auth:
         """The identity for ``await request.amoonkey()``."""
-        self._keep_out_of_caches()
+        self.keep_out_of_caches()
         return await self.aresolve()
 
-    def _keep_out_of_caches(self) -> None:
+    def keep_out_of_caches(self) -> None:
         """Somebody looks: from now on the page is theirs, not one for Django's page cache.
 
         A ``cache_page`` around the view stores the page before the middleware can mark it private. The attribute
@@ -195,6 +210,11 @@ def header_view(request: HttpRequest) -> HeaderView:
     return (
         asgi_headers(request.scope["headers"]) if isinstance(request, ASGIRequest) else wsgi_headers(request.META)
     )
+
+
+def request_info(request: HttpRequest) -> RequestInfo:
+    """What cookies are judged by, beside the headers: as the server has it, whatever others make of the request."""
+    return asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
 
 
 def _is_on_event_loop() -> bool:

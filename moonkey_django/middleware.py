@@ -14,6 +14,7 @@ from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
 from moonkey_django.identity import attach
 from moonkey_django.responses import refused, with_cache_headers
+from moonkey_django.user import attach_user, check_user_setup, unless_unknown
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -24,7 +25,8 @@ class MoonKeyMiddleware:
 
     Under WSGI the credential is verified when somebody first looks. Under ASGI it is verified before the view, or,
     with ``MOONKEY = {"LAZY": True, …}``, by ``await request.amoonkey()``. A
-    :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes its response.
+    :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes its response. Where ``MOONKEY["USERS"]``
+    is set, ``request.user`` and ``request.auser()`` follow.
 
     Raises ``ImproperlyConfigured`` for a wrong, missing or unknown setting.
     """
@@ -35,6 +37,7 @@ class MoonKeyMiddleware:
     def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
         try:
             configuration()
+            check_user_setup()
         except ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from None
         self.get_response = get_response
@@ -46,15 +49,19 @@ class MoonKeyMiddleware:
         if self.async_mode:
             return self.__acall__(request)
         identity = attach(request)
+        attach_user(request, identity)
         if identity.is_eager:  # ASGI, but a middleware below us is not asynchronous: we are in a thread
             identity.resolve()
-        return with_cache_headers(request, cast(GetResponse, self.get_response)(request))
+        response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
+        return with_cache_headers(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
+        attach_user(request, identity)
         if identity.is_eager and identity.at_once() is None:
             await identity.aresolve()
-        return with_cache_headers(request, await cast(AsyncGetResponse, self.get_response)(request))
+        response = unless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
+        return with_cache_headers(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The response for an error of ours that a view raised; others are not ours to handle."""

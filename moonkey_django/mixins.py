@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Any, cast
 
 from django.utils.decorators import classonlymethod
 from django.views.generic.base import View
 
+from moonkey_core.gate import ClaimDemand, RequirementOptions
 from moonkey_django.decorators import require_auth
 
 
@@ -20,11 +23,18 @@ class RequireAuthMixin(View):
 
     max_staleness: float | None = None
     grace_seconds: float | None = None
+    factors: AbstractSet[str] | None = None
+    factor_count: int | None = None
+    factor_max_age: timedelta | None = None
+    session_max_age: timedelta | None = None
+    claims: Mapping[str, ClaimDemand] | None = None
+    scopes: AbstractSet[str] | None = None
+    roles: AbstractSet[str] | None = None
+    permissions: AbstractSet[str] | None = None
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
-        gate = require_auth(
-            max_staleness=initkwargs.get("max_staleness", cls.max_staleness),
-            grace_seconds=initkwargs.get("grace_seconds", cls.grace_seconds),
-        )
+        names = RequirementOptions.__optional_keys__
+        asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}
+        gate = require_auth(**cast(RequirementOptions, asked))
         return gate(super().as_view(**initkwargs))

@@ -3,13 +3,17 @@
 from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
 from moonkey_flask.identity import current_auth, current_session, current_user, get_client
+from moonkey_flask.routes import session_routes
+from moonkey_flask.streams import bound_stream
 
 __all__ = [
     "FlaskMoonKey",
+    "bound_stream",
     "current_auth",
     "current_session",
     "current_user",
     "get_client",
     "optional_auth",
     "require_auth",
+    "session_routes",
 ]

@@ -1,18 +1,22 @@
-"""The Flask extension: settings, error handler, cache headers."""
+"""The Flask extension: settings, error handler, the headers of responses that depend on identity."""
 
 from __future__ import annotations
 
 from typing import Unpack
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.credentials import presents_any, wsgi_headers
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.responses import refuse, success_headers
+from moonkey_core.responses import success_headers
 from moonkey_core.settings import Options, Settings
-from moonkey_flask.identity import EXTENSION, current_request, get_client, verified_auth, with_identity
+from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
+from moonkey_flask.names import EXTENSION
+from moonkey_flask.refusals import refused
+from moonkey_flask.routes import check_cookies
+from moonkey_flask.signals import watch
 
 _PREFIX = "MOONKEY_"
 
@@ -38,13 +42,15 @@ class FlaskMoonKey:
 
     def init_app(self, app: Flask) -> None:
         """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
-        app.extensions[EXTENSION] = self._client or MoonKey(self._settings(app))
+        client = app.extensions[EXTENSION] = self._client or MoonKey(self._settings(app))
+        check_cookies(app)
+        watch(client, app)
         app.request_class = with_identity(app.request_class)
         # First in the list is last to run: it sees whether any other function has looked at the identity.
-        app.after_request_funcs.setdefault(None, []).insert(0, _with_success_headers)
+        app.after_request_funcs.setdefault(None, []).insert(0, _with_identity_headers)
         # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
         if MoonKeyError not in app.error_handler_spec[None][None]:
-            app.register_error_handler(MoonKeyError, _refused)
+            app.register_error_handler(MoonKeyError, refused)
 
     def _settings(self, app: Flask) -> Settings:
         configured = {
@@ -56,23 +62,17 @@ class FlaskMoonKey:
         return Settings.load({**configured, **given})
 
 
-def _refused(error: MoonKeyError) -> Response:
-    refusal = refuse(error, get_client().settings, wsgi_headers(request.environ))
-    return Response(refusal.body, refusal.status, list(refusal.headers))
-
-
-def _with_success_headers(response: Response) -> Response:
-    flask_request = current_request()
-    auth = verified_auth(flask_request)
-    if auth is None and not _may_look_later(flask_request, response):
+def _with_identity_headers(response: Response) -> Response:
+    auth = _identity_for(current_request(), response)
+    if auth is None:
         return response
-    headers = response.headers
+    client, headers = get_client(), response.headers
     own: dict[str, list[str]] = {}
     for name, value in headers:  # once, as each way to ask for a header goes through all of them
         own.setdefault(name.lower(), []).append(value)
     found = success_headers(
-        Auth() if auth is None else auth,
-        get_client().settings,
+        auth,
+        client.settings,
         vary=", ".join(own.get("vary", ())),
         cache_control=", ".join(own.get("cache-control", ())),
     )
@@ -81,11 +81,20 @@ def _with_success_headers(response: Response) -> Response:
             headers.set(name, value)
         else:
             headers.add(name, value)
+    for cookie in client.cookies_after(auth, own.get("set-cookie", ())):
+        headers.add("set-cookie", cookie)
     return response
 
 
-def _may_look_later(flask_request: Request, response: Response) -> bool:
-    """Whether a body that is still to be made may depend on identity, when the headers have long been sent."""
-    if not response.is_streamed or response.direct_passthrough:
-        return False
-    return presents_any(wsgi_headers(flask_request.environ), get_client().settings)
+def _identity_for(flask_request: Request, response: Response) -> Auth | None:
+    """The identity that a response may depend on; ``None`` where it does not."""
+    auth = verified_auth(flask_request)
+    if auth is not None or not response.is_streamed or response.direct_passthrough:
+        return auth
+    # A body that is still to be made may look at the identity when the headers have long been sent.
+    headers, settings = wsgi_headers(flask_request.environ), get_client().settings
+    if not presents_any(headers, settings):
+        return None
+    if any(headers(name) for name in settings.credential_headers):
+        return Auth()
+    return auth_of(flask_request)  # by cookies, and new ones have to go out with the headers

@@ -17,8 +17,10 @@ from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements, known_user, require
 from moonkey_core.models import Session, User
+from moonkey_core.origin import wsgi_request
+from moonkey_flask.names import EXTENSION
+from moonkey_flask.signals import announce
 
-EXTENSION = "moonkey"
 _ATTRIBUTE = "_moonkey_auth"
 
 
@@ -64,8 +66,13 @@ def verified_auth(flask_request: Request) -> Auth | None:
 
 
 def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
-    auth = get_client().authenticate(wsgi_headers(flask_request.environ), requirements)
+    client, environ = get_client(), flask_request.environ
+    is_first = verified_auth(flask_request) is None
+    info = wsgi_request(environ) if client.settings.watches_requests else None
+    auth = client.authenticate(wsgi_headers(environ), requirements, info)
     setattr(flask_request, _ATTRIBUTE, auth)
+    if is_first:
+        announce(auth)
     return auth
 
 

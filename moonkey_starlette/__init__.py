@@ -3,8 +3,9 @@
 The dependencies for FastAPI are in :mod:`moonkey_starlette.fastapi`, which alone imports FastAPI.
 """
 
+from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.decorators import require_auth
 from moonkey_starlette.identity import get_auth, get_client
 from moonkey_starlette.middleware import MoonKeyMiddleware
 
-__all__ = ["MoonKeyMiddleware", "get_auth", "get_client", "require_auth"]
+__all__ = ["MoonKeyMiddleware", "bound_stream", "get_auth", "get_client", "require_auth"]

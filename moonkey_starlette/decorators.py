@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from typing import Annotated, Any, ParamSpec, get_args, get_origin, overload
+from typing import Annotated, Any, ParamSpec, Unpack, get_args, get_origin, overload
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import Requirements, require
+from moonkey_core.gate import RequirementOptions, Requirements, require
 from moonkey_starlette.identity import identity_of
 
 __all__ = ["require_auth"]
@@ -28,26 +28,23 @@ _CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
 def require_auth(endpoint: Endpoint[P]) -> GatedEndpoint[P]: ...
 @overload
 def require_auth(
-    *, max_staleness: float | None = None, grace_seconds: float | None = None
+    **requirements: Unpack[RequirementOptions],
 ) -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
 def require_auth(
-    endpoint: Endpoint[P] | None = None,
-    *,
-    max_staleness: float | None = None,
-    grace_seconds: float | None = None,
+    endpoint: Endpoint[P] | None = None, **requirements: Unpack[RequirementOptions]
 ) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
 
-    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
-    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
+    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
+    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
     right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
     with or without parentheses. Raises ``TypeError`` for anything else, and at the first request
     ``ConfigurationError`` without the middleware.
     """
-    requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
-    return partial(_gated, requirements) if endpoint is None else _gated(requirements, endpoint)
+    asked = Requirements(**requirements)
+    return partial(_gated, asked) if endpoint is None else _gated(asked, endpoint)
 
 
 def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P]:
@@ -65,7 +62,7 @@ def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P
             )
         identity = identity_of(connection)
         auth = identity.fit_for(requirements)
-        require(await identity.meet(requirements) if auth is None else auth)
+        require(await identity.meet(requirements) if auth is None else auth, requirements)
         if is_async:
             return await endpoint(*args, **kwargs)
         return await run_in_threadpool(endpoint, *args, **kwargs)

@@ -6,7 +6,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from fastapi import Security
 from fastapi.openapi import models
@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from moonkey_core.auth import Auth
-from moonkey_core.gate import Requirements, require
+from moonkey_core.gate import RequirementOptions, Requirements, require
 from moonkey_core.models import Session, User
 from moonkey_starlette.identity import get_auth, identity_of
 
@@ -70,16 +70,17 @@ class _ConfiguredGate(type):
 class _Gate(metaclass=_ConfiguredGate):
     """What all gates have in common. Equal is what asks the same."""
 
-    def __init__(self, *, max_staleness: float | None = None, grace_seconds: float | None = None) -> None:
-        self.requirements = Requirements(max_staleness=max_staleness, grace_seconds=grace_seconds)
+    def __init__(self, **requirements: Unpack[RequirementOptions]) -> None:
+        self.requirements = Requirements(**requirements)
         # A subclass may ask more than its base, and never is the same gate.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
         self._hash = hash(self._configuration)
 
     async def _passed(self, connection: HTTPConnection) -> Auth:
         identity = identity_of(connection)
-        auth = identity.fit_for(self.requirements)
-        return require(await identity.meet(self.requirements) if auth is None else auth)
+        asked = self.requirements
+        auth = identity.fit_for(asked)
+        return require(await identity.meet(asked) if auth is None else auth, asked)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Gate) and self._configuration == other._configuration
@@ -99,8 +100,8 @@ class RequireAuth(_Gate, _Bearer):
     answer. Its value is the :class:`~moonkey_core.auth.Auth`. Gates of equal configuration are equal, so that
     ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
 
-    ``max_staleness`` and ``grace_seconds`` (seconds) are those of :class:`~moonkey_core.gate.Requirements`: with
-    ``max_staleness=0`` the API is asked each time. Raises ``ValueError`` for a wrong number.
+    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
+    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
     """
 
     async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -13,6 +13,10 @@ from moonkey_core.credentials import asgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
+from moonkey_core.origin import asgi_request
+
+if TYPE_CHECKING:
+    from moonkey_starlette.pages import Pages
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
 
@@ -23,20 +27,25 @@ _NOTHING_MORE = Requirements()
 
 
 class Identity:
-    """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it."""
+    """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it.
 
-    __slots__ = ("_once", "auth", "client", "headers")
+    ``info`` is what else is known of the request, where the settings ask for it; ``pages`` renders for its app.
+    """
 
-    def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
+    __slots__ = ("_once", "auth", "client", "headers", "info", "pages")
+
+    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages | None = None) -> None:
         self.client = client
+        self.pages = pages
         self.headers = asgi_headers(scope["headers"])
+        self.info = asgi_request(scope) if client.settings.watches_requests else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
 
     def at_once(self) -> Auth | None:
         """The identity, where it is known without any wait."""
         if self.auth is None:
-            self.auth = self.client.known(self.headers)
+            self.auth = self.client.known(self.headers, None, self.info)
         return self.auth
 
     async def resolve(self) -> Auth:
@@ -44,7 +53,7 @@ class Identity:
         if self.auth is None:
             if self._once is None:
                 self._once = Once()
-            auth = await self._once.get(lambda: self.client.authenticate(self.headers))
+            auth = await self._once.get(lambda: self.client.authenticate(self.headers, None, self.info))
             if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
                 self.auth = auth
         return self.auth
@@ -58,7 +67,7 @@ class Identity:
         """The identity for a gate that :meth:`fit_for` has none for; it is that of the request from then on."""
         if self.auth is None and requirements == _NOTHING_MORE:
             return await self.resolve()
-        self.auth = auth = await self.client.authenticate(self.headers, requirements)
+        self.auth = auth = await self.client.authenticate(self.headers, requirements, self.info)
         return auth
 
     def known(self) -> Auth:
@@ -72,6 +81,15 @@ class Identity:
                 "`auth = await get_auth(request)` first, or remove lazy=True from MoonKeyMiddleware."
             )
         return self.auth
+
+    @property
+    def presents_cookies(self) -> bool:
+        """Whether there is a session cookie, and nothing that counts before it."""
+        settings = self.client.settings
+        cookies = settings.cookies
+        if cookies is None or not any(cookies.session_name in line for line in self.headers("cookie")):
+            return False
+        return not any(self.headers(name) for name in settings.credential_headers)
 
     @property
     def shown(self) -> Auth | PendingAuth:

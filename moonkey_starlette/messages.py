@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
@@ -12,14 +12,17 @@ from starlette.types import Message
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import presents_any
 from moonkey_core.responses import Refusal, success_headers, vary_on
+from moonkey_core.settings import Settings
 from moonkey_starlette.identity import Identity
 
-__all__ = ["close_code", "marked", "refusal_messages"]
+__all__ = ["close_code", "has_to_know", "marked", "refusal_messages", "with_cookies"]
 
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
+
+_Line = tuple[bytes, bytes]
 
 
 def refusal_messages(kind: str, refusal: Refusal) -> tuple[Message, Message]:
@@ -38,33 +41,62 @@ def close_code(status: int) -> int:
 
 
 def marked(start: Message, identity: Identity) -> Message:
-    """The start of a response, as a new message that tells caches so if it depends on identity."""
-    if not _depends_on_identity(start, identity):
+    """The start of a response as a new message: with the cookies that follow from the request's identity, and, if
+    it depends on that, with word of it for caches."""
+    cookies = _cookies(start, identity)
+    if not cookies and not _depends_on_identity(start, identity):
         return start
-    settings = identity.client.settings
+    auth, settings = identity.auth, identity.client.settings
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
-    if settings.fresh_jwt_header is None and b"vary" not in names and b"cache-control" not in names:
-        return {**start, "headers": [*lines, *_usual(settings.credential_headers)]}
+    if b"vary" not in names and b"cache-control" not in names and not _says_more(auth, settings):
+        return {**start, "headers": [*lines, *_usual(settings.identity_headers)]}
     found = success_headers(
-        Auth() if identity.auth is None else identity.auth,
+        Auth() if auth is None else auth,
         settings,
         vary=_joined(lines, b"vary") if b"vary" in names else None,
         cache_control=_joined(lines, b"cache-control") if b"cache-control" in names else None,
     )
-    new = _encoded(found["vary"], found.get("cache-control"))
-    fresh = settings.fresh_jwt_header
-    if fresh is not None and fresh in found:
-        new = {**new, fresh.lower().encode("latin-1"): found[fresh].encode("latin-1")}
+    new = dict(_encoded(found.pop("vary"), found.pop("cache-control", None)))
+    new.update((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in found.items())
     if not new.keys().isdisjoint(names):
         lines = [line for line in lines if line[0].lower() not in new]
-    return {**start, "headers": [*lines, *new.items()]}
+    return {**start, "headers": [*lines, *new.items(), *cookies]}
+
+
+def with_cookies(message: Message, identity: Identity) -> Message:
+    """The acceptance of a WebSocket, with the cookies that follow from its identity."""
+    cookies = _cookies(message, identity)
+    return {**message, "headers": [*message.get("headers", ()), *cookies]} if cookies else message
+
+
+def has_to_know(start: Message, identity: Identity) -> bool:
+    """Whether an identity has to be worked out before this response begins, although nobody has looked so far.
+
+    Somebody may while the body is made, and a cookie that is renewed then could not be sent any more.
+    """
+    return identity.auth is None and identity.presents_cookies and _may_look_later(start)
+
+
+def _cookies(message: Message, identity: Identity) -> Sequence[_Line]:
+    auth = identity.auth
+    if auth is None or not auth.from_cookies:
+        return ()
+    already = [line[1].decode("latin-1") for line in message.get("headers", ()) if line[0].lower() == b"set-cookie"]
+    return [(b"set-cookie", value.encode("latin-1")) for value in identity.client.cookies_after(auth, already)]
+
+
+def _says_more(auth: Auth | None, settings: Settings) -> bool:
+    """Whether the core may have more to say than the usual."""
+    if settings.fresh_jwt_header is not None or settings.expires_in_header:
+        return True
+    return auth is not None and auth.from_cookies and (auth.fresh is not None or auth.refusal is not None)
 
 
 @lru_cache(64)
-def _usual(credential_headers: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+def _usual(identity_headers: tuple[str, ...]) -> tuple[_Line, ...]:
     """What is added to a response that says nothing of caching itself."""
-    return tuple(_encoded(vary_on(credential_headers), "private").items())
+    return tuple(_encoded(vary_on(identity_headers), "private").items())
 
 
 @lru_cache(256)  # an app has a handful of them; no credential ever passes here
@@ -79,12 +111,14 @@ def _depends_on_identity(start: Message, identity: Identity) -> bool:
     auth, settings = identity.auth, identity.client.settings
     if auth is not None and (auth.looked_at or (settings.fresh_jwt_header is not None and auth.fresh is not None)):
         return True
-    if start["status"] in _WITHOUT_BODY or _joined(start.get("headers", ()), b"content-length"):
-        return False
     # A body that is still to be made may look when its headers have long been sent.
-    return presents_any(identity.headers, settings)
+    return _may_look_later(start) and presents_any(identity.headers, settings)
 
 
-def _joined(lines: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+def _may_look_later(start: Message) -> bool:
+    return start["status"] not in _WITHOUT_BODY and not _joined(start.get("headers", ()), b"content-length")
+
+
+def _joined(lines: Iterable[_Line], name: bytes) -> str:
     """All lines of one response header as one value (RFC 9110 section 5.3)."""
     return b", ".join(value for key, value in lines if key.lower() == name).decode("latin-1")

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import refusal_of
 from moonkey_core.settings import Options
+from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
 from moonkey_starlette.replies import Reply, reply_to
@@ -35,6 +37,7 @@ class MoonKeyMiddleware:
         public_paths: what ``required`` leaves open: exact paths, as the routes of this app see them, for every
             method and host.
         lazy: verify nothing until a gate or ``await get_auth(request)`` asks.
+        bind_websockets: close a WebSocket of somebody who is signed in, with 4401, when the session is over.
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing setting.
     """
@@ -47,6 +50,7 @@ class MoonKeyMiddleware:
         required: bool = False,
         public_paths: Iterable[str] = (),
         lazy: bool = False,
+        bind_websockets: bool = True,
         **options: Unpack[Options],
     ) -> None:
         if client is not None and options:
@@ -58,6 +62,7 @@ class MoonKeyMiddleware:
         self._required = required
         self._public_paths = exact_paths(public_paths)
         self._lazy = lazy
+        self._bind_websockets = bind_websockets
         self._answers_preflights = answers_preflights(app)
         if self._public_paths and not required:
             raise ConfigurationError(
@@ -68,8 +73,13 @@ class MoonKeyMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        identity = Identity(scope, self.client)
-        reply = reply_to(scope, receive, send, identity)
+        reply: Reply
+        if self._bind_websockets and scope["type"] == "websocket":
+            identity: Identity = (watched := WatchedIdentity(scope, self.client))
+            reply = BoundReply(scope, receive, send, watched)
+        else:
+            identity = Identity(scope, self.client)
+            reply = reply_to(scope, receive, send, identity)
         try:
             attach(scope, identity)
             if not self._lazy and identity.at_once() is None:
@@ -80,8 +90,11 @@ class MoonKeyMiddleware:
             if not await reply.refuse(error):
                 raise
             error.__traceback__ = None  # the Auth keeps the error, which would keep all these frames
+        except (SessionOver, WebSocketDisconnect):
+            if not reply.is_over:
+                raise
         finally:
-            if reply.held:
+            if reply.held or reply.is_bound:
                 await reply.finish()
 
     async def _admits(self, scope: Scope, identity: Identity, reply: Reply) -> bool:

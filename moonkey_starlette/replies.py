@@ -13,7 +13,7 @@ from moonkey_core.responses import refuse
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.messages import close_code, marked, refusal_messages
 
-__all__ = ["Reply", "reply_to"]
+__all__ = ["Reply", "WebSocketReply", "offers_denial", "reply_to"]
 
 _DENIAL = "websocket.http.response"
 _SERVER_ERROR = 500
@@ -28,6 +28,16 @@ class Reply(Protocol):
     @property
     def held(self) -> Sequence[Message]:
         """What has been held back so far."""
+        ...
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it lives no longer than the session: :meth:`finish` is called then in any case."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended with the session."""
         ...
 
     def send(self, message: Message) -> Awaitable[None]: ...
@@ -45,8 +55,12 @@ def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity) -> 
     """The reply to a scope of type ``http`` or ``websocket``."""
     if scope["type"] == "http":
         return HttpReply(scope, receive, send, identity)
-    offers_denial = _DENIAL in (scope.get("extensions") or {})
-    return WebSocketReply(receive, send, identity, offers_denial=offers_denial)
+    return WebSocketReply(receive, send, identity, offers_denial=offers_denial(scope))
+
+
+def offers_denial(scope: Scope) -> bool:
+    """Whether the server can answer a WebSocket handshake with an HTTP response."""
+    return _DENIAL in (scope.get("extensions") or {})
 
 
 class HttpReply:
@@ -55,6 +69,8 @@ class HttpReply:
     The exception: an app inside ours, mounted or wrapped, has an outermost layer that answers any error with 500
     and then raises it again. Such an answer is held back until it is clear whether the error is one of ours.
     """
+
+    is_bound = is_over = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
         self.receive = receive
@@ -111,6 +127,7 @@ class WebSocketReply:
     """The answer to a WebSocket: before it is accepted an HTTP response or a close, afterwards a close."""
 
     held = ()
+    is_bound = False
 
     def __init__(self, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool) -> None:
         self._receive = receive
@@ -121,6 +138,11 @@ class WebSocketReply:
         self._is_accepted = False
         self._is_answered = False
         self._is_gone = False
+
+    @property
+    def is_over(self) -> bool:
+        """Never: it is not bound."""
+        return False
 
     async def receive(self) -> Message:
         message = await self._receive()

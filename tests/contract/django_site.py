@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from contract.behaviour import STREAM_PAUSE, Runs
+from contract.behaviour import STREAM_PAUSE, TEN_MINUTES, Runs
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
@@ -64,6 +64,40 @@ class WithoutGrace(RequireAuthMixin, View):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return JsonResponse(who(request))
+
+
+@require_auth(factors={"totp"})
+def totp(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
+
+
+@require_auth(factor_max_age=TEN_MINUTES)
+async def fresh_factor(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
+
+
+class TwoFactors(RequireAuthMixin, View):
+    factors = {"totp", "webauthn"}
+    factor_count = 2
+    factor_max_age = TEN_MINUTES
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return JsonResponse(who(request))
+
+
+class YoungSession(RequireAuthMixin, View):
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        return JsonResponse(who(request))
+
+
+@require_auth(claims={"plan": "pro"})
+def paying(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
+
+
+@require_auth(scopes={"write"}, factors={"totp"})
+def writer(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(who(request))
 
 
 def optional(request: HttpRequest) -> HttpResponse:
@@ -131,6 +165,12 @@ urlpatterns = [
     path("strict", strict),
     path("other-strict", other_strict),
     path("without-grace", WithoutGrace.as_view()),
+    path("totp", totp),
+    path("fresh-factor", fresh_factor),
+    path("two-factors", TwoFactors.as_view()),
+    path("young-session", YoungSession.as_view(session_max_age=TEN_MINUTES)),
+    path("paying", paying),
+    path("writer", writer),
     path("optional", optional),
     path("cached", cached),
     path("raises", raises),

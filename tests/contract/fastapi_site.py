@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from contract.behaviour import ORIGIN, Runs
+from contract.behaviour import ORIGIN, TEN_MINUTES, Runs
 from contract.starlette_site import optional_body, stream_parts
 from fastapi import Depends, FastAPI, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
@@ -52,6 +52,34 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
 
     @app.get("/without-grace", dependencies=[Depends(RequireAuth(grace_seconds=0))])
     async def without_grace(request: Request) -> Any:
+        return who(request)
+
+    @app.get("/totp", dependencies=[Depends(RequireAuth(factors={"totp"}))])
+    async def totp(request: Request) -> Any:
+        return who(request)
+
+    @app.get("/fresh-factor")
+    def fresh_factor(
+        request: Request, auth: Annotated[Auth, Depends(RequireAuth(factor_max_age=TEN_MINUTES))]
+    ) -> Any:
+        return who(request)
+
+    strong = RequireAuth(factors={"totp", "webauthn"}, factor_count=2, factor_max_age=TEN_MINUTES)
+
+    @app.get("/two-factors", dependencies=[Depends(strong)])
+    async def two_factors(request: Request, user: CurrentUser) -> Any:
+        return who(request)
+
+    @app.get("/young-session", dependencies=[Depends(RequireAuth(session_max_age=TEN_MINUTES))])
+    async def young_session(request: Request) -> Any:
+        return who(request)
+
+    @app.get("/paying", dependencies=[Depends(RequireAuth(claims={"plan": "pro"}))])
+    async def paying(request: Request) -> Any:
+        return who(request)
+
+    @app.get("/writer", dependencies=[Depends(RequireAuth(scopes={"write"}, factors={"totp"}))])
+    async def writer(request: Request) -> Any:
         return who(request)
 
     @app.get("/optional")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask_cors
-from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
+from contract.behaviour import ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from flask import Flask, Response, request
 
 from moonkey_core import ProviderUnavailable
@@ -52,6 +52,36 @@ def make_app(runs: Runs, options: Any) -> Flask:
     @app.get("/without-grace")
     @require_auth(grace_seconds=0)
     def without_grace() -> Any:
+        return who()
+
+    @app.get("/totp")
+    @require_auth(factors={"totp"})
+    def totp() -> Any:
+        return who()
+
+    @app.get("/fresh-factor")
+    @require_auth(factor_max_age=TEN_MINUTES)
+    async def fresh_factor() -> Any:
+        return who()
+
+    @app.get("/two-factors")
+    @require_auth(factors={"totp", "webauthn"}, factor_count=2, factor_max_age=TEN_MINUTES)
+    def two_factors() -> Any:
+        return who()
+
+    @app.get("/young-session")
+    @require_auth(session_max_age=TEN_MINUTES)
+    def young_session() -> Any:
+        return who()
+
+    @app.get("/paying")
+    @require_auth(claims={"plan": "pro"})
+    def paying() -> Any:
+        return who()
+
+    @app.get("/writer")
+    @require_auth(scopes={"write"}, factors={"totp"})
+    def writer() -> Any:
         return who()
 
     @app.get("/optional")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from contract.behaviour import ORIGIN, STREAM_PAUSE, Runs
+from contract.behaviour import ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.middleware import Middleware
@@ -50,6 +50,30 @@ def make_app(runs: Runs, options: Any) -> Starlette:
     async def without_grace(request: Request) -> Response:
         return JSONResponse(who(request))
 
+    @require_auth(factors={"totp"})
+    async def totp(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth(factor_max_age=TEN_MINUTES)
+    def fresh_factor(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth(factors={"totp", "webauthn"}, factor_count=2, factor_max_age=TEN_MINUTES)
+    async def two_factors(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth(session_max_age=TEN_MINUTES)
+    async def young_session(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth(claims={"plan": "pro"})
+    async def paying(request: Request) -> Response:
+        return JSONResponse(who(request))
+
+    @require_auth(scopes={"write"}, factors={"totp"})
+    async def writer(request: Request) -> Response:
+        return JSONResponse(who(request))
+
     async def optional(request: Request) -> Response:
         return JSONResponse(optional_body(request.state.moonkey))
 
@@ -87,6 +111,12 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/strict", strict),
             Route("/other-strict", other_strict),
             Route("/without-grace", without_grace),
+            Route("/totp", totp),
+            Route("/fresh-factor", fresh_factor),
+            Route("/two-factors", two_factors),
+            Route("/young-session", young_session),
+            Route("/paying", paying),
+            Route("/writer", writer),
             Route("/optional", optional),
             Route("/cached", cached),
             Route("/raises", raises),

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 SECRET_KEY = "only-for-tests"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "integrations.django_site"
-INSTALLED_APPS = ["moonkey_django"]
+INSTALLED_APPS = [
+    "moonkey_django",
+    "moonkey_django.users",
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.admin",
+]
+# A file, as threads of a test's server share it; made only where a test asks for a database.
+_FILE = str(Path(tempfile.gettempdir()) / f"moonkey-tests-{os.getpid()}.sqlite3")
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": _FILE, "TEST": {"NAME": _FILE}}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = ["moonkey_django.MoonKeyMiddleware"]
 USE_TZ = True
