@@ -159,7 +159,7 @@ class KnownCredentials:
             self._refused[digest] = (type(error), error.reason)
 
     def give_back(self, digest: bytes) -> None:
-        """Its owner has signed out with it, and the API could not be told: it is good for nothing here, for a day."""
+        """Its owner has signed out with it, and the API could not be told: it is no good here, for a day."""
         with self._lock:
             self._good.pop(digest, None)
             self._acquainted.pop(digest, None)

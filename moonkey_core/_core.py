@@ -65,6 +65,7 @@ class Core:
         self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
         self.extension = Extension(settings, clock)
         self.devices = Devices(settings)
+        self._extends = self.extension.is_on
         self.attempts = Attempts()
         inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
         self.activity = Activity(settings, self.recall, inquiry, self.extension)
@@ -95,7 +96,7 @@ class Core:
         if isinstance(found, Presented):
             at_once = self.verifier.at_once(found, requirements)
             found = found if at_once is None else at_once
-        if isinstance(found, Auth) and (started or self.extension.is_on):
+        if isinstance(found, Auth) and (started or self._extends):
             self.after(found, started, view, info)
         return found
 
@@ -111,7 +112,7 @@ class Core:
             changed = self.devices.changed(auth, headers, info)
             if changed is not None:
                 self.hooks.emit(changed)
-        if self.extension.is_on:
+        if self._extends:
             later = self.activity.extension_due(auth, headers)
             if later is not None:
                 self.run_later(later)

@@ -18,11 +18,12 @@ from moonkey_core._core import Core, Headers
 from moonkey_core._endings import AsyncEndings, Endings
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
-from moonkey_core.cookies import cookies_after
+from moonkey_core.cookies import cleared_cookies, cookies_after, session_cookies
 from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.health import Health, health_of
 from moonkey_core.lag import RevocationLag, lag_of
+from moonkey_core.models import Login, VerifiedSession
 from moonkey_core.origin import RequestInfo
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Options, Settings
@@ -70,6 +71,21 @@ class _Client:
         ``already`` are the values that the response has: where they speak of our cookies, they stand.
         """
         return cookies_after(auth, self.settings, self.revocations, already)
+
+    def sign_in_cookies(self, login: Login | VerifiedSession, *, remember_me: bool = False) -> tuple[str, ...]:
+        """The ``Set-Cookie`` values that sign a browser in with a login of the app's own. Never log them.
+
+        Without ``remember_me`` the session's cookie ends with the browser, unless the settings give it a lifetime.
+        Raises ``ValueError`` where the login has no session, or cookies are not configured.
+        """
+        return session_cookies(login, self.settings, remember_me=remember_me)
+
+    def sign_out_cookies(self) -> tuple[str, ...]:
+        """The ``Set-Cookie`` values that remove both cookies. The session itself is ended by ``sessions.revoke``.
+
+        Raises ``ValueError`` where cookies are not configured.
+        """
+        return cleared_cookies(self.settings)
 
     def revocation_lag(self) -> RevocationLag:
         """For how long a revoked session may still be accepted, at worst, with these settings."""
@@ -126,6 +142,7 @@ class MoonKey(_Client, m.Runs):
         self.totps = m.Totps(core, exchange)
         self.wallets = m.Wallets(core, exchange)
         self.users = m.Users(core, exchange)
+        self.flows = m.Flows(core, exchange)
         self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 
@@ -206,6 +223,7 @@ class AsyncMoonKey(_Client, m.Awaits):
         self.totps = m.AsyncTotps(core, exchange)
         self.wallets = m.AsyncWallets(core, exchange)
         self.users = m.AsyncUsers(core, exchange)
+        self.flows = m.AsyncFlows(core, exchange)
         self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 

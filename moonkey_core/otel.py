@@ -6,7 +6,7 @@ in them: no user, no session, no credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
@@ -14,10 +14,17 @@ from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import (
     CircuitChanged,
+    DeviceChanged,
     Event,
+    Extended,
     FeedChanged,
     GraceUsed,
     KeySetFetched,
+    Refreshed,
+    Revoked,
+    SessionEvent,
+    SignedIn,
+    SignedOut,
     UpstreamCall,
     Verified,
 )
@@ -46,6 +53,7 @@ _OPERATIONS = _words("""
 _FAILURES = _words("connect timeout broken too_large cancelled")
 _REFUSALS = _words("""
     malformed_credentials repeated_header two_credentials credential_too_long
+    malformed_cookie repeated_cookie cross_site_request
     invalid_credentials expired_credentials revoked_credentials session_unknown user_unknown
     jwt_form jwt_algorithm jwt_critical jwt_type jwt_key_id jwt_unknown_key jwt_signature
     jwt_claims jwt_not_yet_valid jwt_issuer jwt_audience jwt_subject jwt_session
@@ -58,6 +66,14 @@ _TROUBLES = _words("""
     jwks_status jwks_content jwks_rejected_key jwks_limited
 """)
 _REASONS = _REFUSALS | _TROUBLES
+_SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
+    Refreshed: "refreshed",
+    Extended: "extended",
+    SignedIn: "signed_in",
+    SignedOut: "signed_out",
+    Revoked: "revoked",
+    DeviceChanged: "device_changed",
+}
 _VERIFICATION_SECONDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
@@ -155,6 +171,9 @@ class _Telemetry:
         self._graces = meter.create_counter(
             "moonkey.grace_used", "{session}", "Sessions accepted although the API could not be asked."
         )
+        self._sessions = meter.create_counter(
+            "moonkey.session_events", "{event}", "Sessions begun, refreshed, extended and ended."
+        )
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -167,6 +186,8 @@ class _Telemetry:
                 self._fetches.add(1, _because(event.reason))
             case GraceUsed():
                 self._graces.add(1)
+            case SessionEvent():  # whose it is, is no label
+                self._sessions.add(1, {"event": _SESSION_EVENTS.get(type(event), _OTHER)})
             case CircuitChanged() | FeedChanged():
                 pass  # the gauges show both
 

@@ -27,6 +27,7 @@ from moonkey_core.errors import (
     PermissionDenied,
     ProviderError,
     ProviderUnavailable,
+    RequestRefused,
     StepUpRequired,
     TooManyAttempts,
 )
@@ -51,6 +52,8 @@ _DETAILS = {
     503: "Whether this session is valid cannot be determined at the moment. Try again later.",
 }
 _STEP_UP = "A fresher or stronger proof of who you are is needed for that."
+_LOGIN_REFUSED = "The code, link or signature is wrong, used up or too old."
+_REQUEST_REFUSED = "The request cannot be carried out as it is."
 _SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
 
 
@@ -169,6 +172,10 @@ def _detail(error: MoonKeyError) -> str | None:
         return "Sign in to continue."
     if isinstance(error, StepUpRequired):
         return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
+    if error.reason == "login_refused":
+        return _LOGIN_REFUSED
+    if isinstance(error, RequestRefused) and error.status == 400:
+        return _REQUEST_REFUSED
     return _DETAILS.get(error.status)
 
 

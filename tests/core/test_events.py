@@ -395,7 +395,7 @@ class TestWhatEventsAre:
     KINDS = get_args(Event)
 
     def test_each_is_public_immutable_and_explained(self) -> None:
-        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook"} == set(all_events.__all__)
+        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "SessionEvent"} == set(all_events.__all__)
         assert Hook is not None
         for kind in self.KINDS:
             assert kind.__doc__
@@ -408,7 +408,7 @@ class TestWhatEventsAre:
             for field in dataclasses.fields(kind):
                 parts = set(str(field.type).split(" | "))
                 assert all(
-                    part in ("str", "float", "int", "None", "Source") or part.startswith("Literal[")
+                    part in ("str", "float", "int", "bool", "None", "Source") or part.startswith("Literal[")
                     for part in parts
                 ), field
 

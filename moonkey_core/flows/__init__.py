@@ -1,0 +1,14 @@
+"""Sign-in, callback, sign-out, sessions and step-up as ready-made routes: request data in, response data out.
+
+A framework package reads the request, calls ``client.flows.answer`` and writes what comes back; every decision is
+here.
+"""
+
+from moonkey_core.flows._rotation import Rotation
+from moonkey_core.flows._routes import ROUTES
+from moonkey_core.flows._templates import TEMPLATES
+from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route
+
+__all__ = [
+    "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",
+]  # fmt: skip

@@ -1,0 +1,79 @@
+"""From a request to a route to its answer: who handles it, what is checked of all, what becomes of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from moonkey_core._core import Core
+from moonkey_core.errors import ConfigurationError, CrossSiteRequest, MoonKeyError
+from moonkey_core.flows._answers import not_allowed, problem
+from moonkey_core.flows._magic import magic
+from moonkey_core.flows._oauth import oauth
+from moonkey_core.flows._routes import ROUTES
+from moonkey_core.flows._sessions import revoke, revoke_others, session, sessions
+from moonkey_core.flows._sign_in import send_otp, sign_in, verify_otp
+from moonkey_core.flows._sign_out import sign_out
+from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
+from moonkey_core.flows._style import style
+from moonkey_core.flows._types import FlowPlan, FlowRequest
+from moonkey_core.origin import may_use_cookies
+
+Handler = Callable[[Core, FlowRequest], FlowPlan]
+
+HANDLERS: Mapping[str, Handler] = {
+    "sign_in": sign_in,
+    "send_otp": send_otp,
+    "verify_otp": verify_otp,
+    "magic": magic,
+    "oauth": oauth,
+    "session": session,
+    "sign_out": sign_out,
+    "sessions": sessions,
+    "revoke": revoke,
+    "revoke_others": revoke_others,
+    "step_up": step_up,
+    "step_up_send_otp": step_up_send_otp,
+    "step_up_verify_otp": step_up_verify_otp,
+    "step_up_totp": step_up_totp,
+    "style": style,
+}
+"""Who handles which of ``ROUTES``, by its name."""
+
+_METHODS = {route.name: route.methods for route in ROUTES}
+
+
+def answer(core: Core, request: FlowRequest) -> FlowPlan:
+    """The response to a request to one of the ready-made routes.
+
+    Whatever goes wrong with the request or the API is told in the response, and logged. Raises only
+    ``ConfigurationError``, where cookies are not configured.
+    """
+    if core.settings.cookies is None:
+        raise ConfigurationError(
+            "The session routes need cookies. Set cookies=CookieSettings() (or MOONKEY_COOKIES=true), or do not "
+            "mount them."
+        )
+    allowed = _METHODS[request.route]
+    method = "GET" if request.info.method == "HEAD" else request.info.method
+    if method not in allowed:
+        return not_allowed(allowed)
+    try:
+        if method == "POST":
+            _check_origin(core, request)
+        return (yield from HANDLERS[request.route](core, request))
+    except ConfigurationError:
+        raise
+    except MoonKeyError as error:
+        return problem(error, core.settings, request)
+
+
+def _check_origin(core: Core, request: FlowRequest) -> None:
+    """No page of another site may sign a browser in or out, or act for its user. Raises ``CrossSiteRequest``.
+
+    A credential in a header is nothing that a browser adds by itself.
+    """
+    auth = request.auth
+    if auth.is_authenticated and not auth.from_cookies:
+        return
+    if not may_use_cookies(request.info, request.headers, core.settings):
+        raise CrossSiteRequest

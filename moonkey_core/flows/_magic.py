@@ -1,0 +1,43 @@
+"""Signing in by a magic link: the link opens a page, and only its button uses the token up.
+
+Mail scanners and previews open links; they press no buttons.
+"""
+
+from __future__ import annotations
+
+from moonkey_core._core import Core
+from moonkey_core._logins import verify_magic_link
+from moonkey_core._sign_in_settings import safe_target
+from moonkey_core.browsers import urls
+from moonkey_core.credentials import is_token
+from moonkey_core.errors import InvalidCredentials, RequestRefused
+from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem
+from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
+from moonkey_core.flows._signed_in import lifetime, signed_in
+from moonkey_core.flows._types import FlowPlan, FlowRequest
+
+_LONGEST = 2048
+
+
+def magic(core: Core, request: FlowRequest) -> FlowPlan:
+    """Show the button, or verify the token that it has posted."""
+    posted = request.info.method == "POST"
+    fields = body_of(request) if posted else query_of(request)
+    token, remember_me = fields.get("token", ""), is_on(fields.get("remember_me"))
+    target = safe_target(fields.get("next"))
+    if len(token) > _LONGEST or not is_token(token):
+        instead = error_page(request, "link_broken", "This link is not complete")
+        return problem(RequestRefused(reason="link_malformed"), core.settings, request, instead=instead)
+    if not posted:
+        if for_browser(request, core.settings):
+            return page(request, "magic", {"token": token, "next": target, "remember_me": remember_me})
+        step = {"method": "POST", "path": urls(request.routes)["magic"]}
+        return as_json({"steps": {"magic": {**step, "fields": ["token", "next", "remember_me"]}}})
+    wanted, device = lifetime(core, remember_me=remember_me), device_of(request, core.settings)
+    try:
+        login = yield from verify_magic_link(core, token, session_expires_in=wanted, device=device)
+    except InvalidCredentials as error:
+        instead = error_page(request, "link_refused", "This link no longer works")
+        return problem(error, core.settings, request, instead=instead)
+    answer = signed_in(core, request, login, method="magic_link", target=target, remember_me=remember_me)
+    return (yield from answer)

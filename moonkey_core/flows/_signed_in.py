@@ -1,0 +1,80 @@
+"""The end that all ways to sign in have in common: from a login that was accepted to the answer."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from moonkey_core._core import Core
+from moonkey_core._operations import revoke
+from moonkey_core._plan import Plan
+from moonkey_core._sign_in_settings import safe_target
+from moonkey_core.cookies import session_cookies
+from moonkey_core.credentials import cookie_pair
+from moonkey_core.errors import MoonKeyError, ProviderUnavailable
+from moonkey_core.events import SignedIn
+from moonkey_core.flows._answers import as_json, for_browser, see_other
+from moonkey_core.flows._types import FlowPlan, FlowRequest
+from moonkey_core.models import Login
+
+logger = logging.getLogger("moonkey")
+
+
+def lifetime(core: Core, *, remember_me: bool) -> timedelta:
+    """How long a session is asked for."""
+    settings = core.settings.sign_in
+    return settings.remember_me if remember_me else settings.lifetime
+
+
+def signed_in(
+    core: Core,
+    request: FlowRequest,
+    login: Login,
+    *,
+    method: str,
+    target: str,
+    remember_me: bool,
+    cookies: tuple[str, ...] = (),
+) -> FlowPlan:
+    """The answer to a login that was accepted, with the cookies of its new session.
+
+    ``target`` is where the browser wanted to go, ``cookies`` are further ones to set. A session that the browser
+    had before is ended: nobody holds it any more but who copied it.
+    """
+    session = login.session
+    if session is None or login.session_token is None:
+        raise ProviderUnavailable(reason="api_content")  # one was asked for
+    yield from _end_former(core, request, session.id)
+    core.hooks.emit(SignedIn(login.user.id, session.id, method))
+    found = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    target = safe_target(target, core.settings.sign_in.after_sign_in)
+    if for_browser(request, core.settings):
+        return see_other(target, cookies=found)
+    content = {
+        "authenticated": True,
+        "user": {"id": login.user.id},
+        "session": {"id": session.id, "expires_at": session.expires_at.isoformat()},
+        "next": target,
+    }
+    return as_json(content, cookies=found)
+
+
+def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
+    """End the session that this browser's cookies held. It never spoils the sign-in."""
+    auth = request.auth
+    former = auth.verified() if auth.from_cookies else None
+    if former is not None and former[1].id == new:
+        return
+    try:
+        if former is not None:
+            yield from revoke(core, session_id=former[1].id)
+        elif auth.from_cookies and auth.is_unavailable:
+            pair = cookie_pair(request.headers, core.settings)
+            if pair is not None:
+                yield from revoke(core, session_token=pair.token)
+    except MoonKeyError as error:
+        if former is not None:
+            core.revocations.add(session_id=former[1].id)  # here and in the fleet, at least
+        logger.warning(
+            "the session before a sign-in could not be ended: %s", error.reason, extra={"reason": "former_session"}
+        )
