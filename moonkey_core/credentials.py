@@ -73,7 +73,8 @@ def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
 
 @lru_cache(256)  # names come from settings and from this package, never from a request
 def _wsgi_name(name: str) -> str:
-    return "HTTP_" + name.upper().replace("-", "_")
+    spelled = name.upper().replace("-", "_")
+    return spelled if spelled in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{spelled}"
 
 
 def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:

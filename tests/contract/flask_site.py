@@ -11,12 +11,14 @@ from contract.behaviour import ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from flask import Flask, Response, request
 
 from moonkey_core import ProviderUnavailable
-from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth
+from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth, session_routes
 
 
 def make_app(runs: Runs, options: Any) -> Flask:
     app = Flask(__name__)
     FlaskMoonKey(app, **options)
+    if options.get("cookies"):
+        app.register_blueprint(session_routes())
     flask_cors.CORS(app, origins=[ORIGIN], allow_headers=["authorization", "session-token"])
 
     def who() -> dict[str, Any]:

@@ -1,0 +1,221 @@
+"""Signing in by a code, from the first page to the session, with both clients and the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from core.conftest import Both
+
+from moonkey_core import CookieSettings, SignInSettings
+from moonkey_core.emulator import Emulator
+from moonkey_core.events import SignedIn
+from support.flow_visits import (
+    JWT,
+    OTP,
+    SESSION,
+    Visitor,
+    code_of,
+    cookies_of,
+    events_of,
+    flow_client,
+    header,
+    json_of,
+    path_of,
+    shown,
+    who,
+    wrong,
+)
+
+VERIFY = "POST /v1/auth/otps/verify"
+REVOKE = "DELETE /v1/auth/sessions/delete"
+ME = {"address": "me@example.com"}
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
+    with flow_client(request.param, emulator) as both:
+        yield both
+
+
+@pytest.fixture
+def browser(call: Both) -> Visitor:
+    return Visitor(call)
+
+
+class TestThePages:
+    def test_the_first_page(self, browser: Visitor) -> None:
+        answer = browser.get("sign_in", {"next": "/account?tab=1"})
+        page = shown(answer)
+        assert answer.status == 200
+        assert header(answer, "cache-control") == "no-store"
+        assert page.one("form").attributes["action"] == "/auth/sign-in/otp"
+        assert page.fields() == {"address": "", "next": "/account?tab=1"}
+        assert not cookies_of(answer)
+
+    @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/a b"])
+    def test_no_way_out(self, browser: Visitor, emulator: Emulator, target: str) -> None:
+        assert shown(browser.get("sign_in", {"next": target})).fields()["next"] == ""
+        browser.post("send_otp", {**ME, "next": target})
+        assert path_of(browser.post("verify_otp", {"code": code_of(emulator)})) == "/"
+
+    def test_from_the_first_page_to_the_session(self, browser: Visitor, emulator: Emulator) -> None:
+        events = events_of(browser.call)
+        page = shown(browser.get("sign_in", {"next": "/account"}))
+        sent = browser.post("send_otp", {**page.fields(), **ME})
+        assert path_of(sent) == "/auth/sign-in/otp/verify"
+        page = shown(browser.get("verify_otp"))
+        assert page.all("form")[0].attributes["action"] == "/auth/sign-in/otp/verify"
+        assert "me@example.com" in page.one("main").text
+        answer = browser.post("verify_otp", {"code": code_of(emulator)})
+        assert path_of(answer) == "/account"
+        assert set(browser.cookies) == {SESSION, JWT}
+        assert who(browser) == "me@example.com"
+        (event,) = [event for event in events if isinstance(event, SignedIn)]
+        assert event.method == "otp"
+        verified = browser.call("sessions.verify", session_token=browser.cookies[SESSION])
+        assert (event.user_id, event.session_id) == (verified.user.id, verified.session.id)
+
+    def test_the_answer_is_the_same_for_an_address_that_is_known(
+        self, browser: Visitor, emulator: Emulator
+    ) -> None:
+        emulator.sign_in(email="known@example.com")
+        known = browser.post("send_otp", {"address": "known@example.com"})
+        unknown = browser.post("send_otp", {"address": "never@example.com"})
+        assert [name for name, _ in known.headers] == [name for name, _ in unknown.headers]
+        assert (known.status, path_of(known)) == (unknown.status, path_of(unknown))
+        lengths = {len(cookies_of(answer)[OTP]) - len(cookies_of(known)[OTP]) for answer in (known, unknown)}
+        assert max(lengths) <= 4
+
+    @pytest.mark.parametrize("status", [400, 404, 410, 422])
+    def test_nor_does_a_refusal_of_the_api_show(self, browser: Visitor, emulator: Emulator, status: int) -> None:
+        emulator.fault("/v1/auth/otps/email/login_or_create", status=status)
+        assert path_of(browser.post("send_otp", ME)) == "/auth/sign-in/otp/verify"
+        assert "If me@example.com can be used" in shown(browser.get("verify_otp")).one("main").text
+        answer = browser.post("verify_otp", {"code": "123456"})
+        assert answer.status == 401
+        assert "4 tries left" in shown(answer).one("main").text
+
+    @pytest.mark.parametrize("ticked", [True, False])
+    def test_remember_me(self, browser: Visitor, emulator: Emulator, ticked: bool) -> None:
+        browser.post("send_otp", {**ME, **({"remember_me": "on"} if ticked else {})})
+        answer = browser.post("verify_otp", {"code": code_of(emulator)})
+        assert ("Max-Age" in cookies_of(answer)[SESSION]) is ticked
+        verified = browser.call("sessions.verify", session_token=browser.cookies[SESSION])
+        assert abs(verified.session.expires_in - timedelta(days=30 if ticked else 7)) < timedelta(minutes=1)
+
+    @pytest.mark.parametrize("address", ["", "nobody", "a@b c", "12345", "+0123456789", "x" * 300 + "@e.example"])
+    def test_what_is_no_address(self, browser: Visitor, emulator: Emulator, address: str) -> None:
+        emulator.clear_requests()
+        answer = browser.post("send_otp", {"address": address, "next": "/x", "remember_me": "on"})
+        page = shown(answer)
+        assert answer.status == 400
+        assert [one.attributes.get("role") for one in page.all("p")].count("alert") == 1
+        assert page.fields() == {"address": address[:320], "next": "/x"}
+        assert not cookies_of(answer)
+        assert not emulator.requests()
+
+    def test_by_phone(self, browser: Visitor, emulator: Emulator) -> None:
+        browser.post("send_otp", {"address": "+1 (415) 222-2222"})
+        message = emulator.outbox()[0]
+        assert (message.kind, message.to) == ("sms_otp", "+14152222222")
+        assert browser.post("verify_otp", {"code": f"{message.code[:3]} {message.code[3:]}"}).status == 303
+        assert SESSION in browser.cookies
+
+    def test_the_device_goes_along(self, emulator: Emulator) -> None:
+        with flow_client("sync", emulator, trusted_proxies="127.0.0.1") as call:
+            browser = Visitor(call)
+            browser.usual |= {"user-agent": "Browser/1.0", "x-forwarded-for": "203.0.113.7"}
+            browser.post("send_otp", ME)
+            browser.post("verify_otp", {"code": code_of(emulator)})
+            device = call("sessions.verify", session_token=browser.cookies[SESSION]).session.device
+        assert (device.user_agent, device.ip) == ("Browser/1.0", "203.0.113.7")
+
+    @pytest.mark.parametrize("agent", ["x" * 5000, "a\x01b", "ü\x85", ""])
+    def test_an_odd_user_agent_is_no_hindrance(self, browser: Visitor, emulator: Emulator, agent: str) -> None:
+        browser.usual["user-agent"] = agent
+        browser.post("send_otp", ME)
+        assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 303
+
+    def test_nobody_but_a_proxy_of_ours_is_believed(self, browser: Visitor, emulator: Emulator) -> None:
+        browser.usual["x-forwarded-for"] = "203.0.113.7"
+        browser.post("send_otp", ME)
+        browser.post("verify_otp", {"code": code_of(emulator)})
+        device = browser.call("sessions.verify", session_token=browser.cookies[SESSION]).session.device
+        assert device is None or device.ip is None
+
+    def test_where_to_go_without_a_wish(self, emulator: Emulator) -> None:
+        with flow_client("sync", emulator, sign_in=SignInSettings(after_sign_in="/home")) as call:
+            browser = Visitor(call)
+            browser.post("send_otp", ME)
+            assert path_of(browser.post("verify_otp", {"code": code_of(emulator)})) == "/home"
+
+    def test_a_very_long_wish_is_left_out(self, browser: Visitor, emulator: Emulator) -> None:
+        answer = browser.post("send_otp", {**ME, "next": "/" + '"' * 2000})
+        assert len(cookies_of(answer)[OTP]) <= 4096
+        assert path_of(browser.post("verify_otp", {"code": code_of(emulator)})) == "/"
+
+    def test_plain_names_in_development(self, emulator: Emulator) -> None:
+        with flow_client("sync", emulator, cookies=CookieSettings(insecure_development=True)) as call:
+            browser = Visitor(call)
+            answer = browser.post("send_otp", ME)
+            (cookie,) = cookies_of(answer).values()
+            assert cookie.startswith("moonkey_otp=")
+            assert "Secure" not in cookie
+            browser.post("verify_otp", {"code": code_of(emulator)})
+            assert set(browser.cookies) == {"moonkey_session", "moonkey_jwt"}
+
+
+class TestPrograms:
+    def test_what_to_send(self, call: Both) -> None:
+        said = json_of(Visitor(call, html=False).get("sign_in"))
+        assert said["authenticated"] is False
+        assert said["steps"]["send_otp"]["path"] == "/auth/sign-in/otp"
+
+    @pytest.mark.parametrize("fields", [{"email": "me@example.com"}, ME])
+    def test_all_the_way(self, call: Both, emulator: Emulator, fields: dict[str, Any]) -> None:
+        program = Visitor(call, html=False)
+        sent = program.post_json("send_otp", {**fields, "next": "/x", "remember_me": True})
+        assert (sent.status, json_of(sent)) == (200, {"sent": True})
+        assert json_of(program.get("verify_otp"))["tries_left"] == 5
+        refused = program.post_json("verify_otp", {"code": wrong(code_of(emulator))})
+        problem = json_of(refused)
+        assert (refused.status, problem["tries_left"]) == (401, 4)
+        assert "code" in problem["detail"]
+        answer = program.post_json("verify_otp", {"code": code_of(emulator)})
+        said = json_of(answer)
+        assert said["authenticated"] is True
+        assert said["next"] == "/x"
+        assert "Max-Age=25" in cookies_of(answer)[SESSION]
+        for secret in (program.cookies[SESSION], program.cookies[JWT]):
+            assert secret not in str(said)
+
+    def test_without_a_cookie_there_is_no_code(self, call: Both, emulator: Emulator) -> None:
+        emulator.clear_requests()
+        answer = Visitor(call, html=False).post_json("verify_otp", {"code": "123456"})
+        assert answer.status == 400
+        assert header(answer, "content-type") == "application/problem+json"
+        assert not emulator.requests()
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"address": 7},
+            {"address": ["me@example.com"]},
+            {"email": "me@example.com", "address": "you@example.com"},
+            {"email": "+14152222222"},
+            {"phone_number": "me@example.com"},
+            {"address": "me@example.com\0"},
+            [],
+            "me@example.com",
+            None,
+        ],
+    )
+    def test_odd_bodies(self, call: Both, emulator: Emulator, fields: Any) -> None:
+        emulator.clear_requests()
+        answer = Visitor(call, html=False).post_json("send_otp", fields)
+        assert answer.status == 400
+        assert "credential" not in json_of(answer)["detail"]
+        assert not emulator.requests()
