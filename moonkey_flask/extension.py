@@ -95,6 +95,7 @@ def _identity_for(flask_request: Request, response: Response) -> Auth | None:
     headers, settings = wsgi_headers(flask_request.environ), get_client().settings
     if not presents_any(headers, settings):
         return None
-    if any(headers(name) for name in settings.credential_headers):
+    cookies = settings.cookies
+    if cookies is None or not any(cookies.session_name in line for line in headers("cookie")):
         return Auth()
-    return auth_of(flask_request)  # by cookies, and new ones have to go out with the headers
+    return auth_of(flask_request)  # a new cookie has to go out with the headers

@@ -47,21 +47,25 @@ def test_planted_mix_ups_are_noticed(
     kept: dict[object, Auth] = {}
     verify, averify = MoonKey.authenticate, AsyncMoonKey.authenticate
 
-    def authenticate(self: MoonKey, headers: HeaderView, requirements: Requirements | None = None) -> Auth:
-        key = bug(headers)
-        if key not in kept:
-            kept[key] = verify(self, headers, requirements)
-        return kept[key]
-
-    async def aauthenticate(
-        self: AsyncMoonKey, headers: HeaderView, requirements: Requirements | None = None
+    def authenticate(
+        self: MoonKey, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
     ) -> Auth:
         key = bug(headers)
         if key not in kept:
-            kept[key] = await averify(self, headers, requirements)
+            kept[key] = verify(self, headers, requirements, info)
         return kept[key]
 
-    def known(self: Any, headers: HeaderView, requirements: Requirements | None = None) -> Auth | None:
+    async def aauthenticate(
+        self: AsyncMoonKey, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
+    ) -> Auth:
+        key = bug(headers)
+        if key not in kept:
+            kept[key] = await averify(self, headers, requirements, info)
+        return kept[key]
+
+    def known(
+        self: Any, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
+    ) -> Auth | None:
         return kept.get(bug(headers))
 
     patches: list[tuple[type[Any], Any]] = [(MoonKey, authenticate), (AsyncMoonKey, aauthenticate)]

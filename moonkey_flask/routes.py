@@ -1,0 +1,93 @@
+"""The session routes as a blueprint: sign-in, sign-out, the user's sessions, step-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, Request, Response, abort
+from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
+
+from moonkey_core.auth import Auth
+from moonkey_core.credentials import wsgi_headers
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route
+from moonkey_core.flows import ROUTES as ALL_ROUTES
+from moonkey_core.origin import wsgi_request
+from moonkey_flask.identity import auth_of, current_request, get_client
+from moonkey_flask.names import EXTENSION, ROUTES
+from moonkey_flask.pages import response_of
+from moonkey_flask.refusals import path_of
+
+
+def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
+    """A blueprint with the session routes, for ``app.register_blueprint(session_routes())``.
+
+    Its endpoints are ``moonkey.sign_in``, ``moonkey.sign_out``, ``moonkey.sessions`` and so on. Templates of the
+    app's own under ``templates/moonkey/`` win over those that come along.
+
+    A ``before_request`` function that is a gate for the whole app has to leave out ``request.blueprint ==
+    "moonkey"``, or nobody can sign in. Where another extension wants CSRF tokens, exempt this blueprint: its POSTs
+    are judged by where they come from. Registering it raises
+    :class:`~moonkey_core.errors.ConfigurationError` where the app's client has no cookies.
+    """
+    blueprint = Blueprint("moonkey", __name__, url_prefix=url_prefix)
+    for route in ALL_ROUTES:
+        rule = route.path.replace("{", "<").replace("}", ">")
+        blueprint.add_url_rule(rule, route.name, _view(route), methods=[*route.methods])
+    blueprint.record(_registered)
+    return blueprint
+
+
+def _registered(state: BlueprintSetupState) -> None:
+    prefix = (state.url_prefix or "").rstrip("/")
+    # Where it differs from request to request, no refusal can tell where to go.
+    state.app.extensions[ROUTES] = None if "<" in prefix or state.subdomain else prefix
+    check_cookies(state.app)
+
+
+def check_cookies(app: App) -> None:
+    """Raises ``ConfigurationError`` where the session routes are registered for a client without cookies."""
+    client = app.extensions.get(EXTENSION)
+    if client is not None and ROUTES in app.extensions and client.settings.cookies is None:
+        raise ConfigurationError(
+            "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true."
+        )
+
+
+def _view(route: Route) -> Callable[..., Response]:
+    depth = route.path.count("/")
+    reads_body, needs_identity = "POST" in route.methods, route.name != "style"
+
+    def view(session_id: str | None = None, **_: object) -> Response:
+        request = current_request()
+        environ = request.environ
+        body = _body(request) if reads_body and request.method == "POST" else b""
+        answer = get_client().flows.answer(
+            FlowRequest(
+                route=route.name,
+                routes=path_of(request).rsplit("/", depth)[0],
+                info=wsgi_request(environ),
+                headers=wsgi_headers(environ),
+                auth=auth_of(request) if needs_identity else Auth(),
+                query=environ.get("QUERY_STRING", ""),
+                body=body,
+                session_id=session_id,
+            )
+        )
+        return response_of(answer.status, answer.headers, answer.body, answer.page)
+
+    return view
+
+
+def _body(request: Request) -> bytes:
+    """The body; 413 as soon as it is too long."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        abort(413)
+    found = bytearray()
+    while len(found) <= MAX_BODY_BYTES and (piece := request.stream.read(MAX_BODY_BYTES + 1 - len(found))):
+        found += piece
+    body = bytes(found) or request.get_data()  # where somebody has read it before us, it is remembered there
+    if len(body) > MAX_BODY_BYTES:
+        abort(413)
+    return body
