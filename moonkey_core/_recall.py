@@ -77,7 +77,8 @@ class Recall:
         self._leeway = settings.leeway
         self._grace = settings.grace_seconds
         self._lag = settings.max_revocation_lag
-        self._feed = feed if settings.on_feed_lost == "remote" else None
+        self._feed = feed
+        self._goes_on = settings.on_feed_lost == "local"
         self._keys = keys
         self._revocations = revocations
         self._clock = clock
@@ -179,7 +180,7 @@ class Recall:
 
     def is_up_to_date(self) -> bool:
         """Whether what is known here may be trusted: not while revocations may have been missed."""
-        return self._feed is None or self._feed.is_live
+        return self._feed is None or self._feed.is_live or self._goes_on  # asking is also what starts the feed
 
     def _passes(self, known: Known) -> bool:
         version = self._revocations.version

@@ -124,16 +124,20 @@ def _where_to_go(error: MoonKeyError, settings: Settings, visit: Visit) -> str |
         return None
     query: dict[str, str] = {}
     if isinstance(error, StepUpRequired) and not error.sign_in_again:
-        page = settings.sign_in.step_up_page or (visit.routes and f"{visit.routes}/step-up")
+        page = settings.sign_in.step_up_page or _mounted(visit, "/step-up")
         query = step_up_query(error)
     else:
-        page = settings.sign_in.page or (visit.routes and f"{visit.routes}/sign-in")
+        page = settings.sign_in.page or _mounted(visit, "/sign-in")
     if page is None:
         return None
     back = safe_target(visit.target) if visit.method in _SAFE else ""
     query = {**({"next": back} if back else {}), **query}
     joint = "&" if "?" in page else "?"
     return page + (joint + urlencode(query) if query else "")
+
+
+def _mounted(visit: Visit, path: str) -> str | None:
+    return None if visit.routes is None else f"{visit.routes}{path}"
 
 
 def step_up_query(error: StepUpRequired) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def default(field: dataclasses.Field[object]) -> str:
         return "none"
     if isinstance(field.default, bool):
         return "true" if field.default else "false"
+    if dataclasses.is_dataclass(field.default):
+        return "its own"
+    if isinstance(field.default, timedelta):
+        return f"{field.default.days} days"
     if isinstance(field.default, tuple):
         return " ".join(f"`{item}`" for item in field.default)
     return f"`{field.default:g}`" if isinstance(field.default, float) else f"`{field.default}`"

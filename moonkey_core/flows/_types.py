@@ -43,7 +43,7 @@ class FlowResponse:
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     page: Page | None = None
 
 

@@ -225,3 +225,20 @@ def test_an_older_revocation_of_the_user_is_no_reason_there_either() -> None:
     decisions.good[jwt] = {}
     decisions.core.revocations.add(user_id="user_1", issued_before=NOW - 1000)
     assert decisions.authenticate(jwt).source == "remote"
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_who_goes_on_without_it_listens_all_the_same(is_live: bool) -> None:
+    class Listened(FakeFeed):
+        looked = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "is_live":  # which is what starts a real one
+                Listened.looked += 1
+            return super().__getattribute__(name)
+
+    decisions, jwt = made(Listened(is_live), on_feed_lost="local")
+    assert decisions.authenticate(jwt).source == "local"
+    assert Listened.looked == 1
+    assert decisions.authenticate(jwt).source == "cache"
+    assert decisions.fetches == []

@@ -90,9 +90,12 @@ class TestThePages:
         assert max(lengths) <= 4
 
     @pytest.mark.parametrize("status", [400, 404, 410, 422])
-    def test_nor_does_a_refusal_of_the_api_show(self, browser: Visitor, emulator: Emulator, status: int) -> None:
+    def test_nor_does_a_refusal_of_the_api_show(
+        self, browser: Visitor, emulator: Emulator, caplog: pytest.LogCaptureFixture, status: int
+    ) -> None:
         emulator.fault("/v1/auth/otps/email/login_or_create", status=status)
         assert path_of(browser.post("send_otp", ME)) == "/auth/sign-in/otp/verify"
+        assert "send_refused" in [getattr(record, "reason", "") for record in caplog.records]
         assert "If me@example.com can be used" in shown(browser.get("verify_otp")).one("main").text
         answer = browser.post("verify_otp", {"code": "123456"})
         assert answer.status == 401

@@ -77,5 +77,5 @@ def test_every_error_has_a_reason_of_its_own_and_a_status() -> None:
     ]
     assert len({one.default_reason for one in classes}) == len(classes) >= 16
     for one in classes:
-        assert one.status in (400, 401, 403, 404, 500, 503)
+        assert one.status in (400, 401, 403, 404, 429, 500, 503)
         assert one.default_message.endswith(".")

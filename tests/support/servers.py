@@ -17,10 +17,12 @@ _START_SECONDS = 10.0
 
 
 @contextmanager
-def serve_wsgi(app: Callable[..., Any], threads: int = 8) -> Iterator[str]:
+def serve_wsgi(app: Callable[..., Any], threads: int = 8, **options: Any) -> Iterator[str]:
     """Serve a WSGI app with waitress; yields its URL."""
     sockets: dict[int, Any] = {}
-    server: Any = waitress.server.create_server(app, map=sockets, host="127.0.0.1", port=0, threads=threads)
+    server: Any = waitress.server.create_server(
+        app, map=sockets, host="127.0.0.1", port=0, threads=threads, **options
+    )
     stopping = threading.Event()
 
     def run() -> None:

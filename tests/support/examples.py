@@ -1,0 +1,74 @@
+"""The examples as a newcomer would run them: real servers, settings from the environment, nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moonkey_core.emulator import Emulator
+from support.scripted import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+_WSGI = ["gunicorn", "--threads=8", "--log-level=error", "--bind=127.0.0.1:{port}"]
+_ASGI = ["uvicorn", "--log-level=error", "--no-proxy-headers", "--port={port}"]
+_DJANGO_ASGI = [*_ASGI, "--lifespan=off"]
+SERVERS = {
+    "flask_app:app": _WSGI,
+    "django_app:application": _DJANGO_ASGI,
+    "starlette_app:app": _ASGI,
+    "fastapi_app:app": _ASGI,
+}
+PAGES = {
+    "pages_flask:app": _WSGI,
+    "pages_django:wsgi_application": _WSGI,
+    "pages_django:application": _DJANGO_ASGI,
+    "pages_starlette:app": _ASGI,
+    "pages_fastapi:app": _ASGI,
+}
+"""Those for browsers: they have the session routes, ``/``, ``/account`` and ``/vault``."""
+
+_START_SECONDS = 30.0
+
+
+@contextmanager
+def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
+    """One example as a process of its own, with further settings in its environment; yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [part.format(port=port) for part in {**SERVERS, **PAGES}[target]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, target],
+        cwd=EXAMPLES,
+        env={
+            **os.environ,
+            "MOONKEY_BASE_URL": emulator.base_url,
+            "MOONKEY_SECRET_KEY": emulator.secret_key,
+            "MOONKEY_JWT_ISSUER": emulator.issuer,
+            **environ,
+        },
+    )
+    try:
+        assert wait_until(lambda: process.poll() is not None or _listens(port), _START_SECONDS)
+        assert process.poll() is None, f"{target} ended at once"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
