@@ -5,6 +5,7 @@ Importing this needs no configured settings and loads no models.
 
 from moonkey_django.conf import get_async_client, get_client
 from moonkey_django.decorators import require_auth
+from moonkey_django.headers import set_cookies
 from moonkey_django.identity import MoonKeyRequest
 from moonkey_django.middleware import MoonKeyMiddleware
 from moonkey_django.mixins import RequireAuthMixin
@@ -18,4 +19,5 @@ __all__ = [
     "get_async_client",
     "get_client",
     "require_auth",
+    "set_cookies",
 ]

@@ -8,13 +8,13 @@ from inspect import isawaitable
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from moonkey_core.auth import Auth
 from moonkey_core.gate import RequirementOptions, Requirements, refusal_of
+from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
-from moonkey_django.responses import refused, with_cache_headers
+from moonkey_django.responses import arefused, refused
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -47,8 +47,8 @@ def _gated(requirements: Requirements, view: View) -> View:
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = _refusal(request, identity_of(request).meet(requirements), requirements)
-        return _marked(request, view(request, *args, **kwargs)) if refusal is None else refusal
+        error = refusal_of(identity_of(request).meet(requirements), requirements)
+        return _marked(request, view(request, *args, **kwargs)) if error is None else refused(request, error)
 
     return gate
 
@@ -56,18 +56,13 @@ def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable
 def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        refusal = _refusal(request, await identity_of(request).ameet(requirements), requirements)
-        if refusal is not None:
-            return refusal
+        error = refusal_of(await identity_of(request).ameet(requirements), requirements)
+        if error is not None:
+            return await arefused(request, error)
         response = view(request, *args, **kwargs)
         return _marked(request, await response if isawaitable(response) else response)
 
     return gate
-
-
-def _refusal(request: HttpRequest, auth: Auth, requirements: Requirements) -> HttpResponse | None:
-    error = refusal_of(auth, requirements)
-    return None if error is None else refused(request, error)
 
 
 def _marked(request: HttpRequest, response: Any) -> Any:

@@ -213,7 +213,7 @@ def header_view(request: HttpRequest) -> HeaderView:
 
 
 def request_info(request: HttpRequest) -> RequestInfo:
-    """What cookies are judged by, beside the headers: as the server has it, whatever others make of the request."""
+    """What cookies are judged by, beside the headers: as the server has it, whatever others make of it."""
     return asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
 
 

@@ -12,9 +12,10 @@ from django.http.response import HttpResponseBase
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
+from moonkey_django.headers import finished, is_due
 from moonkey_django.identity import attach
-from moonkey_django.responses import refused, with_cache_headers
-from moonkey_django.user import attach_user, check_user_setup, unless_unknown
+from moonkey_django.responses import refused
+from moonkey_django.user import attach_user, aunless_unknown, check_user_setup, unless_unknown
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -53,15 +54,19 @@ class MoonKeyMiddleware:
         if identity.is_eager:  # ASGI, but a middleware below us is not asynchronous: we are in a thread
             identity.resolve()
         response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
-        return with_cache_headers(request, response)
+        if is_due(identity, response):
+            identity.resolve()
+        return finished(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
         attach_user(request, identity)
         if identity.is_eager and identity.at_once() is None:
             await identity.aresolve()
-        response = unless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
-        return with_cache_headers(request, response)
+        response = await aunless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
+        if is_due(identity, response):
+            await identity.aresolve()
+        return finished(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The response for an error of ours that a view raised; others are not ours to handle."""

@@ -1,56 +1,72 @@
-"""What the core says about a response, written in Django's manner."""
+"""The core's answers as Django's responses: refusals, and those of the session routes."""
 
 from __future__ import annotations
 
-from django.http import FileResponse, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.log import log_response
 
-from moonkey_core.auth import Auth
-from moonkey_core.credentials import presents_any
+from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.gate import refusal_of
-from moonkey_core.responses import refuse, success_headers
-from moonkey_core.settings import Settings
+from moonkey_core.flows import ROUTES, FlowResponse
+from moonkey_core.responses import Refusal
 from moonkey_django.conf import configuration
-from moonkey_django.identity import Identity, header_view, identity_of
+from moonkey_django.headers import set_cookies
+from moonkey_django.identity import header_view
+from moonkey_django.pages import rendered
+
+_SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
 
 
 def refused(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
     """The response for an error; it is logged, too."""
-    refusal = refuse(error, configuration().settings, header_view(request))
-    return HttpResponse(refusal.body, status=refusal.status, headers=dict(refusal.headers))
+    return _shown(request, _refusal(request, error))
 
 
-def refusal_for(request: HttpRequest, auth: Auth) -> HttpResponse | None:
-    """The response of a protected view that must not run; ``None`` where it may."""
-    error = refusal_of(auth)
-    return refused(request, error) if error is not None else None
+async def arefused(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
+    """The same, in asynchronous code: a page's context processors may ask the database."""
+    refusal = _refusal(request, error)
+    if refusal.page is None:
+        return response_of(refusal, None)
+    return await sync_to_async(_shown)(request, refusal)
 
 
-def with_cache_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """``response``, which tells caches so if it depends on identity. Doing it again changes nothing."""
-    identity = identity_of(request)
-    settings = configuration().settings
-    if _depends_on_identity(identity, response, settings):
-        headers = response.headers
-        vary = headers.get("Vary")
-        found = success_headers(
-            Auth() if identity.auth is None else identity.auth,
-            settings,
-            vary=vary,
-            cache_control=headers.get("Cache-Control"),
-        )
-        for name, value in found.items():
-            if name != "vary" or value != vary:
-                headers[name] = value
+def response_of(answer: Refusal | FlowResponse, page: str | None) -> HttpResponse:
+    """What the core answers; ``page`` is the HTML where it is to be one."""
+    response = HttpResponse(answer.body if page is None else page, status=answer.status)
+    set_cookies(response, (value for name, value in answer.headers if name == "set-cookie"))
+    for name, value in answer.headers:
+        if name != "set-cookie" and (page is None or name != "content-type"):
+            response.headers[name] = value
     return response
 
 
-def _depends_on_identity(identity: Identity, response: HttpResponseBase, settings: Settings) -> bool:
-    if identity.is_looked_at:
-        return True
-    if settings.fresh_jwt_header is not None and identity.auth is not None and identity.auth.fresh is not None:
-        return True
-    # A stream may look when its headers have long been sent; a file will not.
-    may_look_later = response.streaming and not isinstance(response, FileResponse)
-    return may_look_later and presents_any(identity.headers, settings)
+def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
+    settings = configuration().settings
+    routes = None if settings.cookies is None else _mounted_at()
+    visit = Visit(request.method or "", request.get_full_path(), routes)
+    return refuse_visit(error, settings, header_view(request), visit)
+
+
+def _mounted_at() -> str | None:
+    """The path under which the session routes are mounted, if they are."""
+    try:
+        return reverse("moonkey:sign_in").removesuffix(_SIGN_IN)
+    except NoReverseMatch:
+        return None
+
+
+def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    if refusal.page is None:
+        return response_of(refusal, None)
+    try:
+        response = response_of(refusal, rendered(request, refusal.page))
+    except Exception as error:
+        # A template or a context processor of the project's may ask for the very user who cannot be known.
+        response = response_of(refusal, None)
+        log_response("MoonKey: no page for a refusal", response=response, request=request, exception=error)
+        return response
+    for name, value in PAGE_HEADERS:
+        response.headers[name] = value
+    return response

@@ -8,7 +8,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 
 from typing import Annotated, Any, Unpack
 
-from fastapi import Security
+from fastapi import APIRouter, FastAPI, Security
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
@@ -16,9 +16,15 @@ from starlette.requests import HTTPConnection
 from moonkey_core.auth import Auth
 from moonkey_core.gate import RequirementOptions, Requirements, require
 from moonkey_core.models import Session, User
+from moonkey_core.settings import CookieSettings
 from moonkey_starlette.identity import get_auth, identity_of
+from moonkey_starlette.mounted import NAME
+from moonkey_starlette.pages import Templates
+from moonkey_starlette.routes import endpoints
 
-__all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth"]
+__all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "document_cookies", "session_router"]
+
+_COOKIE_SCHEME = "MoonKeySessionCookie"
 
 
 class _Bearer(SecurityBase):
@@ -132,3 +138,39 @@ CurrentUser = Annotated[User, Security(_CurrentUser())]
 
 CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session; a request without one is refused."""
+
+
+def session_router(prefix: str = "/auth", *, templates: "Templates | None" = None) -> APIRouter:
+    """All session routes as a router: ``app.include_router(session_router("/auth"))``.
+
+    Otherwise as :func:`~moonkey_starlette.routes.session_routes`. They are no operations of your API: they are not
+    in the OpenAPI document, and dependencies of the app or of an outer router don't apply to them, so that nobody
+    has to be signed in to sign in.
+    """
+    router = APIRouter()
+    for route, endpoint in endpoints(templates):
+        path, name = prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
+        router.add_route(path, endpoint, methods=list(route.methods), name=name, include_in_schema=False)
+    return router
+
+
+def document_cookies(app: FastAPI, cookies: CookieSettings | None = None) -> None:
+    """Name the session cookie in the OpenAPI document, wherever it names the two headers.
+
+    For an API that browsers call with their cookies. It is said in the document only: requests know nothing of it.
+    ``cookies`` are those of the client, where they have other names than usual.
+    """
+    make, name = app.openapi, (cookies or CookieSettings()).session_name
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        schemes = document.get("components", {}).get("securitySchemes", {})
+        if _Bearer.scheme_name in schemes and _COOKIE_SCHEME not in schemes:
+            description = "That of a browser that has signed in; unsafe methods need a trusted Origin."
+            schemes[_COOKIE_SCHEME] = {"type": "apiKey", "in": "cookie", "name": name, "description": description}
+            for operation in (one for path in document["paths"].values() for one in path.values()):
+                if {_Bearer.scheme_name: []} in operation.get("security", ()):
+                    operation["security"].append({_COOKIE_SCHEME: []})
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -14,9 +14,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
 from moonkey_core.origin import asgi_request
-
-if TYPE_CHECKING:
-    from moonkey_starlette.pages import Pages
+from moonkey_starlette.pages import Pages
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
 
@@ -29,14 +27,15 @@ _NOTHING_MORE = Requirements()
 class Identity:
     """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it.
 
-    ``info`` is what else is known of the request, where the settings ask for it; ``pages`` renders for its app.
+    ``info`` is what else is known of it, where the settings ask for that. ``pages`` renders for the app.
     """
+
+    pages: Pages
 
     __slots__ = ("_once", "auth", "client", "headers", "info", "pages")
 
-    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages | None = None) -> None:
+    def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client = client
-        self.pages = pages
         self.headers = asgi_headers(scope["headers"])
         self.info = asgi_request(scope) if client.settings.watches_requests else None
         self.auth: Auth | None = None

@@ -43,10 +43,10 @@ def close_code(status: int) -> int:
 def marked(start: Message, identity: Identity) -> Message:
     """The start of a response as a new message: with the cookies that follow from the request's identity, and, if
     it depends on that, with word of it for caches."""
-    cookies = _cookies(start, identity)
-    if not cookies and not _depends_on_identity(start, identity):
-        return start
     auth, settings = identity.auth, identity.client.settings
+    cookies = _cookies(start, identity, auth) if auth is not None and auth.from_cookies else ()
+    if not cookies and not _depends_on_identity(start, identity, settings):
+        return start
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
     if b"vary" not in names and b"cache-control" not in names and not _says_more(auth, settings):
@@ -66,7 +66,8 @@ def marked(start: Message, identity: Identity) -> Message:
 
 def with_cookies(message: Message, identity: Identity) -> Message:
     """The acceptance of a WebSocket, with the cookies that follow from its identity."""
-    cookies = _cookies(message, identity)
+    auth = identity.auth
+    cookies = _cookies(message, identity, auth) if auth is not None and auth.from_cookies else ()
     return {**message, "headers": [*message.get("headers", ()), *cookies]} if cookies else message
 
 
@@ -78,11 +79,11 @@ def has_to_know(start: Message, identity: Identity) -> bool:
     return identity.auth is None and identity.presents_cookies and _may_look_later(start)
 
 
-def _cookies(message: Message, identity: Identity) -> Sequence[_Line]:
-    auth = identity.auth
-    if auth is None or not auth.from_cookies:
+def _cookies(message: Message, identity: Identity, auth: Auth) -> Sequence[_Line]:
+    if not _is_news(auth):
         return ()
-    already = [line[1].decode("latin-1") for line in message.get("headers", ()) if line[0].lower() == b"set-cookie"]
+    lines = message.get("headers", ())
+    already = [value.decode("latin-1") for name, value in lines if name.lower() == b"set-cookie"]
     return [(b"set-cookie", value.encode("latin-1")) for value in identity.client.cookies_after(auth, already)]
 
 
@@ -90,7 +91,12 @@ def _says_more(auth: Auth | None, settings: Settings) -> bool:
     """Whether the core may have more to say than the usual."""
     if settings.fresh_jwt_header is not None or settings.expires_in_header:
         return True
-    return auth is not None and auth.from_cookies and (auth.fresh is not None or auth.refusal is not None)
+    return auth is not None and auth.from_cookies and _is_news(auth)
+
+
+def _is_news(auth: Auth) -> bool:
+    """Whether something has become of a credential, else its cookies stay as they are."""
+    return auth.fresh is not None or auth.refusal is not None
 
 
 @lru_cache(64)
@@ -107,8 +113,8 @@ def _encoded(vary: str, cache_control: str | None) -> Mapping[bytes, bytes]:
     return MappingProxyType(new)
 
 
-def _depends_on_identity(start: Message, identity: Identity) -> bool:
-    auth, settings = identity.auth, identity.client.settings
+def _depends_on_identity(start: Message, identity: Identity, settings: Settings) -> bool:
+    auth = identity.auth
     if auth is not None and (auth.looked_at or (settings.fresh_jwt_header is not None and auth.fresh is not None)):
         return True
     # A body that is still to be made may look when its headers have long been sent.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -14,9 +15,18 @@ from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
 
-__all__ = ["answers_preflights", "exact_paths", "is_preflight", "route_path"]
+__all__ = [
+    "answers_preflights",
+    "as_link",
+    "exact_paths",
+    "is_preflight",
+    "route_path",
+    "target_of",
+    "visible_path",
+]
 
 _NOT_IN_A_PATH = "*{}?#"
+_MAY_STAND = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
 _HAND_ON_AS_IT_IS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
 
 
@@ -39,9 +49,32 @@ def route_path(scope: Scope) -> str:
 
     Never that of ``request.url``, which the Host header has a part in.
     """
-    path: str = scope["path"]
-    inside = path.removeprefix(scope.get("root_path", ""))
+    return _inside(scope["path"], scope.get("root_path", ""))
+
+
+def visible_path(path: str, root_path: str) -> str:
+    """The path as the browser sees it, decoded: with the prefix under which the app is mounted.
+
+    Most servers have put that before the path; behind a proxy that cuts it off, only ``root_path`` may tell of it.
+    """
+    return root_path + _inside(path, root_path)
+
+
+def target_of(scope: Scope, root_path: str) -> str:
+    """The path and query as the browser sees them, encoded."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(visible_path(scope["path"], root_path), safe=_MAY_STAND) + (f"?{query}" if query else "")
+
+
+def _inside(path: str, root_path: str) -> str:
+    inside = path.removeprefix(root_path)
     return inside if inside == "" or inside.startswith("/") else path
+
+
+def as_link(prefix: str) -> str:
+    """A decoded path that others are to be appended to, encoded: one slash in front, none at its end."""
+    bare = prefix.strip("/")
+    return f"/{quote(bare, safe=_MAY_STAND)}" if bare else ""
 
 
 def is_preflight(scope: Scope) -> bool:

@@ -6,12 +6,16 @@ from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from moonkey_core.browsers import Visit, refuse_visit
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.responses import refuse
+from moonkey_core.responses import Refusal, refuse
 from moonkey_starlette.identity import Identity
-from moonkey_starlette.messages import close_code, marked, refusal_messages
+from moonkey_starlette.messages import close_code, has_to_know, marked, refusal_messages, with_cookies
+from moonkey_starlette.mounted import Mounted
+from moonkey_starlette.paths import as_link, target_of
 
 __all__ = ["Reply", "WebSocketReply", "offers_denial", "reply_to"]
 
@@ -51,10 +55,10 @@ class Reply(Protocol):
         ...
 
 
-def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity) -> Reply:
-    """The reply to a scope of type ``http`` or ``websocket``."""
+def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted) -> Reply:
+    """The reply to a scope of type ``http`` or ``websocket``; ``mounted`` are the ready-made routes of the app."""
     if scope["type"] == "http":
-        return HttpReply(scope, receive, send, identity)
+        return HttpReply(scope, receive, send, identity, mounted)
     return WebSocketReply(receive, send, identity, offers_denial=offers_denial(scope))
 
 
@@ -72,10 +76,12 @@ class HttpReply:
 
     is_bound = is_over = False
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted) -> None:
         self.receive = receive
         self._scope = scope
-        self._app = scope.get("app")
+        self._app = scope.get("app")  # these two change on the way inwards
+        self._root_path = scope.get("root_path", "")
+        self._mounted = mounted
         self._send = send
         self._identity = identity
         self._is_started = False
@@ -84,30 +90,54 @@ class HttpReply:
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own around the server's, for every message of every response.
         is_start = message["type"] == "http.response.start"
-        if self.held or (is_start and message["status"] == _SERVER_ERROR):
+        if self.held or (is_start and self._is_to_wait(message)):
             return self._send_or_hold(message)
         return self._send(self._handed_on(message) if is_start else message)
+
+    def _is_to_wait(self, start: Message) -> bool:
+        """Whether more is to be found out before this response may begin."""
+        if start["status"] == _SERVER_ERROR:
+            return True
+        return self._identity.auth is None and has_to_know(start, self._identity)
 
     async def _send_or_hold(self, message: Message) -> None:
         if self._may_be_of_an_error(message):
             self.held.append(message)
         else:
             await self.finish()
-            await self._send(self._handed_on(message))
+            await self._hand_on(message)
 
     async def refuse(self, error: MoonKeyError) -> bool:
         if self._is_started:
             return False
         self.held = []
-        refusal = refuse(error, self._identity.client.settings, self._identity.headers)
-        for message in refusal_messages("http.response", refusal):
-            await self._send(self._handed_on(message))
+        for message in refusal_messages("http.response", self._refusal(error)):
+            await self._hand_on(message)
         return True
+
+    def _refusal(self, error: MoonKeyError) -> Refusal:
+        identity, scope, root_path = self._identity, self._scope, self._root_path
+        settings = identity.client.settings
+        if settings.cookies is None:
+            return refuse(error, settings, identity.headers)
+        prefix = self._mounted.prefix
+        visit = Visit(
+            method=scope["method"],
+            target=target_of(scope, root_path),
+            routes=None if prefix is None else as_link(root_path + prefix),
+        )
+        refusal = refuse_visit(error, settings, identity.headers, visit)
+        return identity.pages.rendered(refusal, Request(scope))
 
     async def finish(self) -> None:
         held, self.held = self.held, []
         for message in held:
-            await self._send(self._handed_on(message))
+            await self._hand_on(message)
+
+    async def _hand_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and has_to_know(message, self._identity):
+            await self._identity.resolve()
+        await self._send(self._handed_on(message))
 
     def _may_be_of_an_error(self, message: Message) -> bool:
         if message["type"] == "http.response.start":
@@ -155,6 +185,7 @@ class WebSocketReply:
     async def send(self, message: Message) -> None:
         if message["type"] == "websocket.accept":
             self._is_accepted = True
+            message = with_cookies(message, self._identity)
         elif message["type"] == "websocket.close":
             self._is_answered = True
         elif message["type"] == f"{_DENIAL}.start":

@@ -1,0 +1,136 @@
+"""MoonKey for Django REST framework. Imported only where its settings, or a view, name it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from moonkey_core.auth import Auth
+from moonkey_core.errors import MissingCredentials, MoonKeyError
+from moonkey_core.models import User
+from moonkey_core.responses import Refusal, refuse
+from moonkey_django.conf import configuration
+from moonkey_django.identity import header_view, identity_of
+from moonkey_django.user import user_of
+
+_REFUSAL = "_moonkey_refusal"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestUser:
+    """``request.user`` where ``MOONKEY["USERS"]`` is not set: signed in, and without any of Django's permissions.
+
+    ``pk`` is the MoonKey id without its ``user_``, which is missing in some documents: throttles count by it.
+    """
+
+    moonkey: User
+    pk: str = field(init=False)
+    is_authenticated = True
+    is_anonymous = False
+    is_active = True
+    is_staff = False
+    is_superuser = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pk", self.moonkey.id.removeprefix("user_"))
+
+    @property
+    def id(self) -> str:
+        return self.pk
+
+    def get_username(self) -> str:
+        return self.pk
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return False
+
+    def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
+        return False
+
+    def has_module_perms(self, module: str) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RestUser) and other.pk == self.pk
+
+    def __hash__(self) -> int:
+        return hash(self.pk)
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class Refused(exceptions.APIException):
+    """A refusal with a status that REST framework has no exception for: 400, 503, or 500."""
+
+    def __init__(self, detail: str, code: str, status: int) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+
+
+class MoonKeyAuthentication(BaseAuthentication):
+    """``request.user`` and ``request.auth`` (the :class:`~moonkey_core.auth.Auth`) from MoonKey.
+
+    Put it first in ``authentication_classes``, whose first one REST framework asks for the challenge of a 401. As
+    with its other classes, a credential that is not good is refused even where nobody has to sign in; and so is
+    one of which that cannot be known (503). A request without any is left to the next class. Cookies are judged
+    by MoonKey's own rule for requests from other sites, which does not rely on Django's CSRF middleware.
+
+    Raises ``ImproperlyConfigured`` without the middleware.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
+        inner = request._request
+        try:
+            auth = identity_of(inner).look()
+            if auth.error is not None:
+                raise auth.error
+            user = _user(inner, auth)
+        except MoonKeyError as error:
+            raise _refused(inner, error) from None
+        return None if user is None else (user, auth)
+
+    def authenticate_header(self, request: Request) -> str:
+        inner = request._request
+        found: Refusal | None = getattr(inner, _REFUSAL, None)
+        return _header(found or _refusal(inner, MissingCredentials()), "www-authenticate") or "Bearer"
+
+
+def _user(request: HttpRequest, auth: Auth) -> Any:
+    """Who is signed in; ``None`` for nobody, or for somebody who is no user of Django's."""
+    if auth.user is None:
+        return None
+    django_user = user_of(request)
+    if django_user is None:
+        return RestUser(auth.user)
+    found = django_user.get()
+    return found if found.is_authenticated else None
+
+
+def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
+    return refuse(error, configuration().settings, header_view(request))
+
+
+def _refused(request: HttpRequest, error: MoonKeyError) -> exceptions.APIException:
+    """The same refusal as everywhere, for REST framework to write."""
+    refusal = _refusal(request, error)
+    setattr(request, _REFUSAL, refusal)
+    problem = json.loads(refusal.body)
+    detail, code, status = problem["detail"], problem.get("error", error.reason), refusal.status
+    made: Any
+    if status == 401:  # REST framework adds the challenge itself
+        return exceptions.AuthenticationFailed(detail, code)
+    made = exceptions.PermissionDenied(detail, code) if status == 403 else Refused(detail, code, status)
+    made.auth_header = _header(refusal, "www-authenticate")
+    made.wait = int(_header(refusal, "retry-after") or 0)
+    return made  # type: ignore[no-any-return]
+
+
+def _header(refusal: Refusal, name: str) -> str | None:
+    return next((value for key, value in refusal.headers if key == name), None)

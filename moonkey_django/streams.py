@@ -1,0 +1,38 @@
+"""Streamed responses that end with the session they were begun with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from typing import TypeVar, overload
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
+
+from moonkey_core.gate import require
+from moonkey_core.origin import asgi_request, wsgi_request
+from moonkey_core.streams import abound_items, bound_items
+from moonkey_django.conf import get_async_client, get_client
+from moonkey_django.identity import identity_of
+
+T = TypeVar("T")
+
+
+@overload
+def bound_stream(request: HttpRequest, items: AsyncIterable[T]) -> AsyncGenerator[T, None]: ...
+@overload
+def bound_stream(request: HttpRequest, items: Iterable[T]) -> Generator[T, None, None]: ...
+def bound_stream(
+    request: HttpRequest, items: AsyncIterable[T] | Iterable[T]
+) -> AsyncGenerator[T, None] | Generator[T, None, None]:
+    """The items of a ``StreamingHttpResponse``, until the session of its request is over.
+
+    Whoever makes the next item asynchronously is cancelled then; a plain iterable is asked between two items.
+    Raises what ``require_auth`` would for a request without a verified user and session, and
+    :class:`~moonkey_core.errors.ConfigurationError` under ASGI where nobody has verified it yet.
+    """
+    identity = identity_of(request)
+    auth = require(identity.look())
+    info = asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
+    if isinstance(items, AsyncIterable):
+        return abound_items(get_async_client(), auth, items, identity.headers, info)
+    return bound_items(get_client(), auth, items, identity.headers, info)

@@ -1,0 +1,134 @@
+"""``request.user`` from MoonKey, where ``MOONKEY["USERS"]`` is set; only then are Django's users imported."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from moonkey_core.auth import Auth
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.gate import known_user
+from moonkey_core.once import Once
+from moonkey_django.conf import configuration
+from moonkey_django.identity import Identity
+from moonkey_django.responses import arefused, refused
+
+_ATTRIBUTE = "_moonkey_user"
+
+
+class RequestUser:
+    """The Django user of one request: worked out when somebody first asks, and remembered.
+
+    A request with a credential of MoonKey's is that user, or anonymous where it is refused, or nobody's here. One
+    without is whom Django's own middleware has found.
+    """
+
+    __slots__ = ("__weakref__", "_abefore", "_before", "_identity", "_lazy", "_once", "_request", "trouble")
+
+    def __init__(self, request: HttpRequest, identity: Identity) -> None:
+        self.trouble: MoonKeyError | None = None
+        self._identity = identity
+        self._before: Any = getattr(request, "user", None)
+        self._abefore: Callable[[], Awaitable[Any]] | None = getattr(request, "auser", None)
+        self._once: Once[Any] = Once()
+        lazy: Any = SimpleLazyObject(self.get)
+        # Weak, as the request holds both of us.
+        self._request, self._lazy = weakref.ref(request), weakref.ref(lazy)
+        request.user = lazy
+        request.auser = self.aget
+
+    def get(self) -> Any:
+        """The user. Raises :class:`~moonkey_core.errors.ProviderError` where it cannot be known."""
+        if self._once.value is None:
+            with self._noting_trouble():
+                auth = self._identity.look()
+                self._once.value = self._without_credential() if auth.is_anonymous else _user_of(auth)
+        return self._once.value
+
+    async def aget(self) -> Any:
+        """The same, awaiting; or whom ``login()`` or ``logout()`` have put in this one's place."""
+        request = self._request()
+        if request is not None and request.user is not self._lazy():
+            return request.user
+        with self._noting_trouble():
+            return await self._once.get(self._find)
+
+    async def _find(self) -> Any:
+        auth = await self._identity.alook()
+        if not auth.is_anonymous:
+            return await sync_to_async(_user_of)(auth)
+        return self._without_credential() if self._abefore is None else await self._abefore()
+
+    def _without_credential(self) -> Any:
+        return _anonymous() if self._before is None else self._before
+
+    @contextmanager
+    def _noting_trouble(self) -> Iterator[None]:
+        """Others may swallow what is raised here (operators in templates do), or make a 500 of it."""
+        try:
+            yield
+        except MoonKeyError as error:
+            self.trouble = error
+            raise
+
+
+def check_user_setup() -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where what ``MOONKEY["USERS"]`` needs is missing."""
+    how = configuration().users
+    if how is not None:
+        from moonkey_django.users.readiness import check_users
+
+        check_users(how)
+
+
+def attach_user(request: HttpRequest, identity: Identity) -> None:
+    """Give the request its ``user`` and ``auser()``, where the project wants that. Asks nobody yet."""
+    if configuration().users is not None:
+        setattr(request, _ATTRIBUTE, RequestUser(request, identity))
+
+
+def user_of(request: HttpRequest) -> RequestUser | None:
+    """What :func:`attach_user` has put there."""
+    found: RequestUser | None = getattr(request, _ATTRIBUTE, None)
+    return found
+
+
+def unless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """``response``, unless somebody on the way to it asked for a user who cannot be known."""
+    trouble = _trouble(request, response)
+    return response if trouble is None else refused(request, trouble)
+
+
+async def aunless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The same, in asynchronous code."""
+    trouble = _trouble(request, response)
+    return response if trouble is None else await arefused(request, trouble)
+
+
+def _trouble(request: HttpRequest, response: HttpResponseBase) -> MoonKeyError | None:
+    user = user_of(request)
+    if user is None or user.trouble is None or response.status_code == user.trouble.status:
+        return None
+    return user.trouble
+
+
+def _user_of(auth: Auth) -> Any:
+    person = known_user(auth)
+    if person is None:
+        return _anonymous()
+    from moonkey_django.users.finding import find_user
+
+    return find_user(person) or _anonymous()
+
+
+def _anonymous() -> Any:
+    from django.contrib.auth.models import AnonymousUser
+
+    return AnonymousUser()

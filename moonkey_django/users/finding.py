@@ -1,0 +1,94 @@
+"""Which Django user a MoonKey user is. What :data:`moonkey_django.conf.UsersSetting` says is done here."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import IntegrityError, router, transaction
+from django.utils.module_loading import import_string
+
+from moonkey_core.models import User
+from moonkey_django.conf import UsersError, UsersSetting, configuration
+from moonkey_django.users.emails import verified_email
+from moonkey_django.users.fields import bare_id
+
+
+def find_user(person: User) -> AbstractBaseUser | None:
+    """The Django user of a verified MoonKey user; ``None`` where there is none, or an inactive one.
+
+    One query at most, except where a user is created. Raises :class:`~moonkey_core.errors.ConfigurationError`
+    where the app's own function returns what is no saved user.
+    """
+    how = configuration().users
+    if person.id == "user_":
+        return None  # an id that is all prefix names nobody
+    if how == "match":
+        found = mapped_user(person)
+    elif how == "create":
+        found = mapped_user(person) or _created(person)
+    else:
+        found = _answer_of(how, person)
+    return found if found is not None and getattr(found, "is_active", True) else None
+
+
+def mapped_user(person: User, *, using: str | None = None) -> AbstractBaseUser | None:
+    """The Django user who is mapped to a MoonKey user by id, active or not."""
+    moonkey_id = bare_id(person.id)
+    users: Any = get_user_model()._default_manager  # the app's own, which may hide some
+    if using is not None:
+        users = users.using(using)
+    found: Any = users.filter(moonkey__moonkey_id=moonkey_id).select_related("moonkey").first()
+    # A database may compare without regard to case, but ids differ by it.
+    return found if found is not None and found.moonkey.moonkey_id == moonkey_id else None
+
+
+def _created(person: User) -> AbstractBaseUser | None:
+    """A new user, mapped; or the one that another request has made meanwhile; ``None`` where that one is hidden.
+
+    Somebody else may have taken the id as a user name. Theirs is another account, whatever its name: the new one
+    gets a name nobody could have foreseen.
+    """
+    from moonkey_django.users.models import MoonKeyUser
+
+    using = router.db_for_write(get_user_model())
+    name = bare_id(person.id)
+    for username in (name, f"{name}-{secrets.token_hex(4)}"):
+        try:
+            with transaction.atomic(using=using):
+                return _create(person, username, using)
+        except IntegrityError:
+            if MoonKeyUser.objects.using(using).filter(moonkey_id=person.id).exists():
+                return mapped_user(person, using=using)
+    raise UsersError('MOONKEY["USERS"] is "create", but the database refuses the new user: write a function.')
+
+
+def _create(person: User, username: str, using: str) -> AbstractBaseUser:
+    from moonkey_django.users.models import MoonKeyUser
+
+    model: Any = get_user_model()
+    user: AbstractBaseUser = model(**{model.USERNAME_FIELD: username})
+    user.set_unusable_password()
+    email, email_field = verified_email(person), _email_field(model)
+    if email is not None and email_field is not None:
+        setattr(user, email_field, email)
+    user.save(force_insert=True, using=using)
+    MoonKeyUser(user=user, moonkey_id=person.id).save(force_insert=True, using=using)
+    return user
+
+
+def _answer_of(how: UsersSetting, person: User) -> AbstractBaseUser | None:
+    find: Any = import_string(how) if isinstance(how, str) else how
+    found = find(person)
+    if found is None:
+        return None
+    if not isinstance(found, get_user_model()) or found.pk is None or found._state.adding:
+        raise UsersError('The function in MOONKEY["USERS"] must return a saved user, or None.')
+    return found
+
+
+def _email_field(model: type[AbstractBaseUser]) -> str | None:
+    name = model.get_email_field_name()
+    return name if any(field.name == name for field in model._meta.get_fields()) else None

@@ -1,0 +1,40 @@
+"""The first, and so far only, form of the table."""
+
+from __future__ import annotations
+
+import django.db.models.deletion
+from django.conf import settings
+from django.db import migrations, models
+
+import moonkey_django.users.fields
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
+
+    operations = [
+        migrations.CreateModel(
+            name="MoonKeyUser",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="moonkey",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "moonkey_id",
+                    moonkey_django.users.fields.MoonKeyIdField(
+                        max_length=256, unique=True, verbose_name="MoonKey id"
+                    ),
+                ),
+            ],
+            options={"verbose_name": "MoonKey user"},
+        ),
+    ]

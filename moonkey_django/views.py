@@ -1,0 +1,116 @@
+"""The session routes as Django views: they carry the request to the core, and its answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils.encoding import escape_uri_path
+from django.views.decorators.csrf import csrf_exempt
+
+from moonkey_core.auth import Auth
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route
+from moonkey_django.conf import configuration, get_async_client, get_client
+from moonkey_django.identity import identity_of, request_info
+from moonkey_django.pages import rendered
+from moonkey_django.responses import response_of
+
+_TOO_LONG = 413
+
+View = Callable[..., Coroutine[Any, Any, HttpResponse]]
+
+
+def view_of(route: Route) -> View:
+    """The view of one of the session routes.
+
+    Under ASGI it is asynchronous all through; under WSGI it does its work in the thread of its request. It needs
+    neither a sign-in nor Django's CSRF token (the core asks where each POST comes from), and no transaction.
+    """
+    methods = (*route.methods, "HEAD", "OPTIONS") if "GET" in route.methods else (*route.methods, "OPTIONS")
+
+    async def view(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
+        method = request_info(request).method
+        if method == "OPTIONS":
+            return HttpResponse(headers={"Allow": ", ".join(methods)})
+        if method not in methods:
+            return HttpResponseNotAllowed(methods)
+        if identity_of(request).is_asgi:
+            return await _aanswer(request, route, session_id)
+        return await sync_to_async(_answer)(request, route, session_id)
+
+    view.__name__ = view.__qualname__ = route.name
+    view.login_required = False  # type: ignore[attr-defined]  # as `login_not_required` has it
+    for alias in connections:
+        non_atomic_requests(alias)(view)
+    exempt: View = csrf_exempt(view)
+    return exempt
+
+
+def need_cookies() -> None:
+    """Raise ``ConfigurationError`` where the settings leave the routes nothing to work with."""
+    try:
+        cookies = configuration().settings.cookies
+    except ConfigurationError:
+        return  # the middleware, and the system checks, report that one
+    if cookies is None:
+        raise ConfigurationError(
+            'The session routes need cookies. Set MOONKEY["COOKIES"] = {}, or do not include moonkey_django.urls.'
+        )
+
+
+def _answer(request: HttpRequest, route: Route, session_id: str | None) -> HttpResponse:
+    body = _body(request)
+    if body is None:
+        return HttpResponse(status=_TOO_LONG)
+    auth = identity_of(request).look() if _depends_on_identity(route) else Auth()
+    answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    return response_of(answer, None if answer.page is None else rendered(request, answer.page))
+
+
+async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -> HttpResponse:
+    body = _body(request)
+    if body is None:
+        return HttpResponse(status=_TOO_LONG)
+    auth = await identity_of(request).alook() if _depends_on_identity(route) else Auth()
+    answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    # In a thread: what the project adds to a template may ask the database.
+    page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)
+    return response_of(answer, page)
+
+
+def _flow_request(
+    request: HttpRequest, route: Route, auth: Auth, body: bytes, session_id: str | None
+) -> FlowRequest:
+    mounted_at = request.path.rsplit("/", route.path.count("/"))[0]
+    return FlowRequest(
+        route=route.name,
+        routes=escape_uri_path(mounted_at),
+        info=request_info(request),
+        headers=identity_of(request).headers,
+        auth=auth,
+        query=request.META.get("QUERY_STRING", ""),
+        body=body,
+        session_id=session_id,
+    )
+
+
+def _depends_on_identity(route: Route) -> bool:
+    return route.name != "style"
+
+
+def _body(request: HttpRequest) -> bytes | None:
+    """The body; ``None`` where it is too long. No more of it is read than has to be."""
+    if request_info(request).method != "POST":
+        return b""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length[:12]) > MAX_BODY_BYTES:
+        return None
+    found = b""
+    while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
+        found += piece
+    return found if len(found) <= MAX_BODY_BYTES else None

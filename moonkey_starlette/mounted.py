@@ -1,0 +1,70 @@
+"""Where in an app the ready-made routes are mounted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.routing import NoMatchFound
+from starlette.types import ASGIApp
+
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.flows import ROUTES
+from moonkey_core.settings import Settings
+
+__all__ = ["NAME", "Mounted", "check_cookies"]
+
+NAME = "moonkey"
+"""The names of the routes are ``moonkey:sign_in`` and so on."""
+
+_SIGN_IN = next(route for route in ROUTES if route.name == "sign_in")
+_PATHS = re.compile("|".join(re.escape(route.path).replace(r"\{session_id\}", "[^/]+") for route in ROUTES))
+_MOST_LAYERS = 100
+
+
+class Mounted:
+    """The ready-made routes of an app, looked for once, at the first need."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._is_known = False
+        self._prefix: str | None = None
+
+    @property
+    def prefix(self) -> str | None:
+        """The path under which they are mounted, as the app's own router sees it; ``None`` where they are not."""
+        if not self._is_known:
+            self._prefix, self._is_known = _prefix_in(self._app), True
+        return self._prefix
+
+    def covers(self, path: str) -> bool:
+        """Whether a path, as the app's own router sees it, is that of one of them."""
+        prefix = self.prefix
+        return prefix is not None and path.startswith(prefix) and bool(_PATHS.fullmatch(path[len(prefix) :]))
+
+
+def check_cookies(app: ASGIApp, settings: Settings) -> None:
+    """Raises ``ConfigurationError`` where an app has mounted the routes, and its client has no cookies."""
+    if settings.cookies is None and _prefix_in(app) is not None:
+        raise ConfigurationError(
+            "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true."
+        )
+
+
+def _prefix_in(app: ASGIApp) -> str | None:
+    """Where they are in the first app or router from here on inwards; ``None`` where they are not, or where that
+    differs from request to request.
+
+    Goes through the layers that keep the next one as ``app``, as those of Starlette do.
+    """
+    layer: Any = app
+    for _ in range(_MOST_LAYERS):
+        find = getattr(layer, "url_path_for", None)
+        if find is not None:
+            try:
+                path = str(find(f"{NAME}:{_SIGN_IN.name}"))
+            except NoMatchFound:
+                return None
+            return None if "{" in path else path.removesuffix(_SIGN_IN.path)
+        layer = getattr(layer, "app", None)
+    return None

@@ -1,0 +1,103 @@
+"""Pages: the core says which one and what is in it, Jinja2 renders it; templates of the app's own win."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from starlette.requests import Request
+
+from moonkey_core.browsers import PAGE_HEADERS, Page
+from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_core.responses import Refusal
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from starlette.templating import Jinja2Templates
+
+__all__ = ["HTML", "Pages", "Templates"]
+
+Templates: TypeAlias = "Jinja2Templates | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+"""Where an app keeps templates of its own."""
+
+HTML = ("content-type", "text/html; charset=utf-8")
+
+
+class Pages:
+    """Renders pages; says that it cannot where Jinja2 is not installed.
+
+    ``templates`` is a ``Jinja2Templates``, whose filters, globals and context processors then serve our pages too,
+    or one or several directories. What is not found there is ours. All of it is escaped. Raises
+    :class:`~moonkey_core.errors.ConfigurationError` where a directory does not exist, and ``TypeError``.
+    """
+
+    def __init__(self, templates: Templates | None = None) -> None:
+        self._given = _checked(templates)
+
+    @property
+    def can_render(self) -> bool:
+        """Whether there is a template engine."""
+        return self._engine is not None
+
+    def body(self, page: Page, request: Request) -> bytes | None:
+        """The page, as UTF-8; ``None`` where there is no template engine."""
+        engine = self._engine
+        if engine is None:
+            return None
+        try:
+            context = {**self._context(request), **page.context}
+            return engine.get_template(page.template).render(context).encode()
+        except MoonKeyError:
+            # The app's own layout asks for the user, and that there is none may be the very reason for this page.
+            return _OURS.body(page, request)
+
+    def rendered(self, refusal: Refusal, request: Request) -> Refusal:
+        """A refusal, with its page as the body where it has one that can be rendered."""
+        body = None if refusal.page is None else self.body(refusal.page, request)
+        if body is None:
+            return refusal
+        kept = [pair for pair in refusal.headers if pair[0] != "content-type"]
+        return replace(refusal, headers=(*kept, HTML, *PAGE_HEADERS), body=body, page=None)
+
+    def _context(self, request: Request) -> dict[str, Any]:
+        """What the app's own templates see elsewhere."""
+        found: dict[str, Any] = {}
+        if self._given is not None:
+            found["request"] = request
+            for processor in self._given.context_processors:
+                found.update(processor(request))
+        return found
+
+    @cached_property
+    def _engine(self) -> Environment | None:
+        try:
+            from moonkey_starlette.engine import make_engine
+        except ImportError:
+            return None
+        return make_engine(None if self._given is None else self._given.env)
+
+
+def _checked(given: Any) -> Jinja2Templates | None:
+    if given is None:
+        return None
+    if hasattr(given, "env"):
+        found: Jinja2Templates = given
+        return found
+    directories = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(directories, Sequence) or not all(isinstance(one, str | os.PathLike) for one in directories):
+        raise TypeError("templates must be a Jinja2Templates, or one or several directories.")
+    missing = [os.fspath(one) for one in directories if not Path(one).is_dir()]
+    if missing or not directories:
+        raise ConfigurationError(f"templates: there is no directory {', '.join(missing) or 'named'}.")
+    try:
+        from starlette.templating import Jinja2Templates
+    except ImportError:
+        raise ConfigurationError("templates needs Jinja2. Install jinja2, or leave templates out.") from None
+    return Jinja2Templates(directory=list(directories))
+
+
+_OURS = Pages()
