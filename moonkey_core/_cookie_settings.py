@@ -13,6 +13,7 @@ from moonkey_core.errors import ConfigurationError
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 6265 section 4.1.1
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9\-]{1,63}")
+_ATTRIBUTES = frozenset("path domain expires max-age secure httponly samesite partitioned version comment".split())
 _LONGEST = timedelta(days=400)  # no browser keeps a cookie longer (RFC 6265bis section 5.5)
 _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
@@ -151,8 +152,8 @@ def _is_lifetime(value: object) -> bool:
 
 
 def _name(which: str, value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise _wrong(f"{which} must be a cookie name (letters, digits, - and _).")
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.lower() in _ATTRIBUTES or value[0] == "$":
+        raise _wrong(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
     return value
 
 

@@ -83,7 +83,7 @@ def steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, watch: 
         if isinstance(found, Reply):
             return replace(found, stored=True)
     if fetch.pause:
-        pass
+        yield Sleep(fetch.pause)
     outcome = yield from _tries(fetch, remaining, watch)
     if stored is not None and isinstance(outcome, Reply) and outcome.status == 200:
         yield Keep(stored, outcome)

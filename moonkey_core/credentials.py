@@ -156,9 +156,11 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
 
 
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
-    """The value of one cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where there are two values."""
+    """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where there are two values."""
     found: str | None = None
     for line in lines:
+        if "," in line and _is_joined(line, name):  # WSGI servers join two lines by a comma
+            raise MalformedCredentials(reason="repeated_cookie")
         for part in line.split(";"):
             key, equals, value = part.strip(" \t").partition("=")
             if key != name or not equals:
@@ -167,6 +169,10 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
                 raise MalformedCredentials(reason="repeated_cookie")
             found = value
     return found
+
+
+def _is_joined(line: str, name: str) -> bool:
+    return any(part.lstrip(" \t").startswith(f"{name}=") for part in line.split(",")[1:])
 
 
 def well_formed(value: object, settings: Settings) -> str:

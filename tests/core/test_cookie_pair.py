@@ -265,6 +265,12 @@ class TestGrammar:
         auth = made().read({"cookie": [f"{SESSION}={TOKEN}", f"{SESSION}={OTHER}"]}, None, GET)
         assert auth.is_rejected
 
+    def test_so_it_is_in_two_lines_that_a_server_has_joined(self) -> None:
+        line = f"x=1; {SESSION}={TOKEN}; y=2, {SESSION}={OTHER}; z=3"
+        auth = made().read({"cookie": [line]}, None, GET)
+        assert auth.error is not None
+        assert auth.error.reason == "repeated_cookie"
+
     def test_twice_the_same_is_one(self) -> None:
         auth = made().read({"cookie": [f"{SESSION}={TOKEN}; {SESSION}={TOKEN}"]}, None, GET)
         assert auth.is_authenticated

@@ -46,6 +46,8 @@ def test_plain_names_in_development_only() -> None:
         ({"session_name": "a;b"}, "session_name"),
         ({"jwt_name": "a=b"}, "jwt_name"),
         ({"jwt_name": 7}, "jwt_name"),
+        ({"session_name": "Path"}, "session_name"),
+        ({"session_name": "$session"}, "session_name"),
         ({"domain": "a b"}, "domain"),
         ({"domain": "a;Secure"}, "domain"),
         ({"domain": 7}, "domain"),

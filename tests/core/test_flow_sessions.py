@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +58,11 @@ def events_of(call: Both, *kinds: type[Event]) -> list[Event]:
     return found
 
 
+def shape(value: object) -> object:
+    """The names in a JSON object, at any depth."""
+    return {name: shape(one) for name, one in value.items()} if isinstance(value, dict) else None
+
+
 class TestTheSessionCheck:
     def test_somebody(self, call: Both, emulator: Emulator) -> None:
         call("otps.login_or_create", email="me@example.com")
@@ -74,6 +81,15 @@ class TestTheSessionCheck:
         assert set(factor) == {"type", "delivery_channel", "last_verified_at"}
         assert (factor["type"], factor["delivery_channel"]) == ("otp", "email")
         assert session["device"]["name"] == "Unknown device"
+
+    def test_it_is_as_documented(self, call: Both, emulator: Emulator) -> None:
+        document = (Path(__file__).parents[2] / "docs" / "browser-sessions.md").read_text()
+        (block,) = re.findall(r"<!-- session -->\n```json\n(.*?)```", document, re.DOTALL)
+        example = json.loads(block)
+        found = json_of(visitor(call, emulator.sign_in()).get("session"))
+        for one in (example, found):
+            one["session"]["factors"] = one["session"]["factors"][0]
+        assert shape(found) == shape(example)
 
     def test_a_browser_gets_json_as_well(self, call: Both, emulator: Emulator) -> None:
         response = visitor(call, emulator.sign_in()).get("session")

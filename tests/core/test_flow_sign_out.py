@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Settings, SignInSettings
 from moonkey_core._cache import KnownCredentials
+from moonkey_core._plan import Fetch, step
+from moonkey_core._tries import Send, Sleep, Watch, steps
 from moonkey_core.credentials import asgi_headers
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
@@ -364,6 +366,15 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
         (auth,) = found
         for client, one in ((early, auth), (late, refreshed)):
             assert all("Max-Age=0" in value for value in client.cookies_after(one))
+
+
+def test_the_second_try_waits() -> None:
+    """What comes at once would meet the same trouble."""
+    call = steps(Fetch("DELETE", "https://api.example", pause=2.0), lambda: 10.0, False, Watch(None, None))
+    first = step(call, None)
+    assert isinstance(first, Sleep)
+    assert first.seconds == 2.0
+    assert isinstance(step(call, None), Send)
 
 
 class TestWhatIsGivenBack:

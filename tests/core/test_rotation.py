@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +25,7 @@ from moonkey_core import (
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
+from moonkey_core.origin import RequestInfo
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
 
@@ -29,6 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 DELETE = "/v1/auth/sessions/delete"
 ME = "me@example.com"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Owner:
@@ -250,3 +255,51 @@ class TestCookiesOfTheAppsOwn:
         for work in (lambda: call.client.sign_in_cookies(found.login), call.client.sign_out_cookies):
             with pytest.raises(ValueError, match="Cookies are not configured"):
                 work()
+
+
+def shown(document: str, name: str) -> dict[str, Any]:
+    """What an example in a document defines."""
+    (code,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", (DOCS / document).read_text(), re.DOTALL)
+    module: dict[str, Any] = {"__name__": "shown"}
+    exec(str(code), module)
+    return module
+
+
+class TestTheDocuments:
+    @pytest.fixture
+    def client(self, emulator: Emulator) -> Iterator[MoonKey]:
+        with MoonKey(
+            secret_key=emulator.secret_key, base_url=emulator.base_url, cookies=CookieSettings()
+        ) as client:
+            yield client
+
+    def test_a_new_address(self, client: MoonKey, emulator: Emulator) -> None:
+        person, other = emulator.sign_in(email=ME), emulator.sign_in(email=ME)
+        headers = {"authorization": f"Bearer {emulator.secret_key}"}
+        url = f"{emulator.base_url}/v1/auth/users/{person.user_id}/update"
+        httpx.put(url, json={"emails": [{"email": "new@example.com"}]}, headers=headers).raise_for_status()
+        auth = client.authenticate({"session-token": person.session_token})
+        sent = client.otps.send(email="new@example.com")
+        work = shown("rotation.md", "rotation")["confirm_new_address"]
+        status, cookies, told = work(client, auth, emulator.outbox()[0].code, sent.method_id)
+        assert status == 200
+        assert "All other devices are signed out" in told
+        assert [value.partition("=")[0] for _, value in cookies] == [
+            "__Host-moonkey_session",
+            "__Host-moonkey_jwt",
+        ]
+        (left,) = client.sessions.list(person.user_id)
+        assert left.id not in (person.session_id, other.session_id)
+
+    def test_a_login_of_the_apps_own(self, client: MoonKey, emulator: Emulator) -> None:
+        sent = client.otps.login_or_create(email=ME)
+        work = shown("browser-sessions.md", "own login")
+        status, headers = work["finish"](client, emulator.outbox()[0].code, sent.method_id)
+        assert status == 303
+        cookies = "; ".join(value.partition(";")[0] for name, value in headers if name == "set-cookie")
+        auth = client.authenticate({"cookie": cookies}, None, RequestInfo("GET", "https"))
+        session = auth.session
+        assert session is not None
+        status, headers = work["leave"](client, session.id)
+        assert all("Max-Age=0" in value for name, value in headers if name == "set-cookie")
+        assert client.sessions.list(session.user_id) == ()

@@ -108,4 +108,4 @@ STATES: list[State] = [
     _step_up_verify("no code", error="code_form"),
     _step_up_verify("used up", error="used_up", tries_left=0),
 ]
-"""Add yours at the end of this list, as ``State(template, state, context)``; every text in a context is hostile."""
+"""Every text in a context is hostile; a new page, or a new state of one, gets its entry here."""
