@@ -10,7 +10,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-demo: setup ## Run three real apps against a local service; ONCE=1 ends after the table
+demo: setup ## Run real apps against a local service, one to sign in to with a browser; ONCE=1 ends after the table
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: setup ## Run the tests

@@ -1,4 +1,4 @@
-"""Three real apps against a service on this machine: who is let in, and who is not.
+"""Three real apps against a service on this machine: who is let in, and who is not. And one to sign in to by hand.
 
 Run it with ``make demo``; ``--once`` ends after the table, with status 0 only if every cell is as expected.
 """
@@ -17,10 +17,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import demo_visit
 import httpx
 
 from moonkey_core import Login, MoonKey
-from moonkey_core.emulator import Emulator
+from moonkey_core.emulator import Emulator, Sent
 
 HERE = Path(__file__).parent
 DEMO_USER = "demo@example.com"
@@ -38,6 +39,7 @@ SERVERS = {
         "django_app:application",
     ],
     "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=error", "fastapi_app:app"],
+    "Pages": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "pages_flask:app"],
 }
 EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}
 
@@ -53,29 +55,30 @@ class App:
 
 def main() -> int:
     once = "--once" in sys.argv[1:]
+    interactive = threading.Event()
     with ExitStack() as stack:
-        emulator = stack.enter_context(Emulator())
+        emulator = stack.enter_context(Emulator(on_sent=lambda sent: show_code(sent, interactive)))
         environ = {
             **os.environ,
             "MOONKEY_BASE_URL": emulator.base_url,
             "MOONKEY_SECRET_KEY": emulator.secret_key,
             "MOONKEY_JWT_ISSUER": emulator.issuer,
         }
-        apps = [stack.enter_context(running(name, environ)) for name in SERVERS]
+        *apps, pages = [stack.enter_context(running(name, environ)) for name in SERVERS]
         client = stack.enter_context(MoonKey(base_url=emulator.base_url, secret_key=emulator.secret_key))
-        wait_until_up(apps)
+        wait_until_up([*apps, pages])
         print(f"The service: {emulator.base_url} (an emulator; nothing leaves this machine)")
         login = sign_in(client, emulator)
         rows = table(apps, client, login)
         show(rows)
-        good = all(row.get(name) == status for row in rows.values() for name, status in EXPECTED.items())
+        visited = demo_visit.visit(pages.url, emulator)
+        show_visit(pages, visited)
         if once:
-            return 0 if good else 1
+            good = all(row.get(name) == status for row in rows.values() for name, status in EXPECTED.items())
+            return 0 if good and visited == demo_visit.EXPECTED else 1
         another = sign_in(client, emulator)
-        for app in apps:
-            header = f"Authorization: Bearer {another.session_token}"
-            print(f"\nTry {app.name} by hand:\n  curl -i -H '{header}' {app.url}/me")
-        print("\nCtrl-C stops everything.", flush=True)
+        interactive.set()
+        show_what_to_do(apps, pages, another)
         wait_for_signal()
     return 0
 
@@ -149,6 +152,26 @@ def show(rows: dict[App, dict[str, int]]) -> None:
         print(
             "  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in EXPECTED)]), flush=True
         )
+
+
+def show_visit(pages: App, statuses: dict[str, int]) -> None:
+    told = ", ".join(f"{status} {name}" for name, status in statuses.items())
+    print(f"\nA browser on {pages.url}/account got: {told}.", flush=True)
+
+
+def show_what_to_do(apps: list[App], pages: App, login: Login) -> None:
+    for app in apps:
+        header = f"Authorization: Bearer {login.session_token}"
+        print(f"\nTry {app.name} by hand:\n  curl -i -H '{header}' {app.url}/me")
+    print("\nTo sign in with your browser, give any e-mail address; its code is shown here, as nothing is sent.")
+    print("Ctrl-C stops everything.")
+    print(f"\n  {pages.url}/\n", flush=True)
+
+
+def show_code(sent: Sent, interactive: threading.Event) -> None:
+    """Stands for the mail, or the text message."""
+    if interactive.is_set():
+        print(f"The code for {sent.to}: {sent.code}", flush=True)
 
 
 def wait_for_signal() -> None:

@@ -32,9 +32,7 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if auth is not None and auth.from_cookies:
         already = [cookie.OutputString() for cookie in response.cookies.values()]
         cookies = identity.client.cookies_after(auth, already)
-        if cookies:
-            set_cookies(response, cookies)
-            identity.keep_out_of_caches()
+        set_cookies(response, cookies)
     return with_cache_headers(request, response, sets_cookies=bool(cookies))
 
 
@@ -56,6 +54,8 @@ def with_cache_headers(
         for name, value in found.items():
             if name != "vary" or value != vary:
                 headers[name] = value
+        if headers["Cache-Control"] == "no-store":
+            identity.keep_out_of_caches()  # Django's page cache has not always known these words
     return response
 
 
@@ -64,10 +64,10 @@ def is_due(identity: Identity, response: HttpResponseBase) -> bool:
 
     That is so where the body of a stream may look at it later, and it may bring a cookie.
     """
-    cookies = configuration().settings.cookies
-    if cookies is None or identity.auth is not None or not _may_look_later(response):
+    if identity.auth is not None or not _may_look_later(response):
         return False
-    return any(cookies.session_name in line for line in identity.headers("cookie"))
+    cookies = configuration().settings.cookies
+    return cookies is not None and any(cookies.session_name in line for line in identity.headers("cookie"))
 
 
 def _depends_on_identity(identity: Identity, response: HttpResponseBase, settings: Settings) -> bool:

@@ -2,71 +2,138 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import re
+import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from moonkey_core.emulator import Emulator
+from support.examples import EXAMPLES, PAGES, SERVERS, running
+from support.visitors import Visitor
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-WSGI = ["gunicorn", "--threads=4", "--log-level=error", "--bind=127.0.0.1:{port}"]
-ASGI = ["uvicorn", "--log-level=error", "--port={port}"]
-SERVERS = {
-    "flask_app:app": WSGI,
-    "django_app:application": [*ASGI, "--lifespan=off"],
-    "starlette_app:app": ASGI,
-    "fastapi_app:app": ASGI,
-}
-
-
-@contextmanager
-def running(target: str, emulator: Emulator) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    environ = {
-        **os.environ,
-        "MOONKEY_BASE_URL": emulator.base_url,
-        "MOONKEY_SECRET_KEY": emulator.secret_key,
-        "MOONKEY_JWT_ISSUER": emulator.issuer,
-    }
-    server = [part.format(port=port) for part in SERVERS[target]]
-    process = subprocess.Popen([sys.executable, "-m", *server, target], cwd=EXAMPLES, env=environ)
-    try:
-        yield f"http://127.0.0.1:{port}/me"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def first_answer(url: str) -> httpx.Response:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return httpx.get(url, timeout=10)
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+EMAIL = "ada@example.com"
 
 
 @pytest.mark.parametrize("target", SERVERS)
 def test_example(target: str) -> None:
-    with Emulator() as emulator, running(target, emulator) as url:
-        assert first_answer(url).status_code == 401
-        ada = emulator.sign_in(email="ada@example.com")
+    with Emulator() as emulator, running(target, emulator) as site:
+        url = f"{site}/me"
+        assert httpx.get(url, timeout=10).status_code == 401
+        ada = emulator.sign_in(email=EMAIL)
         for credential in (ada.session_token, ada.session_jwt):
             for headers in ({"Authorization": f"Bearer {credential}"}, {"session-token": credential}):
                 response = httpx.get(url, headers=headers, timeout=10)
                 assert (response.status_code, response.json()) == (200, {"user_id": ada.user_id})
         emulator.revoke(ada.session_id)
         assert httpx.get(url, headers={"session-token": ada.session_token}, timeout=10).status_code == 401
+
+
+class Person(Visitor):
+    """Also fills in forms of the app's own."""
+
+    def fill_in(self, path: str, **fields: str) -> httpx.Response:
+        return self._visit("POST", path, {}, fields)
+
+    @property
+    def cookie_header(self) -> dict[str, str]:
+        return {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+
+
+@contextmanager
+def visiting(target: str, emulator: Emulator) -> Iterator[tuple[Person, httpx.Client]]:
+    with running(target, emulator) as site, httpx.Client(base_url=site, timeout=10) as browser:
+        yield Person(browser), browser
+
+
+def sent_to(response: httpx.Response) -> tuple[str, str]:
+    """Where a redirect leads, and the way back from there."""
+    assert response.status_code == 303
+    parts = urlsplit(response.headers["location"])
+    return parts.path, parse_qs(parts.query)["next"][0]
+
+
+@pytest.mark.parametrize("target", PAGES)
+def test_pages(target: str) -> None:
+    """Public, protected and sensitive pages; the browser tests do the same by hand."""
+    with Emulator() as emulator, visiting(target, emulator) as (visitor, _):
+        assert "Sign in" in visitor.get("/").text
+        assert sent_to(visitor.get("/account")) == ("/auth/sign-in", "/account")
+        emulator.set_clock(-90)
+        assert visitor.sign_in(emulator, EMAIL, next="/account").headers["location"] == "/account"
+        emulator.set_clock(0)
+        assert "You are signed in" in visitor.get("/").text
+        assert EMAIL in visitor.get("/account").text
+        assert sent_to(visitor.get("/vault")) == ("/auth/step-up", "/vault")
+        visitor.post("/step-up/otp", {"which": "email", "next": "/vault"})
+        visitor.post("/step-up/otp/verify", {"code": emulator.outbox()[0].code})
+        assert "flower pot" in visitor.get("/vault").text
+        assert visitor.post("/sign-out").headers["location"] == "/"
+        assert visitor.cookies == {}
+        assert sent_to(visitor.get("/vault")) == ("/auth/sign-in", "/vault")
+
+
+def test_a_changed_address_leaves_one_session() -> None:
+    with Emulator() as emulator, visiting("pages_flask:app", emulator) as (visitor, browser):
+        phone, thief = Person(browser), Person(browser)
+        for one in (visitor, phone, thief):
+            one.sign_in(emulator, EMAIL)
+        before = dict(visitor.cookies)
+        page = visitor.fill_in("/email", email="ada@new.example")
+        method_id = re.search(r'name="method_id" value="([^"]+)"', page.text)
+        assert method_id is not None
+        asked = {"email": "ada@new.example", "method_id": method_id[1]}
+        code = emulator.outbox()[0].code
+        wrong = visitor.fill_in("/email/confirm", code=f"{(int(code) + 1) % 10**6:06d}", **asked)
+        assert wrong.status_code == 400
+        assert "That code is wrong" in wrong.text
+        assert EMAIL in phone.get("/account").text
+        assert visitor.fill_in("/email/confirm", code=code, **asked).status_code == 303
+        assert set(visitor.cookies) == set(before)
+        assert not set(visitor.cookies.values()) & set(before.values())
+        assert "ada@new.example" in visitor.get("/email").text
+        for one in (phone, thief):
+            assert sent_to(one.get("/account")) == ("/auth/sign-in", "/account")
+            assert one.cookies == {}
+
+
+def test_a_stream_ends_with_its_session() -> None:
+    with Emulator() as emulator, visiting("pages_starlette:app", emulator) as (visitor, browser):
+        visitor.sign_in(emulator, EMAIL)
+        headers = visitor.cookie_header
+        with browser.stream("GET", "/clock", headers=headers) as response:
+            lines = response.iter_lines()
+            assert next(lines).startswith("It is ")
+            visitor.post("/sign-out")
+            assert len(list(lines)) < 5
+
+
+def test_a_websocket_ends_with_its_session() -> None:
+    with Emulator() as emulator, visiting("pages_fastapi:app", emulator) as (visitor, browser):
+        visitor.sign_in(emulator, EMAIL)
+        own = str(browser.base_url).rstrip("/")
+        url = own.replace("http", "ws") + "/echo"
+        headers = visitor.cookie_header
+        foreign = Origin("https://evil.example")
+        with pytest.raises(InvalidStatus), connect(url, additional_headers=headers, origin=foreign):
+            pass
+        with connect(url, additional_headers=headers, origin=Origin(own)) as socket:
+            socket.send("hello")
+            assert str(socket.recv(5)).endswith(": hello")
+            visitor.post("/sign-out")
+            with pytest.raises(ConnectionClosedError) as closed:
+                socket.recv(5)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
 
 
 def test_the_demo() -> None:
@@ -78,6 +145,36 @@ def test_the_demo() -> None:
     assert [(row[0], *row[2:]) for row in rows] == [
         (name, "401", "200", "200", "401") for name in ("Flask", "Django", "FastAPI")
     ]
-    for row in rows:
+    visit = re.search(
+        r"^A browser on (\S+) got: 303 before, 200 signed in, 303 signed out\.$", done.stdout, re.MULTILINE
+    )
+    assert visit is not None, done.stdout
+    for url in (*(row[1] for row in rows), visit[1]):
         with pytest.raises(httpx.ConnectError):
-            httpx.get(row[1], timeout=5)
+            httpx.get(url, timeout=5)
+
+
+def test_the_demo_by_hand() -> None:
+    """It ends with the URL of an app to sign in to, and shows the codes that nobody gets by mail."""
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "demo.py")], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        url = next(line.strip() for line in process.stdout if re.fullmatch(r"  http://\S+/\n", line)).rstrip("/")
+        with httpx.Client(base_url=url, timeout=10) as browser:
+            visitor = Visitor(browser)
+            visitor.post("/sign-in/otp", {"address": EMAIL})
+            code = next(line.split()[-1] for line in process.stdout if line.startswith(f"The code for {EMAIL}: "))
+            assert visitor.post("/sign-in/otp/verify", {"code": code}).status_code == 303
+            assert EMAIL in visitor.get("/account").text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, timeout=5)
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        process.communicate(timeout=20)

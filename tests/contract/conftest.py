@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from contract.behaviour import BROWSING, HELD, Runs
 from contract.stacks import STACKS, Serving, Site
 
 from moonkey_core.emulator import Emulator
@@ -57,6 +58,32 @@ def site(shared_site: Site, emulator: Emulator) -> Site:
     """The contract site with the settings of a usual app; it runs on from test to test, as in production."""
     shared_site.runs.clear()
     return shared_site
+
+
+@pytest.fixture(scope="module")
+def _browsed_site(serving: Serving, shared_emulator: Emulator) -> Iterator[tuple[Site, httpx.Client]]:
+    shared_emulator.start()
+    with (
+        serving({**usual_options(shared_emulator), **BROWSING}) as site,
+        httpx.Client(base_url=site.url, timeout=20) as client,
+    ):
+        yield site, client
+
+
+@pytest.fixture
+def web(_browsed_site: tuple[Site, httpx.Client], emulator: Emulator) -> httpx.Client:
+    """A browser in front of a site with cookies and the session routes. It sends what it is told to."""
+    site, client = _browsed_site
+    site.runs.clear()
+    HELD.reset()
+    client.cookies.clear()
+    return client
+
+
+@pytest.fixture
+def runs(_browsed_site: tuple[Site, httpx.Client]) -> Runs:
+    """The methods of the requests for which a protected view of that site really ran."""
+    return _browsed_site[0].runs
 
 
 @pytest.fixture

@@ -7,9 +7,16 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from contract.behaviour import STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.behaviour import HELD, STREAM_PAUSE, TEN_MINUTES, Runs
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.urls import path
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -147,6 +154,40 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(content, content_type="text/plain")
 
 
+def late_stream(request: HttpRequest) -> StreamingHttpResponse:
+    def parts() -> Iterator[str]:
+        yield auth_of(request).state
+
+    async def aparts() -> AsyncIterator[str]:
+        yield auth_of(request).state
+
+    content = aparts() if isinstance(request, ASGIRequest) else parts()
+    return StreamingHttpResponse(content, content_type="text/plain")
+
+
+def missing(request: HttpRequest) -> HttpResponse:
+    raise Http404(auth_of(request).state)
+
+
+def moved(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect("/elsewhere", headers={"X-State": auth_of(request).state})
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(auth_of(request).state, status=500)
+
+
+@require_auth
+def broken(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("a bug of the app")
+
+
+@require_auth
+def held(request: HttpRequest) -> HttpResponse:
+    HELD.wait()
+    return JsonResponse(who(request))
+
+
 @csrf_exempt
 @require_auth
 def upload(request: HttpRequest) -> HttpResponse:
@@ -176,5 +217,11 @@ urlpatterns = [
     path("raises", raises),
     path("foreign", foreign),
     path("stream", stream),
+    path("late-stream", late_stream),
+    path("missing", missing),
+    path("moved", moved),
+    path("failed", failed),
+    path("broken", broken),
+    path("held", held),
     path("upload", upload),
 ]

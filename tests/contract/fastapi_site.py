@@ -3,22 +3,25 @@
 import asyncio
 from typing import Annotated, Any
 
-from contract.behaviour import ORIGIN, TEN_MINUTES, Runs
-from contract.starlette_site import optional_body, stream_parts
-from fastapi import Depends, FastAPI, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
+from contract.behaviour import HELD, ORIGIN, TEN_MINUTES, Runs
+from contract.starlette_site import late_stream, optional_body, socket, stream_parts
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile, WebSocket
+from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.authentication import requires
 from starlette.middleware.cors import CORSMiddleware
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_starlette import MoonKeyMiddleware
-from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth
+from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_router
 
 
 def make_app(runs: Runs, options: Any) -> FastAPI:
     app = FastAPI()
     app.add_middleware(MoonKeyMiddleware, **options)
     app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
+
+    if options.get("cookies"):
+        app.include_router(session_router("/auth"))
 
     def who(request: Request) -> dict[str, Any]:
         runs.append(request.method)
@@ -31,7 +34,7 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     async def public() -> str:
         return "public"
 
-    @app.api_route("/protected", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+    @app.api_route("/protected", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
     async def protected(request: Request, user: CurrentUser, session: CurrentSession) -> Any:
         runs.append(request.method)
         return {"user": user.id, "session": session.id}
@@ -105,6 +108,34 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     @app.get("/stream")
     async def stream(auth: Annotated[Auth, Depends(RequireAuth())]) -> StreamingResponse:
         return StreamingResponse(stream_parts(auth), media_type="text/plain")
+
+    app.get("/late-stream")(late_stream)
+
+    @app.get("/missing")
+    async def missing(auth: CurrentAuth) -> Any:
+        raise HTTPException(404)
+
+    @app.get("/moved")
+    async def moved(auth: CurrentAuth) -> RedirectResponse:
+        return RedirectResponse("/elsewhere", 302)
+
+    @app.get("/failed")
+    async def failed(auth: CurrentAuth, response: Response) -> Any:
+        response.status_code = 500
+        return "failed"
+
+    @app.get("/broken")
+    async def broken(user: CurrentUser) -> Any:
+        raise RuntimeError("a bug of the app")
+
+    @app.get("/held")
+    def held(request: Request, user: CurrentUser) -> Any:
+        HELD.wait()
+        return who(request)
+
+    @app.websocket("/socket")
+    async def websocket(websocket: WebSocket, user: CurrentUser) -> None:
+        await socket(websocket)
 
     @app.post("/upload")
     async def upload(request: Request, file: UploadFile, user: CurrentUser, session: CurrentSession) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask_cors
-from contract.behaviour import ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
-from flask import Flask, Response, request
+from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
+from flask import Flask, Response, abort, redirect, request, stream_with_context
 
 from moonkey_core import ProviderUnavailable
 from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth, session_routes
@@ -122,6 +122,39 @@ def make_app(runs: Runs, options: Any) -> Flask:
                 yield auth.user.id + "\n"
 
         return Response(parts(), mimetype="text/plain")
+
+    @app.get("/late-stream")
+    def late_stream() -> Any:
+        def parts() -> Iterator[str]:
+            yield current_auth.state
+
+        return Response(stream_with_context(parts()), mimetype="text/plain")
+
+    @app.get("/missing")
+    @optional_auth
+    def missing() -> Any:
+        abort(404)
+
+    @app.get("/moved")
+    @optional_auth
+    def moved() -> Any:
+        return redirect("/elsewhere")
+
+    @app.get("/failed")
+    @optional_auth
+    def failed() -> Any:
+        return "failed", 500
+
+    @app.get("/broken")
+    @require_auth
+    def broken() -> Any:
+        raise RuntimeError("a bug of the app")
+
+    @app.get("/held")
+    @require_auth
+    def held() -> Any:
+        HELD.wait()
+        return who()
 
     @app.post("/upload")
     @require_auth

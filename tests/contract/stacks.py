@@ -10,9 +10,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from contract.behaviour import ORIGIN, Runs
 
 from support.servers import serve_asgi, serve_wsgi
+
+# The servers hand on what proxies say of a request, and leave it to the app whether to believe that.
+AS_SENT_WSGI: dict[str, Any] = {"clear_untrusted_proxy_headers": False}
+AS_SENT_ASGI: dict[str, Any] = {"proxy_headers": False}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ def flask_wsgi(options: dict[str, Any]) -> Iterator[Site]:
     from contract import flask_site
 
     runs: Runs = []
-    with serve_wsgi(flask_site.make_app(runs, options)) as url:
+    with serve_wsgi(flask_site.make_app(runs, options), **AS_SENT_WSGI) as url:
         yield Site(url, runs)
 
 
@@ -40,7 +45,7 @@ def starlette_asgi(options: dict[str, Any]) -> Iterator[Site]:
     from contract import starlette_site
 
     runs: Runs = []
-    with serve_asgi(starlette_site.make_app(runs, options)) as url:
+    with serve_asgi(starlette_site.make_app(runs, options), **AS_SENT_ASGI) as url:
         yield Site(url, runs)
 
 
@@ -49,7 +54,7 @@ def fastapi_asgi(options: dict[str, Any]) -> Iterator[Site]:
     from contract import fastapi_site
 
     runs: Runs = []
-    with serve_asgi(fastapi_site.make_app(runs, options)) as url:
+    with serve_asgi(fastapi_site.make_app(runs, options), **AS_SENT_ASGI) as url:
         yield Site(url, runs)
 
 
@@ -59,7 +64,7 @@ def _django_settings(options: dict[str, Any]) -> Iterator[Runs]:
     from django.test import override_settings
 
     with override_settings(
-        ROOT_URLCONF="contract.django_site",
+        ROOT_URLCONF="contract.django_cookie_site" if options.get("cookies") else "contract.django_site",
         MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", "moonkey_django.MoonKeyMiddleware"],
         CORS_ALLOWED_ORIGINS=[ORIGIN],
         CORS_ALLOW_HEADERS=["authorization", "session-token"],
@@ -75,7 +80,7 @@ def _django_settings(options: dict[str, Any]) -> Iterator[Runs]:
 def django_wsgi(options: dict[str, Any]) -> Iterator[Site]:
     from django.core.handlers.wsgi import WSGIHandler
 
-    with _django_settings(options) as runs, serve_wsgi(WSGIHandler()) as url:
+    with _django_settings(options) as runs, serve_wsgi(WSGIHandler(), **AS_SENT_WSGI) as url:
         yield Site(url, runs)
 
 
@@ -83,7 +88,7 @@ def django_wsgi(options: dict[str, Any]) -> Iterator[Site]:
 def django_asgi(options: dict[str, Any]) -> Iterator[Site]:
     from django.core.handlers.asgi import ASGIHandler
 
-    with _django_settings(options) as runs, serve_asgi(ASGIHandler(), lifespan="off") as url:
+    with _django_settings(options) as runs, serve_asgi(ASGIHandler(), lifespan="off", **AS_SENT_ASGI) as url:
         yield Site(url, runs)
 
 
@@ -94,3 +99,6 @@ STACKS: dict[str, Serving] = {
     "starlette": starlette_asgi,
     "fastapi": fastapi_asgi,
 }
+
+with_websockets = pytest.mark.parametrize("serving", ["starlette", "fastapi"], indirect=True, scope="session")
+"""For tests of what the other stacks do not have."""

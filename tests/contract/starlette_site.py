@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from contract.behaviour import ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from starlette.applications import Starlette
 from starlette.authentication import requires
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from moonkey_core import Auth, ProviderUnavailable
-from moonkey_starlette import MoonKeyMiddleware, require_auth
+from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth, session_routes
 
 
 def make_app(runs: Runs, options: Any) -> Starlette:
@@ -102,9 +104,28 @@ def make_app(runs: Runs, options: Any) -> Starlette:
         await asyncio.sleep(len(content) % 7 / 1000)
         return JSONResponse({**first, "again": request.state.moonkey.user.id})
 
+    async def missing(request: Request) -> Response:
+        raise HTTPException(404)
+
+    async def moved(request: Request) -> Response:
+        return RedirectResponse("/elsewhere", 302)
+
+    async def failed(request: Request) -> Response:
+        return PlainTextResponse("failed", 500)
+
+    @require_auth
+    async def broken(request: Request) -> Response:
+        raise RuntimeError("a bug of the app")
+
+    @require_auth
+    def held(request: Request) -> Response:
+        HELD.wait()
+        return JSONResponse(who(request))
+
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"]
     return Starlette(
         routes=[
+            *([session_routes("/auth")] if options.get("cookies") else []),
             Route("/public", public),
             Route("/protected", protected, methods=methods),
             Route("/other-colour", other_colour),
@@ -122,7 +143,14 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/raises", raises),
             Route("/foreign", foreign),
             Route("/stream", stream),
+            Route("/late-stream", late_stream),
+            Route("/missing", missing),
+            Route("/moved", moved),
+            Route("/failed", failed),
+            Route("/broken", broken),
+            Route("/held", held),
             Route("/upload", upload, methods=["POST"]),
+            WebSocketRoute("/socket", require_auth(socket)),
         ],
         middleware=[
             Middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]),
@@ -143,3 +171,17 @@ async def stream_parts(auth: Auth) -> AsyncIterator[str]:
     for _ in range(3):
         await asyncio.sleep(STREAM_PAUSE)
         yield f"{auth.user.id if auth.user else None}\n"
+
+
+async def late_stream(request: Request) -> Response:
+    async def parts() -> AsyncIterator[str]:
+        yield (await get_auth(request)).state
+
+    return StreamingResponse(parts(), media_type="text/plain")
+
+
+async def socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("hello")
+    async for text in websocket.iter_text():
+        await websocket.send_text(text)

@@ -10,12 +10,14 @@ import httpx
 import pytest
 from django.core.cache import cache
 from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import resolve
 from integrations import django_browsing_site
 from integrations.django_browsing_site import browsing
 from integrations.django_visits import Configure
 
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_django import get_client, set_cookies
+from moonkey_django import MoonKeyMiddleware, get_client, set_cookies
 from support.together import together
 from support.visitors import (
     FOREIGN,
@@ -260,6 +262,17 @@ def test_pages_need_no_script_and_nobody_elses_content(browser: httpx.Client, ad
     assert 'href="/auth/style.css"' in page.text
     for secret in (ada.session_token, ada.session_jwt):
         assert secret not in page.text
+
+
+@pytest.mark.parametrize("kind", ["wsgi"])
+def test_djangos_page_cache_is_told_in_its_own_words(
+    with_cookies: Configure, rf: RequestFactory, emulator: Emulator
+) -> None:
+    request: Any = rf.get("/me", headers=pair(signed_in_long_ago(emulator)))
+    request._cache_update_cache = True
+    response: Any = MoonKeyMiddleware(resolve("/me").func)(request)
+    assert JWT in response.cookies
+    assert request._cache_update_cache is False
 
 
 @pytest.mark.parametrize("kind", ["wsgi"])
