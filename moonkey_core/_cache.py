@@ -23,6 +23,7 @@ from moonkey_core.settings import Secret, Settings
 _Refusal = tuple[type[InvalidCredentials], str]
 _MAX_REFUSED = 4096
 _REFUSED_SECONDS = 5.0
+_REPLACED_SECONDS = 60.0
 _MAX_ACQUAINTED = 65_536
 _MAX_GIVEN_BACK = 16_384
 _GIVEN_BACK_SECONDS = 86_400.0
@@ -110,6 +111,7 @@ class KnownCredentials:
         self._good: OrderedDict[bytes, Known] = OrderedDict()
         self._refused: TTLCache[bytes, _Refusal] = TTLCache[bytes, _Refusal](_MAX_REFUSED, _REFUSED_SECONDS)
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
+        self._replaced: TTLCache[bytes, None] = TTLCache[bytes, None](_MAX_REFUSED, _REPLACED_SECONDS)
         self._given_back: TTLCache[bytes, None] = TTLCache[bytes, None](_MAX_GIVEN_BACK, _GIVEN_BACK_SECONDS)
 
     def reset_lock(self) -> None:
@@ -164,6 +166,16 @@ class KnownCredentials:
             self._good.pop(digest, None)
             self._acquainted.pop(digest, None)
             self._given_back[digest] = None
+
+    def replace(self, digest: bytes) -> None:
+        """Its browser is about to get another one for the same session, and may send this one a few times more."""
+        with self._lock:
+            self._replaced[digest] = None
+
+    def is_replaced(self, digest: bytes) -> bool:
+        """Whether its browser has, or is about to have, another one."""
+        with self._lock:
+            return digest in self._replaced
 
     def refusal(self, digest: bytes) -> InvalidCredentials | None:
         """Why the API has just refused this credential, or its owner has given it back, as a new error."""

@@ -64,7 +64,7 @@ class Inquiry:
         settings = self._settings
         refusal = self._credentials.refusal(question.digest)
         if refusal is not None:
-            raise refusal
+            raise self._told(question, refusal)
         question.known = self._credentials.is_acquainted(question.digest)
         if not self._recall.is_up_to_date():
             most = math.inf if question.max_staleness is None else question.max_staleness
@@ -78,7 +78,7 @@ class Inquiry:
             self._check_renewed(answer)
         except InvalidCredentials as error:
             self._note_refusal(question, jwt, error)
-            raise
+            raise self._told(question, error) from None
         # One person, one id: the JWT's subject, before and after a refresh.
         known = self._confirmed(answer, (user_id or answer.user_id) if jwt is None else jwt.user_id)
         self.check_not_revoked(known if jwt is None else jwt)
@@ -121,6 +121,11 @@ class Inquiry:
         is_another = session_id is not None and session_id != answer.session_id
         if is_another or (users and not same_user(users[0], answer.user_id)):  # the subject, if it names one
             raise ProviderUnavailable(reason="api_mismatch")
+
+    def _told(self, question: Question, error: InvalidCredentials) -> InvalidCredentials:
+        if self._credentials.is_replaced(question.digest):
+            return InvalidCredentials(reason="token_replaced")
+        return error
 
     def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
         if question.minutes is not None:

@@ -95,6 +95,8 @@ def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *
 
 
 def _after_refusal(error: MoonKeyError, settings: Settings) -> tuple[str, ...]:
+    if isinstance(error, InvalidCredentials) and error.reason == "token_replaced":
+        return ()  # the browser has the new one by now, or is about to
     if isinstance(error, InvalidCredentials) or (
         isinstance(error, MalformedCredentials) and error.reason == "malformed_cookie"
     ):

@@ -156,7 +156,7 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
 
 
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
-    """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where there are two values."""
+    """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where it has two values."""
     found: str | None = None
     for line in lines:
         if "," in line and _is_joined(line, name):  # WSGI servers join two lines by a comma

@@ -17,7 +17,7 @@ from moonkey_core.flows._reading import body_of, device_of, query_of
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
 from moonkey_core.flows._sessions import own_session
 from moonkey_core.flows._step_up_options import Demand, Option, demand_in, masked, options_of
-from moonkey_core.flows._stepped_up import held, stepped_up
+from moonkey_core.flows._stepped_up import stepped_up, to_be_replaced
 from moonkey_core.flows._types import FlowPlan, FlowRequest
 from moonkey_core.models import Login, OtpRequest, User
 
@@ -111,14 +111,14 @@ def _send(core: Core, request: FlowRequest, option: Option) -> Plan[OtpRequest]:
 
 
 def _verify_otp(core: Core, request: FlowRequest, code: str, method_id: str) -> Plan[Login]:
-    kind, value = held(request, core.settings)
+    kind, value = to_be_replaced(core, request)
     if kind == "session_token":
         return verify_otp(core, code, method_id=method_id, session_token=value)
     return verify_otp(core, code, method_id=method_id, session_jwt=value)
 
 
 def _verify_totp(core: Core, request: FlowRequest, code: str, user: User) -> Plan[Login]:
-    kind, value = held(request, core.settings)
+    kind, value = to_be_replaced(core, request)
     if kind == "session_token":
         return verify_totp(core, code, user_id=user.id, session_token=value)
     return verify_totp(core, code, user_id=user.id, session_jwt=value)
@@ -130,7 +130,7 @@ def _totp_refused(
     left = tries_left(core, _totp_of(user))
     instead: Page | None = None
     if for_browser(request, core.settings):
-        whole = yield from core.api.get_user(user.id, remember=True)
+        whole = yield from core.api.get_user(user.id)
         instead = shown(request, "step_up", {**_context(core, request, whole, demand), "error": told})
     return problem(error, core.settings, request, instead=instead, members={"tries_left": left})
 

@@ -32,6 +32,14 @@ def held(request: FlowRequest, settings: Settings) -> tuple[Literal["session_tok
     return "session_token", pair.token
 
 
+def to_be_replaced(core: Core, request: FlowRequest) -> tuple[Literal["session_token", "session_jwt"], str]:
+    """The same, for a call that replaces it: other requests of this browser, under way with it, end no session."""
+    kind, value = held(request, core.settings)
+    known = core.recall.credentials
+    known.replace(known.digest(value))
+    return kind, value
+
+
 def stepped_up(
     core: Core, request: FlowRequest, login: Login, *, method: str, target: str, cookies: tuple[str, ...] = ()
 ) -> FlowResponse:

@@ -207,6 +207,17 @@ class TestEnded:
         assert auth.user is not None
         assert auth.user.id == "user_2"
 
+    def test_a_token_that_was_just_replaced_leaves_the_cookies(self) -> None:
+        decisions = made()
+        known = decisions.core.recall.credentials
+        known.replace(known.digest(UNKNOWN))
+        for jwt in (OLD, None):
+            auth = visit(decisions, token=UNKNOWN, jwt=jwt)
+            assert auth.error is not None
+            assert auth.error.reason == "token_replaced"
+            assert set_after(decisions, auth) == {}
+            decisions.now += 6
+
     def test_a_foreign_jwt_beside_a_dead_token_ends_nobody_s_session(self) -> None:
         decisions = made()
         visit(decisions, token=UNKNOWN, jwt=FRESH, requirements=Requirements(max_staleness=0))

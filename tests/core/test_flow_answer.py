@@ -8,9 +8,11 @@ import pytest
 from core.conftest import Both
 
 from moonkey_core import ConfigurationError, CookieSettings
+from moonkey_core.credentials import mapped_headers
 from moonkey_core.emulator import Emulator
-from moonkey_core.flows import ROUTES, TEMPLATES, Route
+from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
 from moonkey_core.flows._answer import HANDLERS
+from moonkey_core.origin import RequestInfo
 from support.flow_visits import SESSION, Visitor, cookies_of, flow_client, header, json_of, shown
 
 POSTS = [route for route in ROUTES if "POST" in route.methods]
@@ -64,7 +66,7 @@ class TestTheOriginOfEveryPost:
             {"sec-fetch-site": None, "origin": "http://app.example.com"},
             {"sec-fetch-site": None, "origin": "null"},
             {"sec-fetch-site": None},
-            {"sec-fetch-site": "cross-site", "authorization": "Bearer made-up"},
+            {"sec-fetch-site": "cross-site", "authorization": "Basic bWU6cGFzcw=="},
         ],
     )
     @pytest.mark.parametrize("signed_in", [False, True])
@@ -77,7 +79,7 @@ class TestTheOriginOfEveryPost:
             visitor.cookies = {SESSION: person.session_token}
         emulator.clear_requests()
         assert posted(visitor, route, **headers) == 403
-        assert set(emulator.requests()) <= {"POST /v1/auth/sessions/verify"}  # of the credential in the header
+        assert not emulator.requests()
         assert call("sessions.verify", session_token=person.session_token).session.id == person.session_id
 
     @pytest.mark.parametrize("route", POSTS, ids=lambda route: route.name)
@@ -97,11 +99,26 @@ class TestTheOriginOfEveryPost:
             visitor.cookies = {SESSION: emulator.sign_in().session_token}
             assert posted(visitor, route, **headers) != 403
 
-    def test_a_credential_in_a_header_is_nobody_elses_doing(self, call: Both, emulator: Emulator) -> None:
-        token = emulator.sign_in().session_token
+    @pytest.mark.parametrize("good", [True, False])
+    def test_a_credential_in_a_header_is_nobody_elses_doing(
+        self, call: Both, emulator: Emulator, good: bool
+    ) -> None:
+        """No page of another site can make a browser send one, good or bad."""
+        token = emulator.sign_in().session_token if good else "made-up"
         program = Visitor(call, html=False)
         headers = {"authorization": f"Bearer {token}", "sec-fetch-site": None}
         assert program.post("send_otp", {"email": "me@example.com"}, **headers).status == 200
+
+    def test_an_identity_from_cookies_is_judged_here_again(self, call: Both, emulator: Emulator) -> None:
+        """Even where a framework has worked it out without knowing where the request comes from."""
+        person = emulator.sign_in()
+        own = {"sec-fetch-site": "same-origin", "cookie": f"{SESSION}={person.session_token}"}
+        auth = call("authenticate", own)
+        assert auth.from_cookies
+        assert auth.is_authenticated
+        info, view = RequestInfo("POST", "https"), mapped_headers({**own, "sec-fetch-site": "cross-site"})
+        request = FlowRequest(route="sign_out", routes="/auth", info=info, headers=view, auth=auth)
+        assert call("flows.answer", request).status == 403
 
     def test_the_problem(self, call: Both) -> None:
         program = Visitor(call, html=False)
@@ -132,6 +149,15 @@ class TestHeaders:
         assert header(answer, "content-type") == "text/css; charset=utf-8"
         assert header(answer, "cache-control") == "public, max-age=3600"
         assert not cookies_of(answer)
+
+
+def test_who_presents_a_header_gets_json(call: Both, emulator: Emulator) -> None:
+    """Whatever it accepts, it is no browser that somebody sits at."""
+    program = Visitor(call)
+    token = emulator.sign_in().session_token
+    for headers in ({"authorization": f"Bearer {token}"}, {"session-token": token}):
+        assert json_of(program.get("sign_in", **headers))["authenticated"] is True
+        assert json_of(program.get("magic", **headers))["status"] == 400
 
 
 class TestUnderAnotherPath:

@@ -59,6 +59,7 @@ class TestThePages:
     def test_no_way_out(self, browser: Visitor, emulator: Emulator, target: str) -> None:
         assert shown(browser.get("sign_in", {"next": target})).fields()["next"] == ""
         browser.post("send_otp", {**ME, "next": target})
+        assert shown(browser.get("verify_otp")).fields()["next"] == ""
         assert path_of(browser.post("verify_otp", {"code": code_of(emulator)})) == "/"
 
     def test_from_the_first_page_to_the_session(self, browser: Visitor, emulator: Emulator) -> None:

@@ -11,13 +11,12 @@ import pytest
 from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import RequestFactory
-from django.urls import resolve
 from integrations import django_browsing_site
 from integrations.django_browsing_site import browsing
 from integrations.django_visits import Configure
 
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_django import MoonKeyMiddleware, get_client, set_cookies
+from moonkey_django import MoonKeyMiddleware, get_client, require_auth, set_cookies
 from support.together import together
 from support.visitors import (
     FOREIGN,
@@ -139,6 +138,13 @@ def test_a_session_that_is_over_takes_its_cookies_along(browser: httpx.Client, e
     page = browser.get("/me", headers={**pair(person), **PAGE})
     assert (page.status_code, page.headers["location"]) == (303, "/auth/sign-in?next=%2Fme")
     assert set_by(page) == GONE
+
+
+def test_a_gate_that_asks_once_more_loses_no_jwt(browser: httpx.Client, emulator: Emulator) -> None:
+    person = signed_in_long_ago(emulator)
+    for _ in range(2):
+        response = browser.get("/strict", headers=pair(person))
+        assert (response.status_code, set(set_by(response))) == (200, {JWT})
 
 
 def test_a_response_on_its_way_does_not_bring_the_jwt_back(browser: httpx.Client, emulator: Emulator) -> None:
@@ -270,7 +276,7 @@ def test_djangos_page_cache_is_told_in_its_own_words(
 ) -> None:
     request: Any = rf.get("/me", headers=pair(signed_in_long_ago(emulator)))
     request._cache_update_cache = True
-    response: Any = MoonKeyMiddleware(resolve("/me").func)(request)
+    response: Any = MoonKeyMiddleware(require_auth(lambda request: HttpResponse("does not look")))(request)
     assert JWT in response.cookies
     assert request._cache_update_cache is False
 
