@@ -12,10 +12,7 @@ from moonkey_core import _operations as operations
 from moonkey_core._core import Core
 from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Plan, arun, run
-from moonkey_core.flows import OAuthStart
-from moonkey_core.flows._answer import answer
-from moonkey_core.flows._oauth import oauth_state
-from moonkey_core.flows._rotation import rotate
+from moonkey_core._rotation import rotate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,27 +160,3 @@ class AsyncUsers(Awaits):
     """Users."""
 
     get = awaiting(operations.get_user)
-
-
-class Flows(Runs):
-    """The ready-made session routes."""
-
-    answer = blocking(answer)
-
-    def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
-        """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
-
-        ``next`` is the path of this site where the browser is to end up. Asks nobody. Raises
-        ``ConfigurationError`` where cookies are not configured.
-        """
-        return oauth_state(self._core, next=next, remember_me=remember_me)
-
-
-class AsyncFlows(Awaits):
-    """The ready-made session routes."""
-
-    answer = awaiting(answer)
-
-    def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
-        """The same as on the blocking client; nothing is awaited."""
-        return oauth_state(self._core, next=next, remember_me=remember_me)

@@ -12,7 +12,7 @@ from typing import Protocol
 from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import CookiePair, Credentials, HeaderView, cookie_pair, is_token
+from moonkey_core.credentials import CookiePair, Credentials, HeaderView, is_token, unread_pair, well_formed_pair
 from moonkey_core.errors import CrossSiteRequest, MalformedCredentials, RevokedCredentials
 from moonkey_core.gate import Requirements
 from moonkey_core.origin import RequestInfo, may_use_cookies
@@ -119,26 +119,35 @@ class Recall:
         self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None
     ) -> Auth | Presented:
         """The same for a request's cookies, which count where no header presents a credential."""
+        settings = self._settings
         try:
-            pair = cookie_pair(headers, self._settings)
-        except MalformedCredentials as error:
+            pair = unread_pair(headers, settings)
+            if pair is None:
+                return Auth()
+            if not may_use_cookies(info, headers, settings):
+                return Auth(error=CrossSiteRequest(), from_cookies=True)
+            if not settings.jwt_issuer:
+                pair.jwt = None  # nothing can be said of it here
+            known = self._of_pair(pair, requirements)  # what is remembered has passed the grammar before
+            if known is None:
+                unread, pair = pair, well_formed_pair(pair, settings)
+                known = None if pair is unread else self._of_pair(pair, requirements)
+        except (MalformedCredentials, RevokedCredentials) as error:
             return Auth(error=error, from_cookies=True)
-        if pair is None:
-            return Auth()
-        if not may_use_cookies(info, headers, self._settings):
-            return Auth(error=CrossSiteRequest(), from_cookies=True)
-        if not self._settings.jwt_issuer:
-            pair = CookiePair(pair.token)  # nothing can be said of a JWT here
-        digest = self.credentials.digest(pair.token if pair.jwt is None else f"{pair.token};{pair.jwt}")
-        try:
-            known = None if self._completes_users else self.of(digest, requirements)
-        except RevokedCredentials as error:
-            if pair.jwt is None:
-                return Auth(error=error, from_cookies=True)
-            known = None  # the JWT's session is over; whether the token's is, the API knows
         if known is None:
-            return Presented(headers, pair.jwt or pair.token, digest, info, pair)
+            return Presented(headers, pair.jwt or pair.token, self.credentials.digest(pair.text), info, pair)
         return Auth(known=known, source="cache", as_of=known.as_of, from_cookies=True)
+
+    def _of_pair(self, pair: CookiePair, requirements: Requirements | None) -> Known | None:
+        text = pair.text
+        if self._completes_users or not text.isascii() or len(text) > 2 * self._longest:
+            return None
+        try:
+            return self.of(self.credentials.digest(text), requirements)
+        except RevokedCredentials:
+            if pair.jwt is None:
+                raise
+            return None  # the JWT's session is over; whether the token's is, the API knows
 
     def of(self, digest: bytes, requirements: Requirements | None) -> Known | None:
         """What a remembered credential proves now; ``None`` where nobody knows. Raises ``RevokedCredentials``."""

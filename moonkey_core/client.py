@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 from weakref import WeakSet
@@ -24,6 +24,8 @@ from moonkey_core.settings import Options, Settings
 
 if TYPE_CHECKING:
     import httpx
+
+    from moonkey_core._flow_methods import AsyncFlows, Flows
 
 __all__ = ["AsyncMoonKey", "MoonKey"]
 
@@ -75,9 +77,15 @@ class MoonKey(ClientBase, m.Runs):
         self.totps = m.Totps(core, exchange)
         self.wallets = m.Wallets(core, exchange)
         self.users = m.Users(core, exchange)
-        self.flows = m.Flows(core, exchange)
         self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
+
+    @cached_property
+    def flows(self) -> Flows:
+        """The ready-made session routes."""
+        from moonkey_core._flow_methods import Flows
+
+        return Flows(self._core, self._exchange)
 
     def is_over(self, auth: Auth) -> bool:
         """Whether the session of an identity has ended or is revoked, as far as this process knows. Asks nobody.
@@ -156,9 +164,15 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.totps = m.AsyncTotps(core, exchange)
         self.wallets = m.AsyncWallets(core, exchange)
         self.users = m.AsyncUsers(core, exchange)
-        self.flows = m.AsyncFlows(core, exchange)
         self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
+
+    @cached_property
+    def flows(self) -> AsyncFlows:
+        """The ready-made session routes."""
+        from moonkey_core._flow_methods import AsyncFlows
+
+        return AsyncFlows(self._core, self._exchange)
 
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None

@@ -28,7 +28,9 @@ __all__ = [
     "one_cookie",
     "parse_credentials",
     "presents_any",
+    "unread_pair",
     "well_formed",
+    "well_formed_pair",
     "wsgi_headers",
 ]
 
@@ -53,12 +55,17 @@ class Credentials:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CookiePair:
     """The one credential in a browser's cookies: a session token, and perhaps a JWT that was cached beside it."""
 
-    token: str = field(repr=False)
-    jwt: str | None = field(default=None, repr=False)
+    token: str
+    jwt: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Both as one text, to make a digest of."""
+        return self.token if self.jwt is None else f"{self.token};{self.jwt}"
 
 
 def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
@@ -138,25 +145,34 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
     of which may have been planted by another host of the domain (RFC 6265 section 8.6), and where the token has
     not the form of one. A JWT of no good form is left out: the token will do.
     """
+    pair = unread_pair(headers, settings)
+    return None if pair is None else well_formed_pair(pair, settings)
+
+
+def unread_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
+    """The same, with nothing checked but that there is one of each."""
     cookies = settings.cookies
-    if cookies is None:
+    lines = () if cookies is None else headers("cookie")
+    if cookies is None or not lines:
         return None
-    lines = headers("cookie")
-    if not any(cookies.session_name in line for line in lines):
-        return None
-    token, jwt = (one_cookie(lines, name) for name in cookies.names)
-    if not token:
-        return None
+    token = one_cookie(lines, cookies.session_name)
+    return CookiePair(token, one_cookie(lines, cookies.jwt_name) or None) if token else None
+
+
+def well_formed_pair(pair: CookiePair, settings: Settings) -> CookiePair:
+    """The pair, if its token has the form of one; without its JWT, if that has not."""
     longest = settings.max_credential_length
-    if len(token) > longest or not _TOKEN.fullmatch(token) or is_jwt(token):
+    if len(pair.token) > longest or not _TOKEN.fullmatch(pair.token) or is_jwt(pair.token):
         raise MalformedCredentials(reason="malformed_cookie")
-    if not jwt or len(jwt) > longest or not _TOKEN.fullmatch(jwt):
-        return CookiePair(token)
-    return CookiePair(token, jwt)
+    if pair.jwt is not None and (len(pair.jwt) > longest or not _TOKEN.fullmatch(pair.jwt)):
+        return CookiePair(pair.token)
+    return pair
 
 
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
     """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where it has two values."""
+    if len(lines) == 1 and (usual := _usual_cookie(lines[0], f"{name}=")) is not None:
+        return usual
     found: str | None = None
     for line in lines:
         if "," in line and _is_joined(line, name):  # WSGI servers join two lines by a comma
@@ -169,6 +185,17 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
                 raise MalformedCredentials(reason="repeated_cookie")
             found = value
     return found
+
+
+def _usual_cookie(line: str, start: str) -> str | None:
+    """The value where it is plain to see; ``None`` says nothing."""
+    at = line.find(start)
+    if at < 0 or "," in line or "\t" in line or line.find(start, at + 1) >= 0:
+        return None
+    if at and line[at - 2 : at] != "; ":
+        return None
+    end = line.find(";", at)
+    return (line[at + len(start) :] if end < 0 else line[at + len(start) : end]).rstrip(" ")
 
 
 def _is_joined(line: str, name: str) -> bool:

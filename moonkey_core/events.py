@@ -96,14 +96,16 @@ class SessionEvent:
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
 class Refreshed(SessionEvent):
     """A request brought a JWT that was too old, and a new one was obtained."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Extended(SessionEvent):
     """The session's end was moved, as somebody is using it."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,13 @@ class SignedOut(SessionEvent):
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Revoked(SessionEvent):
     """A session was ended through this client, whoever asked for it; it may have been over already.
 
     ``user_id`` is empty where a session was revoked by its id alone.
     """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from moonkey_core._cookie_settings import origin_of
 from moonkey_core.credentials import HeaderView
@@ -23,8 +22,7 @@ _WEB = {"ws": "http", "wss": "https"}
 _MAX_HOPS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class RequestInfo:
+class RequestInfo(NamedTuple):
     """What is to be known of a request beside its headers. ``peer`` is the address at its socket's other end."""
 
     method: str

@@ -4,7 +4,7 @@ A framework package reads the request, calls ``client.flows.answer`` and writes 
 here.
 """
 
-from moonkey_core.flows._rotation import Rotation
+from moonkey_core._rotation import Rotation
 from moonkey_core.flows._routes import ROUTES
 from moonkey_core.flows._templates import TEMPLATES
 from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route

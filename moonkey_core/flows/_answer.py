@@ -73,7 +73,7 @@ def _check_origin(core: Core, request: FlowRequest) -> None:
     A credential in a header is nothing that a browser adds by itself.
     """
     auth = request.auth
-    if not auth.from_cookies and not auth.is_anonymous:
+    if not auth.from_cookies and (auth.is_authenticated or auth.is_unavailable):
         return
     if not may_use_cookies(request.info, request.headers, core.settings):
         raise CrossSiteRequest
