@@ -14,7 +14,7 @@ from moonkey_core.settings import Settings
 
 _REMEMBERED = 16_384
 _SECONDS = 3600.0
-_LONGEST = 1024
+_LONGEST = 512  # what a session keeps of it
 
 
 class Devices:

@@ -8,7 +8,13 @@ from urllib.parse import urlencode
 
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.credentials import HeaderView
-from moonkey_core.errors import AuthenticationError, MalformedCredentials, MoonKeyError, StepUpRequired
+from moonkey_core.errors import (
+    AuthenticationError,
+    CrossSiteRequest,
+    MalformedCredentials,
+    MoonKeyError,
+    StepUpRequired,
+)
 from moonkey_core.responses import Page, Refusal, refuse, vary_on
 from moonkey_core.settings import Settings
 
@@ -115,6 +121,8 @@ def urls(routes: str) -> dict[str, str]:
 
 
 def _plain_reason(error: MoonKeyError) -> str:
+    if isinstance(error, CrossSiteRequest):
+        return "cross_site"
     return "sign_in" if isinstance(error, AuthenticationError) and error.status == 401 else "refused"
 
 

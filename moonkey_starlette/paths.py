@@ -63,7 +63,7 @@ def visible_path(path: str, root_path: str) -> str:
 def target_of(scope: Scope, root_path: str) -> str:
     """The path and query as the browser sees them, encoded."""
     query = scope["query_string"].decode("latin-1")
-    return quote(visible_path(scope["path"], root_path), safe=_MAY_STAND) + (f"?{query}" if query else "")
+    return _encoded(visible_path(scope["path"], root_path)) + (f"?{query}" if query else "")
 
 
 def _inside(path: str, root_path: str) -> str:
@@ -74,7 +74,11 @@ def _inside(path: str, root_path: str) -> str:
 def as_link(prefix: str) -> str:
     """A decoded path that others are to be appended to, encoded: one slash in front, none at its end."""
     bare = prefix.strip("/")
-    return f"/{quote(bare, safe=_MAY_STAND)}" if bare else ""
+    return f"/{_encoded(bare)}" if bare else ""
+
+
+def _encoded(path: str) -> str:
+    return quote(path, safe=_MAY_STAND, errors="replace")
 
 
 def is_preflight(scope: Scope) -> bool:

@@ -78,6 +78,8 @@ STATES: list[State] = [
         for reason in ("no_code", "link_broken", "link_refused", "oauth_state", "oauth_declined", HOSTILE)
     ),
     *(_error(status, "refused") for status in (400, 403, 404, 429, 500, 503)),
+    _error(403, "cross_site"),
+    *(_error(429, "refused", sign_in_url=None, urls=shown) for shown in ({}, URLS)),
     _error(401, "sign_in"),
     _error(401, "step_up"),
     _error(401, "sign_in", sign_in_url=None),

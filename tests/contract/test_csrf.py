@@ -1,0 +1,243 @@
+"""Which requests may use their cookies: the same answers on every stack, by real requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from contract.behaviour import PARTNER, Runs
+from contract.stacks import Site, with_websockets
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_core.flows import ROUTES
+from support.visitors import FOREIGN, OURS, PAGE, pair, set_by
+
+OpenSite = Callable[..., Site]
+Lines = Sequence[tuple[str, str]]
+SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
+OWN = "{own}"
+"""Stands for the origin of the site."""
+
+PASS: dict[str, Lines] = {
+    "a page of this origin": [(SITE, "same-origin")],
+    "the user": [(SITE, "none")],
+    "a page of this origin, with its origin": [(SITE, "same-origin"), (ORIGIN, OWN)],
+    "this origin, to an old browser": [(ORIGIN, OWN)],
+    "a trusted origin": [(SITE, "cross-site"), (ORIGIN, PARTNER)],
+    "a trusted sibling": [(SITE, "same-site"), (ORIGIN, PARTNER)],
+    "a trusted origin, to an old browser": [(ORIGIN, PARTNER)],
+    "a trusted origin with its port": [(ORIGIN, f"{PARTNER}:443")],
+}
+REFUSED: dict[str, Lines] = {
+    "nothing": [],
+    "null": [(ORIGIN, "null")],
+    "null of a trusted page": [(SITE, "cross-site"), (ORIGIN, "null")],
+    "empty": [(ORIGIN, "")],
+    "another site": [(SITE, "cross-site"), (ORIGIN, "https://evil.example")],
+    "another site that hides it": [(SITE, "cross-site")],
+    "another site, to an old browser": [(ORIGIN, "https://evil.example")],
+    "a sibling": [(SITE, "same-site")],
+    "a sibling with our origin": [(SITE, "same-site"), (ORIGIN, OWN)],
+    "another site with our origin": [(SITE, "cross-site"), (ORIGIN, OWN)],
+    "a word in capitals": [(SITE, "Same-Origin")],
+    "no known word": [(SITE, "same-origin, none")],
+    "an empty word": [(SITE, "")],
+    "two words": [(SITE, "cross-site"), (SITE, "same-origin")],
+    "two origins": [(ORIGIN, "https://evil.example"), (ORIGIN, OWN)],
+    "two origins in one line": [(ORIGIN, f"https://evil.example {OWN}")],
+    "a list of origins": [(ORIGIN, f"{OWN}, https://evil.example")],
+    "another port": [(ORIGIN, "http://127.0.0.1:1")],
+    "no port": [(ORIGIN, "http://127.0.0.1")],
+    "another scheme": [(ORIGIN, OWN.replace("own", "own_https"))],
+    "ours as a user name": [(ORIGIN, f"{OWN}@evil.example")],
+    "ours as a subdomain": [(ORIGIN, f"{OWN}.evil.example")],
+    "ours with a path": [(ORIGIN, f"{OWN}/page")],
+    "trusted by its beginning": [(ORIGIN, f"{PARTNER}.evil.example")],
+    "trusted by its end": [(ORIGIN, "https://evil.partner.example")],
+    "trusted but plain http": [(ORIGIN, PARTNER.replace("https", "http"))],
+    "only a referer": [("Referer", f"{OWN}/page")],
+    "a proxy that nobody trusts": [
+        (ORIGIN, "https://app.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "app.example"),
+    ],
+    "another way to say it": [("X-Requested-With", "XMLHttpRequest"), ("X-CSRFToken", "1")],
+}
+
+
+@pytest.fixture
+def ada(emulator: Emulator) -> SignedIn:
+    return emulator.sign_in(email="ada@example.com")
+
+
+def lines_for(url: str, lines: Lines) -> list[tuple[str, str]]:
+    own = {"own": url, "own_https": url.replace("http:", "https:")}
+    return [(name, value.format(**own)) for name, value in lines]
+
+
+def own_url(web: httpx.Client) -> str:
+    return str(web.base_url).rstrip("/")
+
+
+def assert_cross_site(response: httpx.Response) -> None:
+    assert (response.status_code, response.headers["content-type"]) == (403, "application/problem+json")
+    assert response.json()["error"] == "cross_site_request"
+    assert response.headers["cache-control"] == "no-store"
+    assert set_by(response) == {}
+
+
+def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
+    statuses = {
+        case: web.post("/protected", headers=[*pair(ada).items(), *lines_for(own_url(web), lines)]).status_code
+        for case, lines in PASS.items()
+    }
+    assert statuses == dict.fromkeys(PASS, 200)
+    assert runs == ["POST"] * len(PASS)
+
+
+def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
+    emulator.clear_requests()
+    answers = {
+        case: web.post("/protected", headers=[*pair(ada).items(), *lines_for(own_url(web), lines)])
+        for case, lines in REFUSED.items()
+    }
+    assert {case: answer.status_code for case, answer in answers.items()} == dict.fromkeys(REFUSED, 403)
+    for answer in answers.values():
+        assert_cross_site(answer)
+    assert runs == []
+    assert emulator.requests() == {}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND"])
+def test_every_unsafe_method(web: httpx.Client, ada: SignedIn, runs: Runs, method: str) -> None:
+    assert_cross_site(web.request(method, "/protected", headers={**pair(ada), **FOREIGN}))
+    assert runs == []
+    assert web.request(method, "/protected", headers={**pair(ada), **OURS}).status_code == 200
+
+
+def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -> None:
+    """They change nothing; and a link from another site must not find the user signed out."""
+    for lines in ([], *REFUSED.values()):
+        headers = [*pair(ada).items(), *lines_for(own_url(web), lines)]
+        assert web.get("/protected", headers=headers).status_code == 200
+    assert web.head("/protected", headers={**pair(ada), **FOREIGN}).status_code == 200
+
+
+def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: SignedIn) -> None:
+    for name, value in (("Authorization", f"Bearer {ada.session_token}"), ("session-token", ada.session_jwt)):
+        for more in (FOREIGN, {**FOREIGN, **pair(ada)}, {}):
+            assert web.post("/protected", headers={name: value, **more}).status_code == 200
+
+
+def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
+    refused = web.post("/protected", headers={**pair(ada), **FOREIGN, **PAGE})
+    assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "another site" in refused.text
+    assert set_by(refused) == {}
+    assert runs == []
+
+
+POSTS = [route.path.format(session_id="sess_1") for route in ROUTES if "POST" in route.methods]
+
+
+def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
+    """Signing in too: else another site could sign a browser in as somebody else."""
+    emulator.clear_requests()
+    form = {"address": "ben@example.com", "code": "123456", "token": "t", "totp": "123456"}
+    for path in POSTS:
+        for who in ({}, pair(ada)):
+            for case in ("another site", "null", "nothing"):
+                headers = [*who.items(), *lines_for(own_url(web), REFUSED[case])]
+                assert_cross_site(web.post(f"/auth{path}", headers=headers, data=form))
+    assert emulator.requests() == {}
+    assert emulator.outbox() == []
+    trusted = web.post("/auth/sign-in/otp", headers={ORIGIN: PARTNER}, data={"address": "ben@example.com"})
+    assert trusted.json() == {"sent": True}
+    web.post("/auth/sign-out", headers={"session-token": "dead", **pair(ada), **FOREIGN})
+    assert web.get("/strict", headers=pair(ada)).status_code == 200  # the header is what it was about
+    by_header = web.post("/auth/sign-out", headers={"session-token": ada.session_token, **FOREIGN})
+    assert by_header.json() == {"signed_out": True, "complete": True}
+
+
+# --- behind proxies
+
+VIA = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example"}
+AT_THE_PROXY: list[tuple[Mapping[str, str], str, int]] = [
+    (VIA, "https://app.example", 200),
+    (VIA, "https://app.example:443", 200),
+    (VIA, "http://app.example", 403),
+    (VIA, OWN, 403),
+    ({}, OWN, 200),  # one that says nothing
+    ({"X-Forwarded-Proto": "https"}, "{own_https}", 200),
+    ({**VIA, "X-Forwarded-Host": "evil.example, app.example"}, "https://app.example", 200),
+    ({**VIA, "X-Forwarded-Host": "evil.example, app.example"}, "https://evil.example", 403),
+    ({**VIA, "X-Forwarded-Proto": "http, https"}, "https://app.example", 200),
+    ({**VIA, "X-Forwarded-Host": "app.example/.evil.example"}, "https://app.example", 403),
+    ({"Forwarded": "proto=https;host=app.example"}, "https://app.example", 403),
+]
+
+
+def test_behind_a_trusted_proxy(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
+    url = open_site(cookies=True, trusted_proxies=["127.0.0.0/8"]).url
+    for said, origin, status in AT_THE_PROXY:
+        headers = [*pair(ada).items(), *said.items(), *lines_for(url, [(ORIGIN, origin)])]
+        assert browser.post(f"{url}/protected", headers=headers).status_code == status, (said, origin)
+
+
+def test_an_origin_by_name_is_the_only_one(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
+    url = open_site(cookies={"origin": "https://app.example"}).url
+    for origin, status in (("https://app.example", 200), (OWN, 403), ("http://app.example", 403)):
+        headers = [*pair(ada).items(), *lines_for(url, [(ORIGIN, origin)])]
+        assert browser.post(f"{url}/protected", headers=headers).status_code == status, origin
+
+
+# --- WebSockets
+
+
+@contextmanager
+def handshake(web: httpx.Client, lines: Lines) -> Iterator[ClientConnection]:
+    url = own_url(web)
+    with connect(url.replace("http", "ws") + "/socket", additional_headers=lines_for(url, lines)) as websocket:
+        yield websocket
+
+
+HANDSHAKES: list[tuple[Lines, bool]] = [
+    ([(ORIGIN, OWN)], True),
+    ([(ORIGIN, OWN), (SITE, "same-origin")], True),
+    ([(ORIGIN, PARTNER), (SITE, "cross-site")], True),
+    ([], False),
+    ([(SITE, "same-origin")], False),
+    ([(SITE, "none")], False),
+    ([(ORIGIN, "null")], False),
+    ([(ORIGIN, "https://evil.example"), (SITE, "cross-site")], False),
+    ([(ORIGIN, "https://evil.example"), (SITE, "same-origin")], False),
+]
+
+
+@with_websockets
+def test_a_handshake_is_judged_by_its_origin(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
+    emulator.clear_requests()
+    for lines, passes in HANDSHAKES:
+        presented = [*pair(ada).items(), *lines]
+        if passes:
+            with handshake(web, presented) as websocket:
+                assert websocket.recv(10) == "hello"
+        else:
+            assert_denied(web, presented, 403)
+    assert emulator.requests() == {}
+    with handshake(web, [("session-token", ada.session_token), *FOREIGN.items()]) as websocket:
+        assert websocket.recv(10) == "hello"
+    assert_denied(web, [(ORIGIN, OWN)], 401)
+
+
+def assert_denied(web: httpx.Client, lines: Lines, status: int) -> None:
+    with pytest.raises(InvalidStatus) as refused, handshake(web, lines):
+        """It is refused before it is accepted."""
+    response: Any = refused.value.response
+    assert response.status_code == status
+    assert "Set-Cookie" not in response.headers
