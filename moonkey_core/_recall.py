@@ -142,6 +142,8 @@ class Recall:
         text = pair.text
         if self._completes_users or not text.isascii() or len(text) > 2 * self._longest:
             return None
+        if pair.jwt is None and "." in text:
+            return None  # it may be a JWT, which is remembered from a header, and is no token
         try:
             return self.of(self.credentials.digest(text), requirements)
         except RevokedCredentials:

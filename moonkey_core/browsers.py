@@ -136,12 +136,16 @@ def _where_to_go(error: MoonKeyError, settings: Settings, visit: Visit) -> str |
         query = step_up_query(error)
     else:
         page = settings.sign_in.page or _mounted(visit, "/sign-in")
-    if page is None:
-        return None
+    if page is None or (visit.method in _SAFE and _path(page) == _path(visit.target)):
+        return None  # there is none; or it is itself behind a gate, and would be sent to itself for ever
     back = safe_target(visit.target) if visit.method in _SAFE else ""
     query = {**({"next": back} if back else {}), **query}
     joint = "&" if "?" in page else "?"
     return page + (joint + urlencode(query) if query else "")
+
+
+def _path(target: str) -> str:
+    return target.partition("?")[0]
 
 
 def _mounted(visit: Visit, path: str) -> str | None:

@@ -76,7 +76,7 @@ def cookies_after(
     user, session = verified
     started = None if session.started_at is None else session.started_at.timestamp()
     if revocations.refuses(session.id, user.id, started):
-        return cleared_cookies(settings)
+        return ()  # nothing is brought back; and what the browser holds by now may be of another session
     cookie = _jwt_cookie(auth.fresh, _seconds_left(session, settings), settings)
     return () if cookie is None else (cookie,)
 

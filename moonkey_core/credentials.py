@@ -64,8 +64,8 @@ class CookiePair:
 
     @property
     def text(self) -> str:
-        """Both as one text, to make a digest of."""
-        return self.token if self.jwt is None else f"{self.token};{self.jwt}"
+        """Both as one text, to make a digest of; no header can hold the same."""
+        return self.token if self.jwt is None else f"{self.token}\n{self.jwt}"
 
 
 def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:

@@ -27,6 +27,7 @@ from moonkey_core.providers.moonkey import same_user
 logger = logging.getLogger("moonkey")
 
 _PURPOSE = "otp"
+_ID_ROOM = 128  # characters: the length of a sealed cookie must not tell whether the API has sent anything
 _ADDRESS_FIELDS = ["address (or email, or phone_number)", "next", "remember_me"]
 
 
@@ -55,6 +56,7 @@ def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
     data = {
         "method_id": sent.method_id,
         "user_id": sent.user_id or "",
+        "padding": " " * max(_ID_ROOM - len(sent.method_id) - len(sent.user_id or ""), 0),
         "sending": secrets.token_urlsafe(16),
         "address": address.value,
         "next": safe_target(fields.get("next")),

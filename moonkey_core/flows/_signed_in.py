@@ -65,13 +65,16 @@ def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
     former = auth.verified() if auth.from_cookies else None
     if former is not None and former[1].id == new:
         return
+    is_unknown = auth.from_cookies and auth.is_unavailable
+    pair = cookie_pair(request.headers, core.settings) if former is not None or is_unknown else None
+    if pair is not None:
+        # Other requests of this browser may be under way with it: their refusal must not remove the new cookies.
+        core.recall.credentials.replace(core.recall.credentials.digest(pair.token))
     try:
         if former is not None:
             yield from revoke(core, session_id=former[1].id)
-        elif auth.from_cookies and auth.is_unavailable:
-            pair = cookie_pair(request.headers, core.settings)
-            if pair is not None:
-                yield from revoke(core, session_token=pair.token)
+        elif pair is not None:
+            yield from revoke(core, session_token=pair.token)
     except MoonKeyError as error:
         if former is not None:
             core.revocations.add(session_id=former[1].id)  # here and in the fleet, at least

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -137,7 +137,7 @@ def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: S
 def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
     refused = web.post("/protected", headers={**pair(ada), **FOREIGN, **PAGE})
     assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")
-    assert "another site" in refused.text
+    assert "Another site" in refused.text.lower()
     assert set_by(refused) == {}
     assert runs == []
 
@@ -162,38 +162,6 @@ def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emula
     assert web.get("/strict", headers=pair(ada)).status_code == 200  # the header is what it was about
     by_header = web.post("/auth/sign-out", headers={"session-token": ada.session_token, **FOREIGN})
     assert by_header.json() == {"signed_out": True, "complete": True}
-
-
-# --- behind proxies
-
-VIA = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example"}
-AT_THE_PROXY: list[tuple[Mapping[str, str], str, int]] = [
-    (VIA, "https://app.example", 200),
-    (VIA, "https://app.example:443", 200),
-    (VIA, "http://app.example", 403),
-    (VIA, OWN, 403),
-    ({}, OWN, 200),  # one that says nothing
-    ({"X-Forwarded-Proto": "https"}, "{own_https}", 200),
-    ({**VIA, "X-Forwarded-Host": "evil.example, app.example"}, "https://app.example", 200),
-    ({**VIA, "X-Forwarded-Host": "evil.example, app.example"}, "https://evil.example", 403),
-    ({**VIA, "X-Forwarded-Proto": "http, https"}, "https://app.example", 200),
-    ({**VIA, "X-Forwarded-Host": "app.example/.evil.example"}, "https://app.example", 403),
-    ({"Forwarded": "proto=https;host=app.example"}, "https://app.example", 403),
-]
-
-
-def test_behind_a_trusted_proxy(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
-    url = open_site(cookies=True, trusted_proxies=["127.0.0.0/8"]).url
-    for said, origin, status in AT_THE_PROXY:
-        headers = [*pair(ada).items(), *said.items(), *lines_for(url, [(ORIGIN, origin)])]
-        assert browser.post(f"{url}/protected", headers=headers).status_code == status, (said, origin)
-
-
-def test_an_origin_by_name_is_the_only_one(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
-    url = open_site(cookies={"origin": "https://app.example"}).url
-    for origin, status in (("https://app.example", 200), (OWN, 403), ("http://app.example", 403)):
-        headers = [*pair(ada).items(), *lines_for(url, [(ORIGIN, origin)])]
-        assert browser.post(f"{url}/protected", headers=headers).status_code == status, origin
 
 
 # --- WebSockets

@@ -45,7 +45,9 @@ def api(emulator: Emulator) -> Iterator[Relay]:
 
 @pytest.fixture
 def site(open_site: Callable[..., Site], api: Relay) -> Site:
-    return open_site(base_url=api.url, cookies=True, extend_on_activity=timedelta(days=7), expires_in_header=True)
+    return open_site(
+        base_url=api.url, timeout=20, cookies=True, extend_on_activity=timedelta(days=7), expires_in_header=True
+    )
 
 
 def is_extension(request: Received) -> bool:
@@ -71,7 +73,7 @@ def test_nobody_waits_for_it(site: Site, api: Relay, browser: httpx.Client, emul
     here, there = (emulator.sign_in(minutes=60) for _ in range(2))
     token_alone = {"Cookie": f"{SESSION}={there.session_token}"}
     for headers in (pair(here), pair(here), token_alone):
-        assert browser.get(site.url + "/protected", headers=headers).status_code == 200
+        assert browser.get(site.url + "/protected", headers=headers, timeout=5).status_code == 200
     assert api.has_answered()
     api.let_go()
     assert wait_until(lambda: min(left(emulator, here), left(emulator, there)) > WEEK - 60)

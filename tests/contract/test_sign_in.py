@@ -233,8 +233,9 @@ def test_a_link_is_not_burnt_by_opening_it(web: httpx.Client, emulator: Emulator
     emulator.clear_requests()
     visitor = Visitor(web, **{"Sec-Fetch-Site": "cross-site"})  # from a mail program
     link = f"/auth/sign-in/magic?token={token}&next=/account"
+    page = assert_page(visitor.get(link))
     for _ in range(2):
-        page = assert_page(visitor.get(link))
+        assert visitor.get(link).status_code == 200
         assert web.head(link, headers=PAGE).status_code == 200
         assert web.get(link).status_code == 200
     assert emulator.requests() == {}
@@ -279,9 +280,8 @@ def test_nobody_is_sent_to_another_site(web: httpx.Client) -> None:
         out = web.post("/auth/sign-out", headers=headers, data={"next": target})
         assert (out.status_code, out.headers["location"]) == (303, expected or "/"), target
         assert set(set_by(out)) == {SESSION, JWT}
-        for path in ("/auth/sign-in", "/auth/sign-out"):
-            form = Read(web.get(path, params={"next": target}, headers=PAGE).text)
-            assert form.fields().get("next", "") == expected, target
+        form = Read(web.get("/auth/sign-in", params={"next": target}, headers=PAGE).text)
+        assert form.fields().get("next", "") == expected, target
 
 
 def test_what_was_asked_for_comes_back_as_it_was(web: httpx.Client) -> None:

@@ -149,7 +149,7 @@ class TestItsRefresh:
         decisions = made()
         auth = visit(decisions, jwt=OLD)
         decisions.core.revocations.add(session_id="sess_1")
-        assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
+        assert set_after(decisions, auth) == {}  # by now the browser may hold cookies of its next session
 
     def test_cookies_that_the_response_has_already_stand(self) -> None:
         decisions = made()

@@ -123,7 +123,8 @@ class TestASessionBefore:
         thief = Visitor(browser.call)
         thief.cookies = former
         assert "signed in already" not in shown(thief.get("sign_in")).one("main").text
-        assert not thief.cookies
+        # Another request of the same browser may be under way with them: its answer leaves the new cookies alone.
+        assert set(thief.cookies) == {SESSION, JWT}
 
     def test_the_sign_in_works_where_it_cannot_be_ended(
         self, browser: Visitor, emulator: Emulator, caplog: pytest.LogCaptureFixture, quick_retries: None
@@ -150,8 +151,7 @@ class TestASessionBefore:
             assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 303
             assert emulator.requests()[REVOKE] == 1
             browser.cookies[SESSION] = former
-            browser.get("sign_in")
-            assert not browser.cookies
+            assert "signed in already" not in shown(browser.get("sign_in")).one("main").text
 
     def test_a_credential_in_a_header_is_left_alone(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in(email="me@example.com")

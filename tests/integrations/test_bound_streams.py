@@ -165,7 +165,7 @@ class TestTheEnd:
         url, client = served
         with begun(url, ada):
             assert len(client._endings) == 1
-        assert wait_until(lambda: left(client) == 0)
+        assert wait_until(lambda: left(client) == 0, 20)
 
     def test_who_is_not_signed_in_gets_an_answer_and_no_stream(
         self, served: Served, emulator: Emulator, ada: SignedIn
