@@ -83,6 +83,8 @@ class Inquiry:
         known = self._confirmed(answer, (user_id or answer.user_id) if jwt is None else jwt.user_id)
         self.check_not_revoked(known if jwt is None else jwt)
         self._credentials.acquaint(question.digest)
+        if answer.fresh_jwt is not None and self._credentials.is_replaced(question.digest):
+            answer.fresh_jwt = None  # the browser has a newer one by now, or is about to
         if question.extend_by is not None:
             self.note_extension(known)
         proof = Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)

@@ -91,12 +91,13 @@ def sign_in_settings(value: object) -> SignInSettings:
 def safe_target(value: str | None, fallback: str = "") -> str:
     """A path of this very site to send a browser to; ``fallback`` for everything else.
 
-    One slash in front, and neither a second one nor anything that a browser reads as one or drops (WHATWG URL
-    section 4.4: backslashes, tabs, line ends, control characters).
+    One slash in front, and neither two in a row (``/.//host`` is ``//host`` to whoever resolves its dots) nor
+    anything that a browser reads as one or drops (WHATWG URL section 4.4: backslashes, tabs, line ends, control
+    characters).
     """
     if not value or len(value) > 2048 or not value.isascii() or not value.isprintable():
         return fallback
-    if value[0] != "/" or value[1:2] == "/" or "\\" in value or " " in value:
+    if value[0] != "/" or "//" in value.partition("?")[0] or "\\" in value or " " in value:
         return fallback
     return value
 

@@ -114,6 +114,8 @@ def _is_trusted(peer: str | None, settings: Settings) -> bool:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if "%" in text:  # a zone of IPv6 may be any text, and is nobody's address elsewhere
+        return None
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
