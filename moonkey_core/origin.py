@@ -93,7 +93,7 @@ def client_address(info: RequestInfo | None, headers: HeaderView, settings: Sett
         return None
     hops = [hop.strip(" \t") for line in headers("x-forwarded-for") for hop in line[-2048:].split(",")]
     for hop in reversed(hops[-_MAX_HOPS:]):
-        address = _address(hop)
+        address = None if "%" in hop else _address(hop)  # a zone of IPv6 may be any text
         if address is None:
             return None
         if not _is_trusted(str(address), settings):
@@ -114,8 +114,6 @@ def _is_trusted(peer: str | None, settings: Settings) -> bool:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if "%" in text:  # a zone of IPv6 may be any text, and is nobody's address elsewhere
-        return None
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -42,8 +42,8 @@ def path_of(flask_request: Request) -> str:
 
 
 def _mount(flask_request: Request) -> str:
-    path = flask_request.environ.get("SCRIPT_NAME", "").rstrip("/")
-    return quote(path.encode("latin-1"), _UNRESERVED)
+    path = flask_request.environ.get("SCRIPT_NAME", "").strip("/")  # two in front would name another host
+    return quote(f"/{path}".encode("latin-1"), _UNRESERVED) if path else ""
 
 
 def _routes(flask_request: Request) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
@@ -78,10 +78,13 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
 async def _body(request: Request) -> bytes:
     """The body, which is read no further than it may be long; a longer one is refused."""
     found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > MAX_BODY_BYTES:
-            raise HTTPException(status_code=413)
+    try:
+        async for chunk in request.stream():
+            found += chunk
+            if len(found) > MAX_BODY_BYTES:
+                raise HTTPException(status_code=413)
+    except ClientDisconnect:  # no error of ours, and nobody is there to be told
+        raise HTTPException(status_code=400) from None
     return bytes(found)
 
 
