@@ -122,8 +122,9 @@ class Verifier:
         assert pair is not None
         assert digest is not None
         token = Credentials(pair.token, "session_token", "cookie")
-        question = Question(token, self._credentials.digest(pair.token), wants_jwt=True, linger=_PAIR_SECONDS)
+        question = Question(token, self._credentials.digest(pair.token), linger=_PAIR_SECONDS)
         jwt = None if pair.jwt is None else (yield from self._cached(pair.jwt))
+        question.wants_jwt = jwt is None and bool(self._settings.jwt_issuer)  # else nobody here could read it
         if jwt is not None:
             now = self._clock()
             if now < jwt.until and not self._needs_asking(jwt, now, requirements):

@@ -105,15 +105,18 @@ class TestTheJwtFirst:
         assert visit(decisions, token="", jwt=FRESH).is_anonymous
         assert (decisions.asked, set_after(decisions, auth)) == (0, {})
 
-    def test_it_is_not_read_where_it_cannot_be_judged(self) -> None:
+    def test_it_is_not_read_where_it_cannot_be_judged_nor_is_a_new_one_set(self) -> None:
         decisions = made(jwt_issuer="")
-        assert visit(decisions, jwt=FRESH).source == "remote"
+        for jwt in (FRESH, OLD, None):
+            auth = visit(decisions, jwt=jwt)
+            assert (auth.source, set_after(decisions, auth)) == ("remote", {})
 
     def test_a_route_that_asks_each_time_asks_about_the_token(self) -> None:
         decisions = made()
         for count in (1, 2):
-            assert visit(decisions, jwt=FRESH, requirements=Requirements(max_staleness=0)).source == "remote"
-            assert decisions.asked == count
+            auth = visit(decisions, jwt=FRESH, requirements=Requirements(max_staleness=0))
+            assert (auth.source, decisions.asked) == ("remote", count)
+            assert set_after(decisions, auth) == {}  # the one that is there will do
 
 
 class TestItsRefresh:
