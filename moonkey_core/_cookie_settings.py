@@ -13,7 +13,9 @@ from moonkey_core.errors import ConfigurationError
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 6265 section 4.1.1
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9\-]{1,63}")
-_ATTRIBUTES = frozenset("path domain expires max-age secure httponly samesite partitioned version comment".split())
+_ATTRIBUTES = frozenset(
+    ["path", "domain", "expires", "max-age", "secure", "httponly", "samesite", "partitioned", "version", "comment"]
+)
 _LONGEST = timedelta(days=400)  # no browser keeps a cookie longer (RFC 6265bis section 5.5)
 _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 

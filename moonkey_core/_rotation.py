@@ -71,7 +71,7 @@ def rotate(
     if session is None:
         raise ProviderUnavailable(reason="api_content")  # one was asked for
     if not same_user(login.user.id, user_id):
-        yield from _undone(core, session)
+        yield from undone(core, session)
         raise InvalidCredentials("The code is another user's.", reason="another_user")
     try:
         revoked = yield from revoke_all(core, user_id, keep=session.id)
@@ -91,7 +91,7 @@ def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | No
     return min(max(left, settings.min_session_minutes), settings.max_session_minutes)
 
 
-def _undone(core: Core, session: Session) -> Plan[None]:
+def undone(core: Core, session: Session) -> Plan[None]:
     """End a session that should never have begun; what cannot be ended is refused here and in the fleet."""
     core.revocations.add(session_id=session.id)
     try:

@@ -185,7 +185,8 @@ class Verifier:
         """
         digest, question.max_staleness = question.digest, requirements.max_staleness
         try:
-            proof = self._recalled(digest, requirements)
+            # An old JWT is to be renewed, whatever is remembered of its token.
+            proof = None if question.refresh else self._recalled(digest, requirements)
             if proof is None and pair is None:
                 proof = yield from self._proven(question, requirements)
             elif proof is None:

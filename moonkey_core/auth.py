@@ -175,9 +175,15 @@ class Auth:
         return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
-        # A copy holds what was verified, and nothing of how it is remembered.
+        # A copy holds what was verified, no credential, and nothing of how it is remembered.
         state = {name: getattr(self, name) for name in self.__slots__}
-        return None, {**state, "_known": None, "_user": self._made_user(), "_session": self._made_session()}
+        return None, {
+            **state,
+            "_known": None,
+            "_fresh": None,
+            "_user": self._made_user(),
+            "_session": self._made_session(),
+        }
 
     def __bool__(self) -> bool:
         return self.is_authenticated

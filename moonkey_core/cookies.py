@@ -41,7 +41,7 @@ def session_cookies(
         raise ValueError("This login has no session. Ask for one with session_expires_in.")
     seconds = _seconds_left(login.session, settings)
     keep = seconds if remember_me or names.lifetime is not None else None
-    jwt = None if login.session_jwt is None else _jwt_cookie(login.session_jwt, seconds, settings)
+    jwt = None if login.session_jwt is None else _jwt_cookie(login.session_jwt, keep, settings)
     # Where there is no new JWT, one of another session must not stay beside the new token.
     return (
         set_cookie(settings, names.session_name, login.session_token, keep),
@@ -77,7 +77,9 @@ def cookies_after(
     started = None if session.started_at is None else session.started_at.timestamp()
     if revocations.refuses(session.id, user.id, started):
         return ()  # nothing is brought back; and what the browser holds by now may be of another session
-    cookie = _jwt_cookie(auth.fresh, _seconds_left(session, settings), settings)
+    # Whether the browser is to keep it beyond its own end, nobody knows by now. It is only a cache.
+    lifetime = settings.cookies.lifetime
+    cookie = _jwt_cookie(auth.fresh, None if lifetime is None else _whole_seconds(lifetime), settings)
     return () if cookie is None else (cookie,)
 
 
@@ -116,9 +118,9 @@ def _cleared(name: str, settings: Settings) -> str:
     return set_cookie(settings, name, "", 0)
 
 
-def _jwt_cookie(jwt: str, seconds: int, settings: Settings) -> str | None:
+def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None:
     """The cookie with a JWT; ``None``, with a warning the first time, where no browser would keep it."""
-    cookie = set_cookie(settings, _names(settings).jwt_name, jwt, seconds)
+    cookie = set_cookie(settings, _names(settings).jwt_name, jwt, max_age)
     if len(cookie) <= MAX_COOKIE_BYTES:
         return cookie
     if "too_long" not in _told:
@@ -142,4 +144,8 @@ def _seconds_left(session: Session, settings: Settings) -> int:
         if settings.extend_on_activity is not None:
             ends = max(ends, (session.started_at or now) + settings.session_max_lifetime)
         left = ends - now
-    return max(math.ceil(min(left, _LONGEST).total_seconds()), 0)
+    return _whole_seconds(min(left, _LONGEST))
+
+
+def _whole_seconds(duration: timedelta) -> int:
+    return max(math.ceil(duration.total_seconds()), 0)

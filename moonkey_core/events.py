@@ -139,7 +139,20 @@ class DeviceChanged(SessionEvent):
     user_agent_changed: bool
 
 
-Event = Refreshed | Extended | SignedIn | SignedOut | Revoked | DeviceChanged | Verified | UpstreamCall | KeySetFetched | GraceUsed | CircuitChanged | FeedChanged
+Event = (
+    Refreshed
+    | Extended
+    | SignedIn
+    | SignedOut
+    | Revoked
+    | DeviceChanged
+    | Verified
+    | UpstreamCall
+    | KeySetFetched
+    | GraceUsed
+    | CircuitChanged
+    | FeedChanged
+)
 Hook = Callable[[Event], None]
 """Is called with every event, in the thread or task where it happens; it must be quick and must not block."""
 

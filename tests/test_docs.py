@@ -20,6 +20,7 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
 from moonkey_core.health import Health
 from moonkey_core.otel import instrument
+from support import quick
 from support.reasons import error_reasons, log_calls, log_reasons
 from support.redis_server import RedisServer, need_redis
 from support.scripted import unused_url, wait_until
@@ -126,7 +127,7 @@ def probed(kind: str, monkeypatch: pytest.MonkeyPatch, **environ: str) -> Iterat
         monkeypatch.setenv(f"MOONKEY_{name.upper()}", value)
     module: dict[str, Any] = {"__name__": "shown"}
     exec(shown[1] + GUARDED[kind], module)
-    with SERVERS[kind](module["app"]) as url, httpx.Client(base_url=url, timeout=10) as browser:
+    with SERVERS[kind](module["app"]) as url, quick.Client(base_url=url, timeout=10) as browser:
         yield browser
 
 

@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.examples import EXAMPLES, PAGES, SERVERS, running
 from support.visitors import Visitor
 
@@ -28,14 +29,14 @@ EMAIL = "ada@example.com"
 def test_example(target: str) -> None:
     with Emulator() as emulator, running(target, emulator) as site:
         url = f"{site}/me"
-        assert httpx.get(url, timeout=10).status_code == 401
+        assert quick.get(url, timeout=10).status_code == 401
         ada = emulator.sign_in(email=EMAIL)
         for credential in (ada.session_token, ada.session_jwt):
             for headers in ({"Authorization": f"Bearer {credential}"}, {"session-token": credential}):
-                response = httpx.get(url, headers=headers, timeout=10)
+                response = quick.get(url, headers=headers, timeout=10)
                 assert (response.status_code, response.json()) == (200, {"user_id": ada.user_id})
         emulator.revoke(ada.session_id)
-        assert httpx.get(url, headers={"session-token": ada.session_token}, timeout=10).status_code == 401
+        assert quick.get(url, headers={"session-token": ada.session_token}, timeout=10).status_code == 401
 
 
 class Person(Visitor):
@@ -51,7 +52,7 @@ class Person(Visitor):
 
 @contextmanager
 def visiting(target: str, emulator: Emulator) -> Iterator[tuple[Person, httpx.Client]]:
-    with running(target, emulator) as site, httpx.Client(base_url=site, timeout=10) as browser:
+    with running(target, emulator) as site, quick.Client(base_url=site, timeout=10) as browser:
         yield Person(browser), browser
 
 
@@ -62,7 +63,12 @@ def sent_to(response: httpx.Response) -> tuple[str, str]:
     return parts.path, parse_qs(parts.query)["next"][0]
 
 
-@pytest.mark.parametrize("target", PAGES)
+QUICK = {"pages_flask:app", "pages_django:application"}
+
+
+@pytest.mark.parametrize(
+    "target", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in PAGES]
+)
 def test_pages(target: str) -> None:
     """Public, protected and sensitive pages; the browser tests do the same by hand."""
     with Emulator() as emulator, visiting(target, emulator) as (visitor, _):
@@ -151,7 +157,7 @@ def test_the_demo() -> None:
     assert visit is not None, done.stdout
     for url in (*(row[1] for row in rows), visit[1]):
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url, timeout=5)
+            quick.get(url, timeout=5)
 
 
 def test_the_demo_by_hand() -> None:
@@ -164,7 +170,7 @@ def test_the_demo_by_hand() -> None:
     try:
         assert process.stdout is not None
         url = next(line.strip() for line in process.stdout if re.fullmatch(r"  http://\S+/\n", line)).rstrip("/")
-        with httpx.Client(base_url=url, timeout=10) as browser:
+        with quick.Client(base_url=url, timeout=10) as browser:
             visitor = Visitor(browser)
             visitor.post("/sign-in/otp", {"address": EMAIL})
             code = next(line.split()[-1] for line in process.stdout if line.startswith(f"The code for {EMAIL}: "))
@@ -173,7 +179,7 @@ def test_the_demo_by_hand() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url, timeout=5)
+            quick.get(url, timeout=5)
     finally:
         watchdog.cancel()
         process.terminate()

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from moonkey_core.emulator.control import Control
 from moonkey_core.emulator.gateway import Gateway, is_loopback
 from moonkey_core.emulator.playback import TRANSPORT
+from moonkey_core.emulator.prompt import PromptServer
 from moonkey_core.emulator.records import Sent
 from moonkey_core.emulator.state import SESSION_CLAIM, State
 
@@ -36,16 +37,8 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
-class _Server(uvicorn.Server):
-    """Says when it has started, and hangs up on everybody when it stops, which ends what is under way."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
+class _Server(PromptServer):
+    """Hangs up on everybody when it stops, which ends what is under way."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
@@ -145,7 +138,7 @@ class Emulator(Control):
     def stop(self) -> None:
         """Stop listening and drop all connections. `start` listens again, on the same port."""
         if self._server and self._thread:
-            self._server.should_exit = True
+            self._server.end()
             self._thread.join(START_SECONDS)
         self._server = self._thread = None
 

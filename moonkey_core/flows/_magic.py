@@ -30,7 +30,7 @@ def magic(core: Core, request: FlowRequest) -> FlowPlan:
         return problem(RequestRefused(reason="link_malformed"), core.settings, request, instead=instead)
     if not posted:
         if for_browser(request, core.settings):
-            return page(request, "magic", {"token": token, "next": target, "remember_me": remember_me})
+            return page(request, "magic", _context(request, token, target, remember_me))
         step = {"method": "POST", "path": urls(request.routes)["magic"]}
         return as_json({"steps": {"magic": {**step, "fields": ["token", "next", "remember_me"]}}})
     wanted, device = lifetime(core, remember_me=remember_me), device_of(request, core.settings)
@@ -41,3 +41,8 @@ def magic(core: Core, request: FlowRequest) -> FlowPlan:
         return problem(error, core.settings, request, instead=instead)
     answer = signed_in(core, request, login, method="magic_link", target=target, remember_me=remember_me)
     return (yield from answer)
+
+
+def _context(request: FlowRequest, token: str, target: str, remember_me: bool) -> dict[str, object]:
+    signed_in = request.auth.is_authenticated
+    return {"token": token, "next": target, "remember_me": remember_me, "signed_in": signed_in}

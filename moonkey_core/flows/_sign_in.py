@@ -10,6 +10,7 @@ from moonkey_core._core import Core
 from moonkey_core._logins import login_or_create
 from moonkey_core._logins import verify_otp as verify_code
 from moonkey_core._plan import Plan
+from moonkey_core._rotation import undone
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
@@ -120,6 +121,8 @@ def _verify(
         core, code, method_id=asked["method_id"], session_expires_in=wanted, device=device
     )
     if asked["user_id"] and not same_user(login.user.id, asked["user_id"]):
+        if login.session is not None:
+            yield from undone(core, login.session)
         raise ProviderUnavailable(reason="api_mismatch")
     return login
 

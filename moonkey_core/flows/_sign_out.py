@@ -66,7 +66,8 @@ def end_own_session(core: Core, request: FlowRequest) -> Plan[bool]:
             complete = False
             _log(error)
             ids = yield from _refused_here(core, presented, presented.credentials, ids)
-            core.run_later(_told_again(core, presented.credentials, ids))
+            if core.run_later(_told_again(core, presented.credentials, ids)) is False:
+                _log_given_up(error)  # too much is under way beside the requests
     if ids is not None:
         core.hooks.emit(SignedOut(ids[1], ids[0], complete))
     return complete
@@ -105,15 +106,19 @@ def _told(core: Core, credentials: Credentials, ids: Ids | None, *, pause: float
         yield from end_session(core, credentials.kind, credentials.value, ids, pause=pause)
 
 
+def _log_given_up(error: MoonKeyError) -> None:
+    logger.error(
+        "a session whose user has signed out may still be active elsewhere: %s",
+        error.reason,
+        extra={"reason": "sign_out_given_up"},
+    )
+
+
 def _told_again(core: Core, credentials: Credentials, ids: Ids | None) -> Plan[None]:
     try:
         yield from _told(core, credentials, ids, pause=_PAUSE)
     except MoonKeyError as error:
-        logger.error(
-            "a session whose user has signed out may still be active elsewhere: %s",
-            error.reason,
-            extra={"reason": "sign_out_given_up"},
-        )
+        _log_given_up(error)
 
 
 def _refused_here(

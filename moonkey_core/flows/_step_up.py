@@ -18,7 +18,7 @@ from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
 from moonkey_core.flows._sessions import own_session
 from moonkey_core.flows._step_up_options import Demand, Option, demand_in, masked, options_of
 from moonkey_core.flows._stepped_up import stepped_up, to_be_replaced
-from moonkey_core.flows._types import FlowPlan, FlowRequest
+from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.models import Login, OtpRequest, User
 
 _PURPOSE = "step_up"
@@ -86,19 +86,26 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
 
 
 def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Verify a code of the user's authenticator app into their session."""
+    """Verify a code of the user's authenticator app into their session.
+
+    Of one that they have proved before: a code also completes a registration, which who has got hold of a session
+    may have begun.
+    """
     user, _ = own_session(request.auth)
     fields = body_of(request)
     code, demand = code_in(fields), demand_in(fields)
     tried = _totp_of(user)
+    whole = yield from core.api.get_user(user.id)
+    if all(option.which != "totp" for option in options_of(whole)):
+        raise RequestRefused(reason="no_such_factor")
     if code is None:
         error: RequestRefused | _Refused = RequestRefused(reason="code_malformed")
-        return (yield from _totp_refused(core, request, user, demand, error, "code_form"))
+        return _totp_refused(core, request, whole, demand, error, "code_form")
     try:
         login = yield from limited_try(core, request, tried, None, _verify_totp(core, request, code, user))
     except (InvalidCredentials, TooManyAttempts) as error:
         told = _told(error, tries_left(core, tried))
-        return (yield from _totp_refused(core, request, user, demand, error, told))
+        return _totp_refused(core, request, whole, demand, error, told)
     core.attempts.give_back("try", tried)  # only what fails counts: a user may step up often
     return stepped_up(core, request, login, method="totp", target=demand.target)
 
@@ -125,13 +132,10 @@ def _verify_totp(core: Core, request: FlowRequest, code: str, user: User) -> Pla
 
 
 def _totp_refused(
-    core: Core, request: FlowRequest, user: User, demand: Demand, error: RequestRefused | _Refused, told: str
-) -> FlowPlan:
-    left = tries_left(core, _totp_of(user))
-    instead: Page | None = None
-    if for_browser(request, core.settings):
-        whole = yield from core.api.get_user(user.id)
-        instead = shown(request, "step_up", {**_context(core, request, whole, demand), "error": told})
+    core: Core, request: FlowRequest, whole: User, demand: Demand, error: RequestRefused | _Refused, told: str
+) -> FlowResponse:
+    left = tries_left(core, _totp_of(own_session(request.auth)[0]))
+    instead = shown(request, "step_up", {**_context(core, request, whole, demand), "error": told})
     return problem(error, core.settings, request, instead=instead, members={"tries_left": left})
 
 

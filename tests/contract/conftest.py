@@ -12,6 +12,7 @@ from contract.behaviour import BROWSING, HELD, Runs
 from contract.stacks import STACKS, Serving, Site
 
 from moonkey_core.emulator import Emulator
+from support import quick
 
 Visit = Callable[..., httpx.Response]
 
@@ -69,7 +70,7 @@ def _browsed_site(serving: Serving, shared_emulator: Emulator) -> Iterator[tuple
     shared_emulator.start()
     with (
         serving({**usual_options(shared_emulator), **BROWSING}) as site,
-        httpx.Client(base_url=site.url, timeout=20) as client,
+        quick.Client(base_url=site.url, timeout=20) as client,
     ):
         yield site, client
 
@@ -93,5 +94,5 @@ def runs(_browsed_site: tuple[Site, httpx.Client]) -> Runs:
 @pytest.fixture
 def browser() -> Iterator[httpx.Client]:
     """An HTTP client that keeps connections alive and no cookies of note."""
-    with httpx.Client(timeout=20) as client:
+    with quick.Client(timeout=20) as client:
         yield client

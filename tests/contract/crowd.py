@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from moonkey_core.emulator import SignedIn
+from support import quick
 
 _WORKERS = 6
 _REQUESTS = 25  # of each worker
@@ -27,7 +28,7 @@ def wrong_answers(url: str, people: Sequence[SignedIn], seed: int = 1) -> list[s
 
 def _one_connection(url: str, people: Sequence[SignedIn], dice: random.Random) -> list[str]:
     wrong = []
-    with httpx.Client(timeout=20) as client:
+    with quick.Client(timeout=20) as client:
         for _ in range(_REQUESTS):
             person = dice.choice(people)
             kind = dice.choice(["token", "token", "jwt", "anonymous", "dead", "upload", "hang up"])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import httpx
 
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.scripted import Received, reply, scripted
 
 _HANDED_ON = ("authorization", "content-type")
@@ -55,7 +56,7 @@ class Relay:
 @contextmanager
 def relayed(emulator: Emulator, chosen: Callable[[Received], bool] = lambda _: False) -> Iterator[Relay]:
     """Serve one, under its ``url``."""
-    with httpx.Client(base_url=emulator.base_url, timeout=20) as api:
+    with quick.Client(base_url=emulator.base_url, timeout=20) as api:
         relay = Relay(api, chosen)
         with scripted(relay) as server:
             relay.url = server.url

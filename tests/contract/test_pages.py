@@ -16,7 +16,7 @@ from contract.test_sign_in import PROGRAM, assert_page
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
 from support.scripted import wait_until
-from support.visitors import GONE, JWT, OURS, PAGE, SESSION, Visitor, pair, set_by, signed_in_long_ago
+from support.visitors import GONE, JWT, OURS, PAGE, SESSION, Visitor, pair, set_by, signed_in_long_ago, vary
 
 OpenSite = Callable[..., Site]
 DELETE = "DELETE /v1/auth/sessions/delete"
@@ -51,6 +51,7 @@ def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(web: httpx.Client, ru
     assert (sent.status_code, where.path) == (303, "/auth/sign-in")
     assert parse_qs(where.query) == {"next": [f"{path}?tab=a%26b&x"]}
     assert (sent.headers["cache-control"], sent.content) == ("no-store", b"")
+    assert {"accept", "cookie"} <= vary(sent)
     assert "www-authenticate" not in sent.headers
     for headers in (
         {},
@@ -119,8 +120,9 @@ def test_the_session_where_it_is_over_or_unknown(web: httpx.Client, emulator: Em
     person = signed_in_long_ago(emulator)
     emulator.stop()
     for headers in (pair(person), {**pair(person), **PAGE}):
-        unknown = web.get("/auth/session", headers=headers)
-        assert (unknown.status_code, set_by(unknown)) == (503, {})
+        for path in ("/auth/session", "/auth/sessions"):
+            unknown = web.get(path, headers=headers)
+            assert (unknown.status_code, set_by(unknown)) == (503, {})
     emulator.start()
     emulator.revoke(person.session_id)
     over = web.get("/auth/session", headers=pair(person))

@@ -13,6 +13,7 @@ from contract.test_outcomes import assert_refused, bearer, vary
 
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
+from support import quick
 
 OpenSite = Callable[..., Site]
 STEP_UP = 'Bearer realm="moonkey", error="insufficient_user_authentication", error_description="{}"'
@@ -187,7 +188,7 @@ def test_a_step_up_counts_at_once(site: Site, browser: httpx.Client, emulator: E
     """A code that is verified into the same session: its new credentials pass where the old ones did not."""
     signed_in = emulator.sign_in(factors=wire([EMAIL]))
     assert browser.get(site.url + "/totp", headers=bearer(signed_in.session_jwt)).status_code == 401
-    registered = httpx.post(
+    registered = quick.post(
         f"{emulator.base_url}/v1/auth/totps/create",
         json={"user_id": signed_in.user_id},
         headers=bearer(emulator.secret_key),

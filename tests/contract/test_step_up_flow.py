@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.visitors import JWT, SESSION, Visitor, verifications
 
 
@@ -13,9 +14,9 @@ def with_app(emulator: Emulator, user_id: str) -> str:
     emulator.set_clock(-90)
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
     url = f"{emulator.base_url}/v1/auth/totps"
-    secret = str(httpx.post(f"{url}/create", json={"user_id": user_id}, headers=headers).json()["secret"])
+    secret = str(quick.post(f"{url}/create", json={"user_id": user_id}, headers=headers).json()["secret"])
     body = {"user_id": user_id, "totp": emulator.totp_code(secret)}
-    httpx.post(f"{url}/verify", json=body, headers=headers).raise_for_status()
+    quick.post(f"{url}/verify", json=body, headers=headers).raise_for_status()
     emulator.set_clock(0)
     return secret
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -123,6 +124,13 @@ class TestWhatAnAnswerGivesAway:
             assert browser.post("send_otp", {"address": address}).status == 303
             lengths.append(len(browser.cookies[OTP]))
         assert len(set(lengths)) == 1
+
+    def test_a_stored_identity_holds_no_new_jwt(self, call: Both, emulator: Emulator) -> None:
+        auth = identity(call, browser_of(call, old(emulator)).cookies)
+        stored = pickle.dumps(auth)
+        assert auth.fresh.encode() not in stored
+        again = pickle.loads(stored)
+        assert (again.user, again.session, again.fresh) == (auth.user, auth.session, None)
 
 
 class TestCodes:

@@ -395,7 +395,9 @@ class TestWhatEventsAre:
     KINDS = get_args(Event)
 
     def test_each_is_public_immutable_and_explained(self) -> None:
-        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "SessionEvent"} == set(all_events.__all__)
+        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "SessionEvent"} == set(
+            all_events.__all__
+        )
         assert Hook is not None
         for kind in self.KINDS:
             assert kind.__doc__

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-import httpx
 import pytest
 from core.conftest import Both
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
+from support import quick
 from support.flow_visits import (
     SESSION,
     Visitor,
@@ -43,7 +43,7 @@ def browser(call: Both) -> Visitor:
 def token(emulator: Emulator) -> str:
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
     url = f"{emulator.base_url}/v1/auth/magic_links/email/login_or_create"
-    httpx.post(url, json={"email": "me@example.com"}, headers=headers).raise_for_status()
+    quick.post(url, json={"email": "me@example.com"}, headers=headers).raise_for_status()
     emulator.clear_requests()
     return code_of(emulator)
 

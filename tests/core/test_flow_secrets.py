@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import httpx
 import pytest
 
 from moonkey_core import SignInSettings
 from moonkey_core._sign_in_settings import Attempt
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.flow_visits import Visitor, code_of, events_of, flow_client, wrong
 from support.secrets import assert_no_secret
 
@@ -46,7 +46,7 @@ def test_all_the_ways(
         note(browser.post("verify_otp", {"code": code}), browser.get("sign_in"))
         headers = {"authorization": f"Bearer {emulator.secret_key}"}
         url = f"{emulator.base_url}/v1/auth/magic_links/email/login_or_create"
-        httpx.post(url, json={"email": ADDRESS}, headers=headers).raise_for_status()
+        quick.post(url, json={"email": ADDRESS}, headers=headers).raise_for_status()
         link = {"token": code_of(emulator)}
         note(browser.get("magic", link), browser.post("magic", link), browser.post("magic", link))
         start = call.client.flows.oauth_state()

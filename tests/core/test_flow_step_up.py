@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import httpx
 import pytest
 from core.conftest import Both
 from hypothesis import given
@@ -23,6 +22,7 @@ from moonkey_core.flows._stepped_up import is_remembered
 from moonkey_core.gate import Requirements, refusal_of
 from moonkey_core.models import fits_challenge
 from moonkey_core.origin import RequestInfo
+from support import quick
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
 
@@ -83,7 +83,7 @@ class Person(Visitor):
 
     def _api(self, path: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any]:
         headers = {"authorization": f"Bearer {self.emulator.secret_key}"}
-        answer = httpx.request(method, f"{self.emulator.base_url}/v1/auth/{path}", json=body, headers=headers)
+        answer = quick.request(method, f"{self.emulator.base_url}/v1/auth/{path}", json=body, headers=headers)
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
@@ -379,7 +379,16 @@ class TestByAnApp:
 
     def test_without_one(self, call: Both, emulator: Emulator) -> None:
         response = Person(call, emulator, html=False).post("step_up_totp", {"code": "123456"})
-        assert response.status == 401
+        assert response.status == 400
+
+    def test_one_that_was_never_proved(self, call: Both, emulator: Emulator) -> None:
+        """Who has got hold of a session, and may begin a registration with it, has no second factor thereby."""
+        thief = Person(call, emulator, html=False)
+        secret = str(thief._api("totps/create", {"user_id": thief.user_id})["secret"])
+        response = thief.post("step_up_totp", {"code": emulator.totp_code(secret)})
+        assert response.status == 400
+        assert emulator.requests()["POST /v1/auth/totps/verify"] == 0
+        assert [one["type"] for one in thief.session()["factors"]] == ["otp"]
 
 
 class TestLimits:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 from core.conftest import Both, answering
 
@@ -20,6 +19,7 @@ from moonkey_core import (
     RequestRefused,
 )
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.scripted import reply, scripted
 
 DELETE = "DELETE /v1/auth/sessions/delete"
@@ -28,7 +28,7 @@ DELETE = "DELETE /v1/auth/sessions/delete"
 def raw(emulator: Emulator, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What the core has no method for."""
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
-    found: dict[str, Any] = httpx.post(f"{emulator.base_url}/v1/auth/{path}", json=body, headers=headers).json()
+    found: dict[str, Any] = quick.post(f"{emulator.base_url}/v1/auth/{path}", json=body, headers=headers).json()
     return found
 
 

@@ -101,7 +101,12 @@ def test_errors_are_announced(state: State, shown: Read) -> None:
 
 @pytest.mark.parametrize("render", [by_jinja, by_django])
 def test_escaping_is_real(render: Any) -> None:
-    html = render(Page("moonkey/magic.html", {"token": HOSTILE, "next": "", "remember_me": False, "urls": URLS}))
+    html = render(
+        Page(
+            "moonkey/magic.html",
+            {"token": HOSTILE, "next": "", "remember_me": False, "signed_in": True, "urls": URLS},
+        )
+    )
     assert "<script" not in html
     assert "{{ 7 * 7 }}" in html
     assert "49" not in html

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from core.conftest import Both
 
@@ -26,6 +25,7 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
 from moonkey_core.origin import RequestInfo
+from support import quick
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
 
@@ -86,7 +86,7 @@ class TestRotation:
         owner = Owner(call, emulator)
         headers = {"authorization": f"Bearer {emulator.secret_key}"}
         url = f"{emulator.base_url}/v1/auth/totps/create"
-        secret = httpx.post(url, json={"user_id": owner.id}, headers=headers).json()["secret"]
+        secret = quick.post(url, json={"user_id": owner.id}, headers=headers).json()["secret"]
         found = owner.rotate(otp=None, method_id=None, totp=emulator.totp_code(secret))
         login, session = new_of(found)
         assert owner.alive() == {session.id}
@@ -277,7 +277,7 @@ class TestTheDocuments:
         person, other = emulator.sign_in(email=ME), emulator.sign_in(email=ME)
         headers = {"authorization": f"Bearer {emulator.secret_key}"}
         url = f"{emulator.base_url}/v1/auth/users/{person.user_id}/update"
-        httpx.put(url, json={"emails": [{"email": "new@example.com"}]}, headers=headers).raise_for_status()
+        quick.put(url, json={"emails": [{"email": "new@example.com"}]}, headers=headers).raise_for_status()
         auth = client.authenticate({"session-token": person.session_token})
         sent = client.otps.send(email="new@example.com")
         work = shown("rotation.md", "rotation")["confirm_new_address"]

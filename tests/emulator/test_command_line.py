@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 import moonkey_core
+from support import quick
 
 ROOT = Path(moonkey_core.__file__).parents[1]
 MODULE = [sys.executable, "-m", "moonkey_core.emulator"]
@@ -51,7 +51,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
     state = str(tmp_path / "emulator.db")
     with running("--port", "0", "--state", state) as (process, settings):
         headers = {"Authorization": f"Bearer {settings['MOONKEY_SECRET_KEY']}"}
-        with httpx.Client(base_url=f"{settings['MOONKEY_BASE_URL']}/v1/auth/", headers=headers) as api:
+        with quick.Client(base_url=f"{settings['MOONKEY_BASE_URL']}/v1/auth/", headers=headers) as api:
             api.post("otps/email/login_or_create", json={"email": "ada@example.com"}).raise_for_status()
             assert process.stdout
             process.stdout.readline()
@@ -67,7 +67,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
     with running("--port", "0", "--state", state) as (process, again):
         assert {**again, "MOONKEY_BASE_URL": ""} == {**settings, "MOONKEY_BASE_URL": ""}
         url = f"{again['MOONKEY_BASE_URL']}/v1/auth/sessions/verify"
-        answer = httpx.post(url, json={"session_token": login["session_token"]}, headers=headers)
+        answer = quick.post(url, json={"session_token": login["session_token"]}, headers=headers)
         assert answer.json()["session"]["id"] == login["session"]["id"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
@@ -79,8 +79,8 @@ def test_settings_and_the_warning_off_loopback() -> None:
         assert settings["MOONKEY_SECRET_KEY"] == "sk_test_mine"
         assert settings["MOONKEY_JWT_ISSUER"] == "api.example/app"
         control = f"{settings['MOONKEY_BASE_URL']}/_emulator"
-        assert httpx.get(control, headers={"Host": "box.example"}).status_code == 200
-        assert httpx.get(control, headers={"Origin": "http://box.example"}).status_code == 403
+        assert quick.get(control, headers={"Host": "box.example"}).status_code == 200
+        assert quick.get(control, headers={"Origin": "http://box.example"}).status_code == 403
         process.terminate()
         assert process.stderr
         assert "Warning: whoever can reach this port" in process.stderr.read()

@@ -11,6 +11,7 @@ import jwt
 import pytest
 
 from moonkey_core.emulator import Emulator
+from support import quick
 
 CLAIMS = {"plan": "pro", "roles": ["admin"], "limits": {"seats": 3}}
 
@@ -59,7 +60,7 @@ def test_they_are_remembered(tmp_path: Path) -> None:
     with Emulator(state=file) as emulator:
         url = f"{emulator.base_url}/v1/auth/"
         headers = {"Authorization": f"Bearer {emulator.secret_key}"}
-        with httpx.Client(base_url=url, headers=headers, trust_env=False) as api:
+        with quick.Client(base_url=url, headers=headers, trust_env=False) as api:
             assert verified(api, token)["custom_claims"] == CLAIMS
 
 

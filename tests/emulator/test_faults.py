@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from moonkey_core.emulator import Emulator
+from support import quick
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def test_the_newest_fault_is_taken_until_cleared(
 
 def test_a_fault_needs_no_key_and_gives_bytes(emulator: Emulator) -> None:
     emulator.fault(body=b"\xff\xfe\x00")
-    assert httpx.get(f"{emulator.base_url}/v1/x").content == b"\xff\xfe\x00"
+    assert quick.get(f"{emulator.base_url}/v1/x").content == b"\xff\xfe\x00"
 
 
 def test_a_body_shorter_than_announced(api: httpx.Client, emulator: Emulator) -> None:
@@ -118,7 +119,7 @@ def test_stopping_does_not_wait_for_slow_answers() -> None:
 
         def call() -> None:
             try:
-                httpx.get(f"{emulator.base_url}/v1/x", timeout=30)
+                quick.get(f"{emulator.base_url}/v1/x", timeout=30)
             except httpx.HTTPError as error:
                 ended.append(error)
 

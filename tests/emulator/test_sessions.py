@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from moonkey_core.emulator import Emulator
+from support import quick
 
 CLAIM = "https://streambird.io/jwt/session"
 
@@ -153,7 +154,7 @@ def test_the_key_set(api: httpx.Client, emulator: Emulator) -> None:
     (key,) = api.get("jwks/default").json()["keys"]
     assert key.keys() == {"kty", "n", "e", "alg", "use", "kid", "key_ops"}
     assert (key["alg"], key["use"], key["kid"], key["key_ops"]) == ("RS256", "sig", emulator.kid, ["verify"])
-    in_address = httpx.get(f"{emulator.base_url}/v1/auth/jwks/default", params={"api_key": emulator.secret_key})
+    in_address = quick.get(f"{emulator.base_url}/v1/auth/jwks/default", params={"api_key": emulator.secret_key})
     assert in_address.json()["keys"] == [key]
 
 
@@ -161,7 +162,7 @@ def test_the_key_set(api: httpx.Client, emulator: Emulator) -> None:
 def test_every_path_wants_the_api_key(emulator: Emulator, header: str | None) -> None:
     headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
     for path in ("sessions/list?user_id=u", "jwks/default", "jwks/default?api_key=no", "users/u", "nowhere"):
-        response = httpx.get(f"{emulator.base_url}/v1/auth/{path}", headers=headers)
+        response = quick.get(f"{emulator.base_url}/v1/auth/{path}", headers=headers)
         assert response.status_code == 401
         assert response.json() == {
             "status_code": 401,
@@ -171,7 +172,7 @@ def test_every_path_wants_the_api_key(emulator: Emulator, header: str | None) ->
 
 
 def test_the_key_in_the_address_opens_the_key_set_alone(emulator: Emulator) -> None:
-    response = httpx.get(f"{emulator.base_url}/v1/auth/users/u", params={"api_key": emulator.secret_key})
+    response = quick.get(f"{emulator.base_url}/v1/auth/users/u", params={"api_key": emulator.secret_key})
     assert response.status_code == 401
 
 

@@ -6,15 +6,15 @@ import sqlite3
 import stat
 from pathlib import Path
 
-import httpx
 import pytest
 
 from moonkey_core.emulator import Emulator, StateFileError
+from support import quick
 
 
 def verify(emulator: Emulator, **body: str) -> int:
     url = f"{emulator.base_url}/v1/auth/sessions/verify"
-    return httpx.post(url, json=body, headers={"Authorization": f"Bearer {emulator.secret_key}"}).status_code
+    return quick.post(url, json=body, headers={"Authorization": f"Bearer {emulator.secret_key}"}).status_code
 
 
 def test_everything_pasted_stays_valid(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_everything_pasted_stays_valid(tmp_path: Path) -> None:
         assert verify(second, session_token=ended.session_token) == 404
         assert second.sign_in("ada@example.com").user_id == kept.user_id
         url = f"{second.base_url}/v1/auth/jwks/default?api_key={second.secret_key}"
-        assert [key["kid"] for key in httpx.get(url).json()["keys"]] == [second.kid, old_kid]
+        assert [key["kid"] for key in quick.get(url).json()["keys"]] == [second.kid, old_kid]
         second.reset()
 
     with Emulator(state=path) as third:

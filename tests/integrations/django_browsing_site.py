@@ -25,6 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core import Auth
 from moonkey_django import MoonKeyRequest, require_auth
+from support import quick
 from support.servers import serve_asgi, serve_wsgi
 
 Handler = Callable[..., Any]
@@ -199,7 +200,7 @@ def browsing(kind: str, mounted_at: str = "") -> Iterator[httpx.Client]:
 
     ``kind`` is ``wsgi`` or ``asgi``; ``mounted_at`` is the path under which the server has the whole site.
     """
-    with _serving(kind, mounted_at) as url, httpx.Client(base_url=url, timeout=20) as browser:
+    with _serving(kind, mounted_at) as url, quick.Client(base_url=url, timeout=20) as browser:
         yield browser
 
 

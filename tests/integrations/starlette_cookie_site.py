@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from moonkey_core import CookieSettings, PermissionDenied
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, get_auth, get_client, require_auth
+from support import quick
 from support.servers import serve_asgi
 from support.visitors import JWT
 
@@ -111,5 +112,5 @@ def app_of(emulator: Emulator, *routes: BaseRoute, **more: Any) -> Starlette:
 @contextmanager
 def visiting(app: ASGIApp) -> Iterator[httpx.Client]:
     """A browser in front of the app: it follows no redirects and keeps no cookies."""
-    with serve_asgi(app) as url, httpx.Client(base_url=url, timeout=20) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url, timeout=20) as browser:
         yield browser

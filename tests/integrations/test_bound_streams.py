@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -32,6 +31,7 @@ from moonkey_django import get_async_client, get_client
 from moonkey_flask import FlaskMoonKey
 from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.fastapi import CurrentUser
+from support import quick
 from support.scripted import wait_until
 from support.servers import serve_asgi, serve_wsgi
 
@@ -97,6 +97,14 @@ def django(settings: Any, configure: Configure, *, asgi: bool) -> Iterator[Serve
 
 
 STACKS = ["starlette", "starlette-plain", "fastapi", "flask", "flask-context", "django-asgi", "django-wsgi"]
+QUICK = {"starlette", "flask"}
+
+# For tests that take their time: one stack of either kind each time, and all of them now and then.
+slowly = pytest.mark.parametrize(
+    "served",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in STACKS],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=STACKS)
@@ -120,7 +128,7 @@ def served(
 @contextmanager
 def begun(url: str, person: SignedIn) -> Iterator[Iterator[str]]:
     """The chunks of a stream that has begun."""
-    with httpx.stream("GET", url, headers=bearer(person), timeout=10) as response:
+    with quick.stream("GET", url, headers=bearer(person), timeout=10) as response:
         assert response.status_code == 200
         chunks = response.iter_text()
         assert "tick" in next(chunks)
@@ -142,12 +150,14 @@ class TestTheEnd:
             assert all("tick" in chunk for chunk in chunks)  # and then it is over, in good order
         assert wait_until(lambda: left(client) == 0)
 
+    @slowly
     def test_expired(self, served: Served, emulator: Emulator) -> None:
         url, client = served
         with begun(url, emulator.sign_in(minutes=0.03)) as chunks:
             assert all("tick" in chunk for chunk in chunks)
         assert wait_until(lambda: left(client) == 0)
 
+    @slowly
     def test_extended(self, served: Served, emulator: Emulator) -> None:
         url, client = served
         person = emulator.sign_in(minutes=0.03)
@@ -161,6 +171,7 @@ class TestTheEnd:
             assert all("tick" in chunk for chunk in chunks)
         assert wait_until(lambda: left(client) == 0)
 
+    @slowly
     def test_the_client_goes_away(self, served: Served, ada: SignedIn) -> None:
         url, client = served
         with begun(url, ada):
@@ -171,10 +182,10 @@ class TestTheEnd:
         self, served: Served, emulator: Emulator, ada: SignedIn
     ) -> None:
         url, _ = served
-        assert httpx.get(url).status_code == 401
-        assert httpx.get(url, headers={"session-token": "dead"}).status_code == 401
+        assert quick.get(url).status_code == 401
+        assert quick.get(url, headers={"session-token": "dead"}).status_code == 401
         emulator.stop()
-        assert httpx.get(url, headers=bearer(ada)).status_code == 503
+        assert quick.get(url, headers=bearer(ada)).status_code == 503
 
 
 def test_lazy_and_nobody_has_looked(emulator: Emulator, ada: SignedIn) -> None:

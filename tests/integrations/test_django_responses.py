@@ -15,6 +15,7 @@ from integrations import django_site
 from integrations.django_visits import Configure, Visit, visit_asgi, visit_wsgi
 
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.servers import serve_wsgi
 
 VARY = "Authorization, Session-Token"
@@ -171,11 +172,13 @@ def left_open() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), len(clients)
 
 
-@pytest.mark.parametrize("path", ["/ame", "/awaits", "/apage"])
+@pytest.mark.parametrize(
+    "path", ["/ame", *(pytest.param(path, marks=pytest.mark.long) for path in ("/awaits", "/apage"))]
+)
 def test_200_requests_to_an_async_view_leave_nothing(configure: Configure, emulator: Emulator, path: str) -> None:
     token = emulator.sign_in().session_token
     headers = {"Authorization": f"Bearer {token}"}
-    with serve_wsgi(WSGIHandler(), threads=2) as url, httpx.Client() as browser:
+    with serve_wsgi(WSGIHandler(), threads=2) as url, quick.Client() as browser:
         for _ in range(20):
             assert browser.get(url + path, headers=headers).status_code == 200
         before = left_open()

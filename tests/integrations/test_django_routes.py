@@ -1,4 +1,4 @@
-"""The session routes as Django views: the way of each request and response, from end to end."""
+"""The session routes as Django views: bodies, mounting points, middleware; the contract suite has the rest."""
 
 from __future__ import annotations
 
@@ -20,19 +20,12 @@ from integrations.django_visits import Configure
 
 from moonkey_core import ConfigurationError
 from moonkey_core.emulator import Emulator
-from moonkey_core.flows import MAX_BODY_BYTES, ROUTES
+from moonkey_core.flows import MAX_BODY_BYTES
 from moonkey_django.views import _body, need_cookies
 from support.visitors import (
-    FOREIGN,
-    GONE,
-    JWT,
     OURS,
     PAGE,
-    SESSION,
     Visitor,
-    pair,
-    set_by,
-    signed_in_long_ago,
     verifications,
 )
 
@@ -64,98 +57,6 @@ def browser(kind: str, site: Configure) -> Iterator[httpx.Client]:
         yield browser
 
 
-def test_from_a_protected_page_through_sign_in_and_back(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    sent = visitor.get("/me?tab=1")
-    assert (sent.status_code, sent.headers["location"]) == (303, "/auth/sign-in?next=%2Fme%3Ftab%3D1")
-    form = visitor.get(sent.headers["location"])
-    assert form.status_code == 200
-    assert form.headers["content-type"] == "text/html; charset=utf-8"
-    assert 'value="/me?tab=1"' in form.text
-    assert 'action="/auth/sign-in/otp"' in form.text
-    assert "default-src 'none'" in form.headers["content-security-policy"]
-    assert form.headers["cache-control"] == "no-store"
-    code_sent = visitor.post("/sign-in/otp", {"address": "ada@example.com", "next": "/me?tab=1"})
-    assert (code_sent.status_code, code_sent.headers["location"]) == (303, "/auth/sign-in/otp/verify")
-    assert "ada@example.com" in visitor.get(code_sent.headers["location"]).text
-    wrong = visitor.post("/sign-in/otp/verify", {"code": "000000"})
-    assert 400 <= wrong.status_code < 500
-    done = visitor.post("/sign-in/otp/verify", {"code": emulator.outbox()[0].code})
-    assert (done.status_code, done.headers["location"]) == (303, "/me?tab=1")
-    assert set(visitor.cookies) == {SESSION, JWT}
-    assert visitor.get("/me?tab=1").json()["source"] in ("local", "cache")
-
-
-def test_a_program_signs_in_by_json(browser: httpx.Client, emulator: Emulator) -> None:
-    sent = browser.post("/auth/sign-in/otp", json={"email": "ada@example.com"}, headers=OURS)
-    assert sent.json() == {"sent": True}
-    ((name, value),) = set_by(sent).items()
-    code = {"code": emulator.outbox()[0].code}
-    done = browser.post("/auth/sign-in/otp/verify", json=code, headers={**OURS, "Cookie": f"{name}={value}"})
-    assert done.json()["authenticated"] is True
-    found = set_by(done)
-    session = browser.get("/auth/session", headers={"Cookie": f"{SESSION}={found[SESSION]}"}).json()
-    assert (session["authenticated"], session["user"]["email"]) == (True, "ada@example.com")
-    assert found[SESSION] not in str(session)
-
-
-def test_who_is_here_where_nobody_is_and_where_it_cannot_be_known(
-    browser: httpx.Client, emulator: Emulator
-) -> None:
-    assert browser.get("/auth/session").json() == {"authenticated": False}
-    person = signed_in_long_ago(emulator)
-    fresh = browser.get("/auth/session", headers=pair(person))
-    assert (fresh.json()["authenticated"], set(set_by(fresh))) == (True, {JWT})
-    emulator.revoke(person.session_id)
-    over = browser.get("/auth/session", headers={"Cookie": f"{SESSION}={person.session_token}"})
-    assert (over.status_code, over.json()) == (200, {"authenticated": False})
-    assert set_by(over) == GONE
-    emulator.stop()
-    assert browser.get("/auth/session", headers={"Cookie": f"{SESSION}=another-token"}).status_code == 503
-
-
-def test_sign_out(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    token = visitor.cookies[SESSION]
-    assert visitor.get("/auth/sign-out").status_code == 200
-    assert visitor.get("/me").status_code == 200  # a GET signs nobody out
-    assert visitor.post("/sign-out", None, **FOREIGN).status_code == 403
-    assert set(visitor.cookies) == {SESSION, JWT}
-    out = visitor.post("/sign-out", {"next": "/public"})
-    assert (out.status_code, out.headers["location"]) == (303, "/public")
-    assert visitor.cookies == {}
-    assert browser.get("/me", headers={"Cookie": f"{SESSION}={token}"}).status_code == 401
-
-
-def test_signing_out_with_an_old_jwt_clears_both_cookies(browser: httpx.Client, emulator: Emulator) -> None:
-    person = signed_in_long_ago(emulator)
-    out = browser.post("/auth/sign-out", headers={**pair(person), **OURS})
-    assert out.json() == {"signed_out": True, "complete": True}
-    assert set_by(out) == GONE  # and not the JWT that this very request has refreshed
-
-
-def test_the_users_sessions_and_their_ends(browser: httpx.Client, emulator: Emulator) -> None:
-    here, there, third = (Visitor(browser, **{"User-Agent": f"browser {number}"}) for number in range(3))
-    for visitor in (here, there, third):
-        visitor.sign_in(emulator)
-    stranger = Visitor(browser)
-    stranger.sign_in(emulator, "ben@example.com")
-    listed = here.get("/auth/sessions", Accept="application/json").json()["sessions"]
-    assert [one["current"] for one in listed] == [True, False, False]
-    assert here.get("/auth/sessions").text.count("<form") >= 3
-    theirs = there.get("/auth/session", Accept="application/json").json()["session"]["id"]
-    assert stranger.post(f"/sessions/{theirs}/revoke").status_code == 404
-    assert here.post("/sessions/sess%20x%3F/revoke").status_code == 404
-    assert here.post("/sessions/sess%2Fx/revoke").status_code == 404
-    revoked = here.post(f"/sessions/{theirs}/revoke")
-    assert (revoked.status_code, revoked.headers["location"]) == (303, "/auth/sessions")
-    assert there.get("/me").headers["location"].startswith("/auth/sign-in?next=")
-    assert here.post("/sessions/revoke-others").status_code == 303
-    assert third.get("/me").status_code == 303
-    assert (here.get("/me").status_code, stranger.get("/me").status_code) == (200, 200)
-
-
 def test_step_up_and_back(browser: httpx.Client, emulator: Emulator) -> None:
     visitor = Visitor(browser)
     visitor.sign_in(emulator)
@@ -165,37 +66,6 @@ def test_step_up_and_back(browser: httpx.Client, emulator: Emulator) -> None:
         assert (asked.status_code, where.path) == (303, "/auth/step-up")
         assert parse_qs(where.query)["next"] == [view]
         assert visitor.get(asked.headers["location"]).status_code == 200
-
-
-def test_every_cross_site_post_is_refused(browser: httpx.Client, emulator: Emulator) -> None:
-    emulator.clear_requests()
-    for route in ROUTES:
-        if "POST" in route.methods:
-            url = "/auth" + route.path.format(session_id="sess_1")
-            refused = browser.post(url, headers=FOREIGN, data={"address": "ada@example.com"})
-            assert (refused.status_code, refused.json()["error"]) == (403, "cross_site_request")
-    assert emulator.requests() == {}
-
-
-def test_an_oauth_callback_without_its_state_is_not_followed(browser: httpx.Client, emulator: Emulator) -> None:
-    token = emulator.oauth_token()
-    emulator.clear_requests()
-    refused = browser.get(f"/auth/callback/oauth?state=x&token={token}", headers=PAGE)
-    assert (refused.status_code, set(set_by(refused)) & {SESSION, JWT}) == (400, set())
-    assert token not in refused.text
-    assert emulator.requests() == {}
-
-
-def test_methods(browser: httpx.Client, emulator: Emulator) -> None:
-    emulator.clear_requests()
-    head = browser.head("/auth/sign-in", headers=PAGE)
-    assert (head.status_code, head.content) == (200, b"")
-    allowed = browser.options("/auth/sign-out").headers["allow"]
-    assert set(allowed.split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
-    for method, url in (("GET", "/auth/sign-in/otp"), ("HEAD", "/auth/step-up/totp"), ("DELETE", "/auth/session")):
-        response = browser.request(method, url)
-        assert response.status_code == 405
-        assert "OPTIONS" in response.headers["allow"]
 
 
 def test_the_style_sheet_is_the_same_for_all(browser: httpx.Client, emulator: Emulator) -> None:
@@ -336,17 +206,6 @@ def test_among_the_middleware_of_a_strict_project(kind: str, settings: Any, emul
         assert visitor.sign_in(emulator).status_code == 303
         assert visitor.get("/auth/sessions").status_code == 200
         assert visitor.post("/sign-out").status_code == 303
-
-
-def test_the_provider_is_down(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    emulator.stop()
-    assert visitor.get("/auth/sessions").status_code == 503
-    assert visitor.post("/sign-in/otp", {"address": "ben@example.com"}).status_code == 503
-    out = visitor.post("/sign-out")
-    assert out.status_code == 200
-    assert visitor.cookies == {}
 
 
 def test_routes_without_cookies_stop_the_start(

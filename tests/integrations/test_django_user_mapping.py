@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from django.contrib.auth import aauthenticate, authenticate, get_user_model
 from django.core.handlers.asgi import ASGIHandler
@@ -27,6 +26,7 @@ from moonkey_django.users import verified_email
 from moonkey_django.users.fields import MoonKeyIdField
 from moonkey_django.users.finding import find_user, mapped_user
 from moonkey_django.users.models import MoonKeyUser
+from support import quick
 from support.any_json import JSON
 from support.servers import serve_asgi, serve_wsgi
 from support.together import together
@@ -120,7 +120,7 @@ def meeting(count: int) -> Iterator[None]:
 def test_two_first_requests_create_one_user(ada: SignedIn, stack: str, path: str) -> None:
     serving = serve_wsgi(WSGIHandler()) if stack == "wsgi" else serve_asgi(ASGIHandler(), lifespan="off")
     headers = {"Authorization": f"Bearer {ada.session_token}"}
-    with serving as url, httpx.Client(base_url=url, timeout=20) as browser:
+    with serving as url, quick.Client(base_url=url, timeout=20) as browser:
         with meeting(2):
             answers = together(2, lambda _: browser.get(path, headers=headers))
         assert [answer.json() for answer in answers] == [{"user": bare(ada), "in": True}] * 2

@@ -14,6 +14,7 @@ from integrations.django_people import mapped, set_up
 from integrations.django_visits import Configure
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support import quick
 from support.servers import serve_asgi, serve_wsgi
 from support.together import together
 
@@ -34,7 +35,7 @@ def _project(settings: Any, configure: Configure) -> None:
 @pytest.fixture(params=["wsgi", "asgi"])
 def browser(request: pytest.FixtureRequest, _project: None) -> Iterator[httpx.Client]:
     serving = serve_wsgi(WSGIHandler()) if request.param == "wsgi" else serve_asgi(ASGIHandler(), lifespan="off")
-    with serving as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serving as url, quick.Client(base_url=url, timeout=20) as client:
         yield client
 
 

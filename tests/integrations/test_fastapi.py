@@ -21,6 +21,7 @@ from moonkey_core import Auth, ConfigurationError, MoonKeyError, PermissionDenie
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, require_auth
 from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth
+from support import quick
 from support.servers import serve_asgi
 
 ORIGIN = "https://app.example"
@@ -112,7 +113,7 @@ def site(emulator: Emulator, **more: Any) -> FastAPI:
 @pytest.fixture(scope="module", params=["eager", "lazy"])
 def browser(request: pytest.FixtureRequest, shared_emulator: Emulator) -> Iterator[httpx.Client]:
     app = site(shared_emulator, lazy=request.param == "lazy")
-    with serve_asgi(app) as url, httpx.Client(base_url=url) as client:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as client:
         yield client
 
 
@@ -235,9 +236,9 @@ def test_gates_can_be_overridden_in_an_app_s_own_tests(emulator: Emulator) -> No
     app = site(emulator)
     app.dependency_overrides[RequireAuth()] = lambda: "nobody checks"
     with serve_asgi(app) as url:
-        assert httpx.get(f"{url}/router/in").status_code == 500  # the gate is open; the view finds no user
+        assert quick.get(f"{url}/router/in").status_code == 500  # the gate is open; the view finds no user
         app.dependency_overrides.clear()
-        assert httpx.get(f"{url}/router/in").status_code == 401
+        assert quick.get(f"{url}/router/in").status_code == 401
 
 
 def test_the_app_s_own_handler_wins(emulator: Emulator) -> None:
@@ -248,5 +249,5 @@ def test_the_app_s_own_handler_wins(emulator: Emulator) -> None:
         return JSONResponse(error.reason, status_code=418)
 
     with serve_asgi(app) as url:
-        response = httpx.get(f"{url}/user")
+        response = quick.get(f"{url}/user")
     assert (response.status_code, response.json()) == (418, "no_credentials")

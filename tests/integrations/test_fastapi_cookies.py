@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from fastapi import Depends, FastAPI
 from integrations.starlette_cookie_site import visiting
 from integrations.starlette_visits import options
@@ -27,11 +26,6 @@ from support.visitors import (
     set_by,
     signed_in_long_ago,
 )
-
-
-@pytest.fixture(params=["eager", "lazy"])
-def lazy(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "lazy")
 
 
 def fastapi_app(emulator: Emulator, **more: Any) -> FastAPI:
@@ -61,9 +55,9 @@ def fastapi_app(emulator: Emulator, **more: Any) -> FastAPI:
     return app
 
 
-def test_fastapi_does_the_same(emulator: Emulator, lazy: bool) -> None:
+def test_a_lazy_app_does_the_same(emulator: Emulator) -> None:
     with visiting(
-        fastapi_app(emulator, lazy=lazy, sign_in={"page": "/welcome", "step_up_page": "/more"})
+        fastapi_app(emulator, lazy=True, sign_in={"page": "/welcome", "step_up_page": "/more"})
     ) as browser:
         for path in ("/me", "/stream", "/strong"):
             person = signed_in_long_ago(emulator)

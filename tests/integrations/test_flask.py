@@ -22,6 +22,7 @@ from moonkey_flask import (
     optional_auth,
     require_auth,
 )
+from support import quick
 from support.servers import serve_wsgi
 
 
@@ -312,9 +313,8 @@ def test_outside_of_a_request() -> None:
 
 def test_200_requests_to_an_async_view_leave_nothing_behind(app: Flask, ada: SignedIn) -> None:
     views(app)
-    import httpx
 
-    with serve_wsgi(app, threads=4) as url, httpx.Client() as browser:
+    with serve_wsgi(app, threads=4) as url, quick.Client() as browser:
 
         def visit(times: int) -> int:
             for _ in range(times):

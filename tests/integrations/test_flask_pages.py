@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from flask import request
-from integrations.flask_visits import FOREIGN, PAGE, SESSION, cookies, make_app, visiting
+from integrations.flask_visits import make_app, visiting
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_flask import session_routes
+from support.visitors import FOREIGN, PAGE, SESSION, pair
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -19,7 +20,7 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_pages_need_no_script_and_nobody_elses_content(emulator: Emulator, ada: SignedIn) -> None:
     with visiting(make_app(emulator)) as browser:
-        page = browser.post("/me", headers={**cookies(ada), **PAGE, **FOREIGN})
+        page = browser.post("/me", headers={**pair(ada), **PAGE, **FOREIGN})
     assert page.status_code == 403
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"

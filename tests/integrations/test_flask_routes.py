@@ -10,15 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from flask import Blueprint, Flask, request
-from integrations.flask_visits import FOREIGN, JWT, OURS, PAGE, SESSION, Visitor, make_app, set_by, visiting
+from integrations.flask_visits import make_app, visiting
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from moonkey_core import ConfigurationError
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import MAX_BODY_BYTES
-from moonkey_core.flows import ROUTES as ALL_ROUTES
-from moonkey_flask import FlaskMoonKey, require_auth, session_routes
+from moonkey_flask import FlaskMoonKey, session_routes
+from support import quick
 from support.servers import serve_wsgi
+from support.visitors import OURS, PAGE, Visitor
 
 
 @pytest.fixture
@@ -32,130 +33,6 @@ def app(emulator: Emulator) -> Flask:
 def browser(app: Flask) -> Iterator[httpx.Client]:
     with visiting(app) as browser:
         yield browser
-
-
-def test_from_a_protected_page_through_sign_in_and_back(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    sent = visitor.get("/me?tab=1")
-    where = urlsplit(sent.headers["location"])
-    assert (sent.status_code, where.path) == (303, "/auth/sign-in")
-    assert parse_qs(where.query) == {"next": ["/me?tab=1"]}
-    form = visitor.get(sent.headers["location"])
-    assert form.status_code == 200
-    assert 'value="/me?tab=1"' in form.text
-    assert 'action="/auth/sign-in/otp"' in form.text
-    assert "default-src 'none'" in form.headers["content-security-policy"]
-    code_sent = visitor.post("/sign-in/otp", {"address": "ada@example.com", "next": "/me?tab=1"})
-    assert (code_sent.status_code, code_sent.headers["location"]) == (303, "/auth/sign-in/otp/verify")
-    assert "ada@example.com" in visitor.get(code_sent.headers["location"]).text
-    done = visitor.post("/sign-in/otp/verify", {"code": emulator.outbox()[0].code})
-    assert (done.status_code, done.headers["location"]) == (303, "/me?tab=1")
-    assert set(visitor.cookies) == {SESSION, JWT}
-    assert visitor.get("/me?tab=1").json()["source"] in ("local", "cache")
-
-
-def test_a_program_signs_in_by_json(browser: httpx.Client, emulator: Emulator) -> None:
-    sent = browser.post("/auth/sign-in/otp", json={"email": "ada@example.com"}, headers=OURS)
-    assert sent.json() == {"sent": True}
-    ((name, value),) = set_by(sent).items()
-    code = {"code": emulator.outbox()[0].code}
-    done = browser.post("/auth/sign-in/otp/verify", json=code, headers={**OURS, "Cookie": f"{name}={value}"})
-    assert done.json()["authenticated"] is True
-    found = set_by(done)
-    session = browser.get("/auth/session", headers={"Cookie": f"{SESSION}={found[SESSION]}"}).json()
-    assert (session["authenticated"], session["user"]["email"]) == (True, "ada@example.com")
-    assert found[SESSION] not in str(session)
-
-
-def test_who_is_here_where_nobody_is_and_where_it_cannot_be_known(
-    browser: httpx.Client, emulator: Emulator
-) -> None:
-    assert browser.get("/auth/session").json() == {"authenticated": False}
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    emulator.revoke(visitor.get("/auth/session", Accept="application/json").json()["session"]["id"])
-    token_only = {"Cookie": f"{SESSION}={visitor.cookies[SESSION]}"}
-    over = browser.get("/auth/session", headers=token_only)
-    assert (over.status_code, over.json()) == (200, {"authenticated": False})
-    assert set_by(over) == {SESSION: "", JWT: ""}
-    emulator.stop()
-    unknown = browser.get("/auth/session", headers={"Cookie": f"{SESSION}=another-token"})
-    assert unknown.status_code == 503
-
-
-def test_sign_out(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    token = visitor.cookies[SESSION]
-    assert visitor.get("/auth/sign-out").status_code == 200
-    assert visitor.get("/me").status_code == 200  # a GET signs nobody out
-    refused = visitor.post("/sign-out", None, **FOREIGN)
-    assert refused.status_code == 403
-    assert set(visitor.cookies) == {SESSION, JWT}
-    out = visitor.post("/sign-out", {"next": "/public"})
-    assert (out.status_code, out.headers["location"]) == (303, "/public")
-    assert visitor.cookies == {}
-    assert browser.get("/me", headers={"Cookie": f"{SESSION}={token}"}).status_code == 401
-
-
-def test_the_users_sessions_and_their_ends(browser: httpx.Client, emulator: Emulator) -> None:
-    here, there, third = (Visitor(browser, **{"User-Agent": f"browser {number}"}) for number in range(3))
-    for visitor in (here, there, third):
-        visitor.sign_in(emulator)
-    stranger = Visitor(browser)
-    stranger.sign_in(emulator, "ben@example.com")
-    listed = here.get("/auth/sessions", Accept="application/json").json()["sessions"]
-    assert [one["current"] for one in listed] == [True, False, False]
-    assert here.get("/auth/sessions").text.count("<form") >= 3
-    theirs = there.get("/auth/session", Accept="application/json").json()["session"]["id"]
-    assert stranger.post(f"/sessions/{theirs}/revoke").status_code == 404
-    assert here.post("/sessions/sess%2F..%2Fx/revoke").status_code == 404
-    assert here.post("/sessions/sess%20x%3F/revoke").status_code == 404
-    revoked = here.post(f"/sessions/{theirs}/revoke")
-    assert (revoked.status_code, revoked.headers["location"]) == (303, "/auth/sessions")
-    assert there.get("/me").headers["location"].startswith("/auth/sign-in?next=")
-    assert here.post("/sessions/revoke-others").status_code == 303
-    assert third.get("/me").status_code == 303
-    assert (here.get("/me").status_code, stranger.get("/me").status_code) == (200, 200)
-
-
-def test_step_up_and_back(app: Flask, emulator: Emulator) -> None:
-    @app.get("/payout")
-    @require_auth(factors={"sms", "email"}, factor_count=2)
-    def payout() -> str:
-        return "paid"
-
-    with visiting(app) as browser:
-        visitor = Visitor(browser)
-        visitor.sign_in(emulator)
-        asked = visitor.get("/payout")
-        where = urlsplit(asked.headers["location"])
-        assert (asked.status_code, where.path) == (303, "/auth/step-up")
-        assert parse_qs(where.query)["next"] == ["/payout"]
-        assert visitor.get(asked.headers["location"]).status_code == 200
-
-
-def test_every_cross_site_post_is_refused(browser: httpx.Client, emulator: Emulator) -> None:
-    emulator.clear_requests()
-    for route in ALL_ROUTES:
-        if "POST" in route.methods:
-            path = "/auth" + route.path.format(session_id="sess_1")
-            refused = browser.post(path, headers=FOREIGN, data={"address": "ada@example.com"})
-            assert (refused.status_code, refused.json()["error"]) == (403, "cross_site_request")
-    assert emulator.requests() == {}
-
-
-def test_methods(browser: httpx.Client) -> None:
-    head = browser.head("/auth/sign-in", headers=PAGE)
-    assert (head.status_code, head.content) == (200, b"")
-    assert set(browser.options("/auth/sign-out").headers["allow"].split(", ")) == {
-        "GET",
-        "HEAD",
-        "OPTIONS",
-        "POST",
-    }
-    assert browser.get("/auth/sign-in/otp").status_code == 405
-    assert browser.delete("/auth/session").status_code == 405
 
 
 def test_the_style_sheet_is_the_same_for_all(browser: httpx.Client, emulator: Emulator) -> None:
@@ -223,7 +100,7 @@ def test_mounted_somewhere_else(emulator: Emulator, where: str) -> None:
         outer.register_blueprint(session_routes(url_prefix="/session s"))
         app.register_blueprint(outer)
     prefix = "/shop/session%20s"
-    with serve_wsgi(site) as url, httpx.Client(base_url=url) as browser:
+    with serve_wsgi(site) as url, quick.Client(base_url=url) as browser:
         visitor = Visitor(browser, prefix)
         start = "/shop/me?x=%20" if where == "script name" else "/me?x=%20"
         sent = visitor.get(start)
@@ -249,17 +126,6 @@ def test_a_mounting_point_that_differs_from_request_to_request(emulator: Emulato
         page = browser.get("/red/auth/sign-in", headers=PAGE)
         assert 'action="/red/auth/sign-in/otp"' in page.text
         assert browser.get("/me", headers=PAGE).status_code == 401  # which tenant's page it would be, nobody says
-
-
-def test_the_provider_is_down(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    emulator.stop()
-    assert visitor.get("/auth/sessions").status_code == 503
-    assert visitor.post("/sign-in/otp", {"address": "ben@example.com"}).status_code == 503
-    out = visitor.post("/sign-out")
-    assert out.status_code == 200
-    assert visitor.cookies == {}
 
 
 def test_routes_without_cookies_stop_the_start(emulator: Emulator) -> None:

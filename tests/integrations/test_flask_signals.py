@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from blinker import Signal
 from flask import Flask
-from integrations.flask_visits import SESSION, Visitor, cookies, make_app, signed_in_long_ago, visiting
+from integrations.flask_visits import make_app, visiting
 
 from moonkey_core import MoonKey, events
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_flask import FlaskMoonKey, session_routes, signals
+from support.visitors import SESSION, Visitor, pair, signed_in_long_ago
 
 EVENTS: list[tuple[Signal, events.Event]] = [
     (signals.refreshed, events.Refreshed("user_1", "sess_1")),
@@ -49,8 +50,8 @@ def test_the_identity_of_a_request_is_told_once(emulator: Emulator, ada: SignedI
     app = make_app(emulator)
     browser = app.test_client(use_cookies=False)
     with heard(signals.authenticated, signals.rejected) as found:
-        browser.get("/strict", headers=cookies(ada))
-        browser.get("/unread", headers=cookies(ada))
+        browser.get("/strict", headers=pair(ada))
+        browser.get("/unread", headers=pair(ada))
         browser.get("/me")
         assert [(signal, sender) for signal, sender, _ in found] == [(signals.authenticated, app)]
         assert found[0][2]["auth"].user.id == ada.user_id
@@ -76,9 +77,9 @@ def test_what_a_receiver_raises_goes_no_further(
         called.append("second")
 
     with signals.authenticated.connected_to(fails), signals.authenticated.connected_to(waits):
-        assert browser.get("/me", headers=cookies(ada)).status_code == 200
+        assert browser.get("/me", headers=pair(ada)).status_code == 200
         with signals.authenticated.muted():
-            browser.get("/me", headers=cookies(ada))
+            browser.get("/me", headers=pair(ada))
     assert sorted(called) == ["first", "second"]
     assert [record.reason for record in caplog.records if record.name == "moonkey"] == ["receiver_failed"]  # type: ignore[attr-defined]
 
@@ -93,7 +94,7 @@ def test_a_receiver_may_look_itself(emulator: Emulator, ada: SignedIn) -> None:
         names.append(current_user.id)
 
     with signals.authenticated.connected_to(look):
-        browser.get("/me", headers=cookies(ada))
+        browser.get("/me", headers=pair(ada))
     assert names == [ada.user_id]
 
 
@@ -110,7 +111,7 @@ def test_events_of_the_client(emulator: Emulator, signal: Signal, event: events.
 def test_nobody_hears_and_nobody_pays(emulator: Emulator, ada: SignedIn) -> None:
     app = make_app(emulator)
     client: MoonKey = app.extensions["moonkey"]
-    app.test_client(use_cookies=False).get("/me", headers=cookies(ada))
+    app.test_client(use_cookies=False).get("/me", headers=pair(ada))
     assert not client.hooks
     with heard(signals.refreshed), heard(signals.revoked, signals.refreshed):
         assert len(client.hooks.all) == 1
@@ -151,7 +152,7 @@ def test_a_persons_day(emulator: Emulator) -> None:
         visitor.get("/me", **{"User-Agent": "another browser"})
         visitor.post("/sign-out")
         old = signed_in_long_ago(emulator)
-        browser.get("/me", headers=cookies(old))
+        browser.get("/me", headers=pair(old))
     told = [signal for signal, _, _ in found if signal is not signals.revoked]
     assert told == [signals.signed_in, signals.device_changed, signals.signed_out, signals.refreshed]
     assert all(sender is app for _, sender, _ in found)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from moonkey_core.emulator import Emulator
+from support import quick
 
 _APP = """
 import os, threading, time
@@ -73,7 +74,7 @@ def test_gunicorn_with_preload(tmp_path: Path, emulator: Emulator, monkeypatch: 
     processes: Counter[int] = Counter()
     # A connection of its own for each request, so that both workers get some.
     single_use = httpx.Limits(max_keepalive_connections=0)
-    with gunicorn(tmp_path, environ) as url, httpx.Client(limits=single_use, timeout=20) as browser:
+    with gunicorn(tmp_path, environ) as url, quick.Client(limits=single_use, timeout=20) as browser:
         _wait_until_up(url)
         for number in range(60):
             person = people[number % len(people)]
@@ -89,7 +90,7 @@ def _wait_until_up(url: str) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            httpx.get(f"{url}/me", timeout=5)
+            quick.get(f"{url}/me", timeout=5)
             return
         except httpx.TransportError:
             assert time.monotonic() < deadline

@@ -9,7 +9,6 @@ import pickle
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import httpx
 import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -39,6 +38,7 @@ from moonkey_flask import FlaskMoonKey, current_auth, optional_auth
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from moonkey_starlette.fastapi import CurrentUser, RequireAuth
 from moonkey_starlette.identity import identity_of
+from support import quick
 from support.scripted import wait_until
 from support.servers import serve_asgi
 
@@ -169,7 +169,7 @@ async def source(request: Request) -> Response:
 
 def test_a_lazy_app_asks_once(emulator: Emulator, ada: SignedIn) -> None:
     routes = [Route("/strict", require_auth(max_staleness=0)(source)), Route("/plain", require_auth(source))]
-    with serve_asgi(site(emulator, *routes, lazy=True)) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(site(emulator, *routes, lazy=True)) as url, quick.Client(base_url=url) as browser:
         for path in ("/strict", "/plain"):
             emulator.clear_requests()
             assert browser.get(path, headers=bearer(ada)).text == "remote"
@@ -255,7 +255,7 @@ def test_an_override_replaces_gates_of_its_own_configuration(emulator: Emulator,
     async def strict(auth: Annotated[Auth, Depends(RequireAuth(max_staleness=0))]) -> str:
         return auth.source
 
-    with serve_asgi(app) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as browser:
         assert browser.get("/user", headers=bearer(ada)).json() == [ada.user_id] * 2
         auth = known_of(emulator, ada)
         app.dependency_overrides[RequireAuth()] = lambda: auth

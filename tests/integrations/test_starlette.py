@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, MoonKeyError, PermissionDenied
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, get_client, require_auth
+from support import quick
 from support.servers import serve_asgi
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ async def test_other_scopes_pass_untouched(emulator: Emulator) -> None:
 def test_the_user_and_permissions_of_starlette(emulator: Emulator, ada: SignedIn) -> None:
     """S27 with a caller who is known: Starlette's own contract."""
     app = site(emulator, Route("/user", user_seen), Route("/foreign", foreign), Route("/sync", foreign_sync))
-    with serve_asgi(app) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as browser:
         response = browser.get("/user", headers=bearer(ada))
         assert response.json() == [True, ada.user_id, "ada@example.com", ["authenticated"]]
         assert response.headers["cache-control"] == "private"
@@ -117,7 +118,7 @@ def test_what_cannot_be_known_is_never_nobody(emulator: Emulator, ada: SignedIn,
         raise AssertionError("went on without knowing who asks")
 
     app = site(emulator, Route("/reads", reads), Route("/foreign", foreign), Route("/sync", foreign_sync))
-    with serve_asgi(app) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as browser:
         emulator.stop()
         for path in ("/reads", "/foreign", "/sync"):
             response = browser.get(path, headers=bearer(ada))
@@ -173,7 +174,7 @@ def test_the_gate_on_all_kinds_of_endpoints(emulator: Emulator, ada: SignedIn) -
         Route("/documents", Documents),
         Mount("/inner", Starlette(routes=[Route("/me", require_auth(by_annotation))])),
     )
-    with serve_asgi(app) as url, httpx.Client(base_url=url, headers=bearer(ada)) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url, headers=bearer(ada)) as browser:
         assert browser.get("/thread").text not in (threading.current_thread().name, "MainThread")
         assert "worker" in browser.get("/thread").text.lower()
         assert browser.get("/partial").text == "hello"
@@ -230,7 +231,7 @@ def test_the_app_s_own_handler_wins(emulator: Emulator) -> None:
     app = site(emulator, Route("/me", require_auth(plain)))
     app.add_exception_handler(MoonKeyError, handler)
     with serve_asgi(app) as url:
-        response = httpx.get(f"{url}/me")
+        response = quick.get(f"{url}/me")
         assert (response.status_code, response.text) == (418, "no_credentials")
         assert names(response.headers["vary"]) == {"authorization", "session-token"}
 
@@ -246,7 +247,7 @@ def test_an_error_after_the_start_breaks_the_response_off(emulator: Emulator) ->
         return StreamingResponse(parts())
 
     with serve_asgi(site(emulator, Route("/", endpoint))) as url, pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(url)
+        quick.get(url)
 
 
 def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
@@ -259,5 +260,5 @@ def test_the_client_is_at_hand(emulator: Emulator, ada: SignedIn) -> None:
 
     routes = [Route("/out", require_auth(sign_out), methods=["POST"])]
     with serve_asgi(Starlette(routes=routes, middleware=[Middleware(MoonKeyMiddleware, client=client)])) as url:
-        assert httpx.post(f"{url}/out", headers=bearer(ada)).status_code == 204
-        assert httpx.post(f"{url}/out", headers=bearer(ada)).status_code == 401
+        assert quick.post(f"{url}/out", headers=bearer(ada)).status_code == 204
+        assert quick.post(f"{url}/out", headers=bearer(ada)).status_code == 401

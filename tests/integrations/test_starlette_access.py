@@ -27,6 +27,7 @@ from moonkey_core import ConfigurationError
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.paths import route_path
+from support import quick
 from support.servers import serve_asgi
 
 ORIGIN = "https://app.example"
@@ -93,7 +94,7 @@ def test_who_is_signed_in_may_go_everywhere(url: str, emulator: Emulator) -> Non
     ada = emulator.sign_in()
     for target in ("/me", "/me/", "//me", "/anything"):
         assert raw_status(url, target, bearer(ada)) == 200
-    response = httpx.get(f"{url}/me", headers=bearer(ada))
+    response = quick.get(f"{url}/me", headers=bearer(ada))
     assert (response.headers["cache-control"], response.text) == ("private", "secret")
     assert names(response.headers["vary"]) == {"authorization", "session-token"}
 
@@ -136,7 +137,7 @@ def test_public_paths_are_open(url: str, emulator: Emulator, target: str) -> Non
     """Also with a credential that is no good, and then as public as before."""
     for headers in ({}, {"session-token": "dead"}, {"session-token": "a b"}):
         assert raw_status(url, target, headers) == 200
-    assert "vary" not in httpx.get(f"{url}/public", headers={"session-token": "dead"}).headers
+    assert "vary" not in quick.get(f"{url}/public", headers={"session-token": "dead"}).headers
 
 
 def test_lazy_and_required(emulator: Emulator) -> None:
@@ -213,7 +214,7 @@ def test_a_preflight_is_answered_by_the_cors_middleware(emulator: Emulator, wher
         "inner": {"inner": [cors]},
         "behind gzip": {"inner": [Middleware(GZipMiddleware), cors]},
     }
-    with serve_asgi(required(emulator, **layers[where])) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(required(emulator, **layers[where])) as url, quick.Client(base_url=url) as browser:
         for path in ("/me", "/read", "/nothing", "/public"):
             assert_granted(browser.options(path, headers=PREFLIGHT))
         # What only looks like one gets nowhere.
@@ -225,7 +226,7 @@ def test_a_preflight_is_answered_by_the_cors_middleware(emulator: Emulator, wher
 
 def test_a_refusal_carries_cors_headers_in_the_documented_order(emulator: Emulator) -> None:
     ada = emulator.sign_in()
-    with serve_asgi(required(emulator, outer=[cors])) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(required(emulator, outer=[cors])) as url, quick.Client(base_url=url) as browser:
         refused = browser.get("/me", headers={"Origin": ORIGIN})
         emulator.stop()
         unavailable = browser.get("/me", headers={"Origin": ORIGIN, **bearer(ada)})
@@ -248,7 +249,7 @@ class Override:
 @pytest.mark.parametrize("inner", [[], [Middleware(Override)], [Middleware(Override), cors]])
 def test_a_preflight_that_nobody_answers_grants_nothing_and_runs_nothing(emulator: Emulator, inner: Any) -> None:
     """S26, whatever the method."""
-    with serve_asgi(required(emulator, inner=inner)) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(required(emulator, inner=inner)) as url, quick.Client(base_url=url) as browser:
         for path in ("/me", "/me/", "/read", "/nothing"):
             response = browser.options(path, headers=PREFLIGHT)
             assert (response.status_code, response.content) == (204, b"")

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, require_auth
+from support import quick
 from support.servers import serve_asgi
 
 ran_afterwards = threading.Event()
@@ -95,7 +96,7 @@ ARRANGEMENTS = [mounted, mounted_twice, in_debug_mode, wrapped, among_others]
 
 @pytest.fixture(scope="module", params=ARRANGEMENTS, ids=lambda arrangement: arrangement.__name__)
 def browser(request: pytest.FixtureRequest, shared_emulator: Emulator) -> Iterator[httpx.Client]:
-    with serve_asgi(request.param(shared_emulator)) as url, httpx.Client(base_url=url) as client:
+    with serve_asgi(request.param(shared_emulator)) as url, quick.Client(base_url=url) as client:
         yield client
 
 
@@ -126,6 +127,6 @@ def test_errors_of_the_app_are_not_ours(browser: httpx.Client, ada: SignedIn) ->
     assert ran_afterwards.wait(5)
     response = browser.get("/streamed_500")
     assert (response.status_code, response.text) == (500, "one two")
-    response = httpx.get(f"{browser.base_url}/broken")  # on a connection of its own: the server ends it
+    response = quick.get(f"{browser.base_url}/broken")  # on a connection of its own: the server ends it
     assert response.status_code == 500
     assert "problem" not in response.headers["content-type"]

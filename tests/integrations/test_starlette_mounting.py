@@ -25,6 +25,7 @@ from moonkey_core import ConfigurationError, CookieSettings
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, session_routes
 from moonkey_starlette.fastapi import session_router
+from support import quick
 from support.servers import serve_asgi
 from support.visitors import PAGE, Visitor
 
@@ -74,7 +75,7 @@ def in_a_router_of_fastapi(emulator: Emulator) -> tuple[ASGIApp, dict[str, Any],
 )
 def test_mounted_somewhere_else(emulator: Emulator, arrangement: Any) -> None:
     app, serving, prefix = arrangement(emulator)
-    with serve_asgi(app, **serving) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(app, **serving) as url, quick.Client(base_url=url) as browser:
         goes_through(emulator, browser, called=prefix, seen="/shop")
 
 

@@ -1,4 +1,4 @@
-"""What a browser gets that is refused: a way to sign in, or a page."""
+"""What a browser gets that a lazy app refuses: a way to sign in, or a page; and whose templates win."""
 
 from __future__ import annotations
 
@@ -27,19 +27,14 @@ from support.visitors import (
 )
 
 
-@pytest.fixture(params=["eager", "lazy"])
-def lazy(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "lazy")
-
-
 @pytest.fixture
-def browser(emulator: Emulator, lazy: bool) -> Iterator[httpx.Client]:
-    with visiting(app_of(emulator, lazy=lazy)) as browser:
+def browser(emulator: Emulator) -> Iterator[httpx.Client]:
+    with visiting(app_of(emulator, lazy=True)) as browser:
         yield browser
 
 
-def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(emulator: Emulator, lazy: bool) -> None:
-    with visiting(app_of(emulator, sign_in={"page": "/welcome"}, lazy=lazy)) as browser:
+def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(emulator: Emulator) -> None:
+    with visiting(app_of(emulator, sign_in={"page": "/welcome"}, lazy=True)) as browser:
         sent = browser.get("/me?tab=a%26b&x=1", headers=PAGE)
         where = urlsplit(sent.headers["location"])
         assert (sent.status_code, where.path) == (303, "/welcome")

@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-import httpx
 import pytest
 from integrations.starlette_visits import bearer, drive, names, on_a_loop, options, plain, scope, site, user_seen
 from starlette.applications import Starlette
@@ -25,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from moonkey_core import AsyncMoonKey, ConfigurationError
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
+from support import quick
 from support.servers import serve_asgi
 
 
@@ -56,7 +56,7 @@ def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) 
 
     routes = [Route("/plain", plain), Route("/early", early), Route("/me", require_auth(plain))]
     app = site(emulator, *routes, Route("/user", user_seen), lazy=True)
-    with serve_asgi(app) as url, httpx.Client(base_url=url, headers=bearer(ada)) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url, headers=bearer(ada)) as browser:
         emulator.clear_requests()
         response = browser.get("/plain")
         assert (response.status_code, "vary" in response.headers) == (200, False)
@@ -64,8 +64,8 @@ def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) 
         assert browser.get("/early").text == ada.user_id
         assert emulator.requests() == {"POST /v1/auth/sessions/verify": 1}
         assert browser.get("/me").status_code == 200
-        assert httpx.get(f"{url}/me").status_code == 401
-        assert httpx.get(f"{url}/early").text == "nobody"
+        assert quick.get(f"{url}/me").status_code == 401
+        assert quick.get(f"{url}/early").text == "nobody"
 
 
 def test_lazy_and_a_gate_of_somebody_else_s(
@@ -73,7 +73,7 @@ def test_lazy_and_a_gate_of_somebody_else_s(
 ) -> None:
     app = site(emulator, Route("/foreign", foreign), lazy=True)
     with serve_asgi(app) as url:
-        response = httpx.get(f"{url}/foreign", headers=bearer(ada))
+        response = quick.get(f"{url}/foreign", headers=bearer(ada))
     assert response.status_code == 500
     assert "get_auth" not in response.text
     assert "await get_auth(request)" in caplog.text
@@ -108,7 +108,7 @@ def test_headers_of_the_app_are_kept(emulator: Emulator, ada: SignedIn) -> None:
         return response
 
     with serve_asgi(site(emulator, Route("/", endpoint))) as url:
-        headers = httpx.get(url, headers=bearer(ada)).headers
+        headers = quick.get(url, headers=bearer(ada)).headers
     assert headers.get_list("vary") == ["Accept, authorization, Session-Token"]
     assert headers.get_list("cache-control") == ["max-age=5"]
     assert headers.get_list("set-cookie") == ["a=1", "b=2"]
@@ -126,7 +126,7 @@ def test_a_stream_is_handed_on_piece_by_piece(emulator: Emulator, ada: SignedIn)
         return StreamingResponse(parts())
 
     app = site(emulator, Route("/", endpoint))
-    with serve_asgi(app) as url, httpx.stream("GET", url, headers=bearer(ada)) as response:
+    with serve_asgi(app) as url, quick.stream("GET", url, headers=bearer(ada)) as response:
         # Nobody had looked when the headers went out; that somebody might is told anyway.
         assert names(response.headers["vary"]) == {"authorization", "session-token"}
         pieces = response.iter_text()
@@ -148,7 +148,7 @@ def test_a_background_task_runs_after_the_response(emulator: Emulator, ada: Sign
         return PlainTextResponse("done", background=BackgroundTask(later))
 
     with serve_asgi(site(emulator, Route("/", require_auth(endpoint)))) as url:
-        assert httpx.get(url, headers=bearer(ada)).text == "done"
+        assert quick.get(url, headers=bearer(ada)).text == "done"
         go_on.set()
         assert done.wait(5)
     assert seen == [ada.user_id]
@@ -178,7 +178,7 @@ def test_context_variables_go_in_and_out(emulator: Emulator, ada: SignedIn) -> N
         return PlainTextResponse(found)
 
     Painter.seen.clear()
-    with serve_asgi(Painter(site(emulator, Route("/", endpoint)))) as url, httpx.Client() as browser:
+    with serve_asgi(Painter(site(emulator, Route("/", endpoint)))) as url, quick.Client() as browser:
         assert [browser.get(url, headers=bearer(ada)).text for _ in range(2)] == ["blue", "blue"]
     assert Painter.seen.count("red") == 2
 
@@ -204,7 +204,7 @@ def test_many_people_on_one_connection(emulator: Emulator) -> None:
     app = site(emulator, Route("/", endpoint))
     app.router.lifespan_context = lifespan
     people = [emulator.sign_in(email=f"person{number}@example.com") for number in range(4)]
-    with serve_asgi(app, lifespan="on") as url, httpx.Client() as browser:
+    with serve_asgi(app, lifespan="on") as url, quick.Client() as browser:
         count = 0
         for _ in range(3):
             for person in (*people, None):
@@ -270,5 +270,5 @@ def test_outer_layers_see_what_inner_ones_found(emulator: Emulator, ada: SignedI
     inner = Middleware(MoonKeyMiddleware, **options(emulator))
     app = Starlette(routes=[Route("/", endpoint)], middleware=[Middleware(Outer), inner])
     with serve_asgi(app) as url:
-        httpx.get(url, headers=bearer(ada))
+        quick.get(url, headers=bearer(ada))
     assert seen == [["acme", "r1", ada.user_id, "endpoint"]]

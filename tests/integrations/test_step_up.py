@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
-import httpx
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
@@ -33,6 +32,7 @@ from moonkey_django.middleware import MoonKeyMiddleware as DjangoMiddleware
 from moonkey_flask import FlaskMoonKey, optional_auth
 from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.fastapi import RequireAuth
+from support import quick
 from support.servers import serve_asgi
 
 GATES: list[Callable[..., Any]] = [
@@ -190,7 +190,7 @@ def test_gates_that_ask_for_one_and_for_true_are_two(emulator: Emulator) -> None
     async def index(request: Request, auth: Annotated[Auth, Depends(RequireAuth(claims={"level": 1}))]) -> str:
         return "in"
 
-    with serve_asgi(app) as url, httpx.Client(base_url=url) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as browser:
         for level in (1, True):
             headers = bearer(emulator.sign_in(claims={"level": level}))
             assert browser.get("/", headers=headers).status_code == 403

@@ -71,8 +71,16 @@ STATES: list[State] = [
     _verify_otp("wrong code, one try left", error="code", tries_left=1),
     _verify_otp("no code", error="code_form"),
     _verify_otp("used up", error="used_up", tries_left=0),
-    State("magic", "link", {"token": HOSTILE, "next": HOSTILE, "remember_me": False, "urls": URLS}),
-    State("magic", "remembered", {"token": HOSTILE, "next": HOSTILE, "remember_me": True, "urls": URLS}),
+    State(
+        "magic",
+        "link",
+        {"token": HOSTILE, "next": HOSTILE, "remember_me": False, "signed_in": False, "urls": URLS},
+    ),
+    State(
+        "magic",
+        "remembered",
+        {"token": HOSTILE, "next": HOSTILE, "remember_me": True, "signed_in": True, "urls": URLS},
+    ),
     *(
         _error(400, reason)
         for reason in ("no_code", "link_broken", "link_refused", "oauth_state", "oauth_declined", HOSTILE)

@@ -8,10 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import httpx
-
 from moonkey_core import CookieSettings
 from moonkey_core.emulator import Emulator
+from support import quick
 from support.page_checks import check_page, complaints_of
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def with_authenticator(emulator: Emulator, address: str) -> str:
     """Give a user an authenticator app; its secret."""
     user_id = emulator.sign_in(email=address).user_id
     headers = {"Authorization": f"Bearer {emulator.secret_key}"}
-    with httpx.Client(base_url=f"{emulator.base_url}/v1/auth/", headers=headers) as api:
+    with quick.Client(base_url=f"{emulator.base_url}/v1/auth/", headers=headers) as api:
         made = api.post("totps/create", json={"user_id": user_id}).raise_for_status()
         secret: str = made.json()["secret"]
         emulator.set_clock(-60)  # a code can be used once: leave the present one to its owner
@@ -125,5 +124,5 @@ def magic_link(emulator: Emulator, address: str) -> str:
     """The token of a link that is sent to somebody."""
     headers = {"Authorization": f"Bearer {emulator.secret_key}"}
     url = f"{emulator.base_url}/v1/auth/magic_links/email/login_or_create"
-    httpx.post(url, json={"email": address}, headers=headers).raise_for_status()
+    quick.post(url, json={"email": address}, headers=headers).raise_for_status()
     return emulator.outbox()[0].code

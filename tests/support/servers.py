@@ -13,6 +13,8 @@ import uvicorn
 import waitress.server
 import waitress.wasyncore
 
+from moonkey_core.emulator.prompt import PromptServer
+
 _START_SECONDS = 10.0
 
 
@@ -48,7 +50,7 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     # Accepted sockets inherit it; without it each answer waits for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, **options)
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     deadline = time.monotonic() + _START_SECONDS
@@ -59,6 +61,6 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(10)
         listener.close()
