@@ -17,12 +17,15 @@ _SECONDS = 3600.0
 _LONGEST = 512  # what a session keeps of it
 
 
+_Seen = tuple[str, str | None, str | None]
+
+
 class Devices:
     """Compares where requests come from with what their sessions say; each difference is told once an hour."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seen: TTLCache[tuple[str, str | None, str | None], bool] = TTLCache(_REMEMBERED, _SECONDS)
+        self._seen: TTLCache[_Seen, bool] = TTLCache[_Seen, bool](_REMEMBERED, _SECONDS)
         self.reset_lock()
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:

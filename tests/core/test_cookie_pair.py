@@ -247,7 +247,7 @@ class TestHeadersAndCookies:
     )
     def test_a_bad_header_never_falls_back(self, headers: dict[str, str]) -> None:
         decisions = made()
-        auth = visit(decisions, jwt=FRESH, **headers)
+        auth = visit(decisions, TOKEN, FRESH, None, GET, **headers)
         assert auth.is_rejected
         assert set_after(decisions, auth) == {}
 

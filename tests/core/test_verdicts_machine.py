@@ -143,7 +143,9 @@ class Verdicts(RuleBasedStateMachine):
 
     def ask(self, credential: str, wishes: dict[str, float]) -> None:
         headers = {"authorization": [f"Bearer {credential}"]}
-        requirements = Requirements(**wishes)
+        requirements = Requirements(
+            max_staleness=wishes.get("max_staleness"), grace_seconds=wishes.get("grace_seconds")
+        )
         known = self.it.known(headers, requirements)
         if known is not None:
             self.check(known, credential, requirements)
