@@ -14,7 +14,7 @@ demo: setup ## Run real apps against a local service, one to sign in to with a b
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: setup ## Run the tests
-	@$(BIN)/pytest -n 2 --dist loadfile -m 'not long'
+	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 2 --dist loadfile -m 'not long'
 
 test-all: test ## Run the tests, the long ones too
 	@$(BIN)/pytest -m long

@@ -13,19 +13,14 @@ from contract.stacks import STACKS, Serving, Site
 
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.pauses import no_pauses
 
 Visit = Callable[..., httpx.Response]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_pauses_after_an_outage() -> Iterator[None]:
-    """Sites outlive the outages of single tests: their open circuits let every call through as a probe.
-
-    The pause before a second try, which is random, is next to nothing.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.0)
-        patch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))
+    with no_pauses():
         yield
 
 

@@ -9,13 +9,12 @@ import pytest
 from integrations.django_visits import Configure, Visit, visit_asgi, visit_wsgi
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support.pauses import no_pauses
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_pauses_after_an_outage() -> Iterator[None]:
-    """Sites outlive the outages of single tests: their open circuits let every call through as a probe."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.0)
+    with no_pauses():
         yield
 
 

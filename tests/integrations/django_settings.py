@@ -18,8 +18,11 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.admin",
 ]
-# A file, as threads of a test's server share it; made only where a test asks for a database.
-_FILE = str(Path(tempfile.gettempdir()) / f"moonkey-tests-{os.getpid()}.sqlite3")
+# A file, as threads of a test's server share it; in memory where there is a place for that, as each commit is
+# written through to it. Made only where a test asks for a database.
+_MEMORY = Path("/dev/shm")
+_FOLDER = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+_FILE = str(_FOLDER / f"moonkey-tests-{os.getpid()}.sqlite3")
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": _FILE, "TEST": {"NAME": _FILE}}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = ["moonkey_django.MoonKeyMiddleware"]

@@ -1,0 +1,17 @@
+"""No pauses after an outage, where sites outlive the outages of single tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def no_pauses() -> Iterator[None]:
+    """Open circuits let every call through as a probe; and the pause before a second try is next to nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.0)
+        patch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))
+        yield
