@@ -160,6 +160,9 @@ class SyncExchange:
             if self._watch.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
+        finally:
+            if self._watch.closed:
+                self._sender.close()  # closed while this call was opening connections
         return attempt.ended(outcome)
 
 
