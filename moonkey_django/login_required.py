@@ -17,7 +17,8 @@ class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
     """Django's own, for when it cannot be known who is asking.
 
     Views with ``@login_not_required`` run without anybody being looked at; Django's own looks first in its older
-    versions (5.2), and would refuse them too. Other views are answered with our 503, and nothing of it is an error in Django's log.
+    versions (5.2), and would refuse them too. Other views are answered with our 503, and nothing of it is an error
+    in Django's log.
     """
 
     def process_view(
