@@ -61,21 +61,16 @@ class Inquiry:
         ``jwt`` is what a JWT proves by itself, if it is verified here. The answer is not remembered beyond
         ``over_at`` (Unix seconds). ``user_id`` is the spelling of the user's id by which this browser is known.
         """
-        settings = self._settings
         refusal = self._credentials.refusal(question.digest)
         if refusal is not None:
             raise self._told(question, refusal)
         question.known = self._credentials.is_acquainted(question.digest)
         if not self._recall.is_up_to_date():
             most = math.inf if question.max_staleness is None else question.max_staleness
-            question.max_staleness = min(settings.max_revocation_lag, most)
+            question.max_staleness = min(self._settings.max_revocation_lag, most)
+        began = self._clock()
         try:
-            began = self._clock()
-            answer = yield from self._answer(question)
-            if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
-                question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
-                answer = yield from self._answer(question)
-            self._check_renewed(answer)
+            answer = yield from self._fresh_enough(question, began)
         except InvalidCredentials as error:
             self._note_refusal(question, jwt, error)
             raise self._told(question, error) from None
@@ -87,20 +82,27 @@ class Inquiry:
             answer.fresh_jwt = None  # the browser has a newer one by now, or is about to
         if question.extend_by is not None:
             self.note_extension(known)
-        proof = Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
         if jwt is not None:
             jwt.as_of = jwt.asked_at = answer.asked_at
             self._credentials.put(question.digest, jwt)
-        elif settings.session_cache_ttl or settings.grace_seconds:
+        elif self._settings.session_cache_ttl or self._settings.grace_seconds:
             known.until = min(known.until, over_at)
             known.body = self._api.clean(answer.body)
             self._credentials.put(question.digest, known)
-        return proof
+        return Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
 
     def note_extension(self, known: Known) -> None:
         """The API was asked to extend a session, and this is what it said."""
         self._extension.note(known.session_id, known.ends_at)
         self._hooks.emit(Extended(known.user_id, known.session_id))
+
+    def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
+        answer = yield from self._answer(question)
+        if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
+            question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
+            answer = yield from self._answer(question)
+        self._check_renewed(answer)
+        return answer
 
     def _answer(self, question: Question) -> Plan[Answer]:
         try:

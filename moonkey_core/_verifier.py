@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moonkey_core import _jwt
@@ -209,23 +210,13 @@ class Verifier:
     def _identity(self, proof: Proof, requirements: Requirements, *, from_cookies: bool) -> Plan[Auth]:
         # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
         fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
-        if not self._settings.load_user:
-            return Auth(
-                known=proof.known,
-                source=proof.source,
-                as_of=proof.as_of,
-                fresh=fresh,
-                asked_for_it=asked,
-                from_cookies=from_cookies,
-            )
-        verified = yield from completed(self._api, proof.known.read())
-        return Auth(
-            verified=replace(verified, fresh_jwt=fresh),
-            source=proof.source,
-            as_of=proof.as_of,
-            asked_for_it=asked,
-            from_cookies=from_cookies,
+        identity = partial(
+            Auth, source=proof.source, as_of=proof.as_of, asked_for_it=asked, from_cookies=from_cookies
         )
+        if not self._settings.load_user:
+            return identity(known=proof.known, fresh=fresh)
+        verified = yield from completed(self._api, proof.known.read())
+        return identity(verified=replace(verified, fresh_jwt=fresh))
 
     def _recalled(self, digest: bytes, requirements: Requirements) -> Proof | None:
         known = self._recall.of(digest, requirements)

@@ -16,10 +16,9 @@ class Question:
 
     With ``minutes``, its session is also extended; ``extend_by`` (minutes) does so by the way, and may share its
     answer. ``session_id`` and ``users`` are what the credential itself names. ``refresh``: a JWT whose time is
-    over is to be renewed; ``linger`` is how many seconds that answer is shared.
-    ``wants_jwt``: a new one is welcome. ``known``: it was good before. ``max_staleness``
-    (seconds): how old an answer may be. ``session_is_gone`` is set where the API says that it is the session which
-    is over.
+    over is to be renewed; ``linger`` is how many seconds that answer is shared. ``wants_jwt``: a new one is
+    welcome. ``known``: it was good before. ``max_staleness`` (seconds): how old an answer may be.
+    ``session_is_gone`` is set where the API says that it is the session which is over.
     """
 
     credentials: Credentials
