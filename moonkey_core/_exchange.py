@@ -73,7 +73,7 @@ class SyncExchange:
         self._begin()
 
     def close(self) -> None:
-        """Close all connections; may be called again."""
+        """Close all connections, those of calls under way when they end; may be called again."""
         self._watch.closed = True
         self._sender.close()
 
@@ -162,7 +162,7 @@ class SyncExchange:
             raise
         finally:
             if self._watch.closed:
-                self._sender.close()  # closed while this call was opening connections
+                self._sender.close()  # meanwhile, and this call's connection was left open for it
         return attempt.ended(outcome)
 
 

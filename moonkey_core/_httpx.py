@@ -123,6 +123,17 @@ class _Pools(Generic[C]):
             self._pools.clear()
         return clients
 
+    def take_idle(self) -> list[C]:
+        """Those that nobody uses, to be closed; the others may be opening connections, and are taken later.
+
+        No more are made from now on.
+        """
+        with self._lock:
+            self._closed = True
+            idle = [pool.client for pool in self._pools if not pool.in_use]
+            self._pools = [pool for pool in self._pools if pool.in_use]
+        return idle
+
 
 class _Pool(Generic[C]):
     __slots__ = ("client", "in_use")
@@ -168,8 +179,8 @@ class SyncSender:
             return _transport_error(error)
 
     def close(self) -> None:
-        """Close all connections of our own."""
-        for client in self._pools.take_all():
+        """Close all connections of our own that are not in use. To be called again when one comes free."""
+        for client in self._pools.take_idle():
             client.close()
 
 

@@ -261,3 +261,20 @@ def test_a_plan_is_never_handed_out(make_client: MakeClient, emulator: Emulator)
     assert client.sessions.list(emulator.sign_in().user_id)
     with pytest.raises(MoonKeyError):
         client.users.get("user_nobody")
+
+
+def test_a_call_under_way_ends_well_and_closes_its_connection(emulator: Emulator, make_client: MakeClient) -> None:
+    client = make_client()
+    person = emulator.sign_in()
+    emulator.fault(delay=0.3)
+    answers: list[object] = []
+    thread = threading.Thread(target=lambda: answers.append(client.sessions.list(person.user_id)))
+    thread.start()
+    assert wait_until(lambda: sum(emulator.requests().values()) == 1)
+    (pool,) = client._exchange._sender._pools._pools
+    client.close()
+    assert not pool.client.is_closed
+    thread.join(5)
+    assert len(answers) == 1
+    assert pool.client.is_closed
+    assert client._exchange._sender._pools._pools == []
