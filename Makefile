@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CANDIDATES := python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all soak bench check format setup clean
+.PHONY: help demo test test-all test-lowest soak bench check format setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -18,6 +18,11 @@ test: setup ## Run the tests
 
 test-all: test ## Run the tests, the long ones too
 	@$(BIN)/pytest -m long
+
+test-lowest: setup ## Run core and frameworks on the oldest releases that pyproject.toml allows
+	@$(BIN)/python tests/lowest.py .venv-lowest
+	@unset PYTHONDONTWRITEBYTECODE; .venv-lowest/bin/pytest -n 2 --dist loadfile -m 'not long' \
+	  -W default::DeprecationWarning tests/core tests/contract tests/integrations
 
 soak: setup ## Hammer a fleet for a minute, with everything around it failing at random
 	@$(BIN)/python tests/fleet/soak.py
@@ -38,7 +43,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove everything that was set up
-	rm -rf $(VENV) .venv-bench build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-lowest build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Nothing to do where the environment works and is newer than what it was made from.
 setup:
