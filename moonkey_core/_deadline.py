@@ -9,13 +9,14 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore
 import httpx
+
+from moonkey_core import _clock
 
 _current = threading.local()
 
@@ -57,7 +58,7 @@ def _clamped(timeout: float | None) -> float | None:
     deadline: float | None = getattr(_current, "deadline", None)
     if deadline is None:
         return timeout
-    left = deadline - time.monotonic()
+    left = deadline - _clock.elapsed()
     if left <= 0:
         raise httpcore.ReadTimeout("the deadline of the call has passed")
     return left if timeout is None else min(timeout, left)

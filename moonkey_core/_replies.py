@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from moonkey_core import _clock
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core.errors import ProviderUnavailable
@@ -90,7 +90,7 @@ def retry_after(reply: Reply) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}", value):
         return min(float(value), _LONGEST_WAIT)
     try:
-        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        seconds = parsedate_to_datetime(value).timestamp() - _clock.wall()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None

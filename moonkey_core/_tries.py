@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from moonkey_core import _clock
 from moonkey_core._breaker import Breaker, failure
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
@@ -67,9 +67,9 @@ def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
     """How many seconds a call has left, by the deadline of its plan (monotonic seconds) and its own."""
     end = deadline
     if fetch.timeout is not None:
-        own = time.monotonic() + fetch.timeout
+        own = _clock.elapsed() + fetch.timeout
         end = own if fetch.own_deadline else min(deadline, own)
-    return lambda: end - time.monotonic()
+    return lambda: end - _clock.elapsed()
 
 
 Steps = Generator[Look | Keep | Send | Sleep, Outcome | None, Outcome]
@@ -154,8 +154,8 @@ class Try:
         self._watch = watch
         self._fetch = fetch
         self._fair = fair
-        self.asked_at = time.time()
-        self._began = time.monotonic()
+        self.asked_at = _clock.wall()
+        self._began = _clock.elapsed()
 
     def ended(self, outcome: Outcome) -> Outcome:
         """It came to an outcome; a reply gets its time."""
@@ -174,7 +174,7 @@ class Try:
 
     def _tell(self, status: int | None, trouble: str | None) -> None:
         if self._watch.hooks:
-            seconds = time.monotonic() - self._began
+            seconds = _clock.elapsed() - self._began
             trouble = None if status is not None else trouble
             self._watch.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, trouble))
 

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
+from moonkey_core import _clock
 from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 
@@ -80,7 +80,7 @@ class Revocations:
         retention: float,
         maxsize: int = 100_000,
         leeway: float = 0.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _clock.wall,
     ) -> None:
         self.retention = retention
         self.maxsize = maxsize
@@ -88,16 +88,16 @@ class Revocations:
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
         self.watchers: tuple[WeakMethod[Callable[[], None]], ...] = ()
         self._leeway = leeway
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._make_tables()
 
     def _make_tables(self) -> None:
         self._sessions: TLRUCache[str, float] = TLRUCache(
-            self.maxsize, ttu=lambda _id, added_at, _now: added_at + self.retention, timer=self._clock
+            self.maxsize, ttu=lambda _id, added_at, _now: added_at + self.retention, timer=self.clock
         )
         self._users: TLRUCache[str, _Until] = TLRUCache(
-            self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self._clock
+            self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self.clock
         )
         self._everybody: _Until | None = None
 
@@ -115,7 +115,7 @@ class Revocations:
         Raises ``ValueError`` for anything else. It changes nothing at the API: it is for sessions that were, or
         are about to be, ended there, and for those of a user who must sign in again.
         """
-        now = self._clock()
+        now = self.clock()
         entry = _entry(session_id, user_id, issued_before, now)
         self._take(entry, now)
         for listener in self.listeners:
@@ -136,7 +136,7 @@ class Revocations:
 
     def receive(self, entry: Revocation) -> None:
         """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
-        now = self._clock()
+        now = self.clock()
         # A sender whose clock is ahead must not make it last longer, or refuse what is issued much later.
         moment = None if entry.issued_before is None else min(entry.issued_before, now + _FUTURE)
         known_at = min(entry.added_at, now)
@@ -153,7 +153,7 @@ class Revocations:
             if session_id in self._sessions:
                 return True
             users = self._users.get(_bare(user_id))
-            everybody = self._for_everybody(self._clock())
+            everybody = self._for_everybody(self.clock())
         return any(until is not None and until.covers(issued_at) for until in (users, everybody))
 
     def entries(self) -> tuple[Revocation, ...]:
@@ -169,7 +169,7 @@ class Revocations:
             entries = tuple(self._entries())
             self._make_tables()
             for entry in entries:
-                self._take_locked(entry, self._clock())  # nobody is told: nothing is new
+                self._take_locked(entry, self.clock())  # nobody is told: nothing is new
 
     def __len__(self) -> int:
         with self._lock:
@@ -181,7 +181,7 @@ class Revocations:
         return f"Revocations(sessions={sessions}, users={users}, everybody={everybody})"
 
     def _counts(self) -> tuple[int, int, int]:
-        everybody = self._for_everybody(self._clock())
+        everybody = self._for_everybody(self.clock())
         return len(self._sessions), len(self._users), int(everybody is not None)
 
     def _for_everybody(self, now: float) -> _Until | None:
@@ -261,7 +261,7 @@ class Revocations:
             with contextlib.suppress(KeyError):
                 until = self._users[user_id]
                 yield Revocation(None, user_id, until.moment, until.added_at)
-        everybody = self._for_everybody(self._clock())
+        everybody = self._for_everybody(self.clock())
         if everybody is not None:
             yield Revocation(None, None, everybody.moment, everybody.added_at)
 

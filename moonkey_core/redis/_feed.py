@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 from weakref import finalize, ref
 
+from moonkey_core import _clock
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
@@ -58,7 +58,7 @@ class RedisRevocations:
 
         Starts the feed where that was not done yet.
         """
-        if time.monotonic() < self._worker.live_until:
+        if _clock.elapsed() < self._worker.live_until:
             return True
         self.start()
         return False
@@ -70,7 +70,7 @@ class RedisRevocations:
     def lag(self) -> float | None:
         """Seconds since the moment until which everything is known here; ``None`` before there is one."""
         heard_at = self._worker.heard_at
-        return None if heard_at is None else time.monotonic() - heard_at
+        return None if heard_at is None else _clock.elapsed() - heard_at
 
     @property
     def unsent(self) -> int:

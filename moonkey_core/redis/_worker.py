@@ -8,10 +8,10 @@ import logging
 import math
 import secrets
 import threading
-import time
 from collections.abc import Iterable
 from typing import Any
 
+from moonkey_core import _clock
 from moonkey_core._sealing import Sealer
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect
@@ -83,7 +83,7 @@ class Worker:
     @property
     def may_start_again(self) -> bool:
         """Whether its thread died a while ago, as where no event loop could be had."""
-        return self._died_at is not None and not self._stopped and time.monotonic() >= self._died_at + _PAUSE
+        return self._died_at is not None and not self._stopped and _clock.elapsed() >= self._died_at + _PAUSE
 
     def start(self) -> bool:
         """Begin, or begin again; false where no thread can be had."""
@@ -141,7 +141,7 @@ class Worker:
             pass
         except Exception as error:  # no file descriptors are left, for one
             self._announce(error)
-            self._died_at = time.monotonic()
+            self._died_at = _clock.elapsed()
 
     async def _run(self) -> None:
         task = asyncio.current_task()
@@ -184,14 +184,14 @@ class Worker:
     def _settle(self, epoch: Epoch) -> None:
         """Where the server may have forgotten something, give the others time to say it again."""
         left = self._lag if self._joined else min(max(self._lag - epoch.age, 0.0), self._lag)
-        self._settled_at = time.monotonic() + left
+        self._settled_at = _clock.elapsed() + left
         self._joined = True
 
     async def _catch_up(self, stream: Stream) -> set[object]:
         """Read the whole stream; what is in it."""
         present: set[object] = set()
         while True:
-            sent_at = time.monotonic()
+            sent_at = _clock.elapsed()
             values, complete = await stream.read()
             present.update(essence(entry) for entry in self._take(stream, values))
             if complete:
@@ -215,7 +215,7 @@ class Worker:
 
     async def _read(self, stream: Stream) -> None:
         while True:
-            sent_at = time.monotonic()
+            sent_at = _clock.elapsed()
             try:
                 values, complete = await stream.read(self._beat)
             except HistoryLost:
@@ -272,7 +272,7 @@ class Worker:
             return
         # Nothing is ever dropped without an entry behind it that says more.
         logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
-        now = time.time()
+        now = _clock.wall()
         everything = Revocation(None, None, now + self._leeway, now)
         self._outbox.own.receive(everything)
         await stream.publish([sealed_entry(self._sealer, stream.name, everything)], limit)
@@ -285,7 +285,7 @@ class Worker:
 
     def _announce(self, error: BaseException | None = None) -> None:
         """Tell of a change: that the feed has caught up, or that it is further behind than it may be."""
-        live = time.monotonic() < self.live_until
+        live = _clock.elapsed() < self.live_until
         if self._stopped or live is self._announced or (self._announced is None and not live and error is None):
             return
         was, self._announced = self._announced, live
