@@ -48,7 +48,7 @@ class SyncExchange:
         self._store = store
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._watch = Watch(breaker, hooks)
+        self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
 
@@ -190,7 +190,7 @@ class AsyncExchange:
         self._given = http_client
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
-        self._watch = Watch(breaker, hooks)
+        self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
 

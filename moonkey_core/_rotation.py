@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core import _clock
 from moonkey_core._arguments import Lifetime, text
 from moonkey_core._core import Core
 from moonkey_core._logins import verify_otp, verify_totp
@@ -104,5 +103,5 @@ def undone(core: Core, session: Session) -> Plan[None]:
 def _refuse_former(core: Core, session: Session) -> None:
     """Refuse what the user was issued before the new session: not all of it can be named."""
     if session.started_at is not None:
-        before = min(session.started_at - timedelta(seconds=1), _clock.now())
+        before = min(session.started_at.timestamp() - 1, core.revocations.now())
         core.revocations.add(user_id=session.user_id, issued_before=before)

@@ -9,6 +9,7 @@ import math
 import secrets
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from moonkey_core import _clock
@@ -21,8 +22,9 @@ from moonkey_core.redis._epoch import Epoch, HistoryLost
 from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._refusals import Refusals
+from moonkey_core.redis._server_clock import ServerClock
 from moonkey_core.redis._stream import Stream
-from moonkey_core.revocations import Revocation, Revocations
+from moonkey_core.revocations import FUTURE, Revocation, Revocations
 from moonkey_core.settings import Secret
 
 logger = logging.getLogger("moonkey")
@@ -61,6 +63,7 @@ class Worker:
         self._hooks = hooks
         self._lag = lag
         self._leeway = leeway
+        self._clock = ServerClock(leeway, revocations.clock)
         self._beat = lag / _BEATS
         self._wait = lag / 2  # for a connection or a reply: with a beat before it, it is still less than the lag
         self._kept = max(revocations.retention, 10 * lag, _UNUSED_SECONDS)
@@ -169,7 +172,8 @@ class Worker:
         """One connection's life: join, read all there is, then read and write until something breaks."""
         client = _connect.async_client(self._url, self._beat + self._wait, 4)
         try:
-            stream = await Stream.join(client, self._root, self._wait, self._kept)
+            stream = await Stream.join(client, self._root, self._wait, self._kept, self._clock)
+            self._share_clock()
             self._settle(stream.epoch)
             unsaid = await self._unsaid(stream)
             async with asyncio.TaskGroup() as tasks:
@@ -205,8 +209,9 @@ class Worker:
         it empty knew nothing, and those who said it first may be gone.
         """
         present = await self._catch_up(stream)
-        own = missing(self._outbox.everything(), present)
-        others = missing(worth_saying(self._revocations.entries(), self._leeway), {*present, *map(essence, own)})
+        own = missing(self._dated(self._outbox.everything()), present)
+        known = worth_saying(self._dated(self._revocations.entries()), self._leeway)
+        others = missing(known, {*present, *map(essence, own)})
         if others and not stream.epoch.is_ours:
             # All processes know it: one after another looks whether it was said meanwhile.
             await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._beat, _TURN_SECONDS))
@@ -221,13 +226,25 @@ class Worker:
             except HistoryLost:
                 self.live_until = -math.inf  # this is known, not feared: nobody waits for the lag to pass
                 raise
+            self._share_clock()
             self._take(stream, values)
             if complete:
                 self._heard(sent_at)
 
-    def _take(self, stream: Stream, values: Iterable[object]) -> list[Revocation]:
+    def _share_clock(self) -> None:
+        """What is revoked here is dated by the server's clock."""
+        if self._clock.is_known:
+            self._revocations.set_common_clock(self._clock.offset)
+            self._outbox.own.set_common_clock(self._clock.offset)
+
+    def _dated(self, entries: Iterable[Revocation]) -> tuple[Revocation, ...]:
+        """Entries of ours with all their dates by the server's clock."""
+        offset = self._clock.offset
+        return tuple(_dated(entry, offset) for entry in entries)
+
+    def _take(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
         entries = []
-        for value in values:
+        for added_at, value in values:
             try:
                 entry = opened_entry(self._sealer, stream.name, value)
             except ValueError:
@@ -235,6 +252,9 @@ class Worker:
                     self._junk_seen = True
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
+            # Its sender's clock may have been anything. When it was added, the server knows.
+            moment = None if entry.issued_before is None else min(entry.issued_before, added_at + FUTURE)
+            entry = replace(entry, issued_before=moment, added_at=added_at - self._clock.offset)
             self._revocations.receive(entry)
             entries.append(entry)
         return entries
@@ -257,25 +277,26 @@ class Worker:
                     with contextlib.suppress(_connect.response_error()):  # it may be forbidden, too
                         await stream.give_up()
                 await asyncio.sleep(self._beat)
-                entries = self._outbox.everything()
+                entries = self._dated(self._outbox.everything())
                 continue
             self._refusals.over()
             self._outbox.sent()
             if self._stopped:
                 self._end()
-            entries = await self._outbox.take()
+            entries = self._dated(await self._outbox.take())
 
     async def _publish(self, stream: Stream, entries: Iterable[Revocation]) -> None:
+        """Say entries, which are dated by the server's clock."""
         limit = 2 * self._revocations.maxsize
         sealed = [sealed_entry(self._sealer, stream.name, entry) for entry in entries]
         if not await stream.publish(sealed, limit):
             return
         # Nothing is ever dropped without an entry behind it that says more.
         logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
-        now = _clock.wall()
-        everything = Revocation(None, None, now + self._leeway, now)
+        everything = Revocation(None, None, self._revocations.now() + self._leeway, self._revocations.clock())
         self._outbox.own.receive(everything)
-        await stream.publish([sealed_entry(self._sealer, stream.name, everything)], limit)
+        (dated,) = self._dated([everything])
+        await stream.publish([sealed_entry(self._sealer, stream.name, dated)], limit)
         await stream.shorten(limit // 2)
 
     async def _keep(self, stream: Stream) -> None:
@@ -298,3 +319,11 @@ class Worker:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
         for hooks in list(self._hooks):
             hooks.emit(FeedChanged("caught_up" if live else "lost"))
+
+
+def _dated(entry: Revocation, offset: float) -> Revocation:
+    """An entry of ours by a clock that is so many seconds ahead."""
+    moment = entry.issued_before
+    if moment is not None and entry.by_own_clock:
+        moment += offset
+    return replace(entry, issued_before=moment, added_at=entry.added_at + offset, by_own_clock=False)

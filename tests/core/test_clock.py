@@ -41,16 +41,14 @@ def clock_reads(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            name = f"{node.value.id}.{node.attr}"
-            if (node.value.id == "time" and node.attr in CLOCKS) or node.attr in ("utcnow", "today"):
-                found.append(name)
-            elif node.value.id == "datetime" and node.attr == "now":
-                found.append(name)
+            is_time = node.value.id == "time" and node.attr in CLOCKS
+            is_date = node.attr in ("utcnow", "today") or (node.value.id == "datetime" and node.attr == "now")
+            found += [f"{node.value.id}.{node.attr}"] if is_time or is_date else []
         elif isinstance(node, ast.ImportFrom) and node.module == "time":
             found.append("from time import")
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("TTLCache", "TLRUCache"):
-            if not any(keyword.arg == "timer" for keyword in node.keywords):
-                found.append("a cache with a timer of its own")
+            has_timer = any(keyword.arg == "timer" for keyword in node.keywords)
+            found += [] if has_timer else ["a cache with a timer of its own"]
     return found
 
 
