@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpcore
@@ -18,17 +18,18 @@ import httpx
 
 from moonkey_core import _clock
 
-_current = threading.local()
+# Each greenlet has a context of its own, whether gevent came before this module or after it.
+_current: ContextVar[float | None] = ContextVar("moonkey_deadline", default=None)
 
 
 @contextmanager
 def reads_until(deadline: float) -> Iterator[None]:
     """Within this block, this thread's socket operations end by ``deadline`` (monotonic seconds)."""
-    _current.deadline = deadline
+    token = _current.set(deadline)
     try:
         yield
     finally:
-        _current.deadline = None
+        _current.reset(token)
 
 
 def bound_reads(client: httpx.Client) -> None:
@@ -55,7 +56,7 @@ def forget_connections(client: httpx.Client | httpx.AsyncClient) -> None:
 
 
 def _clamped(timeout: float | None) -> float | None:
-    deadline: float | None = getattr(_current, "deadline", None)
+    deadline = _current.get()
     if deadline is None:
         return timeout
     left = deadline - _clock.elapsed()
@@ -113,7 +114,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        if getattr(_current, "deadline", None) is None:  # somebody else's call, by a client that was given
+        if _current.get() is None:  # somebody else's call, by a client that was given
             return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         trouble: Exception = httpcore.ConnectError("the host has no address")
         # One address after the other: given a name, the backend would allow each of them the whole time.

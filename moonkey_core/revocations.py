@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
-from moonkey_core import _clock
+from moonkey_core import _clock, _native
 from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 
@@ -96,7 +95,7 @@ class Revocations:
         self.clock = clock
         self._leeway = leeway
         self._offset: float | None = None
-        self._lock = threading.Lock()
+        self._lock = _native.lock()
         self._make_tables()
 
     def _make_tables(self) -> None:
@@ -185,7 +184,7 @@ class Revocations:
     def reset_lock(self) -> None:
         """After ``fork()``: a new lock, and whole tables where another thread was just changing them."""
         torn = self._lock.locked()
-        self._lock = threading.Lock()
+        self._lock = _native.lock()
         if torn:
             entries = tuple(self._entries())
             self._make_tables()

@@ -10,9 +10,10 @@ import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from moonkey_core import _clock
+from moonkey_core import _clock, _native
 from moonkey_core._sealing import Sealer
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect
@@ -78,10 +79,9 @@ class Worker:
         self._stopped = False
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._thread = self._new_thread()
-
-    def _new_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._main, name="moonkey-feed", daemon=True)
+        # Made at the start only: a server may fork, and replace all threads by greenlets, in between.
+        self._home: _native.Home
+        self._thread: _native.Thread | None = None
 
     @property
     def may_start_again(self) -> bool:
@@ -90,13 +90,14 @@ class Worker:
 
     def start(self) -> bool:
         """Begin, or begin again; false where no thread can be had."""
-        if self._died_at is not None:
-            self._died_at = None
-            self._thread = self._new_thread()
+        self._died_at = None
+        self._home = _native.Home()
+        thread = _native.thread(self._main, "moonkey-feed")
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:
             return False
+        self._thread = thread
         return True
 
     def stop(self, wait: float = _STOP_SECONDS) -> None:
@@ -109,8 +110,9 @@ class Worker:
         if running is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 running[0].call_soon_threadsafe(self._end)
-        if wait and self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(wait)
+        thread = self._thread
+        if wait and thread is not None and not _native.is_this(thread):
+            thread.join(wait)
         if wait:
             self._note_unsaid()
         self.live_until = -math.inf
@@ -137,14 +139,21 @@ class Worker:
             )
 
     def _main(self) -> None:
+        self._home.own_this_thread()
         try:
-            with asyncio.Runner(loop_factory=_connect.OwnLoop) as runner:
-                runner.run(self._run())
+            loop = _native.OwnLoop()
+            try:
+                loop.run_until_complete(self._run())
+            finally:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
         except asyncio.CancelledError:
             pass
         except Exception as error:  # no file descriptors are left, for one
             self._announce(error)
             self._died_at = _clock.elapsed()
+        finally:
+            self._home.leave_this_thread()
 
     async def _run(self) -> None:
         task = asyncio.current_task()
@@ -317,8 +326,11 @@ class Worker:
             logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
         elif was is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
+        self._home.run(partial(self._tell_hooks, FeedChanged("caught_up" if live else "lost")))
+
+    def _tell_hooks(self, event: FeedChanged) -> None:
         for hooks in list(self._hooks):
-            hooks.emit(FeedChanged("caught_up" if live else "lost"))
+            hooks.emit(event)
 
 
 def _dated(entry: Revocation, offset: float) -> Revocation:
