@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
+from moonkey_core import _clock
 from moonkey_core._digest import Digest
 
 _COUNTED = 65_536  # beyond, those that were seen least lately are forgotten
@@ -23,7 +23,7 @@ class _Log:
 class Attempts:
     """Counts attempts within a time that slides along with the clock."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
         self._clock = clock
         self._digest = Digest()
         self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=clock)

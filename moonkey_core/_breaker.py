@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from moonkey_core import _clock
 from moonkey_core._plan import Outcome, Reply
 from moonkey_core.events import CircuitChanged, Hooks
 
@@ -45,8 +45,8 @@ class Breaker:
     def __init__(
         self,
         hooks: Hooks | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _clock.monotonic,
+        wall: Callable[[], float] = _clock.wall,
     ) -> None:
         self._hooks = Hooks() if hooks is None else hooks
         self._clock = clock

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from cachetools import FIFOCache, TTLCache
 
+from moonkey_core import _clock
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
@@ -109,10 +110,10 @@ class KnownCredentials:
     def _make_tables(self) -> None:
         # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.
         self._good: OrderedDict[bytes, Known] = OrderedDict()
-        self._refused: TTLCache[bytes, _Refusal] = TTLCache[bytes, _Refusal](_MAX_REFUSED, _REFUSED_SECONDS)
+        self._refused: TTLCache[bytes, _Refusal] = _short_memory(_MAX_REFUSED, _REFUSED_SECONDS)
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
-        self._replaced: TTLCache[bytes, None] = TTLCache[bytes, None](_MAX_REFUSED, _REPLACED_SECONDS)
-        self._given_back: TTLCache[bytes, None] = TTLCache[bytes, None](_MAX_GIVEN_BACK, _GIVEN_BACK_SECONDS)
+        self._replaced: TTLCache[bytes, None] = _short_memory(_MAX_REFUSED, _REPLACED_SECONDS)
+        self._given_back: TTLCache[bytes, None] = _short_memory(_MAX_GIVEN_BACK, _GIVEN_BACK_SECONDS)
 
     def reset_lock(self) -> None:
         """After a fork: another thread, not here, may have held the lock and left the tables half changed."""
@@ -195,6 +196,10 @@ class KnownCredentials:
 def verify_share(digest: bytes) -> str:
     """The name under which callers with the same credential share one call."""
     return f"verify:{digest.hex()}"
+
+
+def _short_memory(maxsize: int, seconds: float) -> TTLCache[Any, Any]:
+    return TTLCache(maxsize, seconds, timer=_clock.monotonic)
 
 
 def _fingerprint(settings: Settings) -> bytes:

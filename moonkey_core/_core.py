@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from moonkey_core import _clock
 from moonkey_core._activity import Activity
 from moonkey_core._attempts import Attempts
 from moonkey_core._breaker import Breaker
@@ -37,7 +37,7 @@ class Core:
     def __init__(
         self,
         settings: Settings,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _clock.wall,
         run_later: Callable[[Plan[None]], object] = lambda _: None,
         *,
         revocations: Revocations | None = None,
@@ -86,7 +86,7 @@ class Core:
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
     ) -> Auth | Presented:
         """The identity of a request where it is known without any call or wait; else what is to be verified."""
-        started = time.perf_counter() if self.hooks.all else 0.0
+        started = _clock.elapsed() if self.hooks.all else 0.0
         if self._clock() >= self.keys.ahead_at:
             ahead = self.keys.due()
             if ahead is not None:
@@ -106,7 +106,7 @@ class Core:
         ``started`` is in seconds of the performance counter.
         """
         if self.hooks.all:
-            self.hooks.emit(auth.event(time.perf_counter() - started))
+            self.hooks.emit(auth.event(_clock.elapsed() - started))
             if auth.fresh is not None and (verified := auth.verified()) is not None:
                 self.hooks.emit(Refreshed(verified[0].id, verified[1].id))
             changed = self.devices.changed(auth, headers, info)

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpcore
 import httpx
 
-_current = threading.local()
+from moonkey_core import _clock
+
+# Each greenlet has a context of its own, whether gevent came before this module or after it.
+_current: ContextVar[float | None] = ContextVar("moonkey_deadline", default=None)
 
 
 @contextmanager
 def reads_until(deadline: float) -> Iterator[None]:
     """Within this block, this thread's socket operations end by ``deadline`` (monotonic seconds)."""
-    _current.deadline = deadline
+    token = _current.set(deadline)
     try:
         yield
     finally:
-        _current.deadline = None
+        _current.reset(token)
 
 
 def bound_reads(client: httpx.Client) -> None:
@@ -54,10 +56,10 @@ def forget_connections(client: httpx.Client | httpx.AsyncClient) -> None:
 
 
 def _clamped(timeout: float | None) -> float | None:
-    deadline: float | None = getattr(_current, "deadline", None)
+    deadline = _current.get()
     if deadline is None:
         return timeout
-    left = deadline - time.monotonic()
+    left = deadline - _clock.elapsed()
     if left <= 0:
         raise httpcore.ReadTimeout("the deadline of the call has passed")
     return left if timeout is None else min(timeout, left)
@@ -112,7 +114,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        if getattr(_current, "deadline", None) is None:  # somebody else's call, by a client that was given
+        if _current.get() is None:  # somebody else's call, by a client that was given
             return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         trouble: Exception = httpcore.ConnectError("the host has no address")
         # One address after the other: given a name, the backend would allow each of them the whole time.

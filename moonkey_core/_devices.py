@@ -6,6 +6,7 @@ import threading
 
 from cachetools import TTLCache
 
+from moonkey_core import _clock
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
 from moonkey_core.events import DeviceChanged
@@ -25,7 +26,7 @@ class Devices:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seen: TTLCache[_Seen, bool] = TTLCache[_Seen, bool](_REMEMBERED, _SECONDS)
+        self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
         self.reset_lock()
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:

@@ -10,9 +10,9 @@ import contextlib
 import logging
 import math
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 
+from moonkey_core import _clock
 from moonkey_core._binding import Binding, Feed, OnFeedLost, Reason, Rules
 from moonkey_core.auth import Auth
 from moonkey_core.revocations import Revocations
@@ -39,7 +39,7 @@ class Endings:
         revocations: Revocations,
         feed: Feed | None = None,
         on_feed_lost: OnFeedLost = "remote",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _clock.wall,
     ) -> None:
         self._rules = Rules(revocations, feed, on_feed_lost, clock)
         # Changed without a lock, as the garbage collector may end a generator at any point.
@@ -89,7 +89,7 @@ class AsyncEndings:
         revocations: Revocations,
         feed: Feed | None = None,
         on_feed_lost: OnFeedLost = "remote",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _clock.wall,
     ) -> None:
         self._rules = Rules(revocations, feed, on_feed_lost, clock)
         self._lock = threading.Lock()

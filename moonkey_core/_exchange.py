@@ -12,6 +12,7 @@ from weakref import finalize
 
 import httpx
 
+from moonkey_core import _clock
 from moonkey_core._breaker import Breaker
 from moonkey_core._http import tls_context
 from moonkey_core._limiter import ThreadLimiter
@@ -47,14 +48,14 @@ class SyncExchange:
         self._store = store
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._watch = Watch(breaker, hooks)
+        self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._working = 0
-        self._sharing = SyncSharing(time.monotonic, is_settled)
+        self._sharing = SyncSharing(_clock.monotonic, is_settled)
         self._line = ThreadLimiter(self._settings.max_connections)
         from moonkey_core import _httpx  # here and below: what httpx itself imports at first use only
 
@@ -137,14 +138,14 @@ class SyncExchange:
     def _send(self, fetch: Fetch, seconds: float) -> Outcome:
         if self._watch.refuses(fetch):
             return CIRCUIT_OPEN
-        end = time.monotonic() + seconds
+        end = _clock.elapsed() + seconds
         verdict = self._line.enter(goes_first(fetch), seconds)
         if verdict != "go":
             return TransportError("busy" if verdict == "busy" else "timeout", unsent=True)
         try:
             if self._watch.closed:
                 return CLOSED
-            left = end - time.monotonic()
+            left = end - _clock.elapsed()
             if left <= 0:
                 return TransportError("timeout", unsent=True)
             attempt = self._watch.begin(fetch, left, seconds - left)
@@ -189,7 +190,7 @@ class AsyncExchange:
         self._given = http_client
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
-        self._watch = Watch(breaker, hooks)
+        self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
 
@@ -269,7 +270,7 @@ class AsyncExchange:
     async def _send(self, here: Loop, fetch: Fetch, seconds: float) -> Outcome:
         if self._watch.refuses(fetch):
             return CIRCUIT_OPEN
-        began = time.monotonic()
+        began = _clock.elapsed()
         attempt: Try | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -279,7 +280,7 @@ class AsyncExchange:
                     await here.sends.turn()
                     if self._watch.closed:
                         return CLOSED
-                    waited = time.monotonic() - began
+                    waited = _clock.elapsed() - began
                     attempt = self._watch.begin(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from moonkey_core import _clock
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
@@ -159,7 +159,7 @@ class SyncSender:
 
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply, in so many seconds."""
-        end = time.monotonic() + seconds
+        end = _clock.elapsed() + seconds
         try:
             with _sending(fetch.operation), self._pools.client() as client, reads_until(end):
                 request = _request(fetch, self._settings, seconds)
@@ -168,7 +168,7 @@ class SyncSender:
                     body = _body(response, fetch)
                     for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
-                        if time.monotonic() > end:
+                        if _clock.elapsed() > end:
                             return TransportError("timeout")
                 finally:
                     response.close()

@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 import httpx
 
+from moonkey_core import _clock
 from moonkey_core._limiter import Pace, TaskLimiter
 from moonkey_core._plan import Fetch, Outcome
 from moonkey_core._replies import is_settled
@@ -50,7 +50,7 @@ class Loop:
     """What belongs to one event loop."""
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
-        self.sharing = AsyncSharing(time.monotonic, is_settled)
+        self.sharing = AsyncSharing(_clock.monotonic, is_settled)
         self.line = TaskLimiter(settings.max_connections)
         self.begins = Pace(_BEGINS_PER_TURN)
         self.sends = Pace(_SENDS_PER_TURN)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from moonkey_core import _clock
 from moonkey_core import _logins as logins
 from moonkey_core import _operations as operations
 from moonkey_core._core import Core
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 def run_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
     """The result of a plan, all of whose calls together may take so many seconds."""
-    return run(plan, partial(exchange, deadline=time.monotonic() + seconds))
+    return run(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
 async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -> T:
     """The same, awaited."""
-    return await arun(plan, partial(exchange, deadline=time.monotonic() + seconds))
+    return await arun(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
 class Runs:

@@ -5,9 +5,9 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
+from moonkey_core import _clock
 from moonkey_core._arguments import Kind, Lifetime, exactly_one, text
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
@@ -32,7 +32,7 @@ Ids = tuple[str, str]
 
 def authenticate(core: Core, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
     """The identity of a request that is not known yet."""
-    started = time.perf_counter()
+    started = _clock.elapsed()
     auth = yield from core.verifier.authenticate(presented, requirements)
     core.after(auth, started, presented.headers, presented.info)
     return auth

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from moonkey_core import _clock
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core.errors import ProviderUnavailable
@@ -89,11 +89,20 @@ def retry_after(reply: Reply) -> float | None:
     value = reply.headers.get("retry-after", "").strip(" \t")
     if re.fullmatch(r"[0-9]{1,9}", value):
         return min(float(value), _LONGEST_WAIT)
+    then = http_date(value)
+    if then is None:
+        return None
+    asked = http_date(reply.headers.get("date", ""))  # by the same clock, if it says so
+    return min(max(then - (_clock.wall() if asked is None else asked), 0.0), _LONGEST_WAIT)
+
+
+def http_date(value: str) -> float | None:
+    """Unix seconds of a date in a header (RFC 9110 section 5.6.7); ``None`` for anything else."""
     try:
-        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        seconds = parsedate_to_datetime(value).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _code(value: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from moonkey_core._arguments import Lifetime, text
 from moonkey_core._core import Core
@@ -103,5 +103,5 @@ def undone(core: Core, session: Session) -> Plan[None]:
 def _refuse_former(core: Core, session: Session) -> None:
     """Refuse what the user was issued before the new session: not all of it can be named."""
     if session.started_at is not None:
-        before = min(session.started_at - timedelta(seconds=1), datetime.now(UTC))
+        before = min(session.started_at.timestamp() - 1, core.revocations.now())
         core.revocations.add(user_id=session.user_id, issued_before=before)

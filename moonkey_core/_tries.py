@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import random
-import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from moonkey_core import _clock
 from moonkey_core._breaker import Breaker, failure
 from moonkey_core._json import load_object
+from moonkey_core._other_clock import OtherClock
 from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
-from moonkey_core._replies import api_error, retry_after
+from moonkey_core._replies import api_error, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
+
+logger = logging.getLogger("moonkey")
 
 _TRIES = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
 _GOES_FIRST = ("jwks", "key-probe")  # all credentials depend on these
+
+_DATE_WIDTH = 2.0  # seconds: a date is cut to whole ones, and many servers make a new one once a second only
 
 CLOSED = TransportError("broken", unsent=True)  # by another thread or task, meanwhile
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
@@ -67,9 +73,9 @@ def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
     """How many seconds a call has left, by the deadline of its plan (monotonic seconds) and its own."""
     end = deadline
     if fetch.timeout is not None:
-        own = time.monotonic() + fetch.timeout
+        own = _clock.elapsed() + fetch.timeout
         end = own if fetch.own_deadline else min(deadline, own)
-    return lambda: end - time.monotonic()
+    return lambda: end - _clock.elapsed()
 
 
 Steps = Generator[Look | Keep | Send | Sleep, Outcome | None, Outcome]
@@ -129,10 +135,28 @@ def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
 class Watch:
     """Sees every try: asks the breaker before it, tells breaker and hooks after it. Once ``closed``, no more."""
 
-    def __init__(self, breaker: Breaker | None, hooks: Hooks | None) -> None:
+    def __init__(self, breaker: Breaker | None, hooks: Hooks | None, leeway: float = 0.0) -> None:
         self.hooks = Hooks() if hooks is None else hooks
         self.breaker = Breaker(self.hooks) if breaker is None else breaker
         self.closed = False
+        self._api_clock = OtherClock(leeway)
+
+    def note_date(self, fetch: Fetch, reply: Reply, asked_at: float) -> None:
+        """Compare our clock with the API's, which dates JWTs: a difference beyond the leeway is logged once."""
+        if fetch.operation == "jwks" or "age" in reply.headers:
+            return  # it may come from a cache
+        date = http_date(reply.headers.get("date", ""))
+        if date is None or not self._api_clock.saw(date, date + _DATE_WIDTH, asked_at, _clock.wall()):
+            return
+        if self._api_clock.is_wrong:
+            logger.warning(
+                "the clock of this machine is %s that of the API (by the Date of its replies), more than leeway "
+                "allows: JWTs may be refused or accepted at the wrong time. Set it by NTP",
+                self._api_clock.difference(),
+                extra={"reason": "clock_skew_api"},
+            )
+        else:
+            logger.info("the clock agrees with that of the API again", extra={"reason": "clock_agrees_api"})
 
     def refuses(self, fetch: Fetch) -> bool:
         """Whether the breaker would refuse a call now."""
@@ -154,8 +178,8 @@ class Try:
         self._watch = watch
         self._fetch = fetch
         self._fair = fair
-        self.asked_at = time.time()
-        self._began = time.monotonic()
+        self.asked_at = _clock.wall()
+        self._began = _clock.elapsed()
 
     def ended(self, outcome: Outcome) -> Outcome:
         """It came to an outcome; a reply gets its time."""
@@ -166,6 +190,7 @@ class Try:
                 self._watch.breaker.count(outcome, _is_understood)
         if not isinstance(outcome, Reply):
             return outcome
+        self._watch.note_date(self._fetch, outcome, self.asked_at)
         return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at)
 
     def dropped(self) -> None:
@@ -174,7 +199,7 @@ class Try:
 
     def _tell(self, status: int | None, trouble: str | None) -> None:
         if self._watch.hooks:
-            seconds = time.monotonic() - self._began
+            seconds = _clock.elapsed() - self._began
             trouble = None if status is not None else trouble
             self._watch.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, trouble))
 

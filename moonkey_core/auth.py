@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
+from moonkey_core import _clock
 from moonkey_core._cache import Known
 from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import Source, Verified
@@ -137,7 +137,7 @@ class Auth:
     @property
     def staleness(self) -> float:
         """How long ago that was, in seconds."""
-        return 0.0 if self._as_of is None else max(time.time() - self._as_of, 0.0)
+        return 0.0 if self._as_of is None else max(_clock.wall() - self._as_of, 0.0)
 
     @property
     def looked_at(self) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from moonkey_core import _clock
 from moonkey_core._cookie_settings import CookieSettings
 from moonkey_core.auth import Auth
 from moonkey_core.errors import InvalidCredentials, MalformedCredentials, MoonKeyError, ProviderUnavailable
@@ -139,7 +139,7 @@ def _seconds_left(session: Session, settings: Settings) -> int:
     if cookies.lifetime is not None:
         left = cookies.lifetime
     else:
-        now = datetime.fromtimestamp(time.time(), UTC)
+        now = _clock.now()
         ends = session.expires_at
         if settings.extend_on_activity is not None:
             ends = max(ends, (session.started_at or now) + settings.session_max_lifetime)

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, cast
 
+from moonkey_core import _clock
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
@@ -179,7 +180,7 @@ def refusal_of(auth: Auth, requirements: Requirements | None = None) -> MoonKeyE
         return None
     session = auth.session
     assert session is not None
-    return requirements.refusal_of(session, datetime.now(UTC))
+    return requirements.refusal_of(session, _clock.now())
 
 
 def require(auth: Auth, requirements: Requirements | None = None) -> Auth:

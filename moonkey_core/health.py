@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
+from moonkey_core import _clock
 from moonkey_core._breaker import UpstreamError
 from moonkey_core._core import Core
 
@@ -44,7 +44,7 @@ def health_of(core: Core) -> Health:
     current, feed = core.keys.current, core.feed
     fetched = current is not None and core.settings.jwks is None
     return Health(
-        key_set_age=max(time.time() - current.fetched_at, 0.0) if current is not None and fetched else None,
+        key_set_age=max(_clock.wall() - current.fetched_at, 0.0) if current is not None and fetched else None,
         feed="none" if feed is None else "live" if feed.is_live else "lost",
         feed_lag=None if feed is None else feed.lag(),
         unsent=0 if feed is None else feed.unsent,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
+
+from moonkey_core import _clock
 
 __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "VerifiedSession"]
 
@@ -92,11 +94,11 @@ class Session:
     @property
     def expires_in(self) -> timedelta:
         """Time left from now; zero when it is over."""
-        return max(self.expires_at - datetime.now(UTC), timedelta(0))
+        return max(self.expires_at - _clock.now(), timedelta(0))
 
     def is_expired(self, now: datetime | None = None) -> bool:
         """Whether the session's end has come at ``now`` (aware datetime; default: the present)."""
-        return self.expires_at <= (now or datetime.now(UTC))
+        return self.expires_at <= (now or _clock.now())
 
     def expires_soon(self, within: timedelta) -> bool:
         """Whether the session ends within that time from now."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from moonkey_core import _clock
 from moonkey_core._json import load_object
 from moonkey_core.cookies import MAX_COOKIE_BYTES, set_cookie
 from moonkey_core.credentials import HeaderView, one_cookie
@@ -48,7 +48,7 @@ def opened(headers: HeaderView, settings: Settings, purpose: str) -> dict[str, s
     except (ValueError, binascii.Error):
         return None
     until, data = content.get("until"), content.get("data")
-    if not isinstance(until, int) or time.time() >= until or not isinstance(data, dict):
+    if not isinstance(until, int) or _clock.wall() >= until or not isinstance(data, dict):
         return None
     return data
 
@@ -60,7 +60,7 @@ def cleared(settings: Settings, purpose: str) -> str:
 
 def _cookie(settings: Settings, purpose: str, data: Mapping[str, str]) -> str:
     name = _name(settings, purpose)
-    content = json.dumps({"until": int(time.time()) + SECONDS, "data": data}, ensure_ascii=False)
+    content = json.dumps({"until": int(_clock.wall()) + SECONDS, "data": data}, ensure_ascii=False)
     sealed = _sealer(settings).seal(name, content.encode())
     return _set(settings, name, base64.urlsafe_b64encode(sealed).decode().rstrip("="), SECONDS)
 

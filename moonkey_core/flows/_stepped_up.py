@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
+from moonkey_core import _clock
 from moonkey_core._core import Core
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.cookies import cleared_cookies, session_cookies
@@ -73,7 +74,7 @@ def is_remembered(session: Session, settings: Settings) -> bool:
     The browser does not tell how long it keeps a cookie. In doubt it goes when the browser is closed.
     """
     longest = max(settings.sign_in.lifetime, settings.extend_on_activity or timedelta(0))
-    return session.expires_at - datetime.now(UTC) > longest
+    return session.expires_at - _clock.now() > longest
 
 
 def _same_session(request: FlowRequest, login: Login) -> Session:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from weakref import ref
 
+from moonkey_core import _native
 from moonkey_core.events import Hooks
 
 
@@ -13,7 +13,7 @@ class Audience:
     """The hooks of several clients, weakly held. Clients come and go while the feed's thread reads."""
 
     def __init__(self, hooks: tuple[Hooks, ...] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock = _native.lock()
         self._members = tuple(ref(one) for one in hooks)
 
     def __iter__(self) -> Iterator[Hooks]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -11,19 +10,6 @@ from typing import Any
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Secret
-
-
-class OwnLoop(asyncio.SelectorEventLoop):
-    """A loop that is alone in its thread, so it may wait there for an address.
-
-    asyncio would take another thread for that, and at the end of the interpreter there is none to be had.
-    """
-
-    async def getaddrinfo(
-        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> list[Any]:
-        """The same as of ``socket``."""
-        return socket.getaddrinfo(host, port, family, type, proto, flags)
 
 
 def blocking_client(url: Secret, seconds: float, connections: int) -> Any:

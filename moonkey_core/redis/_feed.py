@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 from weakref import finalize, ref
 
+from moonkey_core import _clock
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
@@ -29,8 +29,10 @@ class RedisRevocations:
     least, so it knows how far behind it can be. Entries are sealed and ordered; taking one twice changes nothing.
     What was missed while Redis was away is caught up with, and what Redis has forgotten is said again.
 
-    A user's "issued at or before" is compared with the clock of the machine where it was added: clocks that differ
-    by no more than ``leeway`` seconds do no harm. All processes of a fleet need the same settings.
+    What is revoked "until now" is dated by the clock of Redis, whatever the clocks of the machines say; while
+    Redis is away, by our own one and the difference that was measured last. How old an entry is, its place in the
+    stream tells. A difference of more than ``leeway`` seconds is logged once. All processes of a fleet need the
+    same settings.
 
     Raises :class:`ConfigurationError` where redis-py is missing, or ``redis_url`` is missing or wrong.
     """
@@ -58,7 +60,7 @@ class RedisRevocations:
 
         Starts the feed where that was not done yet.
         """
-        if time.monotonic() < self._worker.live_until:
+        if _clock.elapsed() < self._worker.live_until:
             return True
         self.start()
         return False
@@ -70,7 +72,7 @@ class RedisRevocations:
     def lag(self) -> float | None:
         """Seconds since the moment until which everything is known here; ``None`` before there is one."""
         heard_at = self._worker.heard_at
-        return None if heard_at is None else time.monotonic() - heard_at
+        return None if heard_at is None else _clock.elapsed() - heard_at
 
     @property
     def unsent(self) -> int:
@@ -135,7 +137,7 @@ class RedisRevocations:
     def _attached(self, old: Outbox | None) -> Outbox:
         """An outbox that hears of what is added here, in place of an old one."""
         known = self.revocations
-        own = Revocations(retention=known.retention, maxsize=known.maxsize, leeway=self._leeway)
+        own = Revocations(retention=known.retention, maxsize=known.maxsize, leeway=self._leeway, clock=known.clock)
         outbox = Outbox(own, partial(_begin, ref(self)))
         rest = tuple(one for one in known.listeners if old is None or one != old.put)
         known.listeners = (*rest, outbox.put)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Callable
 
+from moonkey_core import _native
 from moonkey_core.revocations import Revocation, Revocations
 
 
@@ -21,7 +21,7 @@ class Outbox:
     def __init__(self, own: Revocations, begin: Callable[[], None]) -> None:
         self.own = own
         self._begin = begin
-        self._lock = threading.Lock()
+        self._lock = _native.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
         self._overflowed = False
         self._unsent = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from moonkey_core import _clock
 from moonkey_core._plan import Reply, Stored
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.settings import Settings
@@ -37,7 +37,7 @@ class Places:
 
     longest = _MAX_BYTES + _OVERHEAD
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = _clock.wall) -> None:
         self._sealer = fleet_sealer(settings, "store")
         self._clock = clock
 
@@ -76,7 +76,7 @@ class Places:
 class Reach:
     """Whether Redis is worth a try. After a failure it is not for a second; then one caller tries for all."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
         self._clock = clock
         self.reset_lock()
         self._lost = False

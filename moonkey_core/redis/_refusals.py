@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
+
+from moonkey_core import _clock
 
 logger = logging.getLogger("moonkey")
 
@@ -22,7 +23,7 @@ class Refusals:
 
     def last_too_long(self, error: Exception) -> bool:
         """Note one more refusal; whether it is time to give the stream up."""
-        now, name = time.monotonic(), type(error).__name__
+        now, name = _clock.elapsed(), type(error).__name__
         if self._since is None:
             self._since = now
             logger.error("feed: publishing failed (%s)", name, extra={"reason": "feed_publish_failed"})

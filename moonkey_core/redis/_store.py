@@ -10,6 +10,7 @@ import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from moonkey_core import _native
 from moonkey_core._plan import Reply, Stored
 from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
@@ -30,13 +31,22 @@ class RedisStore:
         self._url = _url(settings)
         self._places = Places(settings)
         self._reach = Reach()
-        self._client = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
+        self._lock = _native.lock()
+        self._made: Any = None
+
+    @property
+    def _client(self) -> Any:
+        """Made at first use: a server may replace all locks by gevent's after the app was loaded."""
+        if self._made is None:
+            with self._lock:
+                self._made = self._made or _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
+        return self._made
 
     def reset(self) -> None:
         """After ``fork()``: connections of the child's own."""
         self._reach.reset_lock()
-        _inherited.append(self._client)
-        self._client = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
+        _inherited.append(self._made)
+        self._lock, self._made = _native.lock(), None
 
     def get(self, stored: Stored) -> Reply | None:
         """The answer kept at that place, if it is young enough. One round trip."""
@@ -65,7 +75,8 @@ class RedisStore:
 
     def close(self) -> None:
         """Close all connections; may be called again."""
-        self._client.connection_pool.disconnect()
+        if self._made is not None:
+            self._made.connection_pool.disconnect()
 
 
 class _Loop:

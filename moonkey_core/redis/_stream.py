@@ -7,6 +7,7 @@ from typing import Any
 
 from moonkey_core.redis._connect import within
 from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
+from moonkey_core.redis._server_clock import ServerClock
 
 _BATCH = 500  # entries of ours, of some hundred bytes
 _READ = 50  # of anybody's: a stranger's may be large
@@ -15,41 +16,55 @@ _READ = 50  # of anybody's: a stranger's may be large
 class Stream:
     """The stream of one epoch. Calls take ``seconds`` at most; what is older than ``kept`` seconds is dropped."""
 
-    def __init__(self, client: Any, root: str, epoch: Epoch, seconds: float, kept: float) -> None:
+    def __init__(
+        self, client: Any, root: str, epoch: Epoch, seconds: float, kept: float, clock: ServerClock
+    ) -> None:
         self._client = client
         self._epoch_key = epoch_key(root)
         self._seconds = seconds
         self._milliseconds = int(kept * 1000)
         self._last = b"0-0"
+        self._clock = clock
         self.epoch = epoch
         self.name = stream_key(root, epoch.value)
 
     @classmethod
-    async def join(cls, client: Any, root: str, seconds: float, kept: float) -> Stream:
+    async def join(
+        cls, client: Any, root: str, seconds: float, kept: float, clock: ServerClock | None = None
+    ) -> Stream:
         """The current stream, from its beginning. Raises :class:`HistoryLost`: try again."""
+        clock = clock or ServerClock(0.0)
         async with within(seconds):
+            for _ in range(2):  # the first one has to wait for the connection
+                sent_at = clock.wall()
+                answer = await client.execute_command("TIME")
+            clock.told(answer, answer, sent_at)
             epoch = await current_epoch(client, root, int(kept * 1000))
-        return cls(client, root, epoch, seconds, kept)
+        return cls(client, root, epoch, seconds, kept, clock)
 
-    async def read(self, block: float = 0.0) -> tuple[list[object], bool]:
+    async def read(self, block: float = 0.0) -> tuple[list[tuple[float, object]], bool]:
         """What was added since the last call, in order, and whether that was all.
 
-        Waits ``block`` seconds for something. Raises :class:`HistoryLost`. That the epoch stands afterwards proves
-        that it stood all the while.
+        Each comes with the time at which it was added, by the server's clock. Waits ``block`` seconds for one.
+        Raises :class:`HistoryLost`. That the epoch stands afterwards proves that it stood all the while.
         """
         waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
+        sent_at = self._clock.wall()
         async with within(block + self._seconds), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("TIME")
             pipe.execute_command("XREAD", "COUNT", _READ, *waiting, "STREAMS", self.name, self._last)
             pipe.get(self._epoch_key)
             pipe.exists(self.name)
-            found, epoch, exists = await pipe.execute()
+            pipe.execute_command("TIME")
+            first, found, epoch, exists, last = await pipe.execute()
+        self._clock.told(first, last, sent_at)
         if epoch != self.epoch.value or not exists:
             raise HistoryLost
         rows = found[0][1] if found else []
         if rows:
             self._last = rows[-1][0]
-        values = [fields.get(FIELD) if fields else None for _, fields in rows]
-        return [value for value in values if value != b""], len(rows) < _READ
+        values = [(_added_at(place), fields.get(FIELD) if fields else None) for place, fields in rows]
+        return [(added_at, value) for added_at, value in values if value != b""], len(rows) < _READ
 
     async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
         """Add entries. Whether the stream is longer than ``limit``, even without what is past its time."""
@@ -59,7 +74,7 @@ class Stream:
                 for entry in entries[start : start + _BATCH]:
                     pipe.execute_command("XADD", self.name, "*", FIELD, entry)
                 *_, newest = await pipe.execute()
-                length = await self._tidied(int(newest.split(b"-")[0]))
+                length = await self._tidied(int(_added_at(newest) * 1000))
         return length > limit
 
     async def _tidied(self, now: int) -> int:
@@ -93,3 +108,8 @@ class Stream:
             pipe.pexpire(self._epoch_key, self._milliseconds)
             pipe.pexpire(self.name, self._milliseconds)
             await pipe.execute()
+
+
+def _added_at(place: bytes) -> float:
+    """When an entry was added, by the server's clock: its place begins with the milliseconds."""
+    return int(place.split(b"-")[0]) / 1000

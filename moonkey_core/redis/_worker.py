@@ -8,10 +8,12 @@ import logging
 import math
 import secrets
 import threading
-import time
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from moonkey_core import _clock, _native
 from moonkey_core._sealing import Sealer
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect
@@ -21,8 +23,9 @@ from moonkey_core.redis._epoch import Epoch, HistoryLost
 from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._refusals import Refusals
+from moonkey_core.redis._server_clock import ServerClock
 from moonkey_core.redis._stream import Stream
-from moonkey_core.revocations import Revocation, Revocations
+from moonkey_core.revocations import FUTURE, Revocation, Revocations
 from moonkey_core.settings import Secret
 
 logger = logging.getLogger("moonkey")
@@ -61,6 +64,7 @@ class Worker:
         self._hooks = hooks
         self._lag = lag
         self._leeway = leeway
+        self._clock = ServerClock(leeway, revocations.clock)
         self._beat = lag / _BEATS
         self._wait = lag / 2  # for a connection or a reply: with a beat before it, it is still less than the lag
         self._kept = max(revocations.retention, 10 * lag, _UNUSED_SECONDS)
@@ -75,25 +79,25 @@ class Worker:
         self._stopped = False
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._thread = self._new_thread()
-
-    def _new_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._main, name="moonkey-feed", daemon=True)
+        # Made at the start only: a server may fork, and replace all threads by greenlets, in between.
+        self._home: _native.Home
+        self._thread: _native.Thread | None = None
 
     @property
     def may_start_again(self) -> bool:
         """Whether its thread died a while ago, as where no event loop could be had."""
-        return self._died_at is not None and not self._stopped and time.monotonic() >= self._died_at + _PAUSE
+        return self._died_at is not None and not self._stopped and _clock.elapsed() >= self._died_at + _PAUSE
 
     def start(self) -> bool:
         """Begin, or begin again; false where no thread can be had."""
-        if self._died_at is not None:
-            self._died_at = None
-            self._thread = self._new_thread()
+        self._died_at = None
+        self._home = _native.Home()
+        thread = _native.thread(self._main, "moonkey-feed")
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:
             return False
+        self._thread = thread
         return True
 
     def stop(self, wait: float = _STOP_SECONDS) -> None:
@@ -106,8 +110,9 @@ class Worker:
         if running is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 running[0].call_soon_threadsafe(self._end)
-        if wait and self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(wait)
+        thread = self._thread
+        if wait and thread is not None and not _native.is_this(thread):
+            thread.join(wait)
         if wait:
             self._note_unsaid()
         self.live_until = -math.inf
@@ -134,14 +139,21 @@ class Worker:
             )
 
     def _main(self) -> None:
+        self._home.own_this_thread()
         try:
-            with asyncio.Runner(loop_factory=_connect.OwnLoop) as runner:
-                runner.run(self._run())
+            loop = _native.OwnLoop()
+            try:
+                loop.run_until_complete(self._run())
+            finally:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
         except asyncio.CancelledError:
             pass
         except Exception as error:  # no file descriptors are left, for one
             self._announce(error)
-            self._died_at = time.monotonic()
+            self._died_at = _clock.elapsed()
+        finally:
+            self._home.leave_this_thread()
 
     async def _run(self) -> None:
         task = asyncio.current_task()
@@ -169,7 +181,8 @@ class Worker:
         """One connection's life: join, read all there is, then read and write until something breaks."""
         client = _connect.async_client(self._url, self._beat + self._wait, 4)
         try:
-            stream = await Stream.join(client, self._root, self._wait, self._kept)
+            stream = await Stream.join(client, self._root, self._wait, self._kept, self._clock)
+            self._share_clock()
             self._settle(stream.epoch)
             unsaid = await self._unsaid(stream)
             async with asyncio.TaskGroup() as tasks:
@@ -184,14 +197,14 @@ class Worker:
     def _settle(self, epoch: Epoch) -> None:
         """Where the server may have forgotten something, give the others time to say it again."""
         left = self._lag if self._joined else min(max(self._lag - epoch.age, 0.0), self._lag)
-        self._settled_at = time.monotonic() + left
+        self._settled_at = _clock.elapsed() + left
         self._joined = True
 
     async def _catch_up(self, stream: Stream) -> set[object]:
         """Read the whole stream; what is in it."""
         present: set[object] = set()
         while True:
-            sent_at = time.monotonic()
+            sent_at = _clock.elapsed()
             values, complete = await stream.read()
             present.update(essence(entry) for entry in self._take(stream, values))
             if complete:
@@ -205,8 +218,9 @@ class Worker:
         it empty knew nothing, and those who said it first may be gone.
         """
         present = await self._catch_up(stream)
-        own = missing(self._outbox.everything(), present)
-        others = missing(worth_saying(self._revocations.entries(), self._leeway), {*present, *map(essence, own)})
+        own = missing(self._dated(self._outbox.everything()), present)
+        known = worth_saying(self._dated(self._revocations.entries()), self._leeway)
+        others = missing(known, {*present, *map(essence, own)})
         if others and not stream.epoch.is_ours:
             # All processes know it: one after another looks whether it was said meanwhile.
             await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._beat, _TURN_SECONDS))
@@ -215,19 +229,31 @@ class Worker:
 
     async def _read(self, stream: Stream) -> None:
         while True:
-            sent_at = time.monotonic()
+            sent_at = _clock.elapsed()
             try:
                 values, complete = await stream.read(self._beat)
             except HistoryLost:
                 self.live_until = -math.inf  # this is known, not feared: nobody waits for the lag to pass
                 raise
+            self._share_clock()
             self._take(stream, values)
             if complete:
                 self._heard(sent_at)
 
-    def _take(self, stream: Stream, values: Iterable[object]) -> list[Revocation]:
+    def _share_clock(self) -> None:
+        """What is revoked here is dated by the server's clock."""
+        if self._clock.is_known:
+            self._revocations.set_common_clock(self._clock.offset)
+            self._outbox.own.set_common_clock(self._clock.offset)
+
+    def _dated(self, entries: Iterable[Revocation]) -> tuple[Revocation, ...]:
+        """Entries of ours with all their dates by the server's clock."""
+        offset = self._clock.offset
+        return tuple(_dated(entry, offset) for entry in entries)
+
+    def _take(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
         entries = []
-        for value in values:
+        for added_at, value in values:
             try:
                 entry = opened_entry(self._sealer, stream.name, value)
             except ValueError:
@@ -235,6 +261,9 @@ class Worker:
                     self._junk_seen = True
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
+            # Its sender's clock may have been anything. When it was added, the server knows.
+            moment = None if entry.issued_before is None else min(entry.issued_before, added_at + FUTURE)
+            entry = replace(entry, issued_before=moment, added_at=added_at - self._clock.offset)
             self._revocations.receive(entry)
             entries.append(entry)
         return entries
@@ -257,25 +286,26 @@ class Worker:
                     with contextlib.suppress(_connect.response_error()):  # it may be forbidden, too
                         await stream.give_up()
                 await asyncio.sleep(self._beat)
-                entries = self._outbox.everything()
+                entries = self._dated(self._outbox.everything())
                 continue
             self._refusals.over()
             self._outbox.sent()
             if self._stopped:
                 self._end()
-            entries = await self._outbox.take()
+            entries = self._dated(await self._outbox.take())
 
     async def _publish(self, stream: Stream, entries: Iterable[Revocation]) -> None:
+        """Say entries, which are dated by the server's clock."""
         limit = 2 * self._revocations.maxsize
         sealed = [sealed_entry(self._sealer, stream.name, entry) for entry in entries]
         if not await stream.publish(sealed, limit):
             return
         # Nothing is ever dropped without an entry behind it that says more.
         logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
-        now = time.time()
-        everything = Revocation(None, None, now + self._leeway, now)
+        everything = Revocation(None, None, self._revocations.now() + self._leeway, self._revocations.clock())
         self._outbox.own.receive(everything)
-        await stream.publish([sealed_entry(self._sealer, stream.name, everything)], limit)
+        (dated,) = self._dated([everything])
+        await stream.publish([sealed_entry(self._sealer, stream.name, dated)], limit)
         await stream.shorten(limit // 2)
 
     async def _keep(self, stream: Stream) -> None:
@@ -285,7 +315,7 @@ class Worker:
 
     def _announce(self, error: BaseException | None = None) -> None:
         """Tell of a change: that the feed has caught up, or that it is further behind than it may be."""
-        live = time.monotonic() < self.live_until
+        live = _clock.elapsed() < self.live_until
         if self._stopped or live is self._announced or (self._announced is None and not live and error is None):
             return
         was, self._announced = self._announced, live
@@ -296,5 +326,16 @@ class Worker:
             logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
         elif was is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
+        self._home.run(partial(self._tell_hooks, FeedChanged("caught_up" if live else "lost")))
+
+    def _tell_hooks(self, event: FeedChanged) -> None:
         for hooks in list(self._hooks):
-            hooks.emit(FeedChanged("caught_up" if live else "lost"))
+            hooks.emit(event)
+
+
+def _dated(entry: Revocation, offset: float) -> Revocation:
+    """An entry of ours by a clock that is so many seconds ahead."""
+    moment = entry.issued_before
+    if moment is not None and entry.by_own_clock:
+        moment += offset
+    return replace(entry, issued_before=moment, added_at=entry.added_at + offset, by_own_clock=False)

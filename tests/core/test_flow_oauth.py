@@ -140,7 +140,7 @@ class TestWithoutItsState:
 
         state = begin(browser)
         now = time.time()
-        monkeypatch.setattr("moonkey_core.flows._sealed.time.time", lambda: now + 601)
+        monkeypatch.setattr("moonkey_core._clock.time.time", lambda: now + 601)
         self.refused(browser, emulator, {"state": state})
 
     @pytest.mark.parametrize("query", ["token=a&code=b", "", "token=", "token=a%20b", "token=%00", "code=%C3%A4"])

@@ -41,7 +41,7 @@ def pair() -> str:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [time.time()]
-    monkeypatch.setattr("moonkey_core.flows._sealed.time.time", lambda: now[0])
+    monkeypatch.setattr("moonkey_core._clock.time.time", lambda: now[0])
     return now
 
 
