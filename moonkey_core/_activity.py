@@ -8,13 +8,12 @@ from moonkey_core._extension import Extension
 from moonkey_core._inquiry import Inquiry
 from moonkey_core._plan import Plan
 from moonkey_core._recall import Recall
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials, HeaderView, cookie_pair, parse_credentials
 from moonkey_core.errors import AuthenticationError, ProviderError
 from moonkey_core.providers.moonkey import Question
 from moonkey_core.settings import Settings
-
-logger = logging.getLogger("moonkey")
 
 
 class Activity:
@@ -48,6 +47,9 @@ class Activity:
             proof = yield from self._inquiry.ask(question)
             self._inquiry.note_extension(proof.known)
         except (AuthenticationError, ProviderError) as error:
-            logger.warning(
-                "a session in use could not be extended: %s", error.reason, extra={"reason": "extension_failed"}
+            log_repeated(
+                logging.WARNING,
+                "a session in use could not be extended: %s",
+                error.reason,
+                extra={"reason": "extension_failed"},
             )

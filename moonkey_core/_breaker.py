@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from moonkey_core import _clock
+from moonkey_core import _clock, _repeated_log
 from moonkey_core._plan import Outcome, Reply
 from moonkey_core.events import CircuitChanged, Hooks
 
@@ -123,4 +123,5 @@ class Breaker:
             self._failures, self._opened_at = 0, None
         if closes:
             logger.info("the API answers again", extra={"reason": "circuit_closed"})
+            _repeated_log.summarize()
             self._hooks.emit(CircuitChanged("closed"))

@@ -16,6 +16,7 @@ from moonkey_core._keys import KeyRing
 from moonkey_core._plan import Plan
 from moonkey_core._proof import Proof, completed
 from moonkey_core._recall import Presented, Recall
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials, parse_credentials
 from moonkey_core.errors import (
@@ -34,7 +35,6 @@ from moonkey_core.settings import Settings
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-logger = logging.getLogger("moonkey")
 
 _NO_REQUIREMENTS = Requirements()
 _PAIR_SECONDS = 2.0  # a page's requests come together; those that follow bring the new JWT
@@ -281,7 +281,8 @@ class Verifier:
 
     def _tell_of_grace(self, known: Known, error: ProviderUnavailable) -> None:
         age = self._clock() - known.good_at
-        logger.warning(
+        log_repeated(
+            logging.WARNING,
             "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
             age,
             error.reason,

@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from moonkey_core import _methods as m
 from moonkey_core import _operations as operations
+from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
 from moonkey_core._binding import Reason
 from moonkey_core._client_base import ClientBase
@@ -241,6 +242,7 @@ _clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
 
 
 def _after_fork() -> None:
+    _repeated_log.reset()
     _redis.after_fork()
     # Locks may be held by threads that do not exist here, and connections belong to the parent.
     for client in _clients:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import (
@@ -224,7 +225,9 @@ def _log(error: MoonKeyError, request_id: str) -> None:
     extra = {"reason": error.reason, "request_id": request_id}
     if error.status >= 500 and error.status != 503:
         # The operator's to mend, so the whole sentence; it never holds a secret.
-        logger.error("refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
+        log_repeated(logging.ERROR, "refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
+    elif error.status == 503:
+        what = (error.status, error.reason, request_id)
+        log_repeated(logging.WARNING, "refused with %d: %s, request %s", *what, extra=extra)
     else:
-        level = logging.WARNING if error.status == 503 else logging.INFO
-        logger.log(level, "refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)
+        logger.info("refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)

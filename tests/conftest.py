@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from moonkey_core import _repeated_log
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis import _shared
 
@@ -28,6 +29,12 @@ def nothing_is_revoked_yet() -> None:
     """Clients of one app in a process share what is revoked; those of two tests do not."""
     _shared._tables.clear()
     _shared._feeds.clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged_yet() -> None:
+    """What an outage repeats is counted per process."""
+    _repeated_log.reset()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from moonkey_core._core import Core
 from moonkey_core._operations import Ids, end_session
 from moonkey_core._plan import Plan
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.cookies import cleared_cookies
 from moonkey_core.credentials import CookiePair, Credentials, cookie_pair, parse_credentials
@@ -18,8 +19,6 @@ from moonkey_core.flows._answers import as_json, for_browser, page, see_other
 from moonkey_core.flows._reading import body_of, query_of
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
-
-logger = logging.getLogger("moonkey")
 
 _PAUSE = 2.0  # seconds until the API is told once more
 
@@ -107,7 +106,8 @@ def _told(core: Core, credentials: Credentials, ids: Ids | None, *, pause: float
 
 
 def _log_given_up(error: MoonKeyError) -> None:
-    logger.error(
+    log_repeated(
+        logging.ERROR,
         "a session whose user has signed out may still be active elsewhere: %s",
         error.reason,
         extra={"reason": "sign_out_given_up"},
@@ -144,8 +144,11 @@ def _refused_here(
 
 
 def _log(error: MoonKeyError) -> None:
-    logger.warning(
-        "signed out here, but the API could not be told: %s", error.reason, extra={"reason": "sign_out_incomplete"}
+    log_repeated(
+        logging.WARNING,
+        "signed out here, but the API could not be told: %s",
+        error.reason,
+        extra={"reason": "sign_out_incomplete"},
     )
 
 

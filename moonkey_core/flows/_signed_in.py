@@ -8,6 +8,7 @@ from datetime import timedelta
 from moonkey_core._core import Core
 from moonkey_core._operations import revoke
 from moonkey_core._plan import Plan
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.cookies import session_cookies
 from moonkey_core.credentials import cookie_pair
@@ -16,8 +17,6 @@ from moonkey_core.events import SignedIn
 from moonkey_core.flows._answers import as_json, for_browser, see_other
 from moonkey_core.flows._types import FlowPlan, FlowRequest
 from moonkey_core.models import Login
-
-logger = logging.getLogger("moonkey")
 
 
 def lifetime(core: Core, *, remember_me: bool) -> timedelta:
@@ -78,6 +77,9 @@ def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
     except MoonKeyError as error:
         if former is not None:
             core.revocations.add(session_id=former[1].id)  # here and in the fleet, at least
-        logger.warning(
-            "the session before a sign-in could not be ended: %s", error.reason, extra={"reason": "former_session"}
+        log_repeated(
+            logging.WARNING,
+            "the session before a sign-in could not be ended: %s",
+            error.reason,
+            extra={"reason": "former_session"},
         )

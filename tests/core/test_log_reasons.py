@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from core.conftest import Both, MakeClient
 
-from moonkey_core import Auth, MoonKey, MoonKeyError
+from moonkey_core import Auth, MoonKey, MoonKeyError, _repeated_log
 from moonkey_core.emulator import Emulator
 from moonkey_core.responses import refuse
 from support.decisions import presenting
@@ -152,6 +152,7 @@ class TestTrouble:
             assert client.authenticate(view).is_authenticated
             emulator.fault(status=500)
             for _ in range(4):
+                _repeated_log.reset()  # as if each were long after the last
                 assert client.authenticate(view).source == "grace"
             emulator.clear_faults()
             assert wait_until(lambda: client.authenticate(view).source == "remote")

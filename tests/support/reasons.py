@@ -43,16 +43,31 @@ def modules() -> tuple[tuple[str, ast.Module], ...]:
 
 
 def log_calls() -> list[LogCall]:
-    """Every call of a logger's method."""
+    """Every call of a logger's method, or of what stands before it where lines repeat."""
     return [
-        LogCall(f"{name}:{call.lineno}", call.func.attr, call.args[call.func.attr == "log"], _logged(tree, call))
+        LogCall(f"{name}:{call.lineno}", *said, _logged(tree, call))
         for name, tree in modules()
+        if not name.endswith("_repeated_log.py")  # passes on what it is given
         for call in _calls(tree)
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr in _LEVELS
-        and isinstance(call.func.value, ast.Name)
-        and "log" in call.func.value.id
+        if (said := _said(call)) is not None
     ]
+
+
+def _said(call: ast.Call) -> tuple[str, ast.expr] | None:
+    """Level and message of a call that logs; ``None`` for any other."""
+    function = call.func
+    if isinstance(function, ast.Name) and function.id == "log_repeated":
+        level = call.args[0]
+        assert isinstance(level, ast.Attribute)
+        return level.attr.lower(), call.args[1]
+    if (
+        isinstance(function, ast.Attribute)
+        and function.attr in _LEVELS
+        and isinstance(function.value, ast.Name)
+        and "log" in function.value.id
+    ):
+        return function.attr, call.args[function.attr == "log"]
+    return None
 
 
 def log_reasons() -> set[str]:
