@@ -76,7 +76,7 @@ def create_totp(state: State, body: Json) -> Json:
     return {
         "user_id": user.user_id,
         "totp_id": registration["id"],
-        "qr_base64": totp.qr_base64(user, given["secret"]),
+        "qr_base64": totp.qr_base64(user, str(given["secret"])),
         **given,
     }
 

@@ -74,7 +74,13 @@ METHODS = {
 
 def users(node: Node) -> None:
     names = {"first_name": "Ada", "middle_name": "King", "last_name": "Lovelace"}
-    body = {"requires_verification": True, "email": EMAIL, "phone_number": PHONE, **names, "include_user": True}
+    body: dict[str, Any] = {
+        "requires_verification": True,
+        "email": EMAIL,
+        "phone_number": PHONE,
+        **names,
+        "include_user": True,
+    }
     reply = {"user_id", "status", "email_id", "phone_number_id", "user"}
     made = node.call("users.create", "POST", "auth/users/create", body, reply)
     assert made["status"] == "pending"
@@ -117,7 +123,11 @@ def users(node: Node) -> None:
 
 
 def magic_links(node: Node) -> None:
-    body = {"email": EMAIL, "login_redirect_url": "https://app.example/in", "device_fingerprint": DEVICE}
+    body: dict[str, Any] = {
+        "email": EMAIL,
+        "login_redirect_url": "https://app.example/in",
+        "device_fingerprint": DEVICE,
+    }
     reply = {"user_id", "status", "user_created", "created_at", "updated_at", "email_id"}
     node.call("magicLinks.loginOrCreate", "POST", "auth/magic_links/email/login_or_create", body, reply)
     names = {"first_name": "Grace", "middle_name": "Brewster", "last_name": "Hopper"}
@@ -165,7 +175,11 @@ def wallets(node: Node) -> None:
     address = {"wallet_type": "ETH", "public_address": "0xabc"}
     reply = {*WALLET, "challenge"} - {"is_default", "is_read_only", "is_imported"}
     begun = node.call("wallets.beginRegistration", "POST", "auth/wallets/registrations/begin", address, reply)
-    body = {**address, "signature": node.emulator.sign_wallet(begun["challenge"]), "session_expires_in": 60}
+    body: dict[str, Any] = {
+        **address,
+        "signature": node.emulator.sign_wallet(begun["challenge"]),
+        "session_expires_in": 60,
+    }
     login = node.call("wallets.verify", "POST", "auth/wallets/verify", body, {*WALLET, *LOGIN})
     assert login["user_id"] == begun["user_id"]
 

@@ -33,10 +33,11 @@ class TestAnAddress:
     def test_is_verified_where_somebody_signs_in_with_it(
         self, emulator: Emulator, client: MoonKey, api: httpx.Client
     ) -> None:
-        for arguments in ({"email": EMAIL}, {"email": "B@Example.com", "factors": ["totp"]}, {}):
-            person = emulator.sign_in(**arguments)  # type: ignore[arg-type]
+        cases: list[dict[str, Any]] = [{"email": EMAIL}, {"email": "B@Example.com", "factors": ["totp"]}, {}]
+        for arguments in cases:
+            person = emulator.sign_in(**arguments)
             user = client.users.get(person.user_id)
-            assert user.email == arguments.get("email", "demo@example.com").lower()  # type: ignore[attr-defined]
+            assert user.email == arguments.get("email", "demo@example.com").lower()
             assert api.get(f"users/{person.user_id}").json()["emails"][0]["verified"] is True
 
     def test_that_was_there_before_is_verified_then(
@@ -332,7 +333,7 @@ class TestASearch:
 
     def test_comes_in_pages(self, api: httpx.Client, people: list[str]) -> None:
         found: list[str] = []
-        more, after = True, {}
+        more, after = True, dict[str, str]()
         while more:
             page = api.post("users/search", json={"limit": 10, **after}).json()
             assert page["total_count"] == 25
