@@ -33,17 +33,22 @@ def exactly_one(
         raise ValueError("Give exactly one credential: a session token or a session JWT (or, to revoke, an id).")
     kind, value = given[0]
     if kind == "session_id":
-        return kind, text(value, "session_id")
+        return kind, an_id(value, "session_id")
     return kind, well_formed(value, settings)
+
+
+def an_id(value: object, name: str) -> str:
+    """An argument that names a user or a session. Raises ``ValueError``."""
+    try:
+        return identifier(value)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a non-empty string of at most 256 printable characters, without spaces around it."
+        ) from None
 
 
 def text(value: object, name: str, longest: int = 256) -> str:
     """A text argument. Raises ``ValueError``."""
-    try:
-        if isinstance(value, str) and len(value) > 256:
-            if len(value) > longest or not value.isprintable():
-                raise ValueError
-            return value
-        return identifier(value)
-    except ValueError:
-        raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.") from None
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+        raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.")
+    return value

@@ -16,6 +16,8 @@ from moonkey_core.settings import Settings
 
 READ_SIZE = 64 * 1024
 KEEP_ALIVE = 30.0  # seconds
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # what zlib calls them; "deflate" is its own format
+_MAX_MEMBERS = 16
 
 
 class Unreadable(Exception):
@@ -27,36 +29,75 @@ class Unreadable(Exception):
 
 
 class Body:
-    """A reply's body being read: bounded in bytes, counted after inflating, by its ``Content-Encoding``."""
+    """A reply's body being read, by its ``Content-Encoding``: bounded in bytes, before and after inflating."""
 
     def __init__(self, encoding: str | None, limit: int) -> None:
         self._limit = limit
         self._data = bytearray()
+        self._received = 0
         encoding = (encoding or "identity").strip().lower()
-        self._inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
-        if self._inflate is None and encoding != "identity":
-            raise Unreadable(TransportError("broken"))
+        self._inflate = None if encoding == "identity" else _Inflater(encoding)
 
     def add(self, chunk: bytes) -> None:
         """Take the next piece. Raises :class:`Unreadable`."""
-        if self._inflate is not None:
-            try:
-                chunk = self._inflate.decompress(chunk, self._limit + 1)
-            except zlib.error:
-                raise Unreadable(TransportError("broken")) from None
-            if self._inflate.unused_data:  # something behind the end, of any length
-                raise Unreadable(TransportError("broken"))
-        self._data += chunk
-        if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
+        self._received += len(chunk)
+        if self._received > self._limit:
             raise Unreadable(TransportError("too_large"))
+        if self._inflate is None:
+            self._data += chunk
+        else:
+            self._inflate.into(self._data, chunk, self._limit)
 
     def reply(self, status: int, headers: Iterable[tuple[str, str]]) -> Reply:
-        """The whole reply. A header that came more than once is joined by commas (RFC 9110 section 5.3)."""
+        """The whole reply. A header that came more than once is joined by commas (RFC 9110 section 5.3).
+
+        Raises :class:`Unreadable` where what was compressed ends before its checksum (RFC 1952 section 2.3.1, RFC
+        1950 section 2.2). A body of no bytes at all is an empty one, whatever its encoding.
+        """
+        if self._inflate is not None and self._received and not self._inflate.at_end:
+            raise Unreadable(TransportError("broken"))
         joined: dict[str, str] = {}
         for name, value in headers:
             name = name.lower()
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return Reply(status, joined, bytes(self._data))
+
+
+class _Inflater:
+    """Takes one content coding off (RFC 9110 section 8.4.1). Raises :class:`Unreadable`."""
+
+    def __init__(self, encoding: str) -> None:
+        window = _WINDOWS.get(encoding)
+        if window is None:
+            raise Unreadable(TransportError("broken"))
+        self._window = window
+        self._members = 1
+        self._stream = zlib.decompressobj(wbits=window)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all that was begun has come to its end, checksum and all."""
+        return self._stream.eof
+
+    def into(self, data: bytearray, chunk: bytes, limit: int) -> None:
+        """Inflate a piece into ``data``, which may grow to ``limit`` bytes."""
+        while chunk:
+            if self._stream.eof:
+                self._next_member()
+            try:
+                data += self._stream.decompress(chunk, limit + 1 - len(data))
+            except zlib.error:
+                raise Unreadable(TransportError("broken")) from None
+            if len(data) > limit:
+                raise Unreadable(TransportError("too_large"))
+            chunk = self._stream.unused_data
+
+    def _next_member(self) -> None:
+        """Begin anew behind an end: gzip may have several members in a row (RFC 1952 section 2.2), deflate not."""
+        self._members += 1
+        if self._window != _WINDOWS["gzip"] or self._members > _MAX_MEMBERS:
+            raise Unreadable(TransportError("broken"))
+        self._stream = zlib.decompressobj(wbits=self._window)
 
 
 def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:

@@ -22,7 +22,10 @@ def parse_key_set(body: bytes) -> dict[str, RSAPublicKey]:
 
 
 def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
-    """Usable keys of a decoded set by ``kid``; a ``kid`` that two keys claim is not usable (RFC 7517 4.5)."""
+    """Usable keys of a decoded set by ``kid``; a ``kid`` that two keys claim is not usable (RFC 7517 4.5).
+
+    The same key twice, whatever else its entries say, is one key.
+    """
     entries = key_set.get("keys")
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
         raise ValueError("not a key set, or too large a one")
@@ -35,13 +38,13 @@ def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
         key = _usable_key(entry)
         if key is None:
             continue
-        if kid in found:
+        if kid in found and found[kid].public_numbers() != key.public_numbers():
             ambiguous.add(kid)
-        found[kid] = key
+        found.setdefault(kid, key)
     for kid in ambiguous:
         del found[kid]
     if not found:
-        raise ValueError("no usable key")
+        raise ValueError("no usable key (RSA, 2048 to 4096 bits, for RS256, with a kid of its own)")
     return found
 
 

@@ -16,6 +16,7 @@ from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse
 from moonkey_core._key_set import KeySet, life_of
 from moonkey_core._plan import Fetch, Outcome, Plan, Reply, Stored, TransportError
 from moonkey_core._replies import api_error
+from moonkey_core._setting_values import Address
 from moonkey_core.errors import (
     ConfigurationError,
     InvalidCredentials,
@@ -50,7 +51,7 @@ class KeyRing:
         self._place = place  # in the fleet's store
         self._clock = clock
         self._hooks = hooks
-        self._url = settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default"
+        self._url = Address(settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default")
         self.current: KeySet | None = None
         self.trouble: MoonKeyError | None = None
         self.ahead_at = math.inf  # when a fetch off the request path is due
@@ -211,7 +212,7 @@ class KeyRing:
             self._hooks.emit(KeySetFetched(trouble.reason if trouble else None))
 
     def _set_from(self, outcome: Outcome, now: float) -> KeySet:
-        keys = _keys_of(outcome)
+        keys = _keys_of(outcome, self._url)
         old = self.current.keys if self.current is not None else {}
         for kid, key in keys.items():
             if kid in old and old[kid] == key:
@@ -238,7 +239,7 @@ class KeyRing:
 def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:
     """Tell the operator what is wrong with a fetched key set, if anything."""
     if trouble is not None:
-        logger.warning("key set: fetch failed: %s", trouble.reason, extra={"reason": trouble.reason})
+        logger.warning("key set: fetch failed: %s: %s", trouble.reason, trouble, extra={"reason": trouble.reason})
     if isinstance(outcome, Reply) and body_holds_secret(outcome.body):
         _warn_of_secret()
 
@@ -247,21 +248,27 @@ def _warn_of_secret() -> None:
     logger.error("key set: it holds a private or symmetric key", extra={"reason": "jwks_private_key"})
 
 
-def _keys_of(outcome: Outcome) -> dict[str, RSAPublicKey]:
+def _keys_of(outcome: Outcome, url: Address) -> dict[str, RSAPublicKey]:
+    """The keys in an outcome. The message of what is raised says what came from where, for the operator."""
+    where = f"The key set at {url.shown}"
     if isinstance(outcome, TransportError):
-        raise ProviderUnavailable(reason=f"jwks_{outcome.kind}")
+        raise ProviderUnavailable(f"{where} could not be fetched: {outcome.kind}.", reason=f"jwks_{outcome.kind}")
     if outcome.status in (401, 403) and (api_error(outcome) is not None or not outcome.body):
-        raise ProviderRejectedKey(reason="jwks_rejected_key")
+        refused = f"{where} was refused with status {outcome.status}."
+        raise ProviderRejectedKey(f"{ProviderRejectedKey.default_message} {refused}", reason="jwks_rejected_key")
     if outcome.status != 200:
-        raise ProviderUnavailable(reason="jwks_status")
+        raise ProviderUnavailable(f"{where} came with status {outcome.status}.", reason="jwks_status")
     try:
         return parse_key_set(outcome.body)
-    except ValueError:
-        raise ProviderUnavailable(reason="jwks_content") from None
+    except ValueError as error:
+        problem = f"{error}, in {len(outcome.body)} bytes with status {outcome.status}"
+    raise ProviderUnavailable(f"{where} is of no use: {problem}.", reason="jwks_content")
 
 
 def _cannot_know(trouble: MoonKeyError | None, retry_after: float) -> MoonKeyError:
     """A new error each time: exceptions collect tracebacks, and this one is remembered."""
     if isinstance(trouble, ProviderRejectedKey):
-        return ProviderRejectedKey(reason=trouble.reason)
-    return ProviderUnavailable(reason=trouble.reason if trouble else "jwks_limited", retry_after=retry_after)
+        return ProviderRejectedKey(str(trouble), reason=trouble.reason)
+    if trouble is None:
+        return ProviderUnavailable(reason="jwks_limited", retry_after=retry_after)
+    return ProviderUnavailable(str(trouble), reason=trouble.reason, retry_after=retry_after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._arguments import Kind, Lifetime, exactly_one, text
+from moonkey_core._arguments import Kind, Lifetime, an_id, exactly_one
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._recall import Presented
@@ -59,7 +59,7 @@ def verify(
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
     """The active sessions of a user. Source: API reference, List Sessions."""
-    return (yield from core.api.list_sessions(text(user_id, "user_id")))
+    return (yield from core.api.list_sessions(an_id(user_id, "user_id")))
 
 
 def revoke(
@@ -100,8 +100,8 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
     :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError`` where
     they could not even be listed.
     """
-    kept = None if keep is None else text(keep, "keep")
-    sessions = yield from core.api.list_sessions(text(user_id, "user_id"))
+    kept = None if keep is None else an_id(keep, "keep")
+    sessions = yield from core.api.list_sessions(an_id(user_id, "user_id"))
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
@@ -122,4 +122,4 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
 
 def get_user(core: Core, user_id: str) -> Plan[User]:
     """One user with all fields. Raises ``NotFound``. Source: API reference, Get User."""
-    return (yield from core.api.get_user(text(user_id, "user_id")))
+    return (yield from core.api.get_user(an_id(user_id, "user_id")))

@@ -31,7 +31,7 @@ class Fetch:
     """
 
     method: Literal["GET", "POST", "DELETE"]
-    url: str
+    url: str = field(repr=False)  # it may name a user, or hold a secret in its query
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     send_key: bool = True
     repeatable: bool = True

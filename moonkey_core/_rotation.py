@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core._arguments import Lifetime, text
+from moonkey_core._arguments import Lifetime, an_id, text
 from moonkey_core._core import Core
 from moonkey_core._logins import verify_otp, verify_totp
 from moonkey_core._operations import end_session, revoke_all
@@ -58,7 +58,7 @@ def rotate(
     session was ended then. Trouble with the other sessions does not raise, as there is a new session to keep: the
     result tells of it, and they are refused here and in the fleet for as long as their JWTs would last.
     """
-    user_id = text(user_id, "user_id")
+    user_id = an_id(user_id, "user_id")
     minutes = _minutes(core.settings, session_expires_in, replaces)
     if (otp is None) == (totp is None) or (otp is None) != (method_id is None):
         raise ValueError("Give either otp and method_id, or totp.")

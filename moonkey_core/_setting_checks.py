@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus, urlsplit
 
 from moonkey_core._setting_values import is_on_loopback, is_plain_http_off_loopback
 from moonkey_core.errors import ConfigurationError
@@ -28,6 +29,8 @@ def check_together(settings: Settings) -> None:
     if settings.min_session_minutes > settings.max_session_minutes:
         raise wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
     _check_browser_settings(settings)
+    if settings.secret_key.reveal() in unquote_plus(urlsplit(settings.jwks_url or "").query):
+        raise wrong("jwks_url", "holds the secret key. It is sent in a header: leave it out of the address.")
     foreign = settings.jwks_url is not None and _origin(settings.jwks_url) != _origin(settings.base_url)
     if foreign and settings.jwks_auth == "header":
         raise wrong(
@@ -68,5 +71,6 @@ def wrong(name: str, problem: str) -> ConfigurationError:
     return ConfigurationError(f"{both_names(name)} {problem}")
 
 
-def _origin(url: str) -> str:
-    return "/".join(url.split("/", 3)[:3]).lower()
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

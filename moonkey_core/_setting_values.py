@@ -48,6 +48,20 @@ class Secret:
         raise TypeError("A secret cannot be pickled.")
 
 
+class Address(str):
+    """A URL whose query, which may hold a secret, does not show in ``repr``."""
+
+    __slots__ = ()
+
+    @property
+    def shown(self) -> str:
+        """The address up to the query."""
+        return str(self).partition("?")[0]
+
+    def __repr__(self) -> str:
+        return repr(self.shown + ("?***" if "?" in self else ""))
+
+
 def secret_key(value: object) -> Secret:
     """An API key that may stand in a header and is not a public one."""
     text = value.reveal() if isinstance(value, Secret) else value
@@ -87,7 +101,7 @@ def redis_url(value: object) -> Secret | None:
     return Secret(text)
 
 
-def _url(value: object) -> str:
+def _url(value: object, *, with_query: bool = False) -> str:
     if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         raise ValueError("must be an absolute https URL.")
     try:
@@ -99,9 +113,12 @@ def _url(value: object) -> str:
         raise ValueError("is not a URL. Use the form https://host[:port].") from None
     if parts.scheme not in ("https", "http") or not host:
         raise ValueError("must be an absolute https URL, such as https://api.moonkey.fun.")
-    if parts.username is not None or parts.password is not None or "?" in value or "#" in value:
-        raise ValueError("must hold no user name, password, query or fragment.")
-    return (parts.scheme + value[len(parts.scheme) :]).rstrip("/")  # the scheme in lower case
+    if parts.username is not None or parts.password is not None or "#" in value:
+        raise ValueError("must hold no user name, password or fragment.")
+    if "?" in value and not with_query:
+        raise ValueError("must hold no query.")
+    url = parts.scheme + value[len(parts.scheme) :]  # the scheme in lower case
+    return url if "?" in url else url.rstrip("/")
 
 
 def base_url(value: object) -> str:
@@ -112,9 +129,9 @@ def base_url(value: object) -> str:
     return url
 
 
-def optional_url(value: object) -> str | None:
-    """A URL, or nothing."""
-    return None if value is None else _url(value)
+def key_set_url(value: object) -> Address | None:
+    """The URL of a key set, which may have a query; or nothing."""
+    return None if value is None else Address(_url(value, with_query=True))
 
 
 def is_plain_http_off_loopback(url: str) -> bool:

@@ -139,9 +139,10 @@ def parse_login(body: Mapping[str, Any]) -> Login:
 def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
     """The reply of an OTP send. Raises ``ValueError``."""
     rest = dict(body)
+    user_id = rest.pop("user_id", None)
     return OtpRequest(
         method_id=identifier(rest.pop("method_id", None)),
-        user_id=_text(rest.pop("user_id", None)),
+        user_id=identifier(user_id) if user_id else None,
         extra=_frozen(rest),
     )
 

@@ -13,6 +13,7 @@ from moonkey_core import _clock
 __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "VerifiedSession"]
 
 _MAX_ID_LENGTH = 256
+_BLANKS = " \u115f\u1160\u2800\u3164\uffa0"  # of what is printable, all that shows nothing by itself
 _PLAIN_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -141,8 +142,16 @@ class OtpRequest:
 
 
 def identifier(value: object) -> str:
-    """A non-empty, bounded string. Raises ``ValueError``."""
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID_LENGTH or not value.isprintable():
+    """A bounded, printable string that neither begins nor ends with a blank. Raises ``ValueError``.
+
+    Databases and forms take blanks off: whoever has one would be taken for somebody else.
+    """
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= _MAX_ID_LENGTH
+        or not value.isprintable()
+        or value != value.strip(_BLANKS)
+    ):
         raise ValueError("not an identifier")
     return value
 

@@ -23,8 +23,8 @@ from moonkey_core._setting_values import (
     header_name,
     header_names,
     key_set,
+    key_set_url,
     networks,
-    optional_url,
     quoted_text,
     redis_url,
     seconds,
@@ -89,7 +89,9 @@ class Settings:
         flag, True, help="Send a JWT that is genuine in all but age to the API for a new one."
     )
     jwks_url: str | None = _setting(
-        optional_url, None, help="Key-set address, if not `<base_url>/v1/auth/jwks/default`."
+        key_set_url,
+        None,
+        help="Key-set address, if not `<base_url>/v1/auth/jwks/default`; a query is never shown.",
     )
     jwks_auth: Literal["header", "none"] = _setting(
         choice("header", "none"), "header", help="Send the secret key with the key-set request, or not."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import signal
 import sys
 import threading
@@ -34,8 +36,22 @@ def _show(message: Sent) -> None:
 
 
 def _welcome(emulator: Emulator) -> None:
+    person = emulator.sign_in()
     print(f"MoonKey emulator at {emulator.base_url} (stop with Ctrl-C)")
     print(f"Control interface: {emulator.base_url}/_emulator")
+    print(f"Public token, to begin an OAuth login: {emulator.public_token}\n")
+    print("demo@example.com is signed in, for a week. Their session token, and a session JWT for 5 minutes:\n")
+    print(f"SESSION_TOKEN={person.session_token}")
+    print(f"SESSION_JWT={person.session_jwt}\n")
+    print("Ask this API about the session; and your own app, once it runs, at its address:\n")
+    print(
+        "curl",
+        *("-X", "POST", f"{emulator.base_url}/v1/auth/sessions/verify"),
+        *("-H", shlex.quote(f"Authorization: Bearer {emulator.secret_key}")),
+        *("-H", "'Content-Type: application/json'"),
+        *("-d", shlex.quote(json.dumps({"session_token": person.session_token}))),
+    )
+    print(f"curl -i http://127.0.0.1:8000/ -H 'Authorization: Bearer {person.session_token}'\n")
     print("Settings for your app:\n")
     print(f"export MOONKEY_BASE_URL={emulator.base_url}")
     print(f"export MOONKEY_SECRET_KEY={emulator.secret_key}")

@@ -8,7 +8,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.routing import Route
 
-from moonkey_core.emulator import codes, logins, sessions, users
+from moonkey_core.emulator import codes, logins, oauth, search, sessions, users
 from moonkey_core.emulator.endpoints import Answer, endpoint
 from moonkey_core.emulator.fields import json_object
 from moonkey_core.emulator.records import Json
@@ -28,7 +28,8 @@ _BODY: dict[tuple[str, str], Callable[[State, Json], Json]] = {
     ("POST", "otps/verify"): codes.verify_otp,
     ("POST", "magic_links/email/send"): partial(codes.send_magic_link, create=False),
     ("POST", "magic_links/email/login_or_create"): partial(codes.send_magic_link, create=True),
-    ("POST", "magic_links/invite"): partial(codes.send_magic_link, create=True),
+    ("POST", "magic_links/email/invite"): partial(codes.send_magic_link, create=True),
+    ("POST", "magic_links/invite"): partial(codes.send_magic_link, create=True),  # as the Node client asks
     ("POST", "magic_links/create"): codes.create_magic_link,
     ("POST", "magic_links/verify"): codes.verify_magic_link,
     ("POST", "oauth/verify"): logins.verify_oauth,
@@ -38,7 +39,9 @@ _BODY: dict[tuple[str, str], Callable[[State, Json], Json]] = {
     ("POST", "totps/recovery"): logins.recover_totp,
     ("POST", "wallets/registrations/begin"): logins.begin_wallet,
     ("POST", "wallets/verify"): logins.verify_wallet,
+    ("POST", "wallets/create"): logins.create_wallet,
     ("POST", "users/create"): users.create,
+    ("POST", "users/search"): search.search,
 }
 
 # Answered from the id in the path alone.
@@ -50,6 +53,8 @@ _BY_ID: dict[tuple[str, str], Callable[[State, str], Json]] = {
         lambda state, one: users.delete_part(state, "phone_numbers", one)
     ),
     ("DELETE", "users/wallets/{id}/delete"): lambda state, one: users.delete_part(state, "wallets", one),
+    ("DELETE", "users/totps/{id}/delete"): lambda state, one: users.delete_part(state, "totps", one),
+    ("DELETE", "users/webauthn_credentials/{id}/delete"): users.delete_webauthn,
 }
 
 
@@ -75,10 +80,16 @@ def api_routes(state: State) -> list[Route]:
         **{name: from_body(answer) for name, answer in _BODY.items()},
         ("GET", "sessions/list"): list_sessions,
         ("GET", "jwks/default"): key_set,
+        ("GET", "oauth/{provider}/begin"): lambda request, _: oauth.begin(state, request),
+        ("GET", "oauth/{provider}/callback"): lambda request, _: oauth.callback(state, request),
         ("PUT", "users/{id}/update"): update_user,
         **{name: from_id(answer) for name, answer in _BY_ID.items()},
     }
     return [
-        Route(f"{API_PREFIX}/{path}", endpoint(state, answer), methods=[method])
-        for (method, path), answer in answers.items()
+        *(
+            Route(f"{API_PREFIX}/{path}", endpoint(state, answer), methods=[method])
+            for (method, path), answer in answers.items()
+        ),
+        # The pages of the service call it by both names.
+        Route("/v1/wallets/create", endpoint(state, from_body(logins.create_wallet)), methods=["POST"]),
     ]

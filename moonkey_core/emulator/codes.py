@@ -22,9 +22,9 @@ def _address(body: Json, kind: str) -> str:
     return fields.email(body) if kind == "email" else fields.phone_number(body)
 
 
-def _recipient(state: State, kind: str, value: str, create: bool) -> tuple[User, bool]:
+def _recipient(state: State, kind: str, value: str, body: Json, create: bool) -> tuple[User, bool]:
     if create:
-        return users.find_or_create(state, kind, value)
+        return users.find_or_create(state, kind, value, body)
     user = users.find_by_contact(state, kind, value)
     if user is None:
         raise not_found("user")
@@ -37,7 +37,7 @@ def _sent_body(user: User, kind: str, contact: Json, created: bool) -> Json:
         "method_id": contact["id"],
         f"{kind}_id": contact["id"],
         "user_created": created,
-        "status": "active",
+        "status": user.status,
         "created_at": user.created_at,
         "updated_at": user.updated_at,
     }
@@ -58,7 +58,7 @@ def send_otp(state: State, body: Json, kind: str, create: bool) -> Json:
     value = _address(body, kind)
     minutes = fields.whole_number(body, "expires_in", 1, 10) or 1
     fields.device(body)
-    user, created = _recipient(state, kind, value, create)
+    user, created = _recipient(state, kind, value, body, create)
     contact = users.contact_of(user, kind, value)
     code = f"{secrets.randbelow(1_000_000):06d}"
     now = int(state.now())
@@ -116,11 +116,11 @@ def _new_link(state: State, user: User, contact: Json, minutes: int) -> tuple[st
 
 
 def send_magic_link(state: State, body: Json, create: bool) -> Json:
-    """Answer `POST /v1/auth/magic_links/{email/send, email/login_or_create, invite}`."""
+    """Answer `POST /v1/auth/magic_links/{email/send, email/login_or_create, email/invite}`."""
     email = fields.email(body)
     minutes, url = _link_options(body)
     fields.device(body)
-    user, created = _recipient(state, "email", email, create)
+    user, created = _recipient(state, "email", email, body, create)
     contact = users.contact_of(user, "email", email)
     token, expires_at = _new_link(state, user, contact, minutes)
     link = f"{url}{'&' if '?' in url else '?'}token={token}"

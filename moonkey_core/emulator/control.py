@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from moonkey_core.emulator import logins, sessions, users
 from moonkey_core.emulator.errors import Shape
-from moonkey_core.emulator.factors import named_factor
+from moonkey_core.emulator.factors import channel_of, contact_kind, made_factor
 from moonkey_core.emulator.faults import make_fault
 from moonkey_core.emulator.keys import SigningKey
 from moonkey_core.emulator.records import Json, Sent, Session, SignedIn, User, new_id
@@ -31,6 +31,7 @@ class Control:
         self.secret_key = state.secret_key
         self.issuer = state.issuer
         self.app_id = state.app_id
+        self.public_token = state.public_token
         self.wallet_key = state.wallet_key
 
     @property
@@ -58,11 +59,13 @@ class Control:
         """Start a session without a login.
 
         Args:
-            email: whose; the user is made if need be. `demo@example.com` if nobody is named.
+            email: whose; the user is made if need be, and the address counts as verified. `demo@example.com` if
+                nobody is named.
             user_id: whose, by id; the user must exist.
             minutes: the session's lifetime, above 0.
-            factors: delivery channels such as `"sms"`, or whole factor objects, whose `last_verified_at` (in
-                their `method`, Unix seconds) can be of any age; one email code by default.
+            factors: names such as `"totp"`, `"sms"` or `"github_oauth"`, or whole factor objects, whose
+                `last_verified_at` (in their `method`, Unix seconds) can be of any age; one email code by default.
+                A user who has no phone gets one for `"sms"`.
             claims: the session's `custom_claims`, which API answers and JWTs carry; none by default.
 
         Raises:
@@ -73,11 +76,14 @@ class Control:
         if email is not None and user_id is not None:
             raise ValueError("name the user by email or by user_id, not by both")
         state = self._state
-        wanted = ["email"] if factors is None else factors
+        if isinstance(factors, str) or not all(isinstance(one, str | dict) for one in factors or ()):
+            raise ValueError('factors must be a list of names or factor objects, such as ["totp"]')
+        wanted = [
+            channel_of(one) if isinstance(one, str) else one for one in (["email"] if factors is None else factors)
+        ]
         with state.lock:
             user = self._user(email, user_id)
-            now = int(state.now())
-            made = [named_factor(one, user, now) if isinstance(one, str) else one for one in wanted]
+            made = [self._factor(user, one) if isinstance(one, str) else one for one in wanted]
             session = sessions.start(state, user, minutes, made, ("", ""), claims)
             return SignedIn(user.user_id, session.id, session.token, sessions.issue_jwt(state, session))
 
@@ -86,7 +92,15 @@ class Control:
             if user_id not in self._state.store.users:
                 raise ValueError("no user has this user_id")
             return self._state.store.users[user_id]
-        return users.find_or_create(self._state, "email", users.clean_email(email or DEMO_EMAIL))[0]
+        address = users.clean_email(email or DEMO_EMAIL)
+        user, _ = users.find_or_create(self._state, "email", address)
+        users.verify_contact(self._state, user, "email", address)
+        return user
+
+    def _factor(self, user: User, channel: str) -> Json:
+        kind = contact_kind(channel)
+        contact = users.proven_contact(self._state, user, kind) if kind else None
+        return made_factor(channel, user, contact, int(self._state.now()))
 
     def revoke(self, session_id: str) -> None:
         """End a session, as if deleted elsewhere; one already gone is fine."""
@@ -188,7 +202,7 @@ class Control:
             self._state.dead_session_answer = (status, coded)
 
     def error_shape(self, shape: Shape | None = None) -> None:
-        """Force all errors into shape `"A"` (flat) or `"B"` (nested); `None` for each one's own."""
+        """Give all errors shape `"A"` (flat) or `"B"` (nested); `None` for the usual one, which is A."""
         if shape not in (None, "A", "B"):
             raise ValueError('shape must be "A", "B" or None')
         with self._state.lock:

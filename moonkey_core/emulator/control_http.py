@@ -13,6 +13,7 @@ from moonkey_core.emulator import fields
 from moonkey_core.emulator.control import Control
 from moonkey_core.emulator.endpoints import endpoint
 from moonkey_core.emulator.errors import invalid
+from moonkey_core.emulator.factors import FACTOR_NAMES
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.state import State
 
@@ -26,6 +27,7 @@ _HELP: Json = {
     "GET /_emulator/outbox": "codes and links that were sent, newest first",
     "GET /_emulator/wallet-key": "the demo wallet key: a signature is HMAC-SHA256 of the challenge, in hex",
     "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?, claims?} -> a session without a login",
+    "factors": f"objects, or names: {', '.join(FACTOR_NAMES)}",
     "POST /_emulator/revoke": "{session_id} ends a session",
     "POST /_emulator/oauth-token": "{email?, provider?} -> a token for oauth/verify",
     "POST /_emulator/keys/rotate": "{keep_old?: true}",
@@ -118,7 +120,13 @@ _POSTS: dict[str, tuple[Callable[[Control, Json], Json | None], _Types]] = {
 }
 
 _OTHERS: dict[tuple[str, str], Callable[[Control], Json | None]] = {
-    ("GET", ""): lambda c: {**_HELP, "issuer": c.issuer, "app_id": c.app_id, "kid": c.kid},
+    ("GET", ""): lambda c: {
+        **_HELP,
+        "issuer": c.issuer,
+        "app_id": c.app_id,
+        "kid": c.kid,
+        "public_token": c.public_token,
+    },
     ("GET", "/outbox"): lambda c: {"messages": [asdict(message) for message in c.outbox()]},
     ("GET", "/wallet-key"): lambda c: {"wallet_key": c.wallet_key},
     ("GET", "/requests"): lambda c: {**c.requests(), "in_flight_max": c.in_flight_max()},

@@ -12,7 +12,7 @@ from moonkey_core.emulator.errors import ApiError
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.state import State
 
-Answer = Callable[[Request, bytes], Json]
+Answer = Callable[[Request, bytes], Json | Response]
 
 
 def json_response(status: int, body: Json) -> Response:
@@ -32,7 +32,8 @@ def endpoint(state: State, answer: Answer) -> Callable[[Request], Awaitable[Resp
         raw = await request.body()
         with state.lock:
             try:
-                return json_response(200, answer(request, raw))
+                found = answer(request, raw)
+                return found if isinstance(found, Response) else json_response(200, found)
             except ApiError as error:
                 return error_response(state, error)
 

@@ -1,7 +1,8 @@
 """The answers that say no, in the two shapes of the service.
 
 Shape A is flat: `{"status_code", "error_type", "error_message"}`. Shape B is nested:
-`{"error": {"code", "message"}}`. B is the shape of a dead session, A that of everything else.
+`{"error": {"code", "message"}}`. The official clients read A alone, which is the usual one here; one guide of the
+service shows a dead session in B.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ Shape = Literal["A", "B"]
 class ApiError(Exception):
     """Ends the request with an error answer."""
 
-    def __init__(self, status: int, kind: str, message: str, shape: Shape = "A") -> None:
+    def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
-        self.shape = shape
 
-    def body(self, forced: Shape | None = None) -> Json:
-        """Return the JSON body, in its own shape or in the forced one."""
-        if (forced or self.shape) == "B":
+    def body(self, shape: Shape | None = None) -> Json:
+        """Return the JSON body, in shape A unless told otherwise."""
+        if shape == "B":
             return {"error": {"code": self.kind, "message": self.message}}
         return {"status_code": self.status, "error_type": self.kind, "error_message": self.message}
 
@@ -51,7 +51,7 @@ def dead_session(status: int, coded: bool) -> ApiError:
     An uncoded 401 is, to the byte, the answer to a wrong API key: the service's pages leave that open.
     """
     if coded:
-        return ApiError(status, "invalid_session", "Session not found or has expired", "B")
+        return ApiError(status, "invalid_session", "Session not found or has expired")
     if status == 401:
         return bad_key()
     return ApiError(status, "not_found" if status == 404 else "bad_request", "Session not found or has expired")

@@ -11,6 +11,33 @@ _WALLET_CHANNELS = {
     "sol": "sol_wallet",
 }
 WALLET_TYPES = frozenset(_WALLET_CHANNELS)
+PROVIDERS = ("apple", "discord", "facebook", "github", "google", "microsoft", "okta", "slack")
+_CHANNELS = (
+    *("email", "sms", "magic_link", "totp_authenticator", "totp_recovery_code"),
+    *("eth_wallet", "sol_wallet", "webauthn_credential"),
+)
+# The types of factors, and what else people call them.
+_OTHER_NAMES = {
+    "otp": "email",
+    "email_otp": "email",
+    "otp_email": "email",
+    "email_magic_link": "magic_link",
+    "sms_otp": "sms",
+    "otp_sms": "sms",
+    "phone": "sms",
+    "phone_number": "sms",
+    "totp": "totp_authenticator",
+    "recovery_code": "totp_recovery_code",
+    "oauth": "google_oauth",
+    "wallet": "eth_wallet",
+    "eth": "eth_wallet",
+    "ethereum": "eth_wallet",
+    "sol": "sol_wallet",
+    "solana": "sol_wallet",
+    "webauthn": "webauthn_credential",
+    "passkey": "webauthn_credential",
+}
+FACTOR_NAMES = (*_CHANNELS, *(f"{provider}_oauth" for provider in PROVIDERS), *_OTHER_NAMES)
 
 
 def contact_factor(kind: str, contact: Json, now: int, factor_type: str = "otp") -> Json:
@@ -43,30 +70,47 @@ def wallet_factor(wallet: Json, now: int) -> Json:
     return _factor(_WALLET_CHANNELS[wallet["wallet_type"].lower()], "wallet", wallet["id"], "wallet", method)
 
 
-def named_factor(channel: str, user: User, now: int) -> Json:
-    """Return a plausible factor for a delivery channel, such as `sms` or `github_oauth`.
+def channel_of(name: str) -> str:
+    """Return the delivery channel that a name means: its own, such as `sms`, or another usual one, such as `totp`.
 
     Raises:
-        ValueError: the channel is not a known one.
+        ValueError: the name is not a known one; the message names those that are.
     """
-    if channel == "email" and user.emails:
-        return contact_factor("email", user.emails[0], now)
-    if channel in ("email", "sms"):
-        kind, value = ("email", "demo@example.com") if channel == "email" else ("phone_number", "+14155550100")
-        return contact_factor(kind, {"id": new_id("em" if channel == "email" else "pn"), kind: value}, now)
-    if channel in ("totp_authenticator", "totp_recovery_code"):
-        return totp_factor(new_id("totp"), now, recovery=channel == "totp_recovery_code")
-    if channel.endswith("_oauth") and len(channel) < 50:
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    channel = _OTHER_NAMES.get(plain, f"{plain}_oauth" if plain in PROVIDERS else plain)
+    if channel not in _CHANNELS and not (channel.endswith("_oauth") and 6 < len(channel) < 50):
+        raise ValueError(f"unknown factor {name[:50]!r}; known are {', '.join(FACTOR_NAMES)}")
+    return channel
+
+
+def contact_kind(channel: str) -> str | None:
+    """Return which contact a channel is about: `email`, `phone_number`, or none."""
+    return {"email": "email", "magic_link": "email", "sms": "phone_number"}.get(channel)
+
+
+def made_factor(channel: str, user: User, contact: Json | None, now: int) -> Json:
+    """Return a plausible factor for a delivery channel that `channel_of` returned, with the user's own ids.
+
+    `contact` is the user's, where the channel is about one. Who has no authenticator app, wallet or the like gets
+    a made-up id.
+    """
+    kind = contact_kind(channel)
+    if kind is not None and contact is not None:
+        return contact_factor(kind, contact, now, "magic_link" if channel == "magic_link" else "otp")
+    if channel.startswith("totp_"):
+        totp_id = user.totps[0]["id"] if user.totps else new_id("totp")
+        return totp_factor(totp_id, now, recovery=channel == "totp_recovery_code")
+    if channel.endswith("_oauth"):
         provider = channel.removesuffix("_oauth")
-        return oauth_factor(provider, {"id": new_id("idp"), "provider_subject": new_id(provider)}, now)
-    if channel in ("eth_wallet", "sol_wallet"):
+        made = {"id": new_id("idp"), "provider_type": provider, "provider_subject": new_id(provider)}
+        own = (one for one in user.idp_providers if one["provider_type"] == provider)
+        return oauth_factor(provider, next(own, made), now)
+    if channel.endswith("_wallet"):
+        own = (one for one in user.wallets if _WALLET_CHANNELS.get(one["wallet_type"].lower()) == channel)
         wallet_type = "ethereum" if channel == "eth_wallet" else "solana"
-        wallet = {"id": new_id("wlt"), "wallet_type": wallet_type, "public_address": "0xdemo"}
-        return wallet_factor(wallet, now)
-    if channel == "webauthn_credential":
-        method = {"last_verified_at": now}
-        return _factor(channel, "webauthn", new_id("wac"), "webauthn", method)
-    raise ValueError(f"unknown factor {channel[:50]!r}; use a delivery channel such as 'email' or 'sms'")
+        made = {"id": new_id("wlt"), "wallet_type": wallet_type, "public_address": "0xdemo"}
+        return wallet_factor(next(own, made), now)
+    return _factor(channel, "webauthn", new_id("wac"), "webauthn", {"last_verified_at": now})
 
 
 def _factor(channel: str, factor_type: str, method_id: str, method_type: str, method: Json) -> Json:

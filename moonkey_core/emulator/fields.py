@@ -67,6 +67,16 @@ def whole_number(body: Json, name: str, low: int, high: int) -> int | None:
     return value
 
 
+def flag(body: Json, name: str) -> bool:
+    """Return a boolean field, or false where it is absent or null."""
+    value = body.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise invalid(f"{name} must be true or false")
+    return value
+
+
 def email(body: Json, name: str = "email") -> str:
     """Return an email address, in lower case."""
     value = text(body, name, 254)

@@ -18,6 +18,7 @@ from moonkey_core.emulator.control import Control
 from moonkey_core.emulator.control_http import CONTROL_PREFIX, control_routes
 from moonkey_core.emulator.endpoints import error_response, json_response
 from moonkey_core.emulator.errors import ApiError, bad_key, invalid
+from moonkey_core.emulator.oauth import BEGIN_PATH, CALLBACK_PATH
 from moonkey_core.emulator.playback import CallerGone, play
 from moonkey_core.emulator.state import State
 
@@ -118,7 +119,10 @@ class Gateway:
 
 
 class _Keyed:
-    """Lets only requests with the API key through; the key set takes it in the address as well."""
+    """Lets only requests with the API key through; the key set takes it in the address as well.
+
+    A browser that begins an OAuth login shows the public token instead; one that comes back shows its state.
+    """
 
     def __init__(self, state: State, app: ASGIApp) -> None:
         self._state = state
@@ -130,10 +134,20 @@ class _Keyed:
         if scope["path"] == KEY_SET_PATH:
             keys += QueryParams(scope["query_string"]).getlist("api_key")[:1]
         app = self._app
-        wanted = self._state.secret_key.encode()
-        if not any(hmac.compare_digest(key.encode("utf-8", "replace"), wanted) for key in keys):
+        wanted = self._state.secret_key
+        if not any(_equal(key, wanted) for key in keys) and not self._is_public(scope):
             app = error_response(self._state, bad_key())
         await app(scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        """Tell whether a browser asks what it may: to begin an OAuth login, or to come back from one."""
+        if BEGIN_PATH.fullmatch(scope["path"]):
+            return _equal(QueryParams(scope["query_string"]).get("public_token", ""), self._state.public_token)
+        return CALLBACK_PATH.fullmatch(scope["path"]) is not None
+
+
+def _equal(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

@@ -55,7 +55,9 @@ class SigningKey:
 
     def sign(self, header: Json, claims: Json) -> str:
         """Return a compact JWS, signed RS256 whatever the header claims. Takes any header and claims."""
-        signed = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        signed = b".".join(
+            _base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)
+        )
         signature = self.private_key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
         return b".".join([signed, _base64url(signature)]).decode()
 

@@ -10,11 +10,11 @@ from moonkey_core.emulator.errors import ApiError, invalid
 from moonkey_core.emulator.factors import WALLET_TYPES, oauth_factor, totp_factor, wallet_factor
 from moonkey_core.emulator.records import Json, Pending, User, new_id, random_text
 from moonkey_core.emulator.state import State
+from moonkey_core.emulator.wallets import check_managed, keep_wallet, managed_wallet
 from moonkey_core.emulator.wire import public_totp
 
 PENDING_SECONDS = 300
 RECOVERY_CODES = 8
-MAX_WALLETS = 20
 
 
 def new_oauth_token(state: State, email: str, provider: str) -> str:
@@ -26,7 +26,7 @@ def new_oauth_token(state: State, email: str, provider: str) -> str:
         user.idp_providers.append(identity)
         state.store.save_user(user)
     token = random_text(64)
-    pending = Pending("oauth", user.user_id, identity["id"], int(state.now()) + PENDING_SECONDS)
+    pending = Pending("oauth", user.user_id, identity["id"], int(state.now()) + PENDING_SECONDS, email)
     pending.details = identity
     state.await_proof(token, pending)
     return token
@@ -42,6 +42,8 @@ def verify_oauth(state: State, body: Json) -> Json:
     wanted = sessions.demand(state, body, user.user_id)
     state.forget_pending("oauth", token)
     provider = pending.details["provider_type"]
+    if any(contact["email"] == pending.proof for contact in user.emails):  # it may have been deleted meanwhile
+        users.verify_contact(state, user, "email", pending.proof)
     granted = sessions.grant(state, wanted, user, oauth_factor(provider, pending.details, int(state.now())))
     return {
         "provider": provider,
@@ -53,7 +55,7 @@ def verify_oauth(state: State, body: Json) -> Json:
 
 
 def create_totp(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/totps/create`. One verified registration a user; no QR image is drawn."""
+    """Answer `POST /v1/auth/totps/create`. One verified registration a user."""
     user = users.existing(state, fields.text(body, "user_id", 64))
     if any(one["verified"] for one in user.totps):
         raise ApiError(409, "duplicate_totp", "The user has an authenticator app")
@@ -71,7 +73,12 @@ def create_totp(state: State, body: Json) -> Json:
     user.totps = [registration]
     state.store.save_user(user)
     given = {name: registration[name] for name in ("secret", "recovery_codes")}
-    return {"user_id": user.user_id, "totp_id": registration["id"], "qr_base64": "", **given}
+    return {
+        "user_id": user.user_id,
+        "totp_id": registration["id"],
+        "qr_base64": totp.qr_base64(user, str(given["secret"])),
+        **given,
+    }
 
 
 def _registration(state: State, body: Json) -> tuple[User, Json]:
@@ -176,28 +183,14 @@ def verify_wallet(state: State, body: Json) -> Json:
     user = state.store.users[pending.user_id]
     wanted = sessions.demand(state, body, user.user_id)
     state.forget_pending("wallet", key)
-    wallet = _keep_wallet(state, user, pending.method_id, wallet_type, address)
+    wallet = keep_wallet(state, user, pending.method_id, wallet_type, address)
     granted = sessions.grant(state, wanted, user, wallet_factor(wallet, int(state.now())))
     return {**wallet, "is_read_only": False, "is_imported": False, **granted}
 
 
-def _keep_wallet(state: State, user: User, wallet_id: str, wallet_type: str, address: str) -> Json:
-    for wallet in user.wallets:
-        if wallet["public_address"] == address:
-            return wallet
-    if len(user.wallets) >= MAX_WALLETS:
-        raise invalid(f"A user may have {MAX_WALLETS} wallets at most")
-    now = int(state.now())
-    wallet = {
-        "id": wallet_id,
-        "app_id": state.app_id,
-        "user_id": user.user_id,
-        "public_address": address,
-        "wallet_type": wallet_type,
-        "is_default": not user.wallets,
-        "created_at": now,
-        "updated_at": now,
-    }
-    user.wallets.append(wallet)
-    state.store.save_user(user)
-    return wallet
+def create_wallet(state: State, body: Json) -> Json:
+    """Answer `POST /v1/auth/wallets/create`: a wallet that the service keeps; one of a type for each user."""
+    wallet_type = fields.text(body, "wallet_type", 20)
+    check_managed(wallet_type)
+    wallet = managed_wallet(state, users.existing(state, fields.text(body, "user_id", 64)), wallet_type)
+    return {**wallet, "verified": True, "is_read_only": False, "is_imported": False}

@@ -37,6 +37,13 @@ class User:
     wallets: list[Json] = field(default_factory=list)
     totps: list[Json] = field(default_factory=list)
     idp_providers: list[Json] = field(default_factory=list)
+    requires_verification: bool = False
+
+    @property
+    def status(self) -> str:
+        """`pending` while a contact has to be verified first, else `active`."""
+        verified = any(contact["verified"] for contact in (*self.emails, *self.phone_numbers))
+        return "pending" if self.requires_verification and not verified else "active"
 
 
 @dataclass

@@ -48,6 +48,7 @@ class State:
         self.app_id = self.store.setting("app_id", lambda: str(uuid.uuid4()))
         self.secret_key = self._setting("secret_key", secret_key, lambda: f"sk_test_{random_text(40)}")
         self.issuer = self._setting("issuer", issuer, lambda: f"api.moonkey.fun/{self.app_id}")
+        self.public_token = self.store.setting("public_token", lambda: f"pk_test_{random_text(40)}")
         self.wallet_key = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
         self.session_claim = session_claim
         self.keys = KeyRing(self._stored_keys())
@@ -100,11 +101,11 @@ class State:
             del self._pending[next(iter(self._pending))]
 
     def pending(self, kind: str, key: str) -> Pending | None:
-        """Return what waits under a kind and key and is still in time, with its user still there."""
+        """Return what waits under a kind and key and is still in time, with its user, if any, still there."""
         found = self._pending.get((kind, key))
-        if found is None or found.expires_at <= self.now() or found.user_id not in self.store.users:
+        if found is None or found.expires_at <= self.now():
             return None
-        return found
+        return found if not found.user_id or found.user_id in self.store.users else None
 
     def forget_pending(self, kind: str, key: str) -> None:
         """Forget what waits under a kind and key: it was shown, or tried too often."""

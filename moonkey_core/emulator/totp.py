@@ -5,14 +5,35 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
 import secrets
+from urllib.parse import quote, urlencode
+
+import segno
+
+from moonkey_core.emulator.records import User
 
 STEP_SECONDS = 30
+_ISSUER = "MoonKey emulator"
 
 
 def new_secret() -> str:
     """Return a new shared secret of 160 bits, in base32 as authenticator apps read it."""
     return base64.b32encode(secrets.token_bytes(20)).decode()
+
+
+def enrolment_uri(user: User, secret: str) -> str:
+    """Return what authenticator apps read: the Key URI that they agree on, with the defaults left out."""
+    contacts = [*(one["email"] for one in user.emails), *(one["phone_number"] for one in user.phone_numbers)]
+    label = quote(f"{_ISSUER}:{contacts[0] if contacts else user.user_id}")
+    return f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': _ISSUER}, quote_via=quote)}"
+
+
+def qr_base64(user: User, secret: str) -> str:
+    """Return the QR code of the enrolment, a PNG, in base64."""
+    picture = io.BytesIO()
+    segno.make(enrolment_uri(user, secret), micro=False).save(picture, kind="png", scale=5)
+    return base64.b64encode(picture.getvalue()).decode()
 
 
 def totp_code(secret: str, at: float) -> str:

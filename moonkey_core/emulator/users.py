@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+
 from moonkey_core.emulator import fields
 from moonkey_core.emulator.errors import ApiError, invalid, not_found
 from moonkey_core.emulator.records import Json, User, new_id
 from moonkey_core.emulator.state import State
+from moonkey_core.emulator.wallets import check_managed, managed_wallet
 from moonkey_core.emulator.wire import user_body
 
 _NAMES = ("first_name", "middle_name", "last_name")
@@ -48,10 +51,35 @@ def add_contact(state: State, user: User, kind: str, value: str) -> None:
     contacts(user, kind).append({**contact, "created_at": now, "updated_at": now})
 
 
-def new_user(state: State, **known: str) -> User:
+def verify_contact(state: State, user: User, kind: str, value: str) -> None:
+    """Note that a contact of the user has been proven, and keep the user."""
+    contact_of(user, kind, value)["verified"] = True
+    state.store.save_user(user)
+
+
+def proven_contact(state: State, user: User, kind: str) -> Json:
+    """Return the user's first contact of a kind, proven; one is made up where there is none."""
+    if not contacts(user, kind):
+        add_contact(state, user, kind, _made_up(state, user, kind))
+    contact = contacts(user, kind)[0]
+    verify_contact(state, user, kind, contact[kind])
+    return contact
+
+
+def _made_up(state: State, user: User, kind: str) -> str:
+    if kind == "email":
+        return f"{user.user_id.lower()}@example.com"
+    while True:
+        # 555-0100 to 555-0199 are nobody's, in every area.
+        value = f"+1{200 + secrets.randbelow(800)}55501{secrets.randbelow(100):02d}"
+        if find_by_contact(state, kind, value) is None:
+            return value
+
+
+def new_user(state: State, *, requires_verification: bool = False, **known: str) -> User:
     """Make and keep a user with the known `email`, `phone_number` and names."""
     now = int(state.now())
-    user = User(new_id("user"), now, now)
+    user = User(new_id("user"), now, now, requires_verification=requires_verification)
     for name, value in known.items():
         if name in _NAMES:
             setattr(user, name, value)
@@ -61,10 +89,21 @@ def new_user(state: State, **known: str) -> User:
     return user
 
 
-def find_or_create(state: State, kind: str, value: str) -> tuple[User, bool]:
-    """Return the user who has this contact, made if need be, and whether they were made now."""
+def find_or_create(state: State, kind: str, value: str, body: Json | None = None) -> tuple[User, bool]:
+    """Return the user who has this contact, made if need be, and whether they were made now.
+
+    `body` is a request's, which may name a new user, and ask for a verified contact first.
+    """
+    known = _names(body or {})
+    requires_verification = fields.flag(body or {}, "requires_verification")
     user = find_by_contact(state, kind, value)
-    return (user, False) if user else (new_user(state, **{kind: value}), True)
+    if user:
+        return user, False
+    return new_user(state, requires_verification=requires_verification, **known, **{kind: value}), True
+
+
+def _names(body: Json) -> dict[str, str]:
+    return {name: value for name in _NAMES if (value := fields.optional_text(body, name, 100))}
 
 
 def clean_email(value: str) -> str:
@@ -95,15 +134,22 @@ def _given_contacts(body: Json) -> dict[str, str]:
 
 def create(state: State, body: Json) -> Json:
     """Answer `POST /v1/auth/users/create`."""
-    names = {name: fields.optional_text(body, name, 100) for name in _NAMES}
+    names = _names(body)
+    requires_verification, whole = (fields.flag(body, name) for name in ("requires_verification", "include_user"))
+    wallet_type = fields.optional_text(body, "wallet_type", 20)
     given = _given_contacts(body)
     if not given:
         raise invalid("email or phone_number is required")
     for kind, value in given.items():
         _require_free(state, kind, value)
-    user = new_user(state, **names, **given)
+    if wallet_type:
+        check_managed(wallet_type)
+    user = new_user(state, requires_verification=requires_verification, **names, **given)
+    if wallet_type:
+        managed_wallet(state, user, wallet_type)
     ids = {f"{kind}_id": contact_of(user, kind, value)["id"] for kind, value in given.items()}
-    return {"user_id": user.user_id, "status": "active", "email_id": "", "phone_number_id": "", **ids}
+    made = {"user_id": user.user_id, "status": user.status, "email_id": "", "phone_number_id": "", **ids}
+    return {**made, "user": user_body(user)} if whole else made
 
 
 def get(state: State, user_id: str) -> Json:
@@ -114,7 +160,7 @@ def get(state: State, user_id: str) -> Json:
 def update(state: State, user_id: str, body: Json) -> Json:
     """Answer `PUT /v1/auth/users/{user_id}/update`: names are replaced, contacts added."""
     user = existing(state, user_id)
-    names = {name: value for name in _NAMES if (value := fields.optional_text(body, name, 100))}
+    names = _names(body)
     added = [
         (kind, fields.email(entry) if kind == "email" else fields.phone_number(entry))
         for kind, (list_name, _) in _LISTS.items()
@@ -148,8 +194,13 @@ def delete(state: State, user_id: str) -> Json:
     return {"user_id": user_id, "message": "Successfully deleted user"}
 
 
+def delete_webauthn(state: State, credential_id: str) -> Json:
+    """Answer `DELETE /v1/auth/users/webauthn_credentials/{id}/delete`: nobody has one here."""
+    raise not_found("webauthn_credential")
+
+
 def delete_part(state: State, list_name: str, part_id: str) -> Json:
-    """Answer `DELETE /v1/auth/users/{emails|phone_numbers|wallets}/{id}/delete`."""
+    """Answer `DELETE /v1/auth/users/{emails|phone_numbers|wallets|totps}/{id}/delete`."""
     for user in state.store.users.values():
         parts: list[Json] = getattr(user, list_name)
         kept = [part for part in parts if part["id"] != part_id]
@@ -157,5 +208,5 @@ def delete_part(state: State, list_name: str, part_id: str) -> Json:
             setattr(user, list_name, kept)
             state.store.save_user(user)
             what = list_name.removesuffix("s").replace("_", " ")
-            return {"user_id": user.user_id, "message": f"Successfully deleted {what}"}
+            return {"user_id": user.user_id, "message": f"Successfully deleted user {what}"}
     raise not_found(list_name.removesuffix("s"))

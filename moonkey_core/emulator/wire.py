@@ -34,11 +34,11 @@ def user_body(user: User) -> Json:
         "first_name": user.first_name,
         "middle_name": user.middle_name,
         "last_name": user.last_name,
-        "status": "active",
-        "active": True,
+        "status": user.status,
+        "active": user.status == "active",
         "emails": user.emails,
         "phone_numbers": user.phone_numbers,
-        "idp_providers": user.idp_providers,
+        "idp_providers": [_idp_provider(user, one) for one in user.idp_providers],
         "wallets": user.wallets,
         "totps": [public_totp(totp) for totp in user.totps],
         "webauthn_credentials": [],
@@ -57,6 +57,17 @@ def user_summary(user: User) -> Json:
         "middle_name": user.middle_name,
         "last_name": user.last_name,
         "created_at": user.created_at,
+    }
+
+
+def _idp_provider(user: User, identity: Json) -> Json:
+    more = {"provider": identity["provider_type"], "idp_type": "oauth", "method_id": identity["id"]}
+    return {
+        **identity,
+        **more,
+        "method_type": "oauth",
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
     }
 
 

@@ -13,6 +13,7 @@ from contract.behaviour import ORIGIN
 from contract.stacks import Site
 
 from moonkey_core.emulator import Emulator
+from moonkey_core.emulator.errors import Shape
 
 PROTECTED = ["/protected", "/other-colour"]
 OpenSite = Callable[..., Site]
@@ -109,13 +110,16 @@ def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) 
     assert site.runs == []
 
 
-@pytest.mark.parametrize(("status", "coded"), [(404, True), (400, True), (401, False)])
+@pytest.mark.parametrize(
+    ("status", "coded", "shape"), [(404, True, "A"), (404, True, "B"), (400, True, "A"), (401, False, "A")]
+)
 @pytest.mark.parametrize("path", PROTECTED)
 def test_dead_session(
-    site: Site, browser: httpx.Client, emulator: Emulator, path: str, status: int, coded: bool
+    site: Site, browser: httpx.Client, emulator: Emulator, path: str, status: int, coded: bool, shape: Shape
 ) -> None:
     """S20. However the API says it, a dead session is 401 for the caller."""
     emulator.dead_session(status, coded)
+    emulator.error_shape(shape)
     signed_in = emulator.sign_in()
     assert browser.get(site.url + path, headers=bearer(signed_in.session_token)).status_code == 200
     emulator.revoke(signed_in.session_id)

@@ -251,6 +251,17 @@ def test_a_reply_that_a_hook_has_read_already(kind: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_compressed_reply_that_is_cut(kind: str) -> None:
+    """S22. Our reader judges what a given client brings as well, as long as no hook has read it."""
+    sent = gzip.compress(json.dumps(OK).encode())[:-8]
+    with scripted(lambda _: reply(200, sent, {"content-encoding": "gzip"})) as server:
+        given = {"trust_env": False}
+        assert ask(kind, server.url, given, Fetch("POST", server.url, json={}, repeatable=False)) == [
+            TransportError("broken")
+        ]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_transport_of_a_test(kind: str) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=OK))
     (found,) = ask(kind, "http://127.0.0.1", {"transport": transport}, Fetch("POST", "http://127.0.0.1", json={}))

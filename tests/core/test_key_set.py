@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -92,7 +94,55 @@ def test_a_name_that_two_keys_claim_is_of_no_use() -> None:
     twins = [public_jwk("a"), public_jwk("b", kid="a"), public_jwk("c")]
     assert list(usable_keys({"keys": twins})) == ["c"]
     assert list(usable_keys({"keys": [*twins, public_jwk("d", kid="a")]})) == ["c"]
-    assert list(usable_keys({"keys": [public_jwk("a"), public_jwk("a"), public_jwk("c")]})) == ["c"]
+    for order in itertools.permutations(
+        [public_jwk("a"), public_jwk("a"), public_jwk("b", kid="a"), public_jwk("c")]
+    ):
+        assert list(usable_keys({"keys": list(order)})) == ["c"]  # however often one of them is listed
+
+
+def with_zeros(value: str) -> str:
+    """The same number with leading zeros, as some providers write it."""
+    return b64(b"\0" + urlsafe_b64decode(value + "=="))
+
+
+SAME: dict[str, dict[str, Any]] = {
+    "to the letter": public_jwk("a"),
+    "in another order": dict(reversed(public_jwk("a").items())),
+    "no alg": public_jwk("a", alg=None),
+    "no use": public_jwk("a", use=None),
+    "no key_ops": public_jwk("a", key_ops=None),
+    "more members": public_jwk("a", x5c=["abc"], x5t="abc", exp=1),
+    "zeros before the modulus": public_jwk("a", n=with_zeros(public_jwk("a")["n"])),
+    "zeros before the exponent": public_jwk("a", e=with_zeros("AQAB")),
+}
+USELESS_TWINS: dict[str, dict[str, Any]] = {
+    "for encryption": public_jwk("a", use="enc"),
+    "for another algorithm": public_jwk("a", alg="RS512"),
+    "another key, for encryption": public_jwk("b", kid="a", use="enc"),
+    "another kind": {"kty": "EC", "kid": "a", "crv": "P-256", "x": "AA", "y": "AA"},
+}
+
+
+@pytest.mark.parametrize("twin", (SAME | USELESS_TWINS).values(), ids=(SAME | USELESS_TWINS).keys())
+def test_a_key_that_is_listed_twice_is_one_key(twin: dict[str, Any]) -> None:
+    """S16."""
+    numbers = rsa_key("a").public_key().public_numbers()
+    for entries in ([public_jwk("a"), twin], [twin, public_jwk("a")], [twin, public_jwk("a"), twin]):
+        (found,) = usable_keys({"keys": entries}).values()
+        assert found.public_numbers() == numbers
+    twins = {"keys": [public_jwk("a"), twin, public_jwk("c"), twin]}
+    assert sorted(usable_keys(twins)) == ["a", "c"]
+
+
+@pytest.mark.parametrize("source", ["fetched", "fixed"])
+def test_a_set_that_lists_its_only_key_twice_signs_users_in(source: str) -> None:
+    published = {"keys": [public_jwk("old"), public_jwk("old")]}
+    if source == "fetched":
+        ring = Ring()
+        ring.published = replied(200, published)
+        assert ring.shown("old").is_authenticated
+    else:
+        MoonKey("sk_test_1", jwks=published).close()
 
 
 @pytest.mark.parametrize("entry", ["private", "symmetric"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 
 import moonkey_core
@@ -24,8 +28,8 @@ def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Start it; yield it with the settings that it printed."""
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str], list[str]]]:
+    """Start it; yield it with the settings that it printed, and all lines up to them."""
     process = subprocess.Popen(
         [*MODULE, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -33,12 +37,14 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
     assert process.stderr
     try:
         settings: dict[str, str] = {}
+        printed: list[str] = []
         while "MOONKEY_JWT_ISSUER" not in settings:
             line = process.stdout.readline()
             assert line, process.stderr.read()
+            printed.append(line)
             if found := re.fullmatch(r"export (MOONKEY_\w+)=(\S+)\n", line):
                 settings[found[1]] = found[2]
-        yield process, settings
+        yield process, settings, printed
     finally:
         if process.poll() is None:
             process.kill()
@@ -49,7 +55,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
 
 def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
     state = str(tmp_path / "emulator.db")
-    with running("--port", "0", "--state", state) as (process, settings):
+    with running("--port", "0", "--state", state) as (process, settings, _):
         headers = {"Authorization": f"Bearer {settings['MOONKEY_SECRET_KEY']}"}
         with quick.Client(base_url=f"{settings['MOONKEY_BASE_URL']}/v1/auth/", headers=headers) as api:
             api.post("otps/email/login_or_create", json={"email": "ada@example.com"}).raise_for_status()
@@ -64,7 +70,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
         assert process.stderr
         assert process.stderr.read() == ""
 
-    with running("--port", "0", "--state", state) as (process, again):
+    with running("--port", "0", "--state", state) as (process, again, _):
         assert {**again, "MOONKEY_BASE_URL": ""} == {**settings, "MOONKEY_BASE_URL": ""}
         url = f"{again['MOONKEY_BASE_URL']}/v1/auth/sessions/verify"
         answer = quick.post(url, json={"session_token": login["session_token"]}, headers=headers)
@@ -73,9 +79,25 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
+def test_the_credential_and_the_line_that_it_prints_work_as_they_are() -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    with running("--port", "0", "--secret-key", "sk_test_it's mine") as (process, _, printed):
+        asked, own_app = (line for line in printed if line.startswith("curl "))
+        ran = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, timeout=30, check=True)
+        answer = json.loads(ran.stdout)
+        assert answer["user"]["email"] == "demo@example.com"
+        (token,) = [line.removeprefix("SESSION_TOKEN=").strip() for line in printed if "SESSION_TOKEN=" in line]
+        (found,) = [line.removeprefix("SESSION_JWT=").strip() for line in printed if "SESSION_JWT=" in line]
+        assert answer["session_token"] == token
+        assert jwt.decode(found, options={"verify_signature": False})["jti"] == answer["session"]["id"]
+        assert shlex.split(own_app)[-2:] == ["-H", f"Authorization: Bearer {token}"]
+        process.terminate()
+
+
 def test_settings_and_the_warning_off_loopback() -> None:
     arguments = ["--secret-key", "sk_test_mine", "--issuer", "api.example/app", "--session-claim", "session"]
-    with running("--port", "0", "--host", "0.0.0.0", "--allow-remote", *arguments) as (process, settings):
+    with running("--port", "0", "--host", "0.0.0.0", "--allow-remote", *arguments) as (process, settings, _):
         assert settings["MOONKEY_SECRET_KEY"] == "sk_test_mine"
         assert settings["MOONKEY_JWT_ISSUER"] == "api.example/app"
         control = f"{settings['MOONKEY_BASE_URL']}/_emulator"
@@ -101,14 +123,14 @@ def test_what_cannot_be_started_is_said_in_a_sentence(arguments: list[str]) -> N
 
 
 def test_a_taken_port_is_named() -> None:
-    with running("--port", "0") as (_, settings):
+    with running("--port", "0") as (_, settings, _):
         port = settings["MOONKEY_BASE_URL"].rpartition(":")[2]
         ended = run_to_end("--port", port)
     assert ended.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in ended.stderr
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "segno"])
 def test_a_missing_extra_is_named(missing: str) -> None:
     run = "runpy.run_module('moonkey_core.emulator', run_name='__main__')"
     code = f"import sys, runpy; sys.modules[{missing!r}] = None; {run}"

@@ -105,10 +105,10 @@ def test_the_clock(control: httpx.Client, api: httpx.Client, emulator: Emulator)
 @pytest.mark.parametrize(
     ("status", "coded", "body"),
     [
-        (404, True, {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}),
-        (400, True, {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}),
-        (401, True, {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}),
-        (401, False, {"status_code": 401, "error_type": "unauthorized", "error_message": "Unauthorized"}),
+        (404, True, {"error_type": "invalid_session", "error_message": "Session not found or has expired"}),
+        (400, True, {"error_type": "invalid_session", "error_message": "Session not found or has expired"}),
+        (401, True, {"error_type": "invalid_session", "error_message": "Session not found or has expired"}),
+        (401, False, {"error_type": "unauthorized", "error_message": "Unauthorized"}),
     ],
 )
 def test_what_a_dead_session_gets(
@@ -120,7 +120,7 @@ def test_what_a_dead_session_gets(
         api.post("sessions/verify", json={"session_jwt": emulator.mint()}),
         api.request("DELETE", "sessions/delete", json={"session_id": "sess_gone"}),
     ):
-        assert (response.status_code, response.json()) == (status, body)
+        assert (response.status_code, response.json()) == (status, {"status_code": status, **body})
 
 
 def test_an_uncoded_401_is_the_answer_to_a_wrong_key(api: httpx.Client, emulator: Emulator) -> None:
@@ -137,9 +137,11 @@ def test_errors_in_either_shape(control: httpx.Client, api: httpx.Client) -> Non
     assert api.get("users/x").json()["error_type"] == "user_not_found"
     post(control, "error-shape", shape="B")
     assert api.get("users/x").json()["error"]["code"] == "user_not_found"
+    said = {"code": "invalid_session", "message": "Session not found or has expired"}
+    assert verify(api, "x").json() == {"error": said}
     post(control, "error-shape", shape=None)
     assert api.get("users/x").json()["error_type"] == "user_not_found"
-    assert verify(api, "x").json()["error"]["code"] == "invalid_session"
+    assert verify(api, "x").json()["error_type"] == "invalid_session"
 
 
 def test_calls_are_counted(control: httpx.Client, api: httpx.Client, emulator: Emulator) -> None:
@@ -187,10 +189,10 @@ def test_reset_starts_over(control: httpx.Client, api: httpx.Client, emulator: E
     emulator.set_clock(1000)
     emulator.fault(status=503)
     emulator.dead_session(400)
-    emulator.error_shape("A")
+    emulator.error_shape("B")
     post(control, "reset")
     dead = verify(api, signed_in.session_token)
-    assert (dead.status_code, dead.json()["error"]["code"]) == (404, "invalid_session")
+    assert (dead.status_code, dead.json()["error_type"]) == (404, "invalid_session")
     assert (emulator.outbox(), emulator.kid) == ([], kid)
     assert abs(emulator.now() - time.time()) < 60
 

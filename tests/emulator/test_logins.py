@@ -105,7 +105,7 @@ def test_a_factor_is_not_added_to_the_session_of_another(api: httpx.Client, emul
     other = emulator.sign_in("eve@example.com")
     token = emulator.oauth_token(EMAIL)
     refused = api.post("oauth/verify", json={"token": token, "session_token": other.session_token})
-    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "invalid_session")
+    assert (refused.status_code, refused.json()["error_type"]) == (404, "invalid_session")
     assert api.post("oauth/verify", json={"token": token}).status_code == 200
 
 

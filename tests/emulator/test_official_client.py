@@ -46,7 +46,7 @@ def test_sign_in_verify_list_delete(client: Any, emulator: Emulator) -> None:
     assert listed["id"] == login["session"]["id"]
 
     client.sessions.delete(session_id=listed["id"])
-    with pytest.raises(StreambirdResourceNotFound, match="invalid_session"):
+    with pytest.raises(StreambirdResourceNotFound, match="Session not found or has expired"):
         client.sessions.verify(session_token=login["session_token"])
     assert client.sessions.list(login["user_id"]) == {"sessions": []}
 

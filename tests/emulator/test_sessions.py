@@ -89,7 +89,7 @@ def test_a_jwt_that_is_not_ours_is_refused(api: httpx.Client, emulator: Emulator
     session_id = emulator.sign_in().session_id
     assert verify(api, session_jwt=emulator.mint(session_id=session_id)).status_code == 200
     response = verify(api, session_jwt=emulator.mint(session_id=session_id, **change))
-    assert (response.status_code, response.json()["error"]["code"]) == (404, "invalid_session")
+    assert (response.status_code, response.json()["error_type"]) == (404, "invalid_session")
 
 
 def test_a_foreign_signature_under_our_key_id_is_refused(api: httpx.Client, emulator: Emulator) -> None:

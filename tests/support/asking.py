@@ -12,11 +12,11 @@ TOKEN = "session_" + "Ab3" * 20
 GOOD: dict[str, Any] = {"session": {"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000}}
 
 
-def asked(url: str, how: str = "sync", **options: Any) -> Auth:
-    """The verdict of a client of its own about a session token."""
+def asked(url: str, how: str = "sync", credential: str = TOKEN, **options: Any) -> Auth:
+    """The verdict of a client of its own about a session token, or another credential."""
 
     def headers(name: str) -> list[str]:
-        return [TOKEN] if name == "session-token" else []
+        return [credential] if name == "session-token" else []
 
     options = {"secret_key": SECRET, "base_url": url, **options}
     if how == "sync":

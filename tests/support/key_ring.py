@@ -46,7 +46,7 @@ BAD: dict[str, Outcome] = {
     "truncated": replied(200, GOOD.body[:-2]),
     "no keys": replied(200, {"keys": []}),
     "only a private key": replied(200, {"keys": [public_jwk("old", d="AQAB")]}),
-    "only a twin": replied(200, {"keys": [public_jwk("old"), public_jwk("old")]}),
+    "only a twin": replied(200, {"keys": [public_jwk("old"), public_jwk("twin", kid="old")]}),
     "only for encryption": replied(200, {"keys": [public_jwk("old", use="enc")]}),
     **{
         f"status {status}": replied(status, key_set("evil")) for status in (201, 204, 206, 304, 404, 429, 500, 503)
