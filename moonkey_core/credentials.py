@@ -21,6 +21,7 @@ __all__ = [
     "Credentials",
     "HeaderView",
     "asgi_headers",
+    "cookie_lines",
     "cookie_pair",
     "is_jwt",
     "is_token",
@@ -28,6 +29,7 @@ __all__ = [
     "one_cookie",
     "parse_credentials",
     "presents_any",
+    "presents_cookies",
     "unread_pair",
     "well_formed",
     "well_formed_pair",
@@ -44,6 +46,8 @@ _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 sect
 _JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
+_LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
+_BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,7 @@ def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
     def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
         length = len(wanted)  # which rules most lines out, and costs next to nothing
-        found: tuple[str, ...] = ()
-        for key, value in lines:
-            if len(key) == length and key.lower() == wanted:
-                found = (*found, value.decode("latin-1"))
-        return found
+        return [value.decode("latin-1") for key, value in lines if len(key) == length and key.lower() == wanted]
 
     return values
 
@@ -110,10 +110,15 @@ def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
 
 def presents_any(headers: HeaderView, settings: Settings) -> bool:
     """Whether a request carries anything where a credential may stand, good or bad."""
-    if any(headers(name) for name in settings.credential_headers):
-        return True
-    cookies = settings.cookies
-    return cookies is not None and any(cookies.session_name in line for line in headers("cookie"))
+    return any(headers(name) for name in settings.credential_headers) or presents_cookies(headers, settings)
+
+
+def presents_cookies(headers: HeaderView, settings: Settings) -> bool:
+    """Whether a request carries anything where the session cookie may stand, good or bad."""
+    if settings.cookies is None:
+        return False
+    name, lines = settings.cookies.session_name, headers("cookie")
+    return any(name in line for line in lines) or _are_too_long(lines)
 
 
 def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:
@@ -142,8 +147,9 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
     """The credential in a request's cookies, or ``None``; a JWT counts only beside a session token.
 
     Raises :class:`~moonkey_core.errors.MalformedCredentials` where a name stands twice with different values, one
-    of which may have been planted by another host of the domain (RFC 6265 section 8.6), and where the token has
-    not the form of one. A JWT of no good form is left out: the token will do.
+    of which may have been planted by another host of the domain (RFC 6265 section 8.6), where the token has not
+    the form of one, and where there are more than 64 KiB of cookies. A JWT of no good form is left out: the token
+    will do.
     """
     pair = unread_pair(headers, settings)
     return None if pair is None else well_formed_pair(pair, settings)
@@ -152,7 +158,7 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
 def unread_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
     """The same, with nothing checked but that there is one of each."""
     cookies = settings.cookies
-    lines = () if cookies is None else headers("cookie")
+    lines = () if cookies is None else cookie_lines(headers)
     if cookies is None or not lines:
         return None
     token = one_cookie(lines, cookies.session_name)
@@ -169,22 +175,38 @@ def well_formed_pair(pair: CookiePair, settings: Settings) -> CookiePair:
     return pair
 
 
+def cookie_lines(headers: HeaderView) -> Sequence[str]:
+    """All ``Cookie`` lines. Raises ``MalformedCredentials`` where they are longer than 64 KiB together."""
+    lines = headers("cookie")
+    if _are_too_long(lines):
+        raise MalformedCredentials(reason="cookies_too_long")
+    return lines
+
+
+def _are_too_long(lines: Sequence[str]) -> bool:
+    return sum(map(len, lines)) + len(_BETWEEN_COOKIES) * (len(lines) - 1) > _LONGEST_COOKIES
+
+
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
     """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where it has two values."""
-    if len(lines) == 1 and (usual := _usual_cookie(lines[0], f"{name}=")) is not None:
+    text = lines[0] if len(lines) == 1 else _BETWEEN_COOKIES.join(lines)
+    if (usual := _usual_cookie(text, f"{name}=")) is not None:
         return usual
-    found: str | None = None
-    for line in lines:
-        if "," in line and _is_joined(line, name):  # WSGI servers join two lines by a comma
-            raise MalformedCredentials(reason="repeated_cookie")
-        for part in line.split(";"):
-            key, equals, value = part.strip(" \t").partition("=")
-            if key != name or not equals:
-                continue
-            if found is not None and value != found:
-                raise MalformedCredentials(reason="repeated_cookie")
-            found = value
-    return found
+    cookie, joined = _cookie_patterns(name)
+    if joined.search(text):
+        raise MalformedCredentials(reason="repeated_cookie")
+    values = {match[1].rstrip(" \t") for match in cookie.finditer(text)}
+    if len(values) > 1:
+        raise MalformedCredentials(reason="repeated_cookie")
+    return values.pop() if values else None
+
+
+@lru_cache(64)  # names come from settings and from this package, never from a request
+def _cookie_patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Where a cookie of that name stands, with its value; and where a WSGI server has joined a line with one to
+    another, by a comma. Each looks at every character once."""
+    start = rf"[ \t]*{re.escape(name)}="
+    return re.compile(rf"(?:\A|;){start}([^;]*)"), re.compile(f",{start}")
 
 
 def _usual_cookie(line: str, start: str) -> str | None:
@@ -196,10 +218,6 @@ def _usual_cookie(line: str, start: str) -> str | None:
         return None
     end = line.find(";", at)
     return (line[at + len(start) :] if end < 0 else line[at + len(start) : end]).rstrip(" ")
-
-
-def _is_joined(line: str, name: str) -> bool:
-    return any(part.lstrip(" \t").startswith(f"{name}=") for part in line.split(",")[1:])
 
 
 def well_formed(value: object, settings: Settings) -> str:

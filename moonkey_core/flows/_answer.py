@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moonkey_core._core import Core
+from moonkey_core.credentials import cookie_lines
 from moonkey_core.errors import ConfigurationError, CrossSiteRequest, MoonKeyError
 from moonkey_core.flows._answers import not_allowed, problem
 from moonkey_core.flows._magic import magic
@@ -58,6 +59,8 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
     if method not in allowed:
         return not_allowed(allowed)
     try:
+        if request.route != "style":  # which the page that says so needs, too
+            cookie_lines(request.headers)  # raises where there is more than is read
         if method == "POST":
             _check_origin(core, request)
         return (yield from HANDLERS[request.route](core, request))
