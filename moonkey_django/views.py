@@ -14,13 +14,14 @@ from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, request_info
 from moonkey_django.pages import rendered
 from moonkey_django.responses import response_of
 
 _TOO_LONG = 413
+_READ_BY_OTHERS = "multipart/form-data"  # where somebody has looked at request.POST; none of the routes takes it
 
 View = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
@@ -104,13 +105,22 @@ def _depends_on_identity(route: Route) -> bool:
 
 
 def _body(request: HttpRequest) -> bytes | None:
-    """The body; ``None`` where it is too long. No more of it is read than has to be."""
+    """The body; ``None`` where it is too long. No more of it is read than has to be.
+
+    Raises ``RequestRefused`` where it cannot be read to its end.
+    """
     if request_info(request).method != "POST":
         return b""
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length[:12]) > MAX_BODY_BYTES:
+    said = request.META.get("CONTENT_LENGTH") or ""
+    length = int(said[:12]) if said.isdecimal() else 0
+    if length > MAX_BODY_BYTES:
         return None
     found = b""
-    while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
-        found += piece
+    try:
+        while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
+            found += piece
+    except Exception as error:  # what a server raises here is its own affair (PEP 3333)
+        raise unreadable_body(error) from None
+    if len(found) < length and request.content_type != _READ_BY_OTHERS:
+        raise unreadable_body("it ends before its Content-Length")
     return found if len(found) <= MAX_BODY_BYTES else None
