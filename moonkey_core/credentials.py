@@ -27,6 +27,7 @@ __all__ = [
     "is_token",
     "mapped_headers",
     "one_cookie",
+    "other_scheme",
     "parse_credentials",
     "presents_any",
     "presents_cookies",
@@ -44,6 +45,13 @@ _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 section 11.1
 # A line that a WSGI server has joined from two: a second scheme after a comma, or any comma in Basic's base64.
 _JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
+# Names of schemes that may be told; of others only those that are no credential, misplaced. IANA has the registry.
+_SCHEMES = frozenset([
+    "apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hawk", "hoba", "jwt",
+    "mutual", "negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "session", "token",
+    "vapid",
+])  # fmt: skip
+_PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
@@ -133,12 +141,16 @@ def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | 
         if not lines:
             continue
         if len(lines) > 1:
-            raise MalformedCredentials(reason="repeated_header")
+            raise MalformedCredentials(
+                reason="repeated_header", evidence=f"{name} stands there {len(lines)} times."
+            )
         value = _value(name, lines[0], settings.max_credential_length)
         if value is None:
             continue
         if found is not None:
-            raise MalformedCredentials(reason="two_credentials")
+            raise MalformedCredentials(
+                reason="two_credentials", evidence=f"{found.source} and {name} both hold one."
+            )
         found = Credentials(value, "session_jwt" if is_jwt(value) else "session_token", name)
     return found
 
@@ -195,10 +207,13 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
     cookie, joined = _cookie_patterns(name)
     if joined.search(text):
         raise MalformedCredentials(reason="repeated_cookie")
-    values = {match[1].rstrip(" \t") for match in cookie.finditer(text)}
-    if len(values) > 1:
-        raise MalformedCredentials(reason="repeated_cookie")
-    return values.pop() if values else None
+    found: str | None = None
+    for match in cookie.finditer(text):
+        value: str = match[1].rstrip(" \t")
+        if found is not None and value != found:
+            raise MalformedCredentials(reason="repeated_cookie")
+        found = value
+    return found
 
 
 @lru_cache(64)  # names come from settings and from this package, never from a request
@@ -220,6 +235,21 @@ def _usual_cookie(line: str, start: str) -> str | None:
     return (line[at + len(start) :] if end < 0 else line[at + len(start) : end]).rstrip(" ")
 
 
+def other_scheme(headers: HeaderView, settings: Settings) -> str:
+    """What an ``Authorization`` line holds that is no credential, for the operator; empty where there is none."""
+    lines = headers("authorization") if "authorization" in settings.credential_headers else ()
+    return f"Authorization has {_scheme_of(lines[0])}, not 'Bearer'." if lines else ""
+
+
+def _scheme_of(line: str) -> str:
+    """What may be told of the scheme in a line. A word that stands alone may be the credential itself."""
+    start = line.lstrip(" \t")[:_SCHEME_ROOM]
+    match = _SCHEME.match(start)
+    if match is not None and (match[1].lower() in _SCHEMES or _PLAIN_NAME.match(start)):
+        return f"the scheme '{match[1]}'"
+    return "no scheme that can be named"
+
+
 def well_formed(value: object, settings: Settings) -> str:
     """A credential given to a method of the client. Raises ``MalformedCredentials``."""
     if not isinstance(value, str) or not value or len(value) > settings.max_credential_length:
@@ -232,25 +262,33 @@ def well_formed(value: object, settings: Settings) -> str:
 def _value(name: str, line: str, longest: int) -> str | None:
     """The credential in one header line; ``None`` where the line uses another authentication scheme."""
     if len(line) > longest + _SCHEME_ROOM:
-        raise MalformedCredentials(reason="credential_too_long")
+        raise _too_long(name, len(line), longest)
     line = line.strip(" \t")  # optional white space around a field value, RFC 9110 section 5.5
     if not _PRINTABLE.fullmatch(line):
-        raise MalformedCredentials
+        raise MalformedCredentials(evidence=f"{name} is empty or holds more than printable ASCII characters.")
     if name == "authorization":
         match = _BEARER.fullmatch(line)
         if match is None:
             scheme = _SCHEME.match(line)
             if scheme is None or scheme[1].lower() == "bearer" or _JOINED.search(line):
-                raise MalformedCredentials
+                raise MalformedCredentials(
+                    evidence=f"{name} has {_scheme_of(line)}, and is not 'Bearer' with one credential after it."
+                )
             return None
         value = match[1]
     elif _TOKEN.fullmatch(line):
         value = line
     else:
-        raise MalformedCredentials
+        raise MalformedCredentials(evidence=f"{name} holds more than one credential, or none.")
     if len(value) > longest:
-        raise MalformedCredentials(reason="credential_too_long")
+        raise _too_long(name, len(value), longest)
     return value
+
+
+def _too_long(name: str, length: int, longest: int) -> MalformedCredentials:
+    return MalformedCredentials(
+        reason="credential_too_long", evidence=f"{name}: {length} characters; max_credential_length is {longest}."
+    )
 
 
 def is_token(value: str) -> bool:

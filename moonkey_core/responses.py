@@ -227,4 +227,5 @@ def _log(error: MoonKeyError, request_id: str) -> None:
         logger.error("refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
     else:
         level = logging.WARNING if error.status == 503 else logging.INFO
-        logger.log(level, "refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)
+        said = f"{error.reason} ({error.evidence})" if error.evidence else error.reason
+        logger.log(level, "refused with %d: %s, request %s", error.status, said, request_id, extra=extra)

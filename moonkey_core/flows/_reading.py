@@ -24,7 +24,9 @@ def unreadable_body(cause: BaseException | str) -> RequestRefused:
     Nothing is done for such a request (RFC 9112 section 8).
     """
     named = cause if isinstance(cause, str) else type(cause).__name__
-    return RequestRefused(f"The body of the request could not be read: {named}.", reason="body_unreadable")
+    return RequestRefused(
+        "The body cannot be read to its end.", reason="body_unreadable", evidence=f"It was: {named}."
+    )
 
 
 def query_of(request: FlowRequest) -> dict[str, str]:

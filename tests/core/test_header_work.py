@@ -116,7 +116,7 @@ def test_lines_are_collected_in_one_pass(name: str) -> None:
 def test_headers_are_asked_for_a_bounded_number_of_times() -> None:
     """So that what one pass costs is what a request costs."""
     for name in NAMES:
-        asked = []
+        asked: list[str] = []
 
         def view(wanted: str, name: str = name, asked: list[str] = asked) -> list[str]:
             asked.append(wanted)

@@ -142,7 +142,7 @@ def test_whatever_a_wsgi_server_raises(
     wsgi: Any, fault: Exception, first: bytes, terminated: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    builder = EnvironBuilder("/auth/sign-out", method="POST", headers=OURS)
+    builder = EnvironBuilder("/auth/sign-out", method="POST", headers=[*OURS.items()])
     environ = {**builder.get_environ(), "wsgi.input": Broken(fault, first), "CONTENT_LENGTH": "20"}
     environ.update({"wsgi.input_terminated": terminated, "CONTENT_TYPE": "application/x-www-form-urlencoded"})
     started: list[str] = []
@@ -195,7 +195,7 @@ def test_no_event_loop_is_run_for_a_wsgi_request(
     monkeypatch.setattr("asyncio.events.new_event_loop", none)
     monkeypatch.setattr("asyncio.runners.events.new_event_loop", none)
     for method, path in (("GET", "/auth/sign-in"), ("POST", "/auth/sign-out"), ("OPTIONS", "/auth/session")):
-        environ = EnvironBuilder(path, method=method, headers=OURS).get_environ()
+        environ = EnvironBuilder(path, method=method, headers=[*OURS.items()]).get_environ()
         started: list[str] = []
         list(handler(environ, lambda status, headers, error=None, to=started: to.append(status)))
         assert started == ["200 OK"]
