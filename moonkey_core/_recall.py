@@ -13,9 +13,9 @@ from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import CookiePair, Credentials, HeaderView, is_token, unread_pair, well_formed_pair
-from moonkey_core.errors import CrossSiteRequest, MalformedCredentials, RevokedCredentials
+from moonkey_core.errors import MalformedCredentials, RevokedCredentials
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo, may_use_cookies
+from moonkey_core.origin import RequestInfo, cross_site, may_use_cookies
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 
@@ -116,16 +116,19 @@ class Recall:
         return Auth(known=known, source="cache", as_of=known.as_of)
 
     def by_cookies(
-        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, hint: str = ""
     ) -> Auth | Presented:
-        """The same for a request's cookies, which count where no header presents a credential."""
+        """The same for a request's cookies, which count where no header presents a credential.
+
+        ``hint`` is what a header holds instead of one.
+        """
         settings = self._settings
         try:
             pair = unread_pair(headers, settings)
             if pair is None:
-                return Auth()
+                return Auth(hint=hint)
             if not may_use_cookies(info, headers, settings):
-                return Auth(error=CrossSiteRequest(), from_cookies=True)
+                return Auth(error=cross_site(info, headers, settings), from_cookies=True)
             if not settings.jwt_issuer:
                 pair.jwt = None  # nothing can be said of it here
             known = self._of_pair(pair, requirements)  # what is remembered has passed the grammar before

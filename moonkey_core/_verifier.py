@@ -18,7 +18,7 @@ from moonkey_core._proof import Proof, completed
 from moonkey_core._recall import Presented, Recall
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import Credentials, parse_credentials
+from moonkey_core.credentials import Credentials, other_scheme, parse_credentials
 from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
@@ -105,7 +105,8 @@ class Verifier:
                 if credentials is not None:
                     digest = presented.digest or self._credentials.digest(credentials.value)
                     return (yield from self._authenticated(Question(credentials, digest), required))
-                found = self._recall.by_cookies(presented.headers, requirements, presented.info)
+                hint = other_scheme(presented.headers, self._settings)
+                found = self._recall.by_cookies(presented.headers, requirements, presented.info, hint)
                 if isinstance(found, Auth):
                     return found
                 presented = found

@@ -28,8 +28,8 @@ class Auth:
     """
 
     __slots__ = (
-        "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_known", "_looked_at", "_session", "_source",
-        "_state", "_user",
+        "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_hint", "_known", "_looked_at", "_session",
+        "_source", "_state", "_user",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Auth:
         fresh: str | None = None,
         asked_for_it: bool = False,
         from_cookies: bool = False,
+        hint: str = "",
     ) -> None:
         good = verified if error is None else None
         self._user = None if good is None else good.user
@@ -55,6 +56,7 @@ class Auth:
         self._looked_at = False
         self._asked = asked_for_it
         self._from_cookies = from_cookies
+        self._hint = hint
         self._state: AuthState = "anonymous"
         if error is not None:
             self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
@@ -149,6 +151,11 @@ class Auth:
     def from_cookies(self) -> bool:
         """Whether the credential stood in the request's cookies."""
         return self._from_cookies
+
+    @property
+    def hint(self) -> str:
+        """What stands in ``Authorization`` instead of a credential: a sentence for the operator, or nothing."""
+        return self._hint
 
     @property
     def known(self) -> Known | None:

@@ -60,14 +60,14 @@ class Visit:
 def wants_page(headers: HeaderView) -> bool:
     """Whether a request rather wants HTML than JSON (RFC 9110 section 12.5.1); who doesn't say gets JSON."""
     accept = ",".join(headers("accept"))[:_LONGEST_ACCEPT].lower()
-    best = {"page": 0.0, "json": 0.0}
+    best, names_html = {"page": 0.0, "json": 0.0}, "text/html" in accept
     for part in accept.split(","):
         kind, _, parameters = part.partition(";")
         kind = kind.strip(" \t")
         which = (
             "page" if kind in _PAGES else "json" if kind in ("application/json", "*/*", "application/*") else None
         )
-        if which is None or (kind == "*/*" and "text/html" in accept):
+        if which is None or (kind == "*/*" and names_html):
             continue
         found = [match for one in parameters.split(";") if (match := _QUALITY.fullmatch(one))]
         best[which] = max(best[which], float(found[0][1]) if found else 1.0)

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 from moonkey_core import _clock
 from moonkey_core._cookie_settings import CookieSettings
 from moonkey_core.auth import Auth
+from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import InvalidCredentials, MalformedCredentials, MoonKeyError, ProviderUnavailable
 from moonkey_core.models import Login, Session, VerifiedSession
+from moonkey_core.origin import RequestInfo, own_origin, own_scheme
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:
     from moonkey_core.revocations import Revocations
 
-__all__ = ["CookieSettings", "cleared_cookies", "cookies_after", "session_cookies", "set_cookie"]
+__all__ = [
+    "CookieSettings", "cleared_cookies", "cookies_after", "session_cookies", "set_cookie", "tell_of_plain_http",
+]  # fmt: skip
 
 logger = logging.getLogger("moonkey")
 
@@ -94,6 +98,26 @@ def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *
     if not cookies.insecure_development:
         parts.append("Secure")
     return "; ".join([*parts, "HttpOnly", f"SameSite={same_site or cookies.same_site}"])
+
+
+def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: HeaderView, settings: Settings) -> None:
+    """Warn, the first time, where cookies are set that a browser would not keep: Secure ones, on plain http.
+
+    That it is https may be known from the settings, from a trusted proxy, or from the ``Origin``.
+    """
+    if "plain_http" in _told or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
+        return
+    origin = own_origin(info, headers, settings)
+    if own_scheme(info, headers, settings) != "http" or any(one.startswith("https:") for one in headers("origin")):
+        return
+    _told.add("plain_http")
+    logger.warning(
+        "a Secure cookie was set on plain http (this site is %s): most browsers will not keep it. In development "
+        "set insecure_development=True in the cookie settings; behind a proxy that ends TLS, set trusted_proxies, "
+        "or origin in the cookie settings",
+        origin or "not known by its Host header",
+        extra={"reason": "secure_cookie_on_http"},
+    )
 
 
 def _after_refusal(error: MoonKeyError, settings: Settings) -> tuple[str, ...]:

@@ -21,13 +21,16 @@ __all__ = [
     "Credentials",
     "HeaderView",
     "asgi_headers",
+    "cookie_lines",
     "cookie_pair",
     "is_jwt",
     "is_token",
     "mapped_headers",
     "one_cookie",
+    "other_scheme",
     "parse_credentials",
     "presents_any",
+    "presents_cookies",
     "unread_pair",
     "well_formed",
     "well_formed_pair",
@@ -42,8 +45,17 @@ _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 section 11.1
 # A line that a WSGI server has joined from two: a second scheme after a comma, or any comma in Basic's base64.
 _JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
+# Names of schemes that may be told; of others only those that are no credential, misplaced. IANA has the registry.
+_SCHEMES = frozenset([
+    "apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hawk", "hoba", "jwt",
+    "mutual", "negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "session", "token",
+    "vapid",
+])  # fmt: skip
+_PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
+_LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
+_BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +102,7 @@ def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
     def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
         length = len(wanted)  # which rules most lines out, and costs next to nothing
-        found: tuple[str, ...] = ()
-        for key, value in lines:
-            if len(key) == length and key.lower() == wanted:
-                found = (*found, value.decode("latin-1"))
-        return found
+        return [value.decode("latin-1") for key, value in lines if len(key) == length and key.lower() == wanted]
 
     return values
 
@@ -110,10 +118,15 @@ def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
 
 def presents_any(headers: HeaderView, settings: Settings) -> bool:
     """Whether a request carries anything where a credential may stand, good or bad."""
-    if any(headers(name) for name in settings.credential_headers):
-        return True
-    cookies = settings.cookies
-    return cookies is not None and any(cookies.session_name in line for line in headers("cookie"))
+    return any(headers(name) for name in settings.credential_headers) or presents_cookies(headers, settings)
+
+
+def presents_cookies(headers: HeaderView, settings: Settings) -> bool:
+    """Whether a request carries anything where the session cookie may stand, good or bad."""
+    if settings.cookies is None:
+        return False
+    name, lines = settings.cookies.session_name, headers("cookie")
+    return any(name in line for line in lines) or _are_too_long(lines)
 
 
 def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:
@@ -128,12 +141,16 @@ def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | 
         if not lines:
             continue
         if len(lines) > 1:
-            raise MalformedCredentials(reason="repeated_header")
+            raise MalformedCredentials(
+                reason="repeated_header", evidence=f"{name} stands there {len(lines)} times."
+            )
         value = _value(name, lines[0], settings.max_credential_length)
         if value is None:
             continue
         if found is not None:
-            raise MalformedCredentials(reason="two_credentials")
+            raise MalformedCredentials(
+                reason="two_credentials", evidence=f"{found.source} and {name} both hold one."
+            )
         found = Credentials(value, "session_jwt" if is_jwt(value) else "session_token", name)
     return found
 
@@ -142,8 +159,9 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
     """The credential in a request's cookies, or ``None``; a JWT counts only beside a session token.
 
     Raises :class:`~moonkey_core.errors.MalformedCredentials` where a name stands twice with different values, one
-    of which may have been planted by another host of the domain (RFC 6265 section 8.6), and where the token has
-    not the form of one. A JWT of no good form is left out: the token will do.
+    of which may have been planted by another host of the domain (RFC 6265 section 8.6), where the token has not
+    the form of one, and where there are more than 64 KiB of cookies. A JWT of no good form is left out: the token
+    will do.
     """
     pair = unread_pair(headers, settings)
     return None if pair is None else well_formed_pair(pair, settings)
@@ -152,7 +170,7 @@ def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
 def unread_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
     """The same, with nothing checked but that there is one of each."""
     cookies = settings.cookies
-    lines = () if cookies is None else headers("cookie")
+    lines = () if cookies is None else cookie_lines(headers)
     if cookies is None or not lines:
         return None
     token = one_cookie(lines, cookies.session_name)
@@ -169,22 +187,41 @@ def well_formed_pair(pair: CookiePair, settings: Settings) -> CookiePair:
     return pair
 
 
+def cookie_lines(headers: HeaderView) -> Sequence[str]:
+    """All ``Cookie`` lines. Raises ``MalformedCredentials`` where they are longer than 64 KiB together."""
+    lines = headers("cookie")
+    if _are_too_long(lines):
+        raise MalformedCredentials(reason="cookies_too_long")
+    return lines
+
+
+def _are_too_long(lines: Sequence[str]) -> bool:
+    return sum(map(len, lines)) + len(_BETWEEN_COOKIES) * (len(lines) - 1) > _LONGEST_COOKIES
+
+
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
     """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where it has two values."""
-    if len(lines) == 1 and (usual := _usual_cookie(lines[0], f"{name}=")) is not None:
+    text = lines[0] if len(lines) == 1 else _BETWEEN_COOKIES.join(lines)
+    if (usual := _usual_cookie(text, f"{name}=")) is not None:
         return usual
+    cookie, joined = _cookie_patterns(name)
+    if joined.search(text):
+        raise MalformedCredentials(reason="repeated_cookie")
     found: str | None = None
-    for line in lines:
-        if "," in line and _is_joined(line, name):  # WSGI servers join two lines by a comma
+    for match in cookie.finditer(text):
+        value: str = match[1].rstrip(" \t")
+        if found is not None and value != found:
             raise MalformedCredentials(reason="repeated_cookie")
-        for part in line.split(";"):
-            key, equals, value = part.strip(" \t").partition("=")
-            if key != name or not equals:
-                continue
-            if found is not None and value != found:
-                raise MalformedCredentials(reason="repeated_cookie")
-            found = value
+        found = value
     return found
+
+
+@lru_cache(64)  # names come from settings and from this package, never from a request
+def _cookie_patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Where a cookie of that name stands, with its value; and where a WSGI server has joined a line with one to
+    another, by a comma. Each looks at every character once."""
+    start = rf"[ \t]*{re.escape(name)}="
+    return re.compile(rf"(?:\A|;){start}([^;]*)"), re.compile(f",{start}")
 
 
 def _usual_cookie(line: str, start: str) -> str | None:
@@ -198,8 +235,19 @@ def _usual_cookie(line: str, start: str) -> str | None:
     return (line[at + len(start) :] if end < 0 else line[at + len(start) : end]).rstrip(" ")
 
 
-def _is_joined(line: str, name: str) -> bool:
-    return any(part.lstrip(" \t").startswith(f"{name}=") for part in line.split(",")[1:])
+def other_scheme(headers: HeaderView, settings: Settings) -> str:
+    """What an ``Authorization`` line holds that is no credential, for the operator; empty where there is none."""
+    lines = headers("authorization") if "authorization" in settings.credential_headers else ()
+    return f"Authorization has {_scheme_of(lines[0])}, not 'Bearer'." if lines else ""
+
+
+def _scheme_of(line: str) -> str:
+    """What may be told of the scheme in a line. A word that stands alone may be the credential itself."""
+    start = line.lstrip(" \t")[:_SCHEME_ROOM]
+    match = _SCHEME.match(start)
+    if match is not None and (match[1].lower() in _SCHEMES or _PLAIN_NAME.match(start)):
+        return f"the scheme '{match[1]}'"
+    return "no scheme that can be named"
 
 
 def well_formed(value: object, settings: Settings) -> str:
@@ -214,25 +262,33 @@ def well_formed(value: object, settings: Settings) -> str:
 def _value(name: str, line: str, longest: int) -> str | None:
     """The credential in one header line; ``None`` where the line uses another authentication scheme."""
     if len(line) > longest + _SCHEME_ROOM:
-        raise MalformedCredentials(reason="credential_too_long")
+        raise _too_long(name, len(line), longest)
     line = line.strip(" \t")  # optional white space around a field value, RFC 9110 section 5.5
     if not _PRINTABLE.fullmatch(line):
-        raise MalformedCredentials
+        raise MalformedCredentials(evidence=f"{name} is empty or holds more than printable ASCII characters.")
     if name == "authorization":
         match = _BEARER.fullmatch(line)
         if match is None:
             scheme = _SCHEME.match(line)
             if scheme is None or scheme[1].lower() == "bearer" or _JOINED.search(line):
-                raise MalformedCredentials
+                raise MalformedCredentials(
+                    evidence=f"{name} has {_scheme_of(line)}, and is not 'Bearer' with one credential after it."
+                )
             return None
         value = match[1]
     elif _TOKEN.fullmatch(line):
         value = line
     else:
-        raise MalformedCredentials
+        raise MalformedCredentials(evidence=f"{name} holds more than one credential, or none.")
     if len(value) > longest:
-        raise MalformedCredentials(reason="credential_too_long")
+        raise _too_long(name, len(value), longest)
     return value
+
+
+def _too_long(name: str, length: int, longest: int) -> MalformedCredentials:
+    return MalformedCredentials(
+        reason="credential_too_long", evidence=f"{name}: {length} characters; max_credential_length is {longest}."
+    )
 
 
 def is_token(value: str) -> bool:

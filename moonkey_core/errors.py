@@ -34,15 +34,19 @@ class MoonKeyError(Exception):
     """The root of all errors raised by this package.
 
     ``status`` is the HTTP status an app should answer with, ``reason`` a stable lower-case code for logs.
+    ``evidence`` is what was found, in one bounded and printable sentence for the operator; the message ends with
+    it. It may name settings of the app, so neither is for the caller.
     """
 
     status: ClassVar[int] = 500
     default_reason: ClassVar[str] = "error"
     default_message: ClassVar[str] = "Session verification failed."
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
-        super().__init__(message or self.default_message)
+    def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
+        said = message or self.default_message
+        super().__init__(f"{said} {evidence}" if evidence else said)
         self.reason = reason or self.default_reason
+        self.evidence = evidence
 
 
 class ConfigurationError(MoonKeyError):
@@ -167,14 +171,24 @@ class TooManyAttempts(MoonKeyError):
 
 
 class RequestRefused(MoonKeyError):
-    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one."""
+    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one.
+
+    Its own message is the ``evidence``: bounded, printable, and without what was sent.
+    """
 
     status = 400
     default_reason = "request_refused"
     default_message = "The MoonKey API refused the request."
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None, code: str | None = None) -> None:
-        super().__init__(message, reason=reason)
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        code: str | None = None,
+        evidence: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, evidence=evidence)
         self.code = code
 
 

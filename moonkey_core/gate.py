@@ -175,7 +175,7 @@ class Requirements:
 def refusal_of(auth: Auth, requirements: Requirements | None = None) -> MoonKeyError | None:
     """Why a protected route must refuse this request; ``None`` where it may go on."""
     if not auth.is_authenticated:
-        return auth.error or MissingCredentials()
+        return auth.error or MissingCredentials(evidence=auth.hint)
     if requirements is None or not requirements._asks_more:
         return None
     session = auth.session

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from moonkey_core._cookie_settings import origin_of
 from moonkey_core.credentials import HeaderView
+from moonkey_core.errors import CrossSiteRequest
 from moonkey_core.settings import Settings
 
-__all__ = ["RequestInfo", "asgi_request", "client_address", "may_use_cookies", "own_origin", "wsgi_request"]
+__all__ = [
+    "RequestInfo", "asgi_request", "client_address", "cross_site", "may_use_cookies", "own_origin", "own_scheme",
+    "wsgi_request",
+]  # fmt: skip
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 _WEB = {"ws": "http", "wss": "https"}
 _MAX_HOPS = 32
+_SITES = ("same-origin", "same-site", "cross-site", "none")  # all that browsers say in Sec-Fetch-Site
+_LONGEST_SHOWN = 120
 
 
 class RequestInfo(NamedTuple):
@@ -67,21 +73,65 @@ def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Set
     return (is_websocket or not site) and origin == own_origin(info, headers, settings)
 
 
+def cross_site(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> CrossSiteRequest:
+    """The error for a request that may not use its cookies; its evidence is what was compared with what."""
+    site, origin = _shown(headers("sec-fetch-site"), _site), _shown(headers("origin"), _origin)
+    own = own_origin(info, headers, settings)
+    expected = "unknown: no usable Host header" if own is None else own[:_LONGEST_SHOWN]
+    if info is None:
+        expected = "unknown: nothing was said of the request"
+    said = f"Sec-Fetch-Site: {site}, Origin: {origin}; own origin: {expected}."
+    return CrossSiteRequest(evidence=said + _advice(headers, own))
+
+
+def _shown(lines: Sequence[str], known: Callable[[str], str | None]) -> str:
+    """What is to be told of a header: only what is known for one of its good values; the rest is a stranger's."""
+    if len(lines) != 1:
+        return f"{len(lines)} lines" if lines else "none"
+    return known(lines[0]) or f"no valid one ({len(lines[0])} characters)"
+
+
+def _site(value: str) -> str | None:
+    return value if value in _SITES else None
+
+
+def _origin(value: str) -> str | None:
+    found = value if value == "null" else origin_of(value)
+    return None if found is None else found[:_LONGEST_SHOWN]
+
+
+def _advice(headers: HeaderView, own: str | None) -> str:
+    lines = headers("origin")
+    theirs = origin_of(lines[0]) if len(lines) == 1 else None
+    if theirs is None or own is None or not theirs.startswith("https:") or not own.startswith("http:"):
+        return ""
+    return " Behind a proxy that ends TLS, set trusted_proxies, or origin in the cookie settings."
+
+
+def own_scheme(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
+    """``http`` or ``https``, as the browser knows it: from settings, a trusted proxy, or the request itself."""
+    if settings.cookies is not None and settings.cookies.origin is not None:
+        return settings.cookies.origin.partition(":")[0]
+    if info is None:
+        return None
+    scheme = info.scheme
+    if _is_trusted(info.peer, settings):
+        scheme = (_last(headers("x-forwarded-proto")) or scheme).lower()  # the nearest proxy has written the last
+    return _WEB.get(scheme, scheme)
+
+
 def own_origin(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
     """The origin under which the browser knows this app: from settings, a trusted proxy, or the request itself."""
     if settings.cookies is not None and settings.cookies.origin is not None:
         return settings.cookies.origin
     if info is None:
         return None
-    scheme, host = _WEB.get(info.scheme, info.scheme), _only(headers("host"))
+    host = _only(headers("host"))
     if _is_trusted(info.peer, settings):
-        # The nearest proxy has written the last one.
-        scheme = _last(headers("x-forwarded-proto")) or scheme
-        scheme = _WEB.get(scheme.lower(), scheme.lower())
         host = _last(headers("x-forwarded-host")) or host
     if host is None or not _HOST.fullmatch(host):
         return None
-    return origin_of(f"{scheme}://{host}")
+    return origin_of(f"{own_scheme(info, headers, settings)}://{host}")
 
 
 def client_address(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:

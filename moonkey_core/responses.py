@@ -226,8 +226,10 @@ def _log(error: MoonKeyError, request_id: str) -> None:
     if error.status >= 500 and error.status != 503:
         # The operator's to mend, so the whole sentence; it never holds a secret.
         log_repeated(logging.ERROR, "refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
-    elif error.status == 503:
-        what = (error.status, error.reason, request_id)
+        return
+    said = f"{error.reason} ({error.evidence})" if error.evidence else error.reason
+    if error.status == 503:
+        what = (error.status, said, request_id)
         log_repeated(logging.WARNING, "refused with %d: %s, request %s", *what, extra=extra)
     else:
-        logger.info("refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)
+        logger.info("refused with %d: %s, request %s", error.status, said, request_id, extra=extra)

@@ -8,7 +8,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import presents_any
+from moonkey_core.credentials import presents_any, presents_cookies
 from moonkey_core.responses import success_headers
 from moonkey_core.settings import Settings
 from moonkey_django.conf import configuration
@@ -66,8 +66,7 @@ def is_due(identity: Identity, response: HttpResponseBase) -> bool:
     """
     if identity.auth is not None or not _may_look_later(response):
         return False
-    cookies = configuration().settings.cookies
-    return cookies is not None and any(cookies.session_name in line for line in identity.headers("cookie"))
+    return presents_cookies(identity.headers, configuration().settings)
 
 
 def _depends_on_identity(identity: Identity, response: HttpResponseBase, settings: Settings) -> bool:

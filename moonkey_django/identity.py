@@ -100,7 +100,7 @@ class Identity:
         return auth
 
     def _verified_now(self, requirements: Requirements | None = None) -> Auth:
-        if self.is_asgi and _is_on_event_loop():
+        if self.is_asgi and is_on_event_loop():
             raise ConfigurationError(
                 "request.moonkey was read in asynchronous code before it was known. Write "
                 '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
@@ -217,7 +217,8 @@ def request_info(request: HttpRequest) -> RequestInfo:
     return asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
 
 
-def _is_on_event_loop() -> bool:
+def is_on_event_loop() -> bool:
+    """Whether this thread runs one, as that of an ASGI server does."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

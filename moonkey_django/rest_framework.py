@@ -99,7 +99,10 @@ class MoonKeyAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         inner = request._request
         found: Refusal | None = getattr(inner, _REFUSAL, None)
-        return _header(found or _refusal(inner, MissingCredentials()), "www-authenticate") or "Bearer"
+        if found is None:
+            auth = identity_of(inner).auth
+            found = _refusal(inner, MissingCredentials(evidence=auth.hint if auth is not None else ""))
+        return _header(found, "www-authenticate") or "Bearer"
 
 
 def _user(request: HttpRequest, auth: Auth) -> Any:

@@ -7,16 +7,11 @@ under ``moonkey/`` win over those that come along. Importing this raises
 
 from __future__ import annotations
 
-from django.urls import path
-
 from moonkey_core.flows import ROUTES
-from moonkey_django.views import need_cookies, view_of
+from moonkey_django.views import need_cookies, pattern_of
 
 app_name = "moonkey"
 
 need_cookies()
 
-urlpatterns = [
-    path(route.path.lstrip("/").replace("{", "<str:").replace("}", ">"), view_of(route), name=route.name)
-    for route in ROUTES
-]
+urlpatterns = [pattern_of(route) for route in ROUTES]

@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import ResolverMatch, URLPattern, path
 from django.utils.encoding import escape_uri_path
 from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
 from moonkey_django.conf import configuration, get_async_client, get_client
-from moonkey_django.identity import identity_of, request_info
+from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
 from moonkey_django.responses import response_of
 
 _TOO_LONG = 413
+_READ_BY_OTHERS = "multipart/form-data"  # where somebody has looked at request.POST; none of the routes takes it
 
-View = Callable[..., Coroutine[Any, Any, HttpResponse]]
+View = Callable[..., Any]
 
 
-def view_of(route: Route) -> View:
-    """The view of one of the session routes.
+class RoutePattern(URLPattern):
+    """One of the session routes, in the place where ``pattern`` stands.
 
-    Under ASGI it is asynchronous all through; under WSGI it does its work in the thread of its request. It needs
-    neither a sign-in nor Django's CSRF token (the core asks where each POST comes from), and no transaction.
+    Under ASGI its view is asynchronous all through. Under WSGI it is a plain function: an event loop for each
+    request would only be in the way, and of the greenlets that share a thread one alone can have one.
+    """
+
+    def __init__(self, pattern: URLPattern, blocking: View) -> None:
+        super().__init__(pattern.pattern, pattern.callback, pattern.default_args, pattern.name)
+        self._blocking = blocking
+
+    def resolve(self, path: str) -> ResolverMatch | None:
+        match = super().resolve(path)
+        if match is not None and not is_on_event_loop():
+            match.func = self._blocking
+        return match
+
+
+def pattern_of(route: Route) -> RoutePattern:
+    """The URL pattern of one of the session routes.
+
+    It needs neither a sign-in nor Django's CSRF token (the core asks where each POST comes from), and no
+    transaction.
     """
     methods = (*route.methods, "HEAD", "OPTIONS") if "GET" in route.methods else (*route.methods, "OPTIONS")
 
-    async def view(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
-        method = request_info(request).method
-        if method == "OPTIONS":
-            return HttpResponse(headers={"Allow": ", ".join(methods)})
-        if method not in methods:
-            return HttpResponseNotAllowed(methods)
-        if identity_of(request).is_asgi:
-            return await _aanswer(request, route, session_id)
-        return await sync_to_async(_answer)(request, route, session_id)
+    def blocking(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
+        return _not_served(request, methods) or _answer(request, route, session_id)
 
+    async def view(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
+        if identity_of(request).is_asgi:
+            return _not_served(request, methods) or await _aanswer(request, route, session_id)
+        return await sync_to_async(blocking)(request, session_id)
+
+    address = route.path.lstrip("/").replace("{", "<str:").replace("}", ">")
+    return RoutePattern(path(address, _open_to_all(view, route), name=route.name), _open_to_all(blocking, route))
+
+
+def _open_to_all(view: View, route: Route) -> View:
     view.__name__ = view.__qualname__ = route.name
     view.login_required = False  # type: ignore[attr-defined]  # as `login_not_required` has it
     for alias in connections:
         non_atomic_requests(alias)(view)
     exempt: View = csrf_exempt(view)
     return exempt
+
+
+def _not_served(request: HttpRequest, methods: Sequence[str]) -> HttpResponse | None:
+    """The answer to a method that a route does not have."""
+    method = request_info(request).method
+    if method == "OPTIONS":
+        return HttpResponse(headers={"Allow": ", ".join(methods)})
+    return None if method in methods else HttpResponseNotAllowed(methods)
 
 
 def need_cookies() -> None:
@@ -104,13 +135,22 @@ def _depends_on_identity(route: Route) -> bool:
 
 
 def _body(request: HttpRequest) -> bytes | None:
-    """The body; ``None`` where it is too long. No more of it is read than has to be."""
+    """The body; ``None`` where it is too long. No more of it is read than has to be.
+
+    Raises ``RequestRefused`` where it cannot be read to its end.
+    """
     if request_info(request).method != "POST":
         return b""
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length[:12]) > MAX_BODY_BYTES:
+    said = request.META.get("CONTENT_LENGTH") or ""
+    length = int(said[:12]) if said.isdecimal() else 0
+    if length > MAX_BODY_BYTES:
         return None
     found = b""
-    while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
-        found += piece
+    try:
+        while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
+            found += piece
+    except Exception as error:  # what a server raises here is its own affair (PEP 3333)
+        raise unreadable_body(error) from None
+    if len(found) < length and request.content_type != _READ_BY_OTHERS:
+        raise unreadable_body("it ends before its Content-Length")
     return found if len(found) <= MAX_BODY_BYTES else None

@@ -8,7 +8,7 @@ from flask import Flask, Request, Response
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
-from moonkey_core.credentials import presents_any, wsgi_headers
+from moonkey_core.credentials import presents_any, presents_cookies, wsgi_headers
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.responses import success_headers
 from moonkey_core.settings import Options, Settings
@@ -95,7 +95,6 @@ def _identity_for(flask_request: Request, response: Response) -> Auth | None:
     headers, settings = wsgi_headers(flask_request.environ), get_client().settings
     if not presents_any(headers, settings):
         return None
-    cookies = settings.cookies
-    if cookies is None or not any(cookies.session_name in line for line in headers("cookie")):
+    if not presents_cookies(headers, settings):
         return Auth()
     return auth_of(flask_request)  # a new cookie has to go out with the headers

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from flask import Blueprint, Request, Response, abort
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
 from moonkey_core.flows import ROUTES as ALL_ROUTES
 from moonkey_core.origin import wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
@@ -81,9 +82,24 @@ def _view(route: Route) -> Callable[..., Response]:
 
 
 def _body(request: Request) -> bytes:
-    """The body; 413 as soon as it is too long."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
+    """The body; 413 as soon as it is too long. Raises ``RequestRefused`` where it cannot be read to its end."""
+    length = request.content_length or 0
+    if length > MAX_BODY_BYTES:
         abort(413)
+    try:
+        body = _read(request)
+        # Some servers hand on what has come until the client was gone, and say nothing. Or a form was read before.
+        is_cut = len(body) < length and not (request.form or request.files)
+    except RequestEntityTooLarge:
+        raise
+    except Exception as error:  # what a server raises here is its own affair (PEP 3333): gunicorn has many kinds
+        raise unreadable_body(error) from None
+    if is_cut:
+        raise unreadable_body("it ends before its Content-Length")
+    return body
+
+
+def _read(request: Request) -> bytes:
     found = bytearray()
     while len(found) <= MAX_BODY_BYTES and (piece := request.stream.read(MAX_BODY_BYTES + 1 - len(found))):
         found += piece

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
-from moonkey_core.credentials import asgi_headers
+from moonkey_core.credentials import asgi_headers, presents_cookies
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
@@ -85,8 +85,7 @@ class Identity:
     def presents_cookies(self) -> bool:
         """Whether there is a session cookie, and nothing that counts before it."""
         settings = self.client.settings
-        cookies = settings.cookies
-        if cookies is None or not any(cookies.session_name in line for line in self.headers("cookie")):
+        if not presents_cookies(self.headers, settings):
             return False
         return not any(self.headers(name) for name in settings.credential_headers)
 

@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
-from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse
+from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, unreadable_body
 from moonkey_core.flows import Route as Served
 from moonkey_core.origin import asgi_request
 from moonkey_starlette.identity import identity_of
@@ -76,15 +76,18 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, which is read no further than it may be long; a longer one is refused."""
+    """The body, which is read no further than it may be long; a longer one is refused.
+
+    Raises ``RequestRefused`` where it cannot be read to its end.
+    """
     found = bytearray()
     try:
         async for chunk in request.stream():
             found += chunk
             if len(found) > MAX_BODY_BYTES:
                 raise HTTPException(status_code=413)
-    except ClientDisconnect:  # no error of ours, and nobody is there to be told
-        raise HTTPException(status_code=400) from None
+    except ClientDisconnect as error:  # nobody is there to be told, but the log is
+        raise unreadable_body(error) from None
     return bytes(found)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moonkey_core._core import Core
-from moonkey_core.errors import ConfigurationError, CrossSiteRequest, MoonKeyError
+from moonkey_core.cookies import tell_of_plain_http
+from moonkey_core.credentials import cookie_lines
+from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.flows._answers import not_allowed, problem
 from moonkey_core.flows._magic import magic
 from moonkey_core.flows._oauth import oauth
@@ -15,8 +17,8 @@ from moonkey_core.flows._sign_in import send_otp, sign_in, verify_otp
 from moonkey_core.flows._sign_out import sign_out
 from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.flows._style import style
-from moonkey_core.flows._types import FlowPlan, FlowRequest
-from moonkey_core.origin import may_use_cookies
+from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.origin import cross_site, may_use_cookies
 
 Handler = Callable[[Core, FlowRequest], FlowPlan]
 
@@ -58,13 +60,17 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
     if method not in allowed:
         return not_allowed(allowed)
     try:
+        if request.route != "style":  # which the page that says so needs, too
+            cookie_lines(request.headers)  # raises where there is more than is read
         if method == "POST":
             _check_origin(core, request)
-        return (yield from HANDLERS[request.route](core, request))
+        response = yield from HANDLERS[request.route](core, request)
     except ConfigurationError:
         raise
     except MoonKeyError as error:
         return problem(error, core.settings, request)
+    tell_of_plain_http(_cookies_of(response), request.info, request.headers, core.settings)
+    return response
 
 
 def _check_origin(core: Core, request: FlowRequest) -> None:
@@ -76,4 +82,8 @@ def _check_origin(core: Core, request: FlowRequest) -> None:
     if not auth.from_cookies and (auth.is_authenticated or auth.is_unavailable):
         return
     if not may_use_cookies(request.info, request.headers, core.settings):
-        raise CrossSiteRequest
+        raise cross_site(request.info, request.headers, core.settings)
+
+
+def _cookies_of(response: FlowResponse) -> list[str]:
+    return [value for name, value in response.headers if name == "set-cookie"]

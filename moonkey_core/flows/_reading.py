@@ -18,6 +18,17 @@ _MAX_USER_AGENT = 512
 _ON = ("on", "true", "1", "yes")
 
 
+def unreadable_body(cause: BaseException | str) -> RequestRefused:
+    """The error where a request's body does not come to its end, or not in good form; ``cause`` is what broke.
+
+    Nothing is done for such a request (RFC 9112 section 8).
+    """
+    named = cause if isinstance(cause, str) else type(cause).__name__
+    return RequestRefused(
+        "The body cannot be read to its end.", reason="body_unreadable", evidence=f"It was: {named}."
+    )
+
+
 def query_of(request: FlowRequest) -> dict[str, str]:
     """The fields of the query string. Raises ``RequestRefused``."""
     return _fields_of(request.query)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from moonkey_core import _clock
 from moonkey_core._json import load_object
 from moonkey_core.cookies import MAX_COOKIE_BYTES, set_cookie
-from moonkey_core.credentials import HeaderView, one_cookie
+from moonkey_core.credentials import HeaderView, cookie_lines, one_cookie
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
 
@@ -37,7 +37,7 @@ def opened(headers: HeaderView, settings: Settings, purpose: str) -> dict[str, s
     """What a request's cookie holds; ``None`` where there is none, it is too old, or not sealed by us for this."""
     name = _name(settings, purpose)
     try:
-        value = one_cookie(headers("cookie"), name)
+        value = one_cookie(cookie_lines(headers), name)
     except MalformedCredentials:
         return None
     if not value or len(value) > MAX_COOKIE_BYTES:
