@@ -6,6 +6,7 @@ import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from moonkey_core._setting_names import both_names
 from moonkey_core._setting_values import is_on_loopback, is_plain_http_off_loopback
 from moonkey_core.errors import ConfigurationError
 
@@ -56,11 +57,6 @@ def _check_minutes(settings: Settings, name: str, duration: timedelta) -> None:
         settings.session_minutes(duration)
     except ValueError as error:
         raise wrong(name, f"is no session lifetime. {error}") from None
-
-
-def both_names(name: str) -> str:
-    """A setting, as it is called in the environment and among arguments."""
-    return f"MOONKEY_{name.upper()} ({name})"
 
 
 def wrong(name: str, problem: str) -> ConfigurationError:

@@ -10,7 +10,8 @@ from typing import Any, cast
 from django.utils.decorators import classonlymethod
 from django.views.generic.base import View
 
-from moonkey_core.gate import ClaimDemand, RequirementOptions
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import ClaimDemand, RequirementOptions, like_demands, own_attributes
 from moonkey_django.decorators import require_auth
 
 
@@ -19,6 +20,9 @@ class RequireAuthMixin(View):
 
     ``class MyView(RequireAuthMixin, TemplateView)``. The gate stands before the whole view, ``setup()`` and every
     ``dispatch()`` included. The attributes are what :func:`~moonkey_django.decorators.require_auth` takes.
+
+    ``as_view()`` raises :class:`~moonkey_core.errors.ConfigurationError` for an attribute with nearly the name of
+    one of these, which would demand nothing, and ``ValueError`` for a wrong value.
     """
 
     max_staleness: float | None = None
@@ -35,6 +39,17 @@ class RequireAuthMixin(View):
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
         names = RequirementOptions.__optional_keys__
+        _check_names(cls, names, initkwargs)
         asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}
         gate = require_auth(**cast(RequirementOptions, asked))
         return gate(super().as_view(**initkwargs))
+
+
+def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any]) -> None:
+    found = like_demands({*initkwargs, *own_attributes(view, "django", "rest_framework", "moonkey_django")})
+    for name, meant in found.items():
+        if name not in names:
+            raise ConfigurationError(
+                f"{view.__qualname__} has {name!r}, which demands nothing of anybody. Did you mean {meant!r}? "
+                "If not, call it something else."
+            )
