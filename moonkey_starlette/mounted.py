@@ -61,11 +61,10 @@ def is_inside_an_app(app: ASGIApp) -> bool:
     Each of its middlewares ends in an ``ExceptionMiddleware`` further inwards. Where a layer does not say what it
     stands around, a running event loop tells: what is made on import is mostly made without one.
     """
-    layer: Any = app
     for layer in _layers(app):
-        if isinstance(layer, ExceptionMiddleware):
-            return True
-    return not isinstance(layer, Starlette | Router) and _has_event_loop()
+        if isinstance(layer, ExceptionMiddleware | Starlette | Router):
+            return isinstance(layer, ExceptionMiddleware)
+    return _has_event_loop()
 
 
 def _has_event_loop() -> bool:
