@@ -28,6 +28,12 @@ def check_together(settings: Settings) -> None:
         )
     if settings.min_session_minutes > settings.max_session_minutes:
         raise wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
+    for name, is_set in (
+        ("jwt_audience", bool(settings.jwt_audience)),
+        ("strict_subject", settings.strict_subject),
+    ):
+        if is_set and not settings.jwt_issuer:
+            raise wrong(name, "has no effect without jwt_issuer: no JWT is verified here then. Set both.")
     _check_browser_settings(settings)
     foreign = settings.jwks_url is not None and _origin(settings.jwks_url) != _origin(settings.base_url)
     if foreign and settings.jwks_auth == "header":

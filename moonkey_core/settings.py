@@ -243,10 +243,11 @@ class Settings(KnownArguments):
         :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
         """
         environ = os.environ if environ is None else environ
-        given: dict[str, Any] = {name: value for name, value in dict(options or {}).items() if value is not None}
-        check_names(given)
+        options = dict(options or {})
+        check_names(options)
         set_variables = {name: value for name, value in environ.items() if value}
-        given = {**prefixed(set_variables, _NAMES, "environment variable"), **given}
+        given: dict[str, Any] = prefixed(set_variables, _NAMES, "environment variable")
+        given.update((name, value) for name, value in options.items() if value is not None)
         if "secret_key" not in given:
             raise wrong("secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app.")
         return cls(**given)

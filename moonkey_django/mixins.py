@@ -36,13 +36,22 @@ class RequireAuthMixin(View):
     roles: AbstractSet[str] | None = None
     permissions: AbstractSet[str] | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        first = next(one for one in cls.__mro__ if "as_view" in vars(one))
+        if first.__module__ == "rest_framework.viewsets":  # it asks nobody further
+            raise ConfigurationError(
+                f"RequireAuthMixin stands after a view set in {cls.__qualname__}, whose as_view() passes it by. "
+                f"Put it first: class {cls.__name__}(RequireAuthMixin, …)."
+            )
+
     @classonlymethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Callable[..., Any]:
         names = RequirementOptions.__optional_keys__
         _check_names(cls, names, initkwargs)
         asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}
         gate = require_auth(**cast(RequirementOptions, asked))
-        return gate(super().as_view(**initkwargs))
+        return gate(super().as_view(*args, **initkwargs))
 
 
 def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any]) -> None:

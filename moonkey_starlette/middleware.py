@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import refusal_of
-from moonkey_core.settings import Options, check_names
+from moonkey_core.settings import Options, Settings, check_names
 from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
@@ -76,7 +76,6 @@ class MoonKeyMiddleware:
                 raise TypeError("MoonKeyMiddleware takes all but the client by keyword.")
             self._pages = Pages(templates)
             self._set_up(client, public_paths, options, required=required, lazy=lazy, binds=bind_websockets)
-            check_cookies(app, self.client.settings)
         except Exception as error:
             if not is_inside_an_app(app):
                 raise
@@ -108,7 +107,9 @@ class MoonKeyMiddleware:
             )
         self._answers_preflights = answers_preflights(self.app)
         self._mounted = Mounted(self.app)
-        self.client = client or AsyncMoonKey(**options)
+        settings = Settings.load(options) if client is None else client.settings
+        check_cookies(self.app, settings)
+        self.client = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._problem is not None:

@@ -261,3 +261,15 @@ def test_what_has_no_effect_beside_a_client_of_the_app() -> None:
             with pytest.raises(TypeError, match="no effect"):
                 MoonKey(KEY, http_client=http_client, **lost)  # type: ignore[arg-type]
         MoonKey(KEY, http_client=http_client, trust_env=False, transport="httpx").close()
+
+
+@pytest.mark.parametrize(("name", "value"), [("jwt_audience", "us"), ("strict_subject", True)])
+def test_what_has_no_effect_without_an_issuer(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}.*no effect without jwt_issuer"):
+        Settings.load({"secret_key": KEY, name: value}, {})
+    assert Settings.load({"secret_key": KEY, "jwt_issuer": "x", name: value}, {}) is not None
+
+
+def test_an_unknown_name_without_a_value_is_one_all_the_same() -> None:
+    with pytest.raises(ConfigurationError, match="no setting 'nonsense'"):
+        Settings.load({"secret_key": KEY, "nonsense": None}, {})

@@ -1,4 +1,4 @@
-"""Settings and demands that nobody would obey: told when the app is made, in each framework."""
+"""S26: settings and demands that nobody would obey are told when the app is made, in each framework."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.views.generic import TemplateView, View
 from flask import Flask
 from integrations.django_visits import Configure
 from integrations.starlette_visits import options
+from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
 import moonkey_django
 import moonkey_flask
@@ -25,6 +27,7 @@ from moonkey_core import ConfigurationError, MoonKey, _setting_names
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import RequirementOptions, like_demands
 from moonkey_django import RequireAuthMixin, get_client
+from moonkey_django.identity import attach
 from moonkey_django.rest_framework import MoonKeyAuthentication
 from moonkey_flask import FlaskMoonKey
 from moonkey_starlette.fastapi import RequireAuth
@@ -91,6 +94,26 @@ def test_other_attributes_of_a_class_of_views_are_its_own(view: type) -> None:
     demands = {"roles": {"admin"}, "max_staleness": 0}
     made: Any = type("Members", (RequireAuthMixin, view), {**FAR, **demands, "scoped": 1, "get": lambda *_: None})
     assert callable(made.as_view())
+
+
+def test_view_sets(configure: Configure) -> None:
+    class Members(RequireAuthMixin, ViewSet):
+        max_staleness = 0
+
+        def list(self, request: Any) -> None:
+            raise AssertionError
+
+    router = SimpleRouter()
+    router.register("members", Members, basename="members")
+    (pattern,) = router.urls
+    request: Any = RequestFactory().get("/members/")
+    attach(request)
+    assert pattern.callback(request).status_code == 401
+    with pytest.raises(ConfigurationError, match="Did you mean 'roles'"):
+        Members.as_view({"get": "list"}, role={"admin"})
+    with pytest.raises(ConfigurationError, match=r"class Late\(RequireAuthMixin"):
+        type("Late", (ViewSet, RequireAuthMixin), {})
+    assert type("AfterAView", (APIView, RequireAuthMixin), {}) is not None  # this one asks the next
 
 
 def test_the_views_of_the_frameworks_have_no_such_attributes() -> None:
