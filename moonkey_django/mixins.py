@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, cast
@@ -46,7 +46,7 @@ class RequireAuthMixin(View):
             )
 
     @classonlymethod
-    def as_view(cls, *args: Any, **initkwargs: Any) -> Callable[..., Any]:
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Any:  # views of other kinds say more of what they return
         names = RequirementOptions.__optional_keys__
         _check_names(cls, names, initkwargs)
         asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}

@@ -209,14 +209,10 @@ def test_any_variable_is_set_ignored_or_a_configuration_error(name: str, value: 
 def test_a_value_in_quotes(name: str, quotes: str) -> None:
     value = "redis://h/0" if name == "redis_url" else "https://hushhush.example" if name == "base_url" else KEY * 2
     quoted = quotes[0] + value + quotes[1]
-    for make in (
-        lambda: Settings.load({"secret_key": KEY, name: quoted}, {}),
-        lambda: Settings.load(
-            {} if name == "secret_key" else {"secret_key": KEY}, {f"MOONKEY_{name.upper()}": quoted}
-        ),
-    ):
+    key = {} if name == "secret_key" else {"secret_key": KEY}
+    for options, environ in (({**key, name: quoted}, {}), (key, {f"MOONKEY_{name.upper()}": quoted})):
         with pytest.raises(ConfigurationError, match=f"{name}.* in quotes") as caught:
-            make()
+            Settings.load(options, environ)
         assert value not in repr((caught.value, caught.value.__context__))
 
 
@@ -257,9 +253,10 @@ def test_a_key_of_any_usual_form(key: str) -> None:
 
 def test_what_has_no_effect_beside_a_client_of_the_app() -> None:
     with httpx.Client() as http_client:
-        for lost in ({"trust_env": True}, {"transport": "aiohttp"}):
+        losses: list[dict[str, Any]] = [{"trust_env": True}, {"transport": "aiohttp"}]
+        for lost in losses:
             with pytest.raises(TypeError, match="no effect"):
-                MoonKey(KEY, http_client=http_client, **lost)  # type: ignore[arg-type]
+                MoonKey(KEY, http_client=http_client, **lost)
         MoonKey(KEY, http_client=http_client, trust_env=False, transport="httpx").close()
 
 

@@ -108,7 +108,8 @@ def test_view_sets(configure: Configure) -> None:
     (pattern,) = router.urls
     request: Any = RequestFactory().get("/members/")
     attach(request)
-    assert pattern.callback(request).status_code == 401
+    view: Any = pattern.callback
+    assert view(request).status_code == 401
     with pytest.raises(ConfigurationError, match="Did you mean 'roles'"):
         Members.as_view({"get": "list"}, role={"admin"})
     with pytest.raises(ConfigurationError, match=r"class Late\(RequireAuthMixin"):
@@ -159,9 +160,10 @@ def test_an_attribute_of_an_authentication_class(name: str) -> None:
 
 def test_settings_beside_a_client_would_be_ignored(emulator: Emulator) -> None:
     with MoonKey(**options(emulator)) as client:
-        for lost in ({"jwt_issuer": "x", "nonsense": 1}, {"nonsense": 1}, {"realm": "x"}):
+        losses: list[dict[str, Any]] = [{"jwt_issuer": "x", "nonsense": 1}, {"nonsense": 1}, {"realm": None}]
+        for lost in losses:
             with pytest.raises(TypeError, match="not both"):
-                FlaskMoonKey(Flask(__name__), client=client, **lost)  # type: ignore[arg-type]
+                FlaskMoonKey(Flask(__name__), client=client, **lost)
         app = Flask(__name__)
         app.config.update(MOONKEY_JWT_ISSUER="another")
         with pytest.raises(ConfigurationError, match=r"MOONKEY_JWT_ISSUER in app\.config has no effect"):
