@@ -118,7 +118,9 @@ def _load() -> Configuration:
 
 def _check_beside(options: Mapping[str, Any]) -> None:
     """What stands beside the dict has no effect. A name for a value that is used in the dict does no harm."""
-    found = {name: getattr(django_settings, name) for name in dir(django_settings) if name.isupper()}
+    names = [name for name in dir(django_settings) if name.isupper() and name != SETTING]
+    # Others are not looked at: to read one may raise, or warn.
+    found = {name: getattr(django_settings, name) for name in names if name.startswith(f"{SETTING}_")}
     for name, value in variables(found, "Django setting", in_django=True).items():
         used = options.get(name)
         if value != (os.environ.get(f"MOONKEY_{name.upper()}") if used is None else used):
@@ -126,9 +128,9 @@ def _check_beside(options: Mapping[str, Any]) -> None:
                 f"The Django setting MOONKEY_{name.upper()} has no effect. "
                 f"Write it into the dict: MOONKEY = {{{name.upper()!r}: …}}."
             )
-    dicts = [name for name, value in found.items() if name != SETTING and isinstance(value, Mapping)]
-    for name in difflib.get_close_matches(SETTING, dicts, cutoff=0.85):
-        raise ConfigurationError(f"The Django setting {name} has no effect. Did you mean {SETTING}?")
+    for name in difflib.get_close_matches(SETTING, names, cutoff=0.85):
+        if isinstance(getattr(django_settings, name), Mapping):
+            raise ConfigurationError(f"The Django setting {name} has no effect. Did you mean {SETTING}?")
 
 
 def _users(value: object) -> UsersSetting:
