@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from moonkey_core._names import KnownArguments, did_you_mean
 from moonkey_core.errors import ConfigurationError
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 6265 section 4.1.1
@@ -21,7 +22,7 @@ _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CookieSettings:
+class CookieSettings(KnownArguments):
     """The two cookies of a browser session: the session token, and beside it the session JWT as its cache.
 
     As they stand, both are Secure, HttpOnly, SameSite=Lax, Path=/ and without a Domain, and their names begin with
@@ -108,8 +109,10 @@ def arguments(given: Mapping[Any, Any], kind: Any, setting: str) -> dict[str, An
     for name, value in given.items():
         lower = str(name).lower()
         if lower not in known or lower in found:
+            mend = did_you_mean(lower, known - found.keys())
             raise ConfigurationError(
-                f"{setting}: {str(name)[:60]!r} is unknown or there twice. Known are: {', '.join(sorted(known))}."
+                f"{setting}: {str(name)[:60]!r} is unknown or there twice. {mend}{' ' if mend else ''}"
+                f"Known are: {', '.join(sorted(known))}."
             )
         found[lower] = value
     return found

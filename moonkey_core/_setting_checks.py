@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus, urlsplit
 
+from moonkey_core._setting_names import both_names
 from moonkey_core._setting_values import is_on_loopback, is_plain_http_off_loopback
 from moonkey_core.errors import ConfigurationError
 
@@ -28,6 +29,12 @@ def check_together(settings: Settings) -> None:
         )
     if settings.min_session_minutes > settings.max_session_minutes:
         raise wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
+    for name, is_set in (
+        ("jwt_audience", bool(settings.jwt_audience)),
+        ("strict_subject", settings.strict_subject),
+    ):
+        if is_set and not settings.jwt_issuer:
+            raise wrong(name, "has no effect without jwt_issuer: no JWT is verified here then. Set both.")
     _check_browser_settings(settings)
     if settings.secret_key.reveal() in unquote_plus(urlsplit(settings.jwks_url or "").query):
         raise wrong("jwks_url", "holds the secret key. It is sent in a header: leave it out of the address.")
@@ -59,11 +66,6 @@ def _check_minutes(settings: Settings, name: str, duration: timedelta) -> None:
         settings.session_minutes(duration)
     except ValueError as error:
         raise wrong(name, f"is no session lifetime. {error}") from None
-
-
-def both_names(name: str) -> str:
-    """A setting, as it is called in the environment and among arguments."""
-    return f"MOONKEY_{name.upper()} ({name})"
 
 
 def wrong(name: str, problem: str) -> ConfigurationError:

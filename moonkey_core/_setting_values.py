@@ -12,10 +12,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 9110 section 11.2: what may follow "Bearer"
+_DATABASE = re.compile(r"[0-9]{1,9}")
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -62,9 +65,24 @@ class Address(str):
         return repr(self.shown + ("?***" if "?" in self else ""))
 
 
+def unquoted(value: object) -> object:
+    """The value as it is, unless it is a text in quotes: these would count as a part of it."""
+    text = value.reveal() if isinstance(value, Secret) else value
+    if isinstance(text, str) and len(text) > 1 and text[0] + text[-1] in _QUOTES:
+        raise ValueError(
+            "stands in quotes, which would be a part of it. Leave them out: not everything that reads a file of "
+            "variables removes them."
+        )
+    return value
+
+
 def secret_key(value: object) -> Secret:
     """An API key that may stand in a header and is not a public one."""
     text = value.reveal() if isinstance(value, Secret) else value
+    if isinstance(text, str) and text and text != text.strip():
+        raise ValueError("has white space before or after it, such as the line break of a file. Remove that.")
+    if isinstance(text, str) and text[:7].lower() == "bearer ":
+        raise ValueError("begins with 'Bearer', which is added by itself. Put the key alone there.")
     if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
         raise ValueError(
             "must be the secret key (sk_test_… or sk_live_…): one word without spaces or line breaks."
@@ -73,6 +91,11 @@ def secret_key(value: object) -> Secret:
         raise ValueError(
             "holds a public key (pk_…), which cannot verify sessions. "
             "Put the secret key (sk_test_… or sk_live_…) there."
+        )
+    if not _TOKEN68.fullmatch(text):
+        raise ValueError(
+            "holds what no key has, such as quotes, brackets, $ or =. Put the secret key itself there "
+            "(sk_test_… or sk_live_…), and neither the line that sets it nor what stands for it."
         )
     return Secret(text)
 
@@ -95,10 +118,43 @@ def redis_url(value: object) -> Secret | None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
-        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0.")
-    if text.split("://")[0] not in ("redis", "rediss", "unix"):
+        raise ValueError(f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_ENCODED}")
+    scheme = text.split("://")[0]
+    if scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// (TLS) or unix://.")
+    _check_redis_url(text, is_socket=scheme == "unix")
     return Secret(text)
+
+
+_ENCODED = (
+    "In a user name or password, write reserved characters percent-encoded: # as %23, / as %2F, ? as %3F, "
+    "[ as %5B, ] as %5D, @ as %40, : as %3A, % as %25, a space as %20."
+)
+
+
+def _check_redis_url(text: str, *, is_socket: bool) -> None:
+    """Find what redis-py would read as something else, or not at all (as any path that is no number)."""
+    if "#" in text:
+        raise ValueError(f"holds a #, and what follows would be lost. {_ENCODED}")
+    try:
+        parts = urlsplit(text)
+        rest = parts.path if "@" in parts.netloc else parts.path + parts.query
+        is_cut = not is_socket and "@" in rest
+        _ = None if is_cut else parts.port
+    except ValueError:
+        raise ValueError(
+            f"has a port that is no number, or brackets that are no IPv6 address. {_ENCODED}"
+        ) from None
+    if is_cut:
+        raise ValueError(f"holds a / or a ? before its @. {_ENCODED}")
+    if is_socket and not parts.path:
+        raise ValueError("must name the socket, as in unix:///run/redis.sock.")
+    path = "" if is_socket else unquote(parts.path).removeprefix("/").removesuffix("/")
+    databases = {*([path] if path else ()), *parse_qs(parts.query, keep_blank_values=True).get("db", ())}
+    if not all(_DATABASE.fullmatch(one) for one in databases):
+        raise ValueError("names a database that is none. It is a number, as in redis://127.0.0.1:6379/0.")
+    if len({int(one) for one in databases}) > 1:
+        raise ValueError("names more than one database. Keep one of them.")
 
 
 def _url(value: object, *, with_query: bool = False) -> str:
@@ -220,7 +276,7 @@ def words(value: object) -> tuple[str, ...]:
         items = value
     else:
         raise ValueError("must be a string or a list of strings.")
-    found = tuple(item for item in items if isinstance(item, str) and _VISIBLE.fullmatch(item))
+    found = tuple(item for item in map(unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item))
     if not found or len(found) != len(items):
         raise ValueError("must be one or more non-empty words without spaces.")
     return found

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from moonkey_core._cookie_settings import arguments
+from moonkey_core._names import KnownArguments
 from moonkey_core.errors import ConfigurationError
 
 _WINDOW = timedelta(days=1)
@@ -31,7 +32,7 @@ Limiter = Callable[[Attempt], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignInSettings:
+class SignInSettings(KnownArguments):
     """The ready-made sign-in routes.
 
     Arguments:

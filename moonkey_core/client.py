@@ -21,7 +21,7 @@ from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
 from moonkey_core.origin import RequestInfo
-from moonkey_core.settings import Options, Settings
+from moonkey_core.settings import Options, Settings, check_names
 
 if TYPE_CHECKING:
     import httpx
@@ -63,7 +63,7 @@ class MoonKey(ClientBase, m.Runs):
         http_client: httpx.Client | None = None,
         **options: Unpack[Options],
     ) -> None:
-        core = _core(_settings(settings, options))
+        core = _core(_settings(settings, options, http_client))
         self._store = _redis.RedisStore(core.settings) if core.settings.redis_url else None
         exchange = SyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
@@ -150,7 +150,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         http_client: httpx.AsyncClient | None = None,
         **options: Unpack[Options],
     ) -> None:
-        core = _core(_settings(settings, options))
+        core = _core(_settings(settings, options, http_client))
         self._store = _redis.AsyncRedisStore(core.settings) if core.settings.redis_url else None
         exchange = AsyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
@@ -212,12 +212,15 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         await self.aclose()
 
 
-def _settings(first: Settings | str | None, options: Options) -> Settings:
+def _settings(first: Settings | str | None, options: Options, http_client: object) -> Settings:
     """The settings of a client; ``first`` is its one positional argument: all of them, or the secret key."""
     if isinstance(first, Settings):
         if options:
             raise TypeError("Give either a Settings object or single settings, not both.")
         return first
+    check_names(options, beside=("http_client",))
+    if http_client is not None and (options.get("trust_env") is True or options.get("transport") == "aiohttp"):
+        raise TypeError("http_client carries the calls: trust_env and transport have no effect beside it.")
     if first is not None and "secret_key" in options:
         raise TypeError("Give the secret key once.")
     return Settings.load(options if first is None else {**options, "secret_key": first})

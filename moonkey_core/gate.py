@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, cast
 
 from moonkey_core import _clock
+from moonkey_core._names import KnownArguments, near_miss
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
 
 __all__ = [
-    "ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "known_user", "refusal_of", "require",
+    "ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "known_user", "like_demands",
+    "own_attributes", "refusal_of", "require",
 ]  # fmt: skip
 
 Scalar = str | int | float
@@ -53,7 +55,7 @@ class RequirementOptions(FreshnessOptions, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requirements:
+class Requirements(KnownArguments):
     """What a route asks beyond a verified user and session. All that is given has to be met.
 
     Freshness of the answer:
@@ -189,6 +191,23 @@ def require(auth: Auth, requirements: Requirements | None = None) -> Auth:
     if error is None:
         return auth
     raise error
+
+
+def own_attributes(kind: type, *frameworks: str) -> set[str]:
+    """The public attributes that a class was given by the app, and not by the packages that it builds on."""
+    return {
+        name
+        for one in kind.__mro__
+        if one.__module__.partition(".")[0] not in ("builtins", *frameworks)
+        for name in vars(one)
+        if not name.startswith("_")
+    }
+
+
+def like_demands(names: Iterable[str]) -> dict[str, str]:
+    """Those among ``names`` that are called like a demand, or nearly so, each with the demand's right name."""
+    likes = {name: near_miss(name, RequirementOptions.__optional_keys__) for name in sorted(names)}
+    return {name: like for name, like in likes.items() if like is not None}
 
 
 def known_user(auth: Auth) -> User | None:

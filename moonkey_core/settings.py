@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
 from moonkey_core._cookie_settings import CookieSettings, cookie_settings
+from moonkey_core._names import KnownArguments
 from moonkey_core._options import Options
 from moonkey_core._setting_checks import check_together, wrong
+from moonkey_core._setting_names import DJANGO_KEYS, check_arguments, prefixed
 from moonkey_core._setting_values import (
     Network,
     Secret,
@@ -29,13 +31,17 @@ from moonkey_core._setting_values import (
     redis_url,
     seconds,
     secret_key,
+    unquoted,
     whole_number,
     words,
 )
 from moonkey_core._sign_in_settings import SignInSettings, sign_in_settings
 from moonkey_core.errors import ConfigurationError
 
-__all__ = ["CookieSettings", "Options", "Secret", "Settings", "SignInSettings"]
+__all__ = [
+    "DJANGO_KEYS", "CookieSettings", "Options", "Secret", "Settings", "SignInSettings", "check_names", "has_value",
+    "variables",
+]  # fmt: skip
 
 _REQUIRED = dataclasses.MISSING
 
@@ -48,7 +54,7 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Settings:
+class Settings(KnownArguments):
     """Everything that can be configured. Immutable; every instance has been validated.
 
     Build one with :meth:`load`. Any wrong or missing setting raises
@@ -239,14 +245,11 @@ class Settings:
         :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
         """
         environ = os.environ if environ is None else environ
-        given: dict[str, Any] = {name: value for name, value in dict(options or {}).items() if value is not None}
-        names = {field.name for field in dataclasses.fields(cls)}
-        for name in given:
-            if name not in names:
-                raise _unknown(name, names)
-        for name in names - given.keys():
-            if value := environ.get(f"MOONKEY_{name.upper()}"):
-                given[name] = value
+        options = dict(options or {})
+        check_names(options)
+        set_variables = {name: value for name, value in environ.items() if value}
+        given: dict[str, Any] = prefixed(set_variables, _NAMES, "environment variable")
+        given.update((name, value) for name, value in options.items() if value is not None)
         if "secret_key" not in given:
             raise wrong("secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app.")
         return cls(**given)
@@ -264,19 +267,40 @@ class Settings:
         return int(minutes)
 
 
-def _unknown(name: str, known: set[str]) -> ConfigurationError:
-    if name in ("http_client", "hooks"):
-        return ConfigurationError(f"{name} is no setting. Make the client yourself, and hand it over as `client`.")
-    import difflib
+_NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    mend = f"Did you mean {near[0]!r}?" if near else "See the table of settings in the README."
-    return ConfigurationError(f"There is no setting {name[:60]!r}. {mend}")
+
+def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where one of these is no setting.
+
+    ``beside`` are other arguments that could have been given in the same place, and may have been misspelt.
+    """
+    check_arguments(given, _NAMES, beside)
+
+
+def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
+    """The settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by their own names.
+
+    ``kind`` is what one of them is called. Raises :class:`~moonkey_core.errors.ConfigurationError` for a name that
+    is nearly that of a setting, or has its place elsewhere; one that means nothing here is named in the log, once.
+    """
+    if in_django:
+        return prefixed(found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}")
+    return prefixed(found, _NAMES, kind)
+
+
+def has_value(settings: Settings, name: str, value: object) -> bool:
+    """Whether a setting is what ``value`` would have made of it."""
+    field = next(field for field in dataclasses.fields(settings) if field.name == name)
+    try:
+        return bool(field.metadata["parse"](value) == getattr(settings, name))
+    except (ValueError, ConfigurationError):
+        return False
 
 
 def _parsed(name: str, parse: Any, value: object) -> object:
     try:
-        return parse(value)
+        return parse(unquoted(value))
     except ValueError as error:
         problem = str(error)
     raise wrong(name, problem)  # not inside the handler: the hidden context would hold the value

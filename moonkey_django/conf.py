@@ -5,6 +5,8 @@ Live: when the setting changes (``override_settings`` in a test), all that was m
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +19,7 @@ from django.dispatch import receiver
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import User
-from moonkey_core.settings import Settings
+from moonkey_core.settings import DJANGO_KEYS, Settings, check_names, variables
 from moonkey_django.signals import watch
 
 SETTING = "MOONKEY"
@@ -105,11 +107,30 @@ def _load() -> Configuration:
         if name in options:
             raise ConfigurationError(f"MOONKEY names {name.upper()[:60]!r} twice. Keep one of the two spellings.")
         options[name] = value
+    check_names([name for name in options if name not in DJANGO_KEYS], beside=DJANGO_KEYS)
+    _check_beside(options)
     lazy = options.pop("lazy", False)
     if not isinstance(lazy, bool):
         raise ConfigurationError('MOONKEY["LAZY"] must be True or False.')
     users = _users(options.pop("users", None))
     return Configuration(Settings.load(options), lazy, users)
+
+
+def _check_beside(options: Mapping[str, Any]) -> None:
+    """What stands beside the dict has no effect. A name for a value that is used in the dict does no harm."""
+    names = [name for name in dir(django_settings) if name.isupper() and name != SETTING]
+    # Others are not looked at: to read one may raise, or warn.
+    found = {name: getattr(django_settings, name) for name in names if name.startswith(f"{SETTING}_")}
+    for name, value in variables(found, "Django setting", in_django=True).items():
+        used = options.get(name)
+        if value != (os.environ.get(f"MOONKEY_{name.upper()}") if used is None else used):
+            raise ConfigurationError(
+                f"The Django setting MOONKEY_{name.upper()} has no effect. "
+                f"Write it into the dict: MOONKEY = {{{name.upper()!r}: …}}."
+            )
+    for name in difflib.get_close_matches(SETTING, names, cutoff=0.85):
+        if isinstance(getattr(django_settings, name), Mapping):
+            raise ConfigurationError(f"The Django setting {name} has no effect. Did you mean {SETTING}?")
 
 
 def _users(value: object) -> UsersSetting:
@@ -141,5 +162,5 @@ def _new_async_client() -> AsyncMoonKey:
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_kwargs: object) -> None:
-    if setting == SETTING:
+    if setting.startswith(SETTING):
         _made.clear()  # a request that still uses an old client may finish; its connections end with it

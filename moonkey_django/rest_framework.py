@@ -12,7 +12,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from moonkey_core.auth import Auth
-from moonkey_core.errors import MissingCredentials, MoonKeyError
+from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
+from moonkey_core.gate import like_demands, own_attributes
 from moonkey_core.models import User
 from moonkey_core.responses import Refusal, refuse
 from moonkey_django.conf import configuration
@@ -82,8 +83,17 @@ class MoonKeyAuthentication(BaseAuthentication):
     one of which that cannot be known (503). A request without any is left to the next class. Cookies are judged
     by MoonKey's own rule for requests from other sites, which does not rely on Django's CSRF middleware.
 
-    Raises ``ImproperlyConfigured`` without the middleware.
+    Raises ``ImproperlyConfigured`` without the middleware. It finds out who somebody is, and demands nothing: a
+    subclass with an attribute that is called like a demand raises ``ConfigurationError``.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, demand in like_demands(own_attributes(cls, "rest_framework", "moonkey_django")).items():
+            raise ConfigurationError(
+                f"{cls.__qualname__} has an attribute {name!r}, which demands nothing of anybody. Use "
+                f"RequireAuthMixin with {demand!r} on the view."
+            )
 
     def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
         inner = request._request

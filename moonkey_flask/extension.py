@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from flask import Flask, Request, Response
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.credentials import presents_any, presents_cookies, wsgi_headers
-from moonkey_core.errors import MoonKeyError
+from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.responses import success_headers
-from moonkey_core.settings import Options, Settings
+from moonkey_core.settings import Options, Settings, check_names, has_value, variables
 from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
 from moonkey_flask.names import EXTENSION
 from moonkey_flask.refusals import refused
 from moonkey_flask.routes import check_cookies
 from moonkey_flask.signals import watch
 
-_PREFIX = "MOONKEY_"
-
 
 class FlaskMoonKey:
     """Sets an app up: ``FlaskMoonKey(app)``, or ``FlaskMoonKey()`` and later ``init_app(app)``.
 
     Settings come from keyword arguments, else from ``app.config["MOONKEY_…"]``, else from the environment; or a
-    ``client`` that is configured already is used. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing one. The app's client is
+    ``client`` that is configured already is used, and then there must be no others. Raises
+    :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown one. The app's client is
     ``app.extensions["moonkey"]``.
     """
 
@@ -35,6 +34,9 @@ class FlaskMoonKey:
     ) -> None:
         if client is not None and not isinstance(client, MoonKey):
             raise TypeError(f"FlaskMoonKey needs a MoonKey, not a {type(client).__name__}.")
+        if client is not None and options:
+            raise TypeError("Give FlaskMoonKey either a client or single settings, not both.")
+        check_names(options, beside=("client",))
         self._client = client
         self._options = options
         if app is not None:
@@ -42,7 +44,7 @@ class FlaskMoonKey:
 
     def init_app(self, app: Flask) -> None:
         """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
-        client = app.extensions[EXTENSION] = self._client or MoonKey(self._settings(app))
+        client = app.extensions[EXTENSION] = self._client_for(app)
         check_cookies(app)
         watch(client, app)
         app.request_class = with_identity(app.request_class)
@@ -52,14 +54,27 @@ class FlaskMoonKey:
         if MoonKeyError not in app.error_handler_spec[None][None]:
             app.register_error_handler(MoonKeyError, refused)
 
-    def _settings(self, app: Flask) -> Settings:
-        configured = {
-            name.removeprefix(_PREFIX).lower(): value
-            for name, value in app.config.items()
-            if name.startswith(_PREFIX)
-        }
-        given = {name: value for name, value in self._options.items() if value is not None}
-        return Settings.load({**configured, **given})
+    def _client_for(self, app: Flask) -> MoonKey:
+        configured = _configured(app)
+        if self._client is None:
+            given = {name: value for name, value in self._options.items() if value is not None}
+            return MoonKey(Settings.load({**configured, **given}))
+        for name, value in configured.items():
+            if value is not None and not has_value(self._client.settings, name, value):
+                raise ConfigurationError(
+                    f"MOONKEY_{name.upper()} in app.config has no effect: the client that was given has another "
+                    "value. Set it there, or leave the client out."
+                )
+        return self._client
+
+
+def _configured(app: Flask) -> dict[str, Any]:
+    if isinstance(app.config.get("MOONKEY"), Mapping):
+        raise ConfigurationError(
+            "A dict named MOONKEY in app.config has no effect. "
+            'Name each setting by itself: app.config["MOONKEY_JWT_ISSUER"] = …'
+        )
+    return variables(app.config, "key of app.config")
 
 
 def _with_identity_headers(response: Response) -> Response:

@@ -14,7 +14,8 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from moonkey_core.auth import Auth
-from moonkey_core.gate import RequirementOptions, Requirements, require
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
 from moonkey_core.models import Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_starlette.identity import get_auth, identity_of
@@ -78,9 +79,19 @@ class _Gate(metaclass=_ConfiguredGate):
 
     def __init__(self, **requirements: Unpack[RequirementOptions]) -> None:
         self.requirements = Requirements(**requirements)
+        self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
         self._hash = hash(self._configuration)
+
+    def _check_attributes(self) -> None:
+        """Raise ``ConfigurationError`` for an attribute of a subclass that looks like a demand, and is none."""
+        for name, demand in like_demands(own_attributes(type(self), "fastapi", "moonkey_starlette")).items():
+            if getattr(self.requirements, demand) is None:
+                raise ConfigurationError(
+                    f"{type(self).__name__} has an attribute {name!r}, which demands nothing of anybody. "
+                    f"Hand it on: super().__init__({demand}=…)."
+                )
 
     async def _passed(self, connection: HTTPConnection) -> Auth:
         identity = identity_of(connection)

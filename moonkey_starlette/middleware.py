@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Never, NoReturn, Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
@@ -11,16 +12,18 @@ from starlette.websockets import WebSocketDisconnect
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import refusal_of
-from moonkey_core.settings import Options
+from moonkey_core.settings import Options, Settings, check_names
 from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.identity import Identity
-from moonkey_starlette.mounted import Mounted, check_cookies
+from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
 from moonkey_starlette.replies import Reply, reply_to
 from moonkey_starlette.scope import attach
 
 __all__ = ["MoonKeyMiddleware"]
+
+_ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
 
 
 class MoonKeyMiddleware:
@@ -37,8 +40,7 @@ class MoonKeyMiddleware:
 
     Arguments:
         client: a client that is configured already; else one is made from the other keyword arguments, which are
-            those of :class:`~moonkey_core.client.AsyncMoonKey`, and the ``MOONKEY_*`` variables. Starlette makes
-            its middleware when the app starts; ``client=AsyncMoonKey()`` finds a wrong setting on import.
+            those of :class:`~moonkey_core.client.AsyncMoonKey`, and the ``MOONKEY_*`` variables.
         required: deny everything that has no verified user and session, but for the session routes where they are
             mounted; these are found through layers that keep the next one as ``app``, as Starlette's own do.
         public_paths: what ``required`` leaves open: exact paths, as the routes of this app see them, for every
@@ -49,14 +51,17 @@ class MoonKeyMiddleware:
             several directories; their ``moonkey/error.html`` and so on replace ours. Without Jinja2 installed,
             browsers get problem bodies.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing setting.
+    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting. What is given
+    to ``add_middleware`` is made when the app starts, where servers take an exception for a lack of lifespan
+    support and serve on. There the error is kept: the app's start fails with it (``lifespan.startup.failed``), and
+    where no lifespan is run, every request raises it. ``client=AsyncMoonKey()`` finds a wrong setting on import.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         client: AsyncMoonKey | None = None,
-        *,
+        *surplus: Never,
         required: bool = False,
         public_paths: Iterable[str] = (),
         lazy: bool = False,
@@ -64,26 +69,51 @@ class MoonKeyMiddleware:
         templates: Templates | None = None,
         **options: Unpack[Options],
     ) -> None:
+        self.app = app
+        self._problem: Exception | None = None
+        try:
+            if surplus:
+                raise TypeError("MoonKeyMiddleware takes all but the client by keyword.")
+            self._pages = Pages(templates)
+            self._set_up(client, public_paths, options, required=required, lazy=lazy, binds=bind_websockets)
+        except Exception as error:
+            if not is_inside_an_app(app):
+                raise
+            self._problem = copy.copy(error)  # without its traceback, which would keep all that led here
+
+    def _set_up(
+        self,
+        client: AsyncMoonKey | None,
+        public_paths: Iterable[str],
+        options: Options,
+        *,
+        required: bool,
+        lazy: bool,
+        binds: bool,
+    ) -> None:
+        check_names(options, beside=_ARGUMENTS)
         if client is not None and options:
             raise TypeError("Give MoonKeyMiddleware either a client or single settings, not both.")
         if client is not None and not isinstance(client, AsyncMoonKey):
             raise TypeError(f"MoonKeyMiddleware needs an AsyncMoonKey, not a {type(client).__name__}.")
-        self.app = app
-        self.client = client or AsyncMoonKey(**options)
-        self._required = required
+        for name, value in (("required", required), ("lazy", lazy), ("bind_websockets", binds)):
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"{name} must be True or False.")
+        self._required, self._lazy, self._bind_websockets = required, lazy, binds
         self._public_paths = exact_paths(public_paths)
-        self._lazy = lazy
-        self._bind_websockets = bind_websockets
-        self._answers_preflights = answers_preflights(app)
-        self._pages = Pages(templates)
-        self._mounted = Mounted(app)
         if self._public_paths and not required:
             raise ConfigurationError(
                 "public_paths without required=True has no effect: every path is public. Add required=True."
             )
-        check_cookies(app, self.client.settings)
+        self._answers_preflights = answers_preflights(self.app)
+        self._mounted = Mounted(self.app)
+        settings = Settings.load(options) if client is None else client.settings
+        check_cookies(self.app, settings)
+        self.client = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._problem is not None:
+            await _refuse_to_serve(self._problem, scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -128,3 +158,12 @@ class MoonKeyMiddleware:
         await reply.send({"type": "http.response.start", "status": 204, "headers": []})
         await reply.send({"type": "http.response.body", "body": b""})
         return False
+
+
+async def _refuse_to_serve(problem: Exception, scope: Scope, receive: Receive, send: Send) -> NoReturn:
+    """Raise what was wrong when the app was made; a server that waits for the app's start-up is told before."""
+    if scope["type"] == "lifespan":
+        await receive()
+        text = str(problem) or type(problem).__name__
+        await send({"type": "lifespan.startup.failed", "message": text})
+    raise copy.copy(problem)  # each raise adds to the traceback, which keeps the frames of the request

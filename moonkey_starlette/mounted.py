@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from starlette.routing import NoMatchFound
+from starlette.applications import Starlette
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import NoMatchFound, Router
 from starlette.types import ASGIApp
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import ROUTES
 from moonkey_core.settings import Settings
 
-__all__ = ["NAME", "Mounted", "check_cookies"]
+__all__ = ["NAME", "Mounted", "check_cookies", "is_inside_an_app"]
 
 NAME = "moonkey"
 """The names of the routes are ``moonkey:sign_in`` and so on."""
@@ -51,14 +55,43 @@ def check_cookies(app: ASGIApp, settings: Settings) -> None:
         )
 
 
+def is_inside_an_app(app: ASGIApp) -> bool:
+    """Whether an app of Starlette's makes a middleware around ``app`` as one of its own, when it is first called.
+
+    Each of its middlewares ends in an ``ExceptionMiddleware`` further inwards. Where a layer does not say what it
+    stands around, a running event loop tells: what is made on import is mostly made without one.
+    """
+    for layer in _layers(app):
+        if isinstance(layer, ExceptionMiddleware | Starlette | Router):
+            return isinstance(layer, ExceptionMiddleware)
+    return _has_event_loop()
+
+
+def _has_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _layers(app: ASGIApp) -> Iterator[Any]:
+    """From an app inwards, through what keeps the next layer as ``app``, as those of Starlette do."""
+    layer: Any = app
+    for _ in range(_MOST_LAYERS):
+        if layer is None:
+            return
+        yield layer
+        layer = getattr(layer, "app", None)
+
+
 def _prefix_in(app: ASGIApp) -> str | None:
     """Where they are in the first app or router from here on inwards; ``None`` where they are not, or where that
     differs from request to request.
 
     Goes through the layers that keep the next one as ``app``, as those of Starlette do.
     """
-    layer: Any = app
-    for _ in range(_MOST_LAYERS):
+    for layer in _layers(app):
         find = getattr(layer, "url_path_for", None)
         if find is not None:
             try:
@@ -66,5 +99,4 @@ def _prefix_in(app: ASGIApp) -> str | None:
             except NoMatchFound:
                 return None
             return None if "{" in path else path.removesuffix(_SIGN_IN.path)
-        layer = getattr(layer, "app", None)
     return None

@@ -10,12 +10,15 @@ import pytest
 from moonkey_core import _repeated_log
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis import _shared
+from moonkey_core.settings import Settings
 
 
 def pytest_collection_finish() -> None:
     """Thousands of tests are no garbage, and need not be looked at each time that some is collected."""
     gc.collect()
     gc.freeze()
+    # The variables of a test run, such as MOONKEY_CI, are no settings. That is said once, and in no test.
+    Settings.load({"secret_key": "sk_test_x"})
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Secret
+
+logger = logging.getLogger("moonkey")
+
+_POOLED = ("max_connections", "timeout")
+_FIXED = ("decode_responses", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_timeout")
+"""What the query of a URL may name, and does not decide."""
 
 
 def blocking_client(url: Secret, seconds: float, connections: int) -> Any:
@@ -32,10 +41,17 @@ def check(url: Secret) -> None:
     client = blocking_client(url, 1.0, 1)
     try:
         client.connection_pool.make_connection()  # it does not connect yet
-        return
     except (TypeError, ValueError):
-        pass
-    raise _not_understood()
+        client = None
+    if client is None:
+        raise _not_understood(url)
+    unused = [name for name in _query_of(url) if name in (*_FIXED, *_POOLED)]
+    if unused:
+        logger.warning(
+            "redis_url has a query of which this has no effect: %s",
+            ", ".join(unused),
+            extra={"reason": "redis_option_unused"},
+        )
 
 
 @asynccontextmanager
@@ -75,9 +91,9 @@ def _options(url: Secret, kind: str, seconds: float) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if parsed is None:  # not inside the handler: the hidden context would hold the URL, and with it the password
-        raise _not_understood()
-    parsed.pop("max_connections", None)
-    parsed.pop("timeout", None)
+        raise _not_understood(url)
+    for name in _POOLED:
+        parsed.pop(name, None)
     return {
         **parsed,
         "socket_timeout": seconds,
@@ -89,9 +105,17 @@ def _options(url: Secret, kind: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _not_understood() -> ConfigurationError:
+def _query_of(url: Secret) -> list[str]:
+    """The names in the query of a URL, as far as they are plain words."""
+    names = parse_qs(urlsplit(url.reveal()).query, keep_blank_values=True)
+    return sorted(name for name in names if re.fullmatch("[a-z_]{1,40}", name))
+
+
+def _not_understood(url: Secret) -> ConfigurationError:
+    names = _query_of(url)
+    where = f"; look at {', '.join(names)} in its query" if names else ""
     return ConfigurationError(
-        "MOONKEY_REDIS_URL (redis_url) is not understood by redis-py. "
+        f"MOONKEY_REDIS_URL (redis_url) is not understood by redis-py{where}. "
         "Use the form redis://[user:password@]host[:port][/database]."
     )
 

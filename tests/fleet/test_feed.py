@@ -527,9 +527,9 @@ class TestSettings:
         "url", ["redis://h:notaport/0", "redis://h/?ssl_min_version=x", "redis://h/?no_such_option=1"]
     )
     def test_a_wrong_address_is_not_shown(self, url: str) -> None:
-        settings = Settings.load({"secret_key": "sk_test_x", "redis_url": url.replace("h", "u:hushhush@h", 1)}, {})
+        options = {"secret_key": "sk_test_x", "redis_url": url.replace("h", "u:hushhush@h", 1)}
         with pytest.raises(ConfigurationError, match="MOONKEY_REDIS_URL") as caught:
-            RedisRevocations(settings, Revocations(retention=1))
+            RedisRevocations(Settings.load(options, {}), Revocations(retention=1))
         assert "hushhush" not in repr((caught.value, caught.value.__context__, caught.value.__cause__))
 
     def test_log_level_of_what_is_lost(self, make_process: MakeProcess, server: RedisServer, caplog: Any) -> None:
