@@ -46,7 +46,7 @@ class Activity:
         question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
         try:
             proof = yield from self._inquiry.ask(question)
-            self._inquiry.note_extension(proof.known)
+            self._inquiry.note_extension(proof.known, question.unextended)
         except (AuthenticationError, ProviderError) as error:
             logger.warning(
                 "a session in use could not be extended: %s", error.reason, extra={"reason": "extension_failed"}

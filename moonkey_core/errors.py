@@ -29,20 +29,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+_OVER = frozenset({"session_unknown", "user_unknown", "expired_credentials", "revoked_credentials"})
+"""Reasons of refusals after which it is certain that a session is over."""
+
 
 class MoonKeyError(Exception):
     """The root of all errors raised by this package.
 
     ``status`` is the HTTP status an app should answer with, ``reason`` a stable lower-case code for logs.
+    ``evidence`` is what was found, in one bounded and printable sentence for the operator; the message ends with
+    it. It may name settings of the app, so neither is for the caller.
     """
 
     status: ClassVar[int] = 500
     default_reason: ClassVar[str] = "error"
     default_message: ClassVar[str] = "Session verification failed."
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None) -> None:
-        super().__init__(message or self.default_message)
+    def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
+        said = message or self.default_message
+        super().__init__(f"{said} {evidence}" if evidence else said)
         self.reason = reason or self.default_reason
+        self.evidence = evidence
 
 
 class ConfigurationError(MoonKeyError):
@@ -76,10 +83,25 @@ class MalformedCredentials(AuthenticationError):
 
 
 class InvalidCredentials(AuthenticationError):
-    """The credential is forged, foreign, or unknown to the API."""
+    """The credential is forged, foreign, or unknown to the API.
+
+    ``session_is_over`` says that its session has certainly ended, or never was. Only then a stored credential may
+    be thrown away: what was refused for any other reason may be good again in a minute.
+    """
 
     default_reason = "invalid_credentials"
     default_message = "The session credential is not valid."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        evidence: str = "",
+        session_is_over: bool | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, evidence=evidence)
+        self.session_is_over = self.reason in _OVER if session_is_over is None else session_is_over
 
 
 class ExpiredCredentials(InvalidCredentials):
@@ -167,14 +189,24 @@ class TooManyAttempts(MoonKeyError):
 
 
 class RequestRefused(MoonKeyError):
-    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one."""
+    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one.
+
+    Its own message is the ``evidence``: bounded, printable, and without what was sent.
+    """
 
     status = 400
     default_reason = "request_refused"
     default_message = "The MoonKey API refused the request."
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None, code: str | None = None) -> None:
-        super().__init__(message, reason=reason)
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        code: str | None = None,
+        evidence: str = "",
+    ) -> None:
+        super().__init__(message, reason=reason, evidence=evidence)
         self.code = code
 
 
@@ -204,9 +236,14 @@ class ProviderUnavailable(ProviderError):
     default_message = "The MoonKey API cannot be reached or understood at the moment."
 
     def __init__(
-        self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        retry_after: float | None = None,
+        evidence: str = "",
     ) -> None:
-        super().__init__(message, reason=reason)
+        super().__init__(message, reason=reason, evidence=evidence)
         self.retry_after = retry_after
 
 

@@ -53,6 +53,9 @@ _DETAILS = {
 }
 _STEP_UP = "A fresher or stronger proof of who you are is needed for that."
 _LOGIN_REFUSED = "The code, link or signature is wrong, used up or too old."
+_LOGIN_UNCLEAR = (
+    "The sign-in was refused, and not because of the code or link, which may still be good. Try later."
+)
 _REQUEST_REFUSED = "The request cannot be carried out as it is."
 _SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
 
@@ -174,6 +177,8 @@ def _detail(error: MoonKeyError) -> str | None:
         return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
     if error.reason == "login_refused":
         return _LOGIN_REFUSED
+    if error.reason == "login_unclear":
+        return _LOGIN_UNCLEAR
     if isinstance(error, RequestRefused) and error.status == 400:
         return _REQUEST_REFUSED
     return _DETAILS.get(error.status)
@@ -227,4 +232,5 @@ def _log(error: MoonKeyError, request_id: str) -> None:
         logger.error("refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
     else:
         level = logging.WARNING if error.status == 503 else logging.INFO
-        logger.log(level, "refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)
+        said = f"{error.reason} ({error.evidence})" if error.evidence else error.reason
+        logger.log(level, "refused with %d: %s, request %s", error.status, said, request_id, extra=extra)

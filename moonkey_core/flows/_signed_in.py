@@ -11,7 +11,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.cookies import session_cookies
 from moonkey_core.credentials import cookie_pair
-from moonkey_core.errors import MoonKeyError, ProviderUnavailable
+from moonkey_core.errors import MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
 from moonkey_core.flows._answers import as_json, for_browser, see_other
 from moonkey_core.flows._types import FlowPlan, FlowRequest
@@ -24,6 +24,18 @@ def lifetime(core: Core, *, remember_me: bool) -> timedelta:
     """How long a session is asked for."""
     settings = core.settings.sign_in
     return settings.remember_me if remember_me else settings.lifetime
+
+
+def note_unclear(core: Core, error: RequestRefused, *, remember_me: bool) -> None:
+    """Tell the operator of a sign-in that the API refused without a word about its code, link or token."""
+    logger.warning(
+        "the API refused a sign-in, and not for its code or link. It may be the length of the session: "
+        "sign_in.%s asks for %d minutes. %s",
+        "remember_me" if remember_me else "lifetime",
+        lifetime(core, remember_me=remember_me) // timedelta(minutes=1),
+        error.evidence,
+        extra={"reason": "sign_in_unclear"},
+    )
 
 
 def signed_in(

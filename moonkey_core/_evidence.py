@@ -1,0 +1,63 @@
+"""What goes into a log or an exception of what others have said: bounded, printable, and no credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_LONGEST = 200  # characters of one saying
+_LONGEST_READ = 2000
+_MASK = "***"
+_RUN = re.compile(r"[A-Za-z0-9_\-.~+/=]+")
+_KEY = re.compile(r"[sp]k_(?:test|live)_")
+_LONGEST_WORD = 20  # characters; with a digit in it, what is longer may be a credential
+_LONGEST_NAME = 48
+_FAR = 10**9  # seconds
+
+
+def shown(value: object) -> str:
+    """A value of a claim or setting, as it would be written in Python."""
+    if isinstance(value, str):
+        return ascii(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return _cut(", ".join(ascii(one[:_LONGEST]) for one in value[:8]) or "none")
+    return "none" if value is None else f"a value of the wrong type ({type(value).__name__})"
+
+
+def seconds(value: float) -> str:
+    """A difference of times in whole seconds."""
+    return f"{max(-_FAR, min(value, _FAR)):.0f} s"
+
+
+def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
+    """An error's code and message. ``sent`` are values that the message must not repeat."""
+    text = message[:_LONGEST_READ]
+    for value in sorted({one for one in sent if len(one) > 2}, key=len, reverse=True):
+        text = text.replace(value, _MASK)
+    text = _RUN.sub(_masked, text)
+    text = _cut("".join(one if one.isprintable() else " " for one in text).strip())
+    return ": ".join(part for part in (code, text) if part)
+
+
+def strings_in(body: object) -> Iterable[str]:
+    """All strings in the JSON that a call carries, and its credentials without their prefix."""
+    if isinstance(body, str):
+        yield body
+        if body.startswith("session_"):
+            yield body.removeprefix("session_")
+    elif isinstance(body, Mapping):
+        for value in body.values():
+            yield from strings_in(value)
+    elif isinstance(body, list | tuple):
+        for value in body:
+            yield from strings_in(value)
+
+
+def _masked(run: re.Match[str]) -> str:
+    word = run[0]
+    long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
+    return _MASK if long or len(word) > _LONGEST_NAME or _KEY.search(word) else word
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
