@@ -64,7 +64,7 @@ def content(reply: Reply) -> dict[str, Any]:
 
 
 def load_answer(data: bytes) -> dict[str, Any]:
-    """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error, too."""
+    """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error."""
     body = load_object(data)
     status = body.get("status_code")
     denied = body.get("success") is False or body.get("ok") is False

@@ -106,7 +106,7 @@ def is_deleted(body: object, now: float = math.inf) -> bool:
 
 
 def _is_ended_otherwise(body: Mapping[str, Any]) -> bool:
-    """Whether a session speaks of its end in members that this wire has not: they are never believed, nor ignored."""
+    """Whether a session speaks of its end in members that are not of this wire: neither believed nor ignored."""
     status = body.get("status")
     return (
         (isinstance(status, str) and status.lower() in _ENDED_WORDS)

@@ -99,7 +99,7 @@ class MoonKeyApi:
         if question.refresh:
             linger = min(question.linger, oldest)
             share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
-            shared = partial(call, share=share, linger=linger, reader=_check_session_of, until_revoked=True)
+            shared = partial(call, share=share, linger=linger, reader=self._readable, until_revoked=True)
             return shared(linger_refusals=False)  # of a refusal that is certain others know already
         stored, ttl = None, self._settings.session_cache_ttl
         if question.extend_by is not None:
@@ -111,15 +111,12 @@ class MoonKeyApi:
 
     def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
         """What a good answer says. Raises where it is none, or about somebody else."""
-        wire, user = body.get("session"), body.get("user")
+        now, wire = self._clock(), body.get("session")
         try:
-            now = self._clock()
-            ends_at = check_session(wire)
-            assert isinstance(wire, dict)  # checked
-            is_over = is_deleted(wire, now + self._settings.leeway)
-            user_id = wire["user_id"] if user is None else check_user(user)
+            ends_at, is_over, user_id = self._readable(body, now)
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
+        assert isinstance(wire, dict)  # checked
         if not same_user(user_id, wire["user_id"]):
             raise ProviderUnavailable(reason="api_mismatch")
         token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
@@ -139,6 +136,17 @@ class MoonKeyApi:
             )
         fresh = jwt if question.refresh or question.wants_jwt else None
         return Answer(wire["id"], user_id, session_start(wire), ends_at, fresh)
+
+    def _readable(self, body: Mapping[str, Any], now: float | None = None) -> tuple[float, bool, str]:
+        """The end of the session in an answer, whether it was ended before, and whose it is.
+
+        Raises ``ValueError`` where that cannot be read.
+        """
+        wire, user = body.get("session"), body.get("user")
+        ends_at = check_session(wire)
+        assert isinstance(wire, dict)  # checked
+        is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
+        return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
     def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -297,10 +305,6 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
 
 def _decoded(body: Body) -> Mapping[str, Any]:
     return load_object(body) if isinstance(body, bytes) else body
-
-
-def _check_session_of(body: Mapping[str, Any]) -> object:
-    return check_session(body.get("session"))
 
 
 def _user_of(body: Mapping[str, Any]) -> User:
