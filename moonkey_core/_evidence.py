@@ -29,12 +29,17 @@ def seconds(value: float) -> str:
     return f"{max(-_FAR, min(value, _FAR)):.0f} s"
 
 
+def ago(value: float) -> str:
+    """The same of a moment that was so many seconds ago; it may lie ahead."""
+    return f"{seconds(value)} ago" if value >= 0 else f"in {seconds(-value)}"
+
+
 def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
     """An error's code and message. ``sent`` are values that the message must not repeat."""
-    text = message[:_LONGEST_READ]
+    # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
+    text = _RUN.sub(_masked, message[:_LONGEST_READ])
     for value in sorted({one for one in sent if len(one) > 2}, key=len, reverse=True):
         text = text.replace(value, _MASK)
-    text = _RUN.sub(_masked, text)
     text = _cut("".join(one if one.isprintable() else " " for one in text).strip())
     return ": ".join(part for part in (code, text) if part)
 

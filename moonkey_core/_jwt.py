@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from moonkey_core._cache import Body
-from moonkey_core._evidence import seconds, shown
+from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._json import load_object
 from moonkey_core._wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
@@ -62,8 +62,8 @@ class ParsedJwt:
 
     def age(self, now: float) -> str:
         """How old it is, for the operator."""
-        times = f"Its iat was {seconds(now - self.issued_at)} ago, its exp {seconds(now - self.expires_at)}"
-        return f"{times}, by the clock of this machine."
+        issued, expires = ago(now - self.issued_at), ago(now - self.expires_at)
+        return f"Its iat is {issued}, its exp {expires}, by the clock of this machine."
 
     def stale_at(self, settings: Settings) -> float:
         """When its time is over: past ``exp`` (with leeway), or older than our own maximum age."""

@@ -70,7 +70,14 @@ def test_a_refusal_that_is_not_certain_takes_no_cookie(
         page = web.get("/protected", headers={**cookies, **PAGE})
         shown = web.get("/optional", headers=cookies)
         assert shown.json()["state"] == "rejected"
-        for path in ("/auth/session", "/auth/sessions", "/auth/step-up", "/auth/sign-out", "/auth/sign-in", "/missing"):
+        for path in (
+            "/auth/session",
+            "/auth/sessions",
+            "/auth/step-up",
+            "/auth/sign-out",
+            "/auth/sign-in",
+            "/missing",
+        ):
             assert set_by(web.get(path, headers={**cookies, **PAGE})) == {}, path
         for response in (refused, page, shown):
             assert set_by(response) == {}
