@@ -36,12 +36,8 @@ def ago(value: float) -> str:
 
 def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
     """An error's code and message. ``sent`` are values that the message must not repeat."""
-    # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
-    text = _RUN.sub(_masked, message[:_LONGEST_READ])
-    for value in sorted({one for one in sent if len(one) > 2}, key=len, reverse=True):
-        text = text.replace(value, _MASK)
-    text = _cut("".join(one if one.isprintable() else " " for one in text).strip())
-    return ": ".join(part for part in (code, text) if part)
+    values = sorted({one for one in sent if len(one) > 2}, key=len, reverse=True) if code or message else []
+    return ": ".join(part for part in (_plain(code, values), _plain(message, values)) if part)
 
 
 def strings_in(body: object) -> Iterable[str]:
@@ -56,6 +52,14 @@ def strings_in(body: object) -> Iterable[str]:
     elif isinstance(body, list | tuple):
         for value in body:
             yield from strings_in(value)
+
+
+def _plain(text: str, values: list[str]) -> str:
+    # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
+    text = _RUN.sub(_masked, text[:_LONGEST_READ])
+    for value in values:
+        text = text.replace(value, _MASK)
+    return _cut("".join(one if one.isprintable() else " " for one in text).strip())
 
 
 def _masked(run: re.Match[str]) -> str:

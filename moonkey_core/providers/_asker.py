@@ -44,8 +44,6 @@ class Asker:
             return reply, error or ApiError(401, None)
         if error is None or not 400 <= reply.status < 500 or reply.status in (408, 425, 429):
             raise not_understood(reply)
-        if reply.status == 403:
-            raise ProviderRejectedKey(evidence=told(error))
         return reply, error
 
     def _check_key(self) -> Plan[None]:
@@ -84,6 +82,8 @@ def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | P
     """The error for a refusal that is the caller's own mistake; a ``reason`` says which."""
     if reason is not None:
         return RequestRefused(code=error.code, reason=reason, evidence=told(error))
+    if error.status == 403:
+        return ProviderRejectedKey(evidence=told(error))
     if error.status in (401, 402):
         return misconfigured(error)
     kind = NotFound if error.status in (404, 410) else RequestRefused

@@ -275,6 +275,8 @@ def _refusal(error: ApiError) -> MoonKeyError:
         return InvalidCredentials(reason="session_refused", evidence=told(error))
     if error.status in (402, 409):
         return misconfigured(error)
+    if error.status == 403:
+        return refused(error)
     return ProviderUnavailable(reason="api_status", evidence=told(error))
 
 
@@ -287,16 +289,13 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
     if error.is_dead_session and ("session_token" in sent or "session_jwt" in sent):
         return InvalidCredentials(reason="session_unknown")
     words = {word.lower() for word in _WORD.findall(error.code or "")}
-    is_of_proof = bool(words & _PROOF)
-    if "session_expires_in" in sent and (error.status == 400 or words & _LENGTH):
-        is_unclear = not is_of_proof or ("session" in words and bool(words & _LENGTH))
-    else:
-        is_unclear = not is_of_proof and bool(words & _ELSEWHERE)
-    if is_unclear:
+    timed = "session_expires_in" in sent
+    if timed and words & _LENGTH and (words.isdisjoint(_PROOF) or "session" in words):
         return refused(error, reason="login_unclear")
-    if error.status == 402:
-        return misconfigured(error)
-    if not is_of_proof and error.status not in (*_REFUSALS, 401):
+    if error.status in (402, 403):
+        return refused(error)
+    means_it = error.status in (*_REFUSALS, 401) and not (timed and error.status == 400) and not words & _ELSEWHERE
+    if words.isdisjoint(_PROOF) and not means_it:
         return refused(error, reason="login_unclear")
     return InvalidCredentials(
         "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)

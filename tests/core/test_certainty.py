@@ -31,34 +31,29 @@ def good_with(**members: Any) -> dict[str, Any]:
     return verified_body(session_token=TOKEN, session_jwt=NEW, **members)
 
 
+NEITHER: list[Any] = ["false", "true", "", 0, 1, 0.0, {}, [], [True], {"at": 1}]
+NO_TIMES: list[Any] = ["", "0", "1800000000", True, False, [], {}, -1]
+AT_ONCE: dict[str, dict[str, Any]] = {
+    "a nested error": NESTED,
+    "a flat error": {"error_type": "invalid_session"},
+    "an error in words": {"error": "invalid_session"},
+    "an error that is a number": {"error": 1},
+    "a message of an error": {"error_message": "no"},
+    "errors": {"errors": [{"code": "invalid_session"}]},
+    "the status of a refusal": {"status_code": 401},
+    "a status in words": {"status_code": "200"},
+    "no success": {"success": False},
+}
+
 UNREADABLE: dict[str, Outcome] = {
-    **{
-        f"deleted {value!r}": replied(200, session(deleted=value))
-        for value in ("false", "true", "", 0, 1, 0.0, {}, [], [True], {"at": 1})
-    },
-    **{
-        f"deleted_at {value!r}": replied(200, session(deleted_at=value))
-        for value in ("", "0", "1800000000", True, False, [], {}, -1)
-    },
+    **{f"deleted {value!r}": replied(200, session(deleted=value)) for value in NEITHER},
+    **{f"deleted_at {value!r}": replied(200, session(deleted_at=value)) for value in NO_TIMES},
     "deleted and not deleted": replied(200, session(deleted=False, deleted_at=int(NOW) - 60)),
     "deleted in a year": replied(200, session(deleted_at=int(NOW) + 365 * 86_400)),
     "revoked in other words": replied(200, session(status="Revoked")),
     "not active": replied(200, session(active=False)),
     "revoked at": replied(200, session(revoked_at=int(NOW) - 60)),
-    **{
-        f"a good answer with {name}": replied(200, good_with(**members))
-        for name, members in {
-            "a nested error": NESTED,
-            "a flat error": {"error_type": "invalid_session"},
-            "an error in words": {"error": "invalid_session"},
-            "an error that is a number": {"error": 1},
-            "a message of an error": {"error_message": "no"},
-            "errors": {"errors": [{"code": "invalid_session"}]},
-            "the status of a refusal": {"status_code": 401},
-            "a status in words": {"status_code": "200"},
-            "no success": {"success": False},
-        }.items()
-    },
+    **{f"a good answer with {name}": replied(200, good_with(**also)) for name, also in AT_ONCE.items()},
     "an error and no session": replied(200, {"session": None, **NESTED}),
     "a flat error alone": replied(200, FLAT),
     "created, with an error": replied(201, {**good_with(), **NESTED}),
@@ -71,9 +66,8 @@ UNREADABLE: dict[str, Outcome] = {
     "a redirect": replied(302, NESTED),
     "not modified": replied(304),
     **{
-        f"the code under {status}": replied(status, body)
+        f"the code under {status}": replied(status, NESTED)
         for status in (402, 405, 408, 409, 425, 429, 451, 500, 503)
-        for body in (NESTED,)
     },
     "the flat code under 429": replied(429, {**FLAT, "status_code": 429}),
     "the code beside a session": replied(404, {**good_with(), **NESTED}),
@@ -276,7 +270,7 @@ class TestLengths:
         plan = decisions.core.verifier.verify(Credentials(token, "session_token", "argument"), 86_400)
         return run(plan, decisions.exchange)
 
-    @pytest.mark.parametrize("status", [400, 404, 409, 402, 422])
+    @pytest.mark.parametrize("status", [400, 403, 404, 409, 402, 422])
     def test_a_good_session_is_good(self, status: int) -> None:
         decisions = self.refusing(status)
         with pytest.raises(RequestRefused, match="invalid_parameter") as caught:

@@ -131,6 +131,13 @@ def test_a_length_that_is_refused_says_what_the_api_said(caplog: pytest.LogCaptu
     assert "***: 43200 minutes at most" in line
 
 
+def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -> None:
+    decisions, token = Decisions(), "Ab3" * 20
+    decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
+    error = refused(decisions, decisions.core.api.send_otp("otps/email/send", {"email": "me@example.com"}))
+    assert token not in logged(error, decisions, caplog)
+
+
 def test_our_own_trouble_says_it_too(caplog: pytest.LogCaptureFixture) -> None:
     decisions = Decisions()
     decisions.answer = lambda _: replied(402, {"error_type": "not_enabled", "error_message": "sessions are off"})

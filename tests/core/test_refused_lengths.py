@@ -59,19 +59,19 @@ def test_extending(call: Both, emulator: Emulator, kind: str) -> None:
 def test_every_way_to_sign_in(call: Both, emulator: Emulator) -> None:
     sent = call("otps.login_or_create", email="me@example.com")
     code = emulator.outbox()[0].code
-    assert refusal(call, "otps.verify", code, method_id=sent.method_id, session_expires_in=DAYS)
+    refusal(call, "otps.verify", code, method_id=sent.method_id, session_expires_in=DAYS)
     raw(emulator, "magic_links/email/login_or_create", {"email": "me@example.com"})
     link = emulator.outbox()[0].code
-    assert refusal(call, "magic_links.verify", link, session_expires_in=DAYS)
+    refusal(call, "magic_links.verify", link, session_expires_in=DAYS)
     token = emulator.oauth_token("me@example.com")
-    assert refusal(call, "oauth.verify", token=token, session_expires_in=DAYS)
+    refusal(call, "oauth.verify", token=token, session_expires_in=DAYS)
     secret = raw(emulator, "totps/create", {"user_id": sent.user_id})["secret"]
     app = emulator.totp_code(secret)
-    assert refusal(call, "totps.verify", app, user_id=sent.user_id, session_expires_in=DAYS)
+    refusal(call, "totps.verify", app, user_id=sent.user_id, session_expires_in=DAYS)
     wallet = {"wallet_type": "ethereum", "public_address": "0xabc"}
     signature = emulator.sign_wallet(raw(emulator, "wallets/registrations/begin", wallet)["challenge"])
-    assert refusal(call, "wallets.verify", **wallet, signature=signature, session_expires_in=DAYS)
-    assert refusal(call, "sessions.rotate", user_id=sent.user_id, totp=app, session_expires_in=DAYS)
+    refusal(call, "wallets.verify", **wallet, signature=signature, session_expires_in=DAYS)
+    refusal(call, "sessions.rotate", user_id=sent.user_id, totp=app, session_expires_in=DAYS)
     # All of them are still good, and none is said to be wrong.
     month = timedelta(days=30)
     assert call("otps.verify", code, method_id=sent.method_id, session_expires_in=month).session
@@ -103,6 +103,8 @@ CODES: list[tuple[int, str | None, bool, type[MoonKeyError], str]] = [
     (404, "app_not_found", True, RequestRefused, "login_unclear"),
     (409, "conflict", True, RequestRefused, "login_unclear"),
     (402, "not_enabled", True, ProviderRejectedKey, "provider_refused"),
+    (403, "forbidden", True, ProviderRejectedKey, "provider_rejected_key"),
+    (403, "session_duration_not_allowed", True, RequestRefused, "login_unclear"),
     (400, "bad_request", False, InvalidCredentials, "login_refused"),
     (400, None, False, InvalidCredentials, "login_refused"),
     (400, "maintenance", False, RequestRefused, "login_unclear"),
