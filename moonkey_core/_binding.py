@@ -135,7 +135,7 @@ def _proven(auth: Auth) -> tuple[str, str, float | None, float] | None:
 
 
 def _is_over(auth: Auth) -> bool:
-    """Whether the session is over for certain: refused as such, or replaced by another one."""
+    """Whether an answer says for certain that the session is over."""
     error = auth.error
     if isinstance(error, InvalidCredentials):
         return error.session_is_over
