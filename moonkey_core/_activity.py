@@ -45,7 +45,7 @@ class Activity:
         question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
         try:
             proof = yield from self._inquiry.ask(question)
-            self._inquiry.note_extension(proof.known)
+            self._inquiry.note_extension(proof.known, question.unextended)
         except (AuthenticationError, ProviderError) as error:
             log_repeated(
                 logging.WARNING,

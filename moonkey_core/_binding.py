@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from moonkey_core.auth import Auth
+from moonkey_core.errors import InvalidCredentials
 from moonkey_core.revocations import Revocations
 
 Reason = Literal["expired", "revoked"]
@@ -79,13 +80,13 @@ class Binding:
     def take(self, answer: Auth | None, now: float) -> None:
         """Take in what came of a question; ``None`` where it could not even be asked.
 
-        Where nobody knows, the end that is known counts.
+        Where nobody knows, or what was refused may not be the session, the end that is known counts.
         """
         self._asked_at = now
         found = None if answer is None else _proven(answer)
         if found is not None and found[0] == self.session_id and _bare(found[1]) == _bare(self.user_id):
             self.ends_at, self._good_at, self._is_doubtful = found[3], now, False
-        elif answer is not None and not answer.is_unavailable and now < self.ends_at:
+        elif answer is not None and _is_over(answer) and now < self.ends_at:
             self.is_revoked = True
         self._is_final = now >= self.ends_at
 
@@ -131,6 +132,14 @@ def _proven(auth: Auth) -> tuple[str, str, float | None, float] | None:
     user, session = verified
     started_at = None if session.started_at is None else session.started_at.timestamp()
     return session.id, user.id, started_at, session.expires_at.timestamp()
+
+
+def _is_over(auth: Auth) -> bool:
+    """Whether an answer says for certain that the session is over."""
+    error = auth.error
+    if isinstance(error, InvalidCredentials):
+        return error.session_is_over
+    return not auth.is_unavailable
 
 
 def _bare(user_id: str) -> str:

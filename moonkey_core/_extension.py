@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -10,10 +11,14 @@ from datetime import timedelta
 from cachetools import TTLCache
 
 from moonkey_core._cache import Known
+from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
+
+logger = logging.getLogger("moonkey")
 
 _REMEMBERED = 65_536
 _PAUSE = 60.0  # seconds until a session is tried again that could not be extended
+_TOLD_AGAIN = 3600.0  # seconds until it is said again that the API refuses the length
 
 
 class Extension:
@@ -30,6 +35,7 @@ class Extension:
         self._seconds = wanted.total_seconds()
         self._every = (settings.extend_every or wanted / 20).total_seconds()
         self._longest = settings.session_max_lifetime.total_seconds()
+        self._goes_on_at = self._told_again_at = -math.inf
         self.reset_lock()
         # By session: its end, and until when nobody else is to extend it.
         self._done: TTLCache[str, tuple[float, float]] = TTLCache(
@@ -49,6 +55,8 @@ class Extension:
         if self._seconds <= 0 or known.started_at is None:
             return None
         now = self._clock()
+        if now < self._goes_on_at <= now + _PAUSE:
+            return None
         with self._lock:
             ends_at = max(known.ends_at, self._done.get(known.session_id, (0.0, 0.0))[0])
         target = min(now + self._seconds, known.started_at + self._longest)
@@ -73,6 +81,21 @@ class Extension:
         """A session ends then (Unix seconds), whatever JWTs say."""
         with self._lock:
             self._done[session_id] = (ends_at, 0.0)
+
+    def refused(self, error: MoonKeyError) -> None:
+        """The API refuses the length: no session is extended for a minute. It is logged once an hour."""
+        now = self._clock()
+        self._goes_on_at = now + _PAUSE
+        if now < self._told_again_at <= now + _TOLD_AGAIN:
+            return
+        self._told_again_at = now + _TOLD_AGAIN
+        logger.warning(
+            "sessions in use stay as they are: the API refuses to extend them as extend_on_activity says (%d "
+            "minutes). Lower that setting, or raise the API's bound. %s",
+            self._seconds // 60,
+            error.evidence,
+            extra={"reason": "extension_refused"},
+        )
 
     def reset_lock(self) -> None:
         """A new lock: the old one may have been held by another thread when the process forked."""

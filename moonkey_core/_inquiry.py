@@ -12,12 +12,7 @@ from moonkey_core._extension import Extension
 from moonkey_core._plan import Plan
 from moonkey_core._proof import Proof
 from moonkey_core._recall import Recall
-from moonkey_core.errors import (
-    ExpiredCredentials,
-    InvalidCredentials,
-    ProviderUnavailable,
-    RevokedCredentials,
-)
+from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RevokedCredentials
 from moonkey_core.events import Extended, Hooks
 from moonkey_core.providers.moonkey import Answer, MoonKeyApi, Question, same_user
 from moonkey_core.revocations import Revocations
@@ -68,7 +63,7 @@ class Inquiry:
         if not self._recall.is_up_to_date():
             most = math.inf if question.max_staleness is None else question.max_staleness
             question.max_staleness = min(self._settings.max_revocation_lag, most)
-        began = self._clock()
+        began, by_the_way = self._clock(), question.extend_by is not None
         try:
             answer = yield from self._fresh_enough(question, began)
         except InvalidCredentials as error:
@@ -80,8 +75,8 @@ class Inquiry:
         self._credentials.acquaint(question.digest)
         if answer.fresh_jwt is not None and self._credentials.is_replaced(question.digest):
             answer.fresh_jwt = None  # the browser has a newer one by now, or is about to
-        if question.extend_by is not None:
-            self.note_extension(known)
+        if by_the_way:
+            self.note_extension(known, question.unextended)
         if jwt is not None:
             jwt.as_of = jwt.asked_at = answer.asked_at
             self._credentials.put(question.digest, jwt)
@@ -91,27 +86,21 @@ class Inquiry:
             self._credentials.put(question.digest, known)
         return Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
 
-    def note_extension(self, known: Known) -> None:
-        """The API was asked to extend a session, and this is what it said."""
+    def note_extension(self, known: Known, refusal: MoonKeyError | None = None) -> None:
+        """The API was asked to extend a session, and this is what it said; ``refusal``: that it would not."""
+        if refusal is not None:
+            self._extension.refused(refusal)
+            return
         self._extension.note(known.session_id, known.ends_at)
         self._hooks.emit(Extended(known.user_id, known.session_id))
 
     def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
-        answer = yield from self._answer(question)
+        answer = yield from self._api.verify(question)
         if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
             question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
-            answer = yield from self._answer(question)
+            answer = yield from self._api.verify(question)
         self._check_renewed(answer)
         return answer
-
-    def _answer(self, question: Question) -> Plan[Answer]:
-        try:
-            return (yield from self._api.verify(question))
-        except InvalidCredentials:
-            if question.extend_by is None:
-                raise
-        question.extend_by = None  # it may have been the length that was refused
-        return (yield from self._api.verify(question))
 
     def _check_renewed(self, answer: Answer) -> None:
         """A new JWT has to be of the session that the answer speaks of; what cannot be read is of no use later."""
@@ -132,11 +121,10 @@ class Inquiry:
         return error
 
     def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
-        if question.minutes is not None:
-            return  # it may have been the length that was refused
+        if question.minutes is not None or not error.session_is_over:
+            return
         self._credentials.refuse(question.digest, error)
-        over = isinstance(error, RevokedCredentials | ExpiredCredentials)
-        if jwt is not None and not question.refresh and (question.session_is_gone or over):
+        if jwt is not None and not question.refresh:
             # The JWT is genuine and its time is not over: its session was ended elsewhere.
             self._revocations.add(session_id=jwt.session_id)
 

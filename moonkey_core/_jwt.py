@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from moonkey_core._cache import Body
+from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._json import load_object
 from moonkey_core._wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
@@ -59,6 +60,11 @@ class ParsedJwt:
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
 
+    def age(self, now: float) -> str:
+        """How old it is, for the operator."""
+        issued, expires = ago(now - self.issued_at), ago(now - self.expires_at)
+        return f"Its iat is {issued}, its exp {expires}, by the clock of this machine."
+
     def stale_at(self, settings: Settings) -> float:
         """When its time is over: past ``exp`` (with leeway), or older than our own maximum age."""
         return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
@@ -96,7 +102,9 @@ def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str]
         raise _invalid("jwt_claims")
     starts_at = not_before if not_before is not None and not_before > issued_at else issued_at
     if starts_at > now + settings.leeway:
-        raise _invalid("jwt_not_yet_valid")
+        name = "iat" if starts_at == issued_at else "nbf"
+        ahead = f"Its {name} is {seconds(starts_at - now)} ahead of the clock of this machine"
+        raise _invalid("jwt_not_yet_valid", f"{ahead} (leeway: {seconds(settings.leeway)}).")
     if kid is None:
         kid = _key_id(header or {})
     expires_at = math.floor(expires_at)  # never a fraction of a second longer than other readers grant
@@ -110,7 +118,7 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
         raise _invalid("jwt_signature")
     issuer = jwt.payload.get("iss")
     if not isinstance(issuer, str) or issuer not in settings.jwt_issuer:  # a tuple: whole strings only
-        raise _invalid("jwt_issuer")
+        raise _invalid("jwt_issuer", f"Its iss is {shown(issuer)}, jwt_issuer is {shown(settings.jwt_issuer)}.")
     _check_audience(jwt.payload.get("aud"), settings.jwt_audience)
     subject = _subject(jwt.payload, settings)
     claim = _session_claim(jwt.payload, settings)
@@ -223,7 +231,7 @@ def _check_audience(audience: object, allowed: tuple[str, ...]) -> None:
         or not all(isinstance(item, str) for item in found)
         or not any(item in allowed for item in found)
     ):
-        raise _invalid("jwt_audience")
+        raise _invalid("jwt_audience", f"Its aud is {shown(audience)}, jwt_audience is {shown(allowed)}.")
 
 
 def _subject(payload: Mapping[str, Any], settings: Settings) -> str:
@@ -246,5 +254,5 @@ def _session_claim(payload: Mapping[str, Any], settings: Settings) -> dict[str, 
     raise _invalid("jwt_session")
 
 
-def _invalid(reason: str) -> InvalidCredentials:
-    return InvalidCredentials(reason=reason)
+def _invalid(reason: str, evidence: str = "") -> InvalidCredentials:
+    return InvalidCredentials(reason=reason, evidence=evidence)

@@ -67,7 +67,8 @@ def verify_otp(
     """Verify a one-time passcode, by the ``method_id`` of its sending or by ``email``: exactly one of the two.
 
     ``session_expires_in`` starts a session of that length, or extends the one whose credential is given. Raises
-    ``InvalidCredentials`` where the code is not accepted. Source: API reference, OTP verify.
+    ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
+    without a word about the code; it may be that length. Source: API reference, OTP verify.
     """
     if (method_id is None) == (email is None):
         raise ValueError("Give exactly one of method_id and email.")

@@ -49,7 +49,8 @@ def verify(
 
     ``extend`` (a ``timedelta``, or minutes) sets the session's end to that time from now. Exactly one credential,
     or ``ValueError``. Raises ``AuthenticationError`` where it is not good, ``ProviderError`` where that cannot be
-    known. Source: API reference, Verify Session.
+    known, ``RequestRefused`` where it is good, but the API would not extend it so far. Source: API
+    reference, Verify Session.
     """
     kind, value = exactly_one(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)

@@ -11,6 +11,8 @@ from moonkey_core.events import Source
 from moonkey_core.models import VerifiedSession, with_user_id
 from moonkey_core.providers.moonkey import Answer, MoonKeyApi
 
+_NO_USER = "user_not_found"
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Proof:
@@ -33,8 +35,11 @@ def completed(api: MoonKeyApi, verified: VerifiedSession) -> Plan[VerifiedSessio
         return verified
     try:
         user = yield from api.get_user(verified.user.id, remember=True)
-    except NotFound:
-        raise InvalidCredentials(reason="user_unknown") from None
-    except RequestRefused:
-        raise ProviderUnavailable(reason="user_refused") from None
+    except NotFound as error:
+        # Only the code tells that it is the user who is not there any more.
+        raise InvalidCredentials(
+            reason="user_unknown", evidence=error.evidence, session_is_over=error.code == _NO_USER
+        ) from None
+    except RequestRefused as error:
+        raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
     return replace(verified, user=with_user_id(user, verified.user.id))

@@ -54,9 +54,10 @@ def rotate(
     long as the one that it ``replaces`` still would have.
 
     Raises ``ValueError`` for wrong arguments, ``InvalidCredentials`` where the factor is not accepted or is
-    another user's, whose new session is ended again, and ``ProviderError`` where it could not be verified: no
-    session was ended then. Trouble with the other sessions does not raise, as there is a new session to keep: the
-    result tells of it, and they are refused here and in the fleet for as long as their JWTs would last.
+    another user's, whose new session is ended again, ``RequestRefused`` where the API refused it for something
+    else, such as the length, and ``ProviderError`` where it could not be verified: no session was ended then.
+    Trouble with the other sessions does not raise, as there is a new session to keep: the result tells of it, and
+    they are refused here and in the fleet for as long as their JWTs would last.
     """
     user_id = an_id(user_id, "user_id")
     minutes = _minutes(core.settings, session_expires_in, replaces)

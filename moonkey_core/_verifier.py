@@ -155,6 +155,8 @@ class Verifier:
         """Verify one credential now; with ``minutes``, also extend its session. Raises where it is not good."""
         question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
         proof = yield from self._proven(question)
+        if question.unextended is not None:
+            raise question.unextended
         if proof.answer is None:
             return proof.known.read()
         verified = self._api.read_whole(proof.answer)
@@ -229,13 +231,13 @@ class Verifier:
             return (yield from self._inquiry.ask(question))
         jwt = self._parsed(question.credentials.value)
         if not settings.jwt_issuer:
-            question.refresh = self._refreshable(self._clock() >= jwt.stale_at(settings))
+            question.refresh = self._refreshable(jwt, self._clock() >= jwt.stale_at(settings))
             question.session_id, question.users = _jwt.claimed_ids(jwt, settings)
             return (yield from self._inquiry.ask(question, over_at=jwt.stale_at(settings)))
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
         known = self._judged(jwt, key)
         now = self._clock()
-        question.refresh = self._refreshable(now >= known.until)
+        question.refresh = self._refreshable(jwt, now >= known.until)
         asks = question.refresh or question.minutes is not None or self._needs_asking(known, now, requirements)
         if not asks:
             self._credentials.put(question.digest, known)
@@ -291,8 +293,8 @@ class Verifier:
         )
         self._hooks.emit(GraceUsed(age))
 
-    def _refreshable(self, stale: bool) -> bool:
-        """``stale`` itself; raises where that is the end of it."""
+    def _refreshable(self, jwt: _jwt.ParsedJwt, stale: bool) -> bool:
+        """``stale`` itself; raises where that is the end of the JWT (its session may go on)."""
         if stale and not self._settings.refresh_jwt:
-            raise ExpiredCredentials
+            raise ExpiredCredentials(evidence=jwt.age(self._clock()), session_is_over=False)
         return stale

@@ -5,6 +5,7 @@ The wire has two generations of spelling; both are read, and every time becomes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,10 @@ _SECRET_NAMES = frozenset(
 )
 _MAX_DEPTH = 128  # what the JSON reader lets through is less deep
 _LATEST = 253_402_300_799  # the end of the year 9999; also what datetime can hold
+_ENDED = {"active": False, "is_active": False, "valid": False, "revoked": True, "expired": True, "ended": True}
+_ENDED_TIMES = ("revoked_at", "ended_at", "terminated_at")
+_ENDED_WORDS = frozenset({"revoked", "deleted", "expired", "ended", "terminated", "inactive", "invalid"})
+_ENDS = frozenset({"status", *_ENDED, *_ENDED_TIMES})
 _SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
 
 
@@ -36,6 +41,7 @@ def check_session(body: object, *, user_id: str | None = None, expires_at: float
     """
     if not isinstance(body, dict):
         raise ValueError("not an object")
+    is_deleted(body)
     identifier(body.get("id"))
     named = body.get("user_id", user_id)
     if named is None or named != user_id:
@@ -81,11 +87,32 @@ def session_start(body: Mapping[str, Any]) -> float | None:
     return _moment(body.get("started_at")) or _moment(body.get("created_at"))
 
 
-def is_deleted(body: object) -> bool:
-    """Whether a wire session says that it has been ended."""
+def is_deleted(body: object, now: float = math.inf) -> bool:
+    """Whether a wire session says that it has been ended, by ``now`` (Unix seconds).
+
+    Raises ``ValueError`` where that cannot be read: another type, a contradiction, or an end in words of another
+    service's.
+    """
     if not isinstance(body, dict):
         raise ValueError("not an object")
-    return body.get("deleted") not in (None, False) or _moment(body.get("deleted_at")) is not None
+    deleted, at = body.get("deleted"), _moment(body.get("deleted_at"))
+    if deleted is not None and not isinstance(deleted, bool):
+        raise ValueError("deleted is neither true nor false")
+    if at is not None and (deleted is False or at > now):
+        raise ValueError("deleted and not deleted")
+    if deleted is None and at is None and not _ENDS.isdisjoint(body) and _is_ended_otherwise(body):
+        raise ValueError("a session that has ended in an unknown way")
+    return deleted is True or at is not None
+
+
+def _is_ended_otherwise(body: Mapping[str, Any]) -> bool:
+    """Whether a session speaks of its end in members that are not of this wire: neither believed nor ignored."""
+    status = body.get("status")
+    return (
+        (isinstance(status, str) and status.lower() in _ENDED_WORDS)
+        or any(body.get(name) is value for name, value in _ENDED.items())
+        or any(body.get(name) not in (None, 0, "") for name in _ENDED_TIMES)
+    )
 
 
 def check_user(body: object) -> str:
@@ -119,9 +146,11 @@ def parse_login(body: Mapping[str, Any]) -> Login:
     """A login reply of any verify endpoint. Raises ``ValueError``."""
     rest = dict(body)
     session = rest.pop("session", None)
-    parsed = parse_session(session) if session else None
+    if session is not None and is_deleted(session):
+        raise ValueError("a session that has ended")
+    parsed = None if session is None else parse_session(session)
     user_body, user_id = rest.pop("user", None), rest.pop("user_id", None)
-    user = parse_user(user_body) if user_body else None
+    user = None if user_body is None else parse_user(user_body)
     known_id = user_id or (parsed.user_id if parsed else None)
     token, jwt = _text(rest.pop("session_token", None)), _text(rest.pop("session_jwt", None))
     if (parsed is None) != (token is None and jwt is None):
@@ -183,7 +212,9 @@ def _time(value: object) -> datetime | None:
 
 
 def _factors(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    factors = body.get("factors") or []
+    factors = body.get("factors")
+    if factors is None:
+        return []
     if not isinstance(factors, list):
         raise ValueError("factors are not a list")
     for factor in factors:

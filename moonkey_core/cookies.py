@@ -63,8 +63,8 @@ def cookies_after(
 ) -> tuple[str, ...]:
     """The ``Set-Cookie`` values for the response to a request with this identity. Never log them.
 
-    A refreshed JWT goes out, unless its session was ended meanwhile; a session that is over takes its cookies with
-    it. ``already`` are the values that the response has: where they speak of our cookies, they stand.
+    A refreshed JWT goes out, unless its session was ended meanwhile; a session that is certainly over takes its
+    cookies with it. ``already`` are the values that the response has: where they speak of our cookies, they stand.
     """
     if not auth.from_cookies or settings.cookies is None:
         return ()
@@ -121,11 +121,9 @@ def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: Heade
 
 
 def _after_refusal(error: MoonKeyError, settings: Settings) -> tuple[str, ...]:
-    if isinstance(error, InvalidCredentials) and error.reason == "token_replaced":
-        return ()  # the browser has the new one by now, or is about to
-    if isinstance(error, InvalidCredentials) or (
-        isinstance(error, MalformedCredentials) and error.reason == "malformed_cookie"
-    ):
+    if isinstance(error, InvalidCredentials) and error.session_is_over:
+        return cleared_cookies(settings)  # only then: a cookie that is lost does not come back
+    if isinstance(error, MalformedCredentials) and error.reason == "malformed_cookie":
         return cleared_cookies(settings)
     if isinstance(error, ProviderUnavailable) and error.reason == "api_mismatch":
         return (_cleared(_names(settings).jwt_name, settings),)  # the token alone will tell, next time

@@ -29,6 +29,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+_OVER = frozenset({"session_unknown", "user_unknown", "expired_credentials", "revoked_credentials"})
+"""Reasons of refusals after which it is certain that a session is over."""
+
 
 class MoonKeyError(Exception):
     """The root of all errors raised by this package.
@@ -80,10 +83,25 @@ class MalformedCredentials(AuthenticationError):
 
 
 class InvalidCredentials(AuthenticationError):
-    """The credential is forged, foreign, or unknown to the API."""
+    """The credential is forged, foreign, or unknown to the API.
+
+    ``session_is_over`` says that its session has certainly ended, or never was. Only then a stored credential may
+    be thrown away: what was refused for any other reason may be good again in a minute.
+    """
 
     default_reason = "invalid_credentials"
     default_message = "The session credential is not valid."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        evidence: str = "",
+        session_is_over: bool | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, evidence=evidence)
+        self.session_is_over = self.reason in _OVER if session_is_over is None else session_is_over
 
 
 class ExpiredCredentials(InvalidCredentials):
@@ -218,9 +236,14 @@ class ProviderUnavailable(ProviderError):
     default_message = "The MoonKey API cannot be reached or understood at the moment."
 
     def __init__(
-        self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        retry_after: float | None = None,
+        evidence: str = "",
     ) -> None:
-        super().__init__(message, reason=reason)
+        super().__init__(message, reason=reason, evidence=evidence)
         self.retry_after = retry_after
 
 

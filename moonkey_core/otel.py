@@ -54,7 +54,8 @@ _FAILURES = _words("connect timeout broken too_large cancelled")
 _REFUSALS = _words("""
     malformed_credentials repeated_header two_credentials credential_too_long cookies_too_long
     malformed_cookie repeated_cookie cross_site_request
-    invalid_credentials expired_credentials revoked_credentials session_unknown user_unknown token_replaced
+    invalid_credentials expired_credentials revoked_credentials session_unknown session_refused user_unknown
+    token_replaced
     jwt_form jwt_algorithm jwt_critical jwt_type jwt_key_id jwt_unknown_key jwt_signature
     jwt_claims jwt_not_yet_valid jwt_issuer jwt_audience jwt_subject jwt_session
 """)

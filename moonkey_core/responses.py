@@ -54,6 +54,9 @@ _DETAILS = {
 }
 _STEP_UP = "A fresher or stronger proof of who you are is needed for that."
 _LOGIN_REFUSED = "The code, link or signature is wrong, used up or too old."
+_LOGIN_UNCLEAR = (
+    "The sign-in was refused, and not because of the code or link, which may still be good. Try later."
+)
 _REQUEST_REFUSED = "The request cannot be carried out as it is."
 _SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
 
@@ -175,6 +178,8 @@ def _detail(error: MoonKeyError) -> str | None:
         return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
     if error.reason == "login_refused":
         return _LOGIN_REFUSED
+    if error.reason == "login_unclear":
+        return _LOGIN_UNCLEAR
     if isinstance(error, RequestRefused) and error.status == 400:
         return _REQUEST_REFUSED
     return _DETAILS.get(error.status)

@@ -81,7 +81,7 @@ def _otp_method(state: State, body: Json) -> tuple[str, str]:
 def verify_otp(state: State, body: Json) -> Json:
     """Answer `POST /v1/auth/otps/verify`; the fifth wrong try ends a code."""
     method_id, code = _otp_method(state, body)
-    sessions.expires_in(body)
+    sessions.expires_in(state, body)
     fields.device(body)
     pending = state.pending("otp", method_id)
     wrong = ApiError(400, "invalid_otp", "The code is wrong or has expired")

@@ -208,6 +208,13 @@ class Control:
         with self._state.lock:
             self._state.error_shape = shape
 
+    def max_session_minutes(self, minutes: int | None = None) -> None:
+        """Refuse sessions that are to last longer than this with 400; `None` for the service's own bound."""
+        if minutes is not None and not sessions.MIN_MINUTES <= minutes <= sessions.MAX_MINUTES:
+            raise ValueError(f"minutes must be from {sessions.MIN_MINUTES} to {sessions.MAX_MINUTES}")
+        with self._state.lock:
+            self._state.max_session_minutes = minutes
+
     def requests(self) -> Counter[str]:
         """Return how often each route was called, such as `"POST /v1/auth/sessions/verify"`."""
         with self._state.lock:

@@ -36,6 +36,7 @@ _HELP: Json = {
     "DELETE /_emulator/faults": "takes all faults down",
     "POST /_emulator/dead-session": "{status: 404 | 400 | 401, coded: bool}",
     "POST /_emulator/error-shape": '{shape: "A" | "B" | null}',
+    "POST /_emulator/max-session-minutes": "{minutes: 5 to 527040 | null}",
     "GET /_emulator/requests": "calls by route, and in_flight_max",
     "DELETE /_emulator/requests": "counts anew",
     "POST /_emulator/mint": '{claims?, header?, key?: "current" | "foreign", session_id?, drop?} -> a JWT',
@@ -115,6 +116,7 @@ _POSTS: dict[str, tuple[Callable[[Control, Json], Json | None], _Types]] = {
     ),
     "dead-session": (lambda c, given: c.dead_session(**given), {"status": int, "coded": bool}),
     "error-shape": (lambda c, given: c.error_shape(**given), {"shape": str}),
+    "max-session-minutes": (lambda c, given: c.max_session_minutes(**given), {"minutes": int}),
     "mint": (_mint, {"claims": dict, "header": dict, "key": str, "session_id": str, "drop": list}),
     "reset": (lambda c, given: c.reset(), {}),
 }

@@ -18,9 +18,9 @@ JWT_SECONDS = 300
 MAX_FACTORS = 50
 
 
-def expires_in(body: Json) -> int | None:
+def expires_in(state: State, body: Json) -> int | None:
     """Return the wanted lifetime in minutes, or `None`."""
-    return fields.whole_number(body, "session_expires_in", MIN_MINUTES, MAX_MINUTES)
+    return fields.whole_number(body, "session_expires_in", MIN_MINUTES, state.max_session_minutes or MAX_MINUTES)
 
 
 def start(
@@ -99,7 +99,7 @@ def _extend(state: State, session: Session, minutes: int | None) -> None:
 def verify(state: State, body: Json) -> Json:
     """Answer `POST /v1/auth/sessions/verify`."""
     name, value = fields.exactly_one(body, ("session_token", "session_jwt"))
-    minutes = expires_in(body)
+    minutes = expires_in(state, body)
     session = find(state, name, value)
     _extend(state, session, minutes)
     state.store.save_session(session)
@@ -141,7 +141,7 @@ class Demand:
 
 def demand(state: State, body: Json, user_id: str) -> Demand:
     """Read what session a login of this user asks for."""
-    minutes = expires_in(body)
+    minutes = expires_in(state, body)
     session = None
     if body.get("session_token") or body.get("session_jwt"):
         session = find(state, *fields.exactly_one(body, ("session_token", "session_jwt")))

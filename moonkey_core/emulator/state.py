@@ -61,6 +61,7 @@ class State:
         self.clock_offset = 0.0
         self.dead_session_answer: tuple[int, bool] = (404, True)
         self.error_shape: Shape | None = None
+        self.max_session_minutes: int | None = None
 
     def _setting(self, name: str, given: str | None, make: Callable[[], str]) -> str:
         if given is not None:
@@ -123,3 +124,4 @@ class State:
         self.clock_offset = 0.0
         self.dead_session_answer = (404, True)
         self.error_shape = None
+        self.max_session_minutes = None

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._sign_in_settings import Attempt
-from moonkey_core.errors import ProviderUnavailable, TooManyAttempts
+from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
 from moonkey_core.flows._types import FlowRequest
 from moonkey_core.origin import client_address
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 logger = logging.getLogger("moonkey")
 
 _TRIES_COUNT_FOR = 1200.0  # seconds; longer than any code, or the cookie that goes with it, is good
+_MOST_UNCLEAR = 20
 _WITHOUT_EFFECT = frozenset({"api_connect", "api_busy", "api_circuit_open", "api_rate_limited"})
 
 
@@ -37,7 +38,8 @@ def limited_try(core: Core, request: FlowRequest, what: str, address: str | None
     """Run a plan that tries a code, unless that was tried too often; ``what`` names what is tried, such as one
     sending of a code.
 
-    Raises ``TooManyAttempts``. What certainly never reached the API is not counted.
+    Raises ``TooManyAttempts``. What certainly never reached the API is not counted, nor is a refusal that says
+    nothing of the code.
     """
     _ask_limiter(core, request, "try", address)
     if core.attempts.count("try", what, core.settings.sign_in.max_tries, _TRIES_COUNT_FOR) is not None:
@@ -62,6 +64,15 @@ def _counted(core: Core, kind: str, value: str, plan: Plan[T]) -> Plan[T]:
         return (yield from plan)
     except ProviderUnavailable as error:
         if error.reason in _WITHOUT_EFFECT:
+            core.attempts.give_back(kind, value)
+        raise
+    except RequestRefused:
+        # For ever it would be a way to go on trying.
+        if kind != "send" and core.attempts.count("unclear", value, _MOST_UNCLEAR, _TRIES_COUNT_FOR) is None:
+            core.attempts.give_back(kind, value)
+        raise
+    except InvalidCredentials as error:
+        if error.session_is_over:  # that of a step-up
             core.attempts.give_back(kind, value)
         raise
 

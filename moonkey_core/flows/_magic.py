@@ -13,7 +13,7 @@ from moonkey_core.credentials import is_token
 from moonkey_core.errors import InvalidCredentials, RequestRefused
 from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem
 from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
-from moonkey_core.flows._signed_in import lifetime, signed_in
+from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
 from moonkey_core.flows._types import FlowPlan, FlowRequest
 
 _LONGEST = 2048
@@ -36,6 +36,10 @@ def magic(core: Core, request: FlowRequest) -> FlowPlan:
     wanted, device = lifetime(core, remember_me=remember_me), device_of(request, core.settings)
     try:
         login = yield from verify_magic_link(core, token, session_expires_in=wanted, device=device)
+    except RequestRefused as error:
+        note_unclear(core, error, remember_me=remember_me)
+        instead = error_page(request, "link_unclear", "You could not be signed in")
+        return problem(error, core.settings, request, instead=instead)
     except InvalidCredentials as error:
         instead = error_page(request, "link_refused", "This link no longer works")
         return problem(error, core.settings, request, instead=instead)

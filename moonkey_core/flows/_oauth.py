@@ -14,7 +14,7 @@ from moonkey_core.flows._answers import error_page, not_allowed, problem
 from moonkey_core.flows._limits import once
 from moonkey_core.flows._reading import device_of, is_on, query_of
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.flows._signed_in import lifetime, signed_in
+from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse, OAuthStart
 
 _PURPOSE = "oauth"
@@ -63,6 +63,9 @@ def _exchanged(
         login = yield from once(core, begun["state"], exchange)
     except TooManyAttempts:
         return _refused(core, request, RequestRefused(reason="oauth_state"), "oauth_state", done)
+    except RequestRefused as error:
+        note_unclear(core, error, remember_me=remember_me)
+        return _refused(core, request, error, "oauth_unclear")
     except InvalidCredentials as error:
         return _refused(core, request, error, "oauth_declined", done)
     answer = signed_in(

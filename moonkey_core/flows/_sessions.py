@@ -31,9 +31,10 @@ def session(core: Core, request: FlowRequest) -> FlowPlan:
     user, current = own_session(auth)
     try:
         user = (yield from completed(core.api, VerifiedSession(user, current))).user
-    except InvalidCredentials:  # there is no such user any more
-        cookies = cleared_cookies(core.settings) if auth.from_cookies else ()
-        return as_json({"authenticated": False}, cookies=cookies)
+    except InvalidCredentials as error:
+        if error.session_is_over:  # there is no such user any more
+            cookies = cleared_cookies(core.settings) if auth.from_cookies else ()
+            return as_json({"authenticated": False}, cookies=cookies)
     except ProviderError:
         pass
     return as_json({"authenticated": True, "user": user_view(user), "session": session_view(current)})

@@ -16,11 +16,11 @@ from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
 from moonkey_core.flows._address import Address, address_in
 from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem, see_other, shown
-from moonkey_core.flows._codes import CODE_MINUTES, code_in
+from moonkey_core.flows._codes import CODE_MINUTES, code_in, refused_code
 from moonkey_core.flows._limits import limited_send, limited_try, tries_left
 from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.flows._signed_in import lifetime, signed_in
+from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.models import Login, OtpRequest
 from moonkey_core.providers.moonkey import same_user
@@ -87,6 +87,9 @@ def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
     trying = _verify(core, request, asked, code, remember_me=remember_me)
     try:
         login = yield from limited_try(core, request, asked["sending"], asked["address"], trying)
+    except RequestRefused as error:
+        note_unclear(core, error, remember_me=remember_me)
+        return _not_accepted(core, request, asked, error)
     except (InvalidCredentials, TooManyAttempts) as error:
         return _not_accepted(core, request, asked, error)
     done = (cleared(core.settings, _PURPOSE),)
@@ -108,7 +111,7 @@ def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest
             )
         )
     except RequestRefused as error:
-        logger.warning("the API refused to send a code: %s", error.code, extra={"reason": "send_refused"})
+        logger.warning("the API refused to send a code. %s", error.evidence, extra={"reason": "send_refused"})
         return OtpRequest(f"none_{secrets.token_hex(16)}")
 
 
@@ -128,11 +131,13 @@ def _verify(
 
 
 def _not_accepted(
-    core: Core, request: FlowRequest, asked: Mapping[str, str], error: InvalidCredentials | TooManyAttempts
+    core: Core,
+    request: FlowRequest,
+    asked: Mapping[str, str],
+    error: InvalidCredentials | RequestRefused | TooManyAttempts,
 ) -> FlowResponse:
     left = tries_left(core, asked["sending"])
-    over = isinstance(error, TooManyAttempts) or not left
-    form = _code_page(core, request, asked, "used_up" if over else "code")
+    form = _code_page(core, request, asked, refused_code(error, left))
     return problem(error, core.settings, request, instead=form, members={"tries_left": left})
 
 

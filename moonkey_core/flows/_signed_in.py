@@ -10,9 +10,10 @@ from moonkey_core._operations import revoke
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._sign_in_settings import safe_target
+from moonkey_core.auth import Auth
 from moonkey_core.cookies import session_cookies
 from moonkey_core.credentials import cookie_pair
-from moonkey_core.errors import MoonKeyError, ProviderUnavailable
+from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
 from moonkey_core.flows._answers import as_json, for_browser, see_other
 from moonkey_core.flows._types import FlowPlan, FlowRequest
@@ -23,6 +24,19 @@ def lifetime(core: Core, *, remember_me: bool) -> timedelta:
     """How long a session is asked for."""
     settings = core.settings.sign_in
     return settings.remember_me if remember_me else settings.lifetime
+
+
+def note_unclear(core: Core, error: RequestRefused, *, remember_me: bool) -> None:
+    """Tell the operator of a sign-in that the API refused without a word about its code, link or token."""
+    log_repeated(
+        logging.WARNING,
+        "the API refused a sign-in, and not for its code or link. It may be the length of the session: "
+        "sign_in.%s asks for %d minutes. %s",
+        "remember_me" if remember_me else "lifetime",
+        lifetime(core, remember_me=remember_me) // timedelta(minutes=1),
+        error.evidence,
+        extra={"reason": "sign_in_unclear"},
+    )
 
 
 def signed_in(
@@ -58,13 +72,18 @@ def signed_in(
     return as_json(content, cookies=found)
 
 
+def _may_go_on(auth: Auth) -> bool:
+    """Whether a session that was refused may be good all the same."""
+    return isinstance(auth.error, InvalidCredentials) and not auth.error.session_is_over
+
+
 def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
     """End the session that this browser's cookies held. It never spoils the sign-in."""
     auth = request.auth
     former = auth.verified() if auth.from_cookies else None
     if former is not None and former[1].id == new:
         return
-    is_unknown = auth.from_cookies and auth.is_unavailable
+    is_unknown = auth.from_cookies and (auth.is_unavailable or _may_go_on(auth))
     pair = cookie_pair(request.headers, core.settings) if former is not None or is_unknown else None
     if pair is not None:
         # Other requests of this browser may be under way with it: their refusal must not remove the new cookies.

@@ -11,13 +11,13 @@ from moonkey_core._plan import Plan
 from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, RequestRefused, TooManyAttempts
 from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem, see_other, shown
-from moonkey_core.flows._codes import CODE_MINUTES, code_in
+from moonkey_core.flows._codes import CODE_MINUTES, code_in, refused_code
 from moonkey_core.flows._limits import limited_send, limited_try, tries_left
 from moonkey_core.flows._reading import body_of, device_of, query_of
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
 from moonkey_core.flows._sessions import own_session
 from moonkey_core.flows._step_up_options import Demand, Option, demand_in, masked, options_of
-from moonkey_core.flows._stepped_up import stepped_up, to_be_replaced
+from moonkey_core.flows._stepped_up import session_over, stepped_up, to_be_replaced
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.models import Login, OtpRequest, User
 
@@ -77,9 +77,11 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
     trying = _verify_otp(core, request, code, asked["method_id"])
     try:
         login = yield from limited_try(core, request, asked["sending"], asked["address"], trying)
-    except (InvalidCredentials, TooManyAttempts) as error:
+    except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
+        if _is_over(error):
+            return session_over(core, request, error)
         left = tries_left(core, asked["sending"])
-        form = _code_page(core, request, asked, _told(error, left))
+        form = _code_page(core, request, asked, refused_code(error, left))
         return problem(error, core.settings, request, instead=form, members={"tries_left": left})
     done = (cleared(core.settings, _PURPOSE),)
     return stepped_up(core, request, login, method="otp", target=asked["next"], cookies=done)
@@ -103,8 +105,10 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
         return _totp_refused(core, request, whole, demand, error, "code_form")
     try:
         login = yield from limited_try(core, request, tried, None, _verify_totp(core, request, code, user))
-    except (InvalidCredentials, TooManyAttempts) as error:
-        told = _told(error, tries_left(core, tried))
+    except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
+        if _is_over(error):
+            return session_over(core, request, error)
+        told = refused_code(error, tries_left(core, tried))
         return _totp_refused(core, request, whole, demand, error, told)
     core.attempts.give_back("try", tried)  # only what fails counts: a user may step up often
     return stepped_up(core, request, login, method="totp", target=demand.target)
@@ -144,8 +148,9 @@ def _totp_of(user: User) -> str:
     return f"totp {user.id}"
 
 
-def _told(error: _Refused, left: int) -> str:
-    return "used_up" if isinstance(error, TooManyAttempts) or not left else "code"
+def _is_over(error: RequestRefused | _Refused) -> bool:
+    """Whether it is the session that is refused, and not the code."""
+    return isinstance(error, InvalidCredentials) and error.session_is_over
 
 
 def _code_page(core: Core, request: FlowRequest, asked: Mapping[str, str], error: str) -> Page:

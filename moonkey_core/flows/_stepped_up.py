@@ -10,7 +10,7 @@ from moonkey_core._core import Core
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.cookies import cleared_cookies, session_cookies
 from moonkey_core.credentials import cookie_pair, parse_credentials
-from moonkey_core.errors import MissingCredentials, ProviderUnavailable, RevokedCredentials
+from moonkey_core.errors import MissingCredentials, MoonKeyError, ProviderUnavailable, RevokedCredentials
 from moonkey_core.events import SignedIn
 from moonkey_core.flows._answers import as_json, for_browser, problem, see_other
 from moonkey_core.flows._sessions import own_session
@@ -53,8 +53,7 @@ def stepped_up(
     _forget_former(core, request)
     if core.revocations.refuses(session.id, session.user_id, _seconds(session.started_at)):
         # Signed out meanwhile: nothing brings it back.
-        former = cleared_cookies(core.settings) if request.auth.from_cookies else ()
-        return problem(RevokedCredentials(), core.settings, request, cookies=(*former, *cookies))
+        return session_over(core, request, RevokedCredentials(), cookies)
     core.hooks.emit(SignedIn(login.user.id, session.id, method))
     target = safe_target(target, core.settings.sign_in.after_sign_in)
     content: dict[str, object] = {"stepped_up": True, "session": session_view(session), "next": target}
@@ -66,6 +65,14 @@ def stepped_up(
     if for_browser(request, core.settings):
         return see_other(target, cookies=found)
     return as_json(content, cookies=found)
+
+
+def session_over(
+    core: Core, request: FlowRequest, error: MoonKeyError, cookies: tuple[str, ...] = ()
+) -> FlowResponse:
+    """The answer where the session has ended meanwhile; ``cookies`` are further ones to set."""
+    former = cleared_cookies(core.settings) if request.auth.from_cookies else ()
+    return problem(error, core.settings, request, cookies=(*former, *cookies))
 
 
 def is_remembered(session: Session, settings: Settings) -> bool:

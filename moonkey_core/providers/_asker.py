@@ -6,12 +6,13 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
+from moonkey_core._evidence import strings_in
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
 
-DEAD_SESSION = frozenset({"invalid_session"})
+_SPEAKING = ("error", "errors", "error_type", "session", "user")
 _PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
 
 
@@ -35,16 +36,14 @@ class Asker:
             return reply, content(reply)
         if reply.status == 204 and fetch.method == "DELETE":
             return reply, {}
-        error = api_error(reply)
-        if error is not None and error.code in DEAD_SESSION and 400 <= reply.status < 500:
+        error = api_error(reply, strings_in(fetch.json))
+        if error is not None and error.is_dead_session:
             return reply, error
         if reply.status == 401 and (error is not None or _is_bare(reply)):
             yield from self._check_key()
             return reply, error or ApiError(401, None)
-        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 429):
+        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 425, 429):
             raise not_understood(reply)
-        if reply.status == 403:
-            raise ProviderRejectedKey
         return reply, error
 
     def _check_key(self) -> Plan[None]:
@@ -61,27 +60,34 @@ class Asker:
         if error is not None and error.status in (400, 404):
             return
         if reply.status in (401, 403) and (error is not None or not reply.body):
-            raise ProviderRejectedKey
+            raise ProviderRejectedKey(evidence=told(error or ApiError(reply.status, None)))
         raise not_understood(reply)
 
 
 def _is_bare(reply: Reply) -> bool:
-    """Whether a 401 says nothing more, or says it in JSON; a page of a proxy's is not the API speaking."""
+    """Whether a 401 says nothing more, or says it in JSON of no known shape.
+
+    A page of a proxy's is not the API speaking; an error that cannot be read, or one beside an answer, is trouble.
+    """
     if not reply.body:
         return True
     try:
-        load_object(reply.body)
+        body = load_object(reply.body)
     except ValueError:
         return False
-    return True
+    return not any(name in body for name in _SPEAKING)
 
 
-def refused(error: ApiError) -> RequestRefused | ProviderRejectedKey:
-    """The error for a refusal that is the caller's own mistake."""
+def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | ProviderRejectedKey:
+    """The error for a refusal that is the caller's own mistake; a ``reason`` says which."""
+    if reason is not None:
+        return RequestRefused(code=error.code, reason=reason, evidence=told(error))
+    if error.status == 403:
+        return ProviderRejectedKey(evidence=told(error))
     if error.status in (401, 402):
         return misconfigured(error)
     kind = NotFound if error.status in (404, 410) else RequestRefused
-    return kind(code=error.code)
+    return kind(code=error.code, evidence=told(error))
 
 
 def misconfigured(error: ApiError) -> ProviderRejectedKey:
@@ -90,4 +96,10 @@ def misconfigured(error: ApiError) -> ProviderRejectedKey:
         f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
         "use sessions.",
         reason="provider_refused",
+        evidence=told(error),
     )
+
+
+def told(error: ApiError) -> str:
+    """What the API has said, for the operator."""
+    return f"It answered {error.status}{f', {error.said!r}' if error.said else ''}."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moonkey_core.credentials import Credentials
+from moonkey_core.errors import MoonKeyError
 from moonkey_core.lag import REFRESH_SECONDS
 
 
@@ -18,7 +19,7 @@ class Question:
     answer. ``session_id`` and ``users`` are what the credential itself names. ``refresh``: a JWT whose time is
     over is to be renewed; ``linger`` is how many seconds that answer is shared. ``wants_jwt``: a new one is
     welcome. ``known``: it was good before. ``max_staleness`` (seconds): how old an answer may be.
-    ``session_is_gone`` is set where the API says that it is the session which is over.
+    ``unextended`` is set where the credential was judged without extending its session, as the API refused that.
     """
 
     credentials: Credentials
@@ -32,7 +33,12 @@ class Question:
     linger: float = REFRESH_SECONDS
     known: bool = False
     max_staleness: float | None = None
-    session_is_gone: bool = False
+    unextended: MoonKeyError | None = None
+
+    @property
+    def asks_for(self) -> int | None:
+        """How many minutes the session is to last from now, if it is to be extended."""
+        return self.extend_by if self.minutes is None else self.minutes
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from moonkey_core._cache import Body, verify_share
 from moonkey_core._digest import Digest
+from moonkey_core._evidence import seconds
 from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Stored
-from moonkey_core._replies import ApiError
+from moonkey_core._replies import ApiError, load_answer
 from moonkey_core._wire import (
     check_session,
     check_user,
@@ -35,12 +36,24 @@ from moonkey_core.errors import (
     RevokedCredentials,
 )
 from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
-from moonkey_core.providers._asker import DEAD_SESSION, Asker, misconfigured, refused
+from moonkey_core.providers._asker import Asker, misconfigured, refused, told
 from moonkey_core.providers._questions import Answer, Question
 from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
+# The words of an error's code: of what proves who somebody is, of a session's length, of neither.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_PROOF = frozenset(
+    {"otp", "otps", "totp", "code", "passcode", "magic", "link", "token", "oauth", "signature", "wallet", "method"}
+    | {"nonce", "challenge", "recovery", "password", "factor", "credential", "credentials", "verification"}
+    | {"expired", "attempts"}
+)
+_LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
+_ELSEWHERE = frozenset(
+    {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
+    | {"maintenance", "disabled", "unavailable"}
+)
 
 
 class MoonKeyApi:
@@ -59,26 +72,25 @@ class MoonKeyApi:
     def verify(self, question: Question) -> Plan[Answer]:
         """Ask whether a credential is good; callers with the same question at the same time share one call.
 
-        An answer about anybody but whom the credential itself names is a mix-up and counts as trouble.
+        An answer about anybody but whom the credential itself names is a mix-up and counts as trouble. A refusal
+        of a call that was to extend the session may mean the length: it is asked again without, and then
+        ``question.unextended`` says what was refused.
         """
-        credentials = question.credentials
-        body: dict[str, Any] = {credentials.kind: credentials.value}
-        minutes = question.minutes if question.minutes is not None else question.extend_by
-        if minutes is not None:
-            body["session_expires_in"] = minutes
-        reply, answer = yield from self._asker.ask(self._verify_call(question, body))
+        reply, answer = yield from self._asker.ask(self._verify_call(question))
+        if isinstance(answer, ApiError) and _may_mean_length(answer, question.asks_for):
+            question.unextended = refused(answer, reason="duration_refused")
+            question.minutes = question.extend_by = None
+            reply, answer = yield from self._asker.ask(self._verify_call(question))
         if isinstance(answer, ApiError):
-            if answer.code in DEAD_SESSION or answer.status in (*_REFUSALS, 401):
-                question.session_is_gone = answer.code in DEAD_SESSION or answer.status in (404, 410)
-                raise InvalidCredentials(reason="session_unknown")
-            if answer.status in (402, 409):
-                raise misconfigured(answer)
-            raise ProviderUnavailable(reason="api_status")
+            raise _refusal(answer)
         verified = self._judged(question, answer)
         verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
         return verified
 
-    def _verify_call(self, question: Question, body: dict[str, Any]) -> Fetch:
+    def _verify_call(self, question: Question) -> Fetch:
+        body: dict[str, Any] = {question.credentials.kind: question.credentials.value}
+        if question.asks_for is not None:
+            body["session_expires_in"] = question.asks_for
         url, name = f"{self._root}/sessions/verify", question.digest.hex()
         call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=question.known)
         oldest = math.inf if question.max_staleness is None else question.max_staleness
@@ -87,7 +99,8 @@ class MoonKeyApi:
         if question.refresh:
             linger = min(question.linger, oldest)
             share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
-            return call(share=share, linger=linger, reader=_check_session_of, until_revoked=True)
+            shared = partial(call, share=share, linger=linger, reader=self._readable, until_revoked=True)
+            return shared(linger_refusals=False)  # of a refusal that is certain others know already
         stored, ttl = None, self._settings.session_cache_ttl
         if question.extend_by is not None:
             return call()
@@ -98,19 +111,14 @@ class MoonKeyApi:
 
     def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
         """What a good answer says. Raises where it is none, or about somebody else."""
-        wire, user = body.get("session"), body.get("user")
+        now, wire = self._clock(), body.get("session")
         try:
-            if is_deleted(wire):
-                raise RevokedCredentials
-            ends_at = check_session(wire)
-            assert isinstance(wire, dict)  # checked
-            user_id = check_user(user) if user else wire["user_id"]
+            ends_at, is_over, user_id = self._readable(body, now)
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
+        assert isinstance(wire, dict)  # checked
         if not same_user(user_id, wire["user_id"]):
             raise ProviderUnavailable(reason="api_mismatch")
-        if ends_at + self._settings.leeway <= self._clock():
-            raise ExpiredCredentials
         token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
         credentials = question.credentials
         if credentials.kind == "session_token" and token is not None and token != credentials.value:
@@ -120,8 +128,25 @@ class MoonKeyApi:
         named = [user for user in question.users if user]
         if named and not any(same_user(user_id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
+        if is_over:
+            raise RevokedCredentials
+        if ends_at + self._settings.leeway <= now:
+            raise ExpiredCredentials(
+                evidence=f"It ended {seconds(now - ends_at)} ago, by the clock of this machine."
+            )
         fresh = jwt if question.refresh or question.wants_jwt else None
         return Answer(wire["id"], user_id, session_start(wire), ends_at, fresh)
+
+    def _readable(self, body: Mapping[str, Any], now: float | None = None) -> tuple[float, bool, str]:
+        """The end of the session in an answer, whether it was ended before, and whose it is.
+
+        Raises ``ValueError`` where that cannot be read.
+        """
+        wire, user = body.get("session"), body.get("user")
+        ends_at = check_session(wire)
+        assert isinstance(wire, dict)  # checked
+        is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
+        return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
     def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -131,7 +156,7 @@ class MoonKeyApi:
 
     def _cleaned(self, question: Question, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
-        answer = load_object(body)
+        answer = load_answer(body)
         try:
             self._judged(question, answer)
         except MoonKeyError:
@@ -190,7 +215,7 @@ class MoonKeyApi:
         )
         if not isinstance(answer, ApiError):
             return
-        if answer.code not in DEAD_SESSION and answer.status not in (*_REFUSALS, 401):
+        if not answer.is_dead_session and answer.status not in (*_REFUSALS, 401):
             raise refused(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
@@ -224,11 +249,7 @@ class MoonKeyApi:
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
         _, answer = yield from self._asker.ask(fetch)
         if isinstance(answer, ApiError):
-            if answer.status in (*_REFUSALS, 401):
-                raise InvalidCredentials(
-                    "The code, link or signature is wrong, used up or too old.", reason="login_refused"
-                )
-            raise refused(answer)
+            raise _login_refusal(answer, body)
         try:
             login = parse_login(answer)
         except ValueError:
@@ -241,12 +262,48 @@ class MoonKeyApi:
         return login
 
 
+def _may_mean_length(error: ApiError, minutes: int | None) -> bool:
+    """Whether a refusal may mean how long the session was to last, and not the session."""
+    return minutes is not None and not error.is_dead_session and error.status != 401
+
+
+def _refusal(error: ApiError) -> MoonKeyError:
+    """What a refusal says of a credential: that its session is over, certainly, where its code says so."""
+    if error.is_dead_session:
+        return InvalidCredentials(reason="session_unknown")
+    if error.status in (*_REFUSALS, 401):
+        return InvalidCredentials(reason="session_refused", evidence=told(error))
+    if error.status in (402, 409):
+        return misconfigured(error)
+    if error.status == 403:
+        return refused(error)
+    return ProviderUnavailable(reason="api_status", evidence=told(error))
+
+
+def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
+    """What a refusal says of a code, link or signature: nothing, where its code speaks of something else.
+
+    Where the call asked for a session of some length, that may be what was refused, unless the code says that it
+    was not.
+    """
+    if error.is_dead_session and ("session_token" in sent or "session_jwt" in sent):
+        return InvalidCredentials(reason="session_unknown")
+    words = {word.lower() for word in _WORD.findall(error.code or "")}
+    timed = "session_expires_in" in sent
+    if timed and words & _LENGTH and (words.isdisjoint(_PROOF) or "session" in words):
+        return refused(error, reason="login_unclear")
+    if error.status in (402, 403):
+        return refused(error)
+    means_it = error.status in (*_REFUSALS, 401) and not (timed and error.status == 400) and not words & _ELSEWHERE
+    if words.isdisjoint(_PROOF) and not means_it:
+        return refused(error, reason="login_unclear")
+    return InvalidCredentials(
+        "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
+    )
+
+
 def _decoded(body: Body) -> Mapping[str, Any]:
     return load_object(body) if isinstance(body, bytes) else body
-
-
-def _check_session_of(body: Mapping[str, Any]) -> object:
-    return check_session(body.get("session"))
 
 
 def _user_of(body: Mapping[str, Any]) -> User:

@@ -140,13 +140,16 @@ class TestASessionBefore:
         thief.get("sign_in")
         assert not thief.cookies  # refused here all the same
 
-    def test_where_nobody_knows_whose_it_was(self, emulator: Emulator, quick_retries: None) -> None:
+    @pytest.mark.parametrize(("status", "times"), [(500, 2), (404, 1)])  # a 500 is asked once more
+    def test_where_nobody_knows_whose_it_was(
+        self, emulator: Emulator, quick_retries: None, status: int, times: int
+    ) -> None:
         with flow_client("sync", emulator, jwt_issuer=None) as call:
             browser = Visitor(call)
             self.sign_in(browser, emulator, "me@example.com")
             former = browser.cookies[SESSION]
             browser.post("send_otp", {"address": "you@example.com"})
-            emulator.fault("/v1/auth/sessions/verify", status=500, times=2)  # the second is the one repetition
+            emulator.fault("/v1/auth/sessions/verify", status=status, times=times)
             emulator.clear_requests()
             assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 303
             assert emulator.requests()[REVOKE] == 1

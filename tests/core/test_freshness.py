@@ -14,6 +14,7 @@ from moonkey_core import (
     ExpiredCredentials,
     InvalidCredentials,
     ProviderRejectedKey,
+    RequestRefused,
     RevokedCredentials,
 )
 from moonkey_core._plan import Outcome, TransportError
@@ -284,8 +285,10 @@ class TestRefusals:
         assert decisions.authenticate(TOKEN).is_authenticated
         plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"), 10)
         assert (next(plan).json or {})["session_expires_in"] == 10
-        with pytest.raises(InvalidCredentials):
-            plan.send(replied(400, {"error_type": "invalid_duration"}))
+        again = plan.send(replied(400, {"error_type": "invalid_duration"}))
+        assert (again.json or {}) == {"session_token": TOKEN}
+        with pytest.raises(RequestRefused, match="invalid_duration"):
+            plan.send(decisions.answer(again))
         assert decisions.authenticate(TOKEN).is_authenticated
         assert decisions.authenticate(TOKEN, max_staleness=0).is_authenticated
 

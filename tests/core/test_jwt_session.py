@@ -73,9 +73,7 @@ def test_a_field_of_the_session_that_is_wrong(name: str, value: object) -> None:
     assert refused(good(NOW, session={name: value})) == "jwt_session"
 
 
-@pytest.mark.parametrize(
-    "deletion", [{"deleted": True}, {"deleted_at": NOW - 5}, {"deleted": 1}, {"deleted": "true"}]
-)
+@pytest.mark.parametrize("deletion", [{"deleted": True}, {"deleted_at": NOW - 5}])
 def test_a_deleted_session(deletion: dict[str, Any]) -> None:
     decisions = Decisions()
     auth = decisions.authenticate(good(NOW, session=deletion))

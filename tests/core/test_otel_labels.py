@@ -33,6 +33,8 @@ ELSEWHERE = {  # reasons of errors that no Auth and no key set has
     *("request_refused", "not_found", "provider_error", "revocation_incomplete", "login_refused", "not_tried"),
     "too_many_attempts",
     "another_user",
+    "login_unclear",
+    "duration_refused",
 }
 ALLOWED: dict[str, set[str]] = {
     "outcome": {"anonymous", "authenticated", "rejected", "unavailable"},

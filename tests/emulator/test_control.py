@@ -246,3 +246,18 @@ def test_the_control_interface_is_no_part_of_the_api(api: httpx.Client, emulator
     assert api.get("_emulator/outbox").status_code == 404
     emulator.fault(status=503)
     assert quick.get(f"{emulator.base_url}/_emulator/requests").json() == {"(other)": 1, "in_flight_max": 1}
+
+
+def test_a_bound_of_its_own_for_sessions(api: httpx.Client, emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    body = {"session_token": person.session_token, "session_expires_in": 43_201}
+    assert api.post("sessions/verify", json=body).status_code == 200
+    emulator.max_session_minutes(43_200)
+    refused = api.post("sessions/verify", json=body)
+    assert (refused.status_code, refused.json()["error_type"]) == (400, "invalid_request")
+    assert api.post("sessions/verify", json={**body, "session_expires_in": 43_200}).status_code == 200
+    emulator.max_session_minutes()
+    assert api.post("sessions/verify", json=body).status_code == 200
+    for wrong in (4, 527_041):
+        with pytest.raises(ValueError, match="minutes must be from 5 to 527040"):
+            emulator.max_session_minutes(wrong)

@@ -70,6 +70,7 @@ STATES: list[State] = [
     _verify_otp("wrong code", error="code", tries_left=3, remember_me=True),
     _verify_otp("wrong code, one try left", error="code", tries_left=1),
     _verify_otp("no code", error="code_form"),
+    _verify_otp("not for the code", error="refused"),
     _verify_otp("used up", error="used_up", tries_left=0),
     State(
         "magic",
@@ -83,7 +84,16 @@ STATES: list[State] = [
     ),
     *(
         _error(400, reason)
-        for reason in ("no_code", "link_broken", "link_refused", "oauth_state", "oauth_declined", HOSTILE)
+        for reason in (
+            "no_code",
+            "link_broken",
+            "link_refused",
+            "oauth_state",
+            "oauth_declined",
+            "link_unclear",
+            "oauth_unclear",
+            HOSTILE,
+        )
     ),
     *(_error(status, "refused") for status in (400, 403, 404, 429, 500, 503)),
     _error(403, "cross_site"),
@@ -108,6 +118,7 @@ STATES: list[State] = [
             {"email": "", "phone_number": "", "error": "code", "tries_left": 2},
             {"error": "code", "tries_left": 1},
             {"error": "code_form"},
+            {"error": "refused"},
             {"error": "used_up", "tries_left": 0},
             {"email": "", "phone_number": "", "totp": False, "nothing": True},
         )
@@ -116,6 +127,7 @@ STATES: list[State] = [
     _step_up_verify("wrong code", error="code", tries_left=3),
     _step_up_verify("wrong code, one try left", error="code", tries_left=1),
     _step_up_verify("no code", error="code_form"),
+    _step_up_verify("not for the code", error="refused"),
     _step_up_verify("used up", error="used_up", tries_left=0),
 ]
 """Every text in a context is hostile; a new page, or a new state of one, gets its entry here."""

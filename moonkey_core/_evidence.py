@@ -1,0 +1,72 @@
+"""What goes into a log or an exception of what others have said: bounded, printable, and no credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_LONGEST = 200  # characters of one saying
+_LONGEST_READ = 2000
+_MASK = "***"
+_RUN = re.compile(r"[A-Za-z0-9_\-.~+/=]+")
+_KEY = re.compile(r"[sp]k_(?:test|live)_")
+_LONGEST_WORD = 20  # characters; with a digit in it, what is longer may be a credential
+_LONGEST_NAME = 48
+_FAR = 10**9  # seconds
+
+
+def shown(value: object) -> str:
+    """A value of a claim or setting, as it would be written in Python."""
+    if isinstance(value, str):
+        return ascii(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return _cut(", ".join(ascii(one[:_LONGEST]) for one in value[:8]) or "none")
+    return "none" if value is None else f"a value of the wrong type ({type(value).__name__})"
+
+
+def seconds(value: float) -> str:
+    """A difference of times in whole seconds."""
+    return f"{max(-_FAR, min(value, _FAR)):.0f} s"
+
+
+def ago(value: float) -> str:
+    """The same of a moment that was so many seconds ago; it may lie ahead."""
+    return f"{seconds(value)} ago" if value >= 0 else f"in {seconds(-value)}"
+
+
+def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
+    """An error's code and message. ``sent`` are values that the message must not repeat."""
+    values = sorted({one for one in sent if len(one) > 2}, key=len, reverse=True) if code or message else []
+    return ": ".join(part for part in (_plain(code, values), _plain(message, values)) if part)
+
+
+def strings_in(body: object) -> Iterable[str]:
+    """All strings in the JSON that a call carries, and its credentials without their prefix."""
+    if isinstance(body, str):
+        yield body
+        if body.startswith("session_"):
+            yield body.removeprefix("session_")
+    elif isinstance(body, Mapping):
+        for value in body.values():
+            yield from strings_in(value)
+    elif isinstance(body, list | tuple):
+        for value in body:
+            yield from strings_in(value)
+
+
+def _plain(text: str, values: list[str]) -> str:
+    # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
+    text = _RUN.sub(_masked, text[:_LONGEST_READ])
+    for value in values:
+        text = text.replace(value, _MASK)
+    return _cut("".join(one if one.isprintable() else " " for one in text).strip())
+
+
+def _masked(run: re.Match[str]) -> str:
+    word = run[0]
+    long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
+    return _MASK if long or len(word) > _LONGEST_NAME or _KEY.search(word) else word
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
