@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -21,6 +22,11 @@ from moonkey_starlette.replies import Reply, reply_to
 from moonkey_starlette.scope import attach
 
 __all__ = ["MoonKeyMiddleware"]
+
+_NEEDS_ASYNCIO = (
+    "MoonKey runs on asyncio only, and this server runs the app on another kind of event loop. "
+    "Start it without trio: hypercorn --worker-class asyncio, or uvloop."
+)
 
 
 class MoonKeyMiddleware:
@@ -84,6 +90,9 @@ class MoonKeyMiddleware:
         check_cookies(app, self.client.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_asyncio():
+            await _refuse_to_start(scope, receive, send)
+            return
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -128,3 +137,20 @@ class MoonKeyMiddleware:
         await reply.send({"type": "http.response.start", "status": 204, "headers": []})
         await reply.send({"type": "http.response.body", "body": b""})
         return False
+
+
+def _is_asyncio() -> bool:
+    """Whether the server runs the app on asyncio, or what takes its place."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _refuse_to_start(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say why at the start of the server, which then ends; where it does not ask the app, for each request."""
+    if scope["type"] != "lifespan":
+        raise ConfigurationError(_NEEDS_ASYNCIO)
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": _NEEDS_ASYNCIO})
