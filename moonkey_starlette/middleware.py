@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Iterable
 from typing import Never, NoReturn, Unpack
@@ -24,6 +25,10 @@ from moonkey_starlette.scope import attach
 __all__ = ["MoonKeyMiddleware"]
 
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
+_NEEDS_ASYNCIO = (
+    "MoonKey runs on asyncio only, and this server runs the app on another kind of event loop. "
+    "Start it without trio: hypercorn --worker-class asyncio, or uvloop."
+)
 
 
 class MoonKeyMiddleware:
@@ -112,8 +117,9 @@ class MoonKeyMiddleware:
         self.client = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._problem is not None:
-            await _refuse_to_serve(self._problem, scope, receive, send)
+        problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
+        if problem is not None:
+            await _refuse_to_serve(problem, scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -167,3 +173,12 @@ async def _refuse_to_serve(problem: Exception, scope: Scope, receive: Receive, s
         text = str(problem) or type(problem).__name__
         await send({"type": "lifespan.startup.failed", "message": text})
     raise copy.copy(problem)  # each raise adds to the traceback, which keeps the frames of the request
+
+
+def _is_asyncio() -> bool:
+    """Whether the server runs the app on asyncio, or what takes its place."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

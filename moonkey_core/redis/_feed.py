@@ -14,11 +14,13 @@ from moonkey_core.redis import _connect
 from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._register import feeds
-from moonkey_core.redis._worker import Worker
+from moonkey_core.redis._worker import STOP_SECONDS, Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 
 _inherited: list[object] = []  # of a parent process: neither used nor closed nor freed, their sockets are shared
+_exit_by: float | None = None  # when the interpreter ends, all feeds together get no more time than one
+_LEAST_SECONDS = 0.05
 
 
 class RedisRevocations:
@@ -169,7 +171,10 @@ def _detach(revocations: Revocations, outbox: Outbox) -> None:
 
 def _end(worker: Worker) -> None:
     """Stop a thread that nobody needs any more; at the end of the interpreter, wait for it."""
+    global _exit_by
     if threading.main_thread().is_alive():
         worker.stop(wait=0)
-    else:
-        worker.stop()
+        return
+    now = _clock.elapsed()
+    _exit_by = now + STOP_SECONDS if _exit_by is None else _exit_by
+    worker.stop(wait=max(_exit_by - now, _LEAST_SECONDS))

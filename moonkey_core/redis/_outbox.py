@@ -33,6 +33,11 @@ class Outbox:
         return not self._unsent
 
     @property
+    def is_urgent(self) -> bool:
+        """Whether there is something that others do not know, and that still matters."""
+        return self._unsent > 0 and len(self.own) > 0
+
+    @property
     def unsent(self) -> int:
         """How many entries may not be in Redis yet."""
         return self._unsent
@@ -74,6 +79,18 @@ class Outbox:
         with self._lock:
             if self._wake is not None and self._wake[0] is asyncio.get_running_loop():
                 self._wake = None
+
+    def wake(self) -> None:
+        """Let go of whoever waits for something."""
+        if self._wake is not None:
+            self._wake[1].set()
+
+    async def wait(self) -> None:
+        """Wait for something new, or for :meth:`wake`."""
+        assert self._wake is not None
+        event = self._wake[1]
+        event.clear()
+        await event.wait()
 
     async def take(self) -> tuple[Revocation, ...]:
         """What is waiting; waits for something."""

@@ -16,12 +16,13 @@ from typing import Any
 from moonkey_core import _clock, _native
 from moonkey_core._sealing import Sealer
 from moonkey_core.events import FeedChanged
-from moonkey_core.redis import _connect
+from moonkey_core.redis import _connect, _pauses
 from moonkey_core.redis._audience import Audience
 from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._epoch import Epoch, HistoryLost
 from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.redis._outbox import Outbox
+from moonkey_core.redis._pauses import Pauses
 from moonkey_core.redis._refusals import Refusals
 from moonkey_core.redis._server_clock import ServerClock
 from moonkey_core.redis._stream import Stream
@@ -31,8 +32,8 @@ from moonkey_core.settings import Secret
 logger = logging.getLogger("moonkey")
 
 _BEATS = 5  # per max_revocation_lag
-_LAST_SECONDS = 1.0  # to say what is still to be said, when stopped
-_STOP_SECONDS = 1.5
+_LAST_SECONDS = 0.5  # to say what is still to be said, when stopped
+STOP_SECONDS = 0.8  # that whoever stops it waits
 _PAUSE = 1.0  # before a thread that died is started again
 _TURN_SECONDS = 0.5  # at most, to let another say again what is missing
 _UNUSED_SECONDS = 60.0  # that Redis keeps the stream at least without anybody there
@@ -69,6 +70,7 @@ class Worker:
         self._wait = lag / 2  # for a connection or a reply: with a beat before it, it is still less than the lag
         self._kept = max(revocations.retention, 10 * lag, _UNUSED_SECONDS)
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
+        self._pauses = Pauses(self._beat, lag)
         self._settled_at = math.inf
         self._joined = False
         self._announced: bool | None = None
@@ -79,6 +81,7 @@ class Worker:
         self._stopped = False
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._last_try = False
         # Made at the start only: a server may fork, and replace all threads by greenlets, in between.
         self._home: _native.Home
         self._thread: _native.Thread | None = None
@@ -100,8 +103,8 @@ class Worker:
         self._thread = thread
         return True
 
-    def stop(self, wait: float = _STOP_SECONDS) -> None:
-        """End it when what was revoked here has been said, in a second at most; wait some seconds for that.
+    def stop(self, wait: float = STOP_SECONDS) -> None:
+        """End it when what was revoked here has been said, in half a second at most; wait some seconds for that.
 
         May be called again, and from anywhere.
         """
@@ -122,6 +125,8 @@ class Worker:
             if self._outbox.is_empty:
                 self._cancel()
             else:
+                self._last_try = True
+                self._outbox.wake()
                 self._running[0].call_later(_LAST_SECONDS, self._cancel)
 
     def _cancel(self) -> None:
@@ -168,14 +173,24 @@ class Worker:
                     await self._session()
                 except Exception as error:
                     # A task group with trouble of its own forgets that it was cancelled.
-                    if self._cancelled or not threading.main_thread().is_alive():
+                    if self._cancelled or self._last_try or not threading.main_thread().is_alive():
                         return
                     self._announce(error)
-                await asyncio.sleep(self._beat)
+                await self._pause()
         finally:
             self._running = None
             self._outbox.shut()
             self._note_unsaid()
+
+    async def _pause(self) -> None:
+        """Wait before the next try; no longer where it is to be the last one, or there is something to be said."""
+        urgent = self._outbox.is_urgent
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pauses.next(urgent=urgent)):
+                while not self._last_try:
+                    await self._outbox.wait()
+                    if not urgent:
+                        return
 
     async def _session(self) -> None:
         """One connection's life: join, read all there is, then read and write until something breaks."""
@@ -195,9 +210,18 @@ class Worker:
                     await client.connection_pool.disconnect()
 
     def _settle(self, epoch: Epoch) -> None:
-        """Where the server may have forgotten something, give the others time to say it again."""
-        left = self._lag if self._joined else min(max(self._lag - epoch.age, 0.0), self._lag)
-        self._settled_at = _clock.elapsed() + left
+        """Where the server may have forgotten something, give the others time to say it again.
+
+        They come back after a pause, which is no longer than Redis was away; then they have to be heard.
+        """
+        now = _clock.elapsed()
+        if self._joined:
+            away = _pauses.LONGEST if self.heard_at is None else min(now - self.heard_at, _pauses.LONGEST)
+            left = self._lag + away
+        else:
+            most = self._lag + _pauses.LONGEST
+            left = min(max(most - epoch.age, 0.0), most)
+        self._settled_at = now + left
         self._joined = True
 
     async def _catch_up(self, stream: Stream) -> set[object]:
@@ -271,6 +295,7 @@ class Worker:
     def _heard(self, sent_at: float) -> None:
         """All that was said before ``sent_at`` has been taken in."""
         self.heard_at = sent_at
+        self._pauses.over()
         if sent_at >= self._settled_at and not self._stopped:
             self.live_until = sent_at + self._lag
         self._announce()

@@ -22,6 +22,12 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory that has just begun need not be waited for as long as in earnest."""
+    monkeypatch.setattr("moonkey_core.redis._pauses.LONGEST", 0.25)
+
+
 def settings_for(server: RedisServer, **options: Any) -> Settings:
     chosen = {"secret_key": "sk_test_fleet", "redis_url": server.url, "max_revocation_lag": 0.5, **options}
     return Settings.load({name: value for name, value in chosen.items() if value is not None}, {})

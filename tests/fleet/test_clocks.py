@@ -65,6 +65,7 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
 SKEWS = [-400.0, -10.0, 10.0, 400.0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ahead", SKEWS)
 class TestTheRevokersClock:
     def test_an_old_jwt_is_refused_and_a_new_sign_in_is_not(self, ahead: float, machine: Make) -> None:
@@ -142,6 +143,7 @@ class TestTheRevokersClock:
         assert not one.refuses(time.time() + 1)
 
 
+@pytest.mark.long
 def test_clocks_within_the_leeway_are_no_warning(machine: Make, caplog: pytest.LogCaptureFixture) -> None:
     one = machine(3.0)
     machine(-3.0)
@@ -149,6 +151,7 @@ def test_clocks_within_the_leeway_are_no_warning(machine: Make, caplog: pytest.L
     assert reasons(caplog).count("clock_skew_redis") == 0
 
 
+@pytest.mark.long
 def test_only_the_age_on_the_server_counts(machine: Make, server: RedisServer) -> None:
     """An entry whose sender's clock was anything, of the form that today's processes write."""
     one = machine()
@@ -171,6 +174,7 @@ def test_only_the_age_on_the_server_counts(machine: Make, server: RedisServer) -
         assert not process.refuses(now + 70, "user_3", "sess_9")
 
 
+@pytest.mark.long
 def test_what_is_too_old_on_the_server_is_nothing(machine: Make, server: RedisServer) -> None:
     one = machine()
     sealer = fleet_sealer(one.settings, "feed")

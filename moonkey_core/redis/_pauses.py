@@ -1,0 +1,32 @@
+"""How long to wait before Redis is tried again."""
+
+from __future__ import annotations
+
+import random
+
+LONGEST = 3.0
+"""Seconds between two tries, at most: for so long others may yet have to say again what Redis has forgotten."""
+
+_FIRST = 1.0  # at most
+
+
+class Pauses:
+    """Each is about twice as long as the one before, and of another length in each process.
+
+    Where something waits to be said they stay shorter than half of the lag: nobody else knows of it.
+    """
+
+    def __init__(self, beat: float, lag: float) -> None:
+        self._first = min(beat, _FIRST)
+        self._urgent = lag / 2
+        self._next = self._first
+
+    def over(self) -> None:
+        """Redis has answered."""
+        self._next = self._first
+
+    def next(self, *, urgent: bool) -> float:
+        """Seconds until the next try."""
+        pause, self._next = self._next, min(2 * self._next, LONGEST)
+        longest = min(pause, self._urgent) if urgent else pause
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
