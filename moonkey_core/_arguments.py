@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from moonkey_core.credentials import well_formed
-from moonkey_core.models import identifier
+from moonkey_core.models import bare_user_id, identifier, public_user_id
 from moonkey_core.settings import Settings
 
 Lifetime = timedelta | int
@@ -35,6 +35,12 @@ def exactly_one(
     if kind == "session_id":
         return kind, text(value, "session_id")
     return kind, well_formed(value, settings)
+
+
+def user_id_argument(value: object) -> str:
+    """A user's id, with or without its ``user_``; in the form that the API documents. Raises ``ValueError``."""
+    text(bare_user_id(value) if isinstance(value, str) else value, "user_id")
+    return public_user_id(str(value))
 
 
 def text(value: object, name: str, longest: int = 256) -> str:

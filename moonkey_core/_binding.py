@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from moonkey_core.auth import Auth
+from moonkey_core.models import same_user
 from moonkey_core.revocations import Revocations
 
 Reason = Literal["expired", "revoked"]
@@ -83,7 +84,7 @@ class Binding:
         """
         self._asked_at = now
         found = None if answer is None else _proven(answer)
-        if found is not None and found[0] == self.session_id and _bare(found[1]) == _bare(self.user_id):
+        if found is not None and found[0] == self.session_id and same_user(found[1], self.user_id):
             self.ends_at, self._good_at, self._is_doubtful = found[3], now, False
         elif answer is not None and not answer.is_unavailable and now < self.ends_at:
             self.is_revoked = True
@@ -131,8 +132,3 @@ def _proven(auth: Auth) -> tuple[str, str, float | None, float] | None:
     user, session = verified
     started_at = None if session.started_at is None else session.started_at.timestamp()
     return session.id, user.id, started_at, session.expires_at.timestamp()
-
-
-def _bare(user_id: str) -> str:
-    """One spelling: the ``user_`` in front is missing in some documents."""
-    return user_id.removeprefix("user_")

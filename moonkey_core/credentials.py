@@ -21,6 +21,7 @@ __all__ = [
     "Credentials",
     "HeaderView",
     "asgi_headers",
+    "bare_token",
     "cookie_pair",
     "is_jwt",
     "is_token",
@@ -28,6 +29,7 @@ __all__ = [
     "one_cookie",
     "parse_credentials",
     "presents_any",
+    "same_token",
     "unread_pair",
     "well_formed",
     "well_formed_pair",
@@ -43,6 +45,7 @@ _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 sect
 # A line that a WSGI server has joined from two: a second scheme after a comma, or any comma in Basic's base64.
 _JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_SESSION = "session_"
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 
 
@@ -64,8 +67,9 @@ class CookiePair:
 
     @property
     def text(self) -> str:
-        """Both as one text, to make a digest of; no header can hold the same."""
-        return self.token if self.jwt is None else f"{self.token}\n{self.jwt}"
+        """Both as one text, to make a digest of; no header can hold the same. The token stands bare."""
+        token = bare_token(self.token)
+        return token if self.jwt is None else f"{token}\n{self.jwt}"
 
 
 def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
@@ -181,7 +185,7 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
             key, equals, value = part.strip(" \t").partition("=")
             if key != name or not equals:
                 continue
-            if found is not None and value != found:
+            if found is not None and not same_token(value, found):
                 raise MalformedCredentials(reason="repeated_cookie")
             found = value
     return found
@@ -233,6 +237,23 @@ def _value(name: str, line: str, longest: int) -> str | None:
     if len(value) > longest:
         raise MalformedCredentials(reason="credential_too_long")
     return value
+
+
+def bare_token(value: str) -> str:
+    """What both spellings of one session token have in common.
+
+    MoonKey's guides write it with and without ``session_``. Exactly one is taken away, and neither all there is
+    nor what stands in front of a JWT: that would be another kind of credential.
+    """
+    if not value.startswith(_SESSION):
+        return value
+    rest = value[len(_SESSION) :]
+    return value if not rest or is_jwt(rest) else rest
+
+
+def same_token(one: str, other: str) -> bool:
+    """Whether two spellings are one session token."""
+    return bare_token(one) == bare_token(other)
 
 
 def is_token(value: str) -> bool:
