@@ -146,9 +146,10 @@ class Revocations:
         Give ``session_id`` alone, ``user_id`` with or without ``issued_before`` (default: now), or
         ``issued_before`` alone. ``issued_before`` is an aware datetime or Unix seconds, a minute ahead at most.
         ``keep`` is the id of one session of the user that is left out; a process of an earlier version, which
-        cannot know of it, refuses that session as well. Raises ``ValueError`` for anything else. It changes nothing
-        at the API: it is for sessions that were, or are about to be, ended there, and for those of a user who must
-        sign in again.
+        cannot know of it, refuses that session as well. Raises ``ValueError`` for anything else.
+
+        It changes nothing at the API: it is for sessions that were, or are about to be, ended there, and for those
+        of a user who must sign in again.
         """
         now = self._clock()
         self._say(_entry(session_id, user_id, issued_before, now, keep), now)

@@ -30,8 +30,7 @@ class MoonKeyIdField(models.CharField):  # type: ignore[type-arg]  # takes no ar
         return _public(super().to_python(value))
 
     def get_prep_value(self, value: Any) -> Any:
-        value = super(models.CharField, self).get_prep_value(value)
-        value = super().to_python(value)  # not ours: a lookup may ask for the beginning of an id
+        value = super().get_prep_value(value)
         return bare_user_id(value) if isinstance(value, str) else value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
