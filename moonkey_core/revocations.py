@@ -337,14 +337,18 @@ def _entries_of(user_id: str, until: _Until, doubt: _Until | None) -> Iterable[R
     """Entries that together say what is known of a user. ``user_id`` stands bare."""
     if bare_user_id(user_id) != user_id:
         user_id = f"user_{user_id}"  # whoever takes it in strips one
-    together = doubt is not None and doubt.kept == until.kept
-    doubted = doubt.moment if doubt is not None and together else None
+    same = doubt is not None and doubt.kept == until.kept
+    doubted = doubt.moment if doubt is not None and same else None
     yield Revocation(None, user_id, until.moment, until.added_at, until.kept, doubted)
     if until.kept_moment > -math.inf:  # it is not kept by all that was said
         yield Revocation(None, user_id, until.kept_moment, until.added_at)
-    if doubt is not None and not together and doubt.moment > until.moment_of(doubt.kept):
-        certain = max(until.kept_moment, 0.0)
+    if doubt is None:
+        return
+    certain = max(until.moment_of(until.kept), 0.0)  # refused of every session
+    if not same:
         yield Revocation(None, user_id, certain, doubt.added_at, doubt.kept, doubt.moment)
+    if doubt.kept_moment > -math.inf:
+        yield Revocation(None, user_id, certain, doubt.added_at, None, doubt.kept_moment)
 
 
 def _entry(
