@@ -6,6 +6,7 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Literal
 
 from moonkey_core._arguments import Kind, Lifetime, exactly_one, text, user_id_argument
@@ -96,11 +97,11 @@ def revoke(
 
 def _ids_of(core: Core, credentials: Credentials, digest: bytes) -> Plan[Ids | None]:
     """The session of a credential and its user, as far as anybody can say."""
-    try:
-        return (yield from core.verifier.ids_of(credentials))
-    except ProviderError:
-        known = core.recall.credentials.get(digest)
-        return None if known is None else (known.session_id, known.user_id)
+    known = core.recall.credentials.get(digest)
+    ids: Ids | None = None
+    with suppress(ProviderError):
+        ids = yield from core.verifier.ids_of(credentials)
+    return ids if ids is not None or known is None else (known.session_id, known.user_id)
 
 
 def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
@@ -128,13 +129,7 @@ def revoke_all(
     """
     kept = None if keep is None else text(keep, "keep")
     user_id = user_id_argument(user_id)
-    core.revocations.cut_off(user_id, keep=kept)
-    sessions: tuple[Session, ...] | None = None
-    try:
-        sessions = yield from core.api.list_sessions(user_id)
-    finally:
-        if sessions is None:  # none can be told from what is issued from now on
-            core.revocations.add(user_id=user_id, keep=kept)
+    sessions = yield from _cut_off(core, user_id, kept)
     if not sessions and not missing_ok:
         yield from core.api.get_user(user_id)
     revoked: list[str] = []
@@ -154,6 +149,19 @@ def revoke_all(
     if failed:
         raise RevocationIncomplete(revoked=tuple(revoked), failed=failed)
     return tuple(revoked)
+
+
+def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, ...]]:
+    """Refuse what a user was issued until now, but for one session; returns those that the API lists."""
+    core.revocations.cut_off(user_id, keep=kept)
+    listed = False
+    try:
+        sessions = yield from core.api.list_sessions(user_id)
+        listed = True
+    finally:
+        if not listed:  # raised, or cancelled: nothing was ended, so the API would vouch for it
+            core.revocations.add(user_id=user_id, keep=kept)
+    return sessions
 
 
 def get_user(core: Core, user_id: str) -> Plan[User]:

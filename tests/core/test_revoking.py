@@ -204,9 +204,19 @@ class TestOneSession:
             for credential in (person.session_token, person.session_jwt):
                 assert isinstance(client.authenticate(bearer(credential)).error, RevokedCredentials)
 
+    def test_what_is_remembered_of_one_that_was_ended_elsewhere(self, emulator: Emulator) -> None:
+        options: dict[str, Any] = {"session_cache_ttl": 60, "jwt_issuer": emulator.issuer}
+        with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, **options) as client:
+            person = emulator.sign_in()
+            for credential in (person.session_token, person.session_jwt):
+                assert client.authenticate(bearer(credential)).is_authenticated
+            emulator.revoke(person.session_id)
+            client.sessions.revoke(session_token=person.session_token)
+            assert client.authenticate(bearer(person.session_jwt)).is_rejected
+
     def test_a_call_that_is_cancelled(self, emulator: Emulator) -> None:
         async def work() -> None:
-            options = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
             async with AsyncMoonKey(jwt_issuer=emulator.issuer, **options) as client:
                 for kind in KINDS:
                     person = emulator.sign_in()

@@ -169,6 +169,7 @@ def test_rows_of_earlier_versions_are_read_and_written_as_they_were(ada: SignedI
     row.save()
     fixture = serializers.serialize("json", [row])
     for spelled in (fixture, fixture.replace(ada.user_id, bare(ada))):
+        loaded: Any
         for loaded in serializers.deserialize("json", spelled):
             assert loaded.object.moonkey_id == ada.user_id
             loaded.save()
