@@ -193,10 +193,6 @@ class Revocations:
         known_at = min(entry.added_at, now)
         self._take(replace(entry, issued_before=moment, added_at=known_at, doubted_before=doubted), now)
 
-    def now(self) -> float:
-        """The time by which entries are dated (Unix seconds)."""
-        return self._clock()
-
     def refuses(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Whether a credential may no longer pass.
 
