@@ -65,3 +65,15 @@ def test_one_that_could_not_be_ended(fleet: list[MoonKey], emulator: Emulator, k
     with pytest.raises(ProviderUnavailable):
         one.sessions.revoke(**{kind: getattr(person, kind)})
     assert wait_until(lambda: other.authenticate(bearer(person.session_jwt)).is_rejected, 5)
+
+
+def test_an_answer_about_a_token_is_one_for_both_spellings(server: RedisServer, emulator: Emulator) -> None:
+    options: dict[str, Any] = {"redis_url": server.url, "session_cache_ttl": 60}
+    person = emulator.sign_in()
+    users = []
+    for spelling in (person.session_token, f"session_{person.session_token}"):
+        with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, **options) as client:
+            assert wait_until(lambda c=client: c._core.feed.is_live, 10)  # type: ignore[misc]
+            users.append(client.authenticate({"session-token": spelling}).user)
+    assert [user.id for user in users if user] == [person.user_id] * 2
+    assert emulator.requests()["POST /v1/auth/sessions/verify"] == 1
