@@ -62,6 +62,13 @@ class Binding:
         """See whether it is revoked. It stays so, however soon the table forgets."""
         if not self.is_revoked:
             self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
+        if self._asks and not self.is_revoked:
+            self._is_doubtful |= revocations.doubts(self.session_id, self.user_id, self.issued_at)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it is revoked, or the API has to be asked about it."""
+        return self.is_revoked or self._is_doubtful
 
     def verdict(self, now: float, news: float, patience: float) -> Verdict:
         """How it stands at ``now``. All revocations until ``news`` have been looked at.
