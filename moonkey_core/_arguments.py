@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from moonkey_core.credentials import well_formed
-from moonkey_core.models import identifier
+from moonkey_core.models import bare_user_id, identifier, public_user_id
 from moonkey_core.settings import Settings
 
 Lifetime = timedelta | int
@@ -38,13 +38,19 @@ def exactly_one(
 
 
 def an_id(value: object, name: str) -> str:
-    """An argument that names a user or a session. Raises ``ValueError``."""
+    """An argument that names a session. Raises ``ValueError``."""
     try:
         return identifier(value)
     except ValueError:
         raise ValueError(
             f"{name} must be a non-empty string of at most 256 printable characters, without spaces around it."
         ) from None
+
+
+def user_id_argument(value: object) -> str:
+    """A user's id, with or without its ``user_``; in the form that the API documents. Raises ``ValueError``."""
+    an_id(bare_user_id(value) if isinstance(value, str) else value, "user_id")
+    return public_user_id(str(value))
 
 
 def text(value: object, name: str, longest: int = 256) -> str:

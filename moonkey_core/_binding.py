@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import InvalidCredentials
+from moonkey_core.models import same_user
 from moonkey_core.revocations import Revocations
 
 Reason = Literal["expired", "revoked"]
@@ -62,6 +63,13 @@ class Binding:
         """See whether it is revoked. It stays so, however soon the table forgets."""
         if not self.is_revoked:
             self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
+        if self._asks and not self.is_revoked:
+            self._is_doubtful |= revocations.doubts(self.session_id, self.user_id, self.issued_at)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it is revoked, or the API has to be asked about it."""
+        return self.is_revoked or self._is_doubtful
 
     def verdict(self, now: float, news: float, patience: float) -> Verdict:
         """How it stands at ``now``. All revocations until ``news`` have been looked at.
@@ -84,7 +92,7 @@ class Binding:
         """
         self._asked_at = now
         found = None if answer is None else _proven(answer)
-        if found is not None and found[0] == self.session_id and _bare(found[1]) == _bare(self.user_id):
+        if found is not None and found[0] == self.session_id and same_user(found[1], self.user_id):
             self.ends_at, self._good_at, self._is_doubtful = found[3], now, False
         elif answer is not None and _is_over(answer) and now < self.ends_at:
             self.is_revoked = True
@@ -140,8 +148,3 @@ def _is_over(auth: Auth) -> bool:
     if isinstance(error, InvalidCredentials):
         return error.session_is_over
     return not auth.is_unavailable
-
-
-def _bare(user_id: str) -> str:
-    """One spelling: the ``user_`` in front is missing in some documents."""
-    return user_id.removeprefix("user_")

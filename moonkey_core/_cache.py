@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from cachetools import FIFOCache, TTLCache
 
 from moonkey_core import _clock
+from moonkey_core.credentials import CookiePair, bare_token
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Secret, Settings
@@ -54,7 +55,8 @@ class Known:
     vouched for it: when it was asked (``asked_at``), else when a JWT was issued. ``good_at`` is when it was last
     found good, ``started_at`` and ``ends_at`` when its session started and ends. ``key`` is the key that signed a
     JWT that was verified here. ``checked`` is the version of the revocations that it has passed, ``key_set`` the
-    set that its key was last seen in. Its user and session are made from ``body`` when somebody looks at them.
+    set that its key was last seen in; ``doubted`` says that the API has to vouch for it all the same. Its user and
+    session are made from ``body`` when somebody looks at them.
     """
 
     body: Body
@@ -73,6 +75,7 @@ class Known:
     kid: str | None = None
     key: object = None
     key_set: object = None
+    doubted: bool = False
     simple_user: User | None = None
 
     def user(self) -> User:
@@ -113,6 +116,7 @@ class KnownCredentials:
         self._refused: TTLCache[bytes, _Refusal] = _short_memory(_MAX_REFUSED, _REFUSED_SECONDS)
         self._acquainted: FIFOCache[bytes, None] = FIFOCache(_MAX_ACQUAINTED)
         self._replaced: TTLCache[bytes, None] = _short_memory(_MAX_REFUSED, _REPLACED_SECONDS)
+        self._any_given_back = False
         self._given_back: TTLCache[bytes, None] = _short_memory(_MAX_GIVEN_BACK, _GIVEN_BACK_SECONDS)
 
     def reset_lock(self) -> None:
@@ -122,9 +126,19 @@ class KnownCredentials:
             self._make_tables()
 
     def digest(self, credential: str) -> bytes:
-        """What stands for a credential here. ASCII only, or ``UnicodeEncodeError``."""
+        """What stands for a credential here: the same for both spellings of a session token.
+
+        ASCII only, or ``UnicodeEncodeError``.
+        """
+        return self._digest(bare_token(credential))
+
+    def pair_digest(self, pair: CookiePair) -> bytes:
+        """The same for a pair of cookies; without a JWT, it is that of the token."""
+        return self._digest(pair.text)
+
+    def _digest(self, text: str) -> bytes:
         digest = self._start.copy()
-        digest.update(credential.encode("ascii"))
+        digest.update(text.encode("ascii"))
         return digest.digest()[:16]
 
     def get(self, digest: bytes) -> Known | None:
@@ -167,6 +181,15 @@ class KnownCredentials:
             self._good.pop(digest, None)
             self._acquainted.pop(digest, None)
             self._given_back[digest] = None
+            self._any_given_back = True
+
+    def is_given_back(self, digest: bytes) -> bool:
+        """Whether its owner has. Takes no lock: reading changes nothing."""
+        return self._any_given_back and digest in self._given_back
+
+    def is_pair_given_back(self, pair: CookiePair) -> bool:
+        """The same of the token in a pair of cookies."""
+        return self._any_given_back and self.digest(pair.token) in self._given_back
 
     def replace(self, digest: bytes) -> None:
         """Its browser is about to get another one for the same session, and may send this one a few times more."""

@@ -17,7 +17,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._recall import Presented, Recall
 from moonkey_core._verifier import Verifier
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import HeaderView, mapped_headers
+from moonkey_core.credentials import HeaderView, bare_token, mapped_headers
 from moonkey_core.events import Hooks, Refreshed
 from moonkey_core.gate import Requirements
 from moonkey_core.origin import RequestInfo
@@ -61,7 +61,7 @@ class Core:
         place = _place_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
         self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
-        self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {token}")))
+        self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
         self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
         self.extension = Extension(settings, clock)
         self.devices = Devices(settings)

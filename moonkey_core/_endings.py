@@ -196,7 +196,7 @@ class _LoopEndings:
         for _ in range(min(_SLICE, len(rest))):
             binding = rest.pop()
             binding.look(self._rules.revocations)
-            if binding.is_revoked:
+            if binding.needs_attention:
                 _wake(self.bindings.get(binding))
         if rest:
             self.loop.call_soon(self._look_at, rest)

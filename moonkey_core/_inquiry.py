@@ -86,6 +86,11 @@ class Inquiry:
             self._credentials.put(question.digest, known)
         return Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
 
+    def check_not_given_back(self, question: Question) -> None:
+        """Raises where the owner of a credential has signed out with it, whatever its JWT says by itself."""
+        if self._credentials.is_given_back(question.digest):
+            raise self._told(question, RevokedCredentials())
+
     def note_extension(self, known: Known, refusal: MoonKeyError | None = None) -> None:
         """The API was asked to extend a session, and this is what it said; ``refusal``: that it would not."""
         if refusal is not None:
@@ -96,7 +101,9 @@ class Inquiry:
 
     def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
         answer = yield from self._api.verify(question)
-        if question.max_staleness is not None and answer.asked_at < began - question.max_staleness:
+        doubted = self._revocations.doubts(answer.session_id, answer.user_id, answer.started_at)
+        most = 0.0 if doubted else question.max_staleness
+        if most is not None and answer.asked_at < began - most:
             question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
             answer = yield from self._api.verify(question)
         self._check_renewed(answer)
@@ -147,7 +154,5 @@ class Inquiry:
 
     def check_not_revoked(self, known: Known) -> None:
         """Raises ``RevokedCredentials``."""
-        version = self._revocations.version
-        if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
+        if not self._recall.passes(known):
             raise RevokedCredentials
-        known.checked = version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
-from moonkey_core._arguments import Lifetime, an_id, exactly_one, text
+from moonkey_core._arguments import Lifetime, exactly_one, text, user_id_argument
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core.models import Device, Login, OtpRequest
@@ -119,7 +119,7 @@ def verify_totp(
 ) -> Plan[Login]:
     """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
     wanted = _session_wanted(core, **session)
-    body = {"totp": text(code, "code"), "user_id": an_id(user_id, "user_id"), **wanted}
+    body = {"totp": text(code, "code"), "user_id": user_id_argument(user_id), **wanted}
     return (yield from core.api.login("totps/verify", body))
 
 

@@ -5,10 +5,11 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._arguments import Kind, Lifetime, an_id, exactly_one
+from moonkey_core._arguments import Kind, Lifetime, an_id, exactly_one, user_id_argument
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._recall import Presented
@@ -60,7 +61,7 @@ def verify(
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
     """The active sessions of a user. Source: API reference, List Sessions."""
-    return (yield from core.api.list_sessions(an_id(user_id, "user_id")))
+    return (yield from core.api.list_sessions(user_id_argument(user_id)))
 
 
 def revoke(
@@ -72,42 +73,72 @@ def revoke(
 ) -> Plan[None]:
     """End a session for good; one that is gone already counts as ended.
 
-    From then on this process refuses its JWTs too, and so does the fleet where there is a feed. A token or JWT is
-    verified first, to learn which session it belongs to. Exactly one argument, or ``ValueError``. Raises
-    ``ProviderError`` where it could not be done. Source: API reference, Delete Session.
+    This process refuses it first, its JWTs included, and so does the fleet where there is a feed: for as long as a
+    JWT of it may last, also where the API could not be told, which raises ``MoonKeyError`` afterwards. A token or
+    JWT is verified before, to learn which session it belongs to; where that cannot be known, the API is told all
+    the same. A credential whose session may not have ended is refused in this process for a day. Exactly one
+    argument, or ``ValueError``. Source: API reference, Delete Session.
     """
     kind, value = exactly_one(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
-    ids: Ids | None = (value, "")
-    if kind != "session_id":
-        ids = yield from core.verifier.ids_of(Credentials(value, kind, "argument"))
-    yield from end_session(core, kind, value, ids)
+    if kind == "session_id":
+        yield from end_session(core, kind, value, (value, ""))
+        return
+    known, done = core.recall.credentials, False
+    digest = known.digest(value)
+    try:
+        ids = yield from _ids_of(core, Credentials(value, kind, "argument"), digest)
+        yield from end_session(core, kind, value, ids)
+        done = True
+    finally:
+        if not done:  # raised, or cancelled
+            known.give_back(digest)
+
+
+def _ids_of(core: Core, credentials: Credentials, digest: bytes) -> Plan[Ids | None]:
+    """The session of a credential and its user, as far as anybody can say."""
+    known = core.recall.credentials.get(digest)
+    ids: Ids | None = None
+    with suppress(ProviderError):
+        ids = yield from core.verifier.ids_of(credentials)
+    return ids if ids is not None or known is None else (known.session_id, known.user_id)
 
 
 def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
-    """End a session at the API, after ``pause`` seconds, and refuse it here and in the fleet from then on."""
+    """Refuse a session here and in the fleet, then end it at the API, after ``pause`` seconds."""
+    if ids is not None:
+        core.revocations.add(session_id=ids[0])
     yield from core.api.revoke(kind, value, pause=pause)
     if ids is not None:
         session_id, user_id = ids
-        core.revocations.add(session_id=session_id)
+        core.revocations.add(session_id=session_id)  # again: JWTs were issued until now
         core.hooks.emit(Revoked(user_id, session_id))
 
 
-def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tuple[str, ...]]:
+def revoke_all(
+    core: Core, user_id: str, *, keep: str | None = None, missing_ok: bool = False
+) -> Plan[tuple[str, ...]]:
     """End every session of a user, but for the one with the id ``keep``; returns the ids that were ended.
 
-    The API has no single call for it: the sessions are listed, then ended one by one. Raises
-    :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError`` where
-    they could not even be listed.
+    This process, and the fleet where there is a feed, first refuse what the user was issued until now. Then the
+    sessions are listed and ended one by one, as the API has no single call for it. Where none is listed, it is
+    asked whether there is such a user: ``NotFound`` if not, unless ``missing_ok``.
+
+    Raises :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError``
+    where they could not even be listed. All are refused then, for as long as JWTs of theirs may last.
     """
     kept = None if keep is None else an_id(keep, "keep")
-    sessions = yield from core.api.list_sessions(an_id(user_id, "user_id"))
+    user_id = user_id_argument(user_id)
+    sessions = yield from _cut_off(core, user_id, kept)
+    if not sessions and not missing_ok:
+        yield from core.api.get_user(user_id)
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
     for session_id in [session.id for session in sessions if session.id != kept]:
         if troubles >= _TROUBLES_BEFORE_GIVING_UP:
+            core.revocations.add(session_id=session_id)
             failed[session_id] = ProviderUnavailable(reason="not_tried")
             continue
         try:
@@ -121,6 +152,19 @@ def revoke_all(core: Core, user_id: str, *, keep: str | None = None) -> Plan[tup
     return tuple(revoked)
 
 
+def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, ...]]:
+    """Refuse what a user was issued until now, but for one session; returns those that the API lists."""
+    core.revocations.cut_off(user_id, keep=kept)
+    listed = False
+    try:
+        sessions = yield from core.api.list_sessions(user_id)
+        listed = True
+    finally:
+        if not listed:  # raised, or cancelled: nothing was ended, so the API would vouch for it
+            core.revocations.add(user_id=user_id, keep=kept)
+    return sessions
+
+
 def get_user(core: Core, user_id: str) -> Plan[User]:
     """One user with all fields. Raises ``NotFound``. Source: API reference, Get User."""
-    return (yield from core.api.get_user(an_id(user_id, "user_id")))
+    return (yield from core.api.get_user(user_id_argument(user_id)))

@@ -138,7 +138,7 @@ class Recall:
         except (MalformedCredentials, RevokedCredentials) as error:
             return Auth(error=error, from_cookies=True)
         if known is None:
-            return Presented(headers, pair.jwt or pair.token, self.credentials.digest(pair.text), info, pair)
+            return Presented(headers, pair.jwt or pair.token, self.credentials.pair_digest(pair), info, pair)
         return Auth(known=known, source="cache", as_of=known.as_of, from_cookies=True)
 
     def _of_pair(self, pair: CookiePair, requirements: Requirements | None) -> Known | None:
@@ -147,8 +147,10 @@ class Recall:
             return None
         if pair.jwt is None and "." in text:
             return None  # it may be a JWT, which is remembered from a header, and is no token
+        if self.credentials.is_pair_given_back(pair):
+            return None
         try:
-            return self.of(self.credentials.digest(text), requirements)
+            return self.of(self.credentials.pair_digest(pair), requirements)
         except RevokedCredentials:
             if pair.jwt is None:
                 raise
@@ -162,10 +164,10 @@ class Recall:
         now = self._clock()
         if not known.starts_at - self._leeway <= now < known.until:
             return None
-        if known.checked != self._revocations.version and not self._passes(known):
+        if known.checked != self._revocations.version and not self.passes(known):
             self.credentials.forget(digest)
             raise RevokedCredentials
-        if not self._is_trusted(known, now):
+        if known.doubted or not self._is_trusted(known, now):
             return None
         most = requirements.max_staleness if requirements is not None else None
         if most is not None and not _is_fresh(known, now, most):
@@ -190,16 +192,20 @@ class Recall:
             return None
         if most is not None and not _is_fresh(known, now, most):
             return None
-        return known if self._passes(known) and (known.key is None or self._has_key(known)) else None
+        if not self.passes(known) or known.doubted:
+            return None
+        return known if known.key is None or self._has_key(known) else None
 
     def is_up_to_date(self) -> bool:
         """Whether what is known here may be trusted: not while revocations may have been missed."""
         return self._feed is None or self._feed.is_live or self._goes_on  # asking is also what starts the feed
 
-    def _passes(self, known: Known) -> bool:
+    def passes(self, known: Known) -> bool:
+        """Whether it is not revoked; also notes whether it is doubted."""
         version = self._revocations.version
         if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
             return False
+        known.doubted = self._revocations.doubts(known.session_id, known.user_id, known.issued_at)
         known.checked = version
         return True
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core._arguments import Lifetime, an_id, text
+from moonkey_core._arguments import Lifetime, text, user_id_argument
 from moonkey_core._core import Core
 from moonkey_core._logins import verify_otp, verify_totp
 from moonkey_core._operations import end_session, revoke_all
 from moonkey_core._plan import Plan
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RevocationIncomplete
-from moonkey_core.models import Device, Login, Session
-from moonkey_core.providers.moonkey import same_user
+from moonkey_core.models import Device, Login, Session, same_user
 from moonkey_core.settings import Settings
 
 
@@ -59,7 +58,7 @@ def rotate(
     Trouble with the other sessions does not raise, as there is a new session to keep: the result tells of it, and
     they are refused here and in the fleet for as long as their JWTs would last.
     """
-    user_id = an_id(user_id, "user_id")
+    user_id = user_id_argument(user_id)
     minutes = _minutes(core.settings, session_expires_in, replaces)
     if (otp is None) == (totp is None) or (otp is None) != (method_id is None):
         raise ValueError("Give either otp and method_id, or totp.")
@@ -75,9 +74,8 @@ def rotate(
         yield from undone(core, session)
         raise InvalidCredentials("The code is another user's.", reason="another_user")
     try:
-        revoked = yield from revoke_all(core, user_id, keep=session.id)
+        revoked = yield from revoke_all(core, user_id, keep=session.id, missing_ok=True)
     except MoonKeyError as error:
-        _refuse_former(core, session)
         return Rotation(login, error.revoked if isinstance(error, RevocationIncomplete) else (), error)
     return Rotation(login, revoked)
 
@@ -94,15 +92,7 @@ def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | No
 
 def undone(core: Core, session: Session) -> Plan[None]:
     """End a session that should never have begun; what cannot be ended is refused here and in the fleet."""
-    core.revocations.add(session_id=session.id)
     try:
         yield from end_session(core, "session_id", session.id, (session.id, session.user_id))
     except MoonKeyError:
         return
-
-
-def _refuse_former(core: Core, session: Session) -> None:
-    """Refuse what the user was issued before the new session: not all of it can be named."""
-    if session.started_at is not None:
-        before = min(session.started_at.timestamp() - 1, core.revocations.now())
-        core.revocations.add(user_id=session.user_id, issued_before=before)

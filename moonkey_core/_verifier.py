@@ -76,6 +76,8 @@ class Verifier:
         value, digest = presented.value, presented.digest
         if value is None or digest is None or self._asks_always or "." not in value:
             return None
+        if self._is_given_back(presented, digest):
+            return None
         try:
             jwt = self._parsed(value)
         except InvalidCredentials:
@@ -88,13 +90,18 @@ class Verifier:
         except InvalidCredentials as error:
             return Auth(error=error) if presented.pair is None else None
         now = self._clock()
-        if now >= known.until or not self._recall.is_up_to_date():
+        if now >= known.until or known.doubted or not self._recall.is_up_to_date():
             return None
         if requirements is not None and self._needs_asking(known, now, requirements):
             return None
         self._credentials.put(digest, known)
         is_pair = presented.pair is not None
         return Auth(known=known, source=self._local_source(now), as_of=known.as_of, from_cookies=is_pair)
+
+    def _is_given_back(self, presented: Presented, digest: bytes) -> bool:
+        if presented.pair is not None:
+            return self._credentials.is_pair_given_back(presented.pair)
+        return self._credentials.is_given_back(digest)
 
     def authenticate(self, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
         """The identity of a request. Raises nothing that concerns the caller or the provider: ``Auth`` says it."""
@@ -125,6 +132,7 @@ class Verifier:
         assert digest is not None
         token = Credentials(pair.token, "session_token", "cookie")
         question = Question(token, self._credentials.digest(pair.token), linger=_PAIR_SECONDS)
+        self._inquiry.check_not_given_back(question)
         jwt = None if pair.jwt is None else (yield from self._cached(pair.jwt))
         question.wants_jwt = jwt is None and bool(self._settings.jwt_issuer)  # else nobody here could read it
         if jwt is not None:
@@ -227,6 +235,7 @@ class Verifier:
 
     def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[Proof]:
         settings = self._settings
+        self._inquiry.check_not_given_back(question)
         if question.credentials.kind == "session_token":
             return (yield from self._inquiry.ask(question))
         jwt = self._parsed(question.credentials.value)
@@ -251,7 +260,8 @@ class Verifier:
     def _needs_asking(self, known: Known, now: float, requirements: Requirements) -> bool:
         """Whether a genuine JWT whose time is not over has to be sent to the API as well."""
         most = requirements.max_staleness
-        return (most is not None and not 0 < now - known.as_of <= most) or not self._recall.is_up_to_date()
+        is_old = most is not None and not 0 < now - known.as_of <= most
+        return is_old or known.doubted or not self._recall.is_up_to_date()
 
     def _judged(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> Known:
         """What a JWT proves, and until when. Raises where it is not genuine, or revoked."""

@@ -21,6 +21,7 @@ __all__ = [
     "Credentials",
     "HeaderView",
     "asgi_headers",
+    "bare_token",
     "cookie_lines",
     "cookie_pair",
     "is_jwt",
@@ -31,6 +32,7 @@ __all__ = [
     "parse_credentials",
     "presents_any",
     "presents_cookies",
+    "same_token",
     "unread_pair",
     "well_formed",
     "well_formed_pair",
@@ -53,6 +55,7 @@ _SCHEMES = frozenset([
 ])  # fmt: skip
 _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_SESSION = "session_"
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
 _BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
@@ -76,8 +79,9 @@ class CookiePair:
 
     @property
     def text(self) -> str:
-        """Both as one text, to make a digest of; no header can hold the same."""
-        return self.token if self.jwt is None else f"{self.token}\n{self.jwt}"
+        """Both as one text, to make a digest of; no header can hold the same. The token stands bare."""
+        token = bare_token(self.token)
+        return token if self.jwt is None else f"{token}\n{self.jwt}"
 
 
 def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
@@ -210,7 +214,7 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
     found: str | None = None
     for match in cookie.finditer(text):
         value: str = match[1].rstrip(" \t")
-        if found is not None and value != found:
+        if found is not None and not same_token(value, found):
             raise MalformedCredentials(reason="repeated_cookie")
         found = value
     return found
@@ -289,6 +293,23 @@ def _too_long(name: str, length: int, longest: int) -> MalformedCredentials:
     return MalformedCredentials(
         reason="credential_too_long", evidence=f"{name}: {length} characters; max_credential_length is {longest}."
     )
+
+
+def bare_token(value: str) -> str:
+    """What both spellings of one session token have in common.
+
+    MoonKey's guides write it with and without ``session_``. Exactly one is taken away, and neither all there is
+    nor what stands in front of a JWT: that would be another kind of credential.
+    """
+    if not value.startswith(_SESSION):
+        return value
+    rest = value[len(_SESSION) :]
+    return value if not rest or is_jwt(rest) else rest
+
+
+def same_token(one: str, other: str) -> bool:
+    """Whether two spellings are one session token."""
+    return bare_token(one) == bare_token(other)
 
 
 def is_token(value: str) -> bool:

@@ -14,6 +14,7 @@ __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "Verifi
 
 _MAX_ID_LENGTH = 256
 _BLANKS = " \u115f\u1160\u2800\u3164\uffa0"  # of what is printable, all that shows nothing by itself
+_USER = "user_"  # in front of a user's id in the API reference; some documents leave it out
 _PLAIN_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -58,6 +59,9 @@ class Factor:
 @dataclass(frozen=True, slots=True)
 class User:
     """A signed-in person. ``id`` is always known; the rest is ``None`` unless ``complete`` is true.
+
+    ``id`` is in the one form in which this package hands out ids of users: ``user_…``, whatever a document of the
+    API leaves out. Methods take it without the ``user_`` as well.
 
     ``email`` and ``phone_number`` are verified ones where the API says which are verified.
     """
@@ -154,6 +158,32 @@ def identifier(value: object) -> str:
     ):
         raise ValueError("not an identifier")
     return value
+
+
+def user_identifier(value: object) -> str:
+    """A user's id in its public form. Raises ``ValueError``."""
+    return public_user_id(identifier(value))
+
+
+def public_user_id(user_id: str) -> str:
+    """The one form of a user's id that is handed out, and sent to the API: with ``user_`` in front."""
+    return user_id if user_id.startswith(_USER) else f"{_USER}{user_id}"
+
+
+def bare_user_id(user_id: str) -> str:
+    """What both spellings of one user's id have in common: it without the ``user_`` in front."""
+    return user_id.removeprefix(_USER)
+
+
+def bounded_user_id(value: object) -> str:
+    """A user's id in a spelling that :func:`identifier` takes. Raises ``ValueError``."""
+    bare = identifier(bare_user_id(value) if isinstance(value, str) else value)
+    return value if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH else bare
+
+
+def same_user(one: str, other: str) -> bool:
+    """Whether two spellings name one user."""
+    return bare_user_id(one) == bare_user_id(other)
 
 
 def fits_challenge(name: object) -> bool:

@@ -16,13 +16,14 @@ from weakref import WeakMethod
 from cachetools import TLRUCache
 
 from moonkey_core import _clock, _native
-from moonkey_core.models import identifier
+from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
 __all__ = ["Revocation", "Revocations", "retention"]
 
 logger = logging.getLogger("moonkey")
 
+_INSTANT = 0.001
 FUTURE = 60.0  # seconds that a moment may lie ahead: the largest clock difference that can be configured
 
 
@@ -30,35 +31,66 @@ FUTURE = 60.0  # seconds that a moment may lie ahead: the largest clock differen
 class Revocation:
     """One entry: a session; or a user, or everybody (both ids ``None``), for what was issued until a moment.
 
-    Times are Unix seconds. ``issued_before`` is compared with the dates of JWTs; ``added_at`` tells the entry's
-    age by the clock of this machine. ``by_own_clock``: ``issued_before`` was "now" by that clock, for want of a
-    better one.
+    Of a user, the session with the id ``kept`` is left out, and what was issued later, until ``doubted_before``,
+    is doubted: the API has to vouch for it. Times are Unix seconds: ``issued_before`` and ``doubted_before`` are
+    compared with the dates of JWTs, ``added_at`` tells the entry's age by the clock of this machine.
+    ``by_own_clock``: the former were "now" by that clock, for want of a better one.
     """
 
     session_id: str | None
     user_id: str | None
     issued_before: float | None
     added_at: float
+    kept: str | None = None
+    doubted_before: float | None = None
     by_own_clock: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Until:
-    """Refused is what was issued at or before ``moment``; said at ``added_at``."""
+    """Refused is what was issued at or before ``moment``; said at ``added_at``.
+
+    Of the session ``kept``, only what was issued at or before ``kept_moment``. One is enough: of two entries that
+    keep different sessions, the later one refuses what the earlier one keeps.
+    """
 
     moment: float
     added_at: float
+    kept: str | None = None
+    kept_moment: float = -math.inf
     by_own_clock: bool = False
 
+    def moment_of(self, session_id: str | None) -> float:
+        """Until when a session is refused what it was issued; minus infinity where nothing is."""
+        return self.kept_moment if self.kept is not None and session_id == self.kept else self.moment
+
+    def moved(self, offset: float) -> _Until:
+        """The same by a clock that is ``offset`` seconds ahead of ours."""
+        return _Until(self.moment + offset, self.added_at, self.kept, self.kept_moment + offset)
+
     def and_also(self, other: _Until | None) -> _Until:
+        """What two entries refuse together."""
         if other is None:
             return self
+        late, early = (self, other) if self.moment >= other.moment else (other, self)
+        kept_moment = max(late.moment_of(late.kept), early.moment_of(late.kept))
+        added_at = max(self.added_at, other.added_at)
         by_own_clock = self.by_own_clock and other.by_own_clock
-        return _Until(max(self.moment, other.moment), max(self.added_at, other.added_at), by_own_clock)
+        if late.kept is None or kept_moment >= late.moment:
+            return _Until(late.moment, added_at, by_own_clock=by_own_clock)
+        return _Until(late.moment, added_at, late.kept, kept_moment, by_own_clock)
 
-    def covers(self, issued_at: float | None) -> bool:
+    def says_more_than(self, other: _Until | None) -> bool:
+        """Whether it refuses anything that another one does not; it is what comes of that one and more."""
+        return other is None or any(
+            self.moment_of(session) > other.moment_of(session) for session in (None, other.kept)
+        )
+
+    def covers(self, issued_at: float | None, session_id: str | None = None) -> bool:
+        """Whether it refuses what was issued then for that session."""
+        moment = self.moment_of(session_id)
         # Unknown, and not a number, count as old.
-        return issued_at is None or not issued_at > self.moment
+        return moment > -math.inf and (issued_at is None or not issued_at > moment)
 
 
 def retention(settings: Settings) -> float:
@@ -105,6 +137,10 @@ class Revocations:
         self._users: TLRUCache[str, _Until] = TLRUCache(
             self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self.clock
         )
+        # What a user was issued about the time of an entry, where times do not tell whether that was before it.
+        self._doubts: TLRUCache[str, _Until] = TLRUCache(
+            self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self.clock
+        )
         self._everybody: _Until | None = None
 
     def add(
@@ -113,16 +149,34 @@ class Revocations:
         session_id: str | None = None,
         user_id: str | None = None,
         issued_before: datetime | float | None = None,
+        keep: str | None = None,
     ) -> None:
         """Refuse from now on: a session; or what was issued to a user, or to anybody, at or before a moment.
 
         Give ``session_id`` alone, ``user_id`` with or without ``issued_before`` (default: now), or
         ``issued_before`` alone. ``issued_before`` is an aware datetime or Unix seconds, a minute ahead at most.
-        Raises ``ValueError`` for anything else. It changes nothing at the API: it is for sessions that were, or
-        are about to be, ended there, and for those of a user who must sign in again.
+        ``keep`` is the id of one session of the user that is left out; a process of an earlier version, which
+        cannot know of it, refuses that session as well. Raises ``ValueError`` for anything else.
+
+        It changes nothing at the API: it is for sessions that were, or are about to be, ended there, and for those
+        of a user who must sign in again.
         """
-        now = self.clock()
-        entry = _entry(session_id, user_id, issued_before, now, self._offset)
+        added_at = self.clock()
+        self._say(_entry(session_id, user_id, issued_before, added_at, self._offset, keep), added_at)
+
+    def cut_off(self, user_id: str, *, keep: str | None = None) -> None:
+        """Refuse what a user was issued until now, but for the session with the id ``keep``, if any.
+
+        The API dates sessions in whole seconds, by a clock that may differ by ``leeway``: what was begun about now
+        is doubted, as it may be a sign-in of the next moment. It passes where the API vouches for it, each time.
+        """
+        added_at, now = self.clock(), self.now()
+        certain = math.floor(now - self._leeway) - _INSTANT
+        kept = None if keep is None else identifier(keep)
+        named, doubted = bounded_user_id(user_id), now + self._leeway
+        self._say(Revocation(None, named, certain, added_at, kept, doubted, self._offset is None), added_at)
+
+    def _say(self, entry: Revocation, now: float) -> None:
         self._take(entry, now)
         for listener in self.listeners:
             try:
@@ -159,8 +213,10 @@ class Revocations:
         """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
         now = self.clock()
         # A sender whose clock is ahead must not make it last longer, or refuse what is issued much later.
-        moment = None if entry.issued_before is None else min(entry.issued_before, self.now() + FUTURE)
-        self._take(replace(entry, issued_before=moment, added_at=min(entry.added_at, now)), now)
+        latest, dates = self.now() + FUTURE, (entry.issued_before, entry.doubted_before)
+        moment, doubted = (None if at is None else min(at, latest) for at in dates)
+        known_at = min(entry.added_at, now)
+        self._take(replace(entry, issued_before=moment, added_at=known_at, doubted_before=doubted), now)
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Whether a credential may no longer pass.
@@ -172,9 +228,17 @@ class Revocations:
         with self._lock:
             if session_id in self._sessions:
                 return True
-            users = self._users.get(_bare(user_id))
+            user = self._users.get(bare_user_id(user_id))
             everybody = self._for_everybody(self.clock())
-        return any(until is not None and until.covers(issued_at) for until in (users, everybody))
+        return any(until is not None and until.covers(issued_at, session_id) for until in (user, everybody))
+
+    def doubts(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
+        """Whether a credential that is not refused may only pass where the API vouches for it now."""
+        if self.version == 0:
+            return False
+        with self._lock:
+            until = self._doubts.get(bare_user_id(user_id))
+        return until is not None and until.covers(issued_at, session_id)
 
     def entries(self) -> tuple[Revocation, ...]:
         """All entries of the moment. User ids stand without the ``user_`` in front."""
@@ -246,35 +310,40 @@ class Revocations:
             self.version += known is None
             return False
         assert entry.issued_before is not None
-        until = _Until(entry.issued_before, entry.added_at, entry.by_own_clock)
+        until = _Until(entry.issued_before, entry.added_at, entry.kept, by_own_clock=entry.by_own_clock)
         if self._end(until) <= now:
             return False
         if entry.user_id is None:
             return self._take_for_everybody(until, now)
-        user_id = _bare(entry.user_id)
-        before = self._users.get(user_id)
-        if before is None and self._is_full():
+        user_id = bare_user_id(entry.user_id)
+        if user_id not in self._users and self._is_full():
             return self._collapse(now)
-        self._users[user_id] = until.and_also(before)
-        self.version += before is None or until.moment > before.moment
+        self._add_until(self._users, user_id, until)
+        if entry.doubted_before is not None:
+            self._add_until(self._doubts, user_id, replace(until, moment=entry.doubted_before))
         return False
+
+    def _add_until(self, table: TLRUCache[str, _Until], user_id: str, until: _Until) -> None:
+        before = table.get(user_id)
+        table[user_id] = both = until.and_also(before)
+        self.version += both.says_more_than(before)
 
     def _take_for_everybody(self, until: _Until, now: float) -> bool:
         before = self._for_everybody(now)
-        self._everybody = until.and_also(before)
-        self.version += before is None or until.moment > before.moment
+        self._everybody = both = until.and_also(before)
+        self.version += both.says_more_than(before)
         return False
 
     def _redate(self, offset: float) -> bool:
         """Move what was dated by our own clock; whether that was anything."""
-        users = {user_id: self._users[user_id] for user_id in list(self._users)}
-        moved = {user_id: until for user_id, until in users.items() if until.by_own_clock}
-        for user_id, until in moved.items():
-            self._users[user_id] = _Until(until.moment + offset, until.added_at)
-        everybody = self._everybody
-        if everybody is not None and everybody.by_own_clock:
-            self._everybody = _Until(everybody.moment + offset, everybody.added_at)
-        changed = bool(moved) or everybody is not self._everybody
+        changed = False
+        for table in (self._users, self._doubts):
+            dated = {user_id: table[user_id] for user_id in list(table)}
+            moved = {user_id: until.moved(offset) for user_id, until in dated.items() if until.by_own_clock}
+            table.update(moved)
+            changed = changed or bool(moved)
+        if self._everybody is not None and self._everybody.by_own_clock:
+            self._everybody, changed = self._everybody.moved(offset), True
         self.version += changed
         return changed
 
@@ -282,9 +351,9 @@ class Revocations:
         return len(self._sessions) + len(self._users) >= self.maxsize
 
     def _collapse(self, now: float) -> bool:
-        moments = [self._users[user_id].moment for user_id in list(self._users)]
-        self._sessions.clear()
-        self._users.clear()
+        moments = [table[user_id].moment for table in (self._users, self._doubts) for user_id in list(table)]
+        for table in (self._sessions, self._users, self._doubts):
+            table.clear()
         self._take_for_everybody(_Until(max([self.now() + self._leeway, *moments]), now), now)
         self.version += 1
         return True
@@ -296,16 +365,30 @@ class Revocations:
                 yield Revocation(session_id, None, None, self._sessions[session_id])
         for user_id in list(self._users):
             with contextlib.suppress(KeyError):
-                until = self._users[user_id]
-                yield Revocation(None, user_id, until.moment, until.added_at, until.by_own_clock)
+                yield from _entries_of(user_id, self._users[user_id], self._doubts.get(user_id))
         everybody = self._for_everybody(self.clock())
         if everybody is not None:
-            yield Revocation(None, None, everybody.moment, everybody.added_at, everybody.by_own_clock)
+            yield Revocation(None, None, everybody.moment, everybody.added_at, by_own_clock=everybody.by_own_clock)
 
 
-def _bare(user_id: str) -> str:
-    """One spelling of a user's id: the ``user_`` in front is missing in some documents."""
-    return user_id.removeprefix("user_")
+def _entries_of(user_id: str, until: _Until, doubt: _Until | None) -> Iterable[Revocation]:
+    """Entries that together say what is known of a user. ``user_id`` stands bare."""
+    if bare_user_id(user_id) != user_id:
+        user_id = f"user_{user_id}"  # whoever takes it in strips one
+    own = until.by_own_clock
+    same = doubt is not None and doubt.kept == until.kept and doubt.by_own_clock == own
+    doubted = doubt.moment if doubt is not None and same else None
+    yield Revocation(None, user_id, until.moment, until.added_at, until.kept, doubted, own)
+    if until.kept_moment > -math.inf:  # it is not kept by all that was said
+        yield Revocation(None, user_id, until.kept_moment, until.added_at, by_own_clock=own)
+    if doubt is None:
+        return
+    certain = max(until.moment_of(until.kept), 0.0)  # refused of every session
+    own = doubt.by_own_clock
+    if not same:
+        yield Revocation(None, user_id, certain, doubt.added_at, doubt.kept, doubt.moment, own)
+    if doubt.kept_moment > -math.inf:
+        yield Revocation(None, user_id, certain, doubt.added_at, None, doubt.kept_moment, own)
 
 
 def _entry(
@@ -314,7 +397,10 @@ def _entry(
     issued_before: datetime | float | None,
     added_at: float,
     offset: float | None,
+    keep: str | None,
 ) -> Revocation:
+    if keep is not None and user_id is None:
+        raise ValueError("A session is kept of a user's: give user_id.")
     if session_id is not None:
         if user_id is not None or issued_before is not None:
             raise ValueError("A session is revoked as a whole: give session_id alone.")
@@ -327,7 +413,10 @@ def _entry(
         raise ValueError("issued_before lies in the future. Is it in seconds?")
     moment = min(moment, now + FUTURE)
     by_own_clock = issued_before is None and offset is None
-    return Revocation(None, None if user_id is None else identifier(user_id), moment, added_at, by_own_clock)
+    if user_id is None:
+        return Revocation(None, None, moment, added_at, by_own_clock=by_own_clock)
+    kept = None if keep is None else identifier(keep)
+    return Revocation(None, bounded_user_id(user_id), moment, added_at, kept, by_own_clock=by_own_clock)
 
 
 def _moment(value: object) -> float:

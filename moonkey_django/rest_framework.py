@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
 from moonkey_core.gate import like_demands, own_attributes
-from moonkey_core.models import User
+from moonkey_core.models import User, bare_user_id
 from moonkey_core.responses import Refusal, refuse
 from moonkey_django.conf import configuration
 from moonkey_django.identity import header_view, identity_of
@@ -39,7 +39,7 @@ class RestUser:
     is_superuser = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pk", self.moonkey.id.removeprefix("user_"))
+        object.__setattr__(self, "pk", bare_user_id(self.moonkey.id))
 
     @property
     def id(self) -> str:

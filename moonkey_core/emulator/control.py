@@ -61,7 +61,7 @@ class Control:
         Args:
             email: whose; the user is made if need be, and the address counts as verified. `demo@example.com` if
                 nobody is named.
-            user_id: whose, by id; the user must exist.
+            user_id: whose, by id, with or without its `user_`; the user must exist.
             minutes: the session's lifetime, above 0.
             factors: names such as `"totp"`, `"sms"` or `"github_oauth"`, or whole factor objects, whose
                 `last_verified_at` (in their `method`, Unix seconds) can be of any age; one email code by default.
@@ -85,13 +85,15 @@ class Control:
             user = self._user(email, user_id)
             made = [self._factor(user, one) if isinstance(one, str) else one for one in wanted]
             session = sessions.start(state, user, minutes, made, ("", ""), claims)
-            return SignedIn(user.user_id, session.id, session.token, sessions.issue_jwt(state, session))
+            token = state.spelled(session.token)
+            return SignedIn(user.user_id, session.id, token, sessions.issue_jwt(state, session))
 
     def _user(self, email: str | None, user_id: str | None) -> User:
         if user_id is not None:
-            if user_id not in self._state.store.users:
+            found = self._state.store.users.get(f"user_{user_id.removeprefix('user_')}")
+            if found is None:
                 raise ValueError("no user has this user_id")
-            return self._state.store.users[user_id]
+            return found
         address = users.clean_email(email or DEMO_EMAIL)
         user, _ = users.find_or_create(self._state, "email", address)
         users.verify_contact(self._state, user, "email", address)
@@ -200,6 +202,14 @@ class Control:
             raise ValueError("status must be 400, 401 or 404")
         with self._state.lock:
             self._state.dead_session_answer = (status, coded)
+
+    def token_prefix(self, on: bool = True) -> None:
+        """Choose how session tokens are written from now on: with `session_` in front, or without.
+
+        Both are one token, and both are taken whatever is chosen here.
+        """
+        with self._state.lock:
+            self._state.token_prefix = on
 
     def error_shape(self, shape: Shape | None = None) -> None:
         """Give all errors shape `"A"` (flat) or `"B"` (nested); `None` for the usual one, which is A."""

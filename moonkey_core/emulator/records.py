@@ -17,6 +17,11 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def bare_token(token: str) -> str:
+    """Return a session token as it is remembered: the guides write it with and without `session_`."""
+    return token.removeprefix("session_") or token
+
+
 def new_id(prefix: str) -> str:
     """Return an identifier as the service spells them, such as `user_…`."""
     return f"{prefix}_{random_text(27)}"

@@ -106,7 +106,7 @@ def verify(state: State, body: Json) -> Json:
     return {
         "session": session_body(session),
         "user": user_summary(state.store.users[session.user_id]),
-        "session_token": session.token,
+        "session_token": state.spelled(session.token),
         "session_jwt": issue_jwt(state, session),
     }
 
@@ -116,7 +116,7 @@ def list_active(state: State, user_id: str) -> Json:
     if not user_id:
         raise invalid("user_id is required")
     mine = [
-        session_body(session, with_token=True)
+        session_body(session, token=state.spelled(session.token))
         for session in state.store.sessions.values()
         if session.user_id == user_id and session.expires_at > state.now()
     ]
@@ -168,9 +168,10 @@ def grant(state: State, wanted: Demand, user: User, factor: Json) -> Json:
         _extend(state, session, wanted.minutes)
         state.store.change_token(session, random_text(64))
         state.store.save_session(session)
+    token = state.spelled(session.token)
     return {
         "user": user_summary(user),
-        "session": session_body(session, with_token=True),
-        "session_token": session.token,
+        "session": session_body(session, token=token),
+        "session_token": token,
         "session_jwt": issue_jwt(state, session),
     }

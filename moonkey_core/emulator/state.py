@@ -62,6 +62,11 @@ class State:
         self.dead_session_answer: tuple[int, bool] = (404, True)
         self.error_shape: Shape | None = None
         self.max_session_minutes: int | None = None
+        self.token_prefix = False
+
+    def spelled(self, token: str) -> str:
+        """Return a session token as the service writes it now."""
+        return f"session_{token}" if self.token_prefix else token
 
     def _setting(self, name: str, given: str | None, make: Callable[[], str]) -> str:
         if given is not None:
@@ -123,5 +128,6 @@ class State:
         self._pending.clear()
         self.clock_offset = 0.0
         self.dead_session_answer = (404, True)
+        self.token_prefix = False
         self.error_shape = None
         self.max_session_minutes = None

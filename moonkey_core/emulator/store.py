@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 
-from moonkey_core.emulator.records import Session, User
+from moonkey_core.emulator.records import Session, User, bare_token
 
 MAX_USERS = 10_000
 MAX_SESSIONS = 20_000
@@ -123,8 +123,8 @@ class Store:
             self.drop_session(session)
 
     def session_by_token(self, token: str) -> Session | None:
-        """Return the session that a session token opens."""
-        return self.sessions.get(self._by_token.get(token, ""))
+        """Return the session that a session token opens, in either spelling."""
+        return self.sessions.get(self._by_token.get(bare_token(token), ""))
 
     def change_token(self, session: Session, token: str) -> None:
         """Give a session another token; the old one opens nothing from now on."""

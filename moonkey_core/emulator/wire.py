@@ -5,10 +5,10 @@ from __future__ import annotations
 from moonkey_core.emulator.records import Json, Session, User
 
 
-def session_body(session: Session, *, with_token: bool = False) -> Json:
+def session_body(session: Session, *, token: str | None = None) -> Json:
     """Return the session object, with both known spellings of the device; `custom_claims` if it has any.
 
-    `with_token` adds the session token, as some answers of the service do.
+    `token` adds the session token, as some answers of the service do.
     """
     body: Json = {
         "id": session.id,
@@ -24,7 +24,7 @@ def session_body(session: Session, *, with_token: bool = False) -> Json:
     }
     if session.custom_claims:
         body["custom_claims"] = session.custom_claims
-    return {**body, "session_token": session.token} if with_token else body
+    return body if token is None else {**body, "session_token": token}
 
 
 def user_body(user: User) -> Json:

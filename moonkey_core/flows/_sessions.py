@@ -68,7 +68,7 @@ def revoke_others(core: Core, request: FlowRequest) -> FlowPlan:
     """End all sessions of the user but this one. Where some could not be ended, the answer tells which."""
     user, current = own_session(request.auth)
     try:
-        ended = yield from revoke_all(core, user.id, keep=current.id)
+        ended = yield from revoke_all(core, user.id, keep=current.id, missing_ok=True)
     except RevocationIncomplete as error:
         context = {**_context([]), "ended": len(error.revoked), "failed": len(error.failed)}
         members = {"revoked": list(error.revoked), "failed": list(error.failed)}

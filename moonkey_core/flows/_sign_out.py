@@ -132,7 +132,7 @@ def _refused_here(
     known, pair = core.recall.credentials, presented.pair
     known.give_back(known.digest(credentials.value))
     if pair is not None and pair.jwt is not None:
-        known.forget(known.digest(pair.text))
+        known.forget(known.pair_digest(pair))
     if ids is None and presented.jwt is not None and core.settings.jwt_issuer:
         try:
             ids = yield from core.verifier.ids_of(presented.jwt)

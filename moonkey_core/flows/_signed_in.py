@@ -94,8 +94,6 @@ def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
         elif pair is not None:
             yield from revoke(core, session_token=pair.token)
     except MoonKeyError as error:
-        if former is not None:
-            core.revocations.add(session_id=former[1].id)  # here and in the fleet, at least
         log_repeated(
             logging.WARNING,
             "the session before a sign-in could not be ended: %s",

@@ -101,7 +101,7 @@ def _forget_former(core: Core, request: FlowRequest) -> None:
     known.forget(known.digest(value))
     pair = cookie_pair(request.headers, core.settings) if request.auth.from_cookies else None
     if pair is not None and pair.jwt is not None:
-        known.forget(known.digest(pair.text))
+        known.forget(known.pair_digest(pair))
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,13 +30,20 @@ class Asker:
             raise refused(answer)
         return answer
 
-    def ask(self, fetch: Fetch) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
-        """A reply with its content, or with its error where it is an understood refusal; else raises."""
+    def ask(
+        self, fetch: Fetch, *, is_done: Callable[[Reply], bool] | None = None
+    ) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
+        """A reply with its content, or with its error where it is an understood refusal; else raises.
+
+        ``is_done`` is for calls whose reply has no content of interest: whether one with a good status will do.
+        """
         reply = arrived((yield fetch))
+        if is_done is not None and 200 <= reply.status < 300:
+            if not is_done(reply):
+                raise not_understood(reply)
+            return reply, {}
         if reply.status in (200, 201):
             return reply, content(reply)
-        if reply.status == 204 and fetch.method == "DELETE":
-            return reply, {}
         error = api_error(reply, strings_in(fetch.json))
         if error is not None and error.is_dead_session:
             return reply, error

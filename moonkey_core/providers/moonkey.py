@@ -28,6 +28,7 @@ from moonkey_core._wire import (
     session_start,
     without_secrets,
 )
+from moonkey_core.credentials import same_token
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
@@ -35,8 +36,17 @@ from moonkey_core.errors import (
     ProviderUnavailable,
     RevokedCredentials,
 )
-from moonkey_core.models import Login, OtpRequest, Session, User, VerifiedSession
+from moonkey_core.models import (
+    Login,
+    OtpRequest,
+    Session,
+    User,
+    VerifiedSession,
+    public_user_id,
+    same_user,
+)
 from moonkey_core.providers._asker import Asker, misconfigured, refused, told
+from moonkey_core.providers._ending import check_gone, has_ended
 from moonkey_core.providers._questions import Answer, Question
 from moonkey_core.settings import Settings
 
@@ -121,7 +131,7 @@ class MoonKeyApi:
             raise ProviderUnavailable(reason="api_mismatch")
         token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
         credentials = question.credentials
-        if credentials.kind == "session_token" and token is not None and token != credentials.value:
+        if credentials.kind == "session_token" and token is not None and not same_token(token, credentials.value):
             raise ProviderUnavailable(reason="api_mismatch")
         if question.session_id is not None and wire["id"] != question.session_id:
             raise ProviderUnavailable(reason="api_mismatch")
@@ -146,7 +156,7 @@ class MoonKeyApi:
         ends_at = check_session(wire)
         assert isinstance(wire, dict)  # checked
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
-        return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
+        return ends_at, is_over, public_user_id(wire["user_id"]) if user is None else check_user(user)
 
     def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -166,7 +176,9 @@ class MoonKeyApi:
     def user(self, body: Body) -> User:
         """The user in an answer that was good."""
         answer = _decoded(body)
-        return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
+        if answer.get("user"):
+            return parse_user(answer["user"])
+        return User(id=public_user_id(answer["session"]["user_id"]))
 
     def session(self, body: Body) -> Session:
         """The session in an answer that was good."""
@@ -185,6 +197,8 @@ class MoonKeyApi:
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
         body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
+        if found is None and "sessions" in body:
+            found = []  # how some languages write an empty list
         try:
             if not isinstance(found, list):
                 raise ValueError
@@ -198,25 +212,25 @@ class MoonKeyApi:
     def revoke(
         self, kind: Literal["session_id", "session_token", "session_jwt"], value: str, *, pause: float = 0.0
     ) -> Plan[None]:
-        """End a session, after ``pause`` seconds. One that is gone already counts as ended."""
+        """End a session, after ``pause`` seconds. One that is gone already counts as ended.
+
+        Raises where it is not certain that it has ended.
+        """
         url = f"{self._root}/sessions/delete"
         # Each of many revocations gets the full time of its own.
-        _, answer = yield from self._asker.ask(
-            Fetch(
-                "DELETE",
-                url,
-                operation="sessions.revoke",
-                json={kind: value},
-                revokes=True,
-                timeout=self._settings.timeout + pause,
-                own_deadline=True,
-                pause=pause,
-            )
+        fetch = Fetch(
+            "DELETE",
+            url,
+            operation="sessions.revoke",
+            json={kind: value},
+            revokes=True,
+            timeout=self._settings.timeout + pause,
+            own_deadline=True,
+            pause=pause,
         )
-        if not isinstance(answer, ApiError):
-            return
-        if not answer.is_dead_session and answer.status not in (*_REFUSALS, 401):
-            raise refused(answer)
+        _, answer = yield from self._asker.ask(fetch, is_done=has_ended)
+        if isinstance(answer, ApiError):
+            check_gone(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
@@ -309,11 +323,6 @@ def _decoded(body: Body) -> Mapping[str, Any]:
 def _user_of(body: Mapping[str, Any]) -> User:
     inner = body.get("user")
     return parse_user(inner if isinstance(inner, Mapping) else body)
-
-
-def same_user(one: str, other: str) -> bool:
-    """Whether two spellings name one user: the ``user_`` in front is missing in some documents."""
-    return one.removeprefix("user_") == other.removeprefix("user_")
 
 
 def _sound_credential(value: object) -> str | None:

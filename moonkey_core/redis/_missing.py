@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 
+from moonkey_core.models import bare_user_id
 from moonkey_core.revocations import Revocation
 
 
 def essence(entry: Revocation) -> object:
     """What an entry says, apart from when it was said; tables of revocations leave the ``user_`` out."""
-    user_id = None if entry.user_id is None else entry.user_id.removeprefix("user_")
-    return (entry.session_id, user_id, entry.issued_before)
+    user_id = None if entry.user_id is None else bare_user_id(entry.user_id)
+    return (entry.session_id, user_id, entry.issued_before, entry.kept, entry.doubted_before)
 
 
 def missing(entries: Iterable[Revocation], present: Collection[object]) -> tuple[Revocation, ...]:

@@ -286,8 +286,11 @@ class Worker:
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
             # Its sender's clock may have been anything. When it was added, the server knows.
-            moment = None if entry.issued_before is None else min(entry.issued_before, added_at + FUTURE)
-            entry = replace(entry, issued_before=moment, added_at=added_at - self._clock.offset)
+            latest, known_at = added_at + FUTURE, added_at - self._clock.offset
+            until, doubted = (
+                None if at is None else min(at, latest) for at in (entry.issued_before, entry.doubted_before)
+            )
+            entry = replace(entry, issued_before=until, doubted_before=doubted, added_at=known_at)
             self._revocations.receive(entry)
             entries.append(entry)
         return entries
@@ -360,7 +363,7 @@ class Worker:
 
 def _dated(entry: Revocation, offset: float) -> Revocation:
     """An entry of ours by a clock that is so many seconds ahead."""
-    moment = entry.issued_before
-    if moment is not None and entry.by_own_clock:
-        moment += offset
-    return replace(entry, issued_before=moment, added_at=entry.added_at + offset, by_own_clock=False)
+    ahead, dates = offset if entry.by_own_clock else 0.0, (entry.issued_before, entry.doubted_before)
+    until, doubted = (None if at is None else at + ahead for at in dates)
+    added_at = entry.added_at + offset
+    return replace(entry, issued_before=until, doubted_before=doubted, added_at=added_at, by_own_clock=False)

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from moonkey_core.models import bare_user_id
 from moonkey_django.users.models import MoonKeyUser
 
 
@@ -19,4 +20,4 @@ class MoonKeyUserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[MoonKeyUser], search_term: str
     ) -> tuple[QuerySet[MoonKeyUser], bool]:
-        return super().get_search_results(request, queryset, search_term.strip().removeprefix("user_"))
+        return super().get_search_results(request, queryset, bare_user_id(search_term.strip()))

@@ -42,7 +42,7 @@ def mapped_user(person: User, *, using: str | None = None) -> AbstractBaseUser |
         users = users.using(using)
     found: Any = users.filter(moonkey__moonkey_id=moonkey_id).select_related("moonkey").first()
     # A database may compare without regard to case, but ids differ by it.
-    return found if found is not None and found.moonkey.moonkey_id == moonkey_id else None
+    return found if found is not None and bare_id(found.moonkey.moonkey_id) == moonkey_id else None
 
 
 def _created(person: User) -> AbstractBaseUser | None:

@@ -13,8 +13,8 @@ from moonkey_django.users.fields import MoonKeyIdField
 class MoonKeyUser(models.Model):
     """A Django user who is a MoonKey user.
 
-    ``MoonKeyUser.objects.create(user=ada, moonkey_id="user_…")`` lets an existing user in by MoonKey. The id is
-    stored without its ``user_``.
+    ``MoonKeyUser.objects.create(user=ada, moonkey_id="user_…")`` lets an existing user in by MoonKey. The id reads
+    as the API and ``User.id`` spell it, with ``user_``, and may be given without; the table holds it without.
     """
 
     user: models.OneToOneField[Any, Any] = models.OneToOneField(

@@ -332,6 +332,39 @@ class TestAFeedThatIsAway:
             assert endings.is_over(binding, lambda: identity(ends_at=NOW + 200_000))
 
 
+class TestOneThatIsDoubted:
+    """It began at about the time at which its user was cut off: the API knows whether it was before."""
+
+    @pytest.mark.parametrize("answer", [REFUSED, TROUBLE, identity(started_at=NOW)])
+    def test_the_api_is_asked_at_once(
+        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations, answer: Auth
+    ) -> None:
+        questions: list[float] = []
+
+        async def verify() -> Auth:
+            questions.append(loop.now)
+            return answer
+
+        early = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
+        revocations.cut_off("user_1")
+        loop.settle()
+        late = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
+        kept = loop.begin(endings.end_of(identity("sess_1", "user_2", started_at=NOW), verify))
+        assert questions == [NOW, NOW]
+        assert early.done() is late.done() is (answer is REFUSED)
+        assert not kept.done()
+        if answer is REFUSED:
+            assert early.result() == late.result() == "revoked"
+
+    def test_in_threads(self, loop: StillLoop, revocations: Revocations) -> None:
+        endings = Endings(revocations, clock=loop.clock)
+        auth = identity(started_at=NOW)
+        with endings.bound(auth, asks=True) as one, endings.bound(auth, asks=False) as other:
+            revocations.cut_off("user_1")
+            assert not endings.is_over(other, None)
+            assert endings.is_over(one, lambda: REFUSED)
+
+
 class TestInThreads:
     @pytest.fixture
     def bound(self, loop: StillLoop, revocations: Revocations) -> Endings:

@@ -263,13 +263,14 @@ class TestEndingOne:
         found = json_of(browser.send("POST", "revoke", session_id=own))
         assert found == {"signed_out": True, "complete": True}
 
-    def test_when_the_api_is_down_nothing_is_done(self, call: Both, emulator: Emulator) -> None:
+    def test_when_the_api_is_down_it_is_refused_all_the_same(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
         browser = visitor(call, mine)
         emulator.fault(DELETE.split()[1], status=500)
         assert browser.send("POST", "revoke", session_id=other.session_id).status == 503
         emulator.clear_faults()
-        assert json_of(visitor(call, other).get("session"))["authenticated"]
+        assert not json_of(visitor(call, other).get("session"))["authenticated"]
+        assert json_of(visitor(call, mine).get("session"))["authenticated"]
 
     def test_by_nobody_and_from_elsewhere(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()

@@ -90,6 +90,124 @@ class TestWhatAnEntryRefuses:
         assert len(revocations) == 2
 
 
+class TestOneThatIsKept:
+    def test_it_alone_passes(self) -> None:
+        revocations, _ = made()
+        revocations.add(user_id="user_1", keep="sess_1")
+        for issued_at in (None, 0.0, NOW):
+            assert not revocations.refuses("sess_1", "1", issued_at)
+            assert revocations.refuses("sess_2", "1", issued_at)
+
+    def test_until_it_is_revoked_itself(self) -> None:
+        revocations, _ = made()
+        revocations.add(user_id="user_1", keep="sess_1")
+        version = revocations.version
+        revocations.add(session_id="sess_1")
+        assert revocations.refuses("sess_1", "user_1", NOW)
+        assert revocations.version > version
+
+    @pytest.mark.parametrize(
+        "later", [{"user_id": "1"}, {"user_id": "1", "keep": "sess_2"}, {"issued_before": NOW}]
+    )
+    def test_until_an_entry_that_does_not_keep_it(self, later: dict[str, Any]) -> None:
+        revocations, _ = made()
+        revocations.add(user_id="user_1", keep="sess_1")
+        version = revocations.version
+        revocations.add(**later)
+        assert revocations.refuses("sess_1", "user_1", NOW)
+        assert revocations.version > version
+
+    @pytest.mark.parametrize("wrong", [{"session_id": "s"}, {"issued_before": NOW}, {}])
+    def test_it_is_kept_of_a_user(self, wrong: dict[str, Any]) -> None:
+        revocations, _ = made()
+        with pytest.raises(ValueError, match=r"."):
+            revocations.add(keep="sess_1", **wrong)
+        for keep in ("", 5, "s" * 257):
+            with pytest.raises(ValueError, match=r"."):
+                revocations.add(user_id="user_1", keep=keep)  # type: ignore[arg-type]
+        assert len(revocations) == 0
+
+
+class TestCuttingOff:
+    @pytest.mark.parametrize("leeway", [0.0, 5.0])
+    def test_what_is_certain_and_what_is_doubted(self, leeway: float) -> None:
+        revocations, clock = made(leeway=leeway)
+        clock.now += 0.7
+        revocations.cut_off("user_1", keep="sess_1")
+        for issued_at, refused, doubted in (
+            (None, True, True),
+            (NOW - leeway - 1, True, True),
+            (NOW - leeway, False, True),
+            (NOW, False, True),
+            (NOW + leeway, False, True),
+            (NOW + leeway + 1, False, False),
+        ):
+            assert revocations.refuses("sess_2", "1", issued_at) is refused
+            assert revocations.doubts("sess_2", "1", issued_at) is doubted
+            assert not revocations.refuses("sess_1", "1", issued_at)
+            assert not revocations.doubts("sess_1", "1", issued_at)
+            assert not revocations.doubts("sess_2", "2", issued_at)
+
+    def test_it_is_one_entry_for_the_fleet(self) -> None:
+        revocations, clock = made(leeway=5.0)
+        heard: list[Revocation] = []
+        revocations.listeners = (heard.append,)
+        revocations.cut_off("user_1")
+        assert len(revocations) == len(heard) == len(revocations.entries()) == 1
+        clock.now += KEPT + 5
+        assert len(revocations) == 0
+        assert not revocations.doubts("sess_1", "user_1", NOW)
+
+    def test_where_there_is_no_room_nothing_is_left_in_doubt(self) -> None:
+        revocations, _ = made(maxsize=2, leeway=5.0)
+        for user in ("1", "2", "3"):
+            revocations.cut_off(user)
+        assert revocations.refuses("sess_1", "user_9", NOW + 5)
+        assert not revocations.doubts("sess_1", "user_1", NOW)
+
+
+MOMENTS = st.sampled_from([NOW - 20, NOW - 10, NOW, NOW + 10])
+KEPT_SESSIONS = st.sampled_from([None, "s1", "s2"])
+USER_ENTRIES = st.builds(
+    lambda moment, kept, later: Revocation(
+        None, "user_1", moment, NOW, kept, None if later is None else moment + later
+    ),
+    MOMENTS,
+    KEPT_SESSIONS,
+    st.sampled_from([None, 5.0, 15.0]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(USER_ENTRIES, max_size=5), st.permutations(range(5)))
+def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
+    entries: list[Revocation], order: list[int]
+) -> None:
+    """Also after a fork or a lost feed, when all of it is said again."""
+    one, other, again = made()[0], made()[0], made()[0]
+    version = one.version
+    for entry in entries:
+        before = [one.refuses(s, "user_1", t) for s in ("s1", "s2", "s3") for t in (None, NOW - 15, NOW, NOW + 8)]
+        one.receive(entry)
+        after = [one.refuses(s, "user_1", t) for s in ("s1", "s2", "s3") for t in (None, NOW - 15, NOW, NOW + 8)]
+        assert all(now or not then for then, now in zip(before, after, strict=True))
+        assert (before == after) or one.version > version
+        version = one.version
+    for place in order:
+        if place < len(entries):
+            other.receive(entries[place])
+    for entry in one.entries():
+        again.receive(entry)
+    for table in (one, other, again):
+        for session in ("s1", "s2", "s3"):
+            for issued_at in (NOW - 25, NOW - 20, NOW - 12, NOW - 5, NOW, NOW + 9, NOW + 25, NOW + 40):
+                covering = [entry for entry in entries if entry.kept != session]
+                refused = any(issued_at <= (entry.issued_before or 0) for entry in covering)
+                doubted = any(issued_at <= (entry.doubted_before or 0) for entry in covering)
+                assert table.refuses(session, "1", issued_at) == refused
+                assert refused or table.doubts(session, "1", issued_at) == doubted
+
+
 class TestWrongEntries:
     @pytest.mark.parametrize(
         "wrong",

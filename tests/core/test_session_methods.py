@@ -67,16 +67,6 @@ class TestSessions:
         with pytest.raises(InvalidCredentials):
             call("sessions.verify", session_jwt=person.session_jwt)
 
-    def test_revoking_in_trouble_is_not_done(self, call: Both, emulator: Emulator) -> None:
-        person = emulator.sign_in()
-        for trouble in ({"status": 500}, {"status": 404, "body": "<html>"}, {"status": 401, "body": "<html>"}):
-            emulator.clear_faults()
-            emulator.fault("/v1/auth", **trouble)
-            with pytest.raises(ProviderUnavailable):
-                call("sessions.revoke", session_id=person.session_id)
-        emulator.clear_faults()
-        assert call("sessions.verify", session_token=person.session_token)
-
     def test_revoking_all(self, call: Both, emulator: Emulator) -> None:
         people = [emulator.sign_in() for _ in range(4)]
         other = emulator.sign_in(email="other@example.com")
@@ -120,13 +110,17 @@ class TestSessions:
             {"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000, "deleted": True},
             {"id": "sess_2", "user_id": "1", "expires_at": 4_000_000_000, "deleted_at": 0},
         ]
-        for body, expected in (({"sessions": items}, ["sess_2"]), ({"sessions": []}, [])):
+        for body, expected in (
+            ({"sessions": items}, ["sess_2"]),
+            ({"sessions": []}, []),
+            ({"sessions": None}, []),
+        ):
             with scripted(reply(200, body)) as server:
                 with MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
                     assert [session.id for session in client.sessions.list("user_1")] == expected
                 assert server.received[0].path == "/v1/auth/sessions/list?user_id=user_1"
         wrongs: list[dict[str, Any]] = [{"sessions": [None]}, {"sessions": [{"id": 1}]}]
-        for wrong in (*wrongs, {}, {"sessions": None}, {"sessions": {}}):
+        for wrong in (*wrongs, {}, {"sessions": {}}, {"sessions": False}, {"sessions": ""}):
             with answering(wrong) as (client, _), pytest.raises(ProviderUnavailable):
                 client.sessions.list("user_1")
 

@@ -23,6 +23,7 @@ TIMES = st.floats(allow_nan=False, allow_infinity=False)
 ENTRIES = st.one_of(
     st.builds(Revocation, IDS, st.none(), st.none(), TIMES),
     st.builds(Revocation, st.none(), st.none() | IDS, TIMES, TIMES),
+    st.builds(Revocation, st.none(), IDS, TIMES, TIMES, st.none() | IDS, st.none() | TIMES),
 )
 
 
@@ -66,6 +67,38 @@ def test_there_and_back(entry: Revocation) -> None:
             opened_entry(sealer, name, sealed)
 
 
+def opened_by_the_version_before(sealed: bytes) -> Revocation:
+    """What a process of the version before makes of an entry: four fields, and nothing else is looked at."""
+    said = json.loads(SEALER.open("stream", sealed))
+    session_id, user_id, issued_before, added_at = said["entry"]
+    assert (session_id is None) == (issued_before is not None)
+    return Revocation(session_id, user_id, issued_before, added_at)
+
+
+@quick
+@given(ENTRIES)
+def test_the_version_before_refuses_no_less(entry: Revocation) -> None:
+    """It knows of nothing that is kept, and of no doubt: it refuses what was issued until the entry was made."""
+    found = opened_by_the_version_before(sealed_entry(SEALER, "stream", entry))
+    until = entry.issued_before
+    if until is not None and entry.doubted_before is not None:
+        until = max(until, min(entry.added_at, entry.doubted_before))
+    assert found == Revocation(entry.session_id, entry.user_id, until, entry.added_at)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ('{"entry": ["sess_1", null, null, 1700000000.5]}', Revocation("sess_1", None, None, 1700000000.5)),
+        ('{"entry": [null, "user_1", 5.0, 6.0]}', Revocation(None, "user_1", 5.0, 6.0)),
+        ('{"entry": [null, null, 5.0, 6]}', Revocation(None, None, 5.0, 6.0)),
+    ],
+)
+def test_entries_of_the_version_before(said: str, meant: Revocation) -> None:
+    assert opened_entry(SEALER, "stream", SEALER.seal("stream", said.encode())) == meant
+    assert json.loads(SEALER.open("stream", sealed_entry(SEALER, "stream", meant))) == json.loads(said)
+
+
 @quick
 @given(st.one_of(JSON, st.lists(JSON, min_size=4, max_size=4)))
 def test_any_content_is_an_entry_or_refused(content: Any) -> None:
@@ -104,4 +137,9 @@ def test_anything_at_all(value: Any) -> None:
 )
 def test_nonsense_under_the_right_secret(fields: Any) -> None:
     assert opened({"entry": fields}) is None
+    for beside in ({"kept": "s"}, {"doubt": [1.0, 2.0]}, {"kept": 5}, {"doubt": 1.0}):
+        for entry in (["s", None, None, 1.0], [None, None, 1.0, 1.0]):
+            assert opened({"entry": entry, **beside}) is None
+    for wrong in ({"kept": 5}, {"kept": ""}, {"doubt": [1.0]}, {"doubt": [1.0, True]}, {"doubt": "12"}):
+        assert opened({"entry": [None, "u", 1.0, 1.0], **wrong}) is None
     assert opened({"entry": ["s", None, None, 1]}) == Revocation("s", None, None, 1.0)

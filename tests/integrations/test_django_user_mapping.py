@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import aauthenticate, authenticate, get_user_model
+from django.core import serializers
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import IntegrityError, connection
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from integrations.django_people import mapped, set_up, statements
 from integrations.django_visits import Configure, Visit
 
-from moonkey_core import ProviderUnavailable, User
+from moonkey_core import MoonKey, ProviderUnavailable, User
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_django.users import verified_email
 from moonkey_django.users.fields import MoonKeyIdField
@@ -57,7 +58,7 @@ def test_a_user_is_created_once(visit: Visit, ada: SignedIn, path: str, monkeypa
     assert users() == []
     assert visit(path, ada.session_token).json() == {"user": bare(ada), "in": True}
     (user,) = users()
-    assert (user.username, user.moonkey.moonkey_id) == (bare(ada), bare(ada))
+    assert (user.username, user.moonkey.moonkey_id) == (bare(ada), ada.user_id)
     assert not user.has_usable_password()
     assert (user.email, user.is_staff, user.is_superuser, user.last_login) == ("", False, False, None)
     queries = statements(monkeypatch)
@@ -124,7 +125,7 @@ def test_two_first_requests_create_one_user(ada: SignedIn, stack: str, path: str
         with meeting(2):
             answers = together(2, lambda _: browser.get(path, headers=headers))
         assert [answer.json() for answer in answers] == [{"user": bare(ada), "in": True}] * 2
-    assert [user.moonkey.moonkey_id for user in users()] == [bare(ada)]
+    assert [user.moonkey.moonkey_id for user in users()] == [ada.user_id]
 
 
 def test_both_spellings_are_one_user(ada: SignedIn) -> None:
@@ -134,10 +135,13 @@ def test_both_spellings_are_one_user(ada: SignedIn) -> None:
     assert mapped_user(User(bare(ada))) == mapped_user(User(ada.user_id)) == user
 
 
-def test_the_model_knows_one_spelling(ada: SignedIn) -> None:
+@pytest.mark.parametrize("given", [lambda person: person.user_id, bare], ids=["as the API spells it", "bare"])
+def test_the_model_knows_one_spelling(ada: SignedIn, given: Any) -> None:
     ada_here, bob = (get_user_model().objects.create(username=name) for name in ("ada", "bob"))
-    row = MoonKeyUser.objects.create(user=ada_here, moonkey_id=ada.user_id)
-    assert (row.moonkey_id, str(row)) == (bare(ada), bare(ada))
+    row = MoonKeyUser.objects.create(user=ada_here, moonkey_id=given(ada))
+    for found in (row, MoonKeyUser.objects.get()):
+        assert (found.moonkey_id, str(found)) == (ada.user_id, ada.user_id)
+    assert list(MoonKeyUser.objects.values_list("moonkey_id", flat=True)) == [ada.user_id]
     for spelling in (ada.user_id, bare(ada)):
         assert MoonKeyUser.objects.get(moonkey_id=spelling) == row
         assert MoonKeyUser.objects.filter(moonkey_id__in=[spelling]).count() == 1
@@ -149,7 +153,38 @@ def test_the_model_knows_one_spelling(ada: SignedIn) -> None:
     with pytest.raises(ValueError, match="no MoonKey user id"):
         MoonKeyUser.objects.create(user=bob)
     MoonKeyUser.objects.bulk_create([MoonKeyUser(user=bob, moonkey_id="user_bob")])
-    assert MoonKeyUser.objects.get(user=bob).moonkey_id == "bob"
+    assert MoonKeyUser.objects.get(user=bob).moonkey_id == "user_bob"
+
+
+def test_rows_of_earlier_versions_are_read_and_written_as_they_were(ada: SignedIn) -> None:
+    """The table holds bare ids, whoever wrote them, and no migration changes that."""
+    user = get_user_model().objects.create(username="ada")
+    with connection.cursor() as cursor:
+        insert = "INSERT INTO moonkey_users_moonkeyuser (user_id, moonkey_id) VALUES (%s, %s)"
+        cursor.execute(insert, [user.pk, bare(ada)])
+    row = MoonKeyUser.objects.get()
+    assert row.moonkey_id == ada.user_id
+    assert find_user(User(ada.user_id)) == user
+    row.full_clean()
+    row.save()
+    fixture = serializers.serialize("json", [row])
+    for spelled in (fixture, fixture.replace(ada.user_id, bare(ada))):
+        loaded: Any
+        for loaded in serializers.deserialize("json", spelled):
+            assert loaded.object.moonkey_id == ada.user_id
+            loaded.save()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT moonkey_id FROM moonkey_users_moonkeyuser")
+        assert cursor.fetchall() == [(bare(ada),)]
+
+
+def test_what_is_stored_is_what_is_taken(ada: SignedIn, emulator: Emulator) -> None:
+    row = MoonKeyUser.objects.create(user=get_user_model().objects.create(username="ada"), moonkey_id=ada.user_id)
+    with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url) as client:
+        for spelling in (row.moonkey_id, bare(ada)):
+            person = emulator.sign_in(user_id=spelling)
+            assert client.users.get(spelling).id == row.moonkey_id
+            assert person.session_id in client.sessions.revoke_all(spelling)
 
 
 def test_an_id_that_is_all_prefix_is_nobody(configure: Configure) -> None:
