@@ -30,8 +30,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 from moonkey_core.errors import ConfigurationError
 
 __all__ = [
-    "Framework", "Registered", "check_once", "check_target", "decorator", "described", "gated", "has_gate", "kind_of",
-    "route_first",
+    "Framework", "Registered", "check_once", "check_target", "decorator", "described", "fault_in", "gated",
+    "has_gate", "kind_of", "route_first",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -130,12 +130,15 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
     """Raise ``TypeError`` for what no gate can stand in front of. ``in_a_class`` says what to write there."""
     if isinstance(view, str) or more:
         asked = f"{{{view!r}}}" if isinstance(view, str) else '{"admin"}'
-        raise TypeError(f"{name} takes what it asks for by keyword: write @{name}(roles={asked}), or scopes=, claims=…")
+        raise TypeError(
+            f"{name} takes what it asks for by keyword: write @{name}(roles={asked}), or scopes=, claims=…"
+        )
     if isinstance(view, type):
         raise TypeError(f"@{name} goes on a function, and {view.__qualname__} is a class: {in_a_class}")
     if isinstance(view, _METHOD_KINDS):
-        kind = type(view).__name__
-        raise TypeError(f"@{name} goes on the function itself. Write @{kind} above @{name}, not below it.")
+        raise TypeError(
+            f"@{name} goes on the function itself. Write @{type(view).__name__} above @{name}, not below it."
+        )
     kind = kind_of(view)
     if kind is not None and not kind.is_gate:
         raise TypeError(f"{name} was given {kind.name}, which is no view. Write @{name} once, above the function.")
@@ -149,8 +152,8 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
 def route_first(name: str, gate: str, where: str) -> str:
     """What to write where routes are registered by decorators; ``where`` is such as ``GET /me``."""
     method, _, path = where.partition(" ")
-    if not path:
-        line = f"@app.{where}"
+    if not path.startswith("/"):
+        line = f"@app.{where}" if where.isidentifier() else "the route"
     elif method in ("GET", "POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"):
         line = f'@app.{method.lower()}("{path}")'
     else:
@@ -165,25 +168,30 @@ def check_once(app: object, find: Callable[[], Iterable[Registered]], framework:
     """
     found = _results.get(app)
     if found is None:
-        try:
-            _check(list(find()), framework)
-            found = ""
-        except ConfigurationError as error:
-            found = str(error)
-        _results[app] = found
+        found = _results[app] = fault_in(find, framework)
     if found:
         raise ConfigurationError(found)
+
+
+def fault_in(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
+    """What is wrong with the gates of an app, else the empty text."""
+    try:
+        _check(list(find()), framework)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _check(registered: list[Registered], framework: Framework) -> None:
     reached: list[_Binding] | None = None
     for one in registered:
+        is_protected = False
         for view in _layers(one.view):
             kind = kind_of(view)
             if kind is not None:
                 _check_kind(kind, one, framework)
-                break
-            gates = _gates_around(view)
+                is_protected = True
+            gates = None if is_protected else _gates_around(view)
             if gates is None:
                 continue
             if reached is None:
@@ -191,8 +199,8 @@ def _check(registered: list[Registered], framework: Framework) -> None:
             if not any(_is_in_use(gate, view, reached, framework) for gate in gates.alive):
                 name = getattr(view, "__name__", "view")
                 raise ConfigurationError(
-                    f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that was "
-                    f"put on it afterwards, and that nobody calls. {framework.right(name, gates.name, one.where)}"
+                    f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
+                    f"was put on it, and that nobody calls. {framework.right(name, gates.name, one.where)}"
                 )
 
 
@@ -230,7 +238,9 @@ def _wrapped(view: object) -> Iterator[object]:
 
 def _reference(view: object, callback: Callable[[Any], None] | None = None) -> ReferenceType[Any] | None:
     try:
-        made: ReferenceType[Any] = WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
+        made: ReferenceType[Any] = (
+            WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
+        )
         hash(made)
     except TypeError:
         return None
@@ -259,7 +269,7 @@ def _is_in_use(gate: object, view: object, reached: list[_Binding], framework: F
 
 
 def _is_its_own(view: object, name: str, holder: object) -> bool:
-    """Whether a variable is the one that ``@gate`` has bound, in the place of the function, where it is defined."""
+    """Whether a variable is the one that ``@gate`` has bound, where the function itself was to be."""
     scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, holder))
     if isinstance(holder, type):
         inside = holder.__qualname__
@@ -307,7 +317,7 @@ def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
     """Whether anything has a use for what a gate returned, be it another app.
 
     Goes from holder to holder. A namespace that has it under the name of the function itself does not count: that
-    is what ``@gate`` leaves behind, whoever calls it. One that has it under another name does: somebody chose that.
+    is what ``@gate`` leaves behind, whoever calls it. One that has it under another name does, as that was chosen.
     """
     own_name = getattr(view, "__name__", None)
     layer, seen = [gate], {id(gate)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
+from moonkey_django.gates import check_urls
 from moonkey_django.headers import finished, is_due
 from moonkey_django.identity import attach
 from moonkey_django.responses import refused
@@ -45,6 +46,9 @@ class MoonKeyMiddleware:
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
+            if type(self).process_view is MoonKeyMiddleware.process_view:
+                # Else Django would call it in a thread.
+                vars(self)["process_view"] = self._aprocess_view
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
@@ -67,6 +71,21 @@ class MoonKeyMiddleware:
         if is_due(identity, response):
             await identity.aresolve()
         return finished(request, response)
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        """No view is called where one of all has lost its gate: that is 500, with the reason in the log."""
+        try:
+            check_urls(getattr(request, "urlconf", None))
+        except ConfigurationError as error:
+            return refused(request, error)
+        return None
+
+    async def _aprocess_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        return MoonKeyMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The response for an error of ours that a view raised; others are not ours to handle."""

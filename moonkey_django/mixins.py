@@ -17,8 +17,9 @@ from moonkey_django.decorators import require_auth
 class RequireAuthMixin(View):
     """Run the view only for a request with a verified user and session, whatever its method; sync and async.
 
-    ``class MyView(RequireAuthMixin, TemplateView)``. The gate stands before the whole view, ``setup()`` and every
-    ``dispatch()`` included. The attributes are what :func:`~moonkey_django.decorators.require_auth` takes.
+    ``class MyView(RequireAuthMixin, TemplateView)``, as the first of the bases. The gate stands before the whole
+    view, ``setup()`` and every ``dispatch()`` included. The attributes are what
+    :func:`~moonkey_django.decorators.require_auth` takes.
     """
 
     max_staleness: float | None = None
@@ -33,8 +34,10 @@ class RequireAuthMixin(View):
     permissions: AbstractSet[str] | None = None
 
     @classonlymethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
+    def as_view(cls, *args: Any, **initkwargs: Any) -> Callable[..., Any]:
         names = RequirementOptions.__optional_keys__
         asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}
         gate = require_auth(**cast(RequirementOptions, asked))
-        return gate(super().as_view(**initkwargs))
+        # REST framework's view sets have an argument.
+        view: Callable[..., Any] = cast(Any, super()).as_view(*args, **initkwargs)
+        return gate(view)

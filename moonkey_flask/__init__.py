@@ -1,5 +1,10 @@
 """MoonKey for Flask: an extension, decorators, and the identity of the current request."""
 
+from moonkey_core.extras import needs
+
+with needs("flask", extra="flask"):
+    import flask as _flask  # noqa: F401
+
 from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
 from moonkey_flask.gates import check_gates as _  # noqa: F401  # looks at each app's first request

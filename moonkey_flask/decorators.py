@@ -103,7 +103,7 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: View[P])
 
 def _elsewhere(name: str, view: object) -> ConfigurationError:
     return ConfigurationError(
-        f"{described(view)} has the {name} of moonkey_flask, and was called outside of a request to a Flask app. In "
-        "another framework, take its own: from moonkey_django, or from moonkey_starlette, import require_auth. In a "
-        "test, call it inside of app.test_request_context()."
+        f"{described(view)} has the {name} of moonkey_flask, and was called outside of a request to a Flask app. "
+        "In another framework, take its own: from moonkey_django, or from moonkey_starlette, import require_auth. "
+        "In a test, call it inside of app.test_request_context()."
     )

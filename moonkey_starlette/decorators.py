@@ -15,6 +15,7 @@ from moonkey_core.gate import RequirementOptions, Requirements, require
 from moonkey_core.placement import check_target, decorator, described
 from moonkey_core.placement import gated as note_gate
 from moonkey_starlette.identity import identity_of
+from moonkey_starlette.signatures import NoParameter
 
 __all__ = ["require_auth"]
 
@@ -23,9 +24,7 @@ Endpoint = Callable[P, Any]
 GatedEndpoint = Callable[P, Coroutine[Any, Any, Any]]
 
 _PACKAGE = "moonkey_starlette"
-_IN_A_CLASS = (
-    "in an endpoint class, decorate its methods; for a whole app, use MoonKeyMiddleware(required=True)."
-)
+_IN_A_CLASS = "in an endpoint class, decorate its methods; for a whole app, use MoonKeyMiddleware(required=True)."
 _USUAL_NAMES = ("request", "websocket")
 _CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
 
@@ -37,7 +36,9 @@ def require_auth(
     **requirements: Unpack[RequirementOptions],
 ) -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
 def require_auth(
-    endpoint: Endpoint[P] | None = None, *more: object, **requirements: Unpack[RequirementOptions]
+    endpoint: Annotated[Endpoint[P] | None, NoParameter] = None,
+    *more: object,
+    **requirements: Unpack[RequirementOptions],
 ) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
 
@@ -46,9 +47,9 @@ def require_auth(
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
     right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
-    with or without parentheses, below the route decorator. Raises ``TypeError`` for anything else;
-    ``ConfigurationError`` when the app starts where it stands above the route, and at the first request without the
-    middleware.
+    with or without parentheses, below the route decorator. Raises ``TypeError`` for anything else, and
+    ``ConfigurationError`` at the first request without the middleware. Above the route, it keeps the app from
+    starting.
     """
     asked = Requirements(**requirements)
     if endpoint is None and not more:
@@ -61,7 +62,7 @@ def require_auth(
 decorator(require_auth, _PACKAGE, "require_auth")
 
 
-def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P]:
+def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParameter]) -> GatedEndpoint[P]:
     check_target(endpoint, "require_auth", _IN_A_CLASS)
     _check_kind(endpoint)
     signature = _signature(endpoint)
@@ -72,9 +73,9 @@ def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P
         connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
         if not isinstance(connection, HTTPConnection):
             raise ConfigurationError(
-                f"@require_auth took {name!r} of {described(endpoint)} for the request, but it is none of Starlette's. "
-                "Name the right parameter `request` or `websocket`; in Flask or Django, take the gate of "
-                "moonkey_flask or moonkey_django."
+                f"@require_auth took {name!r} of {described(endpoint)} for the request, but it is none of "
+                "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "
+                "gate of moonkey_flask or moonkey_django."
             )
         identity = identity_of(connection)
         auth = identity.fit_for(requirements)

@@ -13,6 +13,7 @@ from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import refusal_of
 from moonkey_core.settings import Options
 from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
+from moonkey_starlette.gates import RouteCheck
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted, check_cookies
 from moonkey_starlette.pages import Pages, Templates
@@ -77,6 +78,7 @@ class MoonKeyMiddleware:
         self._answers_preflights = answers_preflights(app)
         self._pages = Pages(templates)
         self._mounted = Mounted(app)
+        self._routes = RouteCheck(app)
         if self._public_paths and not required:
             raise ConfigurationError(
                 "public_paths without required=True has no effect: every path is public. Add required=True."
@@ -85,7 +87,8 @@ class MoonKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
+            if scope["type"] != "lifespan" or not await self._routes.refuses_to_start(scope, receive, send):
+                await self.app(scope, receive, send)
             return
         reply: Reply
         if self._bind_websockets and scope["type"] == "websocket":
@@ -96,6 +99,7 @@ class MoonKeyMiddleware:
             reply = reply_to(scope, receive, send, identity, self._mounted)
         identity.pages = self._pages
         try:
+            self._routes.at_request(scope)
             attach(scope, identity)
             if not self._lazy and identity.at_once() is None:
                 await identity.resolve()
