@@ -77,10 +77,14 @@ class Kind:
 
 @dataclass(slots=True)
 class _Gates:
-    """The gates around one function, those that are still there."""
+    """The gates around one function, those that are still there.
+
+    ``were_used``: an app, which may be gone by now, has called one of them.
+    """
 
     name: str
     alive: WeakSet[Callable[..., Any]] = field(default_factory=WeakSet)
+    were_used: bool = False
 
 
 _kinds: WeakKeyDictionary[object, Kind] = WeakKeyDictionary()
@@ -191,12 +195,14 @@ def _check(registered: list[Registered], framework: Framework) -> None:
             if kind is not None:
                 _check_kind(kind, one, framework)
                 is_protected = True
-            gates = None if is_protected else _gates_around(view)
-            if gates is None:
+            gates = _gates_around(view)
+            if gates is None or gates.were_used or is_protected:
+                if gates is not None and is_protected:
+                    gates.were_used = True
                 continue
             if reached is None:
                 reached = list(_reached([other.view for other in registered]))
-            if not any(_is_in_use(gate, view, reached, framework) for gate in gates.alive):
+            if not _are_in_use(gates, view, reached, framework):
                 name = getattr(view, "__name__", "view")
                 raise ConfigurationError(
                     f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
@@ -260,6 +266,29 @@ def _gates_around(view: object) -> _Gates | None:
 
 _Binding = tuple[object, str, object]
 """Something that was reached, under which name, and in what."""
+
+
+def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework: Framework) -> bool:
+    """Whether a gate around a view is called by anything, as far as that can be known.
+
+    A view that was made inside of a function may have lost its gate for good. One of a module or a class has a name
+    there; as long as that stands for the view itself, a gate around it was made for some app, maybe for another.
+    """
+    if "<locals>" in getattr(view, "__qualname__", "<locals>"):
+        return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
+    for gate in gates.alive:
+        if any(one is gate for one, _, _ in _reached([_named(view)])):
+            return _is_in_use(gate, view, reached, framework)
+    return True
+
+
+def _named(view: Any) -> object:
+    """What the name of a function stands for, where it was defined."""
+    first, *others = view.__qualname__.split(".")
+    found = getattr(view, "__globals__", {}).get(first)
+    for name in others:
+        found = getattr(found, "__dict__", {}).get(name)
+    return found
 
 
 def _is_in_use(gate: object, view: object, reached: list[_Binding], framework: Framework) -> bool:

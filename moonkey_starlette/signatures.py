@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_origin
 
@@ -14,6 +15,7 @@ from moonkey_core.placement import described, kind_of
 __all__ = ["Dependency", "NoParameter", "check_parameters"]
 
 _VALUES: dict[Any, str] = {User: "CurrentUser", Session: "CurrentSession", Auth: "CurrentAuth"}
+_OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
 
@@ -45,6 +47,13 @@ def check_parameters(dependant: Any, where: str) -> None:
         for parameter in _parameters(one.call):
             if parameter.name in resolved:
                 continue
+            unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
+            if unread is not None:
+                raise ConfigurationError(
+                    f"{where}: FastAPI could not read the annotation of `{parameter.name}` of "
+                    f"{described(one.call)}, so it is no dependency. Import {unread[0]}, and all that stands with "
+                    "it, at the top of its module, outside of `if TYPE_CHECKING`."
+                )
             written = _names(parameter.annotation) or _names(parameter.default)
             if written is not None:
                 raise ConfigurationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -229,6 +230,13 @@ def view() -> str:
     return "open"
 
 
+def copied(function: Any) -> Any:
+    """The same function as one of its own, made by another."""
+    made: Any = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    made.__qualname__ = f"copied.<locals>.{function.__name__}"
+    return made
+
+
 @pytest.mark.parametrize("over", [lambda gate: gate, timed, plain, Counted, functools.partial])
 def test_a_view_that_is_public_here_and_protected_there(over: Callable[[View], View]) -> None:
     app = made()
@@ -248,6 +256,16 @@ def test_a_view_that_is_public_in_one_app_and_protected_in_another(first: int) -
     apps = [public, private]
     for app in (apps[first], apps[1 - first]):
         assert status(app, "/") == (200 if app is public else 401)
+
+
+@pytest.mark.parametrize("page", [view, copied(view)])
+def test_a_view_that_was_protected_in_an_app_that_is_gone(page: View) -> None:
+    for is_public in (False, True):
+        app = made()
+        app.add_url_rule("/", "page", page if is_public else require_auth(page))
+        assert status(app, "/") == (200 if is_public else 401)
+        del app
+        gc.collect()
 
 
 def test_a_protected_view_for_another_app_that_is_not_made_here() -> None:
