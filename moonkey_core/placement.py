@@ -30,8 +30,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 from moonkey_core.errors import ConfigurationError
 
 __all__ = [
-    "Framework", "Registered", "check_once", "check_target", "decorator", "described", "fault_in", "gated",
-    "has_gate", "kind_of", "route_first",
+    "Framework", "Registered", "attribute", "check_once", "check_target", "decorator", "described", "fault_in",
+    "gated", "has_gate", "kind_of", "route_first",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -110,11 +110,9 @@ def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
 
 def kind_of(thing: object) -> Kind | None:
     """What an object of ours is; ``None`` for any other."""
-    thing = getattr(thing, "__func__", thing)
-    try:
-        return _kinds.get(thing)
-    except TypeError:  # it has no hash, or takes no weak reference
-        return None
+    if isinstance(thing, MethodType):
+        thing = thing.__func__
+    return _kinds.get(thing) if _reference(thing) is not None else None
 
 
 def has_gate(view: object) -> bool:
@@ -225,9 +223,9 @@ def _check_kind(kind: Kind, one: Registered, framework: Framework) -> None:
 
 def _layers(view: object) -> Iterator[object]:
     """A view and what it wraps, from the outside in, up to the methods of its class if it has one."""
-    owner = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    owner = attribute(view, "view_class") or attribute(view, "cls")
     # Django's `as_view()` copies the attributes of `dispatch`, and with them what that wraps.
-    methods = [id(one) for one in _wrapped(getattr(owner, "dispatch", None))] if isinstance(owner, type) else []
+    methods = [id(one) for one in _wrapped(attribute(owner, "dispatch"))] if isinstance(owner, type) else []
     for one in _wrapped(view):
         if id(one) in methods:
             return
@@ -239,7 +237,7 @@ def _wrapped(view: object) -> Iterator[object]:
         if view is None:
             return
         yield view
-        view = view.func if isinstance(view, partial) else getattr(view, "__wrapped__", None)
+        view = view.func if isinstance(view, partial) else attribute(view, "__wrapped__")
 
 
 def _reference(view: object, callback: Callable[[Any], None] | None = None) -> ReferenceType[Any] | None:
@@ -248,9 +246,17 @@ def _reference(view: object, callback: Callable[[Any], None] | None = None) -> R
             WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
         )
         hash(made)
-    except TypeError:
+    except Exception:  # it takes no weak reference, or has no hash
         return None
     return made
+
+
+def attribute(thing: object, name: str) -> Any:
+    """An attribute of somebody else's object; ``None`` where it has none, or will not tell."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # a proxy without anything behind it, and the like
+        return None
 
 
 def _forget(reference: ReferenceType[Any]) -> None:
@@ -271,8 +277,8 @@ _Binding = tuple[object, str, object]
 def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework: Framework) -> bool:
     """Whether a gate around a view is called by anything, as far as that can be known.
 
-    A view that was made inside of a function may have lost its gate for good. One of a module or a class has a name
-    there; as long as that stands for the view itself, a gate around it was made for some app, maybe for another.
+    A view that was made inside of a function may have lost its gate for good. One of a module or a class has a
+    name there; while that stands for the view itself, a gate around it was made for some app, maybe another one.
     """
     if "<locals>" in getattr(view, "__qualname__", "<locals>"):
         return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
@@ -339,7 +345,7 @@ def _held_by(one: object) -> Iterator[tuple[str, object]]:
     elif isinstance(one, _CONTAINERS):
         yield from (("", held) for held in tuple(one))
     else:
-        yield from tuple(getattr(one, "__dict__", {}).items())
+        yield from tuple((attribute(one, "__dict__") or {}).items())
 
 
 def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.placement import Framework, Registered, check_once, fault_in, has_gate
+from moonkey_core.placement import Framework, Registered, attribute, check_once, fault_in, has_gate
 from moonkey_django.mixins import RequireAuthMixin
 
 _ADVICE = (
@@ -26,12 +26,11 @@ def _right(name: str, _: str, where: str) -> str:
 _DJANGO = Framework("Django", "moonkey_django", (URLPattern, URLResolver), _right)
 
 
-def check_urls(urlconf: Any = None) -> None:
+def check_urls(resolver: URLResolver) -> None:
     """Raise :class:`~moonkey_core.errors.ConfigurationError` where a view is called without its gate.
 
-    ``urlconf`` is that of a request, where it has one of its own. Each is looked at once.
+    Each resolver is looked at once.
     """
-    resolver = get_resolver(urlconf)
     check_once(resolver, lambda: _registered(resolver, ""), _DJANGO)
 
 
@@ -58,7 +57,7 @@ def _registered(resolver: URLResolver, prefix: str) -> Iterator[Registered]:
 
 def _check_class(view: Any, where: str) -> None:
     """Raise ``ConfigurationError`` where a class has the mixin, and its view was made without it."""
-    owner = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    owner = attribute(view, "view_class") or attribute(view, "cls")
     if isinstance(owner, type) and issubclass(owner, RequireAuthMixin) and not has_gate(view):
         raise ConfigurationError(
             f"/{where} is open to everybody: {owner.__qualname__} has another as_view() than RequireAuthMixin's. "

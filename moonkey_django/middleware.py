@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
@@ -43,6 +44,7 @@ class MoonKeyMiddleware:
         except ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from None
         self.get_response = get_response
+        self._checked: URLResolver | None = None
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
@@ -76,10 +78,13 @@ class MoonKeyMiddleware:
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponse | None:
         """No view is called where one of all has lost its gate: that is 500, with the reason in the log."""
-        try:
-            check_urls(getattr(request, "urlconf", None))
-        except ConfigurationError as error:
-            return refused(request, error)
+        resolver = get_resolver(getattr(request, "urlconf", None))
+        if resolver is not self._checked:
+            try:
+                check_urls(resolver)
+            except ConfigurationError as error:
+                return refused(request, error)
+            self._checked = resolver
         return None
 
     async def _aprocess_view(

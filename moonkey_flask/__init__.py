@@ -7,7 +7,6 @@ with needs("flask", extra="flask"):
 
 from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
-from moonkey_flask.gates import check_gates as _  # noqa: F401  # looks at each app's first request
 from moonkey_flask.identity import current_auth, current_session, current_user, get_client
 from moonkey_flask.routes import session_routes
 from moonkey_flask.streams import bound_stream

@@ -14,6 +14,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, require
 from moonkey_core.placement import check_target, decorator, described, gated
+from moonkey_flask.gates import expect_an_app
 from moonkey_flask.identity import auth_for, current_request
 
 P = ParamSpec("P")
@@ -98,6 +99,8 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: View[P])
         gate(auth_for(current_request(), requirements), requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
+    if not has_request_context():
+        expect_an_app()
     return gated(checked, view, _PACKAGE, name)
 
 

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Flask, request_started
+from flask import Flask, current_app, request_started
 from flask.sansio.scaffold import Scaffold
 
 from moonkey_core.placement import Framework, Registered, check_once, route_first
+from moonkey_flask.names import EXTENSION
 
 _FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), route_first)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
 
 
-def check_gates(app: Flask, **_: object) -> None:
+def check_gates(app: Flask) -> None:
     """Raise :class:`~moonkey_core.errors.ConfigurationError` where a view is served without its gate."""
     check_once(app, lambda: _registered(app), _FLASK)
 
 
-# The signal, so that an app is looked at as well where FlaskMoonKey(app) has been forgotten.
-request_started.connect(check_gates)
+def watch_gates(app: Flask) -> None:
+    """Have the gates of an app checked at its first request, before anything else; until they pass, at each."""
+    passed = False
+
+    def check() -> None:
+        nonlocal passed
+        if not passed:
+            check_gates(current_app._get_current_object())  # type: ignore[attr-defined]
+            passed = True
+
+    app.before_request_funcs.setdefault(None, []).insert(0, check)
+
+
+def expect_an_app() -> None:
+    """A gate was made: check whatever app comes next, in case FlaskMoonKey(app) has been forgotten."""
+    request_started.connect(_check_forgotten)
+
+
+def _check_forgotten(app: Flask, **_: object) -> None:
+    """Check an app that has no hook of ours. Where the next one has, no other request pays for this."""
+    if EXTENSION in app.extensions:
+        request_started.disconnect(_check_forgotten)
+    else:
+        check_gates(app)
 
 
 def _registered(app: Flask) -> Iterator[Registered]:

@@ -12,14 +12,14 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.placement import Framework, Registered, fault_in, route_first
-from moonkey_starlette.signatures import check_parameters
+from moonkey_core.placement import Framework, Registered, attribute, fault_in, route_first
+from moonkey_starlette.signatures import all_of, check_parameters
 
 __all__ = ["RouteCheck"]
 
 _STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_first)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
-_MOST = 100_000
+_MOST_LAYERS = 100
 
 
 class RouteCheck:
@@ -53,29 +53,29 @@ class RouteCheck:
 
 def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
     """What is called by these apps, and by all that are inside of them."""
-    queue: list[tuple[Any, str]] = [(app, "") for app in apps if app is not None]
+    queue: list[tuple[Any, str, int]] = [(app, "", 0) for app in apps if app is not None]
     seen: set[int] = set()
-    while queue and len(seen) < _MOST:
-        app, prefix = queue.pop()
-        if id(app) in seen:
+    while queue:
+        app, prefix, depth = queue.pop()
+        if id(app) in seen or depth > _MOST_LAYERS:
             continue
         seen.add(id(app))
         yield from _called_by(app)
         for route in _routes_of(app):
-            path = prefix + (getattr(route, "path", None) or "")
-            endpoint = getattr(route, "endpoint", None)
+            path = prefix + (attribute(route, "path") or "")
+            endpoint = attribute(route, "endpoint")
             if endpoint is not None:
                 where = f"{_method_of(route)} {path}"
                 yield Registered(endpoint, where)
-                if (dependant := getattr(route, "dependant", None)) is not None:
+                if (dependant := attribute(route, "dependant")) is not None:
                     check_parameters(dependant, where)
-                    yield from (Registered(one.call, where) for one in dependant.dependencies)
-            queue += [(inner, path) for inner in (route, getattr(route, "app", None)) if inner is not None]
-        queue += [(inner, prefix) for inner in _inside(app)]
+                    yield from (Registered(one.call, where) for one in all_of(dependant))
+            queue += [(inner, path, depth + 1) for inner in (route, attribute(route, "app")) if inner is not None]
+        queue += [(inner, prefix, depth + 1) for inner in _inside(app)]
 
 
 def _routes_of(app: Any) -> Iterable[Any]:
-    found = getattr(app, "routes", None)
+    found = attribute(app, "routes")
     if not isinstance(found, (list, tuple)):
         return ()
     # FastAPI shows the routes of a router that it has included by this function alone.
@@ -91,28 +91,28 @@ def _inside(app: Any) -> Iterator[Any]:
                 held = cell.cell_contents
             except ValueError:  # not set yet
                 continue
-            if isinstance(held, FunctionType) or hasattr(held, "routes") or hasattr(held, "app"):
+            if isinstance(held, FunctionType) or attribute(held, "routes") or attribute(held, "app"):
                 yield held
-    elif (inner := getattr(app, "app", None)) is not None:
+    elif (inner := attribute(app, "app")) is not None:
         yield inner
 
 
 def _called_by(app: Any) -> Iterator[Registered]:
     if isinstance(app, FunctionType):
         yield Registered(app, "a route of the app")
-    if (dispatch := getattr(app, "dispatch_func", None)) is not None:
+    if (dispatch := attribute(app, "dispatch_func")) is not None:
         yield Registered(dispatch, "middleware")
-    for middleware in getattr(app, "user_middleware", ()):
-        kind, arguments, named = middleware
+    layers = attribute(app, "user_middleware")
+    for kind, arguments, named in layers if isinstance(layers, list) else ():
         yield Registered(kind, "middleware")
         yield from (Registered(one, "middleware") for one in (*arguments, *named.values()) if callable(one))
-    handlers = getattr(app, "exception_handlers", None)
+    handlers = attribute(app, "exception_handlers")
     for handler in handlers.values() if isinstance(handlers, dict) else ():
         yield Registered(handler, "exception_handler")
 
 
 def _method_of(route: Any) -> str:
-    methods = getattr(route, "methods", None)
+    methods = attribute(route, "methods")
     if methods is None:
-        return "WEBSOCKET" if "WebSocket" in type(getattr(route, "original_route", route)).__name__ else "ANY"
+        return "WEBSOCKET" if "WebSocket" in type(attribute(route, "original_route") or route).__name__ else "ANY"
     return "/".join(sorted(set(methods) - _AUTOMATIC)) or "ANY"

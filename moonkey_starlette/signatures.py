@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_origin
+from contextlib import suppress
+from types import UnionType
+from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_origin
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import Session, User
 from moonkey_core.placement import described, kind_of
 
-__all__ = ["Dependency", "NoParameter", "check_parameters"]
+__all__ = ["Dependency", "NoParameter", "all_of", "check_parameters"]
 
 _VALUES: dict[Any, str] = {User: "CurrentUser", Session: "CurrentSession", Auth: "CurrentAuth"}
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
@@ -42,7 +44,7 @@ def check_parameters(dependant: Any, where: str) -> None:
     ``dependant`` is what FastAPI has made of an endpoint: it knows which parameters are dependencies. What is none
     is read from the request, or left at its default, whoever sent it.
     """
-    for one in _all(dependant):
+    for one in all_of(dependant):
         resolved = {inner.name for inner in one.dependencies}
         for parameter in _parameters(one.call):
             if parameter.name in resolved:
@@ -55,6 +57,8 @@ def check_parameters(dependant: Any, where: str) -> None:
                     "it, at the top of its module, outside of `if TYPE_CHECKING`."
                 )
             written = _names(parameter.annotation) or _names(parameter.default)
+            if written is None and not _is_explicit(parameter):
+                written = _value_in(parameter.annotation)
             if written is not None:
                 raise ConfigurationError(
                     f"{where}: the parameter `{parameter.name}` of {described(one.call)} is no dependency: "
@@ -72,19 +76,33 @@ def check_parameters(dependant: Any, where: str) -> None:
                 )
 
 
-def _all(dependant: Any) -> Iterator[Any]:
+def all_of(dependant: Any) -> Iterator[Any]:
+    """An endpoint, and all that it depends on."""
     yield dependant
     for inner in dependant.dependencies:
-        yield from _all(inner)
+        yield from all_of(inner)
 
 
 def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     for eval_str in (True, False):
-        try:
+        with suppress(Exception):  # of as many kinds as annotations can be written
             return list(inspect.signature(call, eval_str=eval_str).parameters.values())
-        except (NameError, TypeError, ValueError):
-            continue
     return []
+
+
+def _value_in(annotation: Any) -> str | None:
+    """How to ask for the person or session that a parameter is annotated to be."""
+    if isinstance(annotation, type):
+        return _VALUES.get(annotation)
+    if get_origin(annotation) not in (Annotated, Union, UnionType):
+        return None
+    return next((found for one in get_args(annotation) if (found := _value_in(one)) is not None), None)
+
+
+def _is_explicit(parameter: inspect.Parameter) -> bool:
+    """Whether it is said where the value is read from: ``Body()``, ``Query()`` and so on."""
+    said = (parameter.default, *get_args(parameter.annotation))
+    return any(type(one).__module__ == "fastapi.params" for one in said)
 
 
 def _names(thing: Any) -> str | None:
@@ -92,7 +110,7 @@ def _names(thing: Any) -> str | None:
     if isinstance(thing, Dependency):
         return thing.written
     if isinstance(thing, type):
-        return thing.written if issubclass(thing, Dependency) else _VALUES.get(thing)
+        return thing.written if issubclass(thing, Dependency) else None
     kind = kind_of(thing)
     if kind is not None:
         return None if kind.is_gate else _GATE

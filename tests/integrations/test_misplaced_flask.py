@@ -7,16 +7,17 @@ import gc
 import logging
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request_started
 from flask.views import MethodView
 
 import moonkey_django
 import moonkey_starlette
 from moonkey_core import ConfigurationError, placement
 from moonkey_flask import FlaskMoonKey, optional_auth, require_auth
+from moonkey_flask.gates import _check_forgotten
 
 View = Callable[..., Any]
 
@@ -209,8 +210,14 @@ def test_an_app_that_was_never_set_up_is_looked_at_too() -> None:
     app = Flask("misplaced", template_folder=None)
     app.testing = True
     directly(app)
-    with pytest.raises(ConfigurationError, match="open to everybody"):
-        app.test_client().get("/me")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="open to everybody"):
+            app.test_client().get("/me")
+    other = made()
+    other.add_url_rule("/", "view", view)
+    assert _check_forgotten in request_started.receivers_for(other)
+    assert status(other, "/") == 200
+    assert _check_forgotten not in request_started.receivers_for(other)
 
 
 def test_a_gate_in_a_module_of_its_own() -> None:
@@ -346,8 +353,8 @@ def test_gates_where_they_belong() -> None:
         (("admin", "staff"), "by keyword"),
         ((type("Page", (MethodView,), {}),), r"Page is a class: write decorators = \[.*_auth\]"),
         ((staticmethod(view),), "Write @staticmethod above"),
-        ((classmethod(view),), "Write @classmethod above"),
-        ((property(view),), "Write @property above"),
+        ((classmethod(cast(Any, view)),), "Write @classmethod above"),
+        ((property(cast(Any, view)),), "Write @property above"),
         (({"admin"},), "was given a set"),
         ((require_auth,), "was given require_auth"),
         ((require_auth(),), "was given require_auth"),

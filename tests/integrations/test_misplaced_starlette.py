@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
+from fastapi import APIRouter, Body, Depends, FastAPI, Security, WebSocket
 from integrations.starlette_visits import drive, plain, scope
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
@@ -58,7 +58,10 @@ def started(app: ASGIApp) -> Message:
 
 def asked(app: ASGIApp, path: str = "/me", body: bytes = b"", **more: Any) -> int:
     """The status of a GET without any credential."""
-    events = [{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}]
+    events: list[Message] = [
+        {"type": "http.request", "body": body, "more_body": False},
+        {"type": "http.disconnect"},
+    ]
     headers = [(b"host", b"inner.example"), (b"content-type", b"application/json")]
     sent = asyncio.run(drive(app, scope(path=path, headers=headers, **more), events))
     status: int = next(one["status"] for one in sent if one["type"] == "http.response.start")
@@ -420,6 +423,10 @@ def test_apps_in_order() -> None:
     async def default(user: CurrentUser = None) -> str:  # type: ignore[assignment]
         return "seen"
 
+    @app.post("/bodies")
+    async def bodies(user: Annotated[User, Body()], others: list[User]) -> int:
+        return len(others)
+
     @app.get("/open")
     async def open_to_all(user: Annotated[User | None, Depends(own_user)]) -> User | None:
         return user
@@ -461,7 +468,7 @@ def test_a_view_that_is_protected_in_another_app() -> None:
 
 def test_session_routes_and_what_is_no_app_of_starlettes() -> None:
     app = Starlette(routes=[session_routes(), Mount("/raw", opaque(PlainTextResponse("raw")))])
-    around = MoonKeyMiddleware(app, cookies=True, **SETTINGS)  # type: ignore[arg-type]
+    around = MoonKeyMiddleware(app, cookies=True, **SETTINGS)
     assert [asked(around, path) for path in ("/auth/sessions", "/raw/")] == [401, 200]
 
 
