@@ -30,8 +30,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 from moonkey_core.errors import ConfigurationError
 
 __all__ = [
-    "Framework", "Registered", "attribute", "check_once", "check_target", "decorator", "described", "fault_in",
-    "gated", "has_gate", "kind_of", "route_first",
+    "Framework", "Registered", "attribute", "calls", "check_once", "check_target", "decorator", "described",
+    "fault_in", "gated", "has_gate", "kind_of", "route_first",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -118,6 +118,11 @@ def kind_of(thing: object) -> Kind | None:
 def has_gate(view: object) -> bool:
     """Whether a gate stands in front of a view, or further inside."""
     return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
+
+
+def calls(view: object, other: object) -> bool:
+    """Whether a function may call another, as far as that can be seen."""
+    return any(one is other for one, _, _ in _reached([view]))
 
 
 def described(view: object) -> str:
@@ -283,7 +288,7 @@ def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework:
     if "<locals>" in getattr(view, "__qualname__", "<locals>"):
         return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
     for gate in gates.alive:
-        if any(one is gate for one, _, _ in _reached([_named(view)])):
+        if calls(_named(view), gate):
             return _is_in_use(gate, view, reached, framework)
     return True
 

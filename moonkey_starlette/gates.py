@@ -12,7 +12,17 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.placement import Framework, Registered, attribute, fault_in, route_first
+from moonkey_core.placement import (
+    Framework,
+    Registered,
+    attribute,
+    calls,
+    described,
+    fault_in,
+    has_gate,
+    kind_of,
+    route_first,
+)
 from moonkey_starlette.signatures import all_of, check_parameters
 
 __all__ = ["RouteCheck"]
@@ -67,11 +77,22 @@ def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
             if endpoint is not None:
                 where = f"{_method_of(route)} {path}"
                 yield Registered(endpoint, where)
+                _check_endpoint(route, endpoint, where)
                 if (dependant := attribute(route, "dependant")) is not None:
                     check_parameters(dependant, where)
                     yield from (Registered(one.call, where) for one in all_of(dependant))
             queue += [(inner, path, depth + 1) for inner in (route, attribute(route, "app")) if inner is not None]
         queue += [(inner, prefix, depth + 1) for inner in _inside(app)]
+
+
+def _check_endpoint(route: Any, endpoint: Any, where: str) -> None:
+    """Raise ``ConfigurationError`` where a gate was put into a route that had been made: it calls what it had."""
+    called = attribute(attribute(route, "dependant") or route, "call") or attribute(route, "app")
+    if isinstance(called, FunctionType) and has_gate(endpoint) and not calls(called, endpoint):
+        raise ConfigurationError(
+            f"{where} is open to everybody: the route was made before {described(endpoint)} got its gate, and still "
+            "calls it without. Make the route with what require_auth returns."
+        )
 
 
 def _routes_of(app: Any) -> Iterable[Any]:
@@ -85,6 +106,8 @@ def _routes_of(app: Any) -> Iterable[Any]:
 
 def _inside(app: Any) -> Iterator[Any]:
     """What a layer hands requests on to: the next one is its ``app``, or what a function closes over."""
+    if kind_of(app) is not None:
+        return
     if isinstance(app, FunctionType):
         for cell in app.__closure__ or ():
             try:

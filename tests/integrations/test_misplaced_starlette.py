@@ -232,6 +232,17 @@ def test_routes_that_are_added_while_the_app_starts(caplog: pytest.LogCaptureFix
     assert asked(app) == 500
 
 
+@pytest.mark.parametrize("make", [made, lambda: Starlette(middleware=[OURS])])
+def test_an_endpoint_that_is_replaced(make: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:
+    async def me(request: Request) -> Response:
+        return PlainTextResponse("open")
+
+    app = make()
+    app.get("/me")(me) if isinstance(app, FastAPI) else app.router.add_route("/me", me)
+    app.routes[-1].endpoint = require_auth(me)
+    assert "still calls it without" in refuses(app, caplog)
+
+
 # --- Parameters of FastAPI
 
 
