@@ -90,8 +90,8 @@ def _check_endpoint(route: Any, endpoint: Any, where: str) -> None:
     called = attribute(attribute(route, "dependant") or route, "call") or attribute(route, "app")
     if isinstance(called, FunctionType) and has_gate(endpoint) and not calls(called, endpoint):
         raise ConfigurationError(
-            f"{where} is open to everybody: the route was made before {described(endpoint)} got its gate, and still "
-            "calls it without. Make the route with what require_auth returns."
+            f"{where} is open to everybody: the route was made before {described(endpoint)} got its gate, and "
+            "still calls it without. Make the route with what require_auth returns."
         )
 
 
