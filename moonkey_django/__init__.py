@@ -3,6 +3,11 @@
 Importing this needs no configured settings and loads no models.
 """
 
+from moonkey_core.extras import needs
+
+with needs("django", extra="django"):
+    import django as _django  # noqa: F401
+
 from moonkey_django.conf import get_async_client, get_client
 from moonkey_django.decorators import require_auth
 from moonkey_django.headers import set_cookies

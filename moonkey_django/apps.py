@@ -15,9 +15,11 @@ class MoonKeyConfig(AppConfig):
     def ready(self) -> None:
         from moonkey_django.checks import check_middleware, check_settings
         from moonkey_django.cookie_checks import check_cookies
+        from moonkey_django.gates import check_gates
         from moonkey_django.user_checks import check_users
 
         register(check_settings, Tags.security)
         register(check_middleware, Tags.security)
         register(check_users, Tags.security)
         register(check_cookies, Tags.security)
+        register(check_gates, Tags.urls)

@@ -12,11 +12,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from moonkey_core.gate import RequirementOptions, Requirements, refusal_of
+from moonkey_core.placement import check_target, decorator, gated
 from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import arefused, refused
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+_PACKAGE = "moonkey_django"
+_IN_A_CLASS = 'write class V(RequireAuthMixin, …), or @method_decorator(require_auth, name="dispatch").'
 
 
 @overload
@@ -24,7 +28,7 @@ def require_auth(view: View) -> View: ...
 @overload
 def require_auth(**requirements: Unpack[RequirementOptions]) -> Callable[[View], View]: ...
 def require_auth(
-    view: View | None = None, **requirements: Unpack[RequirementOptions]
+    view: View | None = None, *more: object, **requirements: Unpack[RequirementOptions]
 ) -> View | Callable[[View], View]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
@@ -33,20 +37,29 @@ def require_auth(
     :class:`~moonkey_django.mixins.RequireAuthMixin`. Raises ``ImproperlyConfigured`` without the middleware.
 
     The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
+    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one,
+    ``TypeError`` for what is no view.
     """
     asked = Requirements(**requirements)
-    return partial(_gated, asked) if view is None else _gated(asked, view)
+    if view is None and not more:
+        return decorator(partial(_gated, asked), _PACKAGE, "require_auth")
+    check_target(view, "require_auth", _IN_A_CLASS, more)
+    assert view is not None
+    return _gated(asked, view)
+
+
+decorator(require_auth, _PACKAGE, "require_auth")
 
 
 def _gated(requirements: Requirements, view: View) -> View:
+    check_target(view, "require_auth", _IN_A_CLASS)
     gate = _async_gate if _is_async(view) else _sync_gate
-    return cast(View, gate(requirements, view))
+    return cast(View, gated(gate(requirements, view), view, _PACKAGE, "require_auth"))
 
 
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
-    def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         error = refusal_of(identity_of(request).meet(requirements), requirements)
         return _marked(request, view(request, *args, **kwargs)) if error is None else refused(request, error)
 
@@ -55,7 +68,7 @@ def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable
 
 def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
-    async def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         error = refusal_of(await identity_of(request).ameet(requirements), requirements)
         if error is not None:
             return await arefused(request, error)

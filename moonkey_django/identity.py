@@ -197,11 +197,21 @@ def identity_of(request: HttpRequest) -> Identity:
     """What :func:`attach` has put there. Raises ``ImproperlyConfigured`` if the middleware did not run."""
     identity: Identity | None = getattr(request, _ATTRIBUTE, None)
     if identity is None:
-        raise ImproperlyConfigured(
-            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. '
-            "(And to protect a method of a class, write @method_decorator(require_auth).)"
-        )
+        raise _not_passed(request)
     return identity
+
+
+def _not_passed(request: object) -> ImproperlyConfigured:
+    kind = type(request)
+    if isinstance(request, HttpRequest) or kind.__module__.startswith("rest_framework."):
+        return ImproperlyConfigured(
+            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE.'
+        )
+    return ImproperlyConfigured(
+        f"The gate of moonkey_django was given {kind.__qualname__} where Django's request was to be. To protect a "
+        "method of a class, write @method_decorator(require_auth). In another framework, take its own gate: from "
+        "moonkey_flask, or from moonkey_starlette, import require_auth."
+    )
 
 
 def header_view(request: HttpRequest) -> HeaderView:

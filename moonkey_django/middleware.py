@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
+from moonkey_django.gates import check_urls
 from moonkey_django.headers import finished, is_due
 from moonkey_django.identity import attach
 from moonkey_django.responses import refused
@@ -42,9 +44,13 @@ class MoonKeyMiddleware:
         except ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from None
         self.get_response = get_response
+        self._checked: URLResolver | None = None
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
+            if type(self).process_view is MoonKeyMiddleware.process_view:
+                # Else Django would call it in a thread.
+                vars(self)["process_view"] = self._aprocess_view
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
@@ -67,6 +73,24 @@ class MoonKeyMiddleware:
         if is_due(identity, response):
             await identity.aresolve()
         return finished(request, response)
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        """No view is called where one of all has lost its gate: that is 500, with the reason in the log."""
+        resolver = get_resolver(getattr(request, "urlconf", None))
+        if resolver is not self._checked:
+            try:
+                check_urls(resolver)
+            except ConfigurationError as error:
+                return refused(request, error)
+            self._checked = resolver
+        return None
+
+    async def _aprocess_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        return MoonKeyMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The response for an error of ours that a view raised; others are not ours to handle."""

@@ -18,8 +18,9 @@ from moonkey_django.decorators import require_auth
 class RequireAuthMixin(View):
     """Run the view only for a request with a verified user and session, whatever its method; sync and async.
 
-    ``class MyView(RequireAuthMixin, TemplateView)``. The gate stands before the whole view, ``setup()`` and every
-    ``dispatch()`` included. The attributes are what :func:`~moonkey_django.decorators.require_auth` takes.
+    ``class MyView(RequireAuthMixin, TemplateView)``, as the first of the bases. The gate stands before the whole
+    view, ``setup()`` and every ``dispatch()`` included. The attributes are what
+    :func:`~moonkey_django.decorators.require_auth` takes.
 
     ``as_view()`` raises :class:`~moonkey_core.errors.ConfigurationError` for an attribute with nearly the name of
     one of these, which would demand nothing, and ``ValueError`` for a wrong value.

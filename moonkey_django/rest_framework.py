@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.http import HttpRequest
-from rest_framework import exceptions
+
+from moonkey_core.extras import needs
+
+with needs("rest_framework", extra="drf"):
+    from rest_framework import exceptions
+
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 

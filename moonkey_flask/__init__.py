@@ -1,5 +1,10 @@
 """MoonKey for Flask: an extension, decorators, and the identity of the current request."""
 
+from moonkey_core.extras import needs
+
+with needs("flask", extra="flask"):
+    import flask as _flask  # noqa: F401
+
 from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
 from moonkey_flask.identity import current_auth, current_session, current_user, get_client

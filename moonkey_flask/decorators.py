@@ -7,10 +7,14 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ParamSpec, Unpack, overload
 
-from flask import current_app
+from flask import current_app, has_request_context
+from flask.sansio.scaffold import Scaffold
 
 from moonkey_core.auth import Auth
+from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, require
+from moonkey_core.placement import check_target, decorator, described, gated
+from moonkey_flask.gates import expect_an_app
 from moonkey_flask.identity import auth_for, current_request
 
 P = ParamSpec("P")
@@ -19,25 +23,28 @@ View = Callable[P, Any]
 
 Gate = Callable[[Auth, Requirements], object]
 
+_PACKAGE = "moonkey_flask"
+
 
 @overload
 def require_auth(view: View[P]) -> View[P]: ...
 @overload
 def require_auth(**requirements: Unpack[RequirementOptions]) -> Callable[[View[P]], View[P]]: ...
 def require_auth(
-    view: View[P] | None = None, **requirements: Unpack[RequirementOptions]
+    view: View[P] | None = None, *more: object, **requirements: Unpack[RequirementOptions]
 ) -> View[P] | Callable[[View[P]], View[P]]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the extension turns into the
     right response unless the app has an error handler of its own for it. Used with or without parentheses, below
-    the route decorator.
+    the route decorator: above it, the first request of the app raises
+    :class:`~moonkey_core.errors.ConfigurationError`. In a class of views, ``decorators = [require_auth]``.
 
     The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
+    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one,
+    ``TypeError`` for what is no view.
     """
-    decorated = partial(_decorated, require, Requirements(**requirements))
-    return decorated if view is None else decorated(view)
+    return _decorator("require_auth", require, Requirements(**requirements), view, more)
 
 
 @overload
@@ -45,7 +52,7 @@ def optional_auth(view: View[P]) -> View[P]: ...
 @overload
 def optional_auth(**freshness: Unpack[FreshnessOptions]) -> Callable[[View[P]], View[P]]: ...
 def optional_auth(
-    view: View[P] | None = None, **freshness: Unpack[FreshnessOptions]
+    view: View[P] | None = None, *more: object, **freshness: Unpack[FreshnessOptions]
 ) -> View[P] | Callable[[View[P]], View[P]]:
     """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``.
 
@@ -54,20 +61,52 @@ def optional_auth(
     """
     if not freshness.keys() <= FreshnessOptions.__optional_keys__:
         raise TypeError("optional_auth takes max_staleness and grace_seconds; demands are for require_auth.")
-    decorated = partial(_decorated, _look, Requirements(**freshness))
-    return decorated if view is None else decorated(view)
+    return _decorator("optional_auth", _look, Requirements(**freshness), view, more)
+
+
+decorator(require_auth, _PACKAGE, "require_auth")
+decorator(optional_auth, _PACKAGE, "optional_auth")
 
 
 def _look(auth: Auth, requirements: Requirements) -> None:
     _ = auth.state
 
 
-def _decorated(gate: Gate, requirements: Requirements, view: View[P]) -> View[P]:
+def _decorator(
+    name: str, gate: Gate, requirements: Requirements, view: View[P] | None, more: tuple[object, ...]
+) -> View[P] | Callable[[View[P]], View[P]]:
+    decorated = partial(_decorated, name, gate, requirements)
+    if view is None and not more:
+        return decorator(decorated, _PACKAGE, name)
+    check_target(view, name, f"write decorators = [{name}] in it.", more)
+    assert view is not None
+    return decorated(view)
+
+
+def _decorated(name: str, gate: Gate, requirements: Requirements, view: View[P]) -> View[P]:
+    check_target(view, name, f"write decorators = [{name}] in it.")
+    if isinstance(view, Scaffold):
+        raise TypeError(
+            f"@{name} goes on a function. For a whole app or blueprint, put it below @app.before_request, on a "
+            "function that does nothing else."
+        )
     is_async = inspect.iscoroutinefunction(view)
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
+        if not has_request_context():
+            raise _elsewhere(name, view)
         gate(auth_for(current_request(), requirements), requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
-    return checked
+    if not has_request_context():
+        expect_an_app()
+    return gated(checked, view, _PACKAGE, name)
+
+
+def _elsewhere(name: str, view: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"{described(view)} has the {name} of moonkey_flask, and was called outside of a request to a Flask app. "
+        "In another framework, take its own: from moonkey_django, or from moonkey_starlette, import require_auth. "
+        "In a test, call it inside of app.test_request_context()."
+    )

@@ -13,6 +13,7 @@ from moonkey_core.credentials import presents_any, presents_cookies, wsgi_header
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.responses import success_headers
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
+from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
 from moonkey_flask.names import EXTENSION
 from moonkey_flask.refusals import refused
@@ -47,6 +48,7 @@ class FlaskMoonKey:
         client = app.extensions[EXTENSION] = self._client_for(app)
         check_cookies(app)
         watch(client, app)
+        watch_gates(app)
         app.request_class = with_identity(app.request_class)
         # First in the list is last to run: it sees whether any other function has looked at the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, _with_identity_headers)

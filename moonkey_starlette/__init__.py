@@ -3,6 +3,11 @@
 The dependencies for FastAPI are in :mod:`moonkey_starlette.fastapi`, which alone imports FastAPI.
 """
 
+from moonkey_core.extras import needs
+
+with needs("starlette", extra="starlette"):
+    import starlette as _starlette  # noqa: F401
+
 from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.decorators import require_auth
 from moonkey_starlette.identity import get_auth, get_client

@@ -12,7 +12,10 @@ from starlette.requests import HTTPConnection
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, require
+from moonkey_core.placement import check_target, decorator, described
+from moonkey_core.placement import gated as note_gate
 from moonkey_starlette.identity import identity_of
+from moonkey_starlette.signatures import NoParameter
 
 __all__ = ["require_auth"]
 
@@ -20,6 +23,8 @@ P = ParamSpec("P")
 Endpoint = Callable[P, Any]
 GatedEndpoint = Callable[P, Coroutine[Any, Any, Any]]
 
+_PACKAGE = "moonkey_starlette"
+_IN_A_CLASS = "in an endpoint class, decorate its methods; for a whole app, use MoonKeyMiddleware(required=True)."
 _USUAL_NAMES = ("request", "websocket")
 _CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
 
@@ -31,7 +36,9 @@ def require_auth(
     **requirements: Unpack[RequirementOptions],
 ) -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
 def require_auth(
-    endpoint: Endpoint[P] | None = None, **requirements: Unpack[RequirementOptions]
+    endpoint: Annotated[Endpoint[P] | None, NoParameter] = None,
+    *more: object,
+    **requirements: Unpack[RequirementOptions],
 ) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
 
@@ -40,14 +47,23 @@ def require_auth(
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
     right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
-    with or without parentheses. Raises ``TypeError`` for anything else, and at the first request
-    ``ConfigurationError`` without the middleware.
+    with or without parentheses, below the route decorator. Raises ``TypeError`` for anything else, and
+    ``ConfigurationError`` at the first request without the middleware. Above the route, it keeps the app from
+    starting.
     """
     asked = Requirements(**requirements)
-    return partial(_gated, asked) if endpoint is None else _gated(asked, endpoint)
+    if endpoint is None and not more:
+        return decorator(partial(_gated, asked), _PACKAGE, "require_auth")
+    check_target(endpoint, "require_auth", _IN_A_CLASS, more)
+    assert endpoint is not None
+    return _gated(asked, endpoint)
 
 
-def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P]:
+decorator(require_auth, _PACKAGE, "require_auth")
+
+
+def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParameter]) -> GatedEndpoint[P]:
+    check_target(endpoint, "require_auth", _IN_A_CLASS)
     _check_kind(endpoint)
     signature = _signature(endpoint)
     index, name = _connection_parameter(endpoint, signature)
@@ -57,8 +73,9 @@ def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P
         connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
         if not isinstance(connection, HTTPConnection):
             raise ConfigurationError(
-                f"@require_auth took {name!r} of {_name_of(endpoint)} for the request, but it is none. "
-                "Name the right parameter `request` or `websocket`."
+                f"@require_auth took {name!r} of {described(endpoint)} for the request, but it is none of "
+                "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "
+                "gate of moonkey_flask or moonkey_django."
             )
         identity = identity_of(connection)
         auth = identity.fit_for(requirements)
@@ -70,7 +87,7 @@ def _gated(requirements: Requirements, endpoint: Endpoint[P]) -> GatedEndpoint[P
     gated = wraps(endpoint)(gate)
     # Some versions of FastAPI would look up quoted annotations among the names of this module.
     gated.__signature__ = signature  # type: ignore[attr-defined]
-    return gated
+    return note_gate(gated, endpoint, _PACKAGE, "require_auth")
 
 
 def _check_kind(endpoint: Callable[..., Any]) -> None:
@@ -79,12 +96,11 @@ def _check_kind(endpoint: Callable[..., Any]) -> None:
         function = function.func
     if not inspect.isroutine(function):
         raise TypeError(
-            "@require_auth goes on a function or a method. In an endpoint class, decorate its methods; "
-            "for a whole app, use MoonKeyMiddleware(required=True)."
+            f"@require_auth goes on a function or a method, not on a {type(function).__name__}: {_IN_A_CLASS}"
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{_name_of(endpoint)} is a generator, which runs at another time than a gate in front of it. "
+            f"{described(endpoint)} is a generator, which runs at another time than a gate in front of it. "
             "In FastAPI, use Depends(RequireAuth())."
         )
 
@@ -97,8 +113,9 @@ def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signa
             if is_it(parameter):
                 return index, parameter.name
     raise TypeError(
-        f"@require_auth finds no request in {_name_of(endpoint)}. Add a parameter `request: Request` or "
-        "`websocket: WebSocket`; in FastAPI, use CurrentUser or Depends(RequireAuth()) instead."
+        f"@require_auth of moonkey_starlette finds no request in {described(endpoint)}. Add a parameter "
+        "`request: Request` or `websocket: WebSocket`; in FastAPI, use CurrentUser or Depends(RequireAuth()) "
+        "instead; in Flask, from moonkey_flask import require_auth."
     )
 
 
@@ -127,7 +144,3 @@ def _is_bare(parameter: inspect.Parameter) -> bool:
     positional = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     is_annotated = parameter.annotation is not parameter.empty
     return parameter.kind in positional and not is_annotated and parameter.name not in ("self", "cls")
-
-
-def _name_of(endpoint: Callable[..., Any]) -> str:
-    return getattr(endpoint, "__qualname__", repr(endpoint))

@@ -8,10 +8,15 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 
 from typing import Annotated, Any, Unpack
 
-from fastapi import APIRouter, FastAPI, Security
+from starlette.requests import HTTPConnection
+
+from moonkey_core.extras import needs
+
+with needs("fastapi", extra="fastapi"):
+    from fastapi import APIRouter, FastAPI, Security
+
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
-from starlette.requests import HTTPConnection
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
@@ -22,6 +27,7 @@ from moonkey_starlette.identity import get_auth, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.routes import endpoints
+from moonkey_starlette.signatures import Dependency
 
 __all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "document_cookies", "session_router"]
 
@@ -57,7 +63,9 @@ class _Alternative(_SessionTokenHeader):
         return None
 
 
-class _CurrentAuth(_Bearer):
+class _CurrentAuth(_Bearer, Dependency):
+    written = "CurrentAuth"
+
     async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
         return await get_auth(connection)
 
@@ -73,9 +81,19 @@ class _ConfiguredGate(type):
     def __signature__(cls) -> Any:
         raise TypeError(f"Write Depends({cls.__name__}()), with parentheses: the class itself protects nothing.")
 
+    @property
+    def dependency(cls) -> Any:
+        """What FastAPI asks each of ``dependencies=[…]`` for; but a class is none."""
+        raise TypeError(f"Write dependencies=[Depends({cls.__name__}())].")
 
-class _Gate(metaclass=_ConfiguredGate):
+
+class _Gate(Dependency, metaclass=_ConfiguredGate):
     """What all gates have in common. Equal is what asks the same."""
+
+    @property
+    def dependency(self) -> Any:
+        """What FastAPI asks each of ``dependencies=[…]`` for; but a gate is what one depends on."""
+        raise TypeError(f"Write dependencies=[Depends({type(self).__name__}(…))], with Depends around it.")
 
     def __init__(self, **requirements: Unpack[RequirementOptions]) -> None:
         self.requirements = Requirements(**requirements)
@@ -132,13 +150,17 @@ class _InnerGate(_Gate, _SessionTokenHeader):
         return await self._passed(connection)
 
 
-class _CurrentUser(_Bearer):
+class _CurrentUser(_Bearer, Dependency):
+    written = "CurrentUser"
+
     async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> User:
         assert auth.user is not None
         return auth.user
 
 
-class _CurrentSession(_Bearer):
+class _CurrentSession(_Bearer, Dependency):
+    written = "CurrentSession"
+
     async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> Session:
         assert auth.session is not None
         return auth.session

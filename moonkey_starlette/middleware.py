@@ -15,6 +15,7 @@ from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import refusal_of
 from moonkey_core.settings import Options, Settings, check_names
 from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
+from moonkey_starlette.gates import RouteCheck
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
@@ -112,6 +113,7 @@ class MoonKeyMiddleware:
             )
         self._answers_preflights = answers_preflights(self.app)
         self._mounted = Mounted(self.app)
+        self._routes = RouteCheck(self.app)
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
         self.client = client or AsyncMoonKey(settings)
@@ -121,7 +123,8 @@ class MoonKeyMiddleware:
         if problem is not None:
             await _refuse_to_serve(problem, scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
+            if scope["type"] != "lifespan" or not await self._routes.refuses_to_start(scope, receive, send):
+                await self.app(scope, receive, send)
             return
         reply: Reply
         if self._bind_websockets and scope["type"] == "websocket":
@@ -132,6 +135,7 @@ class MoonKeyMiddleware:
             reply = reply_to(scope, receive, send, identity, self._mounted)
         identity.pages = self._pages
         try:
+            self._routes.at_request(scope)
             attach(scope, identity)
             if not self._lazy and identity.at_once() is None:
                 await identity.resolve()

@@ -96,7 +96,9 @@ def _checked(given: Any) -> Jinja2Templates | None:
     try:
         from starlette.templating import Jinja2Templates
     except ImportError:
-        raise ConfigurationError("templates needs Jinja2. Install jinja2, or leave templates out.") from None
+        raise ConfigurationError(
+            "templates needs Jinja2: pip install 'moonkey[pages]', or leave templates out."
+        ) from None
     return Jinja2Templates(directory=list(directories))
 
 

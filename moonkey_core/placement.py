@@ -1,0 +1,401 @@
+"""Where gates stand: finds those that protect nothing, because nobody calls what they return.
+
+A gate knows the function that it wraps. Where an app serves that very function, and what the gate returned is in
+use nowhere, the gate was written above the line that registers the function, and the route is open to everybody.
+Everything is held weakly: neither a view nor an app lives any longer because of this.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, TypeVar
+from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
+
+from moonkey_core.errors import ConfigurationError
+
+__all__ = [
+    "Framework", "Registered", "attribute", "calls", "check_once", "check_target", "decorator", "described",
+    "fault_in", "gated", "has_gate", "kind_of", "route_first",
+]  # fmt: skip
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+_MOST_OBJECTS = 20_000
+_MOST_LAYERS = 20
+
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_RUNNING = (FrameType, CoroutineType, GeneratorType, AsyncGeneratorType, ModuleType)
+_METHOD_KINDS = (staticmethod, classmethod, property)
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """What differs between frameworks.
+
+    ``registries`` are the types that hold what an app serves; ``right`` is what to write instead, for a function's
+    name, the name of the gate and where the function is served.
+    """
+
+    name: str
+    package: str
+    registries: tuple[type, ...]
+    right: Callable[[str, str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Something that an app calls: ``where`` says at which address, or for what."""
+
+    view: object
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an object of ours is: a gate around a function, or the decorator that makes one."""
+
+    package: str
+    name: str
+    is_gate: bool
+
+
+@dataclass(slots=True)
+class _Gates:
+    """The gates around one function, those that are still there.
+
+    ``were_used``: an app, which may be gone by now, has called one of them.
+    """
+
+    name: str
+    alive: WeakSet[Callable[..., Any]] = field(default_factory=WeakSet)
+    were_used: bool = False
+
+
+_kinds: WeakKeyDictionary[object, Kind] = WeakKeyDictionary()
+_gates: dict[ReferenceType[Any], _Gates] = {}
+_results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
+"""By app: what is wrong with it, else the empty text."""
+
+
+def decorator(made: T, package: str, name: str) -> T:
+    """Note that ``made`` is no gate yet, but makes one of the function that it is given."""
+    _kinds[made] = Kind(package, name, is_gate=False)
+    return made
+
+
+def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
+    """Note that ``gate`` stands in front of ``view``."""
+    _kinds[gate] = Kind(package, name, is_gate=True)
+    key = _reference(view, _forget)
+    if key is not None:
+        _gates.setdefault(key, _Gates(name)).alive.add(gate)
+    return gate
+
+
+def kind_of(thing: object) -> Kind | None:
+    """What an object of ours is; ``None`` for any other."""
+    if isinstance(thing, MethodType):
+        thing = thing.__func__
+    return _kinds.get(thing) if _reference(thing) is not None else None
+
+
+def has_gate(view: object) -> bool:
+    """Whether a gate stands in front of a view, or further inside."""
+    return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
+
+
+def calls(view: object, other: object) -> bool:
+    """Whether a function may call another, as far as that can be seen."""
+    return any(one is other for one, _, _ in _reached([view]))
+
+
+def described(view: object) -> str:
+    """A function with its place in the source."""
+    name = getattr(view, "__qualname__", None) or type(view).__qualname__
+    code = getattr(inspect.unwrap(view) if callable(view) else view, "__code__", None)
+    place = f" ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})" if code is not None else ""
+    return f"{name.replace('<locals>.', '')}{place}"
+
+
+def check_target(view: object, name: str, in_a_class: str, more: tuple[object, ...] = ()) -> None:
+    """Raise ``TypeError`` for what no gate can stand in front of. ``in_a_class`` says what to write there."""
+    if isinstance(view, str) or more:
+        asked = f"{{{view!r}}}" if isinstance(view, str) else '{"admin"}'
+        raise TypeError(
+            f"{name} takes what it asks for by keyword: write @{name}(roles={asked}), or scopes=, claims=…"
+        )
+    if isinstance(view, type):
+        raise TypeError(f"@{name} goes on a function, and {view.__qualname__} is a class: {in_a_class}")
+    if isinstance(view, _METHOD_KINDS):
+        raise TypeError(
+            f"@{name} goes on the function itself. Write @{type(view).__name__} above @{name}, not below it."
+        )
+    kind = kind_of(view)
+    if kind is not None and not kind.is_gate:
+        raise TypeError(f"{name} was given {kind.name}, which is no view. Write @{name} once, above the function.")
+    if not callable(view):
+        raise TypeError(
+            f"{name} is a decorator and was given a {type(view).__name__}. It is no view by itself: "
+            f"write @{name} above the view, or {name}(view) where the view is registered."
+        )
+
+
+def route_first(name: str, gate: str, where: str) -> str:
+    """What to write where routes are registered by decorators; ``where`` is such as ``GET /me``."""
+    method, _, path = where.partition(" ")
+    if not path.startswith("/"):
+        line = f"@app.{where}" if where.isidentifier() else "the route"
+    elif method in ("GET", "POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"):
+        line = f'@app.{method.lower()}("{path}")'
+    else:
+        line = f'@app.route("{path}")'
+    return f"Put the gate below the route, next to the function: first {line}, then @{gate}, then def {name}(…)."
+
+
+def check_once(app: object, find: Callable[[], Iterable[Registered]], framework: Framework) -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where one of an app's gates protects nothing.
+
+    The app is looked at once, and what is found stands.
+    """
+    found = _results.get(app)
+    if found is None:
+        found = _results[app] = fault_in(find, framework)
+    if found:
+        raise ConfigurationError(found)
+
+
+def fault_in(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
+    """What is wrong with the gates of an app, else the empty text."""
+    try:
+        _check(list(find()), framework)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _check(registered: list[Registered], framework: Framework) -> None:
+    reached: list[_Binding] | None = None
+    for one in registered:
+        is_protected = False
+        for view in _layers(one.view):
+            kind = kind_of(view)
+            if kind is not None:
+                _check_kind(kind, one, framework)
+                is_protected = True
+            gates = _gates_around(view)
+            if gates is None or gates.were_used or is_protected:
+                if gates is not None and is_protected:
+                    gates.were_used = True
+                continue
+            if reached is None:
+                reached = list(_reached([other.view for other in registered]))
+            if not _are_in_use(gates, view, reached, framework):
+                name = getattr(view, "__name__", "view")
+                raise ConfigurationError(
+                    f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
+                    f"was put on it, and that nobody calls. {framework.right(name, gates.name, one.where)}"
+                )
+
+
+def _check_kind(kind: Kind, one: Registered, framework: Framework) -> None:
+    if kind.package != framework.package:
+        raise ConfigurationError(
+            f"{one.where}: {described(one.view)} has the {kind.name} of {kind.package}, which does not work in "
+            f"{framework.name}. Write: from {framework.package} import {kind.name}"
+        )
+    if not kind.is_gate:
+        raise ConfigurationError(
+            f"{one.where} calls {kind.name} itself, which is no view and protects nothing by itself. "
+            f"{framework.right('view', kind.name, one.where)}"
+        )
+
+
+def _layers(view: object) -> Iterator[object]:
+    """A view and what it wraps, from the outside in, up to the methods of its class if it has one."""
+    owner = attribute(view, "view_class") or attribute(view, "cls")
+    # Django's `as_view()` copies the attributes of `dispatch`, and with them what that wraps.
+    methods = [id(one) for one in _wrapped(attribute(owner, "dispatch"))] if isinstance(owner, type) else []
+    for one in _wrapped(view):
+        if id(one) in methods:
+            return
+        yield one
+
+
+def _wrapped(view: object) -> Iterator[object]:
+    for _ in range(_MOST_LAYERS):
+        if view is None:
+            return
+        yield view
+        view = view.func if isinstance(view, partial) else attribute(view, "__wrapped__")
+
+
+def _reference(view: object, callback: Callable[[Any], None] | None = None) -> ReferenceType[Any] | None:
+    try:
+        made: ReferenceType[Any] = (
+            WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
+        )
+        hash(made)
+    except Exception:  # it takes no weak reference, or has no hash
+        return None
+    return made
+
+
+def attribute(thing: object, name: str) -> Any:
+    """An attribute of somebody else's object; ``None`` where it has none, or will not tell."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # a proxy without anything behind it, and the like
+        return None
+
+
+def _forget(reference: ReferenceType[Any]) -> None:
+    _gates.pop(reference, None)
+
+
+def _gates_around(view: object) -> _Gates | None:
+    key = _reference(view)
+    return None if key is None else _gates.get(key)
+
+
+# --- Is what a gate returned in use anywhere?
+
+_Binding = tuple[object, str, object]
+"""Something that was reached, under which name, and in what."""
+
+
+def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework: Framework) -> bool:
+    """Whether a gate around a view is called by anything, as far as that can be known.
+
+    A view that was made inside of a function may have lost its gate for good. One of a module or a class has a
+    name there; while that stands for the view itself, a gate around it was made for some app, maybe another one.
+    """
+    if "<locals>" in getattr(view, "__qualname__", "<locals>"):
+        return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
+    for gate in gates.alive:
+        if calls(_named(view), gate):
+            return _is_in_use(gate, view, reached, framework)
+    return True
+
+
+def _named(view: Any) -> object:
+    """What the name of a function stands for, where it was defined."""
+    first, *others = view.__qualname__.split(".")
+    found = getattr(view, "__globals__", {}).get(first)
+    for name in others:
+        found = getattr(found, "__dict__", {}).get(name)
+    return found
+
+
+def _is_in_use(gate: object, view: object, reached: list[_Binding], framework: Framework) -> bool:
+    if any(one is gate and not _is_its_own(view, name, holder) for one, name, holder in reached):
+        return True
+    return _is_held(gate, view, framework.registries)
+
+
+def _is_its_own(view: object, name: str, holder: object) -> bool:
+    """Whether a variable is the one that ``@gate`` has bound, where the function itself was to be."""
+    scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, holder))
+    if isinstance(holder, type):
+        inside = holder.__qualname__
+    return bool(scope) and inside == scope and name == getattr(view, "__name__", None)
+
+
+def _reached(views: Iterable[object]) -> Iterator[_Binding]:
+    """All functions that these can call, as far as that can be seen: what they wrap, close over or hold."""
+    seen: set[int] = set()
+    queue: deque[_Binding] = deque((view, "", None) for view in views)
+    while queue and len(seen) < _MOST_OBJECTS:
+        binding = queue.popleft()
+        yield binding
+        one = binding[0]
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        queue.extend(
+            (held, name, one) for name, held in _held_by(one) if callable(held) or isinstance(held, _CONTAINERS)
+        )
+
+
+def _held_by(one: object) -> Iterator[tuple[str, object]]:
+    if isinstance(one, FunctionType):
+        for name, cell in zip(one.__code__.co_freevars, one.__closure__ or (), strict=True):
+            try:
+                yield name, cell.cell_contents
+            except ValueError:  # not set yet
+                continue
+        yield "", (*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values())
+        yield "", getattr(one, "__wrapped__", None)
+    elif isinstance(one, MethodType):
+        yield from (("", one.__func__), ("", one.__self__))
+    elif isinstance(one, partial):
+        yield from (("", held) for held in (one.func, one.args, one.keywords))
+    elif isinstance(one, dict):
+        yield from (("", held) for held in tuple(one.values()))
+    elif isinstance(one, _CONTAINERS):
+        yield from (("", held) for held in tuple(one))
+    else:
+        yield from tuple((attribute(one, "__dict__") or {}).items())
+
+
+def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
+    """Whether anything has a use for what a gate returned, be it another app.
+
+    Goes from holder to holder. A namespace that has it under the name of the function itself does not count: that
+    is what ``@gate`` leaves behind, whoever calls it. One that has it under another name does, as that was chosen.
+    """
+    own_name = getattr(view, "__name__", None)
+    layer, seen = [gate], {id(gate)}
+    ours: list[object] = [layer]  # all that this function makes itself, and that holds what is looked for
+    for _ in range(_MOST_LAYERS):
+        holders = gc.get_referrers(*layer)
+        found: list[object] = []
+        for holder in holders:
+            if id(holder) in seen or isinstance(holder, _RUNNING) or any(holder is one for one in ours):
+                continue
+            seen.add(id(holder))
+            if isinstance(holder, dict) and _is_namespace(holder):
+                names = [name for name, held in tuple(holder.items()) if any(held is one for one in layer)]
+                if names != [own_name]:
+                    return True
+            elif isinstance(holder, registries) or not _hands_on(holder):
+                return True
+            elif not isinstance(holder, FunctionType) or not _closes_over_its_own(holder, view, layer):
+                found.append(holder)
+        if not found:
+            return False
+        ours += [holders, found]
+        layer = found
+    return True
+
+
+def _closes_over_its_own(holder: FunctionType, view: object, closures: list[object]) -> bool:
+    """Whether a function holds a gate for no other reason than that its code names the variable."""
+    if not any(holder.__closure__ is one for one in closures):
+        return False
+    return any(_is_its_own(view, name, holder) for name in holder.__code__.co_freevars)
+
+
+def _is_namespace(found: dict[Any, Any]) -> bool:
+    """Whether a dict is that of a module or of a class; decorators copy ``__module__``, with ``__wrapped__``."""
+    return "__builtins__" in found or ("__module__" in found and "__wrapped__" not in found)
+
+
+def _hands_on(holder: object) -> bool:
+    """Whether something is no use by itself, but may be part of what is."""
+    return callable(holder) or isinstance(holder, (CellType, *_CONTAINERS, *_METHOD_KINDS))

@@ -1,0 +1,65 @@
+"""Looks for gates that protect nothing: views that urls call without the gate that was put on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.placement import Framework, Registered, attribute, check_once, fault_in, has_gate
+from moonkey_django.mixins import RequireAuthMixin
+
+_ADVICE = (
+    "Give path() what require_auth returns: write @require_auth above the function, before anything else uses it, "
+    "or path({path!r}, require_auth({name}))."
+)
+
+
+def _right(name: str, _: str, where: str) -> str:
+    return _ADVICE.format(path=where.removeprefix("/"), name=name)
+
+
+_DJANGO = Framework("Django", "moonkey_django", (URLPattern, URLResolver), _right)
+
+
+def check_urls(resolver: URLResolver) -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a view is called without its gate.
+
+    Each resolver is looked at once.
+    """
+    check_once(resolver, lambda: _registered(resolver, ""), _DJANGO)
+
+
+def check_gates(**_kwargs: Any) -> list[CheckMessage]:
+    """E006: a gate protects nothing."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    resolver = get_resolver()
+    _ = resolver.url_patterns  # what is wrong with these is not ours to report
+    found = fault_in(lambda: _registered(resolver, ""), _DJANGO)
+    hint = "What require_auth returns, or a class with RequireAuthMixin in front, has to be what path() is given."
+    return [Error(found, hint=hint, id="moonkey.E006")] if found else []
+
+
+def _registered(resolver: URLResolver, prefix: str) -> Iterator[Registered]:
+    for one in resolver.url_patterns:
+        where = prefix + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from _registered(one, where)
+        else:
+            _check_class(one.callback, where)
+            yield Registered(one.callback, f"/{where}")
+
+
+def _check_class(view: Any, where: str) -> None:
+    """Raise ``ConfigurationError`` where a class has the mixin, and its view was made without it."""
+    owner = attribute(view, "view_class") or attribute(view, "cls")
+    if isinstance(owner, type) and issubclass(owner, RequireAuthMixin) and not has_gate(view):
+        raise ConfigurationError(
+            f"/{where} is open to everybody: {owner.__qualname__} has another as_view() than RequireAuthMixin's. "
+            f"Write the mixin first: class {owner.__name__}(RequireAuthMixin, …)."
+        )

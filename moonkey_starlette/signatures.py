@@ -1,0 +1,120 @@
+"""Parameters of FastAPI endpoints that name a person and ask nobody who it is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import UnionType
+from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_origin
+
+from moonkey_core.auth import Auth
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.models import Session, User
+from moonkey_core.placement import described, kind_of
+
+__all__ = ["Dependency", "NoParameter", "all_of", "check_parameters"]
+
+_VALUES: dict[Any, str] = {User: "CurrentUser", Session: "CurrentSession", Auth: "CurrentAuth"}
+_OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
+_GATE = "Annotated[Auth, Depends(RequireAuth())]"
+
+
+class NoParameter:
+    """What Pydantic can make no field of: it says what to write instead."""
+
+    written: ClassVar[str] = _GATE
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> NoReturn:
+        raise TypeError(
+            "This is no dependency by itself, and would be read from the request. Write "
+            f"`auth: {cls.written}` as a parameter, or dependencies=[Depends(RequireAuth())]."
+        )
+
+
+class Dependency(NoParameter):
+    """What all our dependencies have in common; ``written`` is how a parameter asks for one."""
+
+
+def check_parameters(dependant: Any, where: str) -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a parameter looks like a gate and is none.
+
+    ``dependant`` is what FastAPI has made of an endpoint: it knows which parameters are dependencies. What is none
+    is read from the request, or left at its default, whoever sent it.
+    """
+    for one in all_of(dependant):
+        resolved = {inner.name for inner in one.dependencies}
+        for parameter in _parameters(one.call):
+            if parameter.name in resolved:
+                continue
+            unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
+            if unread is not None:
+                raise ConfigurationError(
+                    f"{where}: FastAPI could not read the annotation of `{parameter.name}` of "
+                    f"{described(one.call)}, so it is no dependency. Import {unread[0]}, and all that stands with "
+                    "it, at the top of its module, outside of `if TYPE_CHECKING`."
+                )
+            written = _names(parameter.annotation) or _names(parameter.default)
+            if written is None and not _is_explicit(parameter):
+                written = _value_in(parameter.annotation)
+            if written is not None:
+                raise ConfigurationError(
+                    f"{where}: the parameter `{parameter.name}` of {described(one.call)} is no dependency: "
+                    "callers may send there what they like, or nothing. Write "
+                    f"`{parameter.name}: {written}`, without a default. (Where nobody has to be signed in: "
+                    "`auth: CurrentAuth`, and auth.user in it.)"
+                )
+        for inner in one.dependencies:
+            kind = kind_of(inner.call)
+            written = _names(inner.call) if get_origin(inner.call) is Annotated else None
+            if written is not None or (kind is not None and not kind.is_gate):
+                raise ConfigurationError(
+                    f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
+                    f"Depends(RequireAuth()), or a parameter `{inner.name or 'auth'}: {written or _GATE}`."
+                )
+
+
+def all_of(dependant: Any) -> Iterator[Any]:
+    """An endpoint, and all that it depends on."""
+    yield dependant
+    for inner in dependant.dependencies:
+        yield from all_of(inner)
+
+
+def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    for eval_str in (True, False):
+        with suppress(Exception):  # of as many kinds as annotations can be written
+            return list(inspect.signature(call, eval_str=eval_str).parameters.values())
+    return []
+
+
+def _value_in(annotation: Any) -> str | None:
+    """How to ask for the person or session that a parameter is annotated to be."""
+    if isinstance(annotation, type):
+        return _VALUES.get(annotation)
+    if get_origin(annotation) not in (Annotated, Union, UnionType):
+        return None
+    return next((found for one in get_args(annotation) if (found := _value_in(one)) is not None), None)
+
+
+def _is_explicit(parameter: inspect.Parameter) -> bool:
+    """Whether it is said where the value is read from: ``Body()``, ``Query()`` and so on."""
+    said = (parameter.default, *get_args(parameter.annotation))
+    return any(type(one).__module__ == "fastapi.params" for one in said)
+
+
+def _names(thing: Any) -> str | None:
+    """How to write what an annotation or a default means, if it is one of ours."""
+    if isinstance(thing, Dependency):
+        return thing.written
+    if isinstance(thing, type):
+        return thing.written if issubclass(thing, Dependency) else None
+    kind = kind_of(thing)
+    if kind is not None:
+        return None if kind.is_gate else _GATE
+    if type(thing).__name__ in ("Depends", "Security"):
+        return _names(thing.dependency)
+    # The metadata first: they say more than the type does.
+    return next((found for one in reversed(get_args(thing)) if (found := _names(one)) is not None), None)
