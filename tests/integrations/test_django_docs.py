@@ -60,7 +60,8 @@ def test_the_function_that_matches_by_email(
     for _ in range(2):
         assert visit("/who", token).json()["user"] == "bob"
     assert MoonKeyUser.objects.get().user == bob
-    claimed = emulator.sign_in("eve@example.com").session_token  # an address that nobody has verified
+    eve = get_client().otps.login_or_create(email="eve@example.com").user_id  # an address that nobody has verified
+    claimed = emulator.sign_in(user_id=eve, factors=["totp"]).session_token
     assert not visit("/who", claimed).json()["in"]
     stranger = sign_in_by_code(emulator, "ada@example.com")
     assert not visit("/who", stranger).json()["in"]
