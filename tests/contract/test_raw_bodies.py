@@ -1,4 +1,4 @@
-"""S26. Bodies, queries and paths that no well-meaning client sends: never a 500, and no error in a log."""
+"""S49. Bodies, queries and paths that no well-meaning client sends: never a 500, and no error in a log."""
 
 from __future__ import annotations
 

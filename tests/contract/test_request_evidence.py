@@ -48,6 +48,6 @@ def test_what_was_compared(web: httpx.Client, emulator: Emulator, caplog: pytest
 def test_a_secure_cookie_on_plain_http(
     web: httpx.Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for _ in range(2):
-        Visitor(web).sign_in(emulator, f"ada{_}@example.com")
+    for email in ("ada@example.com", "bob@example.com"):
+        Visitor(web).sign_in(emulator, email)
     assert len(lines(caplog, "secure_cookie_on_http")) == 1

@@ -1,4 +1,4 @@
-"""S26. A body that does not come to its end is 400, and nothing is done for it, whatever the server."""
+"""S49. A body that does not come to its end is 400, and nothing is done for it, whatever the server."""
 
 from __future__ import annotations
 
