@@ -90,9 +90,12 @@ class OwnLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_original("selectors", "DefaultSelector")())
+        if not isinstance(getattr(self, "_csock", None), _original("socket", "socket")):
+            self.close()
+            raise RuntimeError("asyncio of this Python wakes its loops by other means than MoonKey knows.")
 
     def _make_self_pipe(self) -> None:
-        # asyncio takes the pair from the module that gevent has changed.
+        # asyncio takes the pair from the module that gevent has changed. It has no public way to pass another.
         if not is_patched():
             super()._make_self_pipe()  # type: ignore[misc]
             return
@@ -161,16 +164,15 @@ class Thread:
         self._running.acquire()
         try:
             if is_patched():
-                self.ident = _original("_thread", "start_new_thread")(self._main, ())
+                _original("_thread", "start_new_thread")(self._main, ())
             else:
-                thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-                thread.start()
-                self.ident = thread.ident
+                threading.Thread(target=self._main, name=self._name, daemon=True).start()
         except BaseException:
             self._running.release()
             raise
 
     def _main(self) -> None:
+        self.ident = _original("_thread", "get_ident")()
         try:
             self._run()
         finally:
