@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import sys
 import threading
@@ -17,49 +18,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
+
+from moonkey_core import _clock
 
 _STEP = 0.01  # seconds between two looks, in a thread whose greenlets must get their turns
 
 _homes: dict[int, Home] = {}  # by the id of a thread of ours under gevent
-
-
-class Lock(Protocol):
-    """What ``threading.Lock()`` returns."""
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take it; false where that was not possible in time."""
-        ...
-
-    def release(self) -> None:
-        """Give it back."""
-
-    def locked(self) -> bool:
-        """Whether somebody has it."""
-        ...
-
-    def __enter__(self) -> bool: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-class Thread(Protocol):
-    """What is used of a ``threading.Thread``."""
-
-    @property
-    def ident(self) -> int | None:
-        """Its id, once it has begun."""
-        ...
-
-    def start(self) -> None:
-        """Begin. Raises ``RuntimeError`` where no thread can be had."""
-
-    def join(self, timeout: float) -> None:
-        """Wait for its end, so many seconds at most."""
-
-    def is_alive(self) -> bool:
-        """Whether it runs."""
-        ...
 
 
 def is_patched() -> bool:
@@ -68,22 +33,10 @@ def is_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def lock() -> Lock:
+def lock() -> threading.Lock:
     """A lock between threads of the operating system. Under it no greenlet may wait for anything."""
-    made: Lock = _original("_thread", "allocate_lock")()
+    made: threading.Lock = _original("_thread", "allocate_lock")()
     return made
-
-
-def thread(run: Callable[[], None], name: str) -> Thread:
-    """A daemon thread of the operating system, not started yet."""
-    if is_patched():
-        return _NativeThread(run)
-    return threading.Thread(target=run, name=name, daemon=True)
-
-
-def is_this(other: Thread) -> bool:
-    """Whether that is the thread we are in."""
-    return bool(other.ident == _original("_thread", "get_ident")())
 
 
 class Home:
@@ -137,16 +90,19 @@ class OwnLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_original("selectors", "DefaultSelector")())
+        if not isinstance(getattr(self, "_csock", None), _original("socket", "socket")):
+            self.close()
+            raise RuntimeError("asyncio of this Python wakes its loops by other means than MoonKey knows.")
 
     def _make_self_pipe(self) -> None:
-        # asyncio takes the pair from the module that gevent has changed.
+        # asyncio takes the pair from the module that gevent has changed. It has no public way to pass another.
         if not is_patched():
             super()._make_self_pipe()  # type: ignore[misc]
             return
         self._ssock, self._csock = (_socket(fileno=one.detach()) for one in import_module("_socket").socketpair())
         for one in (self._ssock, self._csock):
             one.setblocking(False)
-        self._internal_fds += 1
+        self._internal_fds += 1  # type: ignore[attr-defined]
         self._add_reader(self._ssock.fileno(), self._read_from_self)  # type: ignore[attr-defined]
 
     async def getaddrinfo(
@@ -194,24 +150,29 @@ class OwnLoop(asyncio.SelectorEventLoop):
         return made
 
 
-class _NativeThread:
-    """A thread of the operating system that gevent knows nothing of."""
+class Thread:
+    """A daemon thread of the operating system. Whether gevent has to be got round is looked up when it begins."""
 
-    def __init__(self, run: Callable[[], None]) -> None:
+    def __init__(self, run: Callable[[], None], name: str) -> None:
         self.ident: int | None = None
         self._run = run
+        self._name = name
         self._running = lock()
 
     def start(self) -> None:
         """Begin. Raises ``RuntimeError`` where no thread can be had."""
         self._running.acquire()
         try:
-            self.ident = _original("_thread", "start_new_thread")(self._main, ())
+            if is_patched():
+                _original("_thread", "start_new_thread")(self._main, ())
+            else:
+                threading.Thread(target=self._main, name=self._name, daemon=True).start()
         except BaseException:
             self._running.release()
             raise
 
     def _main(self) -> None:
+        self.ident = _original("_thread", "get_ident")()
         try:
             self._run()
         finally:
@@ -221,11 +182,18 @@ class _NativeThread:
         """Whether it runs."""
         return self._running.locked()
 
-    def join(self, timeout: float) -> None:
+    def is_current(self) -> bool:
+        """Whether we are in it."""
+        return self.ident is not None and self.ident == _original("_thread", "get_ident")()
+
+    def join(self, timeout: float | None = None) -> None:
         """Wait for its end, so many seconds at most."""
-        for _ in range(int(timeout / _STEP)):
-            if not self.is_alive():
-                return
+        if not is_patched():
+            if self._running.acquire(timeout=-1 if timeout is None else timeout):
+                self._running.release()
+            return
+        end = math.inf if timeout is None else _clock.elapsed() + timeout
+        while self.is_alive() and _clock.elapsed() < end:
             time.sleep(_STEP)  # gevent's, where we are: other greenlets go on
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-LONGEST = 3.0
+LONGEST = 2.0
 """Seconds between two tries, at most: for so long others may yet have to say again what Redis has forgotten."""
 
 _FIRST = 1.0  # at most

@@ -39,7 +39,8 @@ class RedisStore:
         """Made at first use: a server may replace all locks by gevent's after the app was loaded."""
         if self._made is None:
             with self._lock:
-                self._made = self._made or _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
+                if self._made is None:
+                    self._made = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
         return self._made
 
     def reset(self) -> None:

@@ -35,11 +35,10 @@ class Stream:
         """The current stream, from its beginning. Raises :class:`HistoryLost`: try again."""
         clock = clock or ServerClock(0.0)
         async with within(seconds):
-            for _ in range(2):  # the first one has to wait for the connection
-                sent_at = clock.wall()
-                answer = await client.execute_command("TIME")
-            clock.told(answer, answer, sent_at)
             epoch = await current_epoch(client, root, int(kept * 1000))
+            sent_at = clock.wall()
+            answer = await client.execute_command("TIME")
+            clock.told(answer, answer, sent_at)
         return cls(client, root, epoch, seconds, kept, clock)
 
     async def read(self, block: float = 0.0) -> tuple[list[tuple[float, object]], bool]:

@@ -82,9 +82,11 @@ class Worker:
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
         self._last_try = False
-        # Made at the start only: a server may fork, and replace all threads by greenlets, in between.
-        self._home: _native.Home
-        self._thread: _native.Thread | None = None
+        self._home: _native.Home  # known at the start only: a server may fork, and bring gevent, in between
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> _native.Thread:
+        return _native.Thread(self._main, "moonkey-feed")
 
     @property
     def may_start_again(self) -> bool:
@@ -93,14 +95,14 @@ class Worker:
 
     def start(self) -> bool:
         """Begin, or begin again; false where no thread can be had."""
-        self._died_at = None
+        if self._died_at is not None:
+            self._died_at = None
+            self._thread = self._new_thread()
         self._home = _native.Home()
-        thread = _native.thread(self._main, "moonkey-feed")
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError:
             return False
-        self._thread = thread
         return True
 
     def stop(self, wait: float = STOP_SECONDS) -> None:
@@ -113,9 +115,8 @@ class Worker:
         if running is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 running[0].call_soon_threadsafe(self._end)
-        thread = self._thread
-        if wait and thread is not None and not _native.is_this(thread):
-            thread.join(wait)
+        if wait and not self._thread.is_current():
+            self._thread.join(wait)
         if wait:
             self._note_unsaid()
         self.live_until = -math.inf

@@ -1,0 +1,104 @@
+"""The end of a process: a feed does not hold it up, however Redis is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import pytest
+from fleet.conftest import settings_for
+
+from moonkey_core.emulator import Emulator
+from moonkey_core.redis._worker import _LAST_SECONDS, STOP_SECONDS
+from support.fleets import Server, quiet_port, uvicorn, workers_of
+from support.redis_server import RedisServer
+
+pytestmark = pytest.mark.long
+
+ALLOWANCE = 2.0  # seconds: two ends of a server are never alike on a machine that is busy
+
+
+def gunicorn(worker_class: str) -> Callable[..., Server]:
+    def serve(environ: Mapping[str, str], *, workers: int) -> Server:
+        port = quiet_port()
+        command = [
+            *("gunicorn", f"--workers={workers}", f"--worker-class={worker_class}", "--keep-alive=60"),
+            *(f"--bind=127.0.0.1:{port}", "--log-level=error", "--no-control-socket", "fleet_app:flask_app()"),
+        ]
+        return Server(port, command, environ)
+
+    return serve
+
+
+SERVERS = {
+    "sync": gunicorn("sync"),
+    "gthread": gunicorn("gthread"),
+    "gevent": gunicorn("gevent"),
+    "uvicorn": uvicorn,
+}
+
+
+def seconds_to_end(kind: str, emulator: Emulator, redis: RedisServer | None, state: str = "") -> float:
+    """From the signal to the end of all workers, each of which has been asked for something."""
+    environ = {
+        "MOONKEY_SECRET_KEY": emulator.secret_key,
+        "MOONKEY_BASE_URL": emulator.base_url,
+        "MOONKEY_JWT_ISSUER": emulator.issuer,
+        **({"MOONKEY_REDIS_URL": redis.url} if redis else {}),
+    }
+    person = emulator.sign_in()
+    with ExitStack() as stack:
+        server = stack.enter_context(SERVERS[kind](environ, workers=2))
+        workers = workers_of(server, 2 if kind != "sync" else 1, stack)
+        for worker in workers:
+            assert worker.get("/me", person.session_jwt).status == 200
+        if redis and state:
+            getattr(redis, state)()
+            stack.callback(redis.resume)
+            for worker in workers:
+                assert worker.post("/revoke-user", user_id=person.user_id).status == 200
+        for worker in workers:
+            worker._line.close()
+        began = time.monotonic()
+        server.stop()
+        return time.monotonic() - began
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_with_a_feed_ends_as_soon_as_one_without(
+    kind: str, emulator: Emulator, server: RedisServer
+) -> None:
+    without = seconds_to_end(kind, emulator, None)
+    assert seconds_to_end(kind, emulator, server) <= without + 1 + ALLOWANCE
+    assert seconds_to_end(kind, emulator, server, "pause") <= without + 1 + ALLOWANCE
+
+
+def test_last_words_take_no_second() -> None:
+    assert _LAST_SECONDS < STOP_SECONDS < 1
+
+
+MANY = """
+import sys, time
+from moonkey_core import MoonKey
+clients = [MoonKey("sk_test_x", redis_url=sys.argv[1], cache_secret=f"{place:032}") for place in range(8)]
+for client in clients:
+    client.revocations.add(session_id="sess_1")
+time.sleep(0.3)
+"""
+
+
+def test_many_feeds_take_no_longer_than_one(server: RedisServer) -> None:
+    server.pause()
+    try:
+        began = time.monotonic()
+        command = [sys.executable, "-c", MANY, settings_for(server).redis_url.reveal()]  # type: ignore[union-attr]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        seconds = time.monotonic() - began
+    finally:
+        server.resume()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("ended before Redis had 8 revocations") == 8
+    assert seconds < 8 * STOP_SECONDS - 1  # and the start of an interpreter
