@@ -35,7 +35,7 @@ class Body:
         encoding = (encoding or "identity").strip().lower()
         self._inflate = zlib.decompressobj(wbits=47) if encoding in ("gzip", "deflate") else None
         if self._inflate is None and encoding != "identity":
-            raise Unreadable(TransportError("broken"))
+            raise Unreadable(TransportError("broken", cause="an encoding that was not asked for"))
 
     def add(self, chunk: bytes) -> None:
         """Take the next piece. Raises :class:`Unreadable`."""
@@ -43,9 +43,9 @@ class Body:
             try:
                 chunk = self._inflate.decompress(chunk, self._limit + 1)
             except zlib.error:
-                raise Unreadable(TransportError("broken")) from None
+                raise Unreadable(TransportError("broken", cause="compressed wrongly")) from None
             if self._inflate.unused_data:  # something behind the end, of any length
-                raise Unreadable(TransportError("broken"))
+                raise Unreadable(TransportError("broken", cause="compressed wrongly"))
         self._data += chunk
         if len(self._data) > self._limit or (self._inflate is not None and self._inflate.unconsumed_tail):
             raise Unreadable(TransportError("too_large"))
@@ -70,6 +70,8 @@ def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
         headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
     if fetch.json is not None:
         headers["content-type"] = "application/json"
+    if fetch.ends_connection:
+        headers["connection"] = "close"
     return headers
 
 

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
+from moonkey_core._causes import cause_of
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._turns import Unasked, keep_in_turn
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
@@ -153,8 +156,10 @@ class SyncSender:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.Client | None) -> None:
         self._settings = settings
         self._pools = _Pools(lambda: _own_client(settings, tls), given)
+        check_httpx()
         if given is not None:
             bound_reads(given)
+            keep_in_turn(given)
         _mask_logs()
 
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -189,7 +194,9 @@ class AsyncSender:
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None) -> None:
         self._settings = settings
-        self._pools = _Pools(lambda: httpx.AsyncClient(**_client_options(settings, tls)), given)
+        self._pools = _Pools(lambda: _own_async_client(settings, tls), given)
+        if given is not None:
+            keep_in_turn(given)
         _mask_logs()
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -230,7 +237,27 @@ def forget_parent(given: httpx.Client | httpx.AsyncClient) -> None:
 def _own_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.Client:
     client = httpx.Client(**_client_options(settings, tls))
     bound_reads(client)
+    keep_in_turn(client)
     return client
+
+
+def _own_async_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(**_client_options(settings, tls))
+    keep_in_turn(client)
+    return client
+
+
+@cache
+def check_httpx() -> None:
+    """Reach once for all that ``httpx`` keeps to itself and that is needed here, before any call depends on it.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` where something is missing.
+    """
+    blocking, other = (kind(verify=False, trust_env=False) for kind in (httpx.Client, httpx.AsyncClient))
+    bound_reads(blocking)
+    for client in (blocking, other):  # neither ever connects
+        keep_in_turn(client)
+        forget_connections(client)
 
 
 def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:
@@ -276,6 +303,10 @@ def _transport_error(error: Exception) -> TransportError:
     """What an exception of :data:`_TROUBLE` means."""
     if isinstance(error, Unreadable):
         return error.outcome
+    cause = cause_of(error)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "connect", unsent=True)
-    return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
+        kind: Literal["timeout", "connect"] = "timeout" if isinstance(error, httpx.TimeoutException) else "connect"
+        return TransportError(kind, unsent=True, cause=cause)
+    if isinstance(error, httpx.TimeoutException):
+        return TransportError("timeout", cause=cause)
+    return TransportError("broken", unsent=isinstance(error.__cause__, Unasked), cause=cause)

@@ -22,6 +22,8 @@ from moonkey_core.errors import (
     MoonKeyError,
     ProviderRejectedKey,
     ProviderUnavailable,
+    evidence,
+    failed_call,
 )
 from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
@@ -238,7 +240,11 @@ class KeyRing:
 def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:
     """Tell the operator what is wrong with a fetched key set, if anything."""
     if trouble is not None:
-        logger.warning("key set: fetch failed: %s", trouble.reason, extra={"reason": trouble.reason})
+        logger.warning(
+            "key set: fetch failed: %s",
+            evidence(trouble),
+            extra={"reason": trouble.reason, **failed_call(trouble)},
+        )
     if isinstance(outcome, Reply) and body_holds_secret(outcome.body):
         _warn_of_secret()
 
@@ -249,19 +255,26 @@ def _warn_of_secret() -> None:
 
 def _keys_of(outcome: Outcome) -> dict[str, RSAPublicKey]:
     if isinstance(outcome, TransportError):
-        raise ProviderUnavailable(reason=f"jwks_{outcome.kind}")
+        raise ProviderUnavailable(reason=f"jwks_{outcome.kind}", address=outcome.address, cause=outcome.cause)
     if outcome.status in (401, 403) and (api_error(outcome) is not None or not outcome.body):
         raise ProviderRejectedKey(reason="jwks_rejected_key")
     if outcome.status != 200:
-        raise ProviderUnavailable(reason="jwks_status")
+        raise ProviderUnavailable(reason="jwks_status", address=outcome.address, cause=f"status {outcome.status}")
     try:
         return parse_key_set(outcome.body)
     except ValueError:
-        raise ProviderUnavailable(reason="jwks_content") from None
+        raise ProviderUnavailable(
+            reason="jwks_content", address=outcome.address, cause="status 200, but no key set"
+        ) from None
 
 
 def _cannot_know(trouble: MoonKeyError | None, retry_after: float) -> MoonKeyError:
     """A new error each time: exceptions collect tracebacks, and this one is remembered."""
     if isinstance(trouble, ProviderRejectedKey):
         return ProviderRejectedKey(reason=trouble.reason)
-    return ProviderUnavailable(reason=trouble.reason if trouble else "jwks_limited", retry_after=retry_after)
+    return ProviderUnavailable(
+        reason=trouble.reason if trouble else "jwks_limited",
+        retry_after=retry_after,
+        address=getattr(trouble, "address", None),
+        cause=getattr(trouble, "cause", None),
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 Yielded = TypeVar("Yielded")
@@ -51,6 +52,22 @@ class Fetch:
     trips: bool = True
     stored: Stored | None = None
 
+    @property
+    def ends_connection(self) -> bool:
+        """Whether the connection is of no use afterwards.
+
+        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5): something in between that expects
+        none reads ours as the next request, and what it answers to that would be the reply to ours.
+        """
+        return self.method == "DELETE" and self.json is not None
+
+    @property
+    def address(self) -> str:
+        """Where the call goes, for logs and errors: scheme, host and port, without path and query."""
+        parts = urlsplit(self.url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
@@ -71,6 +88,7 @@ class Reply:
     """What came back, whatever the status. Header names are lower-case.
 
     ``asked_at`` (Unix seconds) is when the API was asked; ``stored`` says that the fleet's store gave the answer.
+    ``address`` is whom we called, for logs and errors.
     """
 
     status: int
@@ -78,6 +96,7 @@ class Reply:
     body: bytes = field(repr=False)
     asked_at: float = 0.0
     stored: bool = False
+    address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +104,13 @@ class TransportError:
     """No reply. ``unsent`` is true where the request certainly had no effect.
 
     ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a
-    while.
+    while. ``address`` and ``cause`` are for logs and errors: whom we called, and what went wrong in plain words.
     """
 
     kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
     unsent: bool = False
+    cause: str = field(default="", compare=False)
+    address: str = field(default="", compare=False)
 
 
 Outcome = Reply | TransportError

@@ -17,6 +17,16 @@ _TRIES = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
 _GOES_FIRST = ("jwks", "key-probe")  # all credentials depend on these
 
+_CAUSES = {
+    "connect": "no connection",
+    "timeout": "timed out",
+    "broken": "broken off",
+    "too_large": "the reply is too large",
+    "busy": "too many calls are waiting already",
+    "circuit_open": "not asked, since the calls before have failed",
+}
+"""What is said of a call that failed, where nothing more is known."""
+
 CLOSED = TransportError("broken", unsent=True)  # by another thread or task, meanwhile
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
@@ -98,6 +108,8 @@ def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
             break
         answer = yield Send(remaining())
         assert answer is not None
+        if isinstance(answer, TransportError):
+            answer = replace(answer, address=fetch.address, cause=answer.cause or _CAUSES[answer.kind])
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
                 break  # what came of the first try says more
@@ -166,7 +178,7 @@ class Try:
                 self._watch.breaker.count(outcome, _is_understood)
         if not isinstance(outcome, Reply):
             return outcome
-        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at)
+        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=self._fetch.address)
 
     def dropped(self) -> None:
         """Whoever asked went away."""

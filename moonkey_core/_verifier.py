@@ -24,6 +24,8 @@ from moonkey_core.errors import (
     InvalidCredentials,
     ProviderError,
     ProviderUnavailable,
+    evidence,
+    failed_call,
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import Requirements
@@ -284,8 +286,8 @@ class Verifier:
         logger.warning(
             "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
             age,
-            error.reason,
-            extra={"reason": "grace_used"},
+            evidence(error),
+            extra={"reason": "grace_used", **failed_call(error)},
         )
         self._hooks.emit(GraceUsed(age))
 

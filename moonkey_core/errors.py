@@ -197,17 +197,28 @@ class ProviderError(MoonKeyError):
 class ProviderUnavailable(ProviderError):
     """It cannot be known whether the credential is good: the API is down, slow, limiting or not understood.
 
-    ``retry_after`` is the number of seconds the API asked us to wait, if it did.
+    ``retry_after`` is the number of seconds the API asked us to wait, if it did. Where a call has failed,
+    ``address`` says whom we called (scheme, host and port) and ``cause`` what went wrong, in plain words; they are
+    for logs, not for clients.
     """
 
     default_reason = "provider_unavailable"
     default_message = "The MoonKey API cannot be reached or understood at the moment."
 
     def __init__(
-        self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        retry_after: float | None = None,
+        address: str | None = None,
+        cause: str | None = None,
     ) -> None:
-        super().__init__(message, reason=reason)
+        evidence = ": ".join(part for part in (address, cause) if part)
+        super().__init__(f"{message or self.default_message}{evidence and f' ({evidence})'}", reason=reason)
         self.retry_after = retry_after
+        self.address = address or None
+        self.cause = cause or None
 
 
 class RevocationIncomplete(ProviderError):
@@ -246,3 +257,16 @@ class ProviderRejectedKey(ProviderError):
         "The MoonKey API rejected the secret key. Check MOONKEY_SECRET_KEY: it must be a current sk_test_ or "
         "sk_live_ key of this app, and MOONKEY_BASE_URL must be the API it belongs to."
     )
+
+
+def evidence(error: MoonKeyError) -> str:
+    """The reason of an error, with whom we called and what went wrong where that is known, for a line of a log."""
+    known = (error.address, error.cause) if isinstance(error, ProviderUnavailable) else ()
+    text = ": ".join(part for part in known if part)
+    return f"{error.reason} ({text})" if text else error.reason
+
+
+def failed_call(error: MoonKeyError) -> dict[str, str]:
+    """For the ``extra`` of a log record: ``address`` and ``cause`` of a call that failed, where they are known."""
+    found = {"address": error.address, "cause": error.cause} if isinstance(error, ProviderUnavailable) else {}
+    return {name: value for name, value in found.items() if value}

@@ -30,6 +30,8 @@ from moonkey_core.errors import (
     RequestRefused,
     StepUpRequired,
     TooManyAttempts,
+    evidence,
+    failed_call,
 )
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
@@ -221,10 +223,12 @@ def _request_id(headers: HeaderView | None) -> str:
 
 
 def _log(error: MoonKeyError, request_id: str) -> None:
-    extra = {"reason": error.reason, "request_id": request_id}
+    extra = {"reason": error.reason, "request_id": request_id, **failed_call(error)}
     if error.status >= 500 and error.status != 503:
         # The operator's to mend, so the whole sentence; it never holds a secret.
         logger.error("refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
     else:
         level = logging.WARNING if error.status == 503 else logging.INFO
-        logger.log(level, "refused with %d: %s, request %s", error.status, error.reason, request_id, extra=extra)
+        logger.log(
+            level, "refused with %d: %s, request %s", error.status, evidence(error), request_id, extra=extra
+        )
