@@ -1,9 +1,9 @@
 """Replies in turn, as in :mod:`moonkey_core._turns`, for ``aiohttp``; and no second try of its own.
 
 ``aiohttp`` reads on while a connection is idle, and takes what came meanwhile as the reply to the next request.
-Here a connection knows when a request begins, and is not used again once anything has arrived that belongs to none.
-What follows a reply within one piece is found by feeding the parser all of it but the last byte: a reply that is
-complete without that byte was followed by something.
+Here a connection knows when a request begins, and is not used again once anything has arrived that belongs to
+none. What follows a reply within one piece is found by feeding the parser all of it but the last byte: a reply
+that is complete without that byte was followed by something.
 """
 
 from __future__ import annotations

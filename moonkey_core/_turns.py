@@ -2,9 +2,9 @@
 
 A connection on which something has arrived that nobody asked for is therefore never used again (RFC 9112 section
 9.2), whether it came behind a reply, while the connection was idle, or before the first request. ``httpx`` and its
-``httpcore`` keep what came behind a reply and read it as the reply to the next request; they have no option against
-that. So the network backend of their pools is wrapped here: the last byte of what arrives is held back until more is
-asked for. A reply that is complete without that byte was followed by something.
+``httpcore`` keep what came behind a reply and read it as the reply to the next request, and have no option against
+that. So the network backend of their pools is wrapped here: the last byte of what arrives is held back until more
+is asked for. A reply that is complete without that byte was followed by something.
 
 HTTP/2 numbers its streams and needs none of this; what does not begin like an HTTP/1 request passes unchanged.
 """
@@ -64,6 +64,14 @@ class _Turn:
         self._asking = False
         self._counts = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether asking the system would say nothing: something is held back, or a reply is being waited for.
+
+        A pool asks while another thread may already use the connection, and would close it.
+        """
+        return self.held != b"" or (self._asking and self._counts)
+
     def begins(self, buffer: bytes) -> bool:
         """Whether these bytes, about to be written, begin a request of HTTP/1."""
         begins = bool(buffer) and not self._asking
@@ -112,7 +120,9 @@ class _Stream(httpcore.NetworkStream):
     def _is_silent(self) -> bool:
         """Whether nothing has arrived: neither here, nor in the layers below, nor in the system."""
         # After its handshake TLS may have something to say to itself, which reading tells from anything else.
-        if self._turn.held or (self.get_extra_info("is_readable") and not (self._is_tls and self._turn.is_fresh)):
+        if self._turn.held or (
+            self._stream.get_extra_info("is_readable") and not (self._is_tls and self._turn.is_fresh)
+        ):
             return False
         try:
             self._stream.read(1, 0.0)
@@ -136,8 +146,9 @@ class _Stream(httpcore.NetworkStream):
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), is_tls=True)
 
     def get_extra_info(self, info: str) -> Any:
-        found = self._stream.get_extra_info(info)
-        return bool(self._turn.held) or found if info == "is_readable" else found
+        if info == "is_readable" and self._turn.is_busy:
+            return self._turn.held != b""
+        return self._stream.get_extra_info(info)
 
 
 class _Backend(httpcore.NetworkBackend):
@@ -185,7 +196,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         """Whether nothing has arrived: neither here, nor in the layers below, nor in the system."""
         if self._turn.held or _would_return(self._stream.read(1)):
             return False
-        if not self.get_extra_info("is_readable"):
+        if not self._stream.get_extra_info("is_readable"):
             return True
         if not (self._is_tls and self._turn.is_fresh):
             return False
@@ -211,8 +222,9 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), is_tls=True)
 
     def get_extra_info(self, info: str) -> Any:
-        found = self._stream.get_extra_info(info)
-        return bool(self._turn.held) or found if info == "is_readable" else found
+        if info == "is_readable" and self._turn.is_busy:
+            return self._turn.held != b""
+        return self._stream.get_extra_info(info)
 
 
 def _would_return(reading: Coroutine[Any, Any, bytes]) -> bool:

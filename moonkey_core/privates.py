@@ -36,8 +36,8 @@ def changed(package: str, what: str) -> ConfigurationError:
     """The error for a library that is not as this package knows it."""
     return ConfigurationError(
         f"The installed {package} ({_version(package)}) has no {what}, or uses it otherwise, and MoonKey "
-        f"cannot work safely without. Install a release of {package} that this version of moonkey was tested with, or a newer "
-        "moonkey."
+        f"cannot work safely without. Install a release of {package} that this version of moonkey was tested "
+        "with, or a newer moonkey."
     )
 
 
