@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator
 
 _MOST = 20
+_LED_BY = ("__cause__", "__context__")
 _LONGEST = 160
 
 _NAMED = {
@@ -33,14 +34,11 @@ _NAMED = {
 def cause_of(error: BaseException) -> str:
     """What went wrong: ``DNS: …``, ``TLS: …``, ``refused``, ``timed out``, ``reset``, …"""
     found = list(_chain(error))
-    for one in found:
-        text = _of_the_system(one)
-        if text:
-            return "".join(char if char.isprintable() else "?" for char in text)[:_LONGEST]
-    for one in found:
-        text = _of_the_library(one)
-        if text:
-            return text
+    for tell in (_exactly, _by_number, _of_the_library):
+        for one in found:
+            text = tell(one)
+            if text:
+                return "".join(char if char.isprintable() else "?" for char in text)[:_LONGEST]
     return type(error).__name__
 
 
@@ -54,25 +52,30 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.append(one)
         yield one
-        waiting += [getattr(one, "os_error", None), one.__cause__, one.__context__]
+        waiting += [getattr(one, name, None) for name in ("certificate_error", "os_error", *_LED_BY)]
         waiting += getattr(one, "exceptions", ())
 
 
-def _of_the_system(error: BaseException) -> str | None:
+def _exactly(error: BaseException) -> str | None:
     if isinstance(error, socket.gaierror):
         return f"DNS: {error.strerror or 'the name was not found'}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {getattr(error, 'verify_message', '') or 'the certificate is not accepted'}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or 'failed'}"
+        said = getattr(error, "verify_message", "")  # that of aiohttp, which is one too, has none
+        return f"TLS: {said}" if said else None
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLWantReadError):
+        return f"TLS: {error.reason}" if error.reason else None
     if isinstance(error, ConnectionRefusedError):
         return "refused"
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
         return "reset"
     if isinstance(error, TimeoutError):
         return "timed out"
-    if isinstance(error, BlockingIOError | ssl.SSLWantReadError):
-        return None
+    return None
+
+
+def _by_number(error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLError):
+        return "TLS: failed"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return None

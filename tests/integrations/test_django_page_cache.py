@@ -21,6 +21,11 @@ def checked_again() -> Iterator[None]:
     check_page_cache.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def configured(settings: Any) -> None:
+    settings.MOONKEY = {"SECRET_KEY": "sk_test_" + "d" * 30}
+
+
 def made() -> Any:
     return MoonKeyMiddleware(lambda request: HttpResponse())
 
