@@ -17,7 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from moonkey_core._turns import pools_of
+from moonkey_core._turns import keep_in_turn, pools_of
 from moonkey_core.privates import private, set_private
 
 _current = threading.local()
@@ -34,14 +34,11 @@ def reads_until(deadline: float) -> Iterator[None]:
 
 
 def bound_reads(client: httpx.Client) -> None:
-    """Make the connections that ``client`` will open obey :func:`reads_until`; outside of it nothing changes.
+    """Make the connections that ``client`` will open obey :func:`reads_until`, and keep replies in turn.
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` where ``httpx`` is made otherwise than it was.
     """
-    for pool in pools_of(client):
-        backend = private(pool, "_network_backend")
-        if not isinstance(backend, _Backend):
-            set_private(pool, "_network_backend", _Backend(backend))
+    keep_in_turn(client, _Backend)
 
 
 def forget_connections(client: httpx.Client | httpx.AsyncClient) -> None:

@@ -159,7 +159,6 @@ class SyncSender:
         check_httpx()
         if given is not None:
             bound_reads(given)
-            keep_in_turn(given)
         _mask_logs()
 
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -237,7 +236,6 @@ def forget_parent(given: httpx.Client | httpx.AsyncClient) -> None:
 def _own_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.Client:
     client = httpx.Client(**_client_options(settings, tls))
     bound_reads(client)
-    keep_in_turn(client)
     return client
 
 
@@ -253,10 +251,11 @@ def check_httpx() -> None:
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` where something is missing.
     """
-    blocking, other = (kind(verify=False, trust_env=False) for kind in (httpx.Client, httpx.AsyncClient))
+    blocking = httpx.Client(verify=False, trust_env=False)  # noqa: S501 - neither ever connects
+    other = httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501
     bound_reads(blocking)
-    for client in (blocking, other):  # neither ever connects
-        keep_in_turn(client)
+    keep_in_turn(other)
+    for client in (blocking, other):
         forget_connections(client)
 
 

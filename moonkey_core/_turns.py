@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import httpcore
@@ -31,11 +31,15 @@ class Unasked(httpcore.RemoteProtocolError):
     """Something has arrived before anything was asked. Nothing was sent."""
 
 
-def keep_in_turn(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Make the connections that ``client`` will open keep replies in turn.
+def keep_in_turn(
+    client: httpx.Client | httpx.AsyncClient,
+    below: Callable[[httpcore.NetworkBackend], httpcore.NetworkBackend] = lambda backend: backend,
+) -> None:
+    """Make the connections that ``client`` will open keep replies in turn; a second time has no effect.
 
-    Those that it has already, and those of transports that are not of ``httpx``, stay as they are. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` where ``httpx`` is made otherwise than it was.
+    Those that it has already, and those of transports that are not of ``httpx``, stay as they are. ``below`` may
+    change the network backend of a blocking client. Raises :class:`~moonkey_core.errors.ConfigurationError` where
+    ``httpx`` is made otherwise than it was.
     """
     for pool in pools_of(client):
         backend = private(pool, "_network_backend")
@@ -43,7 +47,7 @@ def keep_in_turn(client: httpx.Client | httpx.AsyncClient) -> None:
             if not isinstance(backend, _AsyncBackend):
                 set_private(pool, "_network_backend", _AsyncBackend(backend))
         elif not isinstance(backend, _Backend):
-            set_private(pool, "_network_backend", _Backend(backend))
+            set_private(pool, "_network_backend", _Backend(below(backend)))
 
 
 def pools_of(client: httpx.Client | httpx.AsyncClient) -> list[Any]:

@@ -102,7 +102,7 @@ def test_a_revocation_leaves_the_connection_and_sends_no_header_of_http_1(
             return found.user.id
 
     with http2_server(answered, context) as server:
-        given = {"secret_key": SECRET, "base_url": server.url}
+        given: dict[str, Any] = {"secret_key": SECRET, "base_url": server.url}
         if kind == "async":
             assert asyncio.run(work(**given)) == "user_dave"
         else:
