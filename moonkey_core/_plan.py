@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import urlsplit
 
 T = TypeVar("T")
 Yielded = TypeVar("Yielded")
@@ -64,9 +63,10 @@ class Fetch:
     @property
     def address(self) -> str:
         """Where the call goes, for logs and errors: scheme, host and port, without path and query."""
-        parts = urlsplit(self.url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        scheme, _, rest = self.url.partition("://")  # of settings, and checked there; each call asks for this
+        host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+        has_port = ":" in host.rpartition("]")[2]
+        return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -384,9 +384,9 @@ def test_many_at_once_get_their_own(call: Callable[[Talkative], Caller]) -> None
         else:
 
             async def work() -> list[Outcome]:
-                return await asyncio.gather(
-                    *(ask.exchange(Fetch("GET", server.url + path), end) for path in paths)
-                )
+                return [
+                    *await asyncio.gather(*(ask.exchange(Fetch("GET", server.url + path), end) for path in paths))
+                ]
 
             found = ask.run(work)
         assert all(answers(one, path) for one, path in zip(found, paths, strict=True))
