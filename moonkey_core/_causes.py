@@ -16,6 +16,7 @@ _LONGEST = 160
 
 _NAMED = {
     "Unasked": "the server spoke before it was asked",
+    "UnaskedByProxy": "the proxy said more than it was asked",
     "ProxyError": "the proxy refused",
     "ServerDisconnectedError": "closed without a reply",
     "ClientPayloadError": "closed within the reply",

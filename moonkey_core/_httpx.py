@@ -173,7 +173,7 @@ class SyncSender:
                     for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
                         if time.monotonic() > end:
-                            return TransportError("timeout")
+                            return TransportError("timeout", cause="timed out")
                 finally:
                     response.close()
             return body.reply(response.status_code, response.headers.multi_items())

@@ -31,6 +31,10 @@ class Unasked(httpcore.RemoteProtocolError):
     """Something has arrived before anything was asked. Nothing was sent."""
 
 
+class UnaskedByProxy(httpcore.ConnectError):
+    """A proxy said more than that the tunnel is there."""
+
+
 def keep_in_turn(
     client: httpx.Client | httpx.AsyncClient,
     below: Callable[[httpcore.NetworkBackend], httpcore.NetworkBackend] = lambda backend: backend,
@@ -146,7 +150,7 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         if self._turn.held:
-            raise httpcore.ConnectError("the proxy said more than was asked")
+            raise UnaskedByProxy("the proxy said more than it was asked")
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), is_tls=True)
 
     def get_extra_info(self, info: str) -> Any:
@@ -222,7 +226,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         if self._turn.held:
-            raise httpcore.ConnectError("the proxy said more than was asked")
+            raise UnaskedByProxy("the proxy said more than it was asked")
         return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), is_tls=True)
 
     def get_extra_info(self, info: str) -> Any:
