@@ -115,14 +115,15 @@ class Breaker:
                 self._next_probe = dict.fromkeys((True, False), self._opened_at + _PROBE_EVERY)
         if opens:
             what = (
-                outcome.cause or outcome.kind
+                (outcome.cause or outcome.kind)
                 if isinstance(outcome, TransportError)
                 else f"status {outcome.status}"
             )
             logger.warning(
-                "the API keeps failing, at last with: %s; calls are held back",
+                "the API at %s keeps failing, at last with: %s; calls are held back",
+                outcome.address,
                 what,
-                extra={"reason": "circuit_open", "cause": what},
+                extra={"reason": "circuit_open", "address": outcome.address, "cause": what},
             )
             self._hooks.emit(CircuitChanged("open"))
 

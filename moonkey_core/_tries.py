@@ -108,8 +108,8 @@ def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
             break
         answer = yield Send(remaining())
         assert answer is not None
-        if isinstance(answer, TransportError):
-            answer = replace(answer, address=fetch.address, cause=answer.cause or _CAUSES[answer.kind])
+        if isinstance(answer, TransportError):  # one that was not even begun has not been told yet
+            answer = _located(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
                 break  # what came of the first try says more
@@ -123,6 +123,13 @@ def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
             break
         yield Sleep(wait)
     return outcome
+
+
+def _located(outcome: Outcome, fetch: Fetch) -> Outcome:
+    """An outcome that says whom we called and, where no reply came, why."""
+    if isinstance(outcome, Reply):
+        return replace(outcome, address=fetch.address)
+    return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 
 def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
@@ -171,6 +178,7 @@ class Try:
 
     def ended(self, outcome: Outcome) -> Outcome:
         """It came to an outcome; a reply gets its time."""
+        outcome = _located(outcome, self._fetch)
         self._tell(outcome.status if isinstance(outcome, Reply) else None, failure(outcome))
         if self._fair or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
             self._watch.breaker.remember(outcome)
@@ -178,7 +186,7 @@ class Try:
                 self._watch.breaker.count(outcome, _is_understood)
         if not isinstance(outcome, Reply):
             return outcome
-        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=self._fetch.address)
+        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=outcome.address)
 
     def dropped(self) -> None:
         """Whoever asked went away."""

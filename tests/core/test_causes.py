@@ -165,7 +165,8 @@ def test_a_circuit_that_opens_says_why(how: str, opened: Opened, caplog: pytest.
     else:
         asyncio.run(work())
     (record,) = [one for one in caplog.records if vars(one).get("reason") == "circuit_open"]
-    assert "refused" in record.getMessage()
+    assert f"{url} keeps failing, at last with: refused" in record.getMessage()
+    assert (vars(record)["address"], vars(record)["cause"]) == (url, "refused")
 
 
 def test_an_address_has_neither_path_nor_user() -> None:
