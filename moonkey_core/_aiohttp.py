@@ -10,9 +10,15 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
+from moonkey_core._aiohttp_turns import Connector, Unasked, one_try
+from moonkey_core._causes import cause_of
+from moonkey_core._http import KEEP_ALIVE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, TransportError
+from moonkey_core.privates import set_private
 from moonkey_core.settings import Settings
+
+_NEVER_PAUSED = 2 * 1024 * 1024
+"""More bytes than any reply may have: what arrives is parsed at once, so that the end of a reply is seen."""
 
 _TROUBLE = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadable, OSError, ValueError)
 """What sending a request and reading its reply may raise."""
@@ -34,19 +40,19 @@ class AsyncSender:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self._verify),
+                connector=Connector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=self._verify),
                 cookie_jar=_NoCookies(),
                 auto_decompress=False,
                 trust_env=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 skip_auto_headers=("Content-Type", "User-Agent"),
-                read_bufsize=READ_SIZE,
+                read_bufsize=_NEVER_PAUSED,
             )
-            self._session._retry_connection = False  # our own tries are counted and watched
         return self._session
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply. Whoever calls ends it when the time is over."""
+        token = one_try.set([])
         try:
             response = await self._opened().request(
                 fetch.method,
@@ -67,6 +73,8 @@ class AsyncSender:
             return body.reply(response.status, response.headers.items())
         except _TROUBLE as error:
             return _transport_error(error)
+        finally:
+            one_try.reset(token)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -82,7 +90,7 @@ class AsyncSender:
             connector = self._session.connector
             self._session.detach()
             if connector is not None:
-                connector._closed = True
+                set_private(connector, "_closed", True)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
@@ -97,5 +105,5 @@ def _transport_error(error: Exception) -> TransportError:
     if isinstance(error, Unreadable):
         return error.outcome
     if isinstance(error, aiohttp.ClientConnectorError):
-        return TransportError("connect", unsent=True)
-    return TransportError("broken")
+        return TransportError("connect", unsent=True, cause=cause_of(error))
+    return TransportError("broken", unsent=isinstance(error, Unasked), cause=cause_of(error))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moonkey_core import _clock, _repeated_log
-from moonkey_core._plan import Outcome, Reply
+from moonkey_core._plan import Outcome, Reply, TransportError
 from moonkey_core.events import CircuitChanged, Hooks
 
 logger = logging.getLogger("moonkey")
@@ -100,13 +100,13 @@ class Breaker:
     def count(self, outcome: Outcome, understood: Callable[[Reply], bool]) -> None:
         """Take an outcome into account; a reply below 500 that is not understood says nothing."""
         if failure(outcome) is not None:
-            self._count_failure()
+            self._count_failure(outcome)
         elif (
             (self._failures or self._opened_at is not None) and isinstance(outcome, Reply) and understood(outcome)
         ):
             self._count_success()
 
-    def _count_failure(self) -> None:
+    def _count_failure(self, outcome: Outcome) -> None:
         with self._lock:
             self._failures += 1
             opens = self._opened_at is None and self._failures >= _FAILURES
@@ -114,7 +114,17 @@ class Breaker:
                 self._opened_at = self._clock()
                 self._next_probe = dict.fromkeys((True, False), self._opened_at + _PROBE_EVERY)
         if opens:
-            logger.warning("the API keeps failing; calls are held back", extra={"reason": "circuit_open"})
+            what = (
+                (outcome.cause or outcome.kind)
+                if isinstance(outcome, TransportError)
+                else f"status {outcome.status}"
+            )
+            logger.warning(
+                "the API at %s keeps failing, at last with: %s; calls are held back",
+                outcome.address,
+                what,
+                extra={"reason": "circuit_open", "address": outcome.address, "cause": what},
+            )
             self._hooks.emit(CircuitChanged("open"))
 
     def _count_success(self) -> None:

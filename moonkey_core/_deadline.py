@@ -17,6 +17,8 @@ import httpcore
 import httpx
 
 from moonkey_core import _clock
+from moonkey_core._turns import keep_in_turn, pools_of
+from moonkey_core.privates import private, set_private
 
 # Each greenlet has a context of its own, whether gevent came before this module or after it.
 _current: ContextVar[float | None] = ContextVar("moonkey_deadline", default=None)
@@ -33,26 +35,20 @@ def reads_until(deadline: float) -> Iterator[None]:
 
 
 def bound_reads(client: httpx.Client) -> None:
-    """Make the connections that ``client`` will open obey :func:`reads_until`; outside of it nothing changes.
+    """Make the connections that ``client`` will open obey :func:`reads_until`, and keep replies in turn.
 
-    httpx has no public way to pass a network backend to its connection pools; the attributes used here have been
-    the same in every release since 0.18, and a test fails should they change.
+    Raises :class:`~moonkey_core.errors.ConfigurationError` where ``httpx`` is made otherwise than it was.
     """
-    for transport in (client._transport, *client._mounts.values()):
-        if isinstance(transport, httpx.HTTPTransport):
-            backend = transport._pool._network_backend
-            if not isinstance(backend, _Backend):
-                transport._pool._network_backend = _Backend(backend)
+    keep_in_turn(client, _Backend)
 
 
 def forget_connections(client: httpx.Client | httpx.AsyncClient) -> None:
     """In the child of a fork: ``client`` opens new connections, the parent's are neither used nor closed."""
-    for transport in (client._transport, *client._mounts.values()):
-        if isinstance(transport, httpx.HTTPTransport | httpx.AsyncHTTPTransport):
-            pool: Any = transport._pool
-            pool._connections = []
-            pool._requests = []
-            pool._optional_thread_lock = type(pool._optional_thread_lock)()
+    for pool in pools_of(client):
+        lock = private(pool, "_optional_thread_lock")
+        set_private(pool, "_connections", [])
+        set_private(pool, "_requests", [])
+        set_private(pool, "_optional_thread_lock", type(lock)())
 
 
 def _clamped(timeout: float | None) -> float | None:

@@ -289,7 +289,7 @@ class AsyncExchange:
                 finally:
                     here.line.leave()
         except TimeoutError:
-            outcome = TransportError("timeout", unsent=attempt is None)
+            outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:
             if attempt is not None:
                 attempt.dropped()

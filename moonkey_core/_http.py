@@ -20,6 +20,9 @@ _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # what zlib calls them; "d
 _MAX_MEMBERS = 16
 
 
+_WRONGLY = "compressed wrongly"
+
+
 class Unreadable(Exception):
     """A reply that cannot be taken: too large, or in an encoding that was not asked for."""
 
@@ -55,7 +58,7 @@ class Body:
         1950 section 2.2). A body of no bytes at all is an empty one, whatever its encoding.
         """
         if self._inflate is not None and self._received and not self._inflate.at_end:
-            raise Unreadable(TransportError("broken"))
+            raise Unreadable(TransportError("broken", cause=_WRONGLY))
         joined: dict[str, str] = {}
         for name, value in headers:
             name = name.lower()
@@ -69,7 +72,7 @@ class _Inflater:
     def __init__(self, encoding: str) -> None:
         window = _WINDOWS.get(encoding)
         if window is None:
-            raise Unreadable(TransportError("broken"))
+            raise Unreadable(TransportError("broken", cause="an encoding that was not asked for"))
         self._window = window
         self._members = 1
         self._stream = zlib.decompressobj(wbits=window)
@@ -87,7 +90,7 @@ class _Inflater:
             try:
                 data += self._stream.decompress(chunk, limit + 1 - len(data))
             except zlib.error:
-                raise Unreadable(TransportError("broken")) from None
+                raise Unreadable(TransportError("broken", cause=_WRONGLY)) from None
             if len(data) > limit:
                 raise Unreadable(TransportError("too_large"))
             chunk = self._stream.unused_data
@@ -96,7 +99,7 @@ class _Inflater:
         """Begin anew behind an end: gzip may have several members in a row (RFC 1952 section 2.2), deflate not."""
         self._members += 1
         if self._window != _WINDOWS["gzip"] or self._members > _MAX_MEMBERS:
-            raise Unreadable(TransportError("broken"))
+            raise Unreadable(TransportError("broken", cause=_WRONGLY))
         self._stream = zlib.decompressobj(wbits=self._window)
 
 
@@ -111,6 +114,8 @@ def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
         headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
     if fetch.json is not None:
         headers["content-type"] = "application/json"
+    if fetch.ends_connection:
+        headers["connection"] = "close"
     return headers
 
 

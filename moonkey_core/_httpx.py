@@ -8,15 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
 from moonkey_core import _clock
+from moonkey_core._causes import cause_of
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._turns import Unasked, keep_in_turn
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
@@ -153,6 +156,7 @@ class SyncSender:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.Client | None) -> None:
         self._settings = settings
         self._pools = _Pools(lambda: _own_client(settings, tls), given)
+        check_httpx()
         if given is not None:
             bound_reads(given)
         _mask_logs()
@@ -169,7 +173,7 @@ class SyncSender:
                     for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
                         if _clock.elapsed() > end:
-                            return TransportError("timeout")
+                            return TransportError("timeout", cause="timed out")
                 finally:
                     response.close()
             return body.reply(response.status_code, response.headers.multi_items())
@@ -189,7 +193,9 @@ class AsyncSender:
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None) -> None:
         self._settings = settings
-        self._pools = _Pools(lambda: httpx.AsyncClient(**_client_options(settings, tls)), given)
+        self._pools = _Pools(lambda: _own_async_client(settings, tls), given)
+        if given is not None:
+            keep_in_turn(given)
         _mask_logs()
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -231,6 +237,26 @@ def _own_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.Client:
     client = httpx.Client(**_client_options(settings, tls))
     bound_reads(client)
     return client
+
+
+def _own_async_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(**_client_options(settings, tls))
+    keep_in_turn(client)
+    return client
+
+
+@cache
+def check_httpx() -> None:
+    """Reach once for all that ``httpx`` keeps to itself and that is needed here, before any call depends on it.
+
+    Raises :class:`~moonkey_core.errors.ConfigurationError` where something is missing.
+    """
+    blocking = httpx.Client(verify=False, trust_env=False)  # noqa: S501 - neither ever connects
+    other = httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501
+    bound_reads(blocking)
+    keep_in_turn(other)
+    for client in (blocking, other):
+        forget_connections(client)
 
 
 def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str, Any]:
@@ -276,6 +302,10 @@ def _transport_error(error: Exception) -> TransportError:
     """What an exception of :data:`_TROUBLE` means."""
     if isinstance(error, Unreadable):
         return error.outcome
+    cause = cause_of(error)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "connect", unsent=True)
-    return TransportError("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
+        kind: Literal["timeout", "connect"] = "timeout" if isinstance(error, httpx.TimeoutException) else "connect"
+        return TransportError(kind, unsent=True, cause=cause)
+    if isinstance(error, httpx.TimeoutException):
+        return TransportError("timeout", cause=cause)
+    return TransportError("broken", unsent=isinstance(error.__cause__, Unasked), cause=cause)

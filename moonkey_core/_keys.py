@@ -23,6 +23,7 @@ from moonkey_core.errors import (
     MoonKeyError,
     ProviderRejectedKey,
     ProviderUnavailable,
+    failed_call,
 )
 from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
@@ -239,7 +240,12 @@ class KeyRing:
 def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:
     """Tell the operator what is wrong with a fetched key set, if anything."""
     if trouble is not None:
-        logger.warning("key set: fetch failed: %s: %s", trouble.reason, trouble, extra={"reason": trouble.reason})
+        logger.warning(
+            "key set: fetch failed: %s: %s",
+            trouble.reason,
+            trouble,
+            extra={"reason": trouble.reason, **failed_call(trouble)},
+        )
     if isinstance(outcome, Reply) and body_holds_secret(outcome.body):
         _warn_of_secret()
 
@@ -252,23 +258,41 @@ def _keys_of(outcome: Outcome, url: Address) -> dict[str, RSAPublicKey]:
     """The keys in an outcome. The message of what is raised says what came from where, for the operator."""
     where = f"The key set at {url.shown}"
     if isinstance(outcome, TransportError):
-        raise ProviderUnavailable(f"{where} could not be fetched: {outcome.kind}.", reason=f"jwks_{outcome.kind}")
+        raise ProviderUnavailable(
+            f"{where} could not be fetched: {outcome.kind}.",
+            reason=f"jwks_{outcome.kind}",
+            address=outcome.address,
+            cause=outcome.cause,
+        )
     if outcome.status in (401, 403) and (api_error(outcome) is not None or not outcome.body):
         refused = f"{where} was refused with status {outcome.status}."
         raise ProviderRejectedKey(f"{ProviderRejectedKey.default_message} {refused}", reason="jwks_rejected_key")
     if outcome.status != 200:
-        raise ProviderUnavailable(f"{where} came with status {outcome.status}.", reason="jwks_status")
+        status = f"status {outcome.status}"
+        raise ProviderUnavailable(
+            f"{where} came with {status}.",
+            reason="jwks_status",
+            address=outcome.address,
+            cause=status,
+            evidence="",
+        )
     try:
         return parse_key_set(outcome.body)
     except ValueError as error:
         problem = f"{error}, in {len(outcome.body)} bytes with status {outcome.status}"
-    raise ProviderUnavailable(f"{where} is of no use: {problem}.", reason="jwks_content")
+    raise ProviderUnavailable(
+        f"{where} is of no use: {problem}.",
+        reason="jwks_content",
+        address=outcome.address,
+        cause="status 200, but no key set",
+        evidence="",
+    )
 
 
 def _cannot_know(trouble: MoonKeyError | None, retry_after: float) -> MoonKeyError:
     """A new error each time: exceptions collect tracebacks, and this one is remembered."""
     if isinstance(trouble, ProviderRejectedKey):
         return ProviderRejectedKey(str(trouble), reason=trouble.reason)
-    if trouble is None:
+    if not isinstance(trouble, ProviderUnavailable):
         return ProviderUnavailable(reason="jwks_limited", retry_after=retry_after)
-    return ProviderUnavailable(str(trouble), reason=trouble.reason, retry_after=retry_after)
+    return trouble.again(retry_after)

@@ -99,13 +99,16 @@ def sender_maker(
     """
     from moonkey_core import _httpx
 
+    _httpx.check_httpx()
     plain = partial(_httpx.AsyncSender, settings, tls, given)
     if given is not None or settings.transport == "httpx":
         return plain
     proxied = settings.trust_env and _has_proxies()
     if importlib.util.find_spec("aiohttp") is not None and not proxied:
-        from moonkey_core import _aiohttp  # imported here, as it takes 100 ms that only its users should pay
+        # Imported here, as it takes 100 ms that only its users should pay.
+        from moonkey_core import _aiohttp, _aiohttp_turns
 
+        _aiohttp_turns.check_aiohttp()
         return partial(_aiohttp.AsyncSender, settings, tls)
     if settings.transport == "aiohttp":
         raise ConfigurationError(

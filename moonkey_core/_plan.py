@@ -51,6 +51,23 @@ class Fetch:
     trips: bool = True
     stored: Stored | None = None
 
+    @property
+    def ends_connection(self) -> bool:
+        """Whether the connection is of no use afterwards.
+
+        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5): something in between that expects
+        none reads ours as the next request, and what it answers to that would be the reply to ours.
+        """
+        return self.method == "DELETE" and self.json is not None
+
+    @property
+    def address(self) -> str:
+        """Where the call goes, for logs and errors: scheme, host and port, without path and query."""
+        scheme, _, rest = self.url.partition("://")  # of settings, and checked there; each call asks for this
+        host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+        has_port = ":" in host.rpartition("]")[2]
+        return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
@@ -71,6 +88,7 @@ class Reply:
     """What came back, whatever the status. Header names are lower-case.
 
     ``asked_at`` (Unix seconds) is when the API was asked; ``stored`` says that the fleet's store gave the answer.
+    ``address`` is whom we called, for logs and errors.
     """
 
     status: int
@@ -78,6 +96,7 @@ class Reply:
     body: bytes = field(repr=False)
     asked_at: float = 0.0
     stored: bool = False
+    address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +104,13 @@ class TransportError:
     """No reply. ``unsent`` is true where the request certainly had no effect.
 
     ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a
-    while.
+    while. ``address`` and ``cause`` are for logs and errors: whom we called, and what went wrong in plain words.
     """
 
     kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
     unsent: bool = False
+    cause: str = field(default="", compare=False)
+    address: str = field(default="", compare=False)
 
 
 Outcome = Reply | TransportError

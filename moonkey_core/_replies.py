@@ -51,7 +51,7 @@ class ApiError:
 def arrived(outcome: Outcome) -> Reply:
     """The reply, if there is one. Raises ``ProviderUnavailable``."""
     if isinstance(outcome, TransportError):
-        raise ProviderUnavailable(reason=f"api_{outcome.kind}")
+        raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
     return outcome
 
 
@@ -110,7 +110,9 @@ def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:
 def not_understood(reply: Reply) -> ProviderUnavailable:
     """The error for a reply that says nothing about the credential."""
     reason = "api_content" if reply.status < 300 else "api_rate_limited" if reply.status == 429 else "api_status"
-    return ProviderUnavailable(reason=reason, retry_after=retry_after(reply))
+    return ProviderUnavailable(
+        reason=reason, retry_after=retry_after(reply), address=reply.address, cause=f"status {reply.status}"
+    )
 
 
 def is_settled(fetch: Fetch, outcome: Outcome) -> bool:

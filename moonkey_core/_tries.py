@@ -22,6 +22,15 @@ _BACKOFF = (0.05, 0.25)  # seconds, jittered between
 _GOES_FIRST = ("jwks", "key-probe")  # all credentials depend on these
 
 _DATE_WIDTH = 2.0  # seconds: a date is cut to whole ones, and many servers make a new one once a second only
+_CAUSES = {
+    "connect": "no connection",
+    "timeout": "timed out",
+    "broken": "broken off",
+    "too_large": "the reply is too large",
+    "busy": "too many calls are waiting already",
+    "circuit_open": "not asked, since the calls before have failed",
+}
+"""What is said of a call that failed, where nothing more is known."""
 
 CLOSED = TransportError("broken", unsent=True)  # by another thread or task, meanwhile
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
@@ -104,6 +113,8 @@ def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
             break
         answer = yield Send(remaining())
         assert answer is not None
+        if isinstance(answer, TransportError):  # one that was not even begun has not been told yet
+            answer = _located(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
                 break  # what came of the first try says more
@@ -117,6 +128,13 @@ def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
             break
         yield Sleep(wait)
     return outcome
+
+
+def _located(outcome: Outcome, fetch: Fetch) -> Outcome:
+    """An outcome that says whom we called and, where no reply came, why."""
+    if isinstance(outcome, Reply):
+        return replace(outcome, address=fetch.address)
+    return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 
 def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
@@ -183,6 +201,7 @@ class Try:
 
     def ended(self, outcome: Outcome) -> Outcome:
         """It came to an outcome; a reply gets its time."""
+        outcome = _located(outcome, self._fetch)
         self._tell(outcome.status if isinstance(outcome, Reply) else None, failure(outcome))
         if self._fair or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
             self._watch.breaker.remember(outcome)
@@ -191,7 +210,7 @@ class Try:
         if not isinstance(outcome, Reply):
             return outcome
         self._watch.note_date(self._fetch, outcome, self.asked_at)
-        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at)
+        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=outcome.address)
 
     def dropped(self) -> None:
         """Whoever asked went away."""

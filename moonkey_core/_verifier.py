@@ -25,6 +25,7 @@ from moonkey_core.errors import (
     InvalidCredentials,
     ProviderError,
     ProviderUnavailable,
+    failed_call,
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import Requirements
@@ -298,8 +299,8 @@ class Verifier:
             logging.WARNING,
             "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
             age,
-            error.reason,
-            extra={"reason": "grace_used"},
+            error.reason_and_evidence,
+            extra={"reason": "grace_used", **failed_call(error)},
         )
         self._hooks.emit(GraceUsed(age))
 

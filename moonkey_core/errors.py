@@ -51,6 +51,11 @@ class MoonKeyError(Exception):
         self.reason = reason or self.default_reason
         self.evidence = evidence
 
+    @property
+    def reason_and_evidence(self) -> str:
+        """Both, for a line of the log."""
+        return f"{self.reason} ({self.evidence})" if self.evidence else self.reason
+
 
 class ConfigurationError(MoonKeyError):
     """A setting is missing or wrong. The message names it and says how to mend it."""
@@ -229,7 +234,9 @@ class ProviderError(MoonKeyError):
 class ProviderUnavailable(ProviderError):
     """It cannot be known whether the credential is good: the API is down, slow, limiting or not understood.
 
-    ``retry_after`` is the number of seconds the API asked us to wait, if it did.
+    ``retry_after`` is the number of seconds the API asked us to wait, if it did. Where a call has failed,
+    ``address`` says whom we called (scheme, host and port) and ``cause`` what went wrong, in plain words; they are
+    for logs, not for clients.
     """
 
     default_reason = "provider_unavailable"
@@ -241,10 +248,27 @@ class ProviderUnavailable(ProviderError):
         *,
         reason: str | None = None,
         retry_after: float | None = None,
-        evidence: str = "",
+        evidence: str | None = None,
+        address: str | None = None,
+        cause: str | None = None,
     ) -> None:
-        super().__init__(message, reason=reason, evidence=evidence)
+        found = ": ".join(part for part in (address, cause) if part) if evidence is None else evidence
+        super().__init__(message, reason=reason, evidence=found)
+        self._message = message
         self.retry_after = retry_after
+        self.address = address or None
+        self.cause = cause or None
+
+    def again(self, retry_after: float | None) -> ProviderUnavailable:
+        """A new error that says the same: exceptions collect tracebacks, and some are remembered."""
+        return ProviderUnavailable(
+            self._message,
+            reason=self.reason,
+            retry_after=retry_after,
+            evidence=self.evidence,
+            address=self.address,
+            cause=self.cause,
+        )
 
 
 class RevocationIncomplete(ProviderError):
@@ -283,3 +307,9 @@ class ProviderRejectedKey(ProviderError):
         "The MoonKey API rejected the secret key. Check MOONKEY_SECRET_KEY: it must be a current sk_test_ or "
         "sk_live_ key of this app, and MOONKEY_BASE_URL must be the API it belongs to."
     )
+
+
+def failed_call(error: MoonKeyError) -> dict[str, str]:
+    """For the ``extra`` of a log record: ``address`` and ``cause`` of a call that failed, where they are known."""
+    found = {"address": error.address, "cause": error.cause} if isinstance(error, ProviderUnavailable) else {}
+    return {name: value for name, value in found.items() if value}

@@ -31,6 +31,7 @@ from moonkey_core.errors import (
     RequestRefused,
     StepUpRequired,
     TooManyAttempts,
+    failed_call,
 )
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
@@ -227,12 +228,12 @@ def _request_id(headers: HeaderView | None) -> str:
 
 
 def _log(error: MoonKeyError, request_id: str) -> None:
-    extra = {"reason": error.reason, "request_id": request_id}
+    extra = {"reason": error.reason, "request_id": request_id, **failed_call(error)}
     if error.status >= 500 and error.status != 503:
         # The operator's to mend, so the whole sentence; it never holds a secret.
         log_repeated(logging.ERROR, "refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
         return
-    said = f"{error.reason} ({error.evidence})" if error.evidence else error.reason
+    said = error.reason_and_evidence
     if error.status == 503:
         what = (error.status, said, request_id)
         log_repeated(logging.WARNING, "refused with %d: %s, request %s", *what, extra=extra)

@@ -19,6 +19,7 @@ from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
 from moonkey_core.origin import RequestInfo, asgi_request, wsgi_request
 from moonkey_django.conf import configuration, get_async_client, get_client
+from moonkey_django.page_cache import keep_out
 from moonkey_django.signals import tell
 
 _ATTRIBUTE = "_moonkey_identity"
@@ -129,14 +130,10 @@ class Identity:
         return await self.aresolve()
 
     def keep_out_of_caches(self) -> None:
-        """Somebody looks: from now on the page is theirs, not one for Django's page cache.
-
-        A ``cache_page`` around the view stores the page before the middleware can mark it private. The attribute
-        is the one that ``UpdateCacheMiddleware`` asks.
-        """
+        """Somebody looks: from now on the page is theirs, not one for Django's page cache."""
         request = self._request()
         if request is not None:
-            request._cache_update_cache = False  # type: ignore[attr-defined]
+            keep_out(request)
 
     @property
     def is_looked_at(self) -> bool:

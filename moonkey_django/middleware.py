@@ -16,6 +16,7 @@ from moonkey_django.conf import configuration
 from moonkey_django.gates import check_urls
 from moonkey_django.headers import finished, is_due
 from moonkey_django.identity import attach
+from moonkey_django.page_cache import check_page_cache
 from moonkey_django.responses import refused
 from moonkey_django.user import attach_user, aunless_unknown, check_user_setup, unless_unknown
 
@@ -41,6 +42,7 @@ class MoonKeyMiddleware:
         try:
             configuration()
             check_user_setup()
+            check_page_cache()
         except ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from None
         self.get_response = get_response

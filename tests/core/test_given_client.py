@@ -137,6 +137,17 @@ def test_the_owner_s_own_calls_have_no_deadline_of_ours() -> None:
         assert client.get(server.url + "/mine").text == "slow"
 
 
+def test_one_that_carries_the_calls_of_two_is_changed_once() -> None:
+    with scripted(reply(200, OK)) as server, httpx.Client(trust_env=False) as client:
+        first = SyncExchange(settings(server.url), http_client=client)
+        backend = client._transport._pool._network_backend  # type: ignore[attr-defined]
+        second = SyncExchange(settings(server.url), http_client=client)
+        assert client._transport._pool._network_backend is backend  # type: ignore[attr-defined]
+        for exchange in (first, second, first):
+            assert isinstance(exchange(Fetch("GET", server.url + "/x"), soon()), Reply)
+        assert server.connections == 1
+
+
 @kinds
 def test_our_bound_on_the_body_holds(kind: str) -> None:
     with scripted(reply(200, b"x" * 5000)) as server:
