@@ -9,18 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from moonkey_core.models import (
-    Device,
-    Extra,
-    Factor,
-    Login,
-    OtpRequest,
-    Session,
-    User,
-    identifier,
-    public_user_id,
-    user_identifier,
-)
+from moonkey_core.models import Device, Extra, Factor, Login, OtpRequest, Session, User, identifier
 
 _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
@@ -77,7 +66,7 @@ def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> S
     assert ends is not None  # checked
     return Session(
         id=rest.pop("id"),
-        user_id=public_user_id(rest.pop("user_id")),
+        user_id=rest.pop("user_id"),
         expires_at=ends,
         started_at=started,
         last_active_at=active,
@@ -100,20 +89,17 @@ def is_deleted(body: object) -> bool:
 
 
 def check_user(body: object) -> str:
-    """Check a wire user without making anything of it; returns the id, in its public form.
-
-    Raises as :func:`parse_user` does.
-    """
+    """Check a wire user without making anything of it; returns the id. Raises as :func:`parse_user` does."""
     if not isinstance(body, dict):
         raise ValueError("not an object")
     _moment(body.get("created_at"))
-    return user_identifier(body.get("user_id") or body.get("id"))
+    return identifier(body.get("user_id") or body.get("id"))
 
 
 def parse_user(body: object) -> User:
     """A user from either wire form (``user_id`` or ``id``). Raises ``ValueError``."""
     rest = _fields(body)
-    user_id = user_identifier(rest.pop("user_id", None) or rest.get("id"))
+    user_id = identifier(rest.pop("user_id", None) or rest.get("id"))
     rest.pop("id", None)
     complete = bool(rest)
     return User(
@@ -136,12 +122,12 @@ def parse_login(body: Mapping[str, Any]) -> Login:
     parsed = parse_session(session) if session else None
     user_body, user_id = rest.pop("user", None), rest.pop("user_id", None)
     user = parse_user(user_body) if user_body else None
-    known_id = parsed.user_id if parsed and not user_id else user_identifier(user_id or (user and user.id))
+    known_id = user_id or (parsed.user_id if parsed else None)
     token, jwt = _text(rest.pop("session_token", None)), _text(rest.pop("session_jwt", None))
     if (parsed is None) != (token is None and jwt is None):
         raise ValueError("a session without a credential, or the reverse")
     return Login(
-        user=user or User(id=known_id),
+        user=user or User(id=identifier(known_id)),
         session=parsed,
         session_token=token,
         session_jwt=jwt,
@@ -153,10 +139,9 @@ def parse_login(body: Mapping[str, Any]) -> Login:
 def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
     """The reply of an OTP send. Raises ``ValueError``."""
     rest = dict(body)
-    user_id = _text(rest.pop("user_id", None))
     return OtpRequest(
         method_id=identifier(rest.pop("method_id", None)),
-        user_id=None if user_id is None else public_user_id(user_id),
+        user_id=_text(rest.pop("user_id", None)),
         extra=_frozen(rest),
     )
 

@@ -41,7 +41,6 @@ from moonkey_core.models import (
     Session,
     User,
     VerifiedSession,
-    public_user_id,
     same_user,
 )
 from moonkey_core.providers._asker import DEAD_SESSION, Asker, misconfigured, refused
@@ -114,7 +113,7 @@ class MoonKeyApi:
                 raise RevokedCredentials
             ends_at = check_session(wire)
             assert isinstance(wire, dict)  # checked
-            user_id = check_user(user) if user else public_user_id(wire["user_id"])
+            user_id = check_user(user) if user else wire["user_id"]
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
         if not same_user(user_id, wire["user_id"]):
@@ -151,9 +150,7 @@ class MoonKeyApi:
     def user(self, body: Body) -> User:
         """The user in an answer that was good."""
         answer = _decoded(body)
-        if answer.get("user"):
-            return parse_user(answer["user"])
-        return User(id=public_user_id(answer["session"]["user_id"]))
+        return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
 
     def session(self, body: Body) -> Session:
         """The session in an answer that was good."""
