@@ -19,7 +19,7 @@ from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._json import load_object
 from moonkey_core._wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
-from moonkey_core.models import Session, User, identifier, public_user_id
+from moonkey_core.models import Session, User, identifier
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
@@ -72,10 +72,7 @@ class ParsedJwt:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Claims:
-    """Whom and what a JWT with a good signature, from the right issuer, is about. The times are its session's.
-
-    ``subject`` is the user's id in its public form.
-    """
+    """Whom and what a JWT with a good signature, from the right issuer, is about. The times are its session's."""
 
     subject: str
     session_id: str
@@ -131,7 +128,7 @@ def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
         ends_at = check_session(claim, user_id=subject, expires_at=jwt.expires_at)
     except ValueError:
         raise _invalid("jwt_session") from None
-    return Claims(public_user_id(subject), claim["id"], session_start(claim), ends_at)
+    return Claims(subject, claim["id"], session_start(claim), ends_at)
 
 
 @cache
@@ -149,7 +146,7 @@ class JwtReader:
 
     def user(self, body: Body) -> User:
         """The user: a JWT says no more than the id."""
-        return User(id=public_user_id(_decoded(body)["sub"]))
+        return User(id=_decoded(body)["sub"])
 
     def session(self, body: Body) -> Session:
         """The session; what else the payload says is among its claims, but never replaces what it says itself."""

@@ -10,18 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from moonkey_core.models import (
-    Device,
-    Extra,
-    Factor,
-    Login,
-    OtpRequest,
-    Session,
-    User,
-    identifier,
-    public_user_id,
-    user_identifier,
-)
+from moonkey_core.models import Device, Extra, Factor, Login, OtpRequest, Session, User, identifier
 
 _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
@@ -83,7 +72,7 @@ def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> S
     assert ends is not None  # checked
     return Session(
         id=rest.pop("id"),
-        user_id=public_user_id(rest.pop("user_id")),
+        user_id=rest.pop("user_id"),
         expires_at=ends,
         started_at=started,
         last_active_at=active,
@@ -127,20 +116,17 @@ def _is_ended_otherwise(body: Mapping[str, Any]) -> bool:
 
 
 def check_user(body: object) -> str:
-    """Check a wire user without making anything of it; returns the id, in its public form.
-
-    Raises as :func:`parse_user` does.
-    """
+    """Check a wire user without making anything of it; returns the id. Raises as :func:`parse_user` does."""
     if not isinstance(body, dict):
         raise ValueError("not an object")
     _moment(body.get("created_at"))
-    return user_identifier(body.get("user_id") or body.get("id"))
+    return identifier(body.get("user_id") or body.get("id"))
 
 
 def parse_user(body: object) -> User:
     """A user from either wire form (``user_id`` or ``id``). Raises ``ValueError``."""
     rest = _fields(body)
-    user_id = user_identifier(rest.pop("user_id", None) or rest.get("id"))
+    user_id = identifier(rest.pop("user_id", None) or rest.get("id"))
     rest.pop("id", None)
     complete = bool(rest)
     return User(
@@ -165,12 +151,12 @@ def parse_login(body: Mapping[str, Any]) -> Login:
     parsed = None if session is None else parse_session(session)
     user_body, user_id = rest.pop("user", None), rest.pop("user_id", None)
     user = None if user_body is None else parse_user(user_body)
-    known_id = parsed.user_id if parsed and not user_id else user_identifier(user_id or (user and user.id))
+    known_id = user_id or (parsed.user_id if parsed else None)
     token, jwt = _text(rest.pop("session_token", None)), _text(rest.pop("session_jwt", None))
     if (parsed is None) != (token is None and jwt is None):
         raise ValueError("a session without a credential, or the reverse")
     return Login(
-        user=user or User(id=known_id),
+        user=user or User(id=identifier(known_id)),
         session=parsed,
         session_token=token,
         session_jwt=jwt,
@@ -185,7 +171,7 @@ def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
     user_id = rest.pop("user_id", None)
     return OtpRequest(
         method_id=identifier(rest.pop("method_id", None)),
-        user_id=user_identifier(user_id) if user_id else None,
+        user_id=identifier(user_id) if user_id else None,
         extra=_frozen(rest),
     )
 

@@ -60,8 +60,7 @@ class Factor:
 class User:
     """A signed-in person. ``id`` is always known; the rest is ``None`` unless ``complete`` is true.
 
-    ``id`` is in the one form in which this package hands out ids of users: ``user_…``, whatever a document of the
-    API leaves out. Methods take it without the ``user_`` as well.
+    ``id`` is as the API spells it, ``user_…``. Methods take it without the ``user_`` as well.
 
     ``email`` and ``phone_number`` are verified ones where the API says which are verified.
     """
@@ -160,13 +159,8 @@ def identifier(value: object) -> str:
     return value
 
 
-def user_identifier(value: object) -> str:
-    """A user's id in its public form. Raises ``ValueError``."""
-    return public_user_id(identifier(value))
-
-
 def public_user_id(user_id: str) -> str:
-    """The one form of a user's id that is handed out, and sent to the API: with ``user_`` in front."""
+    """The form of a user's id that the API documents, and is sent: with ``user_`` in front."""
     return user_id if user_id.startswith(_USER) else f"{_USER}{user_id}"
 
 

@@ -42,7 +42,6 @@ from moonkey_core.models import (
     Session,
     User,
     VerifiedSession,
-    public_user_id,
     same_user,
 )
 from moonkey_core.providers._asker import Asker, misconfigured, refused, told
@@ -156,7 +155,7 @@ class MoonKeyApi:
         ends_at = check_session(wire)
         assert isinstance(wire, dict)  # checked
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
-        return ends_at, is_over, public_user_id(wire["user_id"]) if user is None else check_user(user)
+        return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
     def clean(self, answer: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
@@ -176,9 +175,7 @@ class MoonKeyApi:
     def user(self, body: Body) -> User:
         """The user in an answer that was good."""
         answer = _decoded(body)
-        if answer.get("user"):
-            return parse_user(answer["user"])
-        return User(id=public_user_id(answer["session"]["user_id"]))
+        return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
 
     def session(self, body: Body) -> Session:
         """The session in an answer that was good."""

@@ -199,7 +199,7 @@ def test_a_middleware_of_the_projects_own(serve: Callable[..., None], settings: 
 # --- What is right
 
 
-class First(RequireAuthMixin, ViewSet):  # type: ignore[misc]  # two ways to say as_view()
+class First(RequireAuthMixin, ViewSet):  # two ways to say as_view()
     def list(self, request: Request) -> Response:
         return Response("seen")
 
