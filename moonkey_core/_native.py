@@ -72,6 +72,11 @@ class Home:
         _homes.pop(_original("_thread", "get_ident")(), None)
 
 
+def forget_threads() -> None:
+    """After ``fork()``: they are not here, and others may get their ids."""
+    _homes.clear()
+
+
 def _log_at_home(record: logging.LogRecord) -> bool:
     """A filter of loggers: whether a record may be handled in this thread. Otherwise it is handed over."""
     home = _homes.get(_original("_thread", "get_ident")())

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from moonkey_core import _native
 from moonkey_core.redis._register import feeds
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
@@ -47,6 +48,7 @@ def after_fork() -> None:
     """In the child: new locks, and feeds of its own."""
     global _lock
     _lock = threading.Lock()
+    _native.forget_threads()
     for table in list(_tables.values()):
         table.reset_lock()
     for feed in list(feeds):
