@@ -19,6 +19,7 @@ logger = logging.getLogger("moonkey")
 
 _TRIES = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
+_JITTER = random.SystemRandom()  # workers that were forked share the state of any other
 _GOES_FIRST = ("jwks", "key-probe")  # all credentials depend on these
 
 _DATE_WIDTH = 2.0  # seconds: a date is cut to whole ones, and many servers make a new one once a second only
@@ -139,7 +140,7 @@ def _located(outcome: Outcome, fetch: Fetch) -> Outcome:
 
 def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
     """Seconds to wait before trying again, or ``None`` where that is of no use or could do harm."""
-    backoff = random.uniform(*_BACKOFF)  # noqa: S311 - jitter, not a secret
+    backoff = _JITTER.uniform(*_BACKOFF)
     if isinstance(outcome, TransportError):
         if outcome.kind in ("busy", "circuit_open"):
             return None

@@ -8,6 +8,7 @@ LONGEST = 2.0
 """Seconds between two tries, at most: for so long others may yet have to say again what Redis has forgotten."""
 
 _FIRST = 1.0  # at most
+_JITTER = random.SystemRandom()  # workers that were forked share the state of any other
 
 
 class Pauses:
@@ -29,4 +30,4 @@ class Pauses:
         """Seconds until the next try."""
         pause, self._next = self._next, min(2 * self._next, LONGEST)
         longest = min(pause, self._urgent) if urgent else pause
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        return longest * _JITTER.uniform(0.5, 1.0)

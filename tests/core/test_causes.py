@@ -114,7 +114,7 @@ def test_a_call(name: str, how: str, opened: Opened) -> None:
     assert error.address == url
     assert re.match(CAUSES[name], error.cause or ""), error.cause
     for text in (str(error), str(copy.copy(error)), str(pickle.loads(pickle.dumps(error)))):
-        assert f"({url}: {error.cause})" in text
+        assert f"{url}: {error.cause}" in text
         assert "/v1" not in text
     assert_no_secret([error], [SECRET, TOKEN])
 
@@ -127,10 +127,11 @@ def test_the_key_set(name: str, how: str, opened: Opened, caplog: pytest.LogCapt
     assert error.address == url
     assert error.cause
     (record,) = [one for one in caplog.records if one.getMessage().startswith("key set: fetch failed")]
-    assert f"({url}: {error.cause})" in record.getMessage()
+    assert url in record.getMessage()
+    assert error.cause in record.getMessage() or error.reason == "jwks_content"  # which says more
     assert vars(record)["address"] == url
     assert vars(record)["cause"] == error.cause
-    assert "/v1" not in record.getMessage()
+    assert "user" not in record.getMessage()  # of an address, nothing but the key set's own path
 
 
 def test_the_log_of_a_refusal_has_it_and_the_response_has_not(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import threading
 import time
@@ -28,7 +27,7 @@ def short_pauses() -> None:
 
 class TestPauses:
     def test_each_is_twice_as_long_up_to_the_longest(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(random, "uniform", lambda low, high: high)
+        monkeypatch.setattr(_pauses._JITTER, "uniform", lambda low, high: high)
         pauses = Pauses(BEAT, LAG)
         assert [pauses.next(urgent=False) for _ in range(7)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
         assert pauses.next(urgent=True) == LAG / 2
