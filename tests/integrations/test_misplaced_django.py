@@ -82,6 +82,21 @@ class OwnWay(RequireAuthMixin, TemplateView):
         return made
 
 
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [(lambda one: one, lambda one: require_auth(timed(one))), (require_auth, require_auth(roles={"admin"}))],
+)
+def test_a_gate_above_other_decorators_that_came_after_the_path(
+    inner: Any, outer: Any, serve: Callable[..., None], visit: Visit
+) -> None:
+    me = inner(copied(view))
+    pattern = path("me", me)
+    me = outer(me)
+    serve(pattern)
+    assert visit("/me").status_code == 500
+    assert "/me is open to everybody" in found()[0]
+
+
 @pytest.mark.parametrize("function", [view, aview])
 @pytest.mark.parametrize("nest", [lambda one: one, lambda one: path("in/", include([one]))])
 def test_s26_a_gate_that_came_after_the_path(
