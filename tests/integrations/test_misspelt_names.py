@@ -267,6 +267,30 @@ def test_a_name_for_a_value_that_the_dict_uses(
 
 
 @pytest.mark.parametrize(
+    ("name", "variable", "value"),
+    [
+        ("MOONKEY_LEEWAY", "7.5", 7.5),
+        ("MOONKEY_LOAD_USER", "true", True),
+        ("MOONKEY_JWT_SESSION_CLAIMS", "one,two", ["one", "two"]),
+        ("MOONKEY_CACHE_SECRET", "", ""),
+        ("MOONKEY_CACHE_SECRET", "", None),
+        ("MOONKEY_USER_TTL", "", 60),
+    ],
+)
+def test_a_name_for_a_variable_that_the_project_has_converted(
+    configure: Configure, settings: Any, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, value: Any
+) -> None:
+    monkeypatch.setenv(name, variable)
+    setattr(settings, name, value)
+    configure()
+    WSGIHandler()
+    monkeypatch.delenv(name)
+    setattr(settings, name, "8")
+    with pytest.raises(ImproperlyConfigured, match="has no effect"):
+        WSGIHandler()
+
+
+@pytest.mark.parametrize(
     ("key", "mend"),
     [
         ("MOONKEY_JWT_ISSUER", "'jwt_issuer'"),
