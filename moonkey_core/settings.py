@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -40,7 +40,7 @@ from moonkey_core.errors import ConfigurationError
 
 __all__ = [
     "DJANGO_KEYS", "CookieSettings", "Options", "Secret", "Settings", "SignInSettings", "check_names", "has_value",
-    "variables",
+    "mean_the_same", "variables",
 ]  # fmt: skip
 
 _REQUIRED = dataclasses.MISSING
@@ -291,11 +291,24 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
     """Whether a setting is what ``value`` would have made of it."""
-    field = next(field for field in dataclasses.fields(settings) if field.name == name)
+    return _is_same(lambda: _meaning(name, value) == getattr(settings, name))
+
+
+def mean_the_same(name: str, one: object, other: object) -> bool:
+    """Whether two values, of which ``None`` and an empty text are none, make the same of a setting."""
+    return _is_same(lambda: _meaning(name, one) == _meaning(name, other))
+
+
+def _is_same(compare: Callable[[], bool]) -> bool:
     try:
-        return bool(field.metadata["parse"](value) == getattr(settings, name))
+        return bool(compare())
     except (ValueError, ConfigurationError):
         return False
+
+
+def _meaning(name: str, value: object) -> object:
+    field = next(field for field in dataclasses.fields(Settings) if field.name == name)
+    return field.default if value is None or value == "" else field.metadata["parse"](value)
 
 
 def _parsed(name: str, parse: Any, value: object) -> object:

@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import User
-from moonkey_core.settings import DJANGO_KEYS, Settings, check_names, variables
+from moonkey_core.settings import DJANGO_KEYS, Settings, check_names, mean_the_same, variables
 from moonkey_django.signals import watch
 
 SETTING = "MOONKEY"
@@ -123,7 +123,8 @@ def _check_beside(options: Mapping[str, Any]) -> None:
     found = {name: getattr(django_settings, name) for name in names if name.startswith(f"{SETTING}_")}
     for name, value in variables(found, "Django setting", in_django=True).items():
         used = options.get(name)
-        if value != (os.environ.get(f"MOONKEY_{name.upper()}") if used is None else used):
+        in_use = os.environ.get(f"MOONKEY_{name.upper()}") if used is None else used
+        if value != in_use and (name in DJANGO_KEYS or not mean_the_same(name, value, in_use)):
             raise ConfigurationError(
                 f"The Django setting MOONKEY_{name.upper()} has no effect. "
                 f"Write it into the dict: MOONKEY = {{{name.upper()!r}: …}}."

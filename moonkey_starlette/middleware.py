@@ -120,11 +120,12 @@ class MoonKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
+        if problem is None and scope["type"] == "lifespan":
+            problem = self._routes.at_start(scope)
         if problem is not None:
             await _refuse_to_serve(problem, scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
-            if scope["type"] != "lifespan" or not await self._routes.refuses_to_start(scope, receive, send):
-                await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         reply: Reply
         if self._bind_websockets and scope["type"] == "websocket":

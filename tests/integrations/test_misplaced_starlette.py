@@ -17,11 +17,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moonkey_django
 import moonkey_flask
-from moonkey_core import Auth, Session, User
+from moonkey_core import Auth, ConfigurationError, Session, User
 from moonkey_starlette import MoonKeyMiddleware, require_auth, session_routes
 from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_router
 
@@ -50,7 +51,17 @@ def started(app: ASGIApp) -> Message:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+        raised: str | None = None
+        try:
+            await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+        except ConfigurationError as error:
+            raised = str(error)
+        # What neither starts nor raises may be waited for.
+        assert sent[0] == (
+            {"type": "lifespan.startup.complete"}
+            if raised is None
+            else {"type": "lifespan.startup.failed", "message": raised}
+        )
 
     asyncio.run(start())
     return sent[0]
@@ -72,6 +83,9 @@ def refuses(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> str:
     """Whether an app neither starts nor answers; what is said about it."""
     told = started(app)
     assert told["type"] == "lifespan.startup.failed"
+    with pytest.raises(ConfigurationError) as caught, TestClient(app):  # which would wait for the app for ever
+        raise AssertionError
+    assert str(caught.value) == told["message"]
     for path in ("/health", "/me", "/me"):
         assert asked(app, path) == 500
     assert told["message"] in caplog.text

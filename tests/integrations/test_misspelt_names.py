@@ -16,6 +16,7 @@ from django.views.generic import TemplateView, View
 from flask import Flask
 from integrations.django_visits import Configure
 from integrations.starlette_visits import options
+from rest_framework.decorators import action
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -94,6 +95,34 @@ def test_other_attributes_of_a_class_of_views_are_its_own(view: type) -> None:
     demands = {"roles": {"admin"}, "max_staleness": 0}
     made: Any = type("Members", (RequireAuthMixin, view), {**FAR, **demands, "scoped": 1, "get": lambda *_: None})
     assert callable(made.as_view())
+
+
+def test_a_method_that_takes_something_is_no_demand() -> None:
+    """A view set names its routes by its actions, such as to claim a coupon."""
+
+    class Coupons(RequireAuthMixin, ViewSet):
+        @action(detail=True, methods=["post"])
+        def claim(self: Any, request: Any, pk: str) -> None:
+            raise AssertionError
+
+        async def permission(self, request: Any) -> None:
+            raise AssertionError
+
+    class Gate(RequireAuth):
+        def scope(self, value: str) -> None:
+            raise AssertionError
+
+    assert callable(Coupons.as_view({"post": "claim"}))
+    assert Gate() is not None
+
+    def roles(self: object) -> set[str]:
+        return {"admin"}
+
+    for demand in (roles, property(roles), staticmethod(roles)):
+        for bases in ((RequireAuthMixin, View), (RequireAuthMixin, ViewSet)):
+            made: Any = type("Members", bases, {"role": demand})
+            with pytest.raises(ConfigurationError, match="Did you mean 'roles'"):
+                made.as_view()
 
 
 def test_view_sets(configure: Configure) -> None:
@@ -180,6 +209,22 @@ def test_the_settings_that_a_client_was_made_of_may_stand_in_the_config(emulator
         assert app.extensions["moonkey"] is client
 
 
+def test_a_key_that_is_set_too_late(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    app = Flask(__name__)
+    app.config.update(MOONKEY_TIMEOUT=3, MOONKEY_REALM=None)
+    app.add_url_rule("/", view_func=lambda: "fine")
+    FlaskMoonKey(app, **{**options(emulator), "leeway": 4.0})
+    visits = app.test_client()
+    for name, said in (("JWT_AUDIENCE", "it was set after FlaskMoonKey"), ("JWT_AUDIENC", "Did you mean")):
+        app.config[f"MOONKEY_{name}"] = "us"
+        assert [visits.get("/").status_code for _ in range(2)] == [500, 500]
+        assert f"MOONKEY_{name} " in caplog.text
+        assert said in caplog.text
+        del app.config[f"MOONKEY_{name}"]
+    app.config.update(MOONKEY_LEEWAY="4", MOONKEY_USER_TTL=None)  # what is in use anyway
+    assert visits.get("/").text == "fine"
+
+
 @pytest.mark.parametrize(
     ("config", "mend"),
     [
@@ -264,6 +309,30 @@ def test_a_name_for_a_value_that_the_dict_uses(
     settings.MOONKEY = {"SECRET_KEY": "sk_test_other"}
     with pytest.raises(ConfigurationError, match="MOONKEY_SECRET_KEY has no effect"):
         get_client()
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value"),
+    [
+        ("MOONKEY_LEEWAY", "7.5", 7.5),
+        ("MOONKEY_LOAD_USER", "true", True),
+        ("MOONKEY_JWT_SESSION_CLAIMS", "one,two", ["one", "two"]),
+        ("MOONKEY_CACHE_SECRET", "", ""),
+        ("MOONKEY_CACHE_SECRET", "", None),
+        ("MOONKEY_USER_TTL", "", 60),
+    ],
+)
+def test_a_name_for_a_variable_that_the_project_has_converted(
+    configure: Configure, settings: Any, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, value: Any
+) -> None:
+    monkeypatch.setenv(name, variable)
+    setattr(settings, name, value)
+    configure()
+    WSGIHandler()
+    monkeypatch.delenv(name)
+    setattr(settings, name, "8")
+    with pytest.raises(ImproperlyConfigured, match="has no effect"):
+        WSGIHandler()
 
 
 @pytest.mark.parametrize(
