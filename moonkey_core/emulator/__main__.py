@@ -51,7 +51,7 @@ def _welcome(emulator: Emulator) -> None:
         *("-H", "'Content-Type: application/json'"),
         *("-d", shlex.quote(json.dumps({"session_token": person.session_token}))),
     )
-    print(f"curl -i http://127.0.0.1:8000/ -H 'Authorization: Bearer {person.session_token}'\n")
+    print(f"curl -i http://127.0.0.1:8000/me -H 'Authorization: Bearer {person.session_token}'\n")
     print("Settings for your app:\n")
     print(f"export MOONKEY_BASE_URL={emulator.base_url}")
     print(f"export MOONKEY_SECRET_KEY={emulator.secret_key}")
