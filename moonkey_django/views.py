@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
@@ -146,8 +146,9 @@ def _body(request: HttpRequest) -> bytes | None:
     if length > MAX_BODY_BYTES:
         return None
     found = b""
+    source = chunked_input(request.META) or request
     try:
-        while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
+        while len(found) <= MAX_BODY_BYTES and (piece := source.read(MAX_BODY_BYTES + 1 - len(found))):
             found += piece
     except Exception as error:  # what a server raises here is its own affair (PEP 3333)
         raise unreadable_body(error) from None
