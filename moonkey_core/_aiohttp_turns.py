@@ -61,7 +61,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Unasked(aiohttp.ClientError):
-    """Something has arrived before anything was asked. Nothing was sent."""
+    """Something has arrived before anything was asked, or the end. Nothing was sent."""
 
 
 def check_aiohttp() -> None:

@@ -28,7 +28,7 @@ _SECONDS_FOR_TICKETS = 0.01  # for what TLS itself has to say after its handshak
 
 
 class Unasked(httpcore.RemoteProtocolError):
-    """Something has arrived before anything was asked. Nothing was sent."""
+    """Something has arrived before anything was asked, or the end. Nothing was sent."""
 
 
 class UnaskedByProxy(httpcore.ConnectError):
@@ -102,7 +102,7 @@ class _Turn:
 
     def refusal(self) -> Exception:
         """The error for a connection that may not be used: the pool takes another one, unless it was new."""
-        return Unasked("the server spoke before it was asked") if self.is_fresh else _not_available()
+        return Unasked("the server closed or spoke before it was asked") if self.is_fresh else _not_available()
 
 
 def _not_available() -> Exception:
