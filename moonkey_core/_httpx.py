@@ -19,7 +19,7 @@ from moonkey_core._causes import cause_of
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
-from moonkey_core._turns import Unasked, keep_in_turn
+from moonkey_core._turns import Unasked, check_in_turn, keep_in_turn
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
@@ -131,6 +131,11 @@ class _Pools(Generic[C]):
             with self._lock:
                 pool.in_use -= 1
 
+    def check(self, response: httpx.Response) -> None:
+        """Raise ``ConfigurationError`` where a client of our own has not used a connection that keeps in turn."""
+        if self._given is None:
+            check_in_turn(response.extensions.get("network_stream"))
+
     def take_all(self) -> list[C]:
         """All clients of our own, to be closed. From now on there are none."""
         with self._lock:
@@ -196,6 +201,7 @@ class SyncSender:
                 request = _request(fetch, self._settings, seconds)
                 response = client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
+                    self._pools.check(response)
                     body = _body(response, fetch)
                     for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
@@ -235,6 +241,7 @@ class AsyncSender:
                 request = _request(fetch, self._settings, seconds)
                 response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
+                    self._pools.check(response)
                     body, whole = _body(response, fetch), _whole(response)
                     if whole is not None:
                         body.add(whole[0])
