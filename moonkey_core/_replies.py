@@ -27,7 +27,12 @@ _DEAD_STATUSES = (400, 401, 403, 404, 410, 422)  # with any other, the code and 
 _WAIT = (408, 425, 429)
 _CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LONGEST_WAIT = 3600.0
-_ERRORS = ("error", "errors", "error_type", "error_code", "error_message")
+_ERRORS = (
+    *("error", "errors", "error_type", "error_code", "error_message", "error_description"),
+    *("errorType", "errorCode", "errorMessage"),  # of gateways
+)
+_STATUSES = ("status", "statusCode", "code")
+_FAILED = frozenset({"error", "fail", "failed", "failure"})
 _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 
 
@@ -67,12 +72,20 @@ def load_answer(data: bytes) -> dict[str, Any]:
     """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error."""
     body = load_object(data)
     status = body.get("status_code")
-    denied = body.get("success") is False or body.get("ok") is False
-    if denied or any(body.get(name) not in _NOTHING for name in _ERRORS):
+    denied = any(body.get(name) not in (None, True) for name in ("success", "ok"))
+    failed = any(_is_failure(body[name]) for name in _STATUSES if name in body)
+    if denied or failed or any(body.get(name) not in _NOTHING for name in _ERRORS):
         raise ValueError("an error in a good reply")
     if status is not None and (type(status) is not int or not 200 <= status < 300):
         raise ValueError("another status in a good reply")
     return body
+
+
+def _is_failure(said: object) -> bool:
+    """Whether a status or code beside an answer, of whatever kind, is that of a failure."""
+    if isinstance(said, str):
+        return said in DEAD_SESSION or said.lower() in _FAILED
+    return isinstance(said, int | float) and 400 <= said < 600
 
 
 def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:

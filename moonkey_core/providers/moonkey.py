@@ -21,6 +21,7 @@ from moonkey_core._wire import (
     check_session,
     check_user,
     is_deleted,
+    is_ended_otherwise,
     parse_login,
     parse_otp_request,
     parse_session,
@@ -51,6 +52,7 @@ from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
+_ABOUT_A_PROOF = (*_REFUSALS, 401, 409, 422)
 # The words of an error's code: of what proves who somebody is, of a session's length, of neither.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _PROOF = frozenset(
@@ -61,7 +63,7 @@ _PROOF = frozenset(
 _LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
 _ELSEWHERE = frozenset(
     {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
-    | {"maintenance", "disabled", "unavailable"}
+    | {"maintenance", "disabled", "enabled", "allowed", "supported", "unsupported", "unavailable"}
 )
 
 
@@ -92,7 +94,14 @@ class MoonKeyApi:
             reply, answer = yield from self._asker.ask(self._verify_call(question))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
-        verified = self._judged(question, answer)
+        try:
+            verified = self._judged(question, answer)
+        except MoonKeyError:
+            if not reply.stored:
+                raise
+            # What is kept can only be good: the session may have been extended since.
+            question.max_staleness = 0
+            return (yield from self.verify(question))
         verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
         return verified
 
@@ -152,6 +161,8 @@ class MoonKeyApi:
         Raises ``ValueError`` where that cannot be read.
         """
         wire, user = body.get("session"), body.get("user")
+        if body.get("deleted") or is_ended_otherwise(body):
+            raise ValueError("a session beside the word that it has ended")
         ends_at = check_session(wire)
         assert isinstance(wire, dict)  # checked
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
@@ -305,8 +316,10 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
         return refused(error, reason="login_unclear")
     if error.status in (402, 403):
         return refused(error)
-    means_it = error.status in (*_REFUSALS, 401) and not (timed and error.status == 400) and not words & _ELSEWHERE
-    if words.isdisjoint(_PROOF) and not means_it:
+    if words & _ELSEWHERE or error.status not in _ABOUT_A_PROOF:
+        return refused(error, reason="login_unclear")
+    says_nothing = (timed and error.status == 400) or (error.status == 401 and error.code is None)
+    if words.isdisjoint(_PROOF) and (says_nothing or error.status not in (*_REFUSALS, 401)):
         return refused(error, reason="login_unclear")
     return InvalidCredentials(
         "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
