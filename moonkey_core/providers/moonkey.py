@@ -117,8 +117,9 @@ class MoonKeyApi:
         if question.refresh:
             linger = min(question.linger, oldest)
             share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
-            shared = partial(call, share=share, linger=linger, reader=self._readable, until_revoked=True)
-            return shared(linger_refusals=False)  # of a refusal that is certain others know already
+            shared = partial(call, share=share, linger=linger, until_revoked=True)
+            # Of a refusal that is certain others know already; and what is of no use is not kept for them.
+            return shared(linger_refusals=False, reader=partial(self._check_good, question))
         stored, ttl = None, self._settings.session_cache_ttl
         if question.extend_by is not None:
             return call()
@@ -177,11 +178,15 @@ class MoonKeyApi:
     def _cleaned(self, question: Question, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
         answer = load_answer(body)
+        self._check_good(question, answer)
+        return self.clean(answer)
+
+    def _check_good(self, question: Question, answer: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` where an answer is no good one to this question."""
         try:
             self._judged(question, answer)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
-        return self.clean(answer)
 
     def user(self, body: Body) -> User:
         """The user in an answer that was good."""
@@ -246,7 +251,11 @@ class MoonKeyApi:
         if remember:
             share = self._digest("user", user_id)
             fetch = replace(
-                fetch, share=share, linger=self._settings.user_ttl, linger_refusals=False, reader=_user_of
+                fetch,
+                share=share,
+                linger=self._settings.user_ttl,
+                linger_refusals=False,
+                reader=partial(_check_user_of, user_id),
             )
         body = yield from self._asker.get(fetch)
         try:
@@ -333,6 +342,12 @@ def _decoded(body: Body) -> Mapping[str, Any]:
 def _user_of(body: Mapping[str, Any]) -> User:
     inner = body.get("user")
     return parse_user(inner if isinstance(inner, Mapping) else body)
+
+
+def _check_user_of(user_id: str, body: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` where a reply is not about that user."""
+    if not same_user(_user_of(body).id, user_id):
+        raise ValueError("another user")
 
 
 def _sound_credential(value: object) -> str | None:
