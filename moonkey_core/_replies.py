@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,6 +25,7 @@ DEAD_SESSION = frozenset({"invalid_session"})
 
 _DEAD_STATUSES = (400, 401, 403, 404, 410, 422)  # with any other, the code and the status contradict each other
 _WAIT = (408, 425, 429)
+_LONGEST_OWN_CODE = 20  # of what may come back by chance
 _CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LONGEST_WAIT = 3600.0
 _ERRORS = (
@@ -88,7 +89,7 @@ def _is_failure(said: object) -> bool:
     return isinstance(said, int | float) and 400 <= said < 600
 
 
-def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:
+def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
     """The error in a reply, flat (``error_type``) or nested (``error.code``); ``None`` where it is not understood.
 
     ``sent`` is what the call carried, and what its message must not repeat. An error that comes with what would
@@ -115,6 +116,8 @@ def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:
     if not known or not all(one is None or isinstance(one, str) for one in (code, message)):
         return None
     found = _code(code)
+    if found is not None and len(found) > _LONGEST_OWN_CODE and found in sent:
+        found = None  # the credential itself, rather than a code
     if found in DEAD_SESSION and reply.status not in _DEAD_STATUSES:
         return None
     return ApiError(reply.status, found, quoted(found or "", message or "", sent))

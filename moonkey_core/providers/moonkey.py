@@ -77,7 +77,7 @@ class MoonKeyApi:
         self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
-        self._asker = Asker(self._root)
+        self._asker = Asker(self._root, settings.secret_key)
         self._digest = Digest()
 
     def verify(self, question: Question) -> Plan[Answer]:
