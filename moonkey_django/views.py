@@ -100,6 +100,7 @@ def _answer(request: HttpRequest, route: Route, session_id: str | None) -> HttpR
         return HttpResponse(status=_TOO_LONG)
     auth = identity_of(request).look() if _depends_on_identity(route) else Auth()
     answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    identity_of(request).refused_with = answer.status
     return response_of(answer, None if answer.page is None else rendered(request, answer.page))
 
 
@@ -111,6 +112,7 @@ async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -
     answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
     # In a thread: what the project adds to a template may ask the database.
     page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)
+    identity_of(request).refused_with = answer.status
     return response_of(answer, page)
 
 
