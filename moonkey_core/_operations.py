@@ -133,20 +133,29 @@ def revoke_all(
     sessions = yield from _cut_off(core, user_id, kept)
     if not sessions and not missing_ok:
         yield from core.api.get_user(user_id)
+    left = [session.id for session in sessions if session.id != kept]
+    try:
+        return (yield from _end_all(core, user_id, left))
+    finally:
+        for session_id in left:  # cancelled, or not tried any more
+            core.revocations.add(session_id=session_id)
+
+
+def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
+    """End sessions of a user, and take those off the list that were tried. Raises ``RevocationIncomplete``."""
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
-    for session_id in [session.id for session in sessions if session.id != kept]:
-        if troubles >= _TROUBLES_BEFORE_GIVING_UP:
-            core.revocations.add(session_id=session_id)
-            failed[session_id] = ProviderUnavailable(reason="not_tried")
-            continue
+    while left and troubles < _TROUBLES_BEFORE_GIVING_UP:
+        session_id = left[0]
         try:
             yield from end_session(core, "session_id", session_id, (session_id, user_id))
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error
             troubles += isinstance(error, ProviderError)
+        del left[0]
+    failed.update({session_id: ProviderUnavailable(reason="not_tried") for session_id in left})
     if failed:
         raise RevocationIncomplete(revoked=tuple(revoked), failed=failed)
     return tuple(revoked)

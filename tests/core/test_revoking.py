@@ -276,6 +276,21 @@ class TestAllOfAUser:
             for credential in (person.session_token, person.session_jwt):
                 assert isinstance(seen(call, credential).error, RevokedCredentials)
 
+    def test_a_call_that_is_cancelled_in_the_middle(self, emulator: Emulator) -> None:
+        async def work() -> None:
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            people = [emulator.sign_in() for _ in range(4)]
+            async with AsyncMoonKey(jwt_issuer=emulator.issuer, **options) as client:
+                emulator.fault(DELETE, delay=5)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await client.sessions.revoke_all(people[0].user_id, keep=people[3].session_id)
+                emulator.clear_faults()
+                found = [await client.authenticate(bearer(person.session_jwt)) for person in people]
+                assert [isinstance(auth.error, RevokedCredentials) for auth in found] == [True, True, True, False]
+
+        asyncio.run(work())
+
     @pytest.mark.parametrize("trouble", [None, LIST, DELETE])
     def test_the_one_to_keep(self, call: Both, emulator: Emulator, trouble: str | None) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
