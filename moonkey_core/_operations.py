@@ -12,11 +12,13 @@ from moonkey_core import _clock
 from moonkey_core._arguments import Kind, Lifetime, an_id, exactly_one, user_id_argument
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
+from moonkey_core._proof import NO_SUCH_USER
 from moonkey_core._recall import Presented
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     MoonKeyError,
+    NotFound,
     ProviderError,
     ProviderUnavailable,
     RevocationIncomplete,
@@ -130,7 +132,12 @@ def revoke_all(
     """
     kept = None if keep is None else an_id(keep, "keep")
     user_id = user_id_argument(user_id)
-    sessions = yield from _cut_off(core, user_id, kept)
+    try:
+        sessions = yield from _cut_off(core, user_id, kept)
+    except NotFound as error:
+        if not missing_ok or error.code != NO_SUCH_USER:
+            raise
+        return ()
     if not sessions and not missing_ok:
         yield from core.api.get_user(user_id)
     left = [session.id for session in sessions if session.id != kept]

@@ -370,6 +370,17 @@ class TestAllOfAUser:
         with scripted(nothing) as server, MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
             assert client.sessions.revoke_all("user_1", missing_ok=True) == ()
 
+    def test_an_api_that_lists_nothing_of_nobody(self) -> None:
+        """The call that lists says already that there is no such user. An address that is wrong says nothing."""
+        for code, is_user in (("user_not_found", True), ("route_not_found", False), ("app_not_found", False)):
+            missing = reply(404, {"error_type": code})
+            with scripted(missing) as server, MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
+                with pytest.raises(NotFound):
+                    client.sessions.revoke_all("user_1")
+                with contextlib.nullcontext() if is_user else pytest.raises(NotFound):
+                    assert client.sessions.revoke_all("user_1", missing_ok=True) == ()
+                assert client.revocations.refuses("sess_1", "user_1", None)
+
 
 def test_what_was_refused_and_not_ended_is_told_to_the_log_of_a_sign_in(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
