@@ -100,9 +100,11 @@ def test_other_attributes_of_a_class_of_views_are_its_own(view: type) -> None:
 def test_a_method_that_takes_something_is_no_demand() -> None:
     """A view set names its routes by its actions, such as to claim a coupon."""
 
+    an_action: Any = action(detail=True, methods=["post"])
+
     class Coupons(RequireAuthMixin, ViewSet):
-        @action(detail=True, methods=["post"])
-        def claim(self: Any, request: Any, pk: str) -> None:
+        @an_action
+        def claim(self, request: Any, pk: str) -> None:
             raise AssertionError
 
         async def permission(self, request: Any) -> None:
@@ -209,17 +211,19 @@ def test_the_settings_that_a_client_was_made_of_may_stand_in_the_config(emulator
         assert app.extensions["moonkey"] is client
 
 
-def test_a_key_that_is_set_too_late(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_that_is_set_too_late(emulator: Emulator) -> None:
     app = Flask(__name__)
     app.config.update(MOONKEY_TIMEOUT=3, MOONKEY_REALM=None)
     app.add_url_rule("/", view_func=lambda: "fine")
+    app.register_error_handler(ConfigurationError, str)
     FlaskMoonKey(app, **{**options(emulator), "leeway": 4.0})
     visits = app.test_client()
     for name, said in (("JWT_AUDIENCE", "it was set after FlaskMoonKey"), ("JWT_AUDIENC", "Did you mean")):
         app.config[f"MOONKEY_{name}"] = "us"
-        assert [visits.get("/").status_code for _ in range(2)] == [500, 500]
-        assert f"MOONKEY_{name} " in caplog.text
-        assert said in caplog.text
+        for _ in range(2):
+            text = visits.get("/").text
+            assert f"MOONKEY_{name} " in text
+            assert said in text
         del app.config[f"MOONKEY_{name}"]
     app.config.update(MOONKEY_LEEWAY="4", MOONKEY_USER_TTL=None)  # what is in use anyway
     assert visits.get("/").text == "fine"
