@@ -159,7 +159,7 @@ class _Pools(Generic[C]):
         """
         with self._lock:
             self._closed = True
-            return self._idle_of(self._pools) + self._idle_of(self._left)
+            return [*self._idle_of(self._pools), *self._idle_of(self._left)]
 
     def _idle_of(self, pools: list[_Pool[C]]) -> list[C]:
         idle = [pool.client for pool in pools if not pool.in_use]
