@@ -147,8 +147,6 @@ class _Pools(Generic[C]):
 
     def take_left(self) -> list[C]:
         """Those that are given to nobody any more and that nobody uses, to be closed."""
-        if not self._left:
-            return []
         with self._lock:
             return self._idle_of(self._left)
 
@@ -159,11 +157,13 @@ class _Pools(Generic[C]):
         """
         with self._lock:
             self._closed = True
-            return [*self._idle_of(self._pools), *self._idle_of(self._left)]
+            return self._idle_of(self._pools, self._left)
 
-    def _idle_of(self, pools: list[_Pool[C]]) -> list[C]:
-        idle = [pool.client for pool in pools if not pool.in_use]
-        pools[:] = [pool for pool in pools if pool.in_use]
+    def _idle_of(self, *tables: list[_Pool[C]]) -> list[C]:
+        idle: list[C] = []
+        for pools in tables:
+            idle.extend(pool.client for pool in pools if not pool.in_use)
+            pools[:] = [pool for pool in pools if pool.in_use]
         return idle
 
 
