@@ -140,17 +140,18 @@ class _Pools(Generic[C]):
         """All clients of our own, to be closed. From now on there are none."""
         with self._lock:
             self._closed = True
-            clients = [pool.client for pool in (*self._pools, *self._left)]
+            self._left += self._pools
+            clients = [pool.client for pool in self._left]
             self._pools.clear()
             self._left.clear()
         return clients
 
     def take_left(self) -> list[C]:
         """Those that are given to nobody any more and that nobody uses, to be closed."""
-        if not self._left:
-            return []
         with self._lock:
-            return self._idle_of(self._left)
+            idle = [pool.client for pool in self._left if not pool.in_use]
+            self._left = [pool for pool in self._left if pool.in_use]
+        return idle
 
     def take_idle(self) -> list[C]:
         """Those that nobody uses, to be closed; the others may be opening connections, and are taken later.
@@ -159,12 +160,9 @@ class _Pools(Generic[C]):
         """
         with self._lock:
             self._closed = True
-            return self._idle_of(self._pools) + self._idle_of(self._left)
-
-    def _idle_of(self, pools: list[_Pool[C]]) -> list[C]:
-        idle = [pool.client for pool in pools if not pool.in_use]
-        pools[:] = [pool for pool in pools if pool.in_use]
-        return idle
+            self._left += self._pools
+            self._pools = []
+        return self.take_left()
 
 
 class _Pool(Generic[C]):

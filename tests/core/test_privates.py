@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import httpx
@@ -110,7 +110,7 @@ def test_a_connector_that_makes_its_connections_in_another_way() -> None:
         assert server.received == []
 
 
-async def asked(url: str, transport: str) -> None:
+async def asked(url: str, transport: Literal["httpx", "aiohttp"]) -> None:
     async with AsyncMoonKey(transport=transport, **{**OPTIONS, "base_url": url}) as client:
         for _ in range(2):
             with suppress(ProviderUnavailable):
