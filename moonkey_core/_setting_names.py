@@ -45,7 +45,10 @@ _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 def _elsewhere() -> dict[str, str]:
     """Each name that has its place among no settings, with a sentence that names this place."""
     found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in DEMANDS}
-    found |= {name: f"It is an argument of MoonKeyMiddleware: {name}=…" for name in MIDDLEWARE_ARGUMENTS}
+    found |= {
+        name: f"It is an argument of MoonKeyMiddleware for Starlette and FastAPI: {name}=…."
+        for name in MIDDLEWARE_ARGUMENTS
+    }
     found |= {
         name: f"It has its place in Django's settings: MOONKEY = {{{name.upper()!r}: …}}." for name in DJANGO_KEYS
     }

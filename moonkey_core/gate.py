@@ -194,14 +194,22 @@ def require(auth: Auth, requirements: Requirements | None = None) -> Auth:
 
 
 def own_attributes(kind: type, *frameworks: str) -> set[str]:
-    """The public attributes that a class was given by the app, and not by the packages that it builds on."""
+    """The public attributes that a class was given by the app, and not by the packages that it builds on.
+
+    Without the methods that take arguments: what is called with a request, such as an action of a view set, or
+    with anything else, is no value that somebody demands.
+    """
     return {
         name
         for one in kind.__mro__
         if one.__module__.partition(".")[0] not in ("builtins", *frameworks)
-        for name in vars(one)
-        if not name.startswith("_")
+        for name, value in vars(one).items()
+        if not name.startswith("_") and not _takes_arguments(value)
     }
+
+
+def _takes_arguments(value: object) -> bool:
+    return inspect.isfunction(value) and len(inspect.signature(value).parameters) > 1
 
 
 def like_demands(names: Iterable[str]) -> dict[str, str]:

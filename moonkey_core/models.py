@@ -147,13 +147,16 @@ class OtpRequest:
 def identifier(value: object) -> str:
     """A bounded, printable string that neither begins nor ends with a blank. Raises ``ValueError``.
 
-    Databases and forms take blanks off: whoever has one would be taken for somebody else.
+    Databases and forms take blanks off: whoever has one would be taken for somebody else. A user's id is no blank
+    without its ``user_`` either, as both spellings name one user.
     """
     if (
         not isinstance(value, str)
         or not 0 < len(value) <= _MAX_ID_LENGTH
         or not value.isprintable()
         or value != value.strip(_BLANKS)
+        or not (bare := bare_user_id(value))
+        or bare[0] in _BLANKS
     ):
         raise ValueError("not an identifier")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, current_app
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
@@ -45,10 +45,12 @@ class FlaskMoonKey:
 
     def init_app(self, app: Flask) -> None:
         """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
-        client = app.extensions[EXTENSION] = self._client_for(app)
+        configured = _configured(app)
+        client = app.extensions[EXTENSION] = self._client_for(configured)
         check_cookies(app)
         watch(client, app)
         watch_gates(app)
+        _watch_settings(app, configured)
         app.request_class = with_identity(app.request_class)
         # First in the list is last to run: it sees whether any other function has looked at the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, _with_identity_headers)
@@ -56,8 +58,7 @@ class FlaskMoonKey:
         if MoonKeyError not in app.error_handler_spec[None][None]:
             app.register_error_handler(MoonKeyError, refused)
 
-    def _client_for(self, app: Flask) -> MoonKey:
-        configured = _configured(app)
+    def _client_for(self, configured: Mapping[str, Any]) -> MoonKey:
         if self._client is None:
             given = {name: value for name, value in self._options.items() if value is not None}
             return MoonKey(Settings.load({**configured, **given}))
@@ -77,6 +78,29 @@ def _configured(app: Flask) -> dict[str, Any]:
             'Name each setting by itself: app.config["MOONKEY_JWT_ISSUER"] = …'
         )
     return variables(app.config, "key of app.config")
+
+
+def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
+    """Have an app's first request raise ``ConfigurationError`` for a setting that came too late to be read.
+
+    Until there is none, each request does.
+    """
+    passed = False
+
+    def check() -> None:
+        nonlocal passed
+        if passed:
+            return
+        for name, value in _configured(current_app).items():
+            is_late = value is not None and value != read.get(name)
+            if is_late and not has_value(get_client().settings, name, value):
+                raise ConfigurationError(
+                    f"MOONKEY_{name.upper()} in app.config has no effect: it was set after FlaskMoonKey had read "
+                    "its settings. Set it before FlaskMoonKey(app), or call init_app(app) later."
+                )
+        passed = True
+
+    app.before_request_funcs.setdefault(None, []).insert(0, check)
 
 
 def _with_identity_headers(response: Response) -> Response:

@@ -16,6 +16,7 @@ from django.views.generic import TemplateView, View
 from flask import Flask
 from integrations.django_visits import Configure
 from integrations.starlette_visits import options
+from rest_framework.decorators import action
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -94,6 +95,37 @@ def test_other_attributes_of_a_class_of_views_are_its_own(view: type) -> None:
     demands = {"roles": {"admin"}, "max_staleness": 0}
     made: Any = type("Members", (RequireAuthMixin, view), {**FAR, **demands, "scoped": 1, "get": lambda *_: None})
     assert callable(made.as_view())
+
+
+def test_a_method_that_takes_something_is_no_demand() -> None:
+    """A view set names its routes by its actions, such as to claim a coupon."""
+
+    def claim(self: object, request: Any, pk: str) -> None:
+        raise AssertionError
+
+    an_action: Any = action(detail=True, methods=["post"])
+
+    class Base:
+        async def permission(self, request: Any) -> None:
+            raise AssertionError
+
+    coupons: Any = type("Coupons", (RequireAuthMixin, Base, ViewSet), {"claim": an_action(claim)})
+
+    class Gate(RequireAuth):
+        def scope(self, value: str) -> None:
+            raise AssertionError
+
+    assert callable(coupons.as_view({"post": "claim"}))
+    assert Gate() is not None
+
+    def roles(self: object) -> set[str]:
+        return {"admin"}
+
+    for demand in (roles, property(roles), staticmethod(roles)):
+        for bases in ((RequireAuthMixin, View), (RequireAuthMixin, ViewSet)):
+            made: Any = type("Members", bases, {"role": demand})
+            with pytest.raises(ConfigurationError, match="Did you mean 'roles'"):
+                made.as_view()
 
 
 def test_view_sets(configure: Configure) -> None:
@@ -178,6 +210,24 @@ def test_the_settings_that_a_client_was_made_of_may_stand_in_the_config(emulator
     with MoonKey(app.config["MOONKEY_SECRET_KEY"], base_url=app.config["MOONKEY_BASE_URL"]) as client:
         FlaskMoonKey(app, client=client)
         assert app.extensions["moonkey"] is client
+
+
+def test_a_key_that_is_set_too_late(emulator: Emulator) -> None:
+    app = Flask(__name__)
+    app.config.update(MOONKEY_TIMEOUT=3, MOONKEY_REALM=None)
+    app.add_url_rule("/", view_func=lambda: "fine")
+    app.register_error_handler(ConfigurationError, str)
+    FlaskMoonKey(app, **{**options(emulator), "leeway": 4.0})
+    visits = app.test_client()
+    for name, said in (("JWT_AUDIENCE", "it was set after FlaskMoonKey"), ("JWT_AUDIENC", "Did you mean")):
+        app.config[f"MOONKEY_{name}"] = "us"
+        for _ in range(2):
+            text = visits.get("/").text
+            assert f"MOONKEY_{name} " in text
+            assert said in text
+        del app.config[f"MOONKEY_{name}"]
+    app.config.update(MOONKEY_LEEWAY="4", MOONKEY_USER_TTL=None)  # what is in use anyway
+    assert visits.get("/").text == "fine"
 
 
 @pytest.mark.parametrize(
