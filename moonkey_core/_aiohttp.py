@@ -10,7 +10,7 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from moonkey_core._aiohttp_turns import Connector, Unasked, one_try
+from moonkey_core._aiohttp_turns import Connector, Unasked, check_was_given, one_try
 from moonkey_core._causes import cause_of
 from moonkey_core._http import KEEP_ALIVE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, TransportError
@@ -63,6 +63,7 @@ class AsyncSender:
             )
             whole = False
             try:
+                check_was_given()
                 body = Body(response.headers.get("content-encoding"), fetch.max_bytes)
                 async for chunk in response.content.iter_any():
                     body.add(chunk)

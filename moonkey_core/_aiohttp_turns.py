@@ -49,6 +49,9 @@ class Connector(aiohttp.TCPConnector):
             except BaseException:
                 connection.close()
                 raise
+            if handler.is_owed:  # a pool keeps none whose reply has not ended: then nobody has told us
+                connection.close()
+                raise changed("aiohttp", "ResponseHandler.feed_data")
             if silent:
                 given.append(handler)
                 if req.headers.get("Connection") == "close":
@@ -61,7 +64,13 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Unasked(aiohttp.ClientError):
-    """Something has arrived before anything was asked. Nothing was sent."""
+    """Something has arrived before anything was asked, or the end. Nothing was sent."""
+
+
+def check_was_given() -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where the call was sent past :class:`Connector`."""
+    if not one_try.get():
+        raise changed("aiohttp", "BaseConnector.connect")
 
 
 def check_aiohttp() -> None:
@@ -115,6 +124,11 @@ class _Handler(ResponseHandler):
     def is_connected(self) -> bool:
         """Whether it may be used."""
         return not self._is_soiled and super().is_connected()
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a reply is still to come."""
+        return not self.is_fresh and self._is_awaited()
 
     async def is_silent(self) -> bool:
         """Whether nothing has arrived: neither here nor in the system."""

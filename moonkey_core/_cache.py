@@ -130,13 +130,14 @@ class KnownCredentials:
 
         ASCII only, or ``UnicodeEncodeError``.
         """
-        return self._digest(bare_token(credential))
+        return self.text_digest(bare_token(credential))
 
     def pair_digest(self, pair: CookiePair) -> bytes:
         """The same for a pair of cookies; without a JWT, it is that of the token."""
-        return self._digest(pair.text)
+        return self.text_digest(pair.text)
 
-    def _digest(self, text: str) -> bytes:
+    def text_digest(self, text: str) -> bytes:
+        """The same for the text of a pair of cookies, in which the token stands bare already."""
         digest = self._start.copy()
         digest.update(text.encode("ascii"))
         return digest.digest()[:16]

@@ -14,9 +14,11 @@ _MOST = 20
 _LED_BY = ("__cause__", "__context__")
 _LONGEST = 160
 
-_NAMED = {
-    "Unasked": "the server spoke before it was asked",
+_OURS = {
+    "Unasked": "the server closed or spoke before it was asked",
     "UnaskedByProxy": "the proxy said more than it was asked",
+}
+_NAMED = {
     "ProxyError": "the proxy refused",
     "ServerDisconnectedError": "closed without a reply",
     "ClientPayloadError": "closed within the reply",
@@ -35,7 +37,7 @@ _NAMED = {
 def cause_of(error: BaseException) -> str:
     """What went wrong: ``DNS: …``, ``TLS: …``, ``refused``, ``timed out``, ``reset``, …"""
     found = list(_chain(error))
-    for tell in (_exactly, _by_number, _of_the_library):
+    for tell in (_exactly, _by_number, _of_our_own, _of_the_library):
         for one in found:
             text = tell(one)
             if text:
@@ -64,7 +66,8 @@ def _exactly(error: BaseException) -> str | None:
         said = getattr(error, "verify_message", "")  # that of aiohttp, which is one too, has none
         return f"TLS: {said}" if said else None
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLWantReadError):
-        return f"TLS: {error.reason}" if error.reason else None
+        said = getattr(error, "reason", "")  # likewise
+        return f"TLS: {said}" if said else None
     if isinstance(error, ConnectionRefusedError):
         return "refused"
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
@@ -80,6 +83,10 @@ def _by_number(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return None
+
+
+def _of_our_own(error: BaseException) -> str | None:
+    return _OURS.get(type(error).__name__)
 
 
 def _of_the_library(error: BaseException) -> str | None:

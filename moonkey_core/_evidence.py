@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 _LONGEST = 200  # characters of one saying
 _LONGEST_READ = 2000
 _MASK = "***"
-_RUN = re.compile(r"[A-Za-z0-9_\-.~+/=]+")
+_RUN = re.compile(r"[A-Za-z0-9_\-.~+/=%]+")
 _KEY = re.compile(r"[sp]k_(?:test|live)_")
 _LONGEST_WORD = 20  # characters; with a digit in it, what is longer may be a credential
 _LONGEST_NAME = 48
+_SHORTEST_PART = 8
 _FAR = 10**9  # seconds
 
 
@@ -56,16 +57,20 @@ def strings_in(body: object) -> Iterable[str]:
 
 def _plain(text: str, values: list[str]) -> str:
     # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
-    text = _RUN.sub(_masked, text[:_LONGEST_READ])
+    words = [value.lower() for value in values if _RUN.fullmatch(value)]
+    text = _RUN.sub(lambda run: _MASK if _may_be_secret(run[0], words) else run[0], text[:_LONGEST_READ])
     for value in values:
-        text = text.replace(value, _MASK)
+        text = re.sub(re.escape(value), _MASK, text, flags=re.IGNORECASE)
     return _cut("".join(one if one.isprintable() else " " for one in text).strip())
 
 
-def _masked(run: re.Match[str]) -> str:
-    word = run[0]
+def _may_be_secret(word: str, sent: list[str]) -> bool:
+    """Whether a word looks like a credential, or is a part of what was ``sent`` (in lower case)."""
     long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
-    return _MASK if long or len(word) > _LONGEST_NAME or _KEY.search(word) else word
+    if long or len(word) > _LONGEST_NAME or _KEY.search(word):
+        return True
+    part = word.strip(".").lower()
+    return len(part) >= _SHORTEST_PART and any(part in one for one in sent)
 
 
 def _cut(text: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -19,7 +19,7 @@ from moonkey_core._causes import cause_of
 from moonkey_core._deadline import bound_reads, forget_connections, reads_until
 from moonkey_core._http import KEEP_ALIVE, READ_SIZE, Body, Unreadable, request_content, request_headers
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
-from moonkey_core._turns import Unasked, keep_in_turn
+from moonkey_core._turns import Unasked, check_in_turn, keep_in_turn
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
@@ -87,7 +87,11 @@ def _sending(operation: str) -> Iterator[None]:
 
 
 class _Pools(Generic[C]):
-    """Small clients, made at need, each with a few connections. No more is in use than the limiter lets in."""
+    """Small clients, made at need, each with a few connections. No more is in use than the limiter lets in.
+
+    One with a call that was broken off is given no more: ``httpcore`` may count a connection or a request of it
+    for ever, if that came while it was putting things in order, and would be full before long.
+    """
 
     def __init__(self, make: Callable[[], C], given: C | None) -> None:
         self._make: Callable[[], C] = make
@@ -95,6 +99,7 @@ class _Pools(Generic[C]):
         self._closed = False
         self._lock = threading.Lock()
         self._pools: list[_Pool[C]] = []
+        self._left: list[_Pool[C]] = []
 
     @contextmanager
     def client(self) -> Iterator[C]:
@@ -114,17 +119,38 @@ class _Pools(Generic[C]):
             pool.in_use += 1
         try:
             yield pool.client
+        except Exception:
+            raise
+        except BaseException:  # cancelled, or ended by a signal or a time-out of gevent
+            with self._lock:
+                if pool in self._pools:
+                    self._pools.remove(pool)
+                    self._left.append(pool)
+            raise
         finally:
             with self._lock:
                 pool.in_use -= 1
+
+    def check(self, response: httpx.Response) -> None:
+        """Raise ``ConfigurationError`` where a client of our own has not used a connection that keeps in turn."""
+        if self._given is None:
+            check_in_turn(response.extensions.get("network_stream"))
 
     def take_all(self) -> list[C]:
         """All clients of our own, to be closed. From now on there are none."""
         with self._lock:
             self._closed = True
-            clients = [pool.client for pool in self._pools]
+            clients = [pool.client for pool in (*self._pools, *self._left)]
             self._pools.clear()
+            self._left.clear()
         return clients
+
+    def take_left(self) -> list[C]:
+        """Those that are given to nobody any more and that nobody uses, to be closed."""
+        if not self._left:
+            return []
+        with self._lock:
+            return self._idle_of(self._left)
 
     def take_idle(self) -> list[C]:
         """Those that nobody uses, to be closed; the others may be opening connections, and are taken later.
@@ -133,8 +159,11 @@ class _Pools(Generic[C]):
         """
         with self._lock:
             self._closed = True
-            idle = [pool.client for pool in self._pools if not pool.in_use]
-            self._pools = [pool for pool in self._pools if pool.in_use]
+            return self._idle_of(self._pools) + self._idle_of(self._left)
+
+    def _idle_of(self, pools: list[_Pool[C]]) -> list[C]:
+        idle = [pool.client for pool in pools if not pool.in_use]
+        pools[:] = [pool for pool in pools if pool.in_use]
         return idle
 
 
@@ -164,11 +193,15 @@ class SyncSender:
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply, in so many seconds."""
         end = _clock.elapsed() + seconds
+        for left in self._pools.take_left():
+            with suppress(*_TROUBLE):
+                left.close()
         try:
             with _sending(fetch.operation), self._pools.client() as client, reads_until(end):
                 request = _request(fetch, self._settings, seconds)
                 response = client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
+                    self._pools.check(response)
                     body = _body(response, fetch)
                     for chunk in _whole(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
@@ -200,11 +233,15 @@ class AsyncSender:
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply. Whoever calls ends it when the time is over."""
+        for left in self._pools.take_left():
+            with suppress(*_TROUBLE):
+                await left.aclose()
         try:
             with _sending(fetch.operation), self._pools.client() as client:
                 request = _request(fetch, self._settings, seconds)
                 response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
+                    self._pools.check(response)
                     body, whole = _body(response, fetch), _whole(response)
                     if whole is not None:
                         body.add(whole[0])

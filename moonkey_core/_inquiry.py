@@ -131,8 +131,8 @@ class Inquiry:
         if question.minutes is not None or not error.session_is_over:
             return
         self._credentials.refuse(question.digest, error)
-        if jwt is not None and not question.refresh:
-            # The JWT is genuine and its time is not over: its session was ended elsewhere.
+        if jwt is not None and not question.refresh and not self._credentials.is_replaced(question.digest):
+            # The JWT is genuine, its time is not over and it was not replaced: its session was ended elsewhere.
             self._revocations.add(session_id=jwt.session_id)
 
     def _confirmed(self, answer: Answer, user_id: str) -> Known:

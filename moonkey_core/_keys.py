@@ -112,9 +112,9 @@ class KeyRing:
             self.ahead_at = now + self._settings.jwks_timeout
             return self._refreshed(self._attempts)
 
-    def is_usable(self, current: KeySet) -> bool:
-        """Whether these keys may be used now."""
-        return current.fetched_at <= self._clock() < current.usable_until
+    def is_usable(self, current: KeySet, now: float) -> bool:
+        """Whether these keys may be used at that time."""
+        return current.fetched_at <= now < current.usable_until
 
     def _refreshed(self, attempt: int) -> Plan[None]:
         outcome = yield self._fetch(attempt, look=True)
@@ -150,7 +150,7 @@ class KeyRing:
 
     def _stale_key(self, kid: str) -> RSAPublicKey | None:
         current = self.current
-        return current.keys.get(kid) if current is not None and self.is_usable(current) else None
+        return current.keys.get(kid) if current is not None and self.is_usable(current, self._clock()) else None
 
     def _is_under_way(self, now: float) -> bool:
         number, drawn_at = self._drawn
@@ -224,7 +224,7 @@ class KeyRing:
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:
         current, trouble = self.current, self.trouble
-        if current is None or not self.is_usable(current):
+        if current is None or not self.is_usable(current, self._clock()):
             raise _cannot_know(trouble, _FIRST_COOLDOWN)
         key = current.keys.get(kid)
         if key is not None:

@@ -12,11 +12,13 @@ from moonkey_core import _clock
 from moonkey_core._arguments import Kind, Lifetime, an_id, exactly_one, user_id_argument
 from moonkey_core._core import Core
 from moonkey_core._plan import Plan
+from moonkey_core._proof import NO_SUCH_USER
 from moonkey_core._recall import Presented
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import Credentials
 from moonkey_core.errors import (
     MoonKeyError,
+    NotFound,
     ProviderError,
     ProviderUnavailable,
     RevocationIncomplete,
@@ -130,23 +132,37 @@ def revoke_all(
     """
     kept = None if keep is None else an_id(keep, "keep")
     user_id = user_id_argument(user_id)
-    sessions = yield from _cut_off(core, user_id, kept)
+    try:
+        sessions = yield from _cut_off(core, user_id, kept)
+    except NotFound as error:
+        if not missing_ok or error.code != NO_SUCH_USER:
+            raise
+        return ()
     if not sessions and not missing_ok:
         yield from core.api.get_user(user_id)
+    left = [session.id for session in sessions if session.id != kept]
+    try:
+        return (yield from _end_all(core, user_id, left))
+    finally:
+        for session_id in left:  # cancelled, or not tried any more
+            core.revocations.add(session_id=session_id)
+
+
+def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
+    """End sessions of a user, and take those off the list that were tried. Raises ``RevocationIncomplete``."""
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
-    for session_id in [session.id for session in sessions if session.id != kept]:
-        if troubles >= _TROUBLES_BEFORE_GIVING_UP:
-            core.revocations.add(session_id=session_id)
-            failed[session_id] = ProviderUnavailable(reason="not_tried")
-            continue
+    while left and troubles < _TROUBLES_BEFORE_GIVING_UP:
+        session_id = left[0]
         try:
             yield from end_session(core, "session_id", session_id, (session_id, user_id))
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error
             troubles += isinstance(error, ProviderError)
+        del left[0]
+    failed.update({session_id: ProviderUnavailable(reason="not_tried") for session_id in left})
     if failed:
         raise RevocationIncomplete(revoked=tuple(revoked), failed=failed)
     return tuple(revoked)

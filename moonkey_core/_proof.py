@@ -11,7 +11,7 @@ from moonkey_core.events import Source
 from moonkey_core.models import VerifiedSession, with_user_id
 from moonkey_core.providers.moonkey import Answer, MoonKeyApi
 
-_NO_USER = "user_not_found"
+NO_SUCH_USER = "user_not_found"
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -38,7 +38,7 @@ def completed(api: MoonKeyApi, verified: VerifiedSession) -> Plan[VerifiedSessio
     except NotFound as error:
         # Only the code tells that it is the user who is not there any more.
         raise InvalidCredentials(
-            reason="user_unknown", evidence=error.evidence, session_is_over=error.code == _NO_USER
+            reason="user_unknown", evidence=error.evidence, session_is_over=error.code == NO_SUCH_USER
         ) from None
     except RequestRefused as error:
         raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None

@@ -150,7 +150,7 @@ class Recall:
         if self.credentials.is_pair_given_back(pair):
             return None
         try:
-            return self.of(self.credentials.pair_digest(pair), requirements)
+            return self.of(self.credentials.text_digest(text), requirements)
         except RevokedCredentials:
             if pair.jwt is None:
                 raise
@@ -194,7 +194,7 @@ class Recall:
             return None
         if not self.passes(known) or known.doubted:
             return None
-        return known if known.key is None or self._has_key(known) else None
+        return known if known.key is None or self._has_key(known, now) else None
 
     def is_up_to_date(self) -> bool:
         """Whether what is known here may be trusted: not while revocations may have been missed."""
@@ -210,14 +210,14 @@ class Recall:
         return True
 
     def _is_trusted(self, known: Known, now: float) -> bool:
-        if known.key is not None and not self._has_key(known):
+        if known.key is not None and not self._has_key(known, now):
             return False
         return self.is_up_to_date() or 0 <= now - known.asked_at <= self._lag
 
-    def _has_key(self, known: Known) -> bool:
+    def _has_key(self, known: Known, now: float) -> bool:
         """Whether the key that a JWT was verified with still is in a usable key set."""
         current = self._keys.current
-        if current is None or not self._keys.is_usable(current):
+        if current is None or not self._keys.is_usable(current, now):
             return False
         if known.key_set is not current:
             if known.kid is None or current.keys.get(known.kid) is not known.key:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from moonkey_core import _clock
 
@@ -29,10 +31,10 @@ class _Kind:
 
 
 _lock = threading.Lock()
-_kinds: dict[tuple[str, str], _Kind] = {}  # by message and reason: both from a small closed set
+_kinds: MutableMapping[tuple[str, str, str], _Kind] = LRUCache(256)  # most have one place; a sentence may vary
 
 
-def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, object]) -> None:
+def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, object], sentence: str = "") -> None:
     """Log ``message % args``, at ``level`` if it is the first of its kind in :data:`INTERVAL`, else at DEBUG.
 
     Args:
@@ -40,8 +42,9 @@ def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, ob
         message: A constant format; together with the reason it names the kind.
         args: What goes into it.
         extra: Attributes of the record; one is the ``reason``.
+        sentence: Where two lines with one reason may say different things: what this one says.
     """
-    left_out = _admit((message, str(extra["reason"])), level)
+    left_out = _admit((message, str(extra["reason"]), sentence), level)
     if left_out is None:
         logger.debug(message, *args, extra=extra)
     elif left_out:
@@ -55,7 +58,7 @@ def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, ob
 def summarize() -> None:
     """Log how many lines of each kind were left out since its last line, and begin anew: the outage is over."""
     with _lock:
-        ended = [(reason, kind.level, kind.left_out) for (_, reason), kind in _kinds.items()]
+        ended = [(reason, kind.level, kind.left_out) for (_, reason, _), kind in _kinds.items()]
         _kinds.clear()
     for reason, level, left_out in ended:
         if left_out:
@@ -69,7 +72,7 @@ def reset() -> None:
     _kinds.clear()
 
 
-def _admit(key: tuple[str, str], level: int) -> int | None:
+def _admit(key: tuple[str, str, str], level: int) -> int | None:
     """How many lines were left out before this one; ``None`` if this one is left out too."""
     now = _clock.monotonic()
     with _lock:

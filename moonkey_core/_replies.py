@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,9 +25,15 @@ DEAD_SESSION = frozenset({"invalid_session"})
 
 _DEAD_STATUSES = (400, 401, 403, 404, 410, 422)  # with any other, the code and the status contradict each other
 _WAIT = (408, 425, 429)
+_LONGEST_OWN_CODE = 20  # of what may come back by chance
 _CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LONGEST_WAIT = 3600.0
-_ERRORS = ("error", "errors", "error_type", "error_code", "error_message")
+_ERRORS = (
+    *("error", "errors", "error_type", "error_code", "error_message", "error_description"),
+    *("errorType", "errorCode", "errorMessage"),  # of gateways
+)
+_STATUSES = ("status", "statusCode", "code")
+_FAILED = frozenset({"error", "fail", "failed", "failure"})
 _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 
 
@@ -67,15 +73,23 @@ def load_answer(data: bytes) -> dict[str, Any]:
     """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error."""
     body = load_object(data)
     status = body.get("status_code")
-    denied = body.get("success") is False or body.get("ok") is False
-    if denied or any(body.get(name) not in _NOTHING for name in _ERRORS):
+    denied = any(body.get(name) not in (None, True) for name in ("success", "ok"))
+    failed = any(_is_failure(body[name]) for name in _STATUSES if name in body)
+    if denied or failed or any(body.get(name) not in _NOTHING for name in _ERRORS):
         raise ValueError("an error in a good reply")
     if status is not None and (type(status) is not int or not 200 <= status < 300):
         raise ValueError("another status in a good reply")
     return body
 
 
-def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:
+def _is_failure(said: object) -> bool:
+    """Whether a status or code beside an answer, of whatever kind, is that of a failure."""
+    if isinstance(said, str):
+        return said in DEAD_SESSION or said.lower() in _FAILED
+    return isinstance(said, int | float) and 400 <= said < 600
+
+
+def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
     """The error in a reply, flat (``error_type``) or nested (``error.code``); ``None`` where it is not understood.
 
     ``sent`` is what the call carried, and what its message must not repeat. An error that comes with what would
@@ -102,6 +116,8 @@ def api_error(reply: Reply, sent: Iterable[str] = ()) -> ApiError | None:
     if not known or not all(one is None or isinstance(one, str) for one in (code, message)):
         return None
     found = _code(code)
+    if found is not None and len(found) > _LONGEST_OWN_CODE and found in sent:
+        found = None  # the credential itself, rather than a code
     if found in DEAD_SESSION and reply.status not in _DEAD_STATUSES:
         return None
     return ApiError(reply.status, found, quoted(found or "", message or "", sent))

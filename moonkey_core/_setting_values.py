@@ -85,7 +85,8 @@ def secret_key(value: object) -> Secret:
         raise ValueError("begins with 'Bearer', which is added by itself. Put the key alone there.")
     if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
         raise ValueError(
-            "must be the secret key (sk_test_… or sk_live_…): one word without spaces or line breaks."
+            "must be the whole secret key (it begins with sk_test_ or sk_live_): one word of ASCII letters, "
+            "digits and signs, without spaces or line breaks."
         )
     if text.startswith("pk_"):
         raise ValueError(

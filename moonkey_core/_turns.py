@@ -19,7 +19,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from moonkey_core.privates import private, set_private
+from moonkey_core.privates import changed, private, set_private
 
 _READ_SIZE = 64 * 1024
 _HTTP1_REQUEST = re.compile(rb"(?!PRI )[A-Z]+ ")
@@ -28,7 +28,7 @@ _SECONDS_FOR_TICKETS = 0.01  # for what TLS itself has to say after its handshak
 
 
 class Unasked(httpcore.RemoteProtocolError):
-    """Something has arrived before anything was asked. Nothing was sent."""
+    """Something has arrived before anything was asked, or the end. Nothing was sent."""
 
 
 class UnaskedByProxy(httpcore.ConnectError):
@@ -52,6 +52,15 @@ def keep_in_turn(
                 set_private(pool, "_network_backend", _AsyncBackend(backend))
         elif not isinstance(backend, _Backend):
             set_private(pool, "_network_backend", _Backend(below(backend)))
+
+
+def check_in_turn(stream: object) -> None:
+    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a reply came over a connection of another make.
+
+    The attribute of the pools is there then, but has no effect any more.
+    """
+    if not isinstance(stream, _Stream | _AsyncStream):
+        raise changed("httpcore", "ConnectionPool._network_backend")
 
 
 def pools_of(client: httpx.Client | httpx.AsyncClient) -> list[Any]:
@@ -102,7 +111,7 @@ class _Turn:
 
     def refusal(self) -> Exception:
         """The error for a connection that may not be used: the pool takes another one, unless it was new."""
-        return Unasked("the server spoke before it was asked") if self.is_fresh else _not_available()
+        return Unasked("the server closed or spoke before it was asked") if self.is_fresh else _not_available()
 
 
 def _not_available() -> Exception:

@@ -17,9 +17,14 @@ _SECRET_NAMES = frozenset(
 )
 _MAX_DEPTH = 128  # what the JSON reader lets through is less deep
 _LATEST = 253_402_300_799  # the end of the year 9999; also what datetime can hold
-_ENDED = {"active": False, "is_active": False, "valid": False, "revoked": True, "expired": True, "ended": True}
+_ENDED = {
+    **dict.fromkeys(("active", "is_active", "valid", "is_valid", "authenticated"), False),
+    **dict.fromkeys(("revoked", "expired", "ended"), True),
+}
 _ENDED_TIMES = ("revoked_at", "ended_at", "terminated_at")
-_ENDED_WORDS = frozenset({"revoked", "deleted", "expired", "ended", "terminated", "inactive", "invalid"})
+_ENDED_WORDS = frozenset(
+    {"revoked", "deleted", "expired", "ended", "terminated", "inactive", "invalid", "logged_out", "signed_out"}
+)
 _ENDS = frozenset({"status", *_ENDED, *_ENDED_TIMES})
 _SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
 
@@ -58,6 +63,8 @@ def check_session(body: object, *, user_id: str | None = None, expires_at: float
     ends = _moment(body.get("expires_at")) or _moment(expires_at)
     if ends is None:
         raise ValueError("a session without an end")
+    if ends < (session_start(body) or 0):
+        raise ValueError("a session that ends before it begins")
     return ends
 
 
@@ -100,17 +107,24 @@ def is_deleted(body: object, now: float = math.inf) -> bool:
         raise ValueError("deleted is neither true nor false")
     if at is not None and (deleted is False or at > now):
         raise ValueError("deleted and not deleted")
-    if deleted is None and at is None and not _ENDS.isdisjoint(body) and _is_ended_otherwise(body):
+    if deleted is True or at is not None:
+        return True
+    if is_ended_otherwise(body):
         raise ValueError("a session that has ended in an unknown way")
-    return deleted is True or at is not None
+    return False
 
 
-def _is_ended_otherwise(body: Mapping[str, Any]) -> bool:
-    """Whether a session speaks of its end in members that are not of this wire: neither believed nor ignored."""
+def is_ended_otherwise(body: Mapping[str, Any]) -> bool:
+    """Whether a session, or an answer with one, speaks of its end in members that are not of this wire.
+
+    They are neither believed nor ignored, also where their values are of another type.
+    """
+    if _ENDS.isdisjoint(body):
+        return False
     status = body.get("status")
     return (
         (isinstance(status, str) and status.lower() in _ENDED_WORDS)
-        or any(body.get(name) is value for name, value in _ENDED.items())
+        or any(body.get(name) not in (None, not ended) for name, ended in _ENDED.items())
         or any(body.get(name) not in (None, 0, "") for name in _ENDED_TIMES)
     )
 

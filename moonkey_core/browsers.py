@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import (
@@ -18,7 +20,7 @@ from moonkey_core.errors import (
 from moonkey_core.responses import Page, Refusal, refuse, vary_on
 from moonkey_core.settings import Settings
 
-__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "wants_page"]
+__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "tell_of_no_page", "wants_page"]
 
 PAGE_HEADERS = (
     (
@@ -124,6 +126,11 @@ def _plain_reason(error: MoonKeyError) -> str:
     if isinstance(error, CrossSiteRequest):
         return "cross_site"
     return "sign_in" if isinstance(error, AuthenticationError) and error.status == 401 else "refused"
+
+
+def tell_of_no_page(error: MoonKeyError) -> None:
+    """Log that a refusal has no page, since a layout of the app's own asks for a user who cannot be known."""
+    log_repeated(logging.WARNING, "no page for a refusal: %s", error.reason, extra={"reason": "page_failed"})
 
 
 def _where_to_go(error: MoonKeyError, settings: Settings, visit: Visit) -> str | None:

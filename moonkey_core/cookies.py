@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
 from moonkey_core._cookie_settings import CookieSettings
+from moonkey_core._setting_values import is_on_loopback
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
 from moonkey_core.errors import InvalidCredentials, MalformedCredentials, MoonKeyError, ProviderUnavailable
@@ -111,11 +112,14 @@ def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: Heade
     if own_scheme(info, headers, settings) != "http" or any(one.startswith("https:") for one in headers("origin")):
         return
     _told.add("plain_http")
+    # Chrome and Firefox take this machine's own address for a secure place; Safari does not.
+    dropped_by = "some" if origin is not None and is_on_loopback(origin) else "most"
     logger.warning(
-        "a Secure cookie was set on plain http (this site is %s): most browsers will not keep it. In development "
+        "a Secure cookie was set on plain http (this site is %s): %s browsers will not keep it. In development "
         "set insecure_development=True in the cookie settings; behind a proxy that ends TLS, set trusted_proxies, "
         "or origin in the cookie settings",
         origin or "not known by its Host header",
+        dropped_by,
         extra={"reason": "secure_cookie_on_http"},
     )
 

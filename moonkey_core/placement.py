@@ -102,9 +102,11 @@ def decorator(made: T, package: str, name: str) -> T:
 def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
     """Note that ``gate`` stands in front of ``view``."""
     _kinds[gate] = Kind(package, name, is_gate=True)
-    key = _reference(view, _forget)
-    if key is not None:
-        _gates.setdefault(key, _Gates(name)).alive.add(gate)
+    # Of a decorated function, the route may have what is inside; what a partial has inside was never a view.
+    for one in (view,) if isinstance(view, (partial, MethodType)) else _layers(view):
+        key = _reference(one, _forget)
+        if key is not None:
+            _gates.setdefault(key, _Gates(name)).alive.add(gate)
     return gate
 
 
@@ -194,13 +196,13 @@ def _check(registered: list[Registered], framework: Framework) -> None:
     for one in registered:
         is_protected = False
         for view in _layers(one.view):
-            kind = kind_of(view)
+            kind, was_protected = kind_of(view), is_protected
             if kind is not None:
                 _check_kind(kind, one, framework)
                 is_protected = True
             gates = _gates_around(view)
-            if gates is None or gates.were_used or is_protected:
-                if gates is not None and is_protected:
+            if gates is None or gates.were_used or was_protected:
+                if gates is not None and was_protected:
                     gates.were_used = True
                 continue
             if reached is None:

@@ -231,11 +231,19 @@ def _log(error: MoonKeyError, request_id: str) -> None:
     extra = {"reason": error.reason, "request_id": request_id, **failed_call(error)}
     if error.status >= 500 and error.status != 503:
         # The operator's to mend, so the whole sentence; it never holds a secret.
-        log_repeated(logging.ERROR, "refused: %s [%s] request %s", error, error.reason, request_id, extra=extra)
+        sentence = str(error)
+        log_repeated(
+            logging.ERROR,
+            "refused: %s [%s] request %s",
+            sentence,
+            error.reason,
+            request_id,
+            extra=extra,
+            sentence=sentence,
+        )
         return
-    said = error.reason_and_evidence
+    what = (error.status, error.reason_and_evidence, request_id)
     if error.status == 503:
-        what = (error.status, said, request_id)
         log_repeated(logging.WARNING, "refused with %d: %s, request %s", *what, extra=extra)
     else:
-        logger.info("refused with %d: %s, request %s", error.status, said, request_id, extra=extra)
+        logger.info("refused with %d: %s, request %s", *what, extra=extra)

@@ -45,6 +45,18 @@ class Revocation:
     doubted_before: float | None = None
     by_own_clock: bool = field(default=False, compare=False, repr=False)
 
+    def by_common_clock(self, offset: float) -> Revocation:
+        """The same with dates by the common clock, which is ``offset`` seconds ahead of ours."""
+        return self._dated(lambda at: at + offset) if self.by_own_clock else self
+
+    def until(self, latest: float) -> Revocation:
+        """The same without what is issued after ``latest``."""
+        return self._dated(lambda at: min(at, latest))
+
+    def _dated(self, date: Callable[[float], float]) -> Revocation:
+        until, doubted = (None if at is None else date(at) for at in (self.issued_before, self.doubted_before))
+        return replace(self, issued_before=until, doubted_before=doubted, by_own_clock=False)
+
 
 @dataclass(frozen=True, slots=True)
 class _Until:
@@ -59,14 +71,16 @@ class _Until:
     kept: str | None = None
     kept_moment: float = -math.inf
     by_own_clock: bool = False
+    is_mixed: bool = False  # some of its dates are by our own clock, and some are not
 
     def moment_of(self, session_id: str | None) -> float:
         """Until when a session is refused what it was issued; minus infinity where nothing is."""
         return self.kept_moment if self.kept is not None and session_id == self.kept else self.moment
 
     def moved(self, offset: float) -> _Until:
-        """The same by a clock that is ``offset`` seconds ahead of ours."""
-        return _Until(self.moment + offset, self.added_at, self.kept, self.kept_moment + offset)
+        """The same by a clock that is ``offset`` seconds ahead of ours; nothing becomes earlier that was right."""
+        ahead = max(offset, 0.0) if self.is_mixed else offset
+        return _Until(self.moment + ahead, self.added_at, self.kept, self.kept_moment + ahead)
 
     def and_also(self, other: _Until | None) -> _Until:
         """What two entries refuse together."""
@@ -75,10 +89,11 @@ class _Until:
         late, early = (self, other) if self.moment >= other.moment else (other, self)
         kept_moment = max(late.moment_of(late.kept), early.moment_of(late.kept))
         added_at = max(self.added_at, other.added_at)
-        by_own_clock = self.by_own_clock and other.by_own_clock
-        if late.kept is None or kept_moment >= late.moment:
-            return _Until(late.moment, added_at, by_own_clock=by_own_clock)
-        return _Until(late.moment, added_at, late.kept, kept_moment, by_own_clock)
+        by_own_clock = self.by_own_clock or other.by_own_clock
+        is_mixed = self.is_mixed or other.is_mixed or self.by_own_clock is not other.by_own_clock
+        kept = late.kept if kept_moment < late.moment else None
+        kept_moment = -math.inf if kept is None else kept_moment
+        return _Until(late.moment, added_at, kept, kept_moment, by_own_clock, is_mixed)
 
     def says_more_than(self, other: _Until | None) -> bool:
         """Whether it refuses anything that another one does not; it is what comes of that one and more."""
@@ -212,11 +227,13 @@ class Revocations:
     def receive(self, entry: Revocation) -> None:
         """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
         now = self.clock()
-        # A sender whose clock is ahead must not make it last longer, or refuse what is issued much later.
-        latest, dates = self.now() + FUTURE, (entry.issued_before, entry.doubted_before)
-        moment, doubted = (None if at is None else min(at, latest) for at in dates)
-        known_at = min(entry.added_at, now)
-        self._take(replace(entry, issued_before=moment, added_at=known_at, doubted_before=doubted), now)
+        # A sender whose clock is ahead must not make it refuse what is issued much later, or last longer.
+        entry = entry.until(self.now() + FUTURE)
+        self._take(replace(entry, added_at=min(entry.added_at, now)), now)
+
+    def keep(self, entry: Revocation) -> None:
+        """Take in an entry of this process as it is; listeners are not told."""
+        self._take(entry, self.clock())
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Whether a credential may no longer pass.
@@ -300,6 +317,8 @@ class Revocations:
 
     def _take_locked(self, entry: Revocation, now: float) -> bool:
         """Take an entry in; whether all have become one by it."""
+        if self._offset is not None:  # it was not known yet, perhaps, when the entry was made
+            entry = entry.by_common_clock(self._offset)
         if entry.session_id is not None:
             if entry.added_at + self.retention <= now:
                 return False
@@ -354,7 +373,8 @@ class Revocations:
         moments = [table[user_id].moment for table in (self._users, self._doubts) for user_id in list(table)]
         for table in (self._sessions, self._users, self._doubts):
             table.clear()
-        self._take_for_everybody(_Until(max([self.now() + self._leeway, *moments]), now), now)
+        moment, is_own = max([self.now() + self._leeway, *moments]), self._offset is None
+        self._take_for_everybody(_Until(moment, now, by_own_clock=is_own, is_mixed=is_own), now)
         self.version += 1
         return True
 

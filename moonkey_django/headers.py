@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.log import log_response
 
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import presents_any, presents_cookies
@@ -13,6 +14,8 @@ from moonkey_core.responses import success_headers
 from moonkey_core.settings import Settings
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity, identity_of
+
+_TROUBLE = 500  # from here on it is a server's: ours, or the API's
 
 
 def set_cookies(response: HttpResponseBase, cookies: Iterable[str]) -> None:
@@ -28,6 +31,10 @@ def set_cookies(response: HttpResponseBase, cookies: Iterable[str]) -> None:
 def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """``response`` as it leaves the middleware: with the cookies that the request's identity asks for."""
     identity = identity_of(request)
+    if identity.refused_with == response.status_code >= _TROUBLE:
+        # Django would log it as an error, and mail it to ADMINS, for each request of an outage.
+        name = response.reason_phrase
+        log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
     auth, cookies = identity.auth, tuple[str, ...]()
     if auth is not None and auth.from_cookies:
         already = [cookie.OutputString() for cookie in response.cookies.values()]

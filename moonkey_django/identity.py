@@ -36,15 +36,17 @@ class MoonKeyRequest(HttpRequest):
 class Identity:
     """Who sent one request; ``auth`` once anybody has worked it out.
 
-    ``is_asgi`` tells how the request came in, ``is_eager`` whether the middleware works it out before the view.
+    ``is_asgi`` tells how the request came in, ``is_eager`` whether the middleware works it out before the view,
+    ``refused_with`` the status of a refusal of ours, of which our own log has told.
     """
 
-    __slots__ = ("_info", "_once", "_request", "auth", "headers", "is_asgi", "is_eager")
+    __slots__ = ("_info", "_once", "_request", "auth", "headers", "is_asgi", "is_eager", "refused_with")
 
     def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
         self.headers = header_view(request)
         self.is_eager = is_eager
         self.auth: Auth | None = None
+        self.refused_with: int | None = None
         self.is_asgi = is_asgi
         self._info = request_info(request) if configuration().settings.watches_requests else None
         self._once: Once[Auth] | None = None

@@ -7,13 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.log import log_response
 
-from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit
+from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows import ROUTES, FlowResponse
 from moonkey_core.responses import Refusal
 from moonkey_django.conf import configuration
 from moonkey_django.headers import set_cookies
-from moonkey_django.identity import header_view
+from moonkey_django.identity import header_view, identity_of
 from moonkey_django.pages import rendered
 
 _SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
@@ -46,7 +46,9 @@ def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
     settings = configuration().settings
     routes = None if settings.cookies is None else _mounted_at()
     visit = Visit(request.method or "", request.get_full_path(), routes)
-    return refuse_visit(error, settings, header_view(request), visit)
+    refusal = refuse_visit(error, settings, header_view(request), visit)
+    identity_of(request).refused_with = refusal.status
+    return refusal
 
 
 def _mounted_at() -> str | None:
@@ -62,8 +64,10 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         return response_of(refusal, None)
     try:
         response = response_of(refusal, rendered(request, refusal.page))
+    except MoonKeyError as nobody:  # a template or a context processor of the project's asks for the user
+        tell_of_no_page(nobody)
+        return response_of(refusal, None)
     except Exception as error:
-        # A template or a context processor of the project's may ask for the very user who cannot be known.
         response = response_of(refusal, None)
         log_response("MoonKey: no page for a refusal", response=response, request=request, exception=error)
         return response

@@ -139,6 +139,7 @@ def _refused(request: HttpRequest, error: MoonKeyError) -> exceptions.APIExcepti
     """The same refusal as everywhere, for REST framework to write."""
     refusal = _refusal(request, error)
     setattr(request, _REFUSAL, refusal)
+    identity_of(request).refused_with = refusal.status
     problem = json.loads(refusal.body)
     detail, code, status = problem["detail"], problem.get("error", error.reason), refusal.status
     made: Any

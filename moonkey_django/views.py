@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
@@ -100,6 +100,7 @@ def _answer(request: HttpRequest, route: Route, session_id: str | None) -> HttpR
         return HttpResponse(status=_TOO_LONG)
     auth = identity_of(request).look() if _depends_on_identity(route) else Auth()
     answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    identity_of(request).refused_with = answer.status
     return response_of(answer, None if answer.page is None else rendered(request, answer.page))
 
 
@@ -111,6 +112,7 @@ async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -
     answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
     # In a thread: what the project adds to a template may ask the database.
     page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)
+    identity_of(request).refused_with = answer.status
     return response_of(answer, page)
 
 
@@ -146,8 +148,9 @@ def _body(request: HttpRequest) -> bytes | None:
     if length > MAX_BODY_BYTES:
         return None
     found = b""
+    source = chunked_input(request.META) or request
     try:
-        while len(found) <= MAX_BODY_BYTES and (piece := request.read(MAX_BODY_BYTES + 1 - len(found))):
+        while len(found) <= MAX_BODY_BYTES and (piece := source.read(MAX_BODY_BYTES + 1 - len(found))):
             found += piece
     except Exception as error:  # what a server raises here is its own affair (PEP 3333)
         raise unreadable_body(error) from None

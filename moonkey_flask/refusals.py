@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import quote
 
 from flask import Request, Response, current_app
 
-from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit
+from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
 from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import MoonKeyError
 from moonkey_flask.identity import current_request, get_client
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
-
-logger = logging.getLogger("moonkey")
 
 _UNRESERVED = "/!$&'()*+,;=:@"  # of a path, RFC 3986 section 3.3; what else it holds is escaped
 
@@ -31,7 +28,7 @@ def refused(error: MoonKeyError) -> Response:
     try:
         return response_of(refusal.status, (*refusal.headers, *PAGE_HEADERS), b"", refusal.page)
     except MoonKeyError as nobody:  # a layout of the app's own asks for the user
-        logger.warning("no page for a refusal: %s", nobody.reason, extra={"reason": "page_failed"})
+        tell_of_no_page(nobody)
         return response_of(refusal.status, refusal.headers, refusal.body, None)
 
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, unreadable_body
+from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_core.flows import ROUTES as ALL_ROUTES
 from moonkey_core.origin import wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
@@ -86,6 +86,7 @@ def _body(request: Request) -> bytes:
     length = request.content_length or 0
     if length > MAX_BODY_BYTES:
         abort(413)
+    chunked_input(request.environ)  # werkzeug reads it by itself, or takes it for empty
     try:
         body = _read(request)
         # Some servers hand on what has come until the client was gone, and say nothing. Or a form was read before.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import sys
@@ -51,7 +52,7 @@ def _welcome(emulator: Emulator) -> None:
         *("-H", "'Content-Type: application/json'"),
         *("-d", shlex.quote(json.dumps({"session_token": person.session_token}))),
     )
-    print(f"curl -i http://127.0.0.1:8000/ -H 'Authorization: Bearer {person.session_token}'\n")
+    print(f"curl -i http://127.0.0.1:8000/me -H 'Authorization: Bearer {person.session_token}'\n")
     print("Settings for your app:\n")
     print(f"export MOONKEY_BASE_URL={emulator.base_url}")
     print(f"export MOONKEY_SECRET_KEY={emulator.secret_key}")
@@ -98,6 +99,9 @@ def main(argv: list[str] | None = None) -> int:
         print(warning, file=sys.stderr, flush=True)
     try:
         return _run(arguments, stop)
+    except BrokenPipeError:  # whoever read what is printed has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails to write it once more
+        return 1
     except StateFileError as error:
         return _fail(str(error))
     except (OSError, OverflowError, ValueError) as error:

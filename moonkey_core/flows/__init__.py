@@ -5,12 +5,12 @@ here.
 """
 
 from moonkey_core._rotation import Rotation
-from moonkey_core.flows._reading import unreadable_body
+from moonkey_core.flows._reading import chunked_input, unreadable_body
 from moonkey_core.flows._routes import ROUTES
 from moonkey_core.flows._templates import TEMPLATES
 from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route
 
 __all__ = [
     "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",
-    "unreadable_body",
+    "chunked_input", "unreadable_body",
 ]  # fmt: skip

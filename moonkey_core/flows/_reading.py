@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from moonkey_core._json import load_object
@@ -27,6 +28,21 @@ def unreadable_body(cause: BaseException | str) -> RequestRefused:
     return RequestRefused(
         "The body cannot be read to its end.", reason="body_unreadable", evidence=f"It was: {named}."
     )
+
+
+def chunked_input(environ: Mapping[str, Any]) -> Any:
+    """Return the ``wsgi.input`` of a body that comes in chunks, to be read to its end; ``None`` if it does not.
+
+    PEP 3333 knows no such body: to whoever goes by its ``CONTENT_LENGTH`` alone, it is empty. Raises
+    ``RequestRefused`` where the server does not say that its input ends with the body. ``environ`` may be of a
+    request that did not come by WSGI.
+    """
+    is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+    if not is_chunked or environ.get("CONTENT_LENGTH") or "wsgi.input" not in environ:
+        return None
+    if not environ.get("wsgi.input_terminated"):
+        raise unreadable_body("it comes in chunks, and this server does not say where it ends")
+    return environ["wsgi.input"]
 
 
 def query_of(request: FlowRequest) -> dict[str, str]:

@@ -10,6 +10,7 @@ from moonkey_core._core import Core
 from moonkey_core._logins import login_or_create
 from moonkey_core._logins import verify_otp as verify_code
 from moonkey_core._plan import Plan
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._rotation import undone
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.browsers import Page, urls
@@ -24,8 +25,6 @@ from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.models import Login, OtpRequest
 from moonkey_core.providers.moonkey import same_user
-
-logger = logging.getLogger("moonkey")
 
 _PURPOSE = "otp"
 _ID_ROOM = 128  # characters: the length of a sealed cookie must not tell whether the API has sent anything
@@ -111,7 +110,12 @@ def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest
             )
         )
     except RequestRefused as error:
-        logger.warning("the API refused to send a code. %s", error.evidence, extra={"reason": "send_refused"})
+        log_repeated(
+            logging.WARNING,
+            "the API refused to send a code. %s",
+            error.evidence,
+            extra={"reason": "send_refused"},
+        )
         return OtpRequest(f"none_{secrets.token_hex(16)}")
 
 

@@ -12,16 +12,22 @@ from moonkey_core._json import load_object
 from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._replies import ApiError, api_error, arrived, content, not_understood
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
+from moonkey_core.settings import Secret
 
 _SPEAKING = ("error", "errors", "error_type", "session", "user")
 _PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
 
 
 class Asker:
-    """Asks the API under one address."""
+    """Asks the API under one address. ``secret_key`` is what no error may repeat."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, secret_key: Secret) -> None:
         self._root = root
+        self._secret_key = secret_key
+
+    def _sent(self, fetch: Fetch) -> tuple[str, ...]:
+        key = self._secret_key.reveal()
+        return (*strings_in(fetch.json), key, key.removeprefix("sk_test_").removeprefix("sk_live_"))
 
     def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
         """The content of a reply, where a refusal is the caller's own mistake."""
@@ -44,7 +50,7 @@ class Asker:
             return reply, {}
         if reply.status in (200, 201):
             return reply, content(reply)
-        error = api_error(reply, strings_in(fetch.json))
+        error = api_error(reply, self._sent(fetch))
         if error is not None and error.is_dead_session:
             return reply, error
         if reply.status == 401 and (error is not None or _is_bare(reply)):
@@ -64,7 +70,7 @@ class Asker:
         probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
         probe = replace(probe, operation="key-probe", known=True)
         reply = arrived((yield probe))
-        error = api_error(reply)
+        error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):
             return
         if reply.status in (401, 403) and (error is not None or not reply.body):

@@ -21,6 +21,7 @@ from moonkey_core._wire import (
     check_session,
     check_user,
     is_deleted,
+    is_ended_otherwise,
     parse_login,
     parse_otp_request,
     parse_session,
@@ -51,6 +52,7 @@ from moonkey_core.settings import Settings
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
+_ABOUT_A_PROOF = (*_REFUSALS, 401, 409, 422)
 # The words of an error's code: of what proves who somebody is, of a session's length, of neither.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _PROOF = frozenset(
@@ -61,7 +63,7 @@ _PROOF = frozenset(
 _LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
 _ELSEWHERE = frozenset(
     {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
-    | {"maintenance", "disabled", "unavailable"}
+    | {"maintenance", "disabled", "enabled", "allowed", "supported", "unsupported", "unavailable"}
 )
 
 
@@ -75,7 +77,7 @@ class MoonKeyApi:
         self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
-        self._asker = Asker(self._root)
+        self._asker = Asker(self._root, settings.secret_key)
         self._digest = Digest()
 
     def verify(self, question: Question) -> Plan[Answer]:
@@ -92,7 +94,14 @@ class MoonKeyApi:
             reply, answer = yield from self._asker.ask(self._verify_call(question))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
-        verified = self._judged(question, answer)
+        try:
+            verified = self._judged(question, answer)
+        except MoonKeyError:
+            if not reply.stored:
+                raise
+            # What is kept can only be good: the session may have been extended since.
+            question.max_staleness = 0
+            return (yield from self.verify(question))
         verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
         return verified
 
@@ -108,8 +117,9 @@ class MoonKeyApi:
         if question.refresh:
             linger = min(question.linger, oldest)
             share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
-            shared = partial(call, share=share, linger=linger, reader=self._readable, until_revoked=True)
-            return shared(linger_refusals=False)  # of a refusal that is certain others know already
+            shared = partial(call, share=share, linger=linger, until_revoked=True)
+            # Of a refusal that is certain others know already; and what is of no use is not kept for them.
+            return shared(linger_refusals=False, reader=partial(self._check_good, question))
         stored, ttl = None, self._settings.session_cache_ttl
         if question.extend_by is not None:
             return call()
@@ -152,6 +162,8 @@ class MoonKeyApi:
         Raises ``ValueError`` where that cannot be read.
         """
         wire, user = body.get("session"), body.get("user")
+        if body.get("deleted") or is_ended_otherwise(body):
+            raise ValueError("a session beside the word that it has ended")
         ends_at = check_session(wire)
         assert isinstance(wire, dict)  # checked
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
@@ -166,11 +178,15 @@ class MoonKeyApi:
     def _cleaned(self, question: Question, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
         answer = load_answer(body)
+        self._check_good(question, answer)
+        return self.clean(answer)
+
+    def _check_good(self, question: Question, answer: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` where an answer is no good one to this question."""
         try:
             self._judged(question, answer)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
-        return self.clean(answer)
 
     def user(self, body: Body) -> User:
         """The user in an answer that was good."""
@@ -235,7 +251,11 @@ class MoonKeyApi:
         if remember:
             share = self._digest("user", user_id)
             fetch = replace(
-                fetch, share=share, linger=self._settings.user_ttl, linger_refusals=False, reader=_user_of
+                fetch,
+                share=share,
+                linger=self._settings.user_ttl,
+                linger_refusals=False,
+                reader=partial(_check_user_of, user_id),
             )
         body = yield from self._asker.get(fetch)
         try:
@@ -305,8 +325,10 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
         return refused(error, reason="login_unclear")
     if error.status in (402, 403):
         return refused(error)
-    means_it = error.status in (*_REFUSALS, 401) and not (timed and error.status == 400) and not words & _ELSEWHERE
-    if words.isdisjoint(_PROOF) and not means_it:
+    if words & _ELSEWHERE or error.status not in _ABOUT_A_PROOF:
+        return refused(error, reason="login_unclear")
+    says_nothing = (timed and error.status == 400) or (error.status == 401 and error.code is None)
+    if words.isdisjoint(_PROOF) and (says_nothing or error.status not in (*_REFUSALS, 401)):
         return refused(error, reason="login_unclear")
     return InvalidCredentials(
         "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
@@ -320,6 +342,12 @@ def _decoded(body: Body) -> Mapping[str, Any]:
 def _user_of(body: Mapping[str, Any]) -> User:
     inner = body.get("user")
     return parse_user(inner if isinstance(inner, Mapping) else body)
+
+
+def _check_user_of(user_id: str, body: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` where a reply is not about that user."""
+    if not same_user(_user_of(body).id, user_id):
+        raise ValueError("another user")
 
 
 def _sound_credential(value: object) -> str | None:

@@ -268,13 +268,13 @@ class Worker:
     def _share_clock(self) -> None:
         """What is revoked here is dated by the server's clock."""
         if self._clock.is_known:
-            self._revocations.set_common_clock(self._clock.offset)
-            self._outbox.own.set_common_clock(self._clock.offset)
+            for table in (self._outbox.own, self._revocations):
+                table.set_common_clock(self._clock.offset)
 
     def _dated(self, entries: Iterable[Revocation]) -> tuple[Revocation, ...]:
         """Entries of ours with all their dates by the server's clock."""
         offset = self._clock.offset
-        return tuple(_dated(entry, offset) for entry in entries)
+        return tuple(replace(entry.by_common_clock(offset), added_at=entry.added_at + offset) for entry in entries)
 
     def _take(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
         entries = []
@@ -287,11 +287,7 @@ class Worker:
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
             # Its sender's clock may have been anything. When it was added, the server knows.
-            latest, known_at = added_at + FUTURE, added_at - self._clock.offset
-            until, doubted = (
-                None if at is None else min(at, latest) for at in (entry.issued_before, entry.doubted_before)
-            )
-            entry = replace(entry, issued_before=until, doubted_before=doubted, added_at=known_at)
+            entry = replace(entry.until(added_at + FUTURE), added_at=added_at - self._clock.offset)
             self._revocations.receive(entry)
             entries.append(entry)
         return entries
@@ -332,7 +328,7 @@ class Worker:
         # Nothing is ever dropped without an entry behind it that says more.
         logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
         everything = Revocation(None, None, self._revocations.now() + self._leeway, self._revocations.clock())
-        self._outbox.own.receive(everything)
+        self._outbox.own.keep(everything)
         (dated,) = self._dated([everything])
         await stream.publish([sealed_entry(self._sealer, stream.name, dated)], limit)
         await stream.shorten(limit // 2)
@@ -360,11 +356,3 @@ class Worker:
     def _tell_hooks(self, event: FeedChanged) -> None:
         for hooks in list(self._hooks):
             hooks.emit(event)
-
-
-def _dated(entry: Revocation, offset: float) -> Revocation:
-    """An entry of ours by a clock that is so many seconds ahead."""
-    ahead, dates = offset if entry.by_own_clock else 0.0, (entry.issued_before, entry.doubted_before)
-    until, doubted = (None if at is None else at + ahead for at in dates)
-    added_at = entry.added_at + offset
-    return replace(entry, issued_before=until, doubted_before=doubted, added_at=added_at, by_own_clock=False)

@@ -15,11 +15,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, ProviderUnavailable
 from moonkey_core._causes import cause_of
 from moonkey_core._plan import Fetch
+from moonkey_core._turns import Unasked
 from moonkey_core.responses import refuse
 from support import odd_jwts
 from support.certificates import make_certificate
@@ -52,6 +54,9 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(make_certificate(tmp_path))
                 return stack.enter_context(talkative(lambda _: Answer(b""), context=context)).url
+            if name == "no tls":
+                plain = talkative(lambda _: Answer(b""), greeting=reply(400))
+                return stack.enter_context(plain).url.replace("http", "https")
             scripts: dict[str, Any] = {
                 "slow": lambda _: [5.0],
                 "reset": lambda _: [RESET],
@@ -71,6 +76,7 @@ CAUSES = {
     "dns": r"DNS: Name or service not known",
     "refused": "refused",
     "tls": "TLS: .*self.signed certificate",
+    "no tls": "TLS: WRONG_VERSION_NUMBER",
     "slow": "timed out",
     "reset": "reset|closed without a reply",  # as the system tells it
     "closed": "closed without a reply",
@@ -119,7 +125,7 @@ def test_a_call(name: str, how: str, opened: Opened) -> None:
     assert_no_secret([error], [SECRET, TOKEN])
 
 
-@pytest.mark.parametrize("name", ["refused", "tls", "reset", "closed", "502", "page"])
+@pytest.mark.parametrize("name", ["refused", "tls", "no tls", "reset", "closed", "502", "page"])
 def test_the_key_set(name: str, how: str, opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
     url = opened(name)
     jwt = odd_jwts.good(time.time())
@@ -186,6 +192,9 @@ def test_what_a_library_writes_is_not_shown() -> None:
     outer.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(111, "x"), TimeoutError()])
     assert cause_of(outer) == "refused"
     assert cause_of(ConnectionResetError(104, "x")) == "reset"
+    wrapped = httpx.RemoteProtocolError("x")
+    wrapped.__cause__ = Unasked("x")
+    assert cause_of(wrapped) == "the server closed or spoke before it was asked"
     looped = ValueError()
     looped.__cause__ = looped
     assert cause_of(looped) == "ValueError"

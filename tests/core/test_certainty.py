@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -43,6 +44,17 @@ AT_ONCE: dict[str, dict[str, Any]] = {
     "the status of a refusal": {"status_code": 401},
     "a status in words": {"status_code": "200"},
     "no success": {"success": False},
+    "no success in words": {"success": "false"},
+    "a failure": {"status": "Error"},
+    "another name of the status": {"statusCode": 401},
+    "a status that is a number": {"status": 404},
+    "the code alone": {"code": "invalid_session"},
+    "a code that is a status": {"code": 503},
+    "a gateway's error": {"errorType": "unauthorized", "errorMessage": "no"},
+    "an end": {"deleted": True},
+    "an end in other words": {"revoked": True},
+    "no validity": {"valid": False},
+    "no authentication": {"authenticated": False},
 }
 
 UNREADABLE: dict[str, Outcome] = {
@@ -53,6 +65,11 @@ UNREADABLE: dict[str, Outcome] = {
     "revoked in other words": replied(200, session(status="Revoked")),
     "not active": replied(200, session(active=False)),
     "revoked at": replied(200, session(revoked_at=int(NOW) - 60)),
+    "revoked and not deleted": replied(200, session(deleted=False, revoked=True)),
+    "not deleted, with another end": replied(200, session(deleted=False, deleted_at=0, status="expired")),
+    **{f"revoked {value!r}": replied(200, session(revoked=value)) for value in ("true", 1, "", [])},
+    **{f"active {value!r}": replied(200, session(active=value)) for value in ("false", 0, "", {})},
+    "over before it began": replied(200, session(started_at=int(NOW) - 60, expires_at=3600)),
     **{f"a good answer with {name}": replied(200, good_with(**also)) for name, also in AT_ONCE.items()},
     "an error and no session": replied(200, {"session": None, **NESTED}),
     "a flat error alone": replied(200, FLAT),
@@ -203,6 +220,48 @@ def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None
     plan.close()
     assert fetch.linger > 0
     assert not is_settled(fetch, answer)
+
+
+@pytest.mark.parametrize(
+    "members", [{"active": True, "revoked": False, "status": "active"}, {"active": 1, "revoked": 0}]
+)
+def test_other_words_for_a_session_that_goes_on(members: dict[str, Any]) -> None:
+    decisions = Visited()
+    decisions.verdict = replied(
+        200, {**session(**members), "success": True, "status": "ok", "code": 200, "error": None}
+    )
+    assert decisions.ask_anew(None).is_authenticated
+
+
+def test_a_jwt_that_was_just_replaced_ends_no_session() -> None:
+    decisions = Visited()
+    assert decisions.authenticate(FRESH).is_authenticated
+    known = decisions.core.recall.credentials
+    known.replace(known.digest(FRESH))
+    decisions.verdict = CERTAIN["nested"]
+    auth = decisions.authenticate(FRESH, max_staleness=0)
+    assert auth.error is not None
+    assert auth.error.reason == "token_replaced"
+    assert not decisions.revoked
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [session(expires_at=int(NOW) - 60), session(id="sess_2", user_id="user_2", expires_at=int(NOW) - 60), {}],
+    ids=["its former end", "another session", "nothing of use"],
+)
+def test_what_the_store_keeps_refuses_nothing(kept: dict[str, Any]) -> None:
+    """The session may have been extended since."""
+    decisions = Visited(session_cache_ttl=60)
+    decisions.core.api._store_name = lambda _: "place"
+    stored = Reply(200, {}, json.dumps(kept).encode(), asked_at=NOW - 30, stored=True)
+    decisions.answer = lambda fetch: decisions.by_heart(fetch) if fetch.stored is None else stored
+    auth = visit(decisions)
+    assert auth.is_authenticated
+    assert SESSION not in set_after(decisions, auth)
+    decisions.now += 3600
+    decisions.good[TOKEN]["session"] = {"expires_at": int(NOW) + 60}
+    assert visit(decisions).is_rejected  # that is what the API says itself
 
 
 def test_a_jwt_too_old_to_be_renewed_is_not_the_end_of_its_session() -> None:

@@ -89,6 +89,13 @@ MESSAGES = {
     "plain": ("session_expires_in must be from 5 to 43200", "session_expires_in must be from 5 to 43200"),
     "the token": (f"no session {TOKEN} here", "no session *** here"),
     "the token without its prefix": (f"no session {TOKEN[8:]} here", "no session *** here"),
+    "the token in capitals": (f"no session {TOKEN.upper()} here", "no session *** here"),
+    "the token in a URL": (f"no session {TOKEN}%2B{TOKEN}%2F here", "no session *** here"),
+    "a token cut short": (f"no session {TOKEN[:18]}... here", "no session *** here"),
+    "the end of a token": (f"no session …{TOKEN[-12:]} here", "no session …*** here"),
+    "our key without its prefix": (f"no key {KEY[8:]} here", "no key *** here"),
+    "the start of our key": (f"no key {KEY[8:18]}... here", "no key *** here"),
+    "an address in other letters": ("ME@Example.com was not found", "*** was not found"),
     "an address": ("me@example.com was not found", "*** was not found"),
     "a code": ("the code 123456 is wrong", "the code *** is wrong"),
     "our key": (f"{KEY} may not do that", "*** may not do that"),
@@ -116,8 +123,8 @@ def test_what_the_api_says(message: str, expected: str, shape: str, caplog: pyte
         line = logged(error, decisions, caplog)
         assert "It answered 400, 'invalid_request: " in line
         assert expected in line
-        for secret in (TOKEN, TOKEN[8:], KEY, "123456", "me@example.com", "eyJ"):
-            assert secret not in line
+        for secret in (TOKEN, TOKEN[8:], TOKEN[8:20], KEY, KEY[8:18], "123456", "me@example.com", "eyj"):
+            assert secret.lower() not in line.lower()
 
 
 def test_a_length_that_is_refused_says_what_the_api_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -135,6 +142,15 @@ def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -
     decisions, token = Decisions(), "Ab3" * 20
     decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
     error = refused(decisions, decisions.core.api.send_otp("otps/email/send", {"email": "me@example.com"}))
+    assert token not in logged(error, decisions, caplog)
+
+
+def test_a_token_that_was_sent_is_no_code(caplog: pytest.LogCaptureFixture) -> None:
+    decisions, token = Decisions(), "Ab3" * 20
+    decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
+    error = refused(decisions, decisions.core.api.send_otp("otps/email/send", {"email": token}))
+    assert isinstance(error, RequestRefused)
+    assert error.code is None
     assert token not in logged(error, decisions, caplog)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, _httpx
+from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, ProviderUnavailable, _aiohttp_turns, _httpx
 from moonkey_core.privates import private, set_private
 from support.scripted import reply, scripted
 
@@ -107,6 +108,42 @@ def test_a_connector_that_makes_its_connections_in_another_way() -> None:
         with pytest.raises(ConfigurationError, match=r"BaseConnector\._factory"):
             asyncio.run(work(server.url))
         assert server.received == []
+
+
+async def asked(url: str, transport: str) -> None:
+    async with AsyncMoonKey(transport=transport, **{**OPTIONS, "base_url": url}) as client:
+        for _ in range(2):
+            with suppress(ProviderUnavailable):
+                await client.users.get("user_x")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "told"),
+    [
+        (_aiohttp_turns.Connector, "connect", r"BaseConnector\.connect"),
+        (_aiohttp_turns._Handler, "feed_data", r"ResponseHandler\.feed_data"),
+    ],
+)
+def test_what_aiohttp_calls_no_more(owner: type, name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a newer release called a method of ours otherwise: then it never would be."""
+    monkeypatch.delattr(owner, name)
+    with scripted(reply(200, {})) as server, pytest.raises(ConfigurationError, match=told):
+        asyncio.run(asked(server.url, "aiohttp"))
+
+
+def test_a_pool_that_opens_its_connections_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(client: object) -> None:
+        """As if it had no effect."""
+
+    monkeypatch.setattr(_httpx, "bound_reads", nothing)
+    monkeypatch.setattr(_httpx, "keep_in_turn", nothing)
+    told = r"httpcore \(\d.*ConnectionPool\._network_backend"
+    with scripted(reply(200, {})) as server:
+        client = MoonKey(**{**OPTIONS, "base_url": server.url})
+        with client, pytest.raises(ConfigurationError, match=told):
+            client.users.get("user_x")
+        with pytest.raises(ConfigurationError, match=told):
+            asyncio.run(asked(server.url, "httpx"))
 
 
 def test_nothing_is_made_up() -> None:

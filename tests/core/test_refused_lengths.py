@@ -102,6 +102,15 @@ CODES: list[tuple[int, str | None, bool, type[MoonKeyError], str]] = [
     (422, "session_expires_in_invalid", True, RequestRefused, "login_unclear"),
     (404, "app_not_found", True, RequestRefused, "login_unclear"),
     (409, "conflict", True, RequestRefused, "login_unclear"),
+    (409, "otp_already_used", True, InvalidCredentials, "login_refused"),
+    (401, None, True, RequestRefused, "login_unclear"),
+    (401, None, False, RequestRefused, "login_unclear"),
+    (405, "method_not_allowed", True, RequestRefused, "login_unclear"),
+    (400, "otp_disabled", True, RequestRefused, "login_unclear"),
+    (400, "otp_not_enabled", False, RequestRefused, "login_unclear"),
+    (400, "unsupported_method", True, RequestRefused, "login_unclear"),
+    (404, "oauth_app_not_found", False, RequestRefused, "login_unclear"),
+    (413, "token_too_large", True, RequestRefused, "login_unclear"),
     (402, "not_enabled", True, ProviderRejectedKey, "provider_refused"),
     (403, "forbidden", True, ProviderRejectedKey, "provider_rejected_key"),
     (403, "session_duration_not_allowed", True, RequestRefused, "login_unclear"),
@@ -130,6 +139,16 @@ def test_what_a_code_says(
 def site(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
     with flow_client(request.param, emulator, sign_in=LONG) as call:
         yield call
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"message":"Unauthorized"}'])
+def test_a_401_that_says_nothing_says_nothing_of_the_code(body: bytes) -> None:
+    decisions = KnownToTheApi()
+    accepted = replied(404, {"error_type": "user_not_found"})
+    decisions.answer = lambda fetch: accepted if fetch.operation == "key-probe" else replied(401, body)
+    with pytest.raises(RequestRefused) as caught:
+        run(decisions.core.api.login("otps/verify", {"otp": "123456"}), decisions.exchange)
+    assert caught.value.reason == "login_unclear"
 
 
 class TestThePages:

@@ -165,7 +165,13 @@ class TestSecureCookiesOnPlainHttp:
         (record,) = caplog.records
         assert (record.levelname, record.__dict__["reason"]) == ("WARNING", "secure_cookie_on_http")
         assert "http://app.example" in record.getMessage()
+        assert "most browsers will not keep it" in record.getMessage()
         assert TOKEN not in record.getMessage()
+
+    @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
+    def test_on_this_machine_some_browsers_keep_it(self, caplog: pytest.LogCaptureFixture, host: str) -> None:
+        tell_of_plain_http([self.COOKIE], POST, view(host=host), self.SETTINGS)
+        assert "some browsers will not keep it" in caplog.text
 
     def test_only_where_it_is(self, caplog: pytest.LogCaptureFixture) -> None:
         told = Decisions(cookies=CookieSettings(origin="https://app.example")).settings

@@ -208,6 +208,49 @@ def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
                 assert refused or table.doubts(session, "1", issued_at) == doubted
 
 
+SAID = st.one_of(
+    st.fixed_dictionaries({"user_id": st.just("user_1"), "keep": st.sampled_from([None, "sess_1", "sess_2"])}),
+    st.fixed_dictionaries(
+        {"user_id": st.just("user_1"), "issued_before": st.integers(-30, 30).map(lambda seconds: NOW + seconds)}
+    ),
+    st.fixed_dictionaries({"issued_before": st.integers(-30, 30).map(lambda seconds: NOW + seconds)}),
+)
+
+
+@given(
+    said=st.lists(st.tuples(st.booleans(), SAID), max_size=5), offset=st.sampled_from([-400, -10, -1, 1, 10, 400])
+)
+def test_what_was_dated_by_our_own_clock_is_put_right(said: list[tuple[bool, Any]], offset: int) -> None:
+    """Whatever it has become one with before the common clock was known."""
+    revocations, _ = made(leeway=5.0)
+    told: list[Revocation] = []
+    revocations.listeners = (told.append,)
+    for is_cut_off, entry in said:
+        if is_cut_off and "issued_before" not in entry:
+            revocations.cut_off(entry["user_id"], keep=entry["keep"])
+        else:
+            revocations.add(**entry)
+    revocations.set_common_clock(offset)
+    own_only = all(one.by_own_clock for one in told)
+    for session in ("sess_1", "sess_2", "sess_3"):
+        dates = [
+            one.issued_before + offset * one.by_own_clock
+            for one in told
+            if one.issued_before is not None and one.kept != session
+        ]
+        if dates:
+            assert revocations.refuses(session, "user_1", max(dates))
+            assert not own_only or not revocations.refuses(session, "user_1", max(dates) + 1.0)
+
+
+def test_an_entry_that_is_made_while_the_common_clock_becomes_known() -> None:
+    revocations, _ = made()
+    revocations.set_common_clock(-400)
+    revocations.keep(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
+    assert revocations.refuses("sess_1", "user_1", NOW - 400)
+    assert not revocations.refuses("sess_1", "user_1", NOW - 399)
+
+
 class TestWrongEntries:
     @pytest.mark.parametrize(
         "wrong",

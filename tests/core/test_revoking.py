@@ -276,6 +276,21 @@ class TestAllOfAUser:
             for credential in (person.session_token, person.session_jwt):
                 assert isinstance(seen(call, credential).error, RevokedCredentials)
 
+    def test_a_call_that_is_cancelled_in_the_middle(self, emulator: Emulator) -> None:
+        async def work() -> None:
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            people = [emulator.sign_in() for _ in range(4)]
+            async with AsyncMoonKey(jwt_issuer=emulator.issuer, **options) as client:
+                emulator.fault(DELETE, delay=5)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await client.sessions.revoke_all(people[0].user_id, keep=people[3].session_id)
+                emulator.clear_faults()
+                found = [await client.authenticate(bearer(person.session_jwt)) for person in people]
+                assert [isinstance(auth.error, RevokedCredentials) for auth in found] == [True, True, True, False]
+
+        asyncio.run(work())
+
     @pytest.mark.parametrize("trouble", [None, LIST, DELETE])
     def test_the_one_to_keep(self, call: Both, emulator: Emulator, trouble: str | None) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
@@ -354,6 +369,17 @@ class TestAllOfAUser:
         nothing = reply(200, {"sessions": None})
         with scripted(nothing) as server, MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
             assert client.sessions.revoke_all("user_1", missing_ok=True) == ()
+
+    def test_an_api_that_lists_nothing_of_nobody(self) -> None:
+        """The call that lists says already that there is no such user. An address that is wrong says nothing."""
+        for code, is_user in (("user_not_found", True), ("route_not_found", False), ("app_not_found", False)):
+            missing = reply(404, {"error_type": code})
+            with scripted(missing) as server, MoonKey(secret_key="sk_test_x", base_url=server.url) as client:
+                with pytest.raises(NotFound):
+                    client.sessions.revoke_all("user_1")
+                with contextlib.nullcontext() if is_user else pytest.raises(NotFound):
+                    assert client.sessions.revoke_all("user_1", missing_ok=True) == ()
+                assert client.revocations.refuses("sess_1", "user_1", None)
 
 
 def test_what_was_refused_and_not_ended_is_told_to_the_log_of_a_sign_in(

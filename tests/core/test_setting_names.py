@@ -236,7 +236,7 @@ def test_one_of_several_in_quotes() -> None:
         ("${MOONKEY_SECRET}", "what no key has"),
         ("<your_secret_key>", "what no key has"),
         (f'"pk_{KEY}"', "in quotes"),
-        ("sk_test_…", "one word"),
+        ("sk_test_…", "one word of ASCII"),
     ],
 )
 def test_a_secret_key_that_is_pasted_wrongly(key: str, mend: str) -> None:

@@ -38,8 +38,8 @@ class TestManyAtOnce:
         with scripted(lambda request: [0.005, reply(200, {"path": request.path})]) as server:
 
             async def work() -> list[Outcome]:
-                exchange = AsyncExchange(settings(server.url))
-                calls = [exchange(Fetch("GET", f"{server.url}/{place}"), soon()) for place in range(1000)]
+                exchange = AsyncExchange(settings(server.url, timeout=30))
+                calls = [exchange(Fetch("GET", f"{server.url}/{place}"), soon(60)) for place in range(1000)]
                 try:
                     return await asyncio.gather(*calls)
                 finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -120,6 +121,18 @@ def test_what_cannot_be_started_is_said_in_a_sentence(arguments: list[str]) -> N
     ended = run_to_end(*arguments)
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_nobody_reads_what_it_prints() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = subprocess.run(
+            [*MODULE, "--port", "0"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_a_taken_port_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.scripted import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -135,10 +137,16 @@ def test_stopping_does_not_wait_for_slow_answers() -> None:
 
 
 def test_concurrent_calls_are_seen(emulator: Emulator) -> None:
-    emulator.fault(delay=0.2)
-    callers = [threading.Thread(target=httpx.get, args=(f"{emulator.base_url}/v1/x",)) for _ in range(3)]
+    def call() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            quick.get(f"{emulator.base_url}/v1/x", timeout=30)
+
+    emulator.fault(delay=30)
+    callers = [threading.Thread(target=call) for _ in range(3)]
     for caller in callers:
         caller.start()
+    seen = wait_until(lambda: emulator.in_flight_max() == 3, 30)
+    emulator.stop()  # which ends the calls
     for caller in callers:
         caller.join(5)
-    assert emulator.in_flight_max() == 3
+    assert seen

@@ -144,6 +144,22 @@ class TestTheRevokersClock:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_what_a_child_revokes_before_its_own_feed_has_heard(ahead: float, machine: Make) -> None:
+    revoker, other = machine(ahead), machine()
+    revoker.feed.close()
+    revoker.feed.reset()  # as after a fork
+    issued = time.time()
+    revoker.known.add(user_id="user_1")
+    revoker.feed.acquire(revoker.hooks)
+    assert wait_until(revoker.is_live, 10)
+    assert wait_until(lambda: len(other.known) == 1, 5)
+    for one in (revoker, other):
+        assert one.refuses(int(issued))
+        assert not one.refuses(issued + 1)
+
+
+@pytest.mark.long
 def test_clocks_within_the_leeway_are_no_warning(machine: Make, caplog: pytest.LogCaptureFixture) -> None:
     one = machine(3.0)
     machine(-3.0)

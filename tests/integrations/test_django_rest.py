@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import pickle
 from typing import Any
 
@@ -92,6 +93,7 @@ def test_trouble_is_503(
     assert "cannot be determined" in refused.json()["detail"]
     assert "WWW-Authenticate" not in refused.headers
     assert "Traceback" not in caplog.text
+    assert "django.request" not in [one.name for one in caplog.records if one.levelno >= logging.WARNING]
     emulator.clear_faults()
     emulator.fault(status=401, body='{"status_code": 401, "error_type": "unauthorized", "error_message": "no"}')
     assert visit(path, ada.session_token).status_code == 500

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from integrations.django_people import mapped, set_up, statements
 from integrations.django_visits import Configure, Visit
 
-from moonkey_core import MoonKey, ProviderUnavailable, User
+from moonkey_core import MoonKey, ProviderUnavailable, User, _repeated_log
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_django.users import verified_email
 from moonkey_django.users.fields import MoonKeyIdField
@@ -273,6 +273,7 @@ def test_what_a_function_may_not_return(
     assert visit(path, ada.session_token).json() == ANONYMOUS
     for hook in (unsaved, of_another_kind):
         caplog.clear()
+        _repeated_log.reset()
         configure(USERS=hook)
         assert visit(path, ada.session_token).status_code == 500
         assert "must return a saved user, or None" in caplog.text

@@ -71,11 +71,6 @@ def timed(inner: Any) -> Any:
     return outer
 
 
-class Last(ViewSet, RequireAuthMixin):
-    def list(self, request: Request) -> Response:
-        return Response("open")
-
-
 class OwnWay(RequireAuthMixin, TemplateView):
     @classmethod
     def as_view(cls, *_: Any, **initkwargs: Any) -> Any:
@@ -85,6 +80,21 @@ class OwnWay(RequireAuthMixin, TemplateView):
 
         made.view_class = cls  # type: ignore[attr-defined]
         return made
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [(lambda one: one, lambda one: require_auth(timed(one))), (require_auth, require_auth(roles={"admin"}))],
+)
+def test_a_gate_above_other_decorators_that_came_after_the_path(
+    inner: Any, outer: Any, serve: Callable[..., None], visit: Visit
+) -> None:
+    me = inner(copied(view))
+    pattern = path("me", me)
+    me = outer(me)
+    serve(pattern)
+    assert visit("/me").status_code == 500
+    assert "/me is open to everybody" in found()[0]
 
 
 @pytest.mark.parametrize("function", [view, aview])
@@ -133,7 +143,6 @@ def test_a_gate_that_came_after_the_path_in_a_module(more: str, address: str, se
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        (path("me", Last.as_view({"get": "list"})), "class Last(RequireAuthMixin, …)"),
         (path("me", OwnWay.as_view()), "class OwnWay(RequireAuthMixin, …)"),
         (path("me", require_auth), "calls require_auth itself"),
         (path("me", require_auth(max_staleness=0)), "calls require_auth itself"),

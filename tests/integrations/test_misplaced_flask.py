@@ -106,6 +106,22 @@ def above_another_decorator(app: Flask) -> None:
         return "open"
 
 
+def above_a_decorator_of_the_route(app: Flask) -> None:
+    @require_auth
+    @timed
+    @app.get("/me")
+    def me() -> str:
+        return "open"
+
+
+def stricter_than_the_one_below(app: Flask) -> None:
+    @require_auth(roles={"admin"})
+    @app.get("/me")
+    @require_auth
+    def me() -> str:
+        return "open"
+
+
 def below_other_decorators(app: Flask) -> None:
     @Counted
     @timed
@@ -171,6 +187,8 @@ MISTAKES = [
     optional,
     in_a_blueprint,
     above_another_decorator,
+    above_a_decorator_of_the_route,
+    stricter_than_the_one_below,
     below_other_decorators,
     called_by_a_neighbour,
     gated_twice,

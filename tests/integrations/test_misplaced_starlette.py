@@ -171,6 +171,22 @@ def above_another(app: FastAPI) -> None:
         return "open"
 
 
+def above_another_and_the_route(app: FastAPI) -> None:
+    @require_auth
+    @timed
+    @app.get("/me")
+    async def me(request: Request) -> str:
+        return "open"
+
+
+def stricter_than_the_one_below(app: FastAPI) -> None:
+    @require_auth(roles={"admin"})
+    @app.get("/me")
+    @require_auth
+    async def me(request: Request) -> str:
+        return "open"
+
+
 def on_a_dependency(app: FastAPI) -> None:
     async def guard(request: Request) -> None:
         return None
@@ -191,6 +207,8 @@ def on_a_dependency(app: FastAPI) -> None:
         (in_a_mounted_app, "GET /inner/me is open"),
         (of_a_websocket, 'WEBSOCKET /me is open.*first @app.websocket\\("/me"\\)'),
         (of_middleware, "first @app.middleware"),
+        (above_another_and_the_route, "GET /me is open"),
+        (stricter_than_the_one_below, "GET /me is open"),
         (below_another, "GET /me is open"),
         (above_another, "GET /me is open"),
         (on_a_dependency, "calls on_a_dependency.guard .*without the @require_auth"),

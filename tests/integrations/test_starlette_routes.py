@@ -119,7 +119,7 @@ def test_hooks_are_told(emulator: Emulator) -> None:
         visitor.sign_in(emulator)
         visitor.post("/sessions/revoke-others")
         visitor.post("/sign-out")
-        person = signed_in_long_ago(emulator)
+        person = signed_in_long_ago(emulator, "grace@example.com")  # the other has revoked all until now
         visitor.cookies = {SESSION: person.session_token, JWT: person.session_jwt}
         visitor.get("/me")
     kinds = [type(event) for event in told if isinstance(event, SessionEvent)]
