@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.placement import (
@@ -39,13 +39,10 @@ class RouteCheck:
         self._app = app
         self._found: str | None = None
 
-    async def refuses_to_start(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer the server that the app does not start, where one of the routes that are there yet is wrong."""
+    def at_start(self, scope: Scope) -> ConfigurationError | None:
+        """What is wrong with the routes that are there yet."""
         found = self._look(scope)
-        if found:
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": found})
-        return bool(found)
+        return ConfigurationError(found) if found else None
 
     def at_request(self, scope: Scope) -> None:
         """Raise :class:`~moonkey_core.errors.ConfigurationError` for what is wrong when all of them are there.

@@ -123,8 +123,9 @@ class MoonKeyMiddleware:
         if problem is not None:
             await _refuse_to_serve(problem, scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
-            if scope["type"] != "lifespan" or not await self._routes.refuses_to_start(scope, receive, send):
-                await self.app(scope, receive, send)
+            if scope["type"] == "lifespan" and (problem := self._routes.at_start(scope)) is not None:
+                await _refuse_to_serve(problem, scope, receive, send)
+            await self.app(scope, receive, send)
             return
         reply: Reply
         if self._bind_websockets and scope["type"] == "websocket":

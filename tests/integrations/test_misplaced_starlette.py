@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import moonkey_django
 import moonkey_flask
-from moonkey_core import Auth, Session, User
+from moonkey_core import Auth, ConfigurationError, Session, User
 from moonkey_starlette import MoonKeyMiddleware, require_auth, session_routes
 from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_router
 
@@ -50,7 +50,13 @@ def started(app: ASGIApp) -> Message:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+        failed = None
+        try:
+            await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+        except ConfigurationError as error:
+            failed = {"type": "lifespan.startup.failed", "message": str(error)}
+        # Starlette's test client waits for ever where an app that does not start has merely ended.
+        assert (sent[0] == failed) is (sent[0]["type"] != "lifespan.startup.complete")
 
     asyncio.run(start())
     return sent[0]
