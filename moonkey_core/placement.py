@@ -30,8 +30,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 from moonkey_core.errors import ConfigurationError
 
 __all__ = [
-    "Framework", "Registered", "attribute", "calls", "check_once", "check_target", "decorator", "described",
-    "fault_in", "gated", "has_gate", "kind_of", "route_first",
+    "Framework", "Registered", "attribute", "by_keyword", "calls", "check_once", "check_target", "decorator",
+    "described", "fault_in", "gated", "has_gate", "kind_of", "route_first",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -138,10 +138,7 @@ def described(view: object) -> str:
 def check_target(view: object, name: str, in_a_class: str, more: tuple[object, ...] = ()) -> None:
     """Raise ``TypeError`` for what no gate can stand in front of. ``in_a_class`` says what to write there."""
     if isinstance(view, str) or more:
-        asked = f"{{{view!r}}}" if isinstance(view, str) else '{"admin"}'
-        raise TypeError(
-            f"{name} takes what it asks for by keyword: write @{name}(roles={asked}), or scopes=, claims=…"
-        )
+        raise by_keyword(name, view, sign="@")
     if isinstance(view, type):
         raise TypeError(f"@{name} goes on a function, and {view.__qualname__} is a class: {in_a_class}")
     if isinstance(view, _METHOD_KINDS):
@@ -156,6 +153,14 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
             f"{name} is a decorator and was given a {type(view).__name__}. It is no view by itself: "
             f"write @{name} above the view, or {name}(view) where the view is registered."
         )
+
+
+def by_keyword(name: str, given: object, *, sign: str = "") -> TypeError:
+    """The error for a gate that was given what it asks for without its name."""
+    asked = f"{{{given!r}}}" if isinstance(given, str) else '{"admin"}'
+    return TypeError(
+        f"{name} takes what it asks for by keyword: write {sign}{name}(roles={asked}), or scopes=, claims=…"
+    )
 
 
 def route_first(name: str, gate: str, where: str) -> str:

@@ -6,7 +6,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Never, Unpack
 
 from starlette.requests import HTTPConnection
 
@@ -22,6 +22,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
 from moonkey_core.models import Session, User
+from moonkey_core.placement import by_keyword
 from moonkey_core.settings import CookieSettings
 from moonkey_starlette.identity import get_auth, identity_of
 from moonkey_starlette.mounted import NAME
@@ -95,7 +96,9 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
         """What FastAPI asks each of ``dependencies=[…]`` for; but a gate is what one depends on."""
         raise TypeError(f"Write dependencies=[Depends({type(self).__name__}(…))], with Depends around it.")
 
-    def __init__(self, **requirements: Unpack[RequirementOptions]) -> None:
+    def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
+        if surplus:
+            raise by_keyword(type(self).__name__, surplus[0])
         self.requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.

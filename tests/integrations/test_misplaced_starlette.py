@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI, Security, WebSocket
@@ -534,6 +534,11 @@ def test_session_routes_and_what_is_no_app_of_starlettes() -> None:
 def test_what_no_gate_can_stand_in_front_of(given: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):
         require_auth(*given)
+
+
+def test_a_dependency_takes_what_it_asks_for_by_keyword() -> None:
+    with pytest.raises(TypeError, match=r"RequireAuth takes .*write RequireAuth\(roles=\{'admin'\}\)"):
+        RequireAuth(*cast(Any, ("admin",)))
 
 
 @pytest.mark.parametrize("wrong", [require_auth, require_auth(max_staleness=0)])
