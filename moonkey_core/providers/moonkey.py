@@ -166,6 +166,8 @@ class MoonKeyApi:
             raise ValueError("a session beside the word that it has ended")
         ends_at = check_session(wire)
         assert isinstance(wire, dict)  # checked
+        if ends_at < (session_start(wire) or 0.0):
+            raise ValueError("a session that ends before it begins")
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
         return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 

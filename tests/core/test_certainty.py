@@ -34,6 +34,8 @@ def good_with(**members: Any) -> dict[str, Any]:
 
 NEITHER: list[Any] = ["false", "true", "", 0, 1, 0.0, {}, [], [True], {"at": 1}]
 NO_TIMES: list[Any] = ["", "0", "1800000000", True, False, [], {}, -1]
+NO_ANSWERS: list[Any] = ["true", 1, "", []]
+NO_ANSWERS_EITHER: list[Any] = ["false", 0, "", {}]
 AT_ONCE: dict[str, dict[str, Any]] = {
     "a nested error": NESTED,
     "a flat error": {"error_type": "invalid_session"},
@@ -67,8 +69,8 @@ UNREADABLE: dict[str, Outcome] = {
     "revoked at": replied(200, session(revoked_at=int(NOW) - 60)),
     "revoked and not deleted": replied(200, session(deleted=False, revoked=True)),
     "not deleted, with another end": replied(200, session(deleted=False, deleted_at=0, status="expired")),
-    **{f"revoked {value!r}": replied(200, session(revoked=value)) for value in ("true", 1, "", [])},
-    **{f"active {value!r}": replied(200, session(active=value)) for value in ("false", 0, "", {})},
+    **{f"revoked {value!r}": replied(200, session(revoked=value)) for value in NO_ANSWERS},
+    **{f"active {value!r}": replied(200, session(active=value)) for value in NO_ANSWERS_EITHER},
     "over before it began": replied(200, session(started_at=int(NOW) - 60, expires_at=3600)),
     **{f"a good answer with {name}": replied(200, good_with(**also)) for name, also in AT_ONCE.items()},
     "an error and no session": replied(200, {"session": None, **NESTED}),
