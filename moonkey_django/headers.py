@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.log import log_response
 
@@ -31,7 +31,7 @@ def set_cookies(response: HttpResponseBase, cookies: Iterable[str]) -> None:
 def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """``response`` as it leaves the middleware: with the cookies that the request's identity asks for."""
     identity = identity_of(request)
-    if identity.refused_with == response.status_code >= _TROUBLE:
+    if isinstance(response, HttpResponse) and identity.refused_with == response.status_code >= _TROUBLE:
         # Django would log it as an error, and mail it to ADMINS, for each request of an outage.
         name = response.reason_phrase
         log_response("%s: %s", name, request.path, response=response, request=request, level="debug")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import takewhile
 
 import pytest
 from fleet.conftest import MakeProcess, Process, settings_for
@@ -33,6 +34,15 @@ class TestPauses:
         assert pauses.next(urgent=True) == LAG / 2
         pauses.over()
         assert pauses.next(urgent=True) == pytest.approx(0.1)
+
+    def test_nobody_hurries_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_pauses._JITTER, "uniform", lambda low, high: high)
+        pauses = Pauses(BEAT, LAG)
+        hurried = list(takewhile(lambda pause: pause <= LAG / 2, (pauses.next(urgent=True) for _ in range(100))))
+        assert 10 <= sum(hurried) <= 10 + LAG
+        assert pauses.next(urgent=True) == _pauses.LONGEST
+        pauses.over()
+        assert pauses.next(urgent=True) == pytest.approx(BEAT)
 
     def test_a_long_lag_is_no_long_pause(self) -> None:
         assert Pauses(12.0, 60.0).next(urgent=False) <= 1.0

@@ -18,15 +18,16 @@ from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.long
 
-ALLOWANCE = 2.0  # seconds: two ends of a server are never alike on a machine that is busy
+MORE = 1.0  # seconds that a feed may take
+TRIES = 4  # on a machine that is busy an end may take longer now and then, but not each time
 
 
-def gunicorn(worker_class: str) -> Callable[..., Server]:
+def gunicorn(worker_class: str, app: str = "flask_app") -> Callable[..., Server]:
     def serve(environ: Mapping[str, str], *, workers: int) -> Server:
         port = quiet_port()
         command = [
             *("gunicorn", f"--workers={workers}", f"--worker-class={worker_class}", "--keep-alive=60"),
-            *(f"--bind=127.0.0.1:{port}", "--log-level=error", "--no-control-socket", "fleet_app:flask_app()"),
+            *(f"--bind=127.0.0.1:{port}", "--log-level=error", "--no-control-socket", f"fleet_app:{app}()"),
         ]
         return Server(port, command, environ)
 
@@ -37,6 +38,7 @@ SERVERS = {
     "sync": gunicorn("sync"),
     "gthread": gunicorn("gthread"),
     "gevent": gunicorn("gevent"),
+    "uvicorn worker": gunicorn("uvicorn_worker.UvicornWorker", "starlette_app"),
     "uvicorn": uvicorn,
 }
 
@@ -50,14 +52,15 @@ def seconds_to_end(kind: str, emulator: Emulator, redis: RedisServer | None, sta
         **({"MOONKEY_REDIS_URL": redis.url} if redis else {}),
     }
     person = emulator.sign_in()
+    count = 1 if kind == "sync" else 2  # a sync worker keeps no connection: one cannot tell two of them apart
     with ExitStack() as stack:
-        server = stack.enter_context(SERVERS[kind](environ, workers=2))
-        workers = workers_of(server, 2 if kind != "sync" else 1, stack)
+        server = stack.enter_context(SERVERS[kind](environ, workers=count))
+        workers = workers_of(server, count, stack)
         for worker in workers:
             assert worker.get("/me", person.session_jwt).status == 200
         if redis and state:
             getattr(redis, state)()
-            stack.callback(redis.resume)
+            stack.callback(redis.resume if state == "pause" else redis.start)
             for worker in workers:
                 assert worker.post("/revoke-user", user_id=person.user_id).status == 200
         for worker in workers:
@@ -72,8 +75,11 @@ def test_a_server_with_a_feed_ends_as_soon_as_one_without(
     kind: str, emulator: Emulator, server: RedisServer
 ) -> None:
     without = seconds_to_end(kind, emulator, None)
-    assert seconds_to_end(kind, emulator, server) <= without + 1 + ALLOWANCE
-    assert seconds_to_end(kind, emulator, server, "pause") <= without + 1 + ALLOWANCE
+    for state in ("", "pause", "kill"):
+        found: list[float] = []
+        while not found or (found[-1] > without + MORE and len(found) < TRIES):
+            found.append(seconds_to_end(kind, emulator, server, state))
+        assert min(found) <= without + MORE, (state, without, found)
 
 
 def test_last_words_take_no_second() -> None:
