@@ -158,6 +158,20 @@ class TestCuttingOff:
         assert len(revocations) == 0
         assert not revocations.doubts("sess_1", "user_1", NOW)
 
+    def test_no_doubt_makes_room_for_another(self) -> None:
+        """Doubts last longer than what came with them, so there may be more of them."""
+        revocations, clock = made(maxsize=2, leeway=5.0)
+        for user in ("user_1", "user_2"):
+            revocations.cut_off(user)
+        clock.now += KEPT + 1
+        for user in ("user_3", "user_4"):
+            revocations.cut_off(user)
+            assert not revocations.doubts("sess_1", "user_1", clock.now)
+            assert not revocations.doubts("sess_1", "user_2", clock.now)
+        for user in ("user_3", "user_4"):
+            found = (revocations.refuses("sess_1", user, clock.now), revocations.doubts("sess_1", user, clock.now))
+            assert any(found)
+
     def test_where_there_is_no_room_nothing_is_left_in_doubt(self) -> None:
         revocations, _ = made(maxsize=2, leeway=5.0)
         for user in ("1", "2", "3"):
