@@ -231,7 +231,7 @@ class Revocations:
         entry = entry.until(self.now() + FUTURE)
         self._take(replace(entry, added_at=min(entry.added_at, now)), now)
 
-    def keep(self, entry: Revocation) -> None:
+    def note(self, entry: Revocation) -> None:
         """Take in an entry of this process as it is; listeners are not told."""
         self._take(entry, self.clock())
 

@@ -260,7 +260,7 @@ def test_what_was_dated_by_our_own_clock_is_put_right(said: list[tuple[bool, Any
 def test_an_entry_that_is_made_while_the_common_clock_becomes_known() -> None:
     revocations, _ = made()
     revocations.set_common_clock(-400)
-    revocations.keep(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
+    revocations.note(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
     assert revocations.refuses("sess_1", "user_1", NOW - 400)
     assert not revocations.refuses("sess_1", "user_1", NOW - 399)
 
