@@ -231,7 +231,7 @@ class Revocations:
         entry = entry.until(self.now() + FUTURE)
         self._take(replace(entry, added_at=min(entry.added_at, now)), now)
 
-    def keep(self, entry: Revocation) -> None:
+    def note(self, entry: Revocation) -> None:
         """Take in an entry of this process as it is; listeners are not told."""
         self._take(entry, self.clock())
 
@@ -335,7 +335,9 @@ class Revocations:
         if entry.user_id is None:
             return self._take_for_everybody(until, now)
         user_id = bare_user_id(entry.user_id)
-        if user_id not in self._users and self._is_full():
+        # A doubt lasts a little longer than the entry it came with.
+        is_crowded = entry.doubted_before is not None and len(self._doubts) >= self.maxsize
+        if (user_id not in self._users and self._is_full()) or (is_crowded and user_id not in self._doubts):
             return self._collapse(now)
         self._add_until(self._users, user_id, until)
         if entry.doubted_before is not None:

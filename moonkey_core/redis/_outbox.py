@@ -44,7 +44,7 @@ class Outbox:
 
     def put(self, entry: Revocation) -> None:
         """A new entry, from any thread."""
-        self.own.keep(entry)  # first: whoever empties the rest afterwards finds it here
+        self.own.note(entry)  # first: whoever empties the rest afterwards finds it here
         with self._lock:
             self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
             self._waiting.append(entry)

@@ -328,7 +328,7 @@ class Worker:
         # Nothing is ever dropped without an entry behind it that says more.
         logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
         everything = Revocation(None, None, self._revocations.now() + self._leeway, self._revocations.clock())
-        self._outbox.own.keep(everything)
+        self._outbox.own.note(everything)
         (dated,) = self._dated([everything])
         await stream.publish([sealed_entry(self._sealer, stream.name, dated)], limit)
         await stream.shorten(limit // 2)

@@ -158,6 +158,20 @@ class TestCuttingOff:
         assert len(revocations) == 0
         assert not revocations.doubts("sess_1", "user_1", NOW)
 
+    def test_no_doubt_makes_room_for_another(self) -> None:
+        """Doubts last longer than what came with them, so there may be more of them."""
+        revocations, clock = made(maxsize=2, leeway=5.0)
+        for user in ("user_1", "user_2"):
+            revocations.cut_off(user)
+        clock.now += KEPT + 1
+        for user in ("user_3", "user_4"):
+            revocations.cut_off(user)
+            assert not revocations.doubts("sess_1", "user_1", clock.now)
+            assert not revocations.doubts("sess_1", "user_2", clock.now)
+        for user in ("user_3", "user_4"):
+            found = (revocations.refuses("sess_1", user, clock.now), revocations.doubts("sess_1", user, clock.now))
+            assert any(found)
+
     def test_where_there_is_no_room_nothing_is_left_in_doubt(self) -> None:
         revocations, _ = made(maxsize=2, leeway=5.0)
         for user in ("1", "2", "3"):
@@ -246,7 +260,7 @@ def test_what_was_dated_by_our_own_clock_is_put_right(said: list[tuple[bool, Any
 def test_an_entry_that_is_made_while_the_common_clock_becomes_known() -> None:
     revocations, _ = made()
     revocations.set_common_clock(-400)
-    revocations.keep(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
+    revocations.note(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
     assert revocations.refuses("sess_1", "user_1", NOW - 400)
     assert not revocations.refuses("sess_1", "user_1", NOW - 399)
 

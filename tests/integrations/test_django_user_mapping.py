@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import aauthenticate, authenticate, get_user_model
 from django.core import serializers
+from django.core.exceptions import ValidationError
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import IntegrityError, connection
@@ -156,6 +158,24 @@ def test_the_model_knows_one_spelling(ada: SignedIn, given: Any) -> None:
     assert MoonKeyUser.objects.get(user=bob).moonkey_id == "user_bob"
 
 
+@pytest.mark.parametrize(
+    "lookup", ["iexact", "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith"]
+)
+def test_an_id_as_it_reads_is_found_by_its_parts(lookup: str) -> None:
+    user = get_user_model().objects.create(username="ada")
+    row = MoonKeyUser.objects.create(user=user, moonkey_id="user_Abc")
+    for spelling in ("user_Abc", "Abc"):
+        assert MoonKeyUser.objects.get(**{f"moonkey_id__{lookup}": spelling}) == row
+        assert get_user_model().objects.get(**{f"moonkey__moonkey_id__{lookup}": spelling}) == user
+        assert not MoonKeyUser.objects.filter(**{f"moonkey_id__{lookup}": f"{spelling}x"}).exists()
+
+
+def test_an_id_that_is_all_prefix_is_a_mistake_in_a_form() -> None:
+    row = MoonKeyUser(user=get_user_model().objects.create(username="ada"), moonkey_id="user_")
+    with pytest.raises(ValidationError, match="no MoonKey user id"):
+        row.full_clean()
+
+
 def test_rows_of_earlier_versions_are_read_and_written_as_they_were(ada: SignedIn) -> None:
     """The table holds bare ids, whoever wrote them, and no migration changes that."""
     user = get_user_model().objects.create(username="ada")
@@ -269,6 +289,7 @@ def test_a_function_may_decide(visit: Visit, configure: Configure, ada: SignedIn
 def test_what_a_function_may_not_return(
     visit: Visit, configure: Configure, ada: SignedIn, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "moonkey")  # the second of a kind is no error in the log
     configure(USERS=nothing)
     assert visit(path, ada.session_token).json() == ANONYMOUS
     for hook in (unsaved, of_another_kind):
