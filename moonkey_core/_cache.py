@@ -137,7 +137,7 @@ class KnownCredentials:
         return self.text_digest(pair.text)
 
     def text_digest(self, text: str) -> bytes:
-        """The same for the text of a pair of cookies, in which the token stands bare already."""
+        """The same for a text in which the token stands bare already, as it does in that of a pair of cookies."""
         digest = self._start.copy()
         digest.update(text.encode("ascii"))
         return digest.digest()[:16]
