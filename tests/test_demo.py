@@ -36,6 +36,7 @@ def test_the_demo() -> None:
             quick.get(url, timeout=5)
 
 
+@pytest.mark.long
 def test_the_demo_by_hand() -> None:
     """It ends with the URL of an app to sign in to, and shows the codes that nobody gets by mail."""
     process = subprocess.Popen(

@@ -150,6 +150,7 @@ def test_the_probes(kind: str, emulator: Emulator, monkeypatch: pytest.MonkeyPat
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_probe_of_a_process_that_is_cut_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     need_redis()

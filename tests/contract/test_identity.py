@@ -39,6 +39,7 @@ def _by_thread(headers: HeaderView) -> object:
     return threading.get_ident()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bug", [_by_beginning, _by_thread])
 def test_planted_mix_ups_are_noticed(
     site: Site, people: list[SignedIn], monkeypatch: pytest.MonkeyPatch, bug: Remember

@@ -59,6 +59,7 @@ def assert_quiet(caplog: pytest.LogCaptureFixture) -> None:
     assert [one for one in told if not one[1].startswith(WAITRESS)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", READS_BODIES)
 def test_bodies(url: str, emulator: Emulator, caplog: pytest.LogCaptureFixture, path: str) -> None:
     person = pair(emulator.sign_in())["Cookie"]
@@ -70,6 +71,7 @@ def test_bodies(url: str, emulator: Emulator, caplog: pytest.LogCaptureFixture, 
     assert_quiet(caplog)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", READS_QUERIES)
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 def test_queries(url: str, emulator: Emulator, caplog: pytest.LogCaptureFixture, path: str, accept: str) -> None:

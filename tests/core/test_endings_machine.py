@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,6 +15,8 @@ from moonkey_core._binding import Binding
 from moonkey_core._endings import AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
+
+pytestmark = pytest.mark.long
 
 SESSIONS = st.sampled_from(["sess_1", "sess_2", "sess_3"])
 USERS = {"sess_1": "user_1", "sess_2": "user_1", "sess_3": "user_2"}

@@ -321,6 +321,7 @@ class TestCircuitChanged:
 
 
 class TestFeedChanged:
+    @pytest.mark.long
     def test_caught_up_lost_and_back(self) -> None:
         need_redis()
         with (

@@ -77,6 +77,7 @@ VALUES: dict[str, Callable[[str, int], list[str]]] = {
 UNITS = st.text(st.sampled_from("a,; =\t.\"'%:/[]@q*0~-\xff") | st.sampled_from(SESSION), min_size=1, max_size=10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", VALUES)
 @settings(max_examples=5)
 @given(name=st.sampled_from(NAMES), unit=UNITS)

@@ -22,6 +22,8 @@ from support.any_json import JSON
 from support.decisions import NOW, Decisions
 from support.odd_jwts import CLAIM, ISSUER, KID, b64, claims, good, header, rsa_key, sign, sign_parts
 
+pytestmark = pytest.mark.long
+
 LEEWAY, MAX_AGE = 5.0, 300.0
 AUDIENCE = "app"
 

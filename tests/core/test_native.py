@@ -90,6 +90,7 @@ assert len(found) == 3 and all(deadline == current for deadline, current in foun
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", [EARLY, LATE], ids=["early", "late"])
 @pytest.mark.parametrize("rest", [THREAD, DEADLINES], ids=["thread", "deadlines"])
 def test_beside_gevent(start: str, rest: str) -> None:

@@ -179,6 +179,7 @@ class TestGauges:
             )
         )
 
+    @pytest.mark.long
     def test_the_lag_of_a_feed(self, seen: Seen) -> None:
         need_redis()
         with RedisServer() as server, MoonKey(secret_key="sk_test_lag", redis_url=server.url) as client:

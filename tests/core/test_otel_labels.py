@@ -175,6 +175,7 @@ class TestLabels:
         assert sum(value for _, value in seen.values("moonkey.verifications")) == 200
         assert "jwk_" not in seen.text()
 
+    @pytest.mark.long
     @given(
         operation=st.text(max_size=40),
         failure=st.none() | st.text(max_size=40),

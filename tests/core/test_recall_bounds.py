@@ -123,6 +123,7 @@ class TestBounds:
         assert decisions.authenticate(tokens[0]).source == "remote"
         assert len(decisions.core.recall.credentials) == 3
 
+    @pytest.mark.long
     def test_strangers_push_nothing_out(self) -> None:
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, max_cached_sessions=2)
         jwt = good(NOW)

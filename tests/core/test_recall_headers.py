@@ -65,6 +65,7 @@ def said(auth: Auth) -> tuple[object, ...]:
     return (auth.state, type(auth.error), reason, *who)
 
 
+@pytest.mark.long
 @given(
     headers=HEADERS,
     requirements=ASKING,

@@ -122,6 +122,7 @@ def test_any_retry_after_is_bounded_or_nothing(value: str) -> None:
 
 
 class TestConnections:
+    @pytest.mark.long
     def test_a_timed_out_call_takes_its_connection_with_it(self, how: str) -> None:
         """The late answer to one must never be read as the answer to another."""
 

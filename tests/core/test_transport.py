@@ -33,6 +33,7 @@ DRIPS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", DRIPS.values(), ids=DRIPS.keys())
 @pytest.mark.parametrize("credential", ["session_token", "session_jwt"])
 def test_a_reply_that_drips_in_ends_with_the_deadline(
@@ -86,6 +87,7 @@ FLOODS: dict[str, tuple[bytes, bytes]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("head", "piece"), FLOODS.values(), ids=FLOODS.keys())
 def test_a_reply_without_an_end(how: str, head: bytes, piece: bytes) -> None:
     with scripted(lambda _: endless(head, piece)) as server:

@@ -167,6 +167,7 @@ def answers(outcome: Outcome, path: str) -> bool:
     return bool(json.loads(outcome.body) == {"path": path})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["behind", "idle", "idle and read"])
 def test_it_answers_nobody(
     moment: str, call: Callable[[Talkative], Caller], context: ssl.SSLContext | None
@@ -189,6 +190,7 @@ def test_it_answers_nobody(
                     assert answers(ask(get(server, second)), second), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("form", "pieces"),
     [*((form, False) for form in FORMS), *((form, True) for form in FORMS if form != "large")],
@@ -366,6 +368,7 @@ class TestPeople:
             asyncio.run(work())
 
 
+@pytest.mark.long
 def test_many_at_once_get_their_own(call: Callable[[Talkative], Caller]) -> None:
     """While connections come and go between threads and tasks."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -17,6 +18,8 @@ from moonkey_core.settings import Secret
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
+
+pytestmark = pytest.mark.long
 
 PEOPLE = ("1", "2")
 OPTIONS = st.fixed_dictionaries(

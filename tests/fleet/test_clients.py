@@ -61,6 +61,7 @@ def test_a_session_revoked_in_one_is_refused_by_the_other(emulator: Emulator, fl
     assert other.authenticate(bearer(neighbour.session_jwt)).source == "cache"
 
 
+@pytest.mark.long
 def test_all_of_a_user_and_an_asynchronous_client(emulator: Emulator, fleet: Fleet) -> None:
     one = fleet.worker()
     person = emulator.sign_in()
@@ -82,6 +83,7 @@ def test_all_of_a_user_and_an_asynchronous_client(emulator: Emulator, fleet: Fle
     asyncio.run(work())
 
 
+@pytest.mark.long
 def test_the_feed_is_cut(emulator: Emulator, fleet: Fleet, server: RedisServer) -> None:
     """S36. Nobody accepts on their own what they cannot know, and the API is asked once per lag."""
     one, other = fleet.worker(max_revocation_lag=0.5), fleet.worker(max_revocation_lag=0.5)
@@ -103,6 +105,7 @@ def test_the_feed_is_cut(emulator: Emulator, fleet: Fleet, server: RedisServer) 
     assert other.authenticate(bearer(person.session_jwt)).is_rejected
 
 
+@pytest.mark.long
 def test_an_answer_about_a_token_is_shared(emulator: Emulator, fleet: Fleet) -> None:
     """S37."""
     one, other = fleet.worker(session_cache_ttl=60), fleet.worker(session_cache_ttl=60)

@@ -38,6 +38,7 @@ def fleet(server: RedisServer, emulator: Emulator) -> Iterator[list[MoonKey]]:
         yield found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", [None, "/v1/auth/sessions/list", "/v1/auth/sessions/delete"])
 def test_what_is_kept_elsewhere(fleet: list[MoonKey], emulator: Emulator, trouble: str | None) -> None:
     one, other = fleet
@@ -57,6 +58,7 @@ def test_what_is_kept_elsewhere(fleet: list[MoonKey], emulator: Emulator, troubl
         assert other.authenticate(bearer(credential)).is_authenticated
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["session_id", "session_token", "session_jwt"])
 def test_one_that_could_not_be_ended(fleet: list[MoonKey], emulator: Emulator, kind: str) -> None:
     one, other = fleet

@@ -191,6 +191,7 @@ print(found)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [(BY_EMAIL, ["moonkey.E010"]), (WITH_MORE, ["moonkey.E010"]), (SIMPLE, ["x"])],

@@ -61,6 +61,7 @@ def gunicorn(folder: Path, environ: dict[str, str]) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.mark.long
 def test_gunicorn_with_preload(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     people = [emulator.sign_in(email=f"person{number}@example.com") for number in range(4)]
     (tmp_path / "preloaded.py").write_text(_APP.format(user_id=people[0].user_id, jwt=people[0].session_jwt))

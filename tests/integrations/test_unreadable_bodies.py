@@ -71,6 +71,7 @@ def werkzeug(environ: dict[str, str], log: pytest.LogCaptureFixture) -> Iterator
         server.server_close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("worker", "app"), [("sync", "flask_app"), ("gthread", "flask_app"), ("gthread", "django_app"), ("", "")]
 )
