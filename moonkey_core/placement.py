@@ -370,7 +370,9 @@ def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
     layer, seen = [gate], {id(gate)}
     ours: list[object] = [layer]  # all that this function makes itself, and that holds what is looked for
     for _ in range(_MOST_LAYERS):
-        holders = gc.get_referrers(*layer)
+        asked = tuple(layer)
+        ours.append(asked)  # from Python 3.13 on, the arguments of the call are among what it finds
+        holders = gc.get_referrers(*asked)
         found: list[object] = []
         for holder in holders:
             if id(holder) in seen or isinstance(holder, _RUNNING) or any(holder is one for one in ours):

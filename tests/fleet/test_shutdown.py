@@ -51,7 +51,7 @@ def seconds_to_end(kind: str, emulator: Emulator, redis: RedisServer | None, sta
         "MOONKEY_JWT_ISSUER": emulator.issuer,
         **({"MOONKEY_REDIS_URL": redis.url} if redis else {}),
     }
-    person = emulator.sign_in()
+    person = emulator.sign_in(email=f"{time.monotonic_ns()}@example.com")  # the one before was revoked just now
     count = 1 if kind == "sync" else 2  # a sync worker keeps no connection: one cannot tell two of them apart
     with ExitStack() as stack:
         server = stack.enter_context(SERVERS[kind](environ, workers=count))
