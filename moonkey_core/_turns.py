@@ -118,6 +118,17 @@ def _not_available() -> Exception:
     return httpcore.ConnectionNotAvailable()
 
 
+def _without_frames(error: BaseException) -> BaseException:
+    """The same without tracebacks, which would keep all callers until the garbage collector runs.
+
+    ``httpcore`` translates errors in a ``contextmanager``; from Python 3.13 on, that leaves a circle.
+    """
+    for one in (error, error.__cause__, error.__context__):
+        if one is not None:
+            one.__traceback__ = None
+    return error
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection of a blocking client."""
 
@@ -144,8 +155,9 @@ class _Stream(httpcore.NetworkStream):
         try:
             self._stream.read(1, 0.0)
         except httpcore.ReadError as error:
-            return isinstance(error.__cause__, BlockingIOError | ssl.SSLWantReadError)
-        except httpcore.ReadTimeout:
+            return isinstance(_without_frames(error).__cause__, BlockingIOError | ssl.SSLWantReadError)
+        except httpcore.ReadTimeout as error:
+            _without_frames(error)
             return True
         return False
 
