@@ -18,6 +18,7 @@ from support.visitors import Visitor
 EMAIL = "ada@example.com"
 
 
+@pytest.mark.long
 def test_the_demo() -> None:
     """It ends by itself, with status 0 only if all its cells are as expected, and leaves no process behind."""
     command = [sys.executable, str(EXAMPLES / "demo.py"), "--once"]

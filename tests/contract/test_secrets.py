@@ -12,6 +12,7 @@ from contract.stacks import Site
 from moonkey_core.emulator import Emulator
 
 
+@pytest.mark.long
 def test_no_secret_in_logs_or_responses(
     open_site: Callable[..., Site],
     browser: httpx.Client,

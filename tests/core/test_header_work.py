@@ -96,6 +96,7 @@ def test_what_is_read_costs_each_byte_the_same(shape: str, name: str, unit: str)
     assert_linear(lambda count: all_that_is_read(held(name, VALUES[shape](unit, count))), MANY)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_are_collected_in_one_pass(name: str) -> None:
     """A tuple that is made anew for each line costs seconds, where there are twenty thousand."""

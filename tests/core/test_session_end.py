@@ -88,6 +88,7 @@ class TestSessionEnd:
 
         asyncio.run(go())
 
+    @pytest.mark.long
     @pytest.mark.parametrize("kind", [by_token, by_jwt])
     @pytest.mark.parametrize("asks", [True, False])
     def test_expired(self, emulator: Emulator, make_async_client: MakeAsyncClient, kind: Any, asks: bool) -> None:

@@ -177,6 +177,7 @@ class TestStrangers:
 
 
 class TestLosing:
+    @pytest.mark.long
     @pytest.mark.parametrize("how", ["kill", "pause"])
     def test_is_no_error_and_passes(
         self, how: str, make_store: MakeStore, server: RedisServer, caplog: pytest.LogCaptureFixture
