@@ -17,7 +17,7 @@ def pytest_collection_finish() -> None:
     """Thousands of tests are no garbage, and need not be looked at each time that some is collected."""
     gc.collect()
     gc.freeze()
-    # The variables of a test run, such as MOONKEY_CI, are no settings. That is said once, and in no test.
+    # Variables that begin like a setting, and are none, are said once: in no test.
     Settings.load({"secret_key": "sk_test_x"})
 
 

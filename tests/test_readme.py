@@ -102,4 +102,4 @@ def test_the_wheel_is_under_test_where_that_is_asked_for(request: pytest.Fixture
     import moonkey_core
 
     from_source = ROOT in Path(moonkey_core.__file__).parents
-    assert from_source != bool(os.environ.get("MOONKEY_TEST_WHEEL"))
+    assert from_source != bool(os.environ.get("TESTS_OF_WHEEL"))
