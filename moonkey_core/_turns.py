@@ -231,10 +231,8 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
             return False
         try:  # after its handshake TLS may have something to say to itself, which reading tells from anything else
             await self._stream.read(1, _SECONDS_FOR_TICKETS)
-        except httpcore.ReadTimeout:
-            return True
-        except httpcore.ReadError:
-            return False
+        except (httpcore.ReadTimeout, httpcore.ReadError) as error:
+            return isinstance(_without_frames(error), httpcore.ReadTimeout)
         return False
 
     async def aclose(self) -> None:
