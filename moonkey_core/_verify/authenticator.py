@@ -139,9 +139,9 @@ class Authenticator:
             return Auth(hint=presented.hint)
         try:
             # 2. Found good before, and still good? What was found good has passed the grammar.
-            text, digest, entry = "", b"", None
-            if presented.may_be_cached(settings):
-                text = presented.text
+            digest, entry = b"", None
+            text = presented.cached_text(settings)
+            if text is not None:
                 digest = self._cache.text_digest(text)
                 entry = self._remembered(presented, digest, requirements)
             if entry is None and not presented.is_checked:
@@ -247,12 +247,13 @@ class Authenticator:
         is_pair = presented.cached_jwt is not None
         if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
-        if self._acceptance.was_revoked(entry):
+        try:
+            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+        except RevokedCredentials:
             self._cache.forget(digest)
-            if presented.cached_jwt is None:
-                raise RevokedCredentials
+            if not is_pair:
+                raise
             return None
-        return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
 
     def _check_not_denied(self, pending: Pending) -> None:
         """Raise where the user has signed out with a session token or JWT, whatever the JWT says by itself."""
@@ -387,8 +388,6 @@ class Authenticator:
         entry = self._cache.get(self._token_digest(pending))
         if entry is None:
             return None
-        if self._acceptance.was_revoked(entry):
-            raise RevokedCredentials
         return entry if self._acceptance.accepts(entry, self._clock(), pending.requirements) else None
 
     def _introspection_request(self, pending: Pending, minutes: int | None) -> IntrospectionRequest:
