@@ -67,10 +67,12 @@ class Core:
         self.devices = Devices(settings)
         self._extends = self.extension.is_on
         self.attempts = Attempts()
-        inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
-        self.activity = Activity(settings, self.recall, inquiry, self.extension)
+        self.inquiry = Inquiry(
+            settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock
+        )
+        self.activity = Activity(settings, self.recall, self.inquiry, self.extension)
         self.verifier = Verifier(
-            settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
+            settings, self.api, self.keys, self.recall, self.inquiry, self.extension, self.hooks, clock
         )
 
     def reset_locks(self) -> None:

@@ -128,12 +128,23 @@ class Inquiry:
         return error
 
     def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
-        if question.minutes is not None or not error.session_is_over:
-            return
-        self._credentials.refuse(question.digest, error)
-        if jwt is not None and not question.refresh and not self._credentials.is_replaced(question.digest):
-            # The JWT is genuine, its time is not over and it was not replaced: its session was ended elsewhere.
-            self._revocations.add(session_id=jwt.session_id)
+        if error.session_is_over:
+            self._note_end(question.digest, error, None if question.refresh else jwt)
+        else:
+            self._credentials.forget(question.digest)
+
+    def note_end_of(self, credential: str, error: InvalidCredentials) -> None:
+        """The API has said it of a credential that a call carried besides: its session is certainly over."""
+        digest = self._credentials.digest(credential)
+        known = self._credentials.get(digest)
+        is_good_jwt = known is not None and known.key is not None and self._clock() < known.until
+        self._note_end(digest, error, known if is_good_jwt else None)
+
+    def _note_end(self, digest: bytes, error: InvalidCredentials, jwt: Known | None) -> None:
+        """``jwt`` is what a JWT proves by itself that is genuine and whose time is not over."""
+        self._credentials.refuse(digest, error)
+        if jwt is not None and not self._credentials.is_replaced(digest):
+            self._revocations.add(session_id=jwt.session_id)  # it was ended elsewhere
 
     def _confirmed(self, answer: Answer, user_id: str) -> Known:
         settings = self._settings

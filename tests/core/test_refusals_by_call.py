@@ -205,7 +205,7 @@ SPEAKS = ("error", "errors", "error_type", "session", "user")
 
 @pytest.mark.parametrize("member", SPEAKS)
 def test_a_401_with_what_cannot_be_read_is_trouble(member: str) -> None:
-    """Such a member makes it an answer of its own, which has to be of a known shape: the key is not asked about."""
+    """Such a member makes it an answer of its own, of an unknown shape: the key is not asked about."""
     for value in (None, 1, [], {}, True):
         decisions = answering(401, {member: value, "message": "Unauthorized"})
         assert type(raised(decisions, ASKED["sessions.verify, a token"][0])) is ProviderUnavailable, value
