@@ -1,4 +1,4 @@
-"""What is remembered of a credential after a method of the client has found that its session is over, or is not sure.
+"""What is remembered of a credential after a method of the client has found its session over, or is not sure.
 
 A request that comes next sees the same as one that had asked itself.
 """
@@ -39,9 +39,7 @@ NOT_CERTAIN: dict[str, Outcome] = {
 TROUBLE: dict[str, Outcome] = {
     "down": replied(503),
     "a page": replied(404, b"<html>"),
-    "somebody else": replied(
-        200, verified_body(user_id="user_2", session={"id": "sess_2"}, session_token="other")
-    ),
+    "a mix-up": replied(200, verified_body(user={"id": "user_2"}, session_token=TOKEN)),
     "not understood": replied(200, {"session": {"id": 5}}),
     "the wrong key": replied(403, {"error_type": "forbidden"}),
     "our plan": replied(402, {"error_type": "payment"}),
@@ -259,9 +257,9 @@ ENDS: dict[str, Callable[[Core], Plan[Any]]] = {
 @pytest.mark.parametrize("end", ENDS)
 def test_whatever_ends_a_session_ends_what_is_remembered_of_it(end: str) -> None:
     seen = {**PRESENTED, "jwt": {"session-token": [JWT]}, "pair": pair(JWT), "pair with an old one": pair(OLD)}
+    session = verified_body()["session"]
     for name, headers in seen.items():
         decisions = Told()
-        session = verified_body()["session"]
         for changes in decisions.good.values():
             changes["session"] = {"started_at": int(NOW) - 3600}
 
