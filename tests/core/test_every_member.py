@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import (
+    Auth,
     ConfigurationError,
     CookieSettings,
     CrossSiteRequest,
@@ -20,13 +21,13 @@ from moonkey_core import (
     RevokedCredentials,
 )
 from moonkey_core._cookie_settings import cookie_settings
-from moonkey_core._plan import TransportError, run
+from moonkey_core._plan import Outcome, TransportError, run
 from moonkey_core._wire import parse_session
 from moonkey_core.browsers import wants_page
 from moonkey_core.credentials import mapped_headers
 from moonkey_core.origin import RequestInfo
 from support.decisions import NOW, Decisions, replied, verified_body
-from support.odd_jwts import good
+from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi
 
 TOKEN = "session_" + "t" * 40
@@ -301,10 +302,12 @@ NO_CLAIMS = (
 )
 
 
+@pytest.mark.parametrize("claim", [{}, {"expires_at": None, "started_at": None}], ids=["usual", "bare"])
 @pytest.mark.parametrize("where", ["beside", "custom"])
 @pytest.mark.parametrize("name", NO_CLAIMS)
-def test_a_payload_never_says_it_for_its_session(name: str, where: str) -> None:
-    plain = Decisions().authenticate(good(NOW)).session
+def test_a_payload_never_says_it_for_its_session(name: str, where: str, claim: dict[str, Any]) -> None:
+    own = {"session": {"id": "sess_1", **claim}}
+    plain = Decisions().authenticate(good(NOW, **own)).session
     values: dict[str, Any] = {"device_fingerprint": {"ip": "10.0.0.1"}, "device_info": {"ip": "10.0.0.1"}}
     values |= {"factors": [{"type": "otp"}], "deleted": False, "custom_claims": {"x": 1}}
     values |= {"iss": None, "aud": "x", "sub": None, "exp": None, "iat": None, "nbf": int(NOW) - 5}
@@ -314,12 +317,86 @@ def test_a_payload_never_says_it_for_its_session(name: str, where: str) -> None:
         if where == "beside":
             return  # the JWT itself needs it
     changes = {name: value} if where == "beside" else {"custom_claims": {name: value}}
-    session = Decisions().authenticate(good(NOW, **changes)).session
+    session = Decisions().authenticate(good(NOW, **own, **changes)).session
     assert plain is not None
     assert session is not None
     assert name not in session.claims
     for field in ("id", "user_id", "expires_at", "started_at", "last_active_at", "factors", "device"):
         assert getattr(session, field) == getattr(plain, field), field
+
+
+# --- types and times
+
+KIND_OF_A_JWT = ("JWT", "jwt", "Jwt", "application/jwt", "APPLICATION/JWT", "application/JWT")
+NO_KIND_OF_ONE = (
+    "at+jwt",
+    "JWS",
+    "JOSE",
+    "application/at+jwt",
+    "application/",
+    "jwt ",
+    "",
+    1,
+    None,
+    ["JWT"],
+    True,
+)
+
+
+def judged_type(**member: object) -> Auth:
+    return Decisions().authenticate(sign({**header(), **member}, claims(NOW)))
+
+
+def test_each_type_of_a_jwt() -> None:
+    for kind in KIND_OF_A_JWT:
+        assert judged_type(typ=kind).is_authenticated, kind
+    for wrong in NO_KIND_OF_ONE:
+        error = judged_type(typ=wrong).error
+        assert error is not None, wrong
+        assert error.reason == "jwt_type", wrong
+    plain = {name: value for name, value in header().items() if name != "typ"}
+    assert Decisions().authenticate(sign(plain, claims(NOW))).is_authenticated
+
+
+TIMES = ("started_at", "created_at", "last_active_at", "updated_at", "expires_at")
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_each_time_of_a_session(name: str) -> None:
+    usual = verified_body()["session"]
+    decisions = KnownToTheApi([TOKEN])
+    for wrong in ("", "0", "1800000000", True, False, [], {}, -1, 253_402_300_800):
+        with pytest.raises(ValueError, match=r".*"):
+            parse_session({**usual, name: wrong})
+        decisions.answer = lambda _, wrong=wrong: replied(200, verified_body(session={name: wrong}))  # type: ignore[misc]
+        assert decisions.authenticate(TOKEN, max_staleness=0).is_unavailable, wrong
+        error = Decisions().authenticate(good(NOW, session={"id": "sess_1", name: wrong})).error
+        assert error is not None, wrong
+        assert error.reason == "jwt_session", wrong
+    for unknown in (None, 0, 0.0):
+        if name != "expires_at":
+            assert parse_session({**usual, name: unknown}).id == "sess_1"
+        assert Decisions().authenticate(good(NOW, session={"id": "sess_1", name: unknown})).is_authenticated
+
+
+REFUSALS = (400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 422, 423, 424, 426, 428, 431, 451, 499)
+NO_REFUSALS = (0, 100, 200, 204, 302, 399, 408, 425, 429, 500, 503, 600, -1, 404.0, "404", True, [404])
+
+
+def test_the_status_that_an_error_names() -> None:
+    """It may be another refusal's; an error that names trouble, or no status, contradicts itself."""
+    for status in REFUSALS:
+        auth = answered_by(replied(404, {"status_code": status, "error_type": "invalid_session"}))
+        assert auth.is_rejected, status
+    for wrong in NO_REFUSALS:
+        auth = answered_by(replied(404, {"status_code": wrong, "error_type": "invalid_session"}))
+        assert auth.is_unavailable, wrong
+
+
+def answered_by(outcome: Outcome) -> Auth:
+    decisions = KnownToTheApi()
+    decisions.answer = lambda _: outcome
+    return decisions.authenticate(TOKEN)
 
 
 # --- requests and where they come from
@@ -378,6 +455,11 @@ def test_a_scheme_that_is_known_is_named_wherever_it_stands(scheme: str) -> None
             error = Decisions().authenticate(line, "authorization").error
             told = Decisions().authenticate(line, "authorization").hint if error is None else str(error)
             assert f"the scheme '{spelled}'" in told, line
+
+
+def test_that_of_a_credential_is_named_where_none_follows() -> None:
+    for line in ("Bearer", "bearer", "BEARER a b", "Bearer a, Bearer b"):
+        assert f"the scheme '{line.split()[0]}'" in str(Decisions().authenticate(line, "authorization").error)
 
 
 # --- settings of cookies

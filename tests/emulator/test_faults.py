@@ -139,7 +139,7 @@ def test_concurrent_calls_are_seen(emulator: Emulator) -> None:
         with contextlib.suppress(httpx.HTTPError):
             quick.get(f"{emulator.base_url}/v1/x")
 
-    emulator.fault(delay=600)
+    emulator.fault(delay=2 * PATIENCE)
     callers = [threading.Thread(target=call) for _ in range(3)]
     for caller in callers:
         caller.start()
