@@ -8,8 +8,8 @@ import time
 import pytest
 
 from moonkey_core import Settings
-from moonkey_core._exchange import AsyncExchange
 from moonkey_core._plan import Fetch, Reply
+from moonkey_core._transport.exchange import AsyncExchange
 from support.patience import PATIENCE
 from support.scripted import Received, Scripted, reply, scripted
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from moonkey_core import Auth, CookieSettings, MalformedCredentials
-from moonkey_core.credentials import CookiePair
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import CookiePair
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

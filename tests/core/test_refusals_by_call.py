@@ -19,9 +19,9 @@ from moonkey_core import (
     ProviderUnavailable,
     RequestRefused,
 )
-from moonkey_core import _logins as logins
-from moonkey_core import _operations as operations
-from moonkey_core._core import Core
+from moonkey_core._operations import logins
+from moonkey_core._operations import sessions as operations
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import Fetch, Outcome, Plan, run
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import good

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from moonkey_core import Auth
-from moonkey_core import _operations as operations
+from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import Fetch, Outcome, Reply
-from moonkey_core.credentials import Credentials
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import Credentials
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from moonkey_core._plan import run
-from moonkey_core._wire import parse_login, parse_otp_request, parse_session, parse_user, without_secrets
 from moonkey_core.models import Login
-from moonkey_core.origin import RequestInfo
+from moonkey_core.providers.moonkey.wire import (
+    parse_login,
+    parse_otp_request,
+    parse_session,
+    parse_user,
+    without_secrets,
+)
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from moonkey_core import InvalidCredentials, MoonKeyError, RequestRefused
-from moonkey_core import _logins as logins
-from moonkey_core import _operations as operations
-from moonkey_core._core import Core
+from moonkey_core._operations import logins
+from moonkey_core._operations import sessions as operations
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import Fetch, Outcome, Plan, run
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
