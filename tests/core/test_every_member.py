@@ -169,9 +169,11 @@ ENDED_AT = ("revoked_at", "ended_at", "terminated_at")
 STATUSES = (
     *("revoked", "deleted", "expired", "ended", "terminated", "inactive", "invalid", "logged_out", "signed_out"),
 )
+FALSE: tuple[Any, ...] = (False, 0, "false", "", [], "no")
+NOT_FALSE: tuple[Any, ...] = (True, 1, "true", "no", [1], {"a": 1})
 UNREADABLE: dict[str, dict[str, Any]] = {
-    **{f"{name} {value!r}": {name: value} for name in NOT_ANY_MORE for value in (False, 0, "false", "", [], "no")},
-    **{f"{name} {value!r}": {name: value} for name in ENDED for value in (True, 1, "true", "no", [1], {"a": 1})},
+    **{f"{name} {value!r}": {name: value} for name in NOT_ANY_MORE for value in FALSE},
+    **{f"{name} {value!r}": {name: value} for name in ENDED for value in NOT_FALSE},
     **{f"{name} {value!r}": {name: value} for name in ENDED_AT for value in (1, int(NOW), True, "x", [1])},
     **{f"status {word}": {"status": word} for status in STATUSES for word in (status, status.upper())},
 }
@@ -217,8 +219,10 @@ ERRORS = (
     *("error", "errors", "error_type", "error_code", "error_message", "error_description"),
     *("errorType", "errorCode", "errorMessage"),
 )
+FULL: tuple[Any, ...] = (1, "x", True, ["x"], {"a": 1})
+NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 AT_FAULT: dict[str, dict[str, Any]] = {
-    **{f"{name} {value!r}": {name: value} for name in ERRORS for value in (1, "x", True, ["x"], {"a": 1})},
+    **{f"{name} {value!r}": {name: value} for name in ERRORS for value in FULL},
     **{f"{name} {value!r}": {name: value} for name in ("success", "ok") for value in (False, 0, "true", 2, "")},
     **{
         f"{name} {value!r}": {name: value}
@@ -240,7 +244,7 @@ AT_FAULT: dict[str, dict[str, Any]] = {
     **{f"status_code {value!r}": {"status_code": value} for value in (199, 300, 404, 500, "200", True, 200.0)},
 }
 WITHOUT_FAULT: dict[str, dict[str, Any]] = {
-    **{f"{name} {value!r}": {name: value} for name in ERRORS for value in (None, False, "", [], {})},
+    **{f"{name} {value!r}": {name: value} for name in ERRORS for value in NOTHING},
     **{f"{name} {value!r}": {name: value} for name in ("success", "ok") for value in (True, None)},
     **{
         f"{name} {value!r}": {name: value}
@@ -365,7 +369,8 @@ TIMES = ("started_at", "created_at", "last_active_at", "updated_at", "expires_at
 def test_each_time_of_a_session(name: str) -> None:
     usual = verified_body()["session"]
     decisions = KnownToTheApi([TOKEN])
-    for wrong in ("", "0", "1800000000", True, False, [], {}, -1, 253_402_300_800):
+    wrongs: tuple[Any, ...] = ("", "0", "1800000000", True, False, [], {}, -1, 253_402_300_800)
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r".*"):
             parse_session({**usual, name: wrong})
         decisions.answer = lambda _, wrong=wrong: replied(200, verified_body(session={name: wrong}))  # type: ignore[misc]
@@ -416,13 +421,14 @@ def from_a_page(method: str, site: str | None) -> MoonKeyError | None:
 class TestOrigins:
     @pytest.mark.parametrize("method", SAFE)
     def test_safe_methods_use_cookies_from_anywhere(self, method: str) -> None:
-        for site in ("same-origin", "none", "same-site", "cross-site", "", "other", None):
+        sites = ("same-origin", "none", "same-site", "cross-site", "", "other", None)
+        for site in sites:
             assert from_a_page(method, site) is None
 
     @pytest.mark.parametrize("method", UNSAFE)
     def test_others_where_the_browser_vouches_for_it(self, method: str) -> None:
-        for site in ("same-origin", "none"):
-            assert from_a_page(method, site) is None
+        for vouched in ("same-origin", "none"):
+            assert from_a_page(method, vouched) is None
         for site in ("same-site", "cross-site", "", "other", "None", "same-origin,none", None):
             assert isinstance(from_a_page(method, site), CrossSiteRequest), site
 
@@ -489,6 +495,7 @@ def test_a_cookie_is_not_called_like_an_attribute(name: str) -> None:
 
 
 def test_words_for_cookies() -> None:
+    word: object
     for word in (True, "1", "true", "yes", "on", " TRUE ", "On"):
         assert cookie_settings(word) == CookieSettings(), word
     for word in (False, "0", "false", "no", "off", " No ", "OFF", None):

@@ -206,7 +206,8 @@ SPEAKS = ("error", "errors", "error_type", "session", "user")
 @pytest.mark.parametrize("member", SPEAKS)
 def test_a_401_with_what_cannot_be_read_is_trouble(member: str) -> None:
     """Such a member makes it an answer of its own, of an unknown shape: the key is not asked about."""
-    for value in (None, 1, [], {}, True):
+    values: tuple[Any, ...] = (None, 1, [], {}, True)
+    for value in values:
         decisions = answering(401, {member: value, "message": "Unauthorized"})
         assert type(raised(decisions, ASKED["sessions.verify, a token"][0])) is ProviderUnavailable, value
         assert decisions.calls("/users/") == 0
@@ -218,17 +219,19 @@ def test_a_401_with_other_members_is_asked_about() -> None:
     assert decisions.calls("/users/") == 1
 
 
+FULL: tuple[Any, ...] = ("x", 1, {"a": 1}, ["x"], True)
+NOTHING: tuple[Any, ...] = (None, "", 0, False, [], {})
 WORDS = (b"ok", b"okay", b"accepted", b"deleted", b"done", b"success")
 OTHER_WORDS = (b"no", b"error", b"okey", b"not deleted", b"accepted?", b"failed", b"unavailable", b"ok ok")
 SAY_NO: dict[str, object] = {
-    **{f"{name} {value!r}": {name: value} for value in ("x", 1, {"a": 1}, ["x"], True)
+    **{f"{name} {value!r}": {name: value} for value in FULL
        for name in ("error", "errors", "error_type", "error_code", "error_message")},
     **{f"{name} false": {name: False} for name in ("success", "ok", "deleted", "revoked")},
     **{f"status {status}": {"status_code": status} for status in (400, 401, 404, 422, 500)},
 }  # fmt: skip
 SAY_YES: dict[str, object] = {
     **{f"{name} true": {name: True} for name in ("success", "ok", "deleted", "revoked")},
-    **{f"{name} {value!r}": {name: value} for value in (None, "", 0, False, [], {})
+    **{f"{name} {value!r}": {name: value} for value in NOTHING
        for name in ("error", "errors", "error_type", "error_code", "error_message")},
     **{f"status {status}": {"status_code": status} for status in (200, 204, 399)},
 }  # fmt: skip

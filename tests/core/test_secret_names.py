@@ -33,8 +33,8 @@ SECRETS = (
 )
 TOKEN = "session_" + "t" * 40
 HIDDEN = "hidden-value"
-SESSION = {"id": "sess_1", "user_id": "user_1", "expires_at": int(NOW) + 86_400}
-USER = {"user_id": "user_1", "email": "me@example.com"}
+SESSION: dict[str, Any] = {"id": "sess_1", "user_id": "user_1", "expires_at": int(NOW) + 86_400}
+USER: dict[str, Any] = {"user_id": "user_1", "email": "me@example.com"}
 
 NESTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "at once": lambda secret: secret,
@@ -141,7 +141,9 @@ class TestOfARequest:
 
     def test_what_is_kept_for_the_fleet(self, name: str) -> None:
         planted = self.planted(name)
-        body = verified_body(session=planted, user={**USER, **planted}, **{name: HIDDEN}, more=HIDDEN)
+        user = {**USER, **planted}
+        members: dict[str, Any] = {"session": planted, "user": user, name: HIDDEN, "more": HIDDEN}
+        body = verified_body(**members)
         kept = KnownToTheApi().core.api.clean(body).decode()
         assert HIDDEN not in kept
         assert "grey" in kept
@@ -149,9 +151,8 @@ class TestOfARequest:
     def test_a_user_and_a_list_of_sessions(self, name: str) -> None:
         planted = self.planted(name)
         decisions = KnownToTheApi()
-        decisions.answer = lambda _: replied(
-            200, {"sessions": [{**SESSION, **planted}], "user": {**USER, **planted}}
-        )
+        body: dict[str, Any] = {"sessions": [{**SESSION, **planted}], "user": {**USER, **planted}}
+        decisions.answer = lambda _: replied(200, body)
         user = run(decisions.core.api.get_user("user_1"), decisions.exchange)
         (session,) = run(decisions.core.api.list_sessions("user_1"), decisions.exchange)
         for extra in (user.extra, session.extra):
