@@ -125,6 +125,32 @@ class TestThreads:
             held.go.set()
             assert all(is_of(one.result(PATIENCE), TOKEN) for one in found)
 
+    def test_who_wants_it_fresher_than_the_shared_answer_asks_again(self, server: Scripted, held: Held) -> None:
+        with Threads(server) as threads:
+            first = threads.ask(TOKEN)
+            assert threads.requests(1)
+            time.sleep(0.02)  # by so much the answer is too old
+            late = threads.ask(TOKEN, requirements=Requirements(max_staleness=0.01))
+            assert wait_until(lambda: threads.waiting() == 1)
+            held.go.set()
+            early, fresh = first[0].result(PATIENCE), late[0].result(PATIENCE)
+            assert is_of(early, TOKEN)
+            assert is_of(fresh, TOKEN)
+            assert len(server.received) == 2
+            assert fresh.as_of > early.as_of
+
+    def test_who_extends_a_session_shares_no_call_of_others(self, server: Scripted, held: Held) -> None:
+        with Threads(server) as threads:
+            found = threads.ask(TOKEN)
+            assert threads.requests(1)
+            verify = threads.client.sessions.verify
+            longer = [threads._pool.submit(verify, session_token=TOKEN, extend=60) for _ in range(2)]
+            assert threads.requests(3)
+            assert [one.json.get("session_expires_in") for one in server.received] == [None, 60, 60]
+            held.go.set()
+            assert is_of(found[0].result(PATIENCE), TOKEN)
+            assert all(one.result(PATIENCE).user.id == f"user_{TOKEN[-40:]}" for one in longer)
+
     def test_clients_share_nothing(self, server: Scripted, held: Held) -> None:
         with Threads(server) as one, Threads(server) as other:
             found = one.ask(TOKEN) + other.ask(TOKEN)
@@ -239,6 +265,38 @@ class TestTasks:
                 found = await asyncio.gather(*tasks)
                 for auth, token in zip(found, [*tokens, TOKEN, TOKEN], strict=True):
                     assert is_of(auth, token)
+
+        asyncio.run(work())
+
+    def test_who_wants_it_fresher_than_the_shared_answer_asks_again(self, server: Scripted, held: Held) -> None:
+        async def work() -> None:
+            async with AsyncMoonKey(**options(server)) as client:
+                first = self.ask(client, TOKEN)
+                assert await in_time(lambda: len(server.received) == 1)
+                await asyncio.sleep(0.02)  # by so much the answer is too old
+                late = self.ask(client, TOKEN, requirements=Requirements(max_staleness=0.01))
+                assert await in_time(lambda: self.waiting(client) == 2)
+                held.go.set()
+                early, fresh = await asyncio.gather(*first, *late)
+                assert is_of(early, TOKEN)
+                assert is_of(fresh, TOKEN)
+                assert len(server.received) == 2
+                assert fresh.as_of > early.as_of
+
+        asyncio.run(work())
+
+    def test_who_extends_a_session_shares_no_call_of_others(self, server: Scripted, held: Held) -> None:
+        async def work() -> None:
+            async with AsyncMoonKey(**options(server)) as client:
+                found = self.ask(client, TOKEN)
+                assert await in_time(lambda: len(server.received) == 1)
+                verify = client.sessions.verify
+                longer = [asyncio.create_task(verify(session_token=TOKEN, extend=60)) for _ in range(2)]
+                assert await in_time(lambda: len(server.received) == 3)
+                assert [one.json.get("session_expires_in") for one in server.received] == [None, 60, 60]
+                held.go.set()
+                assert is_of(await found[0], TOKEN)
+                assert {one.user.id for one in await asyncio.gather(*longer)} == {f"user_{TOKEN[-40:]}"}
 
         asyncio.run(work())
 

@@ -118,6 +118,23 @@ class TestAToken:
             decisions.core.recall.credentials._refused.clear()
             assert decisions.read(headers, None, GET).is_unavailable, headers  # no grace either
 
+    @pytest.mark.parametrize("method", WITH_THE_TOKEN)
+    def test_one_that_nobody_has_presented_before(self, method: str) -> None:
+        decisions = Told()
+        assert isinstance(decisions.learns(CERTAIN["flat"], WITH_THE_TOKEN[method]), InvalidCredentials)
+        for headers in PRESENTED.values():
+            assert decisions.read(headers, None, GET).is_rejected
+        assert decisions.asked <= 1
+
+    @pytest.mark.parametrize("method", WITH_THE_TOKEN)
+    def test_its_session_may_go_on_with_another_token(self, method: str) -> None:
+        """One that was replaced is as dead as one that was ended: what its session is, others have to say."""
+        decisions = Told()
+        assert decisions.authenticate(TOKEN).is_authenticated
+        decisions.learns(CERTAIN["flat"], WITH_THE_TOKEN[method])
+        assert not decisions.core.revocations.refuses("sess_1", "user_1", NOW - 60)
+        assert decisions.authenticate(JWT).is_authenticated
+
     @pytest.mark.parametrize("method", [name for name in WITH_THE_TOKEN if name.startswith("sessions.")])
     @pytest.mark.parametrize("way", NOT_CERTAIN)
     def test_a_refusal_that_is_not_certain(self, method: str, way: str) -> None:
@@ -207,6 +224,13 @@ class TestAJwt:
         decisions.down = True
         decisions.core.recall.credentials._refused.clear()
         assert decisions.authenticate(JWT).is_unavailable
+
+    @pytest.mark.parametrize("method", [name for name in WITH_THE_JWT if not name.startswith("sessions.")])
+    def test_one_that_nobody_has_presented_before(self, method: str) -> None:
+        decisions = Told(jwt_issuer="")
+        assert isinstance(decisions.learns(CERTAIN["flat"], WITH_THE_JWT[method]), InvalidCredentials)
+        assert decisions.authenticate(JWT).is_rejected
+        assert decisions.asked == 0
 
     @pytest.mark.parametrize("way", TROUBLE)
     @pytest.mark.parametrize("method", [name for name in WITH_THE_JWT if name != "sessions.verify"])
