@@ -116,6 +116,28 @@ class TestIdentities:
             assert isinstance(visit(decisions, MINE, jwt).error, MalformedCredentials)
 
 
+class TestGivenBack:
+    """Who signed out while the API could not be told is signed out here, whatever of the pair is remembered."""
+
+    @pytest.mark.parametrize("options", [{}, {"session_cache_ttl": 60, "grace_seconds": 60}], ids=repr)
+    @pytest.mark.parametrize(
+        "jwt", [MINE, THEIRS, OLD, "junk", None], ids=["mine", "theirs", "old", "junk", "none"]
+    )
+    def test_with_any_jwt_beside_it(self, jwt: str | None, options: dict[str, Any]) -> None:
+        for given, held in ((TOKEN, TOKEN), (BARE, TOKEN), (TOKEN, BARE)):
+            decisions = made(**options)
+            for _ in range(2):
+                assert visit(decisions, held, jwt).is_authenticated
+            known = decisions.core.recall.credentials
+            known.give_back(known.digest(given))
+            for beside in (jwt, MINE, None):
+                assert visit(decisions, held, beside).is_rejected
+            decisions.down = True
+            assert visit(decisions, held, jwt).is_rejected
+            decisions.down = False
+            assert visit(decisions, OTHER, MINE).is_authenticated  # nobody else is
+
+
 ODD = ["é", "\x80", "\xff", "\x00", "\x7f", "\t", "\u017f", "\u0130"]
 PLACES = ["{}", "{}" + MINE, MINE + "{}", MINE[:30] + "{}" + MINE[30:], "a.b.c{}"]
 
