@@ -175,7 +175,7 @@ def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
     except InvalidCredentials as error:
         credential = body.get("session_token") or body.get("session_jwt")
         if credential is not None and error.session_is_over:
-            core.inquiry.note_end_of(credential, error)
+            core.introspector.note_end_of(credential, error)
         raise
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from moonkey_core import Auth, CookieSettings, MalformedCredentials
-from moonkey_core.web.credentials import CookiePair
+from moonkey_core._verify.cache import VerificationCache
+from moonkey_core.web.credentials import PresentedCredentials
 from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import good
@@ -48,28 +49,32 @@ def who(auth: Auth) -> tuple[str, str]:
 ME, THEM = ("user_1", "sess_1"), ("user_2", "sess_2")
 
 
+def pair_digest(known: VerificationCache, token: str, jwt: str | None = None) -> bytes:
+    return known.text_digest(PresentedCredentials(token, "cookie", jwt).text)
+
+
 class TestDigests:
     def test_each_pair_has_its_own(self) -> None:
-        known = made().core.recall.credentials
-        pairs = [CookiePair(token, jwt) for token in (TOKEN, OTHER) for jwt in (None, MINE, THEIRS)]
-        digests = [known.pair_digest(pair) for pair in pairs]
+        known = made().core.cache
+        pairs = [(token, jwt) for token in (TOKEN, OTHER) for jwt in (None, MINE, THEIRS)]
+        digests = [pair_digest(known, *pair) for pair in pairs]
         assert len(set(digests)) == len(pairs)
         others = [known.digest(text) for text in (MINE, THEIRS, TOKEN + MINE, MINE + TOKEN, BARE + MINE)]
         assert set(digests).isdisjoint(others)
 
     def test_one_without_a_jwt_is_the_token(self) -> None:
-        known = made().core.recall.credentials
+        known = made().core.cache
         for token in (TOKEN, BARE):
-            assert known.pair_digest(CookiePair(token)) == known.digest(token) == known.digest(TOKEN)
+            assert pair_digest(known, token) == known.digest(token) == known.digest(TOKEN)
 
     def test_both_spellings_of_a_token_make_the_same(self) -> None:
-        known = made().core.recall.credentials
-        assert known.pair_digest(CookiePair(TOKEN, MINE)) == known.pair_digest(CookiePair(BARE, MINE))
+        known = made().core.cache
+        assert pair_digest(known, TOKEN, MINE) == pair_digest(known, BARE, MINE)
 
     def test_nothing_moves_from_one_part_to_the_other(self) -> None:
-        known = made().core.recall.credentials
-        assert known.pair_digest(CookiePair("ab", "c.d")) != known.pair_digest(CookiePair("a", "bc.d"))
-        assert known.pair_digest(CookiePair("abc.d")) != known.pair_digest(CookiePair("ab", "c.d"))
+        known = made().core.cache
+        assert pair_digest(known, "ab", "c.d") != pair_digest(known, "a", "bc.d")
+        assert pair_digest(known, "abc.d") != pair_digest(known, "ab", "c.d")
 
 
 class TestIdentities:
@@ -128,8 +133,8 @@ class TestGivenBack:
             decisions = made(**options)
             for _ in range(2):
                 assert visit(decisions, held, jwt).is_authenticated
-            known = decisions.core.recall.credentials
-            known.give_back(known.digest(given))
+            known = decisions.core.cache
+            known.deny(known.digest(given))
             for beside in (jwt, MINE, None):
                 assert visit(decisions, held, beside).is_rejected
             decisions.down = True
@@ -180,8 +185,8 @@ class TestCharacters:
         for jwt in odd_jwts(odd):
             decisions = made(session_cache_ttl=60)
             assert visit(decisions, TOKEN).is_authenticated
-            known = decisions.core.recall.credentials
-            known.give_back(known.digest(TOKEN))
+            known = decisions.core.cache
+            known.deny(known.digest(TOKEN))
             assert visit(decisions, TOKEN, jwt).is_rejected
 
     def test_in_the_token_they_are_malformed_whatever_stands_beside_it(self, odd: str) -> None:
@@ -247,7 +252,7 @@ class TestGrace:
         decisions.now += 20
         del decisions.good[TOKEN]
         assert visit(decisions, TOKEN, aged).is_rejected
-        decisions.core.recall.credentials._refused.clear()
+        decisions.core.cache._denied_briefly.clear()
         assert visit(self.down(decisions, 0), TOKEN, aged).is_unavailable
         assert bearer(decisions, TOKEN).is_unavailable
 

@@ -11,9 +11,9 @@ import pytest
 
 from moonkey_core import Auth
 from moonkey_core._operations import sessions as operations
+from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import Credentials
 from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW, verified_body
 from support.odd_jwts import good
@@ -54,7 +54,7 @@ class Late(KnownToTheApi):
         assert isinstance(found, Reply)
         if fetch.share is None and fetch.stored is None:
             return found
-        body = self.core.api.clean(json.loads(found.body)) if fetch.stored else found.body
+        body = self.core.api.without_credentials(json.loads(found.body)) if fetch.stored else found.body
         return Reply(200, {}, body, asked_at=self.now - self.age, stored=fetch.stored is not None)
 
 
@@ -157,7 +157,7 @@ def test_a_session_that_is_doubted_is_asked_about_after_the_doubt(presented: str
 
 def share_of(decisions: KnownToTheApi, credential: str, extend: int | None = None) -> str | None:
     kind: Any = "session_jwt" if "." in credential else "session_token"
-    fetch = next(decisions.core.verifier.verify(Credentials(credential, kind, "argument"), extend))
+    fetch = next(decisions.core.authenticator.verify(given(kind, credential), extend))
     assert "sessions/verify" in fetch.url
     assert (fetch.json or {}).get("session_expires_in") == extend
     return fetch.share

@@ -115,7 +115,7 @@ class TestAToken:
             assert auth.error.session_is_over
             assert decisions.asked == asked  # that, too, is remembered for a moment
             decisions.down = True
-            decisions.core.recall.credentials._refused.clear()
+            decisions.core.cache._denied_briefly.clear()
             assert decisions.read(headers, None, GET).is_unavailable, headers  # no grace either
 
     @pytest.mark.parametrize("method", WITH_THE_TOKEN)
@@ -143,7 +143,7 @@ class TestAToken:
             decisions = Told()
             assert decisions.read(headers, None, GET).is_authenticated
             assert isinstance(decisions.learns(NOT_CERTAIN[way], WITH_THE_TOKEN[method]), InvalidCredentials)
-            assert len(decisions.core.recall.credentials._refused) == 0
+            assert len(decisions.core.cache._denied_briefly) == 0
             decisions.down = True
             assert decisions.read(headers, None, GET).is_unavailable
             decisions.down = False
@@ -209,7 +209,7 @@ class TestAJwt:
             assert auth.is_rejected
             assert decisions.known(presented(jwt, header)) is not None  # nobody has to be asked
         decisions.down = True
-        decisions.core.recall.credentials._refused.clear()
+        decisions.core.cache._denied_briefly.clear()
         assert not decisions.read(presented(JWT, header)).is_authenticated
 
     @pytest.mark.parametrize(("method", "way"), ways(WITH_THE_JWT))
@@ -222,7 +222,7 @@ class TestAJwt:
         assert decisions.authenticate(JWT).is_rejected
         assert decisions.asked == asked
         decisions.down = True
-        decisions.core.recall.credentials._refused.clear()
+        decisions.core.cache._denied_briefly.clear()
         assert decisions.authenticate(JWT).is_unavailable
 
     @pytest.mark.parametrize("method", [name for name in WITH_THE_JWT if not name.startswith("sessions.")])
@@ -244,8 +244,8 @@ class TestAJwt:
     def test_one_that_was_just_replaced_ends_no_session(self, method: str) -> None:
         decisions = Told()
         assert decisions.authenticate(JWT).is_authenticated
-        known = decisions.core.recall.credentials
-        known.replace(known.digest(JWT))
+        known = decisions.core.cache
+        known.mark_superseded(known.digest(JWT))
         decisions.learns(CERTAIN["flat"], WITH_THE_JWT[method])
         assert decisions.authenticate(good(NOW - 5)).is_authenticated
 
