@@ -23,9 +23,8 @@ from moonkey_core import (
 from moonkey_core._plan import Outcome, TransportError, run
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.settings.cookie_settings import cookie_settings
-from moonkey_core.web.origin import RequestInfo
 from moonkey_core.web.pages import wants_page
-from moonkey_core.web.request import mapped_headers
+from moonkey_core.web.request import RequestInfo, mapped_headers
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi

@@ -9,7 +9,7 @@ import pytest
 from moonkey_core import Auth, CookieSettings, MalformedCredentials
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.web.credentials import PresentedCredentials
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

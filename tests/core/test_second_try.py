@@ -14,7 +14,7 @@ from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply
 from moonkey_core.gate import Requirements
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

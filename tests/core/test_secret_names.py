@@ -17,7 +17,7 @@ from moonkey_core.providers.moonkey.wire import (
     parse_user,
     without_secrets,
 )
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

@@ -15,7 +15,7 @@ from moonkey_core._operations import logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Fetch, Outcome, Plan, run
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
