@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 from moonkey_core._operations.arguments import Lifetime, exactly_one, text, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
+from moonkey_core.errors import InvalidCredentials
 from moonkey_core.models import Device, Login, OtpRequest
 
 _MAX_OTP_MINUTES = 10
@@ -77,7 +78,7 @@ def verify_otp(
     else:
         body = {"email": text(email, "email"), "code": text(code, "code")}
     wanted = _session_wanted(core, **session)
-    return (yield from core.api.login("otps/verify", {**body, **wanted}))
+    return (yield from _verified(core, "otps/verify", {**body, **wanted}))
 
 
 def verify_magic_link(
@@ -88,7 +89,7 @@ def verify_magic_link(
     """Verify the token of a magic link. Sessions and errors as in ``otps.verify``."""
     wanted = _session_wanted(core, **session)
     body = {"token": text(token, "token", 2048), **wanted}
-    return (yield from core.api.login("magic_links/verify", body))
+    return (yield from _verified(core, "magic_links/verify", body))
 
 
 def verify_oauth(
@@ -107,7 +108,7 @@ def verify_oauth(
     name, value = ("token", token) if token is not None else ("code", code)
     wanted = _session_wanted(core, **session)
     body = {name: text(value, name, 2048), **wanted}
-    return (yield from core.api.login("oauth/verify", body))
+    return (yield from _verified(core, "oauth/verify", body))
 
 
 def verify_totp(
@@ -120,7 +121,7 @@ def verify_totp(
     """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
     wanted = _session_wanted(core, **session)
     body = {"totp": text(code, "code"), "user_id": user_id_argument(user_id), **wanted}
-    return (yield from core.api.login("totps/verify", body))
+    return (yield from _verified(core, "totps/verify", body))
 
 
 def verify_wallet(
@@ -142,7 +143,7 @@ def verify_wallet(
         "signature": text(signature, "signature", 4096),
         **wanted,
     }
-    return (yield from core.api.login("wallets/verify", body))
+    return (yield from _verified(core, "wallets/verify", body))
 
 
 def _send(
@@ -165,6 +166,17 @@ def _send(
     if expires_in is not None:
         body["expires_in"] = expires_in
     return (yield from core.api.send_otp(path, body))
+
+
+def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
+    """The answer to a login step; where it says that the session in ``body`` is over, that is remembered."""
+    try:
+        return (yield from core.api.login(path, body))
+    except InvalidCredentials as error:
+        credential = body.get("session_token") or body.get("session_jwt")
+        if credential is not None and error.session_is_over:
+            core.introspector.note_end_of(credential, error)
+        raise
 
 
 def _session_wanted(

@@ -27,7 +27,7 @@ def left(emulator: Emulator, person: SignedIn) -> float:
     """How many seconds the API gives a session, without asking as the app does."""
     url = f"{emulator.base_url}/v1/auth/sessions/list"
     headers = bearer(emulator.secret_key)
-    found = quick.get(url, params={"user_id": person.user_id}, headers=headers, timeout=20).raise_for_status()
+    found = quick.get(url, params={"user_id": person.user_id}, headers=headers).raise_for_status()
     (session,) = [one for one in found.json()["sessions"] if one["id"] == person.session_id]
     return float(session["expires_at"]) - emulator.now()
 

@@ -194,7 +194,7 @@ def test_fresh_jwt_is_handed_out_where_configured(
 
 TROUBLE: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
-    "503": {"status": 503, "headers": {"Retry-After": "9"}},
+    "503": {"status": 503, "headers": {"Retry-After": "60"}},
     "429": {"status": 429},
     "html 404": {"status": 404, "body": "<h1>Not found</h1>", "headers": {"Content-Type": "text/html"}},
     "other json 404": {"status": 404, "body": '{"detail": "nope"}'},

@@ -9,6 +9,7 @@ import pytest
 from contract.stacks import Site
 
 from moonkey_core.emulator import Emulator
+from support.patience import PATIENCE
 
 TOKEN = b"{token}"
 END = b"\r\n\r\n"
@@ -53,7 +54,7 @@ METHODS = ["GET", "HEAD", "get", "BREW", "TRACE"]
 def exchange(url: str, request: bytes) -> int:
     """Send bytes, return the status of the first answer; 0 where the server just hangs up."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         try:
             connection.sendall(request)
             answer = b""

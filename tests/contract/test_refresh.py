@@ -16,6 +16,7 @@ from contract.test_outcomes import assert_refused
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.patience import PATIENCE
 from support.scripted import Received
 from support.together import together
 from support.visitors import GONE, JWT, OURS, SESSION, pair, set_by, signed_in_long_ago, vary, verifications
@@ -129,7 +130,7 @@ def test_an_answer_with_somebody_elses_jwt_is_refused(web: httpx.Client, emulato
     ada, ben = signed_in_long_ago(emulator), emulator.sign_in(email="ben@example.com")
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
     url = f"{emulator.base_url}/v1/auth/sessions/verify"
-    answer = quick.post(url, json={"session_token": ada.session_token}, headers=headers, timeout=20).json()
+    answer = quick.post(url, json={"session_token": ada.session_token}, headers=headers).json()
     emulator.fault("/v1/auth/sessions/verify", body=json.dumps({**answer, "session_jwt": ben.session_jwt}))
     refused = web.get("/protected", headers=pair(ada))
     assert_refused(refused, 503)
@@ -169,7 +170,7 @@ def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> Non
             out = web.post("/auth/sign-out", headers={**pair(person), **OURS})
         finally:
             HELD.let_go()
-        assert set_by(late.result(10)) == {}  # no cookie comes back to life
+        assert set_by(late.result(PATIENCE)) == {}  # no cookie comes back to life
     assert set_by(out) == GONE
     assert web.get("/protected", headers=pair(person)).status_code == 401
 
@@ -187,7 +188,7 @@ def test_the_api_is_still_at_work(open_site: OpenSite, browser: httpx.Client, em
         finally:
             api.let_go()
         assert (out.json(), set_by(out)) == ({"signed_out": True, "complete": True}, GONE)
-        assert late.result(20).status_code == 401
+        assert late.result(PATIENCE).status_code == 401
         assert not any(set_by(late.result()).values())
     assert site.runs == []
 

@@ -18,6 +18,7 @@ from moonkey_core._session_life.watch_policy import PAUSE, Binding
 from moonkey_core._session_life.watchers import _SLICE, AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 RETENTION = 300.0
@@ -479,7 +480,7 @@ class TestManyLoops:
         assert {place for place, _ in found} == {0, 2, 4}
         revocations.add(session_id="sess_1")
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         assert sorted(found) == [(place, "revoked") for place in range(6)]
         assert len(endings) == 0
 

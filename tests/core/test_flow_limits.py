@@ -23,6 +23,7 @@ from support.flow_visits import (
     shown,
     wrong,
 )
+from support.patience import PATIENT
 
 VERIFY = "POST /v1/auth/otps/verify"
 REVOKE = "DELETE /v1/auth/sessions/delete"
@@ -95,7 +96,7 @@ class TestTries:
             code = wrong(code_of(emulator))
 
         async def work() -> list[int]:
-            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
             async with AsyncMoonKey(cookies=CookieSettings(), **options) as client:
                 lines = mapped_headers(
                     {

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core._transport.limiter import Line, Pace, Place, TaskLimiter, ThreadLimiter
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 
@@ -191,7 +192,7 @@ class TestThreads:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert most == 3
         assert went + late == 12 * 40
         assert late > 0
@@ -220,7 +221,7 @@ class TestThreads:
             with pytest.raises(Stop):
                 limiter.enter(False, 10)
         finally:
-            thread.join(5)
+            thread.join(PATIENCE)
             signal.signal(signal.SIGUSR1, before)
         assert len(limiter._line._others) == 0
         limiter.leave()
@@ -243,6 +244,7 @@ class TestPace:
                 await asyncio.sleep(0)
             assert len(begun) == 99
             assert max(begun.count(place) for place in set(begun)) <= 8
-            await asyncio.wait_for(asyncio.gather(*(pace.turn() for _ in range(20))), 1)  # and later on again
+            more = (pace.turn() for _ in range(20))
+            await asyncio.wait_for(asyncio.gather(*more), PATIENCE)  # and later on again
 
         asyncio.run(work())

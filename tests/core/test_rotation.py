@@ -26,6 +26,7 @@ from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
 from moonkey_core.web.request import RequestInfo
 from support import quick
+from support.patience import PATIENT
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
 
@@ -176,7 +177,12 @@ class TestTrouble:
         emulator.set_clock(0)
         both = Both(
             "sync",
-            {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer},
+            {
+                "secret_key": emulator.secret_key,
+                "base_url": emulator.base_url,
+                **PATIENT,
+                "jwt_issuer": emulator.issuer,
+            },
         )
         try:
             owner = Owner(both, emulator, 1)
@@ -236,6 +242,7 @@ class TestCookiesOfTheAppsOwn:
             options = {
                 "secret_key": emulator.secret_key,
                 "base_url": emulator.base_url,
+                **PATIENT,
                 "cookies": CookieSettings(),
             }
             call = Both(kind, options)

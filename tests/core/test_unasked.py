@@ -22,6 +22,7 @@ from moonkey_core._transport import httpx_unread as _turns
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support import odd_jwts
 from support.certificates import make_certificate
+from support.patience import PATIENCE
 from support.scripted import Received, reply, wait_until
 from support.unasked import Answer, Talkative, talkative
 
@@ -90,7 +91,7 @@ class Caller:
         self.exchange = make(settings, http_client=self.given)
 
     def __call__(self, fetch: Fetch) -> Outcome:
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         outcome: Outcome = self.run(lambda: self.exchange(fetch, end))
         return outcome
 
@@ -380,7 +381,7 @@ def test_many_at_once_get_their_own(call: Callable[[Talkative], Caller]) -> None
     with talkative(answer) as server:
         ask = call(server)
         paths = [f"/length/{place}" for place in range(200)]
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         if ask.way in ("sync", "given sync"):
             from concurrent.futures import ThreadPoolExecutor
 

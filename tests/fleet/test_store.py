@@ -196,7 +196,7 @@ class TestLosing:
             store.put(good())
             return store.get() is not None
 
-        assert wait_until(back, 10)
+        assert wait_until(back)
         assert reasons(caplog) == ["store_lost", "store_back"]
         assert "sess" not in caplog.text
 

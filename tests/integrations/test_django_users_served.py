@@ -35,7 +35,7 @@ def _project(settings: Any, configure: Configure) -> None:
 @pytest.fixture(params=["wsgi", "asgi"])
 def browser(request: pytest.FixtureRequest, _project: None) -> Iterator[httpx.Client]:
     serving = serve_wsgi(WSGIHandler()) if request.param == "wsgi" else serve_asgi(ASGIHandler(), lifespan="off")
-    with serving as url, quick.Client(base_url=url, timeout=20) as client:
+    with serving as url, quick.Client(base_url=url) as client:
         yield client
 
 

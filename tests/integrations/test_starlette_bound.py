@@ -213,7 +213,7 @@ class TestExpired:
         ):
             client.sessions.verify(session_token=person.session_token, extend=60)
             emulator.clear_requests()
-            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1, 10)
+            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1)
             websocket.send("still")
             assert websocket.recv(10) == "still"
             site.client.revocations.add(session_id=person.session_id)

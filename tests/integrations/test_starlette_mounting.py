@@ -26,6 +26,7 @@ from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, session_routes
 from moonkey_starlette.fastapi import session_router
 from support import quick
+from support.patience import PATIENCE
 from support.servers import serve_asgi
 from support.visitors import PAGE, Visitor
 
@@ -129,7 +130,7 @@ def test_no_path_leads_to_another_host(emulator: Emulator, target: str) -> None:
     app = app_of(emulator, session_routes("/{anything:path}/auth"), required=True, sign_in={"page": "/welcome"})
     with serve_asgi(app) as url:
         for path in (target, target.replace("/auth/sign-in", "/me")):
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
             connection.request("GET", path, headers=PAGE)
             response = connection.getresponse()
             assert response.status in (303, 404)
