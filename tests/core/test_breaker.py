@@ -120,6 +120,7 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+@pytest.mark.rule("S38", "S39")
 def test_who_was_good_before_has_turns_of_their_own() -> None:
     """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
     clock = Clock()
@@ -207,6 +208,7 @@ def asking(how: str, url: str) -> Iterator[Asked]:
 
 
 class TestInTheExchange:
+    @pytest.mark.rule("S39")
     def test_it_opens_and_closes(self, how: str) -> None:
         down = True
 

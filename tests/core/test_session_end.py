@@ -48,6 +48,7 @@ async def result(task: asyncio.Task[str]) -> str:
         return await task
 
 
+@pytest.mark.rule("S52")
 class TestSessionEnd:
     @pytest.mark.parametrize("kind", [by_token, by_jwt])
     @pytest.mark.parametrize("options", [{}, {"load_user": True}])
@@ -175,6 +176,7 @@ class TestSessionEnd:
         asyncio.run(go())
 
 
+@pytest.mark.rule("S52")
 class TestIsOver:
     def test_revoked(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()

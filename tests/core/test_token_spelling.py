@@ -79,6 +79,7 @@ class TestTheApiEchoes:
         decisions.good = {spelling: {"session_token": echoed} for spelling in SPELLINGS}
         return decisions
 
+    @pytest.mark.rule("S23")
     @pytest.mark.parametrize("header", ["session-token", "cookie"])
     def test_either(self, presented: str, echoed: str, header: str) -> None:
         decisions = self.made(echoed)
@@ -90,11 +91,13 @@ class TestTheApiEchoes:
         assert isinstance(error, ProviderUnavailable)
         assert error.reason == "api_mismatch"
 
+    @pytest.mark.rule("S33")
     def test_what_was_good_is_remembered_for_both(self, presented: str, echoed: str) -> None:
         decisions = self.made(echoed, session_cache_ttl=60)
         assert decisions.authenticate(presented).source == "remote"
         assert [decisions.authenticate(one).source for one in SPELLINGS] == ["cache", "cache"]
 
+    @pytest.mark.rule("S33")
     def test_what_was_refused_is_refused_in_both(self, presented: str, echoed: str) -> None:
         decisions = self.made(echoed)
         decisions.answer = lambda _: DEAD
@@ -104,6 +107,7 @@ class TestTheApiEchoes:
         assert decisions.calls("sessions/verify") == 1
 
 
+@pytest.mark.rule("S4")
 def test_a_jwt_is_no_token_with_a_prefix() -> None:
     decisions = Decisions()
     jwt = good(NOW)
@@ -117,6 +121,7 @@ def test_a_jwt_is_no_token_with_a_prefix() -> None:
     assert isinstance(error, ProviderUnavailable)
 
 
+@pytest.mark.rule("S41")
 def test_a_cookie_that_stands_twice() -> None:
     for lines in ([f"s={TOKEN}; s={PREFIXED}"], [f"s={PREFIXED}", f"s={TOKEN}"]):
         found = one_cookie(lines, "s")
@@ -165,6 +170,7 @@ class TestWithTheEmulator:
             for spelling in (bare, f"session_{bare}"):
                 assert call("authenticate", {"session-token": spelling}).is_rejected
 
+    @pytest.mark.rule("S30")
     def test_no_spelling_is_shown(self, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
         person = emulator.sign_in()
         bare = bare_token(person.session_token)
