@@ -185,6 +185,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.rule("S15")
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_is_no_key_set(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"not|no usable"):

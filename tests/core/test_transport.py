@@ -116,7 +116,7 @@ SIZES: dict[str, bytes] = {
 }
 
 
-@pytest.mark.rule("S15", "S22")
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("raw", SIZES.values(), ids=SIZES.keys())
 def test_a_reply_that_is_too_large(how: str, raw: bytes) -> None:
     with scripted(raw) as server:
