@@ -278,6 +278,7 @@ class TestInTheExchange:
             assert asked.breaker.state == "closed"
 
 
+@pytest.mark.rule("S38")
 def test_a_time_out_while_waiting_says_nothing_about_the_api(how: str) -> None:
     """One slow call holds the only connection; those that wait in vain are not the API's failures."""
     with scripted(lambda request: [0.6, reply(200, OK)] if json.loads(request.body) else reply(200, OK)) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both
+from core.conftest import Both, MakeClient
 
 from moonkey_core import _clock
 from moonkey_core.emulator import Emulator
@@ -75,3 +75,19 @@ def test_trouble_of_a_renewal_is_not_remembered(client: Both, emulator: Emulator
     assert client("authenticate", headers, None, RequestInfo("GET", "https")).is_unavailable
     emulator.clear_faults()
     assert client("authenticate", headers, None, RequestInfo("GET", "https")).is_authenticated
+
+
+@pytest.mark.rule("S23")
+@pytest.mark.parametrize("kind", ["header", "cookies"])
+def test_a_revocation_by_another_client_of_the_process_ends_it(
+    client: Both, make_client: MakeClient, emulator: Emulator, kind: str
+) -> None:
+    """One that shares nothing with it but the process: to it, the API is another one by its address."""
+    person = signed_in_long_ago(emulator)
+    headers = pair(person) if kind == "cookies" else {"Session-Token": person.session_jwt}
+    info = RequestInfo("GET", "https")
+    assert client("authenticate", headers, None, info).fresh
+    other = make_client(base_url=emulator.base_url.replace("127.0.0.1", "localhost"))
+    assert other.revocations is not client.client.revocations
+    other.sessions.revoke(session_id=person.session_id)
+    assert client("authenticate", headers, None, info).is_rejected
