@@ -60,6 +60,7 @@ class TestOneToken:
         assert not same_token(one, other)
         assert not same_token(other, one)
 
+    @pytest.mark.rule("S31", "S33")
     def test_what_stands_for_them(self) -> None:
         known = KnownCredentials(Settings.load({"secret_key": "sk_test_x"}, {}))
         texts = ["X", "session_session_X", "session_", "Y", "session_session_session_X", good(NOW)]
@@ -156,6 +157,7 @@ class TestWithTheEmulator:
                 call("sessions.verify", session_token=spelling)
         assert call("authenticate", {"authorization": f"Bearer {person.session_jwt}"}).is_rejected
 
+    @pytest.mark.rule("S33")
     @pytest.mark.parametrize("kind", ["sync", "async"])
     def test_signing_out_without_the_api(self, kind: str, emulator: Emulator) -> None:
         """The token is given back in one spelling, and no good in the other."""
