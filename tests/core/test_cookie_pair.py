@@ -187,6 +187,7 @@ class TestItsRefresh:
         assert auth.user is not None
         assert (auth.user.email, auth.from_cookies) == ("me@example.com", True)
 
+    @pytest.mark.rule("S34")
     def test_the_answer_is_remembered_as_the_token_s(self) -> None:
         decisions = made(session_cache_ttl=30)
         for jwt in (OLD, "junk", None):

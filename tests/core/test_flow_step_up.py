@@ -271,6 +271,7 @@ class TestByACode:
         me.post("step_up_send_otp", {"which": "email", "email": "evil@example.com", "address": "evil@example.com"})
         assert emulator.outbox()[0].to == ME
 
+    @pytest.mark.rule("S48")
     def test_wrong_codes(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator)
         code = me.ask(next="/pay")

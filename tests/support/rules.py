@@ -155,7 +155,8 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
 
 def _title(text: str) -> str:
     end = _END_OF_SENTENCE.search(text)
-    return textwrap.shorten(text[: end.start()] if end else text, _TITLE_WIDTH, placeholder=" …")
+    sentence = text[: end.start()] if end else text
+    return textwrap.shorten(sentence, _TITLE_WIDTH, placeholder=" …", break_on_hyphens=False)
 
 
 def main() -> None:
