@@ -232,6 +232,7 @@ class TestRefusals:
                 assert type(decisions.authenticate(TOKEN).error) is kind
             assert decisions.asked == 1
 
+    @pytest.mark.rule("S19", "S39")
     @pytest.mark.parametrize(
         "trouble",
         [
