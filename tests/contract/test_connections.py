@@ -93,6 +93,7 @@ def test_a_header_beside_cookies(web: httpx.Client, ada: SignedIn, emulator: Emu
     dead = emulator.sign_in(email="ben@example.com")
     emulator.revoke(dead.session_id)
     good = list(pair(ada).items())
+    assert status(web, good) == 101  # and is remembered
     for name, value, expected in (
         ("Session-Token", "a b", 400),
         ("Session-Token", dead.session_token, 401),
