@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 _TESTS = Path(__file__).resolve().parents[1]
 _RULE = re.compile(r"^- \*\*(S\d+)\*\* (.+?)(?=^- \*\*S|^#|\Z)", re.MULTILINE | re.DOTALL)
@@ -136,7 +137,7 @@ class _Module:
         return rules, is_long
 
 
-def _is_mark(node: ast.AST, name: str) -> bool:
+def _is_mark(node: ast.AST, name: str) -> TypeGuard[ast.Attribute]:
     """Whether an expression is ``pytest.mark.<name>``."""
     if not isinstance(node, ast.Attribute) or node.attr != name:
         return False
