@@ -9,7 +9,7 @@ from core.conftest import Both
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.visitors import SESSION, pair, signed_in_long_ago, verifications
 
 pytestmark = pytest.mark.usefixtures("quick_retries")

@@ -9,7 +9,7 @@ from core.conftest import Both, MakeClient
 
 from moonkey_core import _clock
 from moonkey_core.emulator import Emulator
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.visitors import pair, signed_in_long_ago, verifications
 
 MOMENT = 0.1
