@@ -124,6 +124,7 @@ def closed(websocket: ClientConnection) -> tuple[int, str] | None:
         return (error.rcvd.code, error.rcvd.reason) if error.rcvd else None
 
 
+@pytest.mark.rule("S52")
 @with_websockets
 def test_a_websocket_ends_with_its_session(web: httpx.Client, emulator: Emulator) -> None:
     here, there = (emulator.sign_in(email="ada@example.com") for _ in range(2))

@@ -65,6 +65,7 @@ def exchange(url: str, request: bytes) -> int:
     return int(answer.split()[1]) if answer else 0
 
 
+@pytest.mark.rule("S2", "S3")
 @pytest.mark.parametrize("case", HEADS)
 def test_odd_headers(site: Site, emulator: Emulator, case: str) -> None:
     token = emulator.sign_in().session_token.encode()
@@ -81,6 +82,7 @@ def test_the_good_request_of_these_tests_is_let_in(site: Site, emulator: Emulato
         assert exchange(site.url, request) == 200
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_methods(site: Site, method: str) -> None:
     status = exchange(site.url, f"{method} /protected HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -88,6 +90,7 @@ def test_odd_methods(site: Site, method: str) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     "target", ["//protected", "/./protected", "/public/../protected", "/protected/", "/%70rotected", "/PROTECTED"]
 )
@@ -98,6 +101,7 @@ def test_tricks_with_path_and_host(site: Site, target: str, host: str) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S1")
 def test_a_trailer_is_not_a_header(site: Site, emulator: Emulator) -> None:
     """Identity is decided from the header section of this very request."""
     token = emulator.sign_in().session_token.encode()
@@ -110,6 +114,7 @@ def test_a_trailer_is_not_a_header(site: Site, emulator: Emulator) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S1")
 def test_an_underscore_is_not_a_hyphen(site: Site, emulator: Emulator) -> None:
     """A header that a proxy does not know to strip must not come through under the name of ours."""
     token = emulator.sign_in().session_token.encode()

@@ -59,6 +59,7 @@ FAULTS: dict[str, Callable[[Emulator, SignedIn], str]] = {
 }
 
 
+@pytest.mark.rule("S28", "S40")
 @pytest.mark.parametrize(("method", "path", "status"), EVERYWHERE)
 def test_the_new_one_goes_out_on_that_very_response(
     web: httpx.Client, emulator: Emulator, method: str, path: str, status: int
@@ -88,6 +89,7 @@ def test_a_bug_of_the_app(web: httpx.Client, emulator: Emulator, serving: Servin
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S40")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_any_fault_of_a_jwt_is_the_end_of_it_alone(web: httpx.Client, emulator: Emulator, fault: str) -> None:
     person = emulator.sign_in()
@@ -113,6 +115,7 @@ def test_ten_requests_at_once_cost_one_call(web: httpx.Client, emulator: Emulato
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S13", "S40", "S45")
 def test_one_of_somebody_else_is_refused(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     """An old JWT beside a token is renewed by it: the answer has to be of the same user and session."""
     ada, other = signed_in_long_ago(emulator), signed_in_long_ago(emulator)
@@ -126,6 +129,7 @@ def test_one_of_somebody_else_is_refused(web: httpx.Client, emulator: Emulator, 
     assert good.json() == {"user": ada.user_id, "session": ada.session_id}
 
 
+@pytest.mark.rule("S13", "S40")
 def test_an_answer_with_somebody_elses_jwt_is_refused(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     ada, ben = signed_in_long_ago(emulator), emulator.sign_in(email="ben@example.com")
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
@@ -138,6 +142,7 @@ def test_an_answer_with_somebody_elses_jwt_is_refused(web: httpx.Client, emulato
     assert runs == []
 
 
+@pytest.mark.rule("S42")
 def test_a_header_never_changes_cookies(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     bearer = {"Authorization": f"Bearer {person.session_jwt}"}
@@ -161,6 +166,7 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
 # --- a response that is on its way while the user signs out
 
 
+@pytest.mark.rule("S46")
 def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     with ThreadPoolExecutor(1) as pool:
@@ -175,6 +181,7 @@ def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> Non
     assert web.get("/protected", headers=pair(person)).status_code == 401
 
 
+@pytest.mark.rule("S46")
 def test_the_api_is_still_at_work(open_site: OpenSite, browser: httpx.Client, emulator: Emulator) -> None:
     """The API has found the session good, but its answer comes when the session was ended."""
     person = signed_in_long_ago(emulator)

@@ -121,6 +121,7 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+@pytest.mark.rule("S38", "S39")
 def test_who_was_good_before_has_turns_of_their_own() -> None:
     """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
     clock = Clock()
@@ -208,6 +209,7 @@ def asking(how: str, url: str) -> Iterator[Asked]:
 
 
 class TestInTheExchange:
+    @pytest.mark.rule("S39")
     def test_it_opens_and_closes(self, how: str) -> None:
         down = True
 
@@ -277,6 +279,7 @@ class TestInTheExchange:
             assert asked.breaker.state == "closed"
 
 
+@pytest.mark.rule("S38")
 def test_a_time_out_while_waiting_says_nothing_about_the_api(how: str) -> None:
     """One slow call holds the only connection; those that wait in vain are not the API's failures."""
     go = threading.Event()

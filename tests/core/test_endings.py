@@ -70,6 +70,7 @@ def bindings() -> int:
     return sum(type(one) is Binding for one in gc.get_objects())  # others may be lazy, and wake up when asked
 
 
+@pytest.mark.rule("S52")
 class TestTheEnd:
     def test_it_comes_in_time(self, loop: StillLoop, endings: AsyncEndings) -> None:
         task = loop.begin(endings.end_of(identity(ends_at=NOW + 1000), None))
@@ -122,6 +123,7 @@ class TestTheEnd:
         assert len(endings) == 0
 
 
+@pytest.mark.rule("S52")
 class TestRevocation:
     @pytest.mark.parametrize(
         "entry",
@@ -213,6 +215,7 @@ class TestRevocation:
         assert all(task.done() for task in tasks)
 
 
+@pytest.mark.rule("S52")
 class TestExtension:
     def ended(self, loop: StillLoop, endings: AsyncEndings, answer: object) -> asyncio.Task[Any]:
         task = loop.begin(endings.end_of(identity(ends_at=NOW + 100), answering({"sess_1": answer}, "sess_1")))
@@ -264,6 +267,7 @@ class TestExtension:
         assert (len(endings), timers(loop)) == (0, 0)
 
 
+@pytest.mark.rule("S52")
 class TestAFeedThatIsAway:
     """Redis forgets an entry after a while; what we have missed by then, only the API knows."""
 
@@ -366,6 +370,7 @@ class TestOneThatIsDoubted:
             assert endings.is_over(one, lambda: REFUSED)
 
 
+@pytest.mark.rule("S52")
 class TestInThreads:
     @pytest.fixture
     def bound(self, loop: StillLoop, revocations: Revocations) -> Endings:

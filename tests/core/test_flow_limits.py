@@ -41,6 +41,7 @@ def browser(call: Both) -> Visitor:
     return Visitor(call)
 
 
+@pytest.mark.rule("S48")
 class TestTries:
     def test_a_wrong_code(self, browser: Visitor, emulator: Emulator) -> None:
         browser.post("send_otp", {**ME, "next": "/x", "remember_me": "on"})
@@ -131,6 +132,7 @@ class TestTries:
         assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 401
 
 
+@pytest.mark.rule("S48")
 class TestSends:
     def test_no_more_than_so_many_to_one_address(self, call: Both, emulator: Emulator) -> None:
         """Whoever asks, and however it is spelled."""

@@ -101,6 +101,7 @@ class TestTheSessionCheck:
         assert (response.status, json_of(response)) == (200, {"authenticated": False})
         assert cookies_of(response) == {}
 
+    @pytest.mark.rule("S45")
     def test_a_dead_session_loses_its_cookies(self, call: Both, emulator: Emulator) -> None:
         emulator.set_clock(-400)  # its JWT is too old to count
         person = emulator.sign_in()
@@ -140,6 +141,7 @@ class TestTheSessionCheck:
         assert (response.status, json_of(response)) == (200, {"authenticated": False})
         assert browser.cookies == {}
 
+    @pytest.mark.rule("S30")
     def test_no_credential_is_in_it(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
         responses = [visitor(call, person, html=False).get(route) for route in ("session", "sessions")]
@@ -148,6 +150,7 @@ class TestTheSessionCheck:
 
 
 class TestTheDevices:
+    @pytest.mark.rule("S51")
     def test_all_of_them(self, call: Both, emulator: Emulator) -> None:
         first, mine, last = (emulator.sign_in() for _ in range(3))
         somebody = emulator.sign_in(email="other@example.com")
@@ -205,6 +208,7 @@ class TestTheDevices:
         assert shown(response).one("h1").text
         assert browser.cookies
 
+    @pytest.mark.rule("S23", "S51")
     @pytest.mark.parametrize(
         "item", [{"user_id": "user_9"}, {"expires_at": "soon"}, {"id": ""}, {"id": None}, {"started_at": "x"}]
     )
@@ -218,6 +222,7 @@ class TestTheDevices:
 
 
 class TestEndingOne:
+    @pytest.mark.rule("S51")
     def test_another_of_mine(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
         seen = events_of(call, Revoked, SignedOut)
@@ -235,6 +240,7 @@ class TestEndingOne:
         response = with_header(call, mine).send("POST", "revoke", session_id=other.session_id)
         assert json_of(response) == {"revoked": [other.session_id]}
 
+    @pytest.mark.rule("S51")
     @pytest.mark.parametrize("whose", ["foreign", "unknown", "odd", "empty"])
     def test_not_mine(self, call: Both, emulator: Emulator, whose: str) -> None:
         mine, foreign = emulator.sign_in(), emulator.sign_in(email="other@example.com")
@@ -263,6 +269,7 @@ class TestEndingOne:
         found = json_of(browser.send("POST", "revoke", session_id=own))
         assert found == {"signed_out": True, "complete": True}
 
+    @pytest.mark.rule("S35")
     def test_when_the_api_is_down_it_is_refused_all_the_same(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
         browser = visitor(call, mine)
@@ -285,6 +292,7 @@ class TestEndingOne:
 
 
 class TestEndingTheOthers:
+    @pytest.mark.rule("S51")
     def test_all_but_this(self, call: Both, emulator: Emulator) -> None:
         mine, *others = (emulator.sign_in() for _ in range(4))
         foreign = emulator.sign_in(email="other@example.com")

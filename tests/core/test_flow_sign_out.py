@@ -100,6 +100,7 @@ def is_alive(emulator: Emulator, person: SignedIn) -> bool:
 
 
 class TestThePage:
+    @pytest.mark.rule("S49")
     def test_asking_signs_nobody_out(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
         browser = visitor(call, person)
@@ -111,6 +112,7 @@ class TestThePage:
         assert browser.cookies
         assert is_alive(emulator, person)
 
+    @pytest.mark.rule("S47")
     @pytest.mark.parametrize(
         "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:1"]
     )
@@ -158,6 +160,7 @@ class TestSigningOut:
         assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True}
         assert not is_alive(emulator, person)
 
+    @pytest.mark.rule("S43")
     def test_a_page_of_another_site_signs_nobody_out(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
         browser = visitor(call, person)
@@ -268,6 +271,7 @@ class TestWithoutTheApi:
         assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": False})
         assert browser.cookies == {}
 
+    @pytest.mark.rule("S35")
     def test_all_credentials_of_the_session_are_refused_here_and_in_the_fleet(
         self, call: Both, emulator: Emulator
     ) -> None:
@@ -343,6 +347,7 @@ class TestWithoutTheApi:
         assert json_of(visitor(call, person).get("session"))["authenticated"]
 
 
+@pytest.mark.rule("S46")
 def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
     """A refresh began before the sign-out and ends after it: its response may not set the JWT."""
     person = old(emulator)

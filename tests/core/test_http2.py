@@ -89,6 +89,7 @@ def answered(request: Received) -> object:
     return {"session": {"id": f"sess_{name}", "user_id": f"user_{name}", "expires_at": 4_000_000_000}}
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_revocation_leaves_the_connection_and_sends_no_header_of_http_1(
     kind: str, certificate: Path, context: ssl.SSLContext | None

@@ -66,6 +66,7 @@ class Naive:
 steps = st.lists(st.tuples(st.sampled_from(["known", "stranger", "finish", "give up"]), st.integers(0, 1000)))
 
 
+@pytest.mark.rule("S38")
 @given(st.integers(1, 3), st.integers(0, 4), steps)
 def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves: list[tuple[str, int]]) -> None:
     line, naive = Line(slots, waiters), Naive(slots, waiters)
@@ -100,6 +101,7 @@ def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves:
     assert all_free[-1].verdict != "go"
 
 
+@pytest.mark.rule("S38")
 def test_one_who_is_displaced_is_woken() -> None:
     line = Line(1, 2)
     woken: list[str] = []
@@ -168,6 +170,7 @@ class TestTasks:
 
 
 class TestThreads:
+    @pytest.mark.rule("S38")
     def test_many_that_come_and_go(self) -> None:
         limiter, lock = ThreadLimiter(3), threading.Lock()
         running, most, went, late = 0, 0, 0, 0

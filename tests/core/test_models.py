@@ -72,6 +72,7 @@ def test_factors_and_unknown_fields_are_kept() -> None:
     assert session.extra["permissions"] == ("a",)
 
 
+@pytest.mark.rule("S30")
 @pytest.mark.parametrize(
     "name", ["session_token", "session_jwt", "access_token", "refresh_token", "recovery_codes"]
 )
@@ -150,6 +151,7 @@ def test_a_login_without_a_session() -> None:
     assert login.extra == {"x": 1}
 
 
+@pytest.mark.rule("S9")
 def test_depth_is_bounded() -> None:
     assert parse_session({**NEWER, "deep": json.loads("[" * 40 + "]" * 40)}).extra["deep"]
     for depth in (200, 400, 900):

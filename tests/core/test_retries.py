@@ -25,6 +25,7 @@ from support.scripted import Received, reply, scripted, unused_url
 VERIFY = "POST /v1/auth/sessions/verify"
 
 
+@pytest.mark.rule("S21")
 class TestRetries:
     def test_a_refused_connection_is_tried_again(self, emulator: Emulator, make_client: MakeClient) -> None:
         client, person = make_client(), emulator.sign_in()
@@ -123,6 +124,7 @@ def test_any_retry_after_is_bounded_or_nothing(value: str) -> None:
 
 
 class TestConnections:
+    @pytest.mark.rule("S22")
     @pytest.mark.long
     def test_a_timed_out_call_takes_its_connection_with_it(self, how: str) -> None:
         """The late answer to one must never be read as the answer to another."""

@@ -48,6 +48,7 @@ def wait_for_the_call(emulator: Emulator) -> None:
     assert wait_until(lambda: verified_calls(emulator) > 0)
 
 
+@pytest.mark.rule("S23")
 def test_nobody_joins_a_refresh_that_began_before(emulator: Emulator) -> None:
     person = with_old_jwt(emulator)
     emulator.fault("/v1/auth/sessions/verify", drip=0.001, times=1)  # right answer, slow on its way back
@@ -62,6 +63,7 @@ def test_nobody_joins_a_refresh_that_began_before(emulator: Emulator) -> None:
         assert client.authenticate(bearer(person.session_jwt)).is_rejected
 
 
+@pytest.mark.rule("S23")
 def test_it_holds_for_other_clients_and_loops_of_the_process(emulator: Emulator) -> None:
     person = with_old_jwt(emulator)
     headers = bearer(person.session_jwt)
@@ -80,6 +82,7 @@ def test_it_holds_for_other_clients_and_loops_of_the_process(emulator: Emulator)
                 loop.close()
 
 
+@pytest.mark.rule("S23")
 def test_a_revocation_that_was_cancelled_may_have_had_its_effect(emulator: Emulator) -> None:
     person = with_old_jwt(emulator)
     headers = bearer(person.session_jwt)

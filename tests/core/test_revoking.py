@@ -159,6 +159,7 @@ class TestTheAnswer:
             assert client.revocations.refuses("sess_1", "user_1", None)
 
 
+@pytest.mark.rule("S35")
 class TestOneSession:
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_is_refused_whatever_the_api_does(self, call: Both, emulator: Emulator, kind: str) -> None:
@@ -246,6 +247,7 @@ class TestOneSession:
             assert other.authenticate(bearer(person.session_jwt)).is_rejected
 
 
+@pytest.mark.rule("S35")
 class TestAllOfAUser:
     def test_what_was_issued_until_now_is_refused_first(self, call: Both, emulator: Emulator) -> None:
         """A session that the API does not list, as it was ended elsewhere, has a JWT all the same."""

@@ -170,6 +170,7 @@ class TestTrouble:
         done = call("sessions.revoke_all", owner.id, keep=session.id)
         assert {*found.error.failed} <= set(done)
 
+    @pytest.mark.rule("S35")
     @pytest.mark.parametrize("path", [DELETE, "/v1/auth/sessions/list"])
     def test_what_was_before_is_refused_all_the_same(self, emulator: Emulator, path: str) -> None:
         emulator.set_clock(-30)  # so that the others began well before
@@ -230,6 +231,7 @@ class TestTrouble:
         assert not found.is_complete
         assert new_of(found)[1].id == "sess_1"
 
+    @pytest.mark.rule("S30")
     def test_no_secret_is_shown(self, call: Both, emulator: Emulator) -> None:
         found = Owner(call, emulator).rotate()
         login, _ = new_of(found)

@@ -49,6 +49,7 @@ async def result(task: asyncio.Task[str]) -> str:
         return await task
 
 
+@pytest.mark.rule("S52")
 class TestSessionEnd:
     @pytest.mark.parametrize("kind", [by_token, by_jwt])
     @pytest.mark.parametrize("options", [{}, {"load_user": True}])
@@ -176,6 +177,7 @@ class TestSessionEnd:
         asyncio.run(go())
 
 
+@pytest.mark.rule("S52")
 class TestIsOver:
     def test_revoked(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()

@@ -91,6 +91,7 @@ class Threads:
 
 
 class TestThreads:
+    @pytest.mark.rule("S34")
     def test_the_same_credential_is_one_call(self, server: Scripted, held: Held) -> None:
         with Threads(server) as threads:
             found = threads.ask(*[TOKEN] * 20)
@@ -110,6 +111,7 @@ class TestThreads:
             assert all(is_of(one.result(PATIENCE), TOKEN) for one in [*first, second])
             assert len(server.received) == 1
 
+    @pytest.mark.rule("S34")
     def test_other_credentials_are_other_calls(self, server: Scripted, held: Held) -> None:
         tokens = [TOKEN, OTHER, TOKEN + "=", TOKEN[:-1], TOKEN.upper()]
         with Threads(server) as threads:
@@ -158,6 +160,7 @@ class TestThreads:
             held.go.set()
             assert all(is_of(auth.result(PATIENCE), TOKEN) for auth in found)
 
+    @pytest.mark.rule("S34")
     @pytest.mark.parametrize(
         ("answer", "state"),
         [
@@ -184,6 +187,7 @@ class TestThreads:
             assert again.state == ("authenticated" if state == "unavailable" else "rejected")
             assert is_of(threads.client.authenticate(presenting(OTHER)), OTHER)
 
+    @pytest.mark.rule("S23")
     def test_nobody_joins_a_call_that_began_before_a_revocation(self, server: Scripted, held: Held) -> None:
         with Threads(server) as threads:
             early = threads.ask(TOKEN)
@@ -244,6 +248,7 @@ class TestTasks:
     def ask(self, client: AsyncMoonKey, *tokens: str, requirements: Requirements | None = None) -> list[Any]:
         return [asyncio.create_task(client.authenticate(presenting(one), requirements)) for one in tokens]
 
+    @pytest.mark.rule("S34")
     def test_the_same_credential_is_one_call(self, server: Scripted, held: Held) -> None:
         async def work() -> None:
             async with AsyncMoonKey(**options(server)) as client:
@@ -255,6 +260,7 @@ class TestTasks:
 
         asyncio.run(work())
 
+    @pytest.mark.rule("S34")
     def test_others_are_other_calls(self, server: Scripted, held: Held) -> None:
         async def work() -> None:
             async with AsyncMoonKey(**options(server)) as client:
@@ -358,6 +364,7 @@ class TestTasks:
 
         asyncio.run(work())
 
+    @pytest.mark.rule("S34")
     def test_an_error_is_shared_and_not_remembered(self, server: Scripted, held: Held) -> None:
         held.answer = reply(503, b"", SOON)
 

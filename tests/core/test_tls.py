@@ -85,6 +85,7 @@ def test_an_unknown_certificate(certificate: Path, how: str, scheme: str) -> Non
     assert b"".join(seen) == b""
 
 
+@pytest.mark.rule("S24")
 def test_a_certificate_that_the_environment_vouches_for(
     certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

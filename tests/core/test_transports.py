@@ -34,6 +34,7 @@ def soon(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 
+@pytest.mark.rule("S38")
 class TestManyAtOnce:
     def test_a_thousand_different_calls_on_a_cold_client(self, transport: str) -> None:
         with scripted(lambda request: [0.005, reply(200, {"path": request.path})]) as server:
@@ -112,6 +113,7 @@ class TestWhichOne:
         with pytest.raises(ConfigurationError, match=r"pip install 'moonkey\[fast\]'"):
             self.maker(transport="aiohttp")
 
+    @pytest.mark.rule("S24")
     def test_proxies_of_the_environment_are_for_httpx(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
@@ -202,6 +204,7 @@ class TestLogs:
         else:
             asyncio.run(work())
 
+    @pytest.mark.rule("S30")
     @pytest.mark.parametrize("status", [200, 302, 404, 503])
     def test_nothing_is_shown(self, how: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
         headers = {

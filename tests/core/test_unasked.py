@@ -170,6 +170,7 @@ def answers(outcome: Outcome, path: str) -> bool:
     return bool(json.loads(outcome.body) == {"path": path})
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.long
 @pytest.mark.parametrize("moment", ["behind", "idle", "idle and read"])
 def test_it_answers_nobody(
@@ -209,6 +210,7 @@ def test_a_connection_on_which_only_replies_arrive_is_used_again(
         assert server.connections == 1
 
 
+@pytest.mark.rule("S22")
 def test_over_tls_too(call: Callable[[Talkative], Caller], context: ssl.SSLContext | None) -> None:
     with talkative(lambda request: Answer(framed(request)), context=context) as server:
         ask = call(server)
@@ -248,6 +250,7 @@ def after_the_greeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talkative],
     return apply
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("name", ["a 200", "half a head", "one byte"])
 def test_before_the_first_request(
     name: str,
@@ -263,6 +266,7 @@ def test_before_the_first_request(
         assert server.connections == 2
 
 
+@pytest.mark.rule("S22")
 class TestTheBodyOfADelete:
     """A front end that gives DELETE none reads ours as another request, and answers that with a 400."""
 
@@ -294,6 +298,7 @@ class TestTheBodyOfADelete:
             assert "close" not in [one.headers.get("connection") for one in server.heard[3:]]
 
 
+@pytest.mark.rule("S22")
 class TestPeople:
     """Carol's reply is followed by one about mallory; dave is dave."""
 

@@ -65,6 +65,7 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
 SKEWS = [-400.0, -10.0, 10.0, 400.0]
 
 
+@pytest.mark.rule("S36")
 @pytest.mark.long
 @pytest.mark.parametrize("ahead", SKEWS)
 class TestTheRevokersClock:
@@ -167,6 +168,7 @@ def test_clocks_within_the_leeway_are_no_warning(machine: Make, caplog: pytest.L
     assert reasons(caplog).count("clock_skew_redis") == 0
 
 
+@pytest.mark.rule("S36")
 @pytest.mark.long
 def test_only_the_age_on_the_server_counts(machine: Make, server: RedisServer) -> None:
     """An entry whose sender's clock was anything, of the form that today's processes write."""
@@ -190,6 +192,7 @@ def test_only_the_age_on_the_server_counts(machine: Make, server: RedisServer) -
         assert not process.refuses(now + 70, "user_3", "sess_9")
 
 
+@pytest.mark.rule("S36")
 @pytest.mark.long
 def test_what_is_too_old_on_the_server_is_nothing(machine: Make, server: RedisServer) -> None:
     one = machine()

@@ -58,6 +58,7 @@ def test_what_is_kept_elsewhere(fleet: list[MoonKey], emulator: Emulator, troubl
         assert other.authenticate(bearer(credential)).is_authenticated
 
 
+@pytest.mark.rule("S35")
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["session_id", "session_token", "session_jwt"])
 def test_one_that_could_not_be_ended(fleet: list[MoonKey], emulator: Emulator, kind: str) -> None:

@@ -109,6 +109,7 @@ def stream(server: RedisServer) -> bytes:
     return name
 
 
+@pytest.mark.rule("S36")
 class TestLosing:
     @pytest.mark.parametrize("how", ["stop", "kill", "pause"])
     def test_not_live_in_time_and_back_with_everything(
@@ -330,6 +331,7 @@ class TestStrangers:
 
         assert asyncio.run(read()) == [(49, False), (50, False), (21, True)]  # one is the blank one
 
+    @pytest.mark.rule("S37")
     def test_entries_under_another_secret_are_skipped(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -358,6 +360,7 @@ class TestStrangers:
         assert wait_until(lambda: same.refuses("sess_1"))
         assert not other.refuses("sess_1")
 
+    @pytest.mark.rule("S37")
     def test_a_flood_of_junk(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -390,6 +393,7 @@ class TestStrangers:
         assert all_live(late)
         assert late.refuses("sess_1")
 
+    @pytest.mark.rule("S37")
     def test_nothing_readable_lies_in_redis(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process()
         assert all_live(one)
@@ -403,6 +407,7 @@ class TestStrangers:
 
 
 class TestBounds:
+    @pytest.mark.rule("S35")
     def test_a_stream_that_grows_too_long_becomes_one_entry(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:

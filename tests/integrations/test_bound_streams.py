@@ -141,6 +141,7 @@ def left(client: MoonKey | AsyncMoonKey) -> int:
     return len(client._endings) + len(stream_items.running)
 
 
+@pytest.mark.rule("S52")
 class TestTheEnd:
     def test_revoked(self, served: Served, ada: SignedIn) -> None:
         url, client = served

@@ -44,6 +44,7 @@ def test_a_page_that_nobody_looked_for_stays_as_it_is(visit: Visit, emulator: Em
     assert "Vary" not in response.headers
 
 
+@pytest.mark.rule("S28")
 @pytest.mark.parametrize("path", ["/peek", "/apeek", "/awaits"])
 def test_a_page_that_depends_on_identity_says_so(visit: Visit, emulator: Emulator, path: str) -> None:
     for credential in (None, "no-such-session", emulator.sign_in().session_token):
@@ -52,18 +53,21 @@ def test_a_page_that_depends_on_identity_says_so(visit: Visit, emulator: Emulato
         assert response.headers["Cache-Control"] == "private"
 
 
+@pytest.mark.rule("S28")
 def test_asking_for_an_identity_counts_as_looking(configure: Configure) -> None:
     assert visit_wsgi("/shows").headers["Vary"] == VARY
     configure(LAZY=True)
     assert visit_asgi("/shows").headers["Vary"] == VARY
 
 
+@pytest.mark.rule("S28")
 def test_what_the_app_said_is_kept(visit: Visit, emulator: Emulator) -> None:
     response = visit("/own-cache-control", emulator.sign_in().session_token)
     assert response.headers["Cache-Control"] == "max-age=9"
     assert response.headers["Vary"] == "Accept-Language, session-token, Authorization"
 
 
+@pytest.mark.rule("S28")
 def test_a_refusal_is_stored_nowhere(visit: Visit) -> None:
     for path in ("/me", "/ame", "/page"):
         response = visit(path)
@@ -109,6 +113,7 @@ def test_a_jwt_refreshed_before_the_view_is_not_lost(configure: Configure, emula
     assert "Session-JWT" not in visit_wsgi("/public", old_jwt(emulator)).headers
 
 
+@pytest.mark.rule("S28")
 def test_a_cache_around_a_gate_keeps_no_page(visit: Visit, emulator: Emulator) -> None:
     cache.clear()
     ada, bob = emulator.sign_in("ada@example.com"), emulator.sign_in("bob@example.com")
@@ -119,6 +124,7 @@ def test_a_cache_around_a_gate_keeps_no_page(visit: Visit, emulator: Emulator) -
     assert visit("/cached", **{"session-token": bob.session_token}).json()["user"] == bob.user_id
 
 
+@pytest.mark.rule("S28")
 @pytest.mark.parametrize("path", ["/cached-peek", "/cached-apeek"])
 def test_a_cache_around_a_view_that_looks_keeps_no_page(visit: Visit, emulator: Emulator, path: str) -> None:
     cache.clear()

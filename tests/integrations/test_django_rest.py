@@ -82,6 +82,7 @@ def test_a_bad_credential_is_refused_everywhere(
     assert visit(path, ada.session_token).status_code == 401
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize("path", ["/open", "/protected", "/session-too"])
 def test_trouble_is_503(
     visit: Visit, users: str | None, ada: SignedIn, emulator: Emulator, path: str, caplog: pytest.LogCaptureFixture

@@ -35,6 +35,7 @@ def problems() -> dict[str, CheckMessage]:
     return {str(message.id): message for message in found}
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
 @pytest.mark.parametrize(
     ("value", "said"),

@@ -21,6 +21,8 @@ from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, require_auth, session_routes
 from moonkey_starlette.fastapi import CurrentUser, session_router
 
+pytestmark = pytest.mark.rule("S3", "S41")
+
 NAMES = ["cookie", "authorization", "session-token", "origin", "x-forwarded-for", "accept"]
 BOUND = 60
 

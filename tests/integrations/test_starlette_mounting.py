@@ -125,6 +125,7 @@ def test_a_mounting_point_that_differs_from_request_to_request(emulator: Emulato
         assert browser.get("/me", headers=PAGE).status_code == 401  # which tenant's page it would be, nobody says
 
 
+@pytest.mark.rule("S47")
 @pytest.mark.parametrize("target", ["//evil.example/auth/sign-in", "///evil.example/auth/sign-in"])
 def test_no_path_leads_to_another_host(emulator: Emulator, target: str) -> None:
     app = app_of(emulator, session_routes("/{anything:path}/auth"), required=True, sign_in={"page": "/welcome"})

@@ -193,6 +193,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     yield {"pool": "the pool", "visits": []}
 
 
+@pytest.mark.rule("S25")
 def test_many_people_on_one_connection(emulator: Emulator) -> None:
     """S25, and the state of the lifespan stays what it was."""
 
@@ -216,6 +217,7 @@ def test_many_people_on_one_connection(emulator: Emulator) -> None:
                 assert browser.get(url, headers=headers).json() == expected
 
 
+@pytest.mark.rule("S25")
 @on_a_loop
 async def test_a_state_that_requests_share_never_holds_an_identity(emulator: Emulator, ada: SignedIn) -> None:
     """S25: there are servers that give one dict to all requests of a connection."""
