@@ -15,13 +15,14 @@ from moonkey_core.extras import needs
 with needs("fastapi", extra="fastapi"):
     from fastapi import APIRouter, FastAPI, Security
 
+from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
-from moonkey_core.models import Session, User
+from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import by_keyword
 from moonkey_starlette.identity import get_auth, identity_of
@@ -33,6 +34,9 @@ from moonkey_starlette.signatures import Dependency
 __all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "document_cookies", "session_router"]
 
 _COOKIE_SCHEME = "MoonKeySessionCookie"
+
+# For endpoints without a return annotation. With one, pydantic asks the models themselves.
+ENCODERS_BY_TYPE.update({model: model.to_dict for model in MODELS})
 
 
 class _Bearer(SecurityBase):

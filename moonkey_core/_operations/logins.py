@@ -57,8 +57,9 @@ def verify_otp(
     """Verify a one-time passcode, by the ``method_id`` of its sending or by ``email``: exactly one of the two.
 
     ``session_expires_in`` (a ``timedelta``, or minutes) starts a session of that length, or extends the one whose
-    credential is given: ``session_token`` or ``session_jwt``, not both. With none of the three, no session is made. Raises
-    ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
+    credential is given: ``session_token`` or ``session_jwt``, not both. Without them, no session is made.
+
+    Raises ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
     without a word about the code; it may be that length. Source: API reference, OTP verify.
     """
     if (method_id is None) == (email is None):

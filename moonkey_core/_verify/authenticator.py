@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -169,7 +168,7 @@ class Verifier:
         if proof.answer is None:
             return proof.known.read()
         verified = self._api.read_whole(proof.answer)
-        return replace(verified, user=with_user_id(verified.user, proof.known.user_id))
+        return verified.replace(user=with_user_id(verified.user, proof.known.user_id))
 
     def ids_of(self, credentials: Credentials) -> Plan[tuple[str, str] | None]:
         """The session and user that a credential proves, be its time over or not; ``None`` where it is no good."""
@@ -228,7 +227,7 @@ class Verifier:
         if not self._settings.load_user:
             return identity(known=proof.known, fresh=fresh)
         verified = yield from completed(self._api, proof.known.read())
-        return identity(verified=replace(verified, fresh_jwt=fresh))
+        return identity(verified=verified.replace(fresh_jwt=fresh))
 
     def _recalled(self, digest: bytes, requirements: Requirements) -> Proof | None:
         known = self._recall.of(digest, requirements)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from moonkey_core._plan import Plan
 from moonkey_core._verify.cache import Known
@@ -42,4 +42,4 @@ def completed(api: MoonKeyApi, verified: VerifiedSession) -> Plan[VerifiedSessio
         ) from None
     except RequestRefused as error:
         raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-    return replace(verified, user=with_user_id(user, verified.user.id))
+    return verified.replace(user=with_user_id(user, verified.user.id))

@@ -89,6 +89,10 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     async def optional(auth: CurrentAuth) -> Any:
         return optional_body(auth)
 
+    @app.get("/models")
+    async def models(user: CurrentUser, session: CurrentSession) -> Any:
+        return {"user": user.to_dict(), "session": session.to_dict()}
+
     @app.get("/cached")
     async def cached(request: Request, user: CurrentUser, response: Response) -> Any:
         runs.append(request.method)
