@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_starlette import MoonKeyMiddleware
-from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_router
+from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_routes
 
 
 def make_app(runs: Runs, options: Any) -> FastAPI:
@@ -21,7 +21,7 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
 
     if options.get("cookies"):
-        app.include_router(session_router("/auth"))
+        app.include_router(session_routes(url_prefix="/auth"))
 
     def who(request: Request) -> dict[str, Any]:
         runs.append(request.method)

@@ -130,7 +130,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"]
     return Starlette(
         routes=[
-            *([session_routes("/auth")] if options.get("cookies") else []),
+            *([session_routes(url_prefix="/auth")] if options.get("cookies") else []),
             Route("/public", public),
             Route("/models", models),
             Route("/protected", protected, methods=methods),
