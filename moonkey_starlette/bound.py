@@ -22,8 +22,6 @@ from moonkey_starlette.identity import Identity, identity_of
 from moonkey_starlette.messages import close_code
 from moonkey_starlette.replies import WebSocketReply, offers_denial
 
-__all__ = ["BoundReply", "SessionOver", "WatchedIdentity", "bound_stream"]
-
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0

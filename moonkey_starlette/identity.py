@@ -16,8 +16,6 @@ from moonkey_core.web.once import Once
 from moonkey_core.web.origin import asgi_request
 from moonkey_starlette.pages import Pages
 
-__all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
-
 KEY = "moonkey"
 """Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
 

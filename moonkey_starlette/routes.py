@@ -20,8 +20,6 @@ from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import HTML, Pages, Templates
 from moonkey_starlette.paths import as_link, visible_path
 
-__all__ = ["Endpoint", "endpoints", "session_routes"]
-
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 

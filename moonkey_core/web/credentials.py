@@ -16,28 +16,7 @@ from typing import Any, Literal
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
 
-__all__ = [
-    "CookiePair",
-    "Credentials",
-    "HeaderView",
-    "asgi_headers",
-    "bare_token",
-    "cookie_lines",
-    "cookie_pair",
-    "is_jwt",
-    "is_token",
-    "mapped_headers",
-    "one_cookie",
-    "other_scheme",
-    "parse_credentials",
-    "presents_any",
-    "presents_cookies",
-    "same_token",
-    "unread_pair",
-    "well_formed",
-    "well_formed_pair",
-    "wsgi_headers",
-]
+__all__ = ["HeaderView", "asgi_headers", "mapped_headers", "presents_any", "presents_cookies", "wsgi_headers"]
 
 HeaderView = Callable[[str], Sequence[str]]
 """All values of one request header by its lower-case name, one entry per line, exactly as received."""

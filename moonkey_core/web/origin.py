@@ -15,10 +15,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import origin_of
 from moonkey_core.web.credentials import HeaderView
 
-__all__ = [
-    "RequestInfo", "asgi_request", "client_address", "cross_site", "may_use_cookies", "own_origin", "own_scheme",
-    "wsgi_request",
-]  # fmt: skip
+__all__ = ["RequestInfo", "asgi_request", "wsgi_request"]
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")

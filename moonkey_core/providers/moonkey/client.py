@@ -14,7 +14,8 @@ from urllib.parse import quote
 from moonkey_core._digest import Digest
 from moonkey_core._evidence import seconds
 from moonkey_core._plan import Fetch, Plan, Stored
-from moonkey_core._provider import Answer, Question
+from moonkey_core._provider import Answer as Answer
+from moonkey_core._provider import Question as Question
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.replies import ApiError, load_answer
 from moonkey_core._verify.cache import Body, verify_share
@@ -31,8 +32,8 @@ from moonkey_core.models import (
     Session,
     User,
     VerifiedSession,
-    same_user,
 )
+from moonkey_core.models import same_user as same_user
 from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
 from moonkey_core.providers.moonkey.endings import check_gone, has_ended
 from moonkey_core.providers.moonkey.wire import (
@@ -359,6 +360,3 @@ def _sound_credential(value: object) -> str | None:
     if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
         raise ProviderUnavailable(reason="api_content")
     return value
-
-
-__all__ = ["Answer", "MoonKeyApi", "Question", "same_user"]
