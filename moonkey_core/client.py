@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 from weakref import WeakSet
 
+import httpx
+
 from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
@@ -24,8 +26,6 @@ from moonkey_core.settings import Options, Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
-    import httpx
-
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
 __all__ = ["AsyncMoonKey", "MoonKey", "Pending"]

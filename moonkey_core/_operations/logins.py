@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from moonkey_core._operations.arguments import Lifetime, exactly_one, text, user_id_argument
 from moonkey_core._operations.core import Core
@@ -12,19 +12,6 @@ from moonkey_core.errors import InvalidCredentials
 from moonkey_core.models import Device, Login, OtpRequest
 
 _MAX_OTP_MINUTES = 10
-
-
-class SessionWanted(TypedDict, total=False):
-    """What every login step takes: which session to start or to extend, and from which device.
-
-    ``session_expires_in`` starts a session of that length (``timedelta`` or minutes), or extends the one whose
-    credential is given: ``session_token`` or ``session_jwt``, not both. With neither, no session is made.
-    """
-
-    session_expires_in: Lifetime | None
-    session_token: str | None
-    session_jwt: str | None
-    device: Device | None
 
 
 def send_otp(
@@ -63,12 +50,17 @@ def verify_otp(
     *,
     method_id: str | None = None,
     email: str | None = None,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a one-time passcode, by the ``method_id`` of its sending or by ``email``: exactly one of the two.
 
-    ``session_expires_in`` starts a session of that length, or extends the one whose credential is given. Raises
-    ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
+    ``session_expires_in`` (a ``timedelta``, or minutes) starts a session of that length, or extends the one whose
+    credential is given: ``session_token`` or ``session_jwt``, not both. Without them, no session is made.
+
+    Raises ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
     without a word about the code; it may be that length. Source: API reference, OTP verify.
     """
     if (method_id is None) == (email is None):
@@ -77,17 +69,21 @@ def verify_otp(
         body = {"method_id": text(method_id, "method_id"), "otp": text(code, "code")}
     else:
         body = {"email": text(email, "email"), "code": text(code, "code")}
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     return (yield from _verified(core, "otps/verify", {**body, **wanted}))
 
 
 def verify_magic_link(
     core: Core,
     token: str,
-    **session: Unpack[SessionWanted],
+    *,
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify the token of a magic link. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {"token": text(token, "token", 2048), **wanted}
     return (yield from _verified(core, "magic_links/verify", body))
 
@@ -97,7 +93,10 @@ def verify_oauth(
     *,
     token: str | None = None,
     code: str | None = None,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Exchange the ``token`` (or ``code``) that an OAuth sign-in came back with: exactly one of the two.
 
@@ -106,7 +105,7 @@ def verify_oauth(
     if (token is None) == (code is None):
         raise ValueError("Give exactly one of token and code.")
     name, value = ("token", token) if token is not None else ("code", code)
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {name: text(value, name, 2048), **wanted}
     return (yield from _verified(core, "oauth/verify", body))
 
@@ -116,10 +115,13 @@ def verify_totp(
     code: str,
     *,
     user_id: str,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {"totp": text(code, "code"), "user_id": user_id_argument(user_id), **wanted}
     return (yield from _verified(core, "totps/verify", body))
 
@@ -130,13 +132,16 @@ def verify_wallet(
     wallet_type: str,
     public_address: str,
     signature: str,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a wallet's signature (``wallet_type`` such as ``"ethereum"`` or ``"solana"``).
 
     Sessions and errors as in ``otps.verify``.
     """
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {
         "wallet_type": text(wallet_type, "wallet_type"),
         "public_address": text(public_address, "public_address"),
@@ -181,11 +186,10 @@ def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
 
 def _session_wanted(
     core: Core,
-    *,
-    session_expires_in: Lifetime | None = None,
-    session_token: str | None = None,
-    session_jwt: str | None = None,
-    device: Device | None = None,
+    session_expires_in: Lifetime | None,
+    session_token: str | None,
+    session_jwt: str | None,
+    device: Device | None,
 ) -> Mapping[str, Any]:
     """The part that all login bodies share: which session to start or to extend, and from which device."""
     body = _device(device)

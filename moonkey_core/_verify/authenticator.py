@@ -470,7 +470,7 @@ class Authenticator:
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return replace(verified, user=with_user_id(user, verified.user.id))
+        return verified.replace(user=with_user_id(user, verified.user.id))
 
     def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
         """Return the identity; ``verified`` has all the user's fields, where they were asked for."""
@@ -479,7 +479,7 @@ class Authenticator:
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
         return Auth(
             entry=verification.entry if verified is None else None,
-            verified=None if verified is None else replace(verified, fresh_jwt=fresh),
+            verified=None if verified is None else verified.replace(fresh_jwt=fresh),
             fresh=fresh,
             source=verification.source,
             as_of=verification.vouched_at,

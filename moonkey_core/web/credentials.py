@@ -19,21 +19,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.origin import cross_site, may_use_cookies
 from moonkey_core.web.request import HeaderView, RequestInfo
 
-__all__ = [
-    "CredentialKind",
-    "PresentedCredentials",
-    "bare_token",
-    "is_jwt",
-    "is_token",
-    "one_cookie",
-    "cookie_lines",
-    "presents_any",
-    "presents_cookies",
-    "read_cookies",
-    "read_credentials",
-    "same_token",
-    "well_formed",
-]
+__all__ = ["CredentialKind", "PresentedCredentials", "presents_any", "presents_cookies", "read_credentials"]
 
 CredentialKind = Literal["session_token", "session_jwt"]
 

@@ -399,7 +399,7 @@ class TestWhatEventsAre:
     KINDS = get_args(Event)
 
     def test_each_is_public_immutable_and_explained(self) -> None:
-        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "SessionEvent"} == set(
+        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "Hooks", "SessionEvent"} == set(
             all_events.__all__
         )
         assert Hook is not None

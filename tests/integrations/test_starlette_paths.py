@@ -57,7 +57,7 @@ def test_a_link_never_leads_to_another_host(prefix: str) -> None:
 @example("/auth/sessions/x/revoke")
 def test_nothing_is_left_open_but_the_routes(path: str) -> None:
     """``required=True`` leaves open what Starlette would hand to one of them, and nothing else."""
-    app = Starlette(routes=[session_routes("/auth")])
+    app = Starlette(routes=[session_routes(url_prefix="/auth")])
     (mount,) = app.routes
     _, inner = mount.matches(scope(path=path))
     routes = mount.routes  # type: ignore[attr-defined]

@@ -195,7 +195,9 @@ def test_whoever_hangs_up_on_an_asgi_server(
     async def visit() -> None:
         headers = [(b"sec-fetch-site", b"same-origin"), (b"cookie", f"{SESSION}={ada.session_token}".encode())]
         made = scope(method="POST", path="/auth/sign-out", headers=headers)
-        sent = await drive(app_of(emulator, session_routes("/auth")), made, [*events, {"type": "http.disconnect"}])
+        sent = await drive(
+            app_of(emulator, session_routes(url_prefix="/auth")), made, [*events, {"type": "http.disconnect"}]
+        )
         assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [400]
 
     visit()
