@@ -1,6 +1,6 @@
 """MoonKey: a verified user and session on every request. The core; it knows no web framework."""
 
-from moonkey_core.auth import Auth, AuthState
+from moonkey_core.auth import Auth, AuthenticatedAuth, AuthState
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import (
     AuthenticationError,
@@ -29,6 +29,7 @@ __all__ = [
     "AsyncMoonKey",
     "Auth",
     "AuthState",
+    "AuthenticatedAuth",
     "AuthenticationError",
     "ConfigurationError",
     "CookieSettings",

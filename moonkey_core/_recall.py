@@ -11,7 +11,7 @@ from typing import Protocol
 
 from moonkey_core._cache import Known, KnownCredentials, verify_share
 from moonkey_core._keys import KeyRing
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.credentials import (
     CookiePair,
     Credentials,
@@ -111,17 +111,17 @@ class Recall:
                     return Presented(headers, info=info)
                 value = value[len(_BEARER) :]
         if value is None:
-            return Auth() if self._settings.cookies is None else self.by_cookies(headers, requirements, info)
+            return new_auth() if self._settings.cookies is None else self.by_cookies(headers, requirements, info)
         if len(value) > self._longest or not value.isascii():
             return Presented(headers, info=info)
         digest = self.credentials.text_digest(bare_token(value))  # `digest()`, less one call
         try:
             known = None if self._completes_users else self.of(digest, requirements)
         except RevokedCredentials as error:
-            return Auth(error=error)
+            return new_auth(error=error)
         if known is None:
             return Presented(headers, value, digest, info)
-        return Auth(known=known, source="cache", as_of=known.as_of)
+        return new_auth(known=known, source="cache", as_of=known.as_of)
 
     def by_cookies(
         self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, hint: str = ""
@@ -134,9 +134,9 @@ class Recall:
         try:
             pair = unread_pair(headers, settings)
             if pair is None:
-                return Auth(hint=hint)
+                return new_auth(hint=hint)
             if not may_use_cookies(info, headers, settings):
-                return Auth(error=cross_site(info, headers, settings), from_cookies=True)
+                return new_auth(error=cross_site(info, headers, settings), from_cookies=True)
             if not settings.jwt_issuer:
                 pair.jwt = None  # nothing can be said of it here
             known = self._of_pair(pair, requirements)  # what is remembered has passed the grammar before
@@ -144,10 +144,10 @@ class Recall:
                 unread, pair = pair, well_formed_pair(pair, settings)
                 known = None if pair is unread else self._of_pair(pair, requirements)
         except (MalformedCredentials, RevokedCredentials) as error:
-            return Auth(error=error, from_cookies=True)
+            return new_auth(error=error, from_cookies=True)
         if known is None:
             return Presented(headers, pair.jwt or pair.token, self.credentials.pair_digest(pair), info, pair)
-        return Auth(known=known, source="cache", as_of=known.as_of, from_cookies=True)
+        return new_auth(known=known, source="cache", as_of=known.as_of, from_cookies=True)
 
     def _of_pair(self, pair: CookiePair, requirements: Requirements | None) -> Known | None:
         text = pair.text

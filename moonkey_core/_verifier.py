@@ -17,7 +17,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._proof import Proof, completed
 from moonkey_core._recall import Presented, Recall
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.credentials import Credentials, other_scheme, parse_credentials
 from moonkey_core.errors import (
     AuthenticationError,
@@ -89,7 +89,7 @@ class Verifier:
         try:
             known = self._judged(jwt, key)
         except InvalidCredentials as error:
-            return Auth(error=error) if presented.pair is None else None
+            return new_auth(error=error) if presented.pair is None else None
         now = self._clock()
         if now >= known.until or known.doubted or not self._recall.is_up_to_date():
             return None
@@ -97,7 +97,7 @@ class Verifier:
             return None
         self._credentials.put(digest, known)
         is_pair = presented.pair is not None
-        return Auth(known=known, source=self._local_source(now), as_of=known.as_of, from_cookies=is_pair)
+        return new_auth(known=known, source=self._local_source(now), as_of=known.as_of, from_cookies=is_pair)
 
     def _is_given_back(self, presented: Presented, digest: bytes) -> bool:
         if presented.pair is not None:
@@ -120,7 +120,7 @@ class Verifier:
                 presented = found
             return (yield from self._by_cookies(presented, required))
         except (AuthenticationError, ProviderError) as error:
-            return Auth(error=error, from_cookies=presented.pair is not None)
+            return new_auth(error=error, from_cookies=presented.pair is not None)
 
     def _by_cookies(self, presented: Presented, requirements: Requirements) -> Plan[Auth]:
         """The identity that a pair of cookies proves.
@@ -223,7 +223,7 @@ class Verifier:
         # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
         fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
         identity = partial(
-            Auth, source=proof.source, as_of=proof.as_of, asked_for_it=asked, from_cookies=from_cookies
+            new_auth, source=proof.source, as_of=proof.as_of, asked_for_it=asked, from_cookies=from_cookies
         )
         if not self._settings.load_user:
             return identity(known=proof.known, fresh=fresh)

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth, BaseAuth
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
@@ -31,6 +31,13 @@ class MoonKeyRequest(HttpRequest):
 
     moonkey: Auth
     amoonkey: Callable[[], Coroutine[Any, Any, Auth]]
+
+
+class AuthenticatedRequest(MoonKeyRequest):
+    """A request that has passed a gate: ``def view(request: AuthenticatedRequest)`` below ``@require_auth``."""
+
+    moonkey: AuthenticatedAuth  # pyright: ignore[reportIncompatibleVariableOverride]
+    amoonkey: Callable[[], Coroutine[Any, Any, AuthenticatedAuth]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Identity:
@@ -155,8 +162,8 @@ class LazyAuth:
         self._identity = identity
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[Auth]:  # type: ignore[override]
-        return Auth
+    def __class__(self) -> type[BaseAuth]:  # type: ignore[override]
+        return BaseAuth
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._identity.look(), name)

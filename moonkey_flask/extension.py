@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from flask import Flask, Request, Response, current_app
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.client import MoonKey
 from moonkey_core.credentials import presents_any, presents_cookies, wsgi_headers
 from moonkey_core.errors import ConfigurationError, MoonKeyError
@@ -137,5 +137,5 @@ def _identity_for(flask_request: Request, response: Response) -> Auth | None:
     if not presents_any(headers, settings):
         return None
     if not presents_cookies(headers, settings):
-        return Auth()
+        return new_auth()
     return auth_of(flask_request)  # a new cookie has to go out with the headers

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.credentials import asgi_headers, presents_cookies
 from moonkey_core.errors import ConfigurationError
@@ -15,6 +15,7 @@ from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
 from moonkey_core.origin import asgi_request
 from moonkey_starlette.pages import Pages
+from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSocket
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
 
@@ -115,6 +116,10 @@ class PendingAuth:
         return "PendingAuth()" if self._identity.auth is None else repr(self._identity.auth)
 
 
+@overload
+async def get_auth(connection: AuthenticatedRequest | AuthenticatedWebSocket) -> AuthenticatedAuth: ...
+@overload
+async def get_auth(connection: HTTPConnection) -> Auth: ...
 async def get_auth(connection: HTTPConnection) -> Auth:
     """The identity of a request or WebSocket, in any of its four states; with ``lazy=True`` this verifies it.
 

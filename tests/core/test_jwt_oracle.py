@@ -18,6 +18,7 @@ from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCr
 from moonkey_core._json import load_object
 from moonkey_core._jwt import _decode
 from moonkey_core._wire import build_session, check_session, check_user, parse_session, parse_user
+from moonkey_core.auth import new_auth
 from support.any_json import JSON
 from support.decisions import NOW, Decisions
 from support.odd_jwts import CLAIM, ISSUER, KID, b64, claims, good, header, rsa_key, sign, sign_parts
@@ -106,7 +107,7 @@ def judged(token: str, audience: str | None = None) -> Auth:
     auth = decisions.authenticate(token)
     if decisions.fetches:  # it does not even look like a JWT, and was asked about as a session token
         assert not token.startswith("eyJ")
-        return Auth()
+        return new_auth()
     return auth
 
 

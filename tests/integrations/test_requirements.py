@@ -30,6 +30,7 @@ import moonkey_django
 import moonkey_flask
 import moonkey_starlette
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from moonkey_django.identity import attach
@@ -132,7 +133,7 @@ def test_request_moonkey_acts_as_the_identity_of_the_moment(
     assert emulator.requests() == {}
     assert lazy.user.id == ada.user_id
     assert lazy == lazy == identity.auth == copy.copy(lazy)
-    assert lazy != Auth()
+    assert lazy != new_auth()
     assert (hash(lazy), repr(lazy), bool(lazy)) == (hash(identity.auth), repr(identity.auth), True)
     assert pickle.loads(pickle.dumps(lazy)).user == lazy.user
     assert view(request).content == b"remote"
