@@ -62,10 +62,10 @@ def test_a_wrong_number_is_told_at_once(gate: Callable[..., Any], name: str, wro
 
 
 def test_a_wrong_number_on_a_class_of_views() -> None:
-    class Wrong(moonkey_django.RequireAuthMixin):
+    class Wrong(moonkey_django.RequireAuthMixin, View):
         max_staleness = -1
 
-    class Right(moonkey_django.RequireAuthMixin):
+    class Right(moonkey_django.RequireAuthMixin, View):
         pass
 
     with pytest.raises(ValueError, match="max_staleness"):
