@@ -46,8 +46,8 @@ class Core:
         self.settings = settings
         self._clock = clock
         self.run_later = run_later  # runs a plan off the path of any request
-        self.hooks = Hooks()
-        self.breaker = Breaker(self.hooks)
+        self.hooks: Hooks = Hooks()
+        self.breaker: Breaker = Breaker(self.hooks)
         if revocations is None:  # an empty table is false
             revocations = Revocations(
                 retention=retention(settings),
@@ -60,16 +60,18 @@ class Core:
         self.closed = False
         place = _place_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
-        self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
-        self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
-        self.extension = Extension(settings, clock)
-        self.devices = Devices(settings)
+        self.keys: KeyRing = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.api: MoonKeyApi = MoonKeyApi(
+            settings, clock, place and (lambda token: place(f"token {bare_token(token)}"))
+        )
+        self.recall: Recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
+        self.extension: Extension = Extension(settings, clock)
+        self.devices: Devices = Devices(settings)
         self._extends = self.extension.is_on
-        self.attempts = Attempts()
+        self.attempts: Attempts = Attempts()
         inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
-        self.activity = Activity(settings, self.recall, inquiry, self.extension)
-        self.verifier = Verifier(
+        self.activity: Activity = Activity(settings, self.recall, inquiry, self.extension)
+        self.verifier: Verifier = Verifier(
             settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
         )
 

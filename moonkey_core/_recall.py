@@ -77,7 +77,7 @@ class Recall:
         feed: Feed | None,
         clock: Callable[[], float],
     ) -> None:
-        self.credentials = KnownCredentials(settings)
+        self.credentials: KnownCredentials = KnownCredentials(settings)
         self._settings = settings
         self._headers = settings.credential_headers
         self._longest = settings.max_credential_length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, cast
 
 from moonkey_core import _clock
 from moonkey_core._cache import Known
@@ -280,5 +280,5 @@ def _typed(kind: Callable[P, BaseAuth]) -> Callable[P, Auth]:
     return cast("Callable[P, Auth]", kind)
 
 
-new_auth = _typed(BaseAuth)
+new_auth: Final = _typed(BaseAuth)
 """Makes an ``Auth``: the class itself, typed as what it makes."""

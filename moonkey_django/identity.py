@@ -50,11 +50,11 @@ class Identity:
     __slots__ = ("_info", "_once", "_request", "auth", "headers", "is_asgi", "is_eager", "refused_with")
 
     def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
-        self.headers = header_view(request)
-        self.is_eager = is_eager
+        self.headers: HeaderView = header_view(request)
+        self.is_eager: bool = is_eager
         self.auth: Auth | None = None
         self.refused_with: int | None = None
-        self.is_asgi = is_asgi
+        self.is_asgi: bool = is_asgi
         self._info = request_info(request) if configuration().settings.watches_requests else None
         self._once: Once[Auth] | None = None
         # Weak, as the request holds this; it need not wait for the garbage collector.

@@ -43,7 +43,7 @@ class _Bearer(SecurityBase):
     """
 
     scheme_name = "MoonKeyBearer"
-    model = models.HTTPBearer(
+    model: models.SecurityBase = models.HTTPBearer(
         bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."
     )
 
@@ -52,7 +52,7 @@ class _SessionTokenHeader(SecurityBase):
     """The other way."""
 
     scheme_name = "MoonKeySessionToken"
-    model = models.APIKey.model_validate(
+    model: models.SecurityBase = models.APIKey.model_validate(
         {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
     )
 
@@ -99,7 +99,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
             raise by_keyword(type(self).__name__, surplus[0])
-        self.requirements = Requirements(**requirements)
+        self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)

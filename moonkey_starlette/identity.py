@@ -9,11 +9,11 @@ from starlette.types import Scope
 
 from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey
-from moonkey_core.credentials import asgi_headers, presents_cookies
+from moonkey_core.credentials import HeaderView, asgi_headers, presents_cookies
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.once import Once
-from moonkey_core.origin import asgi_request
+from moonkey_core.origin import RequestInfo, asgi_request
 from moonkey_starlette.pages import Pages
 from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSocket
 
@@ -36,9 +36,9 @@ class Identity:
     __slots__ = ("_once", "auth", "client", "headers", "info", "pages")
 
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
-        self.client = client
-        self.headers = asgi_headers(scope["headers"])
-        self.info = asgi_request(scope) if client.settings.watches_requests else None
+        self.client: AsyncMoonKey = client
+        self.headers: HeaderView = asgi_headers(scope["headers"])
+        self.info: RequestInfo | None = asgi_request(scope) if client.settings.watches_requests else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
 

@@ -13,6 +13,7 @@ import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.views import View
 from fastapi import Depends, FastAPI
 from flask import Flask, request
 from integrations.django_visits import Configure
