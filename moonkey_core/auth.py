@@ -11,7 +11,7 @@ from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyEr
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession
 
-__all__ = ["Auth", "AuthState", "AuthenticatedAuth", "BaseAuth", "new_auth"]
+__all__ = ["Auth", "AuthState", "AuthenticatedAuth"]
 
 AuthState = Literal["anonymous", "authenticated", "rejected", "unavailable"]
 

@@ -17,7 +17,7 @@ from moonkey_core.placement import gated as note_gate
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.signatures import NoParameter
 
-__all__ = ["EndpointDecorator", "require_auth"]
+__all__ = ["require_auth"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
