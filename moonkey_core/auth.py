@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, cast
 
 from moonkey_core import _clock
-from moonkey_core._cache import Known
+from moonkey_core._verify.cache import Known
 from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession

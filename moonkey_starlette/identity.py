@@ -9,11 +9,11 @@ from starlette.types import Scope
 
 from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey
-from moonkey_core.credentials import HeaderView, asgi_headers, presents_cookies
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.once import Once
-from moonkey_core.origin import RequestInfo, asgi_request
+from moonkey_core.web.credentials import HeaderView, asgi_headers, presents_cookies
+from moonkey_core.web.once import Once
+from moonkey_core.web.origin import RequestInfo, asgi_request
 from moonkey_starlette.pages import Pages
 from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSocket
 

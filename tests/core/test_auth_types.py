@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from moonkey_starlette.identity import PendingAuth
 
 SESSION = Session("sess_1", "user_1", datetime.now(UTC) + timedelta(days=1))
 VERIFIED = VerifiedSession(User(id="user_1"), SESSION)
-OTHERS = {
+OTHERS: dict[str, dict[str, Any]] = {
     "anonymous": {},
     "rejected": {"error": InvalidCredentials()},
     "unavailable": {"error": ProviderUnavailable()},
@@ -34,9 +35,9 @@ OTHERS = {
 
 def test_there_is_one_class() -> None:
     auth = new_auth(verified=VERIFIED)
-    assert Auth is BaseAuth is new_auth is type(auth)
+    names: list[object] = [Auth, moonkey_core.Auth, new_auth, type(auth)]
+    assert all(one is BaseAuth for one in names)
     assert (BaseAuth.__module__, BaseAuth.__qualname__, BaseAuth.__name__) == ("moonkey_core.auth", "Auth", "Auth")
-    assert moonkey_core.Auth is BaseAuth
     assert require(auth) is auth
 
 
