@@ -60,7 +60,7 @@ class SyncExchange:
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
         self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self.breaker: Breaker = self._watch.breaker
         self._begin()
 
     def _begin(self) -> None:
@@ -202,7 +202,7 @@ class AsyncExchange:
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
         self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self.breaker: Breaker = self._watch.breaker
         self._begin()
 
     def _begin(self) -> None:
