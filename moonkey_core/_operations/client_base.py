@@ -45,8 +45,8 @@ class ClientBase:
         return found if isinstance(found, Auth) else None
 
     def health(self) -> Health:
-        """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""
-        return health_of(self._core)
+        """How this process stands with the API and the fleet, for a readiness probe. Makes no network call."""
+        return health_report(self._core)
 
     def cookies_after(self, auth: Auth, already: Iterable[str] = ()) -> tuple[str, ...]:
         """The ``Set-Cookie`` values for the response to a request with this identity. Never log them.
@@ -76,3 +76,15 @@ class ClientBase:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.settings.base_url!r})"
+
+
+def health_report(core: Core) -> Health:
+    """Return how one client stands with the API and the fleet. Makes no network call."""
+    keys = core.keys.current if core.settings.jwks is None else None
+    return health_of(
+        key_set_fetched_at=None if keys is None else keys.fetched_at,
+        feed=core.feed,
+        breaker=core.breaker,
+        revocations=len(core.revocations),
+        remembered=len(core.recall.credentials),
+    )

@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.settings.checks import check_together, wrong
+from moonkey_core.settings.checks import (
+    check_cookie_security,
+    check_key_set_address,
+    check_lifetime_bounds,
+    check_local_verification,
+    check_plain_http,
+    check_sign_in_lifetimes,
+    check_sliding_expiration,
+    session_minutes,
+    wrong,
+)
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings
 from moonkey_core.settings.fields import (
     Network,
@@ -223,7 +233,19 @@ class Settings(KnownArguments):
             value = getattr(self, field.name)
             if value is not field.default:
                 object.__setattr__(self, field.name, _parsed(field.name, field.metadata["parse"], value))
-        check_together(self)
+        # Called from here alone: the warning of the first one is attributed to the code that made the settings.
+        check_plain_http(self.base_url, self.jwks_url, allow_http=self.allow_http)
+        bounds = self.min_session_minutes, self.max_session_minutes
+        check_lifetime_bounds(*bounds)
+        check_local_verification(
+            jwt_issuer=self.jwt_issuer, jwt_audience=self.jwt_audience, strict_subject=self.strict_subject
+        )
+        check_cookie_security(self.cookies, self.base_url)
+        check_sliding_expiration(self.extend_on_activity, self.extend_every, *bounds)
+        if self.cookies is not None:
+            check_sign_in_lifetimes(self.sign_in, *bounds)
+        sends_key = self.jwks_auth == "header"
+        check_key_set_address(self.jwks_url, self.base_url, self.secret_key, sends_key=sends_key)
 
     @property
     def identity_headers(self) -> tuple[str, ...]:
@@ -256,15 +278,7 @@ class Settings(KnownArguments):
 
     def session_minutes(self, duration: timedelta | int) -> int:
         """A session lifetime in whole minutes. Raises ``ValueError`` outside the configured bounds."""
-        minutes = duration.total_seconds() / 60 if isinstance(duration, timedelta) else duration
-        if not isinstance(duration, timedelta) and type(duration) is not int:
-            raise ValueError("A session lifetime is a timedelta or a whole number of minutes.")
-        if not self.min_session_minutes <= minutes <= self.max_session_minutes:
-            raise ValueError(
-                f"A session lifetime must be {self.min_session_minutes} to {self.max_session_minutes} minutes, "
-                f"not {minutes:g}."
-            )
-        return int(minutes)
+        return session_minutes(duration, self.min_session_minutes, self.max_session_minutes)
 
 
 _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
