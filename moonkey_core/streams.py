@@ -1,4 +1,4 @@
-"""Streams that end with the session: the items of an iterable, for as long as it goes on."""
+"""Streams that end with the session: the items of an iterable until the session is over."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def bound_items(
     verify = (
         None if headers is None else partial(client.authenticate, headers, Requirements(max_staleness=0), info)
     )
-    endings = client._endings
+    watcher = client._session_watcher
     try:
-        with endings.bound(auth, asks=verify is not None) as binding:
+        with watcher.watching(auth, can_verify=verify is not None) as watched:
             iterator = iter(items)
-            while not endings.is_over(binding, verify):
+            while not watcher.is_over(watched, verify):
                 try:
                     item = next(iterator)
                 except StopIteration:
                     return
-                if endings.is_over(binding, verify):
+                if watcher.is_over(watched, verify):
                     return
                 yield item
     finally:

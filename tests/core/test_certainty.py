@@ -10,7 +10,7 @@ from core.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN,
 
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, Reply, run
-from moonkey_core._session_life.watch_policy import Binding
+from moonkey_core._session_life.watch_policy import WatchedSession
 from moonkey_core._transport.replies import is_settled
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import Credentials
@@ -151,8 +151,8 @@ def nothing_follows(decisions: Visited, auth: Auth, jwt: str | None) -> None:
     assert not auth.is_authenticated
     assert set_after(decisions, auth) == {}
     assert not decisions.revoked
-    bound = Binding(identity(), NOW, asks=True)
-    bound.take(auth, NOW)
+    bound = WatchedSession(identity(), NOW, can_verify=True)
+    bound.record(auth, NOW)
     assert not bound.is_revoked
     decisions.verdict = None
     assert decisions.ask_anew(jwt).is_authenticated  # it was not remembered
@@ -193,8 +193,8 @@ def test_what_is_certain_ends_it(answer: Outcome) -> None:
     assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
     assert decisions.authenticate(FRESH, max_staleness=0).is_rejected
     assert decisions.revoked  # a JWT that was still good by itself
-    bound = Binding(identity(), NOW, asks=True)
-    bound.take(auth, NOW)
+    bound = WatchedSession(identity(), NOW, can_verify=True)
+    bound.record(auth, NOW)
     assert bound.is_revoked
 
 

@@ -136,7 +136,7 @@ class TestTasks:
                 assert await until_over(client, stream, ada.session_id, 3) == [1, 0, -1]
                 assert ticks.closed
                 await asyncio.sleep(0)
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -179,7 +179,7 @@ class TestTasks:
                     with pytest.raises(type(error), match="theirs"):
                         _ = [item async for item in abound_items(client, auth, few(error))]
                 await asyncio.sleep(0)
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -192,7 +192,7 @@ class TestTasks:
                 ticks = Ticks(5)
                 stream = abound_items(client, await auth_of(client, ada), ticks.items())
                 assert await anext(stream) == 4
-                assert len(client._endings) == 1
+                assert len(client._session_watcher) == 1
                 if how == "closed":
                     await stream.aclose()
                 del stream
@@ -200,7 +200,7 @@ class TestTasks:
                 for _ in range(10):
                     await asyncio.sleep(0)
                 assert ticks.closed
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -231,12 +231,12 @@ class TestThreads:
         assert list(bound_items(client, auth, items(), headers(ada))) == [1, 2]
         assert closed == [True]
         assert list(bound_items(client, auth, items())) == []
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     def test_an_iterable_that_ends_by_itself(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
         assert list(bound_items(client, client.authenticate(headers(ada)), "abc")) == ["a", "b", "c"]
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     @pytest.mark.parametrize("how", ["closed", "forgotten"])
     def test_who_goes_away_leaves_nothing(self, make_client: MakeClient, ada: SignedIn, how: str) -> None:
@@ -252,13 +252,13 @@ class TestThreads:
 
         stream: Any = bound_items(client, client.authenticate(headers(ada)), Items())
         assert next(stream) == 0
-        assert len(client._endings) == 1
+        assert len(client._session_watcher) == 1
         if how == "closed":
             stream.close()
         del stream
         gc.collect()
         assert closed == [True]
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
         with pytest.raises(ValueError, match="Nobody is signed in"):
