@@ -6,7 +6,7 @@ import logging
 
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verify.introspection import Inquiry
 from moonkey_core._verify.recall import Recall
 from moonkey_core.auth import Auth
@@ -16,19 +16,21 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import Credentials, HeaderView, cookie_pair, parse_credentials
 
 
-class Activity:
+class SessionExtender:
     """Makes plans that extend sessions, to be run off the path of the request that shows one to be in use."""
 
-    def __init__(self, settings: Settings, recall: Recall, inquiry: Inquiry, extension: Extension) -> None:
+    def __init__(
+        self, settings: Settings, recall: Recall, inquiry: Inquiry, sliding_expiration: SlidingExpiration
+    ) -> None:
         self._settings = settings
         self._credentials = recall.credentials
         self._inquiry = inquiry
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
 
     def extension_due(self, auth: Auth, headers: HeaderView) -> Plan[None] | None:
         """A plan that extends the session of a request, where that is due and nobody else is about it."""
         known = auth.known
-        minutes = None if known is None else self._extension.claim(known)
+        minutes = None if known is None else self._sliding_expiration.claim(known)
         credentials = None if minutes is None else self._presented(headers)
         if minutes is None or credentials is None:
             return None

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core._operations.activity import Activity
+from moonkey_core._operations.activity import SessionExtender
 from moonkey_core._operations.attempts import Attempts
 from moonkey_core._plan import Plan
-from moonkey_core._session_life.devices import Devices
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.devices import DeviceMonitor
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._transport.circuit_breaker import Breaker
 from moonkey_core._verify.authenticator import Verifier
 from moonkey_core._verify.introspection import Inquiry
@@ -63,14 +63,16 @@ class Core:
         self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
         self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
         self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
-        self.extension = Extension(settings, clock)
-        self.devices = Devices(settings)
-        self._extends = self.extension.is_on
+        self.sliding_expiration = SlidingExpiration(settings, clock)
+        self.devices = DeviceMonitor(settings)
+        self._extends = self.sliding_expiration.is_enabled
         self.attempts = Attempts()
-        inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
-        self.activity = Activity(settings, self.recall, inquiry, self.extension)
+        inquiry = Inquiry(
+            settings, self.api, self.recall, self.revocations, self.hooks, self.sliding_expiration, clock
+        )
+        self.session_extender = SessionExtender(settings, self.recall, inquiry, self.sliding_expiration)
         self.verifier = Verifier(
-            settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
+            settings, self.api, self.keys, self.recall, inquiry, self.sliding_expiration, self.hooks, clock
         )
 
     def reset_locks(self) -> None:
@@ -78,7 +80,7 @@ class Core:
         self.keys.reset_lock()
         self.recall.credentials.reset_lock()
         self.revocations.reset_lock()
-        self.extension.reset_lock()
+        self.sliding_expiration.reset_lock()
         self.devices.reset_lock()
         self.attempts.reset_lock()
 
@@ -113,7 +115,7 @@ class Core:
             if changed is not None:
                 self.hooks.emit(changed)
         if self._extends:
-            later = self.activity.extension_due(auth, headers)
+            later = self.session_extender.extension_due(auth, headers)
             if later is not None:
                 self.run_later(later)
 

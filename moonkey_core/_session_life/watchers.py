@@ -1,6 +1,7 @@
 """Watch the sessions of long-lived connections, so that each connection ends with its session.
 
-Nothing is polled. One watcher per client is notified of revocations; one timer per event loop is set to the next end.
+Nothing is polled. One watcher per client is notified of revocations. Each event loop has one timer, which is set
+to the next end.
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ class _LoopWatcher:
         self._timer = self.loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Wake the tasks whose session has reached its end by the wall clock, which may have been set meanwhile."""
+        """Wake the tasks whose session has ended by the wall clock, which may have been set meanwhile."""
         self._timer = None
         now, earliest = self._policy.clock(), math.inf
         for watched, waiter in self.sessions.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.cache import Known
 from moonkey_core._verify.introspection import Inquiry
@@ -51,7 +51,7 @@ class Verifier:
         keys: KeyRing,
         recall: Recall,
         inquiry: Inquiry,
-        extension: Extension,
+        sliding_expiration: SlidingExpiration,
         hooks: Hooks,
         clock: Callable[[], float],
     ) -> None:
@@ -61,7 +61,7 @@ class Verifier:
         self._recall = recall
         self._credentials = recall.credentials
         self._inquiry = inquiry
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
         self._hooks = hooks
         self._clock = clock
         self._jwts = _jwt.JwtReader(settings)
@@ -144,7 +144,7 @@ class Verifier:
                 return (yield from self._identity(proof, requirements, from_cookies=True))
             question.refresh = now >= jwt.until
             question.session_id, question.users = jwt.session_id, (jwt.user_id,)
-            question.extend_by = self._extension.minutes(jwt)
+            question.extend_by = self._sliding_expiration.minutes_due(jwt)
         return (yield from self._authenticated(question, requirements, jwt, digest))
 
     def _cached(self, value: str) -> Plan[Known | None]:
@@ -254,7 +254,7 @@ class Verifier:
             return Proof(self._local_source(now), known.as_of, known)
         question.session_id = known.session_id
         if question.refresh and question.minutes is None:
-            question.extend_by = self._extension.minutes(known)
+            question.extend_by = self._sliding_expiration.minutes_due(known)
         question.users = (known.user_id, *_jwt.claimed_ids(jwt, settings)[1])
         return (yield from self._inquiry.ask(question, known))
 

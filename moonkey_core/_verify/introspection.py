@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from moonkey_core._plan import Plan
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.cache import Known
 from moonkey_core._verify.recall import Recall
@@ -31,7 +31,7 @@ class Inquiry:
         recall: Recall,
         revocations: Revocations,
         hooks: Hooks,
-        extension: Extension,
+        sliding_expiration: SlidingExpiration,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -40,7 +40,7 @@ class Inquiry:
         self._credentials = recall.credentials
         self._revocations = revocations
         self._hooks = hooks
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
         self._clock = clock
 
     def ask(
@@ -94,9 +94,9 @@ class Inquiry:
     def note_extension(self, known: Known, refusal: MoonKeyError | None = None) -> None:
         """The API was asked to extend a session, and this is what it said; ``refusal``: that it would not."""
         if refusal is not None:
-            self._extension.refused(refusal)
+            self._sliding_expiration.on_refused(refusal)
             return
-        self._extension.note(known.session_id, known.ends_at)
+        self._sliding_expiration.record_end(known.session_id, known.ends_at)
         self._hooks.emit(Extended(known.user_id, known.session_id))
 
     def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
