@@ -28,7 +28,7 @@ class Auth:
     """
 
     __slots__ = (
-        "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_hint", "_known", "_looked_at", "_session",
+        "_accessed", "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_hint", "_known", "_session",
         "_source", "_state", "_user",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ class Auth:
         self._source: Source = source
         self._fresh = verified.fresh_jwt if verified is not None else fresh
         self._as_of = as_of
-        self._looked_at = False
+        self._accessed = False
         self._asked = asked_for_it
         self._from_cookies = from_cookies
         self._hint = hint
@@ -66,13 +66,13 @@ class Auth:
     @property
     def state(self) -> AuthState:
         """Which of the four states this is."""
-        self._looked_at = True
+        self._accessed = True
         return self._state
 
     @property
     def is_authenticated(self) -> bool:
         """A verified user and session are here."""
-        self._looked_at = True
+        self._accessed = True
         return self._state == "authenticated"
 
     @property
@@ -93,13 +93,13 @@ class Auth:
     @property
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
-        self._looked_at = True
+        self._accessed = True
         return self._made_user()
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
-        self._looked_at = True
+        self._accessed = True
         return self._made_session()
 
     def _made_user(self) -> User | None:
@@ -115,7 +115,7 @@ class Auth:
     @property
     def error(self) -> MoonKeyError | None:
         """Why the credential was rejected, or why it could not be checked; else ``None``."""
-        self._looked_at = True
+        self._accessed = True
         return self._error
 
     @property
@@ -142,10 +142,12 @@ class Auth:
         return 0.0 if self._as_of is None else max(_clock.wall() - self._as_of, 0.0)
 
     @property
-    def looked_at(self) -> bool:
-        """Whether anybody has read this identity; asking for
-        ``looked_at``, ``fresh``, ``source`` or the times does not count."""
-        return self._looked_at
+    def accessed(self) -> bool:
+        """Whether this identity has been read.
+
+        Reading ``accessed``, ``fresh``, ``source`` or the times does not count.
+        """
+        return self._accessed
 
     @property
     def from_cookies(self) -> bool:
@@ -172,7 +174,7 @@ class Auth:
         user, session = self._made_user(), self._made_session()
         return None if user is None or session is None else (user, session)
 
-    def spend_answer(self) -> bool:
+    def consume_fresh_answer(self) -> bool:
         """Whether the API was asked on behalf of this very request; true once, as its answer is fresh but once."""
         asked, self._asked = self._asked, False
         return asked

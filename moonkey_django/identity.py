@@ -138,9 +138,9 @@ class Identity:
             keep_out(request)
 
     @property
-    def is_looked_at(self) -> bool:
+    def is_accessed(self) -> bool:
         """Whether anybody has asked who it is; the middleware's own asking does not count."""
-        return self.auth is not None and (self.auth.looked_at or not self.is_eager)
+        return self.auth is not None and (self.auth.accessed or not self.is_eager)
 
 
 class LazyAuth:

@@ -11,7 +11,7 @@ from django.utils.decorators import classonlymethod
 from django.views.generic.base import View
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import ClaimDemand, RequirementOptions, like_demands, own_attributes
+from moonkey_core.gate import ClaimDemand, RequirementOptions, own_attributes, similar_requirements
 from moonkey_django.decorators import require_auth
 
 
@@ -56,7 +56,9 @@ class RequireAuthMixin(View):
 
 
 def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any]) -> None:
-    found = like_demands({*initkwargs, *own_attributes(view, "django", "rest_framework", "moonkey_django")})
+    found = similar_requirements(
+        {*initkwargs, *own_attributes(view, "django", "rest_framework", "moonkey_django")}
+    )
     for name, meant in found.items():
         if name not in names:
             raise ConfigurationError(

@@ -14,7 +14,7 @@ from werkzeug.local import LocalProxy
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import Requirements, known_user, require
+from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
 from moonkey_core.web.credentials import wsgi_headers
 from moonkey_core.web.origin import wsgi_request
@@ -78,12 +78,12 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
 
 def user_of(flask_request: Request) -> User | None:
     """The user, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    return known_user(auth_of(flask_request))
+    return optional_user(auth_of(flask_request))
 
 
 def session_of(flask_request: Request) -> Session | None:
     """The session, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    known_user(auth_of(flask_request))
+    optional_user(auth_of(flask_request))
     return auth_of(flask_request).session
 
 

@@ -20,7 +20,7 @@ from fastapi.security.base import SecurityBase
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
+from moonkey_core.gate import RequirementOptions, Requirements, own_attributes, require, similar_requirements
 from moonkey_core.models import Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import by_keyword
@@ -107,7 +107,9 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 
     def _check_attributes(self) -> None:
         """Raise ``ConfigurationError`` for an attribute of a subclass that looks like a demand, and is none."""
-        for name, demand in like_demands(own_attributes(type(self), "fastapi", "moonkey_starlette")).items():
+        for name, demand in similar_requirements(
+            own_attributes(type(self), "fastapi", "moonkey_starlette")
+        ).items():
             if getattr(self.requirements, demand) is None:
                 raise ConfigurationError(
                     f"{type(self).__name__} has an attribute {name!r}, which demands nothing of anybody. "

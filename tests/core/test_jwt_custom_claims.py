@@ -62,7 +62,7 @@ def test_odd_ones_break_nothing(wrong: Any) -> None:
     names = ("factors", "started_at", "device_info", "custom_claims", "scope", "roles", "deleted")
     found = read(**dict.fromkeys(names, wrong))
     assert found.factors == ()
-    assert Requirements(scopes={"x"}, roles={"y"}).refusal_of(found, datetime.now(UTC)) is not None
+    assert Requirements(scopes={"x"}, roles={"y"}).check(found, datetime.now(UTC)) is not None
 
 
 def test_none_is_registered_or_a_session_or_a_secret() -> None:

@@ -88,7 +88,7 @@ class TestWhatStandsThere:
                 other = copied(auth)
                 assert (other.state, other.user, other.session) == (auth.state, auth.user, auth.session)
                 assert (other.source, other.as_of, other.fresh) == (auth.source, auth.as_of, None)
-                assert other.looked_at
+                assert other.accessed
 
     def test_what_is_presented_shows_no_credential(self) -> None:
         presented = Decisions(jwt_issuer="").core.start(
@@ -108,7 +108,7 @@ class TestWhatStandsThere:
             for _ in range(2):
                 auth = decisions.read(headers, requirements)
                 requirements.are_met_by(auth)
-                assert not auth.looked_at
+                assert not auth.accessed
         assert len(seen) == 10
 
 

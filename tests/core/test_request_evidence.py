@@ -12,7 +12,7 @@ from moonkey_core import CookieSettings, MoonKeyError
 from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import run
 from moonkey_core.auth import Auth
-from moonkey_core.gate import refusal_of
+from moonkey_core.gate import check
 from moonkey_core.web import cookies as cookies_module
 from moonkey_core.web.cookies import set_cookie, tell_of_plain_http
 from moonkey_core.web.credentials import HeaderView
@@ -38,7 +38,7 @@ def refused(headers: HeaderView, info: RequestInfo = GET) -> MoonKeyError:
     found = DECISIONS.core.start(headers, None, info)
     if not isinstance(found, Auth):
         found = run(operations.authenticate(DECISIONS.core, found, None), lambda _: replied(503))
-    error = refusal_of(found)
+    error = check(found)
     assert error is not None
     return error
 

@@ -158,10 +158,10 @@ class TestSessionEnd:
         async def go() -> None:
             async with make_async_client() as client:
                 auth = pickle.loads(pickle.dumps(await client.authenticate(by_token(ada))))
-                assert not auth.looked_at
+                assert not auth.accessed
                 client.revocations.add(user_id=ada.user_id)
                 assert await client.session_end(auth) == "revoked"
-                assert not auth.looked_at
+                assert not auth.accessed
 
         asyncio.run(go())
 

@@ -26,7 +26,7 @@ import moonkey_flask
 import moonkey_starlette
 from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core.emulator import Emulator
-from moonkey_core.gate import RequirementOptions, like_demands
+from moonkey_core.gate import RequirementOptions, similar_requirements
 from moonkey_core.settings import names as _setting_names
 from moonkey_django import RequireAuthMixin, get_client
 from moonkey_django.identity import attach
@@ -153,9 +153,9 @@ def test_view_sets(configure: Configure) -> None:
 def test_the_views_of_the_frameworks_have_no_such_attributes() -> None:
     """Where a class of theirs has, nobody could use the mixin with it; ours look at what the app has written."""
     for view in (View, TemplateView, APIView):
-        assert like_demands(dir(view)) == {}
+        assert similar_requirements(dir(view)) == {}
     known = RequirementOptions.__optional_keys__
-    assert set(like_demands(dir(RequireAuthMixin))) == known
+    assert set(similar_requirements(dir(RequireAuthMixin))) == known
 
 
 def test_an_attribute_of_a_gate_of_the_app_s_own() -> None:
