@@ -13,7 +13,7 @@ from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.gate import Requirements
 from moonkey_core.web.origin import RequestInfo
 
-__all__ = ["Ended", "abound_items", "before", "bound_items"]
+__all__ = ["Ended", "abound_items", "run_until", "bound_items"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Ended(Exception):
     """What is waited for comes too late: it has ended before."""
 
 
-async def before(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
+async def run_until(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
     """The result of ``work``; when ``end`` is done, ``work`` is cancelled, and this raises :class:`Ended`.
 
     All in the same task, as a generator may hold what belongs to a task: a timeout, a task group.
@@ -99,7 +99,7 @@ async def abound_items(
         await asyncio.sleep(0)  # it looks whether it has come already
         while not end.done():
             try:
-                item = await before(end, anext(iterator))
+                item = await run_until(end, anext(iterator))
             except (StopAsyncIteration, Ended):
                 break
             if not end.done():

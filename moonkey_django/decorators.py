@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from moonkey_core.gate import RequirementOptions, Requirements, check
-from moonkey_core.web.placement import check_target, decorator, gated
+from moonkey_core.web.placement import check_target, decorator, register_gate
 from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import arefused, refused
@@ -54,7 +54,7 @@ decorator(require_auth, _PACKAGE, "require_auth")
 def _gated(requirements: Requirements, view: View) -> View:
     check_target(view, "require_auth", _IN_A_CLASS)
     gate = _async_gate if _is_async(view) else _sync_gate
-    return cast(View, gated(gate(requirements, view), view, _PACKAGE, "require_auth"))
+    return cast(View, register_gate(gate(requirements, view), view, _PACKAGE, "require_auth"))
 
 
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:

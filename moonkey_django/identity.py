@@ -48,7 +48,7 @@ class Identity:
         self.auth: Auth | None = None
         self.refused_with: int | None = None
         self.is_asgi = is_asgi
-        self._info = request_info(request) if configuration().settings.watches_requests else None
+        self._info = request_info(request) if configuration().settings.needs_request_info else None
         self._once: Once[Auth] | None = None
         # Weak, as the request holds this; it need not wait for the garbage collector.
         self._request = weakref.ref(request)

@@ -68,7 +68,7 @@ def verified_auth(flask_request: Request) -> Auth | None:
 def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
     client, environ = get_client(), flask_request.environ
     is_first = verified_auth(flask_request) is None
-    info = wsgi_request(environ) if client.settings.watches_requests else None
+    info = wsgi_request(environ) if client.settings.needs_request_info else None
     auth = client.authenticate(wsgi_headers(environ), requirements, info)
     setattr(flask_request, _ATTRIBUTE, auth)
     if is_first:

@@ -23,7 +23,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, own_attributes, require, similar_requirements
 from moonkey_core.models import Session, User
 from moonkey_core.settings import CookieSettings
-from moonkey_core.web.placement import by_keyword
+from moonkey_core.web.placement import keyword_only_error
 from moonkey_starlette.identity import get_auth, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates
@@ -98,7 +98,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
-            raise by_keyword(type(self).__name__, surplus[0])
+            raise keyword_only_error(type(self).__name__, surplus[0])
         self.requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.

@@ -37,7 +37,7 @@ class Identity:
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client = client
         self.headers = asgi_headers(scope["headers"])
-        self.info = asgi_request(scope) if client.settings.watches_requests else None
+        self.info = asgi_request(scope) if client.settings.needs_request_info else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
 

@@ -15,7 +15,7 @@ Lifetime = timedelta | int
 Kind = Literal["session_id", "session_token", "session_jwt"]
 
 
-def exactly_one(
+def one_credential(
     settings: Settings,
     *,
     session_id: str | None = None,
@@ -33,11 +33,11 @@ def exactly_one(
         raise ValueError("Give exactly one credential: a session token or a session JWT (or, to revoke, an id).")
     kind, value = given[0]
     if kind == "session_id":
-        return kind, an_id(value, "session_id")
+        return kind, id_argument(value, "session_id")
     return kind, well_formed(value, settings)
 
 
-def an_id(value: object, name: str) -> str:
+def id_argument(value: object, name: str) -> str:
     """An argument that names a session. Raises ``ValueError``."""
     try:
         return identifier(value)
@@ -49,11 +49,11 @@ def an_id(value: object, name: str) -> str:
 
 def user_id_argument(value: object) -> str:
     """A user's id, with or without its ``user_``; in the form that the API documents. Raises ``ValueError``."""
-    an_id(bare_user_id(value) if isinstance(value, str) else value, "user_id")
+    id_argument(bare_user_id(value) if isinstance(value, str) else value, "user_id")
     return public_user_id(str(value))
 
 
-def text(value: object, name: str, longest: int = 256) -> str:
+def text_argument(value: object, name: str, longest: int = 256) -> str:
     """A text argument. Raises ``ValueError``."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
         raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.")

@@ -13,7 +13,7 @@ from moonkey_core.lag import RevocationLag, lag_of
 from moonkey_core.models import Login, VerifiedSession
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
-from moonkey_core.web.cookies import cleared_cookies, cookies_after, session_cookies
+from moonkey_core.web.cookies import cleared_cookies, response_cookies, session_cookies
 from moonkey_core.web.origin import RequestInfo
 
 
@@ -53,7 +53,7 @@ class ClientBase:
 
         ``already`` are the values that the response has: where they speak of our cookies, they stand.
         """
-        return cookies_after(auth, self.settings, self.revocations, already)
+        return response_cookies(auth, self.settings, self.revocations, already)
 
     def sign_in_cookies(self, login: Login | VerifiedSession, *, remember_me: bool = False) -> tuple[str, ...]:
         """The ``Set-Cookie`` values that sign a browser in with a login of the app's own. Never log them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
 from moonkey_core._operations.activity import SessionExtender
-from moonkey_core._operations.attempts import Attempts
+from moonkey_core._operations.sliding_window import SlidingWindowCounter
 from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import DeviceMonitor
 from moonkey_core._session_life.sliding import SlidingExpiration
@@ -66,7 +66,7 @@ class Core:
         self.sliding_expiration = SlidingExpiration(settings, clock)
         self.devices = DeviceMonitor(settings)
         self._extends = self.sliding_expiration.is_enabled
-        self.attempts = Attempts()
+        self.attempts = SlidingWindowCounter()
         inquiry = Inquiry(
             settings, self.api, self.recall, self.revocations, self.hooks, self.sliding_expiration, clock
         )

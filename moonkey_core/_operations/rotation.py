@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core._operations.arguments import Lifetime, text, user_id_argument
+from moonkey_core._operations.arguments import Lifetime, text_argument, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import verify_otp, verify_totp
 from moonkey_core._operations.sessions import end_session, revoke_all
@@ -65,13 +65,13 @@ def rotate(
     if otp is not None:
         login = yield from verify_otp(core, otp, method_id=method_id, session_expires_in=minutes, device=device)
     else:
-        code = text(totp, "totp")
+        code = text_argument(totp, "totp")
         login = yield from verify_totp(core, code, user_id=user_id, session_expires_in=minutes, device=device)
     session = login.session
     if session is None:
         raise ProviderUnavailable(reason="api_content")  # one was asked for
     if not same_user(login.user.id, user_id):
-        yield from undone(core, session)
+        yield from end_unwanted_session(core, session)
         raise InvalidCredentials("The code is another user's.", reason="another_user")
     try:
         revoked = yield from revoke_all(core, user_id, keep=session.id, missing_ok=True)
@@ -90,7 +90,7 @@ def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | No
     return min(max(left, settings.min_session_minutes), settings.max_session_minutes)
 
 
-def undone(core: Core, session: Session) -> Plan[None]:
+def end_unwanted_session(core: Core, session: Session) -> Plan[None]:
     """End a session that should never have begun; what cannot be ended is refused here and in the fleet."""
     try:
         yield from end_session(core, "session_id", session.id, (session.id, session.user_id))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._operations.arguments import Kind, Lifetime, an_id, exactly_one, user_id_argument
+from moonkey_core._operations.arguments import Kind, Lifetime, id_argument, one_credential, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._verify.recall import Presented
@@ -55,7 +55,7 @@ def verify(
     known, ``RequestRefused`` where it is good, but the API would not extend it so far. Source: API
     reference, Verify Session.
     """
-    kind, value = exactly_one(core.settings, session_token=session_token, session_jwt=session_jwt)
+    kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
     wanted: Literal["session_jwt", "session_token"] = "session_jwt" if kind == "session_jwt" else "session_token"
     return (yield from core.verifier.verify(Credentials(value, wanted, "argument"), minutes))
@@ -81,7 +81,7 @@ def revoke(
     the same. A credential whose session may not have ended is refused in this process for a day. Exactly one
     argument, or ``ValueError``. Source: API reference, Delete Session.
     """
-    kind, value = exactly_one(
+    kind, value = one_credential(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
     if kind == "session_id":
@@ -130,7 +130,7 @@ def revoke_all(
     Raises :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError``
     where they could not even be listed. All are refused then, for as long as JWTs of theirs may last.
     """
-    kept = None if keep is None else an_id(keep, "keep")
+    kept = None if keep is None else id_argument(keep, "keep")
     user_id = user_id_argument(user_id)
     try:
         sessions = yield from _cut_off(core, user_id, kept)

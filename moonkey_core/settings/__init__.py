@@ -7,13 +7,13 @@ from moonkey_core.settings.settings import (
     Secret,
     Settings,
     SignInSettings,
+    are_equivalent,
     check_names,
     has_value,
-    mean_the_same,
     variables,
 )
 
 __all__ = [
     "DJANGO_KEYS", "CookieSettings", "Options", "Secret", "Settings", "SignInSettings", "check_names", "has_value",
-    "mean_the_same", "variables",
+    "are_equivalent", "variables",
 ]  # fmt: skip

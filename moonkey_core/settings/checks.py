@@ -23,7 +23,9 @@ def check_plain_http(base_url: str, jwks_url: str | None, *, allow_http: bool) -
         if url is None or not is_plain_http_off_loopback(url):
             continue
         if not allow_http:
-            raise wrong(name, "uses plain http off loopback. Use https, or set allow_http=True for a test.")
+            raise setting_error(
+                name, "uses plain http off loopback. Use https, or set allow_http=True for a test."
+            )
         warnings.warn(
             f"{both_names(name)} uses plain http: the secret key and every credential travel unprotected.",
             RuntimeWarning,
@@ -34,7 +36,7 @@ def check_plain_http(base_url: str, jwks_url: str | None, *, allow_http: bool) -
 def check_lifetime_bounds(min_session_minutes: int, max_session_minutes: int) -> None:
     """Refuse a shortest session lifetime above the longest one. Both are in minutes."""
     if min_session_minutes > max_session_minutes:
-        raise wrong("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
+        raise setting_error("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
 
 
 def check_local_verification(
@@ -43,14 +45,16 @@ def check_local_verification(
     """Refuse a rule for JWTs where no JWT is verified locally, as that rule would have no effect."""
     for name, is_set in (("jwt_audience", bool(jwt_audience)), ("strict_subject", strict_subject)):
         if is_set and not jwt_issuer:
-            raise wrong(name, "has no effect without jwt_issuer: no JWT is verified here then. Set both.")
+            raise setting_error(name, "has no effect without jwt_issuer: no JWT is verified here then. Set both.")
 
 
 def check_cookie_security(cookies: CookieSettings | None, base_url: str) -> None:
     """Refuse cookies without Secure while ``base_url`` is a public https API."""
     is_public = base_url.startswith("https:") and not is_on_loopback(base_url)
     if cookies is not None and cookies.insecure_development and is_public:
-        raise wrong("cookies", "must not be insecure_development ones while base_url is a public https API.")
+        raise setting_error(
+            "cookies", "must not be insecure_development ones while base_url is a public https API."
+        )
 
 
 def check_sliding_expiration(
@@ -60,9 +64,9 @@ def check_sliding_expiration(
     if extend_on_activity is not None:
         _check_lifetime("extend_on_activity", extend_on_activity, min_minutes, max_minutes)
         if extend_every is not None and extend_every >= extend_on_activity:
-            raise wrong("extend_every", "must be shorter than extend_on_activity.")
+            raise setting_error("extend_every", "must be shorter than extend_on_activity.")
     elif extend_every is not None:
-        raise wrong("extend_every", "has no effect without extend_on_activity. Set both.")
+        raise setting_error("extend_every", "has no effect without extend_on_activity. Set both.")
 
 
 def check_sign_in_lifetimes(sign_in: SignInSettings, min_minutes: int, max_minutes: int) -> None:
@@ -74,9 +78,11 @@ def check_sign_in_lifetimes(sign_in: SignInSettings, min_minutes: int, max_minut
 def check_key_set_address(jwks_url: str | None, base_url: str, secret_key: Secret, *, sends_key: bool) -> None:
     """Refuse a key-set address that shows the secret key, in its query or to another origin than the API's."""
     if secret_key.reveal() in unquote_plus(urlsplit(jwks_url or "").query):
-        raise wrong("jwks_url", "holds the secret key. It is sent in a header: leave it out of the address.")
+        raise setting_error(
+            "jwks_url", "holds the secret key. It is sent in a header: leave it out of the address."
+        )
     if sends_key and jwks_url is not None and _origin(jwks_url) != _origin(base_url):
-        raise wrong(
+        raise setting_error(
             "jwks_url",
             "is on another host than base_url, which must not see the secret key. Set jwks_auth='none'.",
         )
@@ -101,7 +107,7 @@ def session_minutes(duration: timedelta | int, min_minutes: int, max_minutes: in
     return int(minutes)
 
 
-def wrong(name: str, problem: str) -> ConfigurationError:
+def setting_error(name: str, problem: str) -> ConfigurationError:
     """Return the error for one setting."""
     return ConfigurationError(f"{both_names(name)} {problem}")
 
@@ -110,7 +116,7 @@ def _check_lifetime(name: str, duration: timedelta, min_minutes: int, max_minute
     try:
         session_minutes(duration, min_minutes, max_minutes)
     except ValueError as error:
-        raise wrong(name, f"is no session lifetime. {error}") from None
+        raise setting_error(name, f"is no session lifetime. {error}") from None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -53,31 +53,31 @@ class CookieSettings(KnownArguments):
 
     def __post_init__(self) -> None:
         if not isinstance(self.insecure_development, bool):
-            raise _wrong("insecure_development must be True or False.")
+            raise _error("insecure_development must be True or False.")
         prefix = "" if self.insecure_development else "__Secure-" if self.domain else "__Host-"
         self._set("session_name", _name("session_name", self.session_name or f"{prefix}moonkey_session"))
         self._set("jwt_name", _name("jwt_name", self.jwt_name or f"{prefix}moonkey_jwt"))
         self._set("same_site", _same_site(self.same_site))
         self._set("domain", _domain(self.domain))
         if self.origin is not None:
-            self._set("origin", normal_origin(self.origin, "origin"))
+            self._set("origin", normalize_origin(self.origin, "origin"))
         self._set("trusted_origins", _origins(self.trusted_origins))
         lifetime = self.lifetime
         if lifetime is not None and not _is_lifetime(lifetime):
-            raise _wrong("lifetime must be a timedelta of a minute to 400 days.")
+            raise _error("lifetime must be a timedelta of a minute to 400 days.")
         self._check_together()
 
     def _check_together(self) -> None:
         if self.session_name == self.jwt_name:
-            raise _wrong("session_name and jwt_name must differ.")
+            raise _error("session_name and jwt_name must differ.")
         for name in (self.session_name, self.jwt_name):
             lower = name.lower()  # browsers compare the prefixes without regard to case
             if lower.startswith("__host-") and self.domain is not None:
-                raise _wrong(f"{name} may have no domain. Leave the names out, or use __Secure- ones.")
+                raise _error(f"{name} may have no domain. Leave the names out, or use __Secure- ones.")
             if lower.startswith(("__host-", "__secure-")) and self.insecure_development:
-                raise _wrong(f"browsers refuse {name} without Secure. Leave the names out in development.")
+                raise _error(f"browsers refuse {name} without Secure. Leave the names out in development.")
         if self.same_site == "None" and self.insecure_development:
-            raise _wrong("browsers refuse SameSite=None without Secure.")
+            raise _error("browsers refuse SameSite=None without Secure.")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -109,24 +109,24 @@ def arguments(given: Mapping[Any, Any], kind: Any, setting: str) -> dict[str, An
     for name, value in given.items():
         lower = str(name).lower()
         if lower not in known or lower in found:
-            mend = did_you_mean(lower, known - found.keys())
+            advice = did_you_mean(lower, known - found.keys())
             raise ConfigurationError(
-                f"{setting}: {str(name)[:60]!r} is unknown or there twice. {mend}{' ' if mend else ''}"
+                f"{setting}: {str(name)[:60]!r} is unknown or there twice. {advice}{' ' if advice else ''}"
                 f"Known are: {', '.join(sorted(known))}."
             )
         found[lower] = value
     return found
 
 
-def normal_origin(value: object, name: str = "trusted_origins") -> str:
+def normalize_origin(value: object, name: str = "trusted_origins") -> str:
     """An origin in the one spelling that browsers send (RFC 6454 section 6.2). Raises ``ConfigurationError``."""
-    found = origin_of(value) if isinstance(value, str) else None
+    found = parse_origin(value) if isinstance(value, str) else None
     if found is None:
-        raise _wrong(f"{name} must hold origins such as https://app.example.com: scheme, host, port if any.")
+        raise _error(f"{name} must hold origins such as https://app.example.com: scheme, host, port if any.")
     return found
 
 
-def origin_of(value: str) -> str | None:
+def parse_origin(value: str) -> str | None:
     """The origin that a text spells, in its usual form; ``None`` where it spells none."""
     if not 8 <= len(value) <= 300 or not value.isascii() or not value.isprintable() or " " in value:
         return None
@@ -148,8 +148,8 @@ def origin_of(value: str) -> str | None:
 
 def _origins(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
-        raise _wrong("trusted_origins must be a list of origins such as https://app.example.com.")
-    return tuple(normal_origin(one) for one in value)
+        raise _error("trusted_origins must be a list of origins such as https://app.example.com.")
+    return tuple(normalize_origin(one) for one in value)
 
 
 def _is_lifetime(value: object) -> bool:
@@ -158,14 +158,14 @@ def _is_lifetime(value: object) -> bool:
 
 def _name(which: str, value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value) or value.lower() in _ATTRIBUTES or value[0] == "$":
-        raise _wrong(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
+        raise _error(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
     return value
 
 
 def _same_site(value: object) -> str:
     found = _SAME_SITE.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise _wrong('same_site must be "Lax", "Strict" or "None".')
+        raise _error('same_site must be "Lax", "Strict" or "None".')
     return found
 
 
@@ -174,9 +174,9 @@ def _domain(value: object) -> str | None:
         return None
     text = value.removeprefix(".") if isinstance(value, str) else ""
     if not _DOMAIN.fullmatch(text):
-        raise _wrong("domain must be a host name such as example.com.")
+        raise _error("domain must be a host name such as example.com.")
     return text.lower()
 
 
-def _wrong(problem: str) -> ConfigurationError:
+def _error(problem: str) -> ConfigurationError:
     return ConfigurationError(f"cookies: {problem}")

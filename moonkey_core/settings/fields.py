@@ -65,7 +65,7 @@ class Address(str):
         return repr(self.shown + ("?***" if "?" in self else ""))
 
 
-def unquoted(value: object) -> object:
+def check_unquoted(value: object) -> object:
     """The value as it is, unless it is a text in quotes: these would count as a part of it."""
     text = value.reveal() if isinstance(value, Secret) else value
     if isinstance(text, str) and len(text) > 1 and text[0] + text[-1] in _QUOTES:
@@ -119,7 +119,9 @@ def redis_url(value: object) -> Secret | None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
-        raise ValueError(f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_ENCODED}")
+        raise ValueError(
+            f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_PERCENT_ENCODING}"
+        )
     scheme = text.split("://")[0]
     if scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// (TLS) or unix://.")
@@ -127,7 +129,7 @@ def redis_url(value: object) -> Secret | None:
     return Secret(text)
 
 
-_ENCODED = (
+_PERCENT_ENCODING = (
     "In a user name or password, write reserved characters percent-encoded: # as %23, / as %2F, ? as %3F, "
     "[ as %5B, ] as %5D, @ as %40, : as %3A, % as %25, a space as %20."
 )
@@ -136,7 +138,7 @@ _ENCODED = (
 def _check_redis_url(text: str, *, is_socket: bool) -> None:
     """Find what redis-py would read as something else, or not at all (as any path that is no number)."""
     if "#" in text:
-        raise ValueError(f"holds a #, and what follows would be lost. {_ENCODED}")
+        raise ValueError(f"holds a #, and what follows would be lost. {_PERCENT_ENCODING}")
     try:
         parts = urlsplit(text)
         rest = parts.path if "@" in parts.netloc else parts.path + parts.query
@@ -144,10 +146,10 @@ def _check_redis_url(text: str, *, is_socket: bool) -> None:
         _ = None if is_cut else parts.port
     except ValueError:
         raise ValueError(
-            f"has a port that is no number, or brackets that are no IPv6 address. {_ENCODED}"
+            f"has a port that is no number, or brackets that are no IPv6 address. {_PERCENT_ENCODING}"
         ) from None
     if is_cut:
-        raise ValueError(f"holds a / or a ? before its @. {_ENCODED}")
+        raise ValueError(f"holds a / or a ? before its @. {_PERCENT_ENCODING}")
     if is_socket and not parts.path:
         raise ValueError("must name the socket, as in unix:///run/redis.sock.")
     path = "" if is_socket else unquote(parts.path).removeprefix("/").removesuffix("/")
@@ -277,7 +279,9 @@ def words(value: object) -> tuple[str, ...]:
         items = value
     else:
         raise ValueError("must be a string or a list of strings.")
-    found = tuple(item for item in map(unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item))
+    found = tuple(
+        item for item in map(check_unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item)
+    )
     if not found or len(found) != len(items):
         raise ValueError("must be one or more non-empty words without spaces.")
     return found

@@ -17,7 +17,7 @@ logger = logging.getLogger("moonkey")
 
 PREFIX = "MOONKEY_"
 
-DEMANDS = (
+REQUIREMENT_ARGUMENTS = (
     "max_staleness", "factors", "factor_count", "factor_max_age", "session_max_age", "claims", "scopes", "roles",
     "permissions",
 )  # fmt: skip
@@ -44,7 +44,7 @@ _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 def _elsewhere() -> dict[str, str]:
     """Each name that has its place among no settings, with a sentence that names this place."""
-    found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in DEMANDS}
+    found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in REQUIREMENT_ARGUMENTS}
     found |= {
         name: f"It is an argument of MoonKeyMiddleware for Starlette and FastAPI: {name}=…."
         for name in MIDDLEWARE_ARGUMENTS
@@ -66,17 +66,17 @@ def _elsewhere() -> dict[str, str]:
 
 _ELSEWHERE = _elsewhere()
 _NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{setting}_" for setting in _NESTED)))
-_told: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 def check_arguments(given: Iterable[str], known: Collection[str], beside: Collection[str] = ()) -> None:
     """Raise ``ConfigurationError`` for what is no setting; ``beside`` are arguments that may have been meant."""
     for name in given:
         if name not in known:
-            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_mend(name, known, beside)}")
+            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_advice(name, known, beside)}")
 
 
-def _mend(name: str, known: Collection[str], beside: Collection[str]) -> str:
+def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
     bare, possible = name.lower().removeprefix(PREFIX.lower()), (*known, *beside)
     if bare in _ELSEWHERE and bare not in possible:
         return _ELSEWHERE[bare]
@@ -96,7 +96,7 @@ def both_names(name: str) -> str:
     return f"{variable_of(name)} ({name})"
 
 
-def prefixed(
+def from_variables(
     found: Mapping[Any, Any], known: Collection[str], kind: str, written: Callable[[str], str] = both_names
 ) -> dict[str, Any]:
     """The settings among variables of a framework or the environment, by their own names.
@@ -115,7 +115,7 @@ def prefixed(
         elif not _is_of_kubernetes(variable, value):
             _check_variable(variable, name, known, kind, written)
             unknown.append(variable)
-    _tell(unknown, kind)
+    _warn_unknown(unknown, kind)
     return settings
 
 
@@ -139,11 +139,11 @@ def _is_of_kubernetes(variable: str, value: object) -> bool:
     return is_address and _KUBERNETES_PORT.fullmatch(variable) is not None
 
 
-def _tell(unknown: Iterable[str], kind: str) -> None:
-    new = sorted(name for name in unknown if (kind, name) not in _told)
+def _warn_unknown(unknown: Iterable[str], kind: str) -> None:
+    new = sorted(name for name in unknown if (kind, name) not in _warned)
     if not new:
         return
-    _told.update((kind, name) for name in new)
+    _warned.update((kind, name) for name in new)
     shown = [ascii(name[:60]) for name in new[:_MOST_SHOWN]] + (["…"] if len(new) > _MOST_SHOWN else [])
     logger.warning(
         "there is no such setting, so this %s has no effect: %s",

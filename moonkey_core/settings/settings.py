@@ -20,7 +20,7 @@ from moonkey_core.settings.checks import (
     check_sign_in_lifetimes,
     check_sliding_expiration,
     session_minutes,
-    wrong,
+    setting_error,
 )
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings
 from moonkey_core.settings.fields import (
@@ -28,6 +28,7 @@ from moonkey_core.settings.fields import (
     Secret,
     base_url,
     cache_secret,
+    check_unquoted,
     choice,
     duration,
     flag,
@@ -40,17 +41,16 @@ from moonkey_core.settings.fields import (
     redis_url,
     seconds,
     secret_key,
-    unquoted,
     whole_number,
     words,
 )
-from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, prefixed
+from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
 
 __all__ = [
     "DJANGO_KEYS", "CookieSettings", "Options", "Secret", "Settings", "SignInSettings", "check_names", "has_value",
-    "mean_the_same", "variables",
+    "are_equivalent", "variables",
 ]  # fmt: skip
 
 _REQUIRED = dataclasses.MISSING
@@ -253,7 +253,7 @@ class Settings(KnownArguments):
         return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
 
     @property
-    def watches_requests(self) -> bool:
+    def needs_request_info(self) -> bool:
         """Whether more than the headers of a request is looked at."""
         return self.cookies is not None or bool(self.trusted_proxies)
 
@@ -270,10 +270,12 @@ class Settings(KnownArguments):
         options = dict(options or {})
         check_names(options)
         set_variables = {name: value for name, value in environ.items() if value}
-        given: dict[str, Any] = prefixed(set_variables, _NAMES, "environment variable")
+        given: dict[str, Any] = from_variables(set_variables, _NAMES, "environment variable")
         given.update((name, value) for name, value in options.items() if value is not None)
         if "secret_key" not in given:
-            raise wrong("secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app.")
+            raise setting_error(
+                "secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
+            )
         return cls(**given)
 
     def session_minutes(self, duration: timedelta | int) -> int:
@@ -299,18 +301,20 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
     is nearly that of a setting, or has its place elsewhere; one that means nothing here is named in the log, once.
     """
     if in_django:
-        return prefixed(found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}")
-    return prefixed(found, _NAMES, kind)
+        return from_variables(
+            found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}"
+        )
+    return from_variables(found, _NAMES, kind)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
     """Whether a setting is what ``value`` would have made of it."""
-    return _is_same(lambda: _meaning(name, value) == getattr(settings, name))
+    return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
 
 
-def mean_the_same(name: str, one: object, other: object) -> bool:
+def are_equivalent(name: str, one: object, other: object) -> bool:
     """Whether two values, of which ``None`` and an empty text are none, make the same of a setting."""
-    return _is_same(lambda: _meaning(name, one) == _meaning(name, other))
+    return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
 def _is_same(compare: Callable[[], bool]) -> bool:
@@ -320,14 +324,14 @@ def _is_same(compare: Callable[[], bool]) -> bool:
         return False
 
 
-def _meaning(name: str, value: object) -> object:
+def _as_stored(name: str, value: object) -> object:
     field = next(field for field in dataclasses.fields(Settings) if field.name == name)
     return field.default if value is None or value == "" else field.metadata["parse"](value)
 
 
 def _parsed(name: str, parse: Any, value: object) -> object:
     try:
-        return parse(unquoted(value))
+        return parse(check_unquoted(value))
     except ValueError as error:
         problem = str(error)
-    raise wrong(name, problem)  # not inside the handler: the hidden context would hold the value
+    raise setting_error(name, problem)  # not inside the handler: the hidden context would hold the value

@@ -65,19 +65,19 @@ class SignInSettings(KnownArguments):
         for name in ("page", "step_up_page", "after_sign_in", "after_sign_out"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or safe_target(value) != value):
-                raise _wrong(f"{name} must be a path of this site, such as /account.")
+                raise _error(f"{name} must be a path of this site, such as /account.")
         for name in ("lifetime", "remember_me", "send_window"):
             value = getattr(self, name)
             if not isinstance(value, timedelta) or value <= timedelta(0):
-                raise _wrong(f"{name} must be a timedelta above zero.")
+                raise _error(f"{name} must be a timedelta above zero.")
         if self.send_window > _WINDOW:
-            raise _wrong("send_window must be a day at most.")
+            raise _error("send_window must be a day at most.")
         for name in ("max_tries", "max_sends"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= 100:
-                raise _wrong(f"{name} must be a whole number from 1 to 100.")
+                raise _error(f"{name} must be a whole number from 1 to 100.")
         if self.limiter is not None and not callable(self.limiter):
-            raise _wrong("limiter must be a function of an Attempt.")
+            raise _error("limiter must be a function of an Attempt.")
 
 
 def sign_in_settings(value: object) -> SignInSettings:
@@ -103,5 +103,5 @@ def safe_target(value: str | None, fallback: str = "") -> str:
     return value
 
 
-def _wrong(problem: str) -> ConfigurationError:
+def _error(problem: str) -> ConfigurationError:
     return ConfigurationError(f"sign_in: {problem}")

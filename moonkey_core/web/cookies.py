@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from moonkey_core.revocations import Revocations
 
 __all__ = [
-    "CookieSettings", "cleared_cookies", "cookies_after", "session_cookies", "set_cookie", "tell_of_plain_http",
+    "CookieSettings", "cleared_cookies", "response_cookies", "session_cookies", "set_cookie",
+    "warn_about_plain_http",
 ]  # fmt: skip
 
 logger = logging.getLogger("moonkey")
@@ -30,7 +31,7 @@ logger = logging.getLogger("moonkey")
 MAX_COOKIE_BYTES = 4096  # the least that every browser keeps (RFC 6265 section 6.1)
 _LONGEST = timedelta(days=400)
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def session_cookies(
@@ -59,7 +60,7 @@ def cleared_cookies(settings: Settings) -> tuple[str, ...]:
     return tuple(_cleared(name, settings) for name in _names(settings).names)
 
 
-def cookies_after(
+def response_cookies(
     auth: Auth, settings: Settings, revocations: Revocations, already: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """The ``Set-Cookie`` values for the response to a request with this identity. Never log them.
@@ -101,17 +102,19 @@ def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *
     return "; ".join([*parts, "HttpOnly", f"SameSite={same_site or cookies.same_site}"])
 
 
-def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: HeaderView, settings: Settings) -> None:
+def warn_about_plain_http(
+    cookies: Iterable[str], info: RequestInfo, headers: HeaderView, settings: Settings
+) -> None:
     """Warn, the first time, where cookies are set that a browser would not keep: Secure ones, on plain http.
 
     That it is https may be known from the settings, from a trusted proxy, or from the ``Origin``.
     """
-    if "plain_http" in _told or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
+    if "plain_http" in _warned or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
         return
     origin = own_origin(info, headers, settings)
     if own_scheme(info, headers, settings) != "http" or any(one.startswith("https:") for one in headers("origin")):
         return
-    _told.add("plain_http")
+    _warned.add("plain_http")
     # Chrome and Firefox take this machine's own address for a secure place; Safari does not.
     dropped_by = "some" if origin is not None and is_on_loopback(origin) else "most"
     logger.warning(
@@ -149,8 +152,8 @@ def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None
     cookie = set_cookie(settings, _names(settings).jwt_name, jwt, max_age)
     if len(cookie) <= MAX_COOKIE_BYTES:
         return cookie
-    if "too_long" not in _told:
-        _told.add("too_long")
+    if "too_long" not in _warned:
+        _warned.add("too_long")
         logger.warning(
             "a session JWT is too long for a cookie (%d bytes); the session token is verified each time instead",
             len(cookie),

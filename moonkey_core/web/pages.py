@@ -20,7 +20,7 @@ from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.credentials import HeaderView
 from moonkey_core.web.responses import Page, Refusal, refuse, vary_on
 
-__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "tell_of_no_page", "wants_page"]
+__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "log_missing_page", "wants_page"]
 
 PAGE_HEADERS = (
     (
@@ -128,7 +128,7 @@ def _plain_reason(error: MoonKeyError) -> str:
     return "sign_in" if isinstance(error, AuthenticationError) and error.status == 401 else "refused"
 
 
-def tell_of_no_page(error: MoonKeyError) -> None:
+def log_missing_page(error: MoonKeyError) -> None:
     """Log that a refusal has no page, since a layout of the app's own asks for a user who cannot be known."""
     log_repeated(logging.WARNING, "no page for a refusal: %s", error.reason, extra={"reason": "page_failed"})
 

@@ -30,8 +30,8 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 from moonkey_core.errors import ConfigurationError
 
 __all__ = [
-    "Framework", "Registered", "attribute", "by_keyword", "calls", "check_once", "check_target", "decorator",
-    "described", "fault_in", "gated", "has_gate", "kind_of", "route_first",
+    "Framework", "Registered", "attribute", "calls", "check_once", "check_target", "decorator", "described",
+    "find_misplaced_gate", "has_gate", "keyword_only_error", "kind_of", "register_gate", "route_order_advice",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -99,7 +99,7 @@ def decorator(made: T, package: str, name: str) -> T:
     return made
 
 
-def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
+def register_gate(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
     """Note that ``gate`` stands in front of ``view``."""
     _kinds[gate] = Kind(package, name, is_gate=True)
     # Of a decorated function, the route may have what is inside; what a partial has inside was never a view.
@@ -138,7 +138,7 @@ def described(view: object) -> str:
 def check_target(view: object, name: str, in_a_class: str, more: tuple[object, ...] = ()) -> None:
     """Raise ``TypeError`` for what no gate can stand in front of. ``in_a_class`` says what to write there."""
     if isinstance(view, str) or more:
-        raise by_keyword(name, view, sign="@")
+        raise keyword_only_error(name, view, sign="@")
     if isinstance(view, type):
         raise TypeError(f"@{name} goes on a function, and {view.__qualname__} is a class: {in_a_class}")
     if isinstance(view, _METHOD_KINDS):
@@ -155,7 +155,7 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
         )
 
 
-def by_keyword(name: str, given: object, *, sign: str = "") -> TypeError:
+def keyword_only_error(name: str, given: object, *, sign: str = "") -> TypeError:
     """The error for a gate that was given what it asks for without its name."""
     asked = f"{{{given!r}}}" if isinstance(given, str) else '{"admin"}'
     return TypeError(
@@ -163,7 +163,7 @@ def by_keyword(name: str, given: object, *, sign: str = "") -> TypeError:
     )
 
 
-def route_first(name: str, gate: str, where: str) -> str:
+def route_order_advice(name: str, gate: str, where: str) -> str:
     """What to write where routes are registered by decorators; ``where`` is such as ``GET /me``."""
     method, _, path = where.partition(" ")
     if not path.startswith("/"):
@@ -182,12 +182,12 @@ def check_once(app: object, find: Callable[[], Iterable[Registered]], framework:
     """
     found = _results.get(app)
     if found is None:
-        found = _results[app] = fault_in(find, framework)
+        found = _results[app] = find_misplaced_gate(find, framework)
     if found:
         raise ConfigurationError(found)
 
 
-def fault_in(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
+def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
     """What is wrong with the gates of an app, else the empty text."""
     try:
         _check(list(find()), framework)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import Auth, CookieSettings, InvalidCredentials, MalformedCredentials, MoonKeyError
 from moonkey_core.gate import Requirements
-from moonkey_core.web.cookies import cookies_after
+from moonkey_core.web.cookies import response_cookies
 from moonkey_core.web.credentials import cookie_pair
 from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW
@@ -46,7 +46,7 @@ def visit(
 
 def set_after(decisions: KnownToTheApi, auth: Auth, *already: str) -> dict[str, str]:
     """The cookies that go out, by name; an empty value clears one."""
-    found = cookies_after(auth, decisions.settings, decisions.core.revocations, already)
+    found = response_cookies(auth, decisions.settings, decisions.core.revocations, already)
     for cookie in found:
         assert "; Path=/; " in cookie
         assert cookie.endswith("; Secure; HttpOnly; SameSite=Lax")

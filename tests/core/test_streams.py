@@ -13,7 +13,7 @@ from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, Auth
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_core.streams import Ended, abound_items, before, bound_items
+from moonkey_core.streams import Ended, abound_items, bound_items, run_until
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ class TestBefore:
 
         async def go() -> None:
             end = asyncio.get_running_loop().create_future()
-            assert await before(end, work()) == "done"
+            assert await run_until(end, work()) == "done"
             end.set_result(None)
             await asyncio.sleep(0)  # nothing of it is left that could still go off
             await asyncio.sleep(0)
@@ -59,7 +59,7 @@ class TestBefore:
             else:
                 loop.call_soon(loop.call_soon, end.set_result, None)
             with pytest.raises(Ended):
-                await before(end, work())
+                await run_until(end, work())
             task = asyncio.current_task()
             assert task is not None
             assert task.cancelling() == 0
@@ -74,14 +74,14 @@ class TestBefore:
 
         async def go() -> None:
             with pytest.raises(TimeoutError, match="mine"):
-                await before(asyncio.get_running_loop().create_future(), work())
+                await run_until(asyncio.get_running_loop().create_future(), work())
 
         asyncio.run(go())
 
     def test_a_cancellation_from_outside_goes_on(self) -> None:
         async def go() -> None:
             loop = asyncio.get_running_loop()
-            task = loop.create_task(before(loop.create_future(), loop.create_future()))
+            task = loop.create_task(run_until(loop.create_future(), loop.create_future()))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -262,7 +262,7 @@ def test_arguments_are_judged_before_there_is_an_app() -> None:
 def test_other_keys_are_the_app_s_own(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_setting_names, "_told", set())
+    monkeypatch.setattr(_setting_names, "_warned", set())
     app = Flask(__name__)
     app.config.update(MOONKEY_DASHBOARD="x", MOONKEY_PORT="tcp://10.0.0.1:80", MOONKEY_SERVICE_HOST="10.0.0.1")
     for _ in range(2):
@@ -363,7 +363,7 @@ def test_a_key_of_the_dict(configure: Configure, key: str, mend: str) -> None:
 def test_other_django_settings_are_the_project_s_own(
     configure: Configure, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_setting_names, "_told", set())
+    monkeypatch.setattr(_setting_names, "_warned", set())
     settings.MOONKEY_DASHBOARD = "x"
     settings.MONEY = {"EUR": 1}
     configure()

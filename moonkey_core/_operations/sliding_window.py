@@ -20,7 +20,7 @@ class _Log:
     times: tuple[float, ...]
 
 
-class Attempts:
+class SlidingWindowCounter:
     """Counts attempts within a time that slides along with the clock."""
 
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
@@ -44,12 +44,12 @@ class Attempts:
             self._logs[key] = _Log(seconds, (*times, now))
             return None
 
-    def counted(self, kind: str, value: str) -> int:
+    def current(self, kind: str, value: str) -> int:
         """How many attempts count at present."""
         with self._lock:
             return len(self._recent(self._digest(kind, value), self._clock()))
 
-    def give_back(self, kind: str, value: str) -> None:
+    def undo_last(self, kind: str, value: str) -> None:
         """Take back the last attempt that was counted: it has come to nothing."""
         key = self._digest(kind, value)
         with self._lock:
