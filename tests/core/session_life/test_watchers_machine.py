@@ -14,7 +14,7 @@ from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
 from moonkey_core._session_life.watch_policy import WatchedSession
 from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core.revocations import Revocation, Revocations
-from support.bindings import NOW, StillLoop, answering, identity, timers
+from support.watched_sessions import NOW, StillLoop, answering, identity, timers
 
 pytestmark = pytest.mark.long
 

@@ -17,8 +17,8 @@ from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
 from moonkey_core._session_life.watch_policy import RETRY_SECONDS, WatchedSession
 from moonkey_core._session_life.watchers import _SLICE_SIZE, AsyncSessionWatcher, SessionWatcher
 from moonkey_core.revocations import Revocation, Revocations
-from support.bindings import NOW, StillLoop, answering, identity, timers
 from support.scripted import wait_until
+from support.watched_sessions import NOW, StillLoop, answering, identity, timers
 
 RETENTION = 300.0
 TROUBLE = Auth(error=ProviderUnavailable())

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 DELETE = "/v1/auth/sessions/delete"
 ME = "me@example.com"
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 class Owner:
