@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from core.web.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, Reply, run
@@ -14,6 +13,7 @@ from moonkey_core._session_life.watch_policy import WatchedSession
 from moonkey_core._transport.replies import is_settled
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import Credentials
+from support.cookie_visits import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

@@ -8,12 +8,12 @@ import threading
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
-from core.test_fork import forks, in_child
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
+from support.clients import MakeAsyncClient, MakeClient
+from support.forks import forks, in_child
 from support.scripted import wait_until
 
 SHORT = 0.03  # minutes
