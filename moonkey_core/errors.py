@@ -29,8 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-_OVER = frozenset({"session_unknown", "user_unknown", "expired_credentials", "revoked_credentials"})
-"""Reasons of refusals after which it is certain that a session is over."""
+from moonkey_core._reasons import SESSION_OVER_REASONS
 
 
 class MoonKeyError(Exception):
@@ -106,7 +105,7 @@ class InvalidCredentials(AuthenticationError):
         session_is_over: bool | None = None,
     ) -> None:
         super().__init__(message, reason=reason, evidence=evidence)
-        self.session_is_over = self.reason in _OVER if session_is_over is None else session_is_over
+        self.session_is_over = self.reason in SESSION_OVER_REASONS if session_is_over is None else session_is_over
 
 
 class ExpiredCredentials(InvalidCredentials):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
+from moonkey_core._reasons import VERIFICATION_REASONS
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import (
@@ -51,22 +52,6 @@ _OPERATIONS = _words("""
     otps/verify magic_links/verify oauth/verify totps/verify wallets/verify
 """)
 _FAILURES = _words("connect timeout broken too_large cancelled")
-_REFUSALS = _words("""
-    malformed_credentials repeated_header two_credentials credential_too_long cookies_too_long
-    malformed_cookie repeated_cookie cross_site_request
-    invalid_credentials expired_credentials revoked_credentials session_unknown session_refused user_unknown
-    token_replaced
-    jwt_form jwt_algorithm jwt_critical jwt_type jwt_key_id jwt_unknown_key jwt_signature
-    jwt_claims jwt_not_yet_valid jwt_issuer jwt_audience jwt_subject jwt_session
-""")
-_TROUBLES = _words("""
-    provider_unavailable provider_rejected_key provider_refused user_refused
-    api_connect api_timeout api_broken api_too_large api_busy api_circuit_open
-    api_status api_content api_mismatch api_rate_limited
-    jwks_connect jwks_timeout jwks_broken jwks_too_large jwks_busy jwks_circuit_open
-    jwks_status jwks_content jwks_rejected_key jwks_limited
-""")
-_REASONS = _REFUSALS | _TROUBLES
 _SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
     Refreshed: "refreshed",
     Extended: "extended",
@@ -233,7 +218,7 @@ def _trouble(event: UpstreamCall) -> str | None:
 
 
 def _because(reason: str | None) -> dict[str, str]:
-    return {} if reason is None else {"reason": _one_of(_REASONS, reason)}
+    return {} if reason is None else {"reason": _one_of(VERIFICATION_REASONS, reason)}
 
 
 def _one_of(known: frozenset[str], value: str | None) -> str:
