@@ -1,4 +1,4 @@
-"""How a process stands with the API and the fleet."""
+"""The health of a process: its key set, its revocation feed, and the API."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ __all__ = ["Health", "UpstreamError", "health_of"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """For a readiness probe. All ages and lags are in seconds.
+    """A report for a readiness probe. Ages and lags are in seconds.
 
-    ``key_set_age`` is ``None`` before the first fetch, and where no key set is fetched. ``feed_lag`` is how far
-    behind the revocation feed this process may be, ``None`` where nothing has come from it yet. ``feed`` is
-    ``none`` without one, ``lost`` while JWTs are verified at the API, or, with ``on_feed_lost="local"``, may have
-    been revoked unheard. ``unsent`` are revocations of this process that Redis may not have yet. ``last_error`` is
-    the last time that the API failed. ``degraded`` says that something here is not as it should be; requests may
-    well be answered nevertheless.
+    Attributes:
+        key_set_age: Seconds since the key set was fetched; ``None`` where none was.
+        feed: The revocation feed: ``none`` without one; ``lost`` while it is further behind than
+            ``max_revocation_lag``, so that JWTs are verified at the API, or with ``on_feed_lost="local"`` may have
+            been revoked unnoticed.
+        feed_lag: How far behind the feed this process may be; ``None`` before anything was read from it.
+        unsent: How many revocations of this process Redis may not have yet.
+        circuit: ``open`` while the API keeps failing and most calls are held back.
+        last_error: The last failure of the API.
+        revocations: How many revocations are remembered.
+        remembered: How many verified credentials are remembered.
     """
 
     key_set_age: float | None
@@ -34,7 +39,7 @@ class Health:
 
     @property
     def degraded(self) -> bool:
-        """The API is failing, or the feed is lost."""
+        """Whether the API is failing or the feed is lost. Requests may be answered nevertheless."""
         return self.circuit == "open" or self.feed == "lost"
 
 

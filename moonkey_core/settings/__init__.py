@@ -1,4 +1,4 @@
-"""Settings: one frozen value, from arguments and ``MOONKEY_*`` variables, validated once."""
+"""The settings of a client: one frozen value, from arguments and ``MOONKEY_*`` variables, validated once."""
 
 from moonkey_core.settings.settings import (
     DJANGO_KEYS,

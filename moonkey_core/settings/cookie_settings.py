@@ -1,4 +1,4 @@
-"""How a browser's cookies are called and set, and which origins may use them."""
+"""Settings of a browser's session cookies: their names, attributes, and the origins that may use them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 class CookieSettings(KnownArguments):
     """The two cookies of a browser session: the session token, and beside it the session JWT as its cache.
 
-    As they stand, both are Secure, HttpOnly, SameSite=Lax, Path=/ and without a Domain, and their names begin with
+    By default both are Secure, HttpOnly, SameSite=Lax, Path=/ and without a Domain, and their names begin with
     ``__Host-``, which no other site, subdomain or plain http page can set (RFC 6265bis section 4.1.3).
 
-    Arguments:
-        session_name: of the cookie with the session token.
-        jwt_name: of the cookie with the session JWT.
+    Args:
+        session_name: Name of the cookie with the session token.
+        jwt_name: Name of the cookie with the session JWT.
         same_site: ``"Lax"``, ``"Strict"`` or ``"None"``.
-        domain: share the cookies with all hosts below this one; their names then begin with ``__Secure-``.
-        lifetime: how long the browser keeps them. Not given: as long as the session may last.
-        origin: the app's own public origin, such as ``https://app.example.com``, where its server cannot know it.
-        trusted_origins: other origins whose pages may send requests with these cookies.
-        insecure_development: plain names without Secure, for http on a developer's machine; refused while the
+        domain: Share the cookies with all hosts below this one; their names then begin with ``__Secure-``.
+        lifetime: How long the browser keeps them. If not given, as long as the session may last.
+        origin: The app's own public origin, such as ``https://app.example.com``, where its server cannot know it.
+        trusted_origins: Other origins whose pages may send requests with these cookies.
+        insecure_development: Plain names without Secure, for http on a developer's machine; refused while the
             settings name a public https API.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong value or an insecure combination.
+    Raises:
+        ConfigurationError: A value is wrong, or the combination is insecure.
     """
 
     session_name: str = ""
@@ -52,6 +53,7 @@ class CookieSettings(KnownArguments):
     insecure_development: bool = False
 
     def __post_init__(self) -> None:
+        """Check and normalize all values."""
         if not isinstance(self.insecure_development, bool):
             raise _error("insecure_development must be True or False.")
         prefix = "" if self.insecure_development else "__Secure-" if self.domain else "__Host-"
@@ -84,12 +86,20 @@ class CookieSettings(KnownArguments):
 
     @property
     def names(self) -> tuple[str, str]:
-        """Both names: that of the session token, that of the JWT."""
+        """The names of both cookies: that of the session token, that of the JWT."""
         return self.session_name, self.jwt_name
 
 
 def cookie_settings(value: object) -> CookieSettings | None:
-    """The ``cookies`` setting: a ``CookieSettings``, a mapping of its arguments, or whether to have any."""
+    """Parse the ``cookies`` setting.
+
+    Args:
+        value: A ``CookieSettings``, a mapping of its arguments, or whether to have cookies at all.
+
+    Raises:
+        ValueError: The value is of another type.
+        ConfigurationError: An argument is unknown or wrong.
+    """
     if isinstance(value, CookieSettings) or value is None:
         return value
     if isinstance(value, Mapping):
@@ -103,7 +113,11 @@ def cookie_settings(value: object) -> CookieSettings | None:
 
 
 def arguments(given: Mapping[Any, Any], kind: Any, setting: str) -> dict[str, Any]:
-    """A mapping's entries as arguments, in either case. Raises ``ConfigurationError`` for an unknown one."""
+    """Turn a mapping into keyword arguments of a dataclass; its keys may be in upper case.
+
+    Raises:
+        ConfigurationError: A key is unknown, or there twice.
+    """
     known = {field.name for field in fields(kind)}
     found: dict[str, Any] = {}
     for name, value in given.items():
@@ -119,7 +133,11 @@ def arguments(given: Mapping[Any, Any], kind: Any, setting: str) -> dict[str, An
 
 
 def normalize_origin(value: object, name: str = "trusted_origins") -> str:
-    """An origin in the one spelling that browsers send (RFC 6454 section 6.2). Raises ``ConfigurationError``."""
+    """Return an origin in the one spelling that browsers send (RFC 6454 section 6.2).
+
+    Raises:
+        ConfigurationError: The value is no origin.
+    """
     found = parse_origin(value) if isinstance(value, str) else None
     if found is None:
         raise _error(f"{name} must hold origins such as https://app.example.com: scheme, host, port if any.")
@@ -127,7 +145,7 @@ def normalize_origin(value: object, name: str = "trusted_origins") -> str:
 
 
 def parse_origin(value: str) -> str | None:
-    """The origin that a text spells, in its usual form; ``None`` where it spells none."""
+    """Return the origin that a text spells, in its normal form; ``None`` where the text is no origin."""
     if not 8 <= len(value) <= 300 or not value.isascii() or not value.isprintable() or " " in value:
         return None
     try:

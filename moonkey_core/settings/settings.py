@@ -1,4 +1,4 @@
-"""Settings: one frozen value, from arguments and MOONKEY_* variables, validated once."""
+"""The settings of a client: one frozen value, from arguments and ``MOONKEY_*`` variables, validated once."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings(KnownArguments):
-    """Everything that can be configured. Immutable; every instance has been validated.
+    """All settings. Immutable; every instance has been validated.
 
-    Build one with :meth:`load`. Any wrong or missing setting raises
-    :class:`~moonkey_core.errors.ConfigurationError`, which names the setting and the mend. All durations are
-    seconds unless the name says minutes.
+    Build one with :meth:`load`. All durations are seconds unless the name says minutes.
+
+    Raises:
+        ConfigurationError: A setting is wrong or missing; the message names it and says what to write instead.
     """
 
     secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
@@ -229,6 +230,7 @@ class Settings(KnownArguments):
     )
 
     def __post_init__(self) -> None:
+        """Parse each setting, then check those that depend on each other."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not field.default:
@@ -249,22 +251,26 @@ class Settings(KnownArguments):
 
     @property
     def identity_headers(self) -> tuple[str, ...]:
-        """The request headers that say who sent a request."""
+        """The request headers that may hold a credential."""
         return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
 
     @property
     def needs_request_info(self) -> bool:
-        """Whether more than the headers of a request is looked at."""
+        """Whether more of a request is needed than its headers: method, scheme, peer address."""
         return self.cookies is not None or bool(self.trusted_proxies)
 
     @classmethod
     def load(
         cls, options: Options | Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
     ) -> Settings:
-        """Settings from ``options``, each missing one from its ``MOONKEY_*`` variable, else its default.
+        """Load the settings: each from ``options``, else from its ``MOONKEY_*`` variable, else its default.
 
-        An option that is ``None`` counts as missing, and so does an empty variable. Raises
-        :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+        Args:
+            options: Settings by name; one that is ``None`` counts as missing.
+            environ: The variables, if not those of the process; an empty one counts as missing.
+
+        Raises:
+            ConfigurationError: A setting is wrong, missing or unknown.
         """
         environ = os.environ if environ is None else environ
         options = dict(options or {})
@@ -279,7 +285,11 @@ class Settings(KnownArguments):
         return cls(**given)
 
     def session_minutes(self, duration: timedelta | int) -> int:
-        """A session lifetime in whole minutes. Raises ``ValueError`` outside the configured bounds."""
+        """Convert a session lifetime (``timedelta`` or minutes) to whole minutes.
+
+        Raises:
+            ValueError: The lifetime is of another type, or outside the configured bounds.
+        """
         return session_minutes(duration, self.min_session_minutes, self.max_session_minutes)
 
 
@@ -287,18 +297,30 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where one of these is no setting.
+    """Check that all given names are settings.
 
-    ``beside`` are other arguments that could have been given in the same place, and may have been misspelt.
+    Args:
+        given: The names.
+        beside: Other arguments that could have been given in the same place, and may have been misspelt.
+
+    Raises:
+        ConfigurationError: A name is no setting.
     """
     check_arguments(given, _NAMES, beside)
 
 
 def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
-    """The settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by their own names.
+    """Return the settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by the settings' names.
 
-    ``kind`` is what one of them is called. Raises :class:`~moonkey_core.errors.ConfigurationError` for a name that
-    is nearly that of a setting, or has its place elsewhere; one that means nothing here is named in the log, once.
+    Any other variable that begins with ``MOONKEY_`` is logged once, as it has no effect.
+
+    Args:
+        found: The variables.
+        kind: What such a variable is called in messages.
+        in_django: Whether they are Django's settings, whose ``MOONKEY`` dict has further keys.
+
+    Raises:
+        ConfigurationError: A name is nearly that of a setting, or belongs elsewhere.
     """
     if in_django:
         return from_variables(
@@ -308,12 +330,12 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
-    """Whether a setting is what ``value`` would have made of it."""
+    """Whether a setting has the value that ``value`` is parsed to."""
     return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:
-    """Whether two values, of which ``None`` and an empty text are none, make the same of a setting."""
+    """Whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
     return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
@@ -334,4 +356,4 @@ def _parsed(name: str, parse: Any, value: object) -> object:
         return parse(check_unquoted(value))
     except ValueError as error:
         problem = str(error)
-    raise setting_error(name, problem)  # not inside the handler: the hidden context would hold the value
+    raise setting_error(name, problem)  # outside of the handler: the context of the exception would hold the value
