@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from cachetools import TTLCache
 
-from moonkey_core._verify.cache import Known
+from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
 
@@ -47,34 +47,34 @@ class SlidingExpiration:
         """Whether the settings turn sliding expiration on."""
         return self._seconds > 0
 
-    def minutes_due(self, known: Known) -> int | None:
+    def minutes_due(self, entry: CacheEntry) -> int | None:
         """Return for how many minutes from now a session is to be extended; ``None`` where it is not due.
 
-        A session without a known start is never extended, as it could then last for ever.
+        A session without a entry start is never extended, as it could then last for ever.
         """
-        if self._seconds <= 0 or known.started_at is None:
+        if self._seconds <= 0 or entry.started_at is None:
             return None
         now = self._clock()
         if now < self._resumes_at <= now + _PAUSE_SECONDS:
             return None
         with self._lock:
-            ends_at = max(known.ends_at, self._extended.get(known.session_id, (0.0, 0.0))[0])
-        target = min(now + self._seconds, known.started_at + self._longest)
+            ends_at = max(entry.ends_at, self._extended.get(entry.session_id, (0.0, 0.0))[0])
+        target = min(now + self._seconds, entry.started_at + self._longest)
         if target - ends_at < self._every:
             return None
         minutes = math.floor((target - now) / 60)
         return minutes if minutes >= self._settings.min_session_minutes else None
 
-    def claim(self, known: Known) -> int | None:
+    def claim(self, entry: CacheEntry) -> int | None:
         """Return the same for one request only: for all others the session is not due for a minute."""
-        minutes = self.minutes_due(known)
+        minutes = self.minutes_due(entry)
         if minutes is None:
             return None
         with self._lock:
-            ends_at, pause = self._extended.get(known.session_id, (0.0, 0.0))
+            ends_at, pause = self._extended.get(entry.session_id, (0.0, 0.0))
             if self._clock() < pause:
                 return None
-            self._extended[known.session_id] = (ends_at, self._clock() + _PAUSE_SECONDS)
+            self._extended[entry.session_id] = (ends_at, self._clock() + _PAUSE_SECONDS)
         return minutes
 
     def record_end(self, session_id: str, ends_at: float) -> None:

@@ -160,9 +160,9 @@ class WatchPolicy:
 
 def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
     """Return session id, user id, start and end; ``None`` unless authenticated. Does not count as access."""
-    known = auth.known
-    if known is not None:
-        return known.session_id, known.user_id, known.issued_at, known.ends_at
+    entry = auth.entry
+    if entry is not None:
+        return entry.session_id, entry.user_id, entry.issued_at, entry.ends_at
     verified = auth.verified()
     if verified is None:
         return None

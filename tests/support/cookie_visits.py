@@ -5,7 +5,7 @@ from __future__ import annotations
 from moonkey_core import Auth, CookieSettings
 from moonkey_core.gate import Requirements
 from moonkey_core.web.cookies import response_cookies
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
