@@ -36,6 +36,7 @@ class BaseAuth:
     __qualname__ = "Auth"  # what users call it; pickles name it too
 
     __slots__ = (
+        "_accessed",
         "_as_of",
         "_asked",
         "_entry",
@@ -43,7 +44,6 @@ class BaseAuth:
         "_fresh",
         "_from_cookies",
         "_hint",
-        "_looked_at",
         "_session",
         "_source",
         "_state",
@@ -71,7 +71,7 @@ class BaseAuth:
         self._source: Source = source
         self._fresh = verified.fresh_jwt if verified is not None else fresh
         self._as_of = as_of
-        self._looked_at = False
+        self._accessed = False
         self._asked = asked_for_it
         self._from_cookies = from_cookies
         self._hint = hint
@@ -84,13 +84,13 @@ class BaseAuth:
     @property
     def state(self) -> AuthState:
         """Which of the four states this is."""
-        self._looked_at = True
+        self._accessed = True
         return self._state
 
     @property
     def is_authenticated(self) -> bool:
         """A verified user and session are here."""
-        self._looked_at = True
+        self._accessed = True
         return self._state == "authenticated"
 
     @property
@@ -111,13 +111,13 @@ class BaseAuth:
     @property
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
-        self._looked_at = True
+        self._accessed = True
         return self._made_user()
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
-        self._looked_at = True
+        self._accessed = True
         return self._made_session()
 
     def _made_user(self) -> User | None:
@@ -133,7 +133,7 @@ class BaseAuth:
     @property
     def error(self) -> MoonKeyError | None:
         """Why the credential was rejected, or why it could not be checked; else ``None``."""
-        self._looked_at = True
+        self._accessed = True
         return self._error
 
     @property
@@ -160,10 +160,12 @@ class BaseAuth:
         return 0.0 if self._as_of is None else max(_clock.wall() - self._as_of, 0.0)
 
     @property
-    def looked_at(self) -> bool:
-        """Whether anybody has read this identity; asking for
-        ``looked_at``, ``fresh``, ``source`` or the times does not count."""
-        return self._looked_at
+    def accessed(self) -> bool:
+        """Whether this identity has been read.
+
+        Reading ``accessed``, ``fresh``, ``source`` or the times does not count.
+        """
+        return self._accessed
 
     @property
     def from_cookies(self) -> bool:
@@ -190,7 +192,7 @@ class BaseAuth:
         user, session = self._made_user(), self._made_session()
         return None if user is None or session is None else (user, session)
 
-    def spend_answer(self) -> bool:
+    def consume_fresh_answer(self) -> bool:
         """Whether the API was asked on behalf of this very request; true once, as its answer is fresh but once."""
         asked, self._asked = self._asked, False
         return asked

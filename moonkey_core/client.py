@@ -17,7 +17,7 @@ from moonkey_core._operations import namespaces as m
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers
 from moonkey_core._session_life.watch_policy import Reason
-from moonkey_core._session_life.watchers import AsyncEndings, Endings
+from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
@@ -84,7 +84,7 @@ class MoonKey(ClientBase, m.Runs):
         self.totps: m.Totps = m.Totps(core, exchange)
         self.wallets: m.Wallets = m.Wallets(core, exchange)
         self.users: m.Users = m.Users(core, exchange)
-        self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
+        self._session_watcher = SessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 
     @cached_property
@@ -100,8 +100,8 @@ class MoonKey(ClientBase, m.Runs):
         A revocation is forgotten when no JWT of its time is accepted any more: ask within five minutes, or leave
         that to :func:`moonkey_core.streams.bound_items`. Raises ``ValueError`` unless ``auth`` is authenticated.
         """
-        with self._endings.bound(auth, asks=False) as binding:
-            return self._endings.is_over(binding, None)
+        with self._session_watcher.watching(auth, can_verify=False) as watched:
+            return self._session_watcher.is_over(watched, None)
 
     def close(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -175,7 +175,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
         self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
         self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
-        self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
+        self._session_watcher = AsyncSessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 
     @cached_property
@@ -198,7 +198,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         asks = (
             None if headers is None else partial(self.authenticate, headers, Requirements(max_staleness=0), info)
         )
-        return await self._endings.end_of(auth, asks)
+        return await self._session_watcher.wait_until_over(auth, asks)
 
     async def aclose(self) -> None:
         """Close all connections; may be called again. The client is of no use afterwards."""
@@ -261,7 +261,7 @@ def _after_fork() -> None:
     for client in _clients:
         client._core.reset_locks()
         client._exchange.reset()
-        client._endings.reset()
+        client._session_watcher.reset()
         if client._store is not None:
             client._store.reset()
 

@@ -1,27 +1,28 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of all errors.
 
 ::
 
     MoonKeyError
-    ├── ConfigurationError            ours to mend: a setting is wrong or missing            500
-    ├── AuthenticationError           the caller did not prove who they are                  401
-    │   ├── MissingCredentials        nothing was presented                                  401
-    │   ├── MalformedCredentials      not a credential, or more than one                     400
-    │   ├── InvalidCredentials        forged, foreign or unknown                             401
-    │   │   ├── ExpiredCredentials    was good once, its time is over                        401
-    │   │   └── RevokedCredentials    was good once, ended before its time                   401
-    │   └── StepUpRequired            signed in, but not freshly or strongly enough          401
+    ├── ConfigurationError            a setting of the app is wrong or missing               500
+    ├── AuthenticationError           the request is not authenticated                       401
+    │   ├── MissingCredentials        it carries no credential                               401
+    │   ├── MalformedCredentials      it carries a malformed one, or more than one           400
+    │   ├── InvalidCredentials        the credential is forged, foreign or unknown           401
+    │   │   ├── ExpiredCredentials    it was valid, and has expired                          401
+    │   │   └── RevokedCredentials    it was valid, and was revoked                          401
+    │   └── StepUpRequired            signed in, but not recently or strongly enough         401
     ├── PermissionDenied              signed in, but not allowed                             403
     ├── CrossSiteRequest              another site's page sent it, with this user's cookies  403
-    ├── TooManyAttempts               codes asked for or tried more often than may be        429
-    ├── RequestRefused                the API understood a call of ours and said no          400
-    │   └── NotFound                  … because there is no such thing                       404
-    └── ProviderError                 the API could not do its part
-        ├── ProviderUnavailable       down, slow, limiting, or not understood: cannot know   503
+    ├── TooManyAttempts               codes were requested or tried too often                429
+    ├── RequestRefused                the API understood a call of ours and refused it       400
+    │   └── NotFound                  … because there is no such object                      404
+    └── ProviderError                 the API failed
+        ├── ProviderUnavailable       down, slow, limiting, or not understood                503
         ├── RevocationIncomplete      some of a user's sessions could not be ended           503
         └── ProviderRejectedKey       our own secret key is wrong                            500
 
 Every error has a stable ``reason`` for logs and a ``status`` for HTTP. No message ever holds a credential.
+:mod:`moonkey_core._reasons` has all codes that ``reason`` may be.
 """
 
 from __future__ import annotations
@@ -29,16 +30,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-_OVER = frozenset({"session_unknown", "user_unknown", "expired_credentials", "revoked_credentials"})
-"""Reasons of refusals after which it is certain that a session is over."""
+from moonkey_core._reasons import SESSION_OVER_REASONS
 
 
 class MoonKeyError(Exception):
     """The root of all errors raised by this package.
 
-    ``status`` is the HTTP status an app should answer with, ``reason`` a stable lower-case code for logs.
-    ``evidence`` is what was found, in one bounded and printable sentence for the operator; the message ends with
-    it. It may name settings of the app, so neither is for the caller.
+    Attributes:
+        status: The HTTP status to answer with.
+        reason: A stable lower-case code for logs.
+        evidence: What was found, in one bounded and printable sentence for the operator; the message ends with it.
+            It may name settings of the app, so neither is for the client.
     """
 
     status: ClassVar[int] = 500
@@ -46,6 +48,7 @@ class MoonKeyError(Exception):
     default_message: ClassVar[str] = "Session verification failed."
 
     def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
+        """Make an error; what is not given is the default of the class."""
         said = message or self.default_message
         super().__init__(f"{said} {evidence}" if evidence else said)
         self.reason: str = reason or self.default_reason
@@ -53,19 +56,19 @@ class MoonKeyError(Exception):
 
     @property
     def reason_and_evidence(self) -> str:
-        """Both, for a line of the log."""
+        """The reason, and the evidence where there is some, for a log line."""
         return f"{self.reason} ({self.evidence})" if self.evidence else self.reason
 
 
 class ConfigurationError(MoonKeyError):
-    """A setting is missing or wrong. The message names it and says how to mend it."""
+    """A setting is missing or wrong. The message names it and says what to do about it."""
 
     default_reason = "configuration"
     default_message = "The MoonKey configuration is wrong."
 
 
 class AuthenticationError(MoonKeyError):
-    """The caller did not prove who they are."""
+    """The request is not authenticated."""
 
     status = 401
     default_reason = "authentication_failed"
@@ -80,7 +83,7 @@ class MissingCredentials(AuthenticationError):
 
 
 class MalformedCredentials(AuthenticationError):
-    """What was presented is not a credential, or there is more than one (RFC 6750 section 3.1)."""
+    """The request carries a malformed credential, or more than one (RFC 6750 section 3.1)."""
 
     status = 400
     default_reason = "malformed_credentials"
@@ -90,8 +93,9 @@ class MalformedCredentials(AuthenticationError):
 class InvalidCredentials(AuthenticationError):
     """The credential is forged, foreign, or unknown to the API.
 
-    ``session_is_over`` says that its session has certainly ended, or never was. Only then a stored credential may
-    be thrown away: what was refused for any other reason may be good again in a minute.
+    Attributes:
+        session_is_over: Whether its session has certainly ended, or never existed. Only then may a stored
+            credential be dropped: one that was refused for any other reason may be valid again in a minute.
     """
 
     default_reason = "invalid_credentials"
@@ -105,30 +109,35 @@ class InvalidCredentials(AuthenticationError):
         evidence: str = "",
         session_is_over: bool | None = None,
     ) -> None:
+        """Make an error; unless it is given, the reason decides whether the session is over."""
         super().__init__(message, reason=reason, evidence=evidence)
-        self.session_is_over: bool = self.reason in _OVER if session_is_over is None else session_is_over
+        self.session_is_over: bool = (
+            self.reason in SESSION_OVER_REASONS if session_is_over is None else session_is_over
+        )
 
 
 class ExpiredCredentials(InvalidCredentials):
-    """The credential was good once; its time is over."""
+    """The credential was valid, and has expired."""
 
     default_reason = "expired_credentials"
     default_message = "The session has expired."
 
 
 class RevokedCredentials(InvalidCredentials):
-    """The session was ended before its time."""
+    """The credential was valid, and its session was revoked."""
 
     default_reason = "revoked_credentials"
     default_message = "The session has been revoked."
 
 
 class StepUpRequired(AuthenticationError):
-    """Signed in, but a fresher or stronger factor is asked for (RFC 9470).
+    """Signed in, but a more recent or stronger factor is required (RFC 9470).
 
-    ``acr_values`` are the names of the factors that will do, any of them; none where any factor will.
-    ``max_age`` is how old the proof may be, in seconds. ``factor_count`` is how many factors there have to be,
-    where one is not enough. ``sign_in_again``: the session itself is too old, so that only a new one helps.
+    Attributes:
+        acr_values: Names of factors, any of which is enough; empty where any factor is.
+        max_age: How long ago the factor may have been verified, in seconds.
+        factor_count: How many factors are required, where one is not enough.
+        sign_in_again: Whether the session itself is too old, so that only a new session is enough.
     """
 
     default_reason = "step_up_required"
@@ -144,6 +153,7 @@ class StepUpRequired(AuthenticationError):
         factor_count: int | None = None,
         sign_in_again: bool = False,
     ) -> None:
+        """Make an error with what would be enough."""
         super().__init__(message, reason=reason)
         self.acr_values = acr_values
         self.max_age = max_age
@@ -154,7 +164,8 @@ class StepUpRequired(AuthenticationError):
 class PermissionDenied(MoonKeyError):
     """Signed in, but not allowed to do this.
 
-    ``scope`` are the scopes that it takes, where scopes are what is missing (RFC 6750 section 3.1).
+    Attributes:
+        scope: The required scopes, where scopes are missing (RFC 6750 section 3.1).
     """
 
     status = 403
@@ -164,12 +175,13 @@ class PermissionDenied(MoonKeyError):
     def __init__(
         self, message: str | None = None, *, reason: str | None = None, scope: tuple[str, ...] = ()
     ) -> None:
+        """Make an error with the required scopes."""
         super().__init__(message, reason=reason)
         self.scope = scope
 
 
 class CrossSiteRequest(MoonKeyError):
-    """Another site's page may have sent this request; its cookies prove nothing then."""
+    """A page of another site may have sent this request, so its cookies prove nothing."""
 
     status = 403
     default_reason = "cross_site_request"
@@ -177,9 +189,10 @@ class CrossSiteRequest(MoonKeyError):
 
 
 class TooManyAttempts(MoonKeyError):
-    """Codes were asked for, or tried, more often than may be.
+    """Codes were requested, or tried, too often.
 
-    ``retry_after`` is in how many seconds another attempt may go on; ``None`` where that cannot be said.
+    Attributes:
+        retry_after: In how many seconds another attempt is allowed; ``None`` where that is not known.
     """
 
     status = 429
@@ -189,14 +202,17 @@ class TooManyAttempts(MoonKeyError):
     def __init__(
         self, message: str | None = None, *, reason: str | None = None, retry_after: float | None = None
     ) -> None:
+        """Make an error with the seconds until the next attempt."""
         super().__init__(message, reason=reason)
         self.retry_after = retry_after
 
 
 class RequestRefused(MoonKeyError):
-    """The API understood a call of ours and refused it; ``code`` is its own error code, if it gave one.
+    """The API understood a call of ours and refused it.
 
-    Its own message is the ``evidence``: bounded, printable, and without what was sent.
+    Attributes:
+        code: The API's own error code, if it gave one.
+        evidence: The API's own message: bounded, printable, and without what was sent.
     """
 
     status = 400
@@ -211,6 +227,7 @@ class RequestRefused(MoonKeyError):
         code: str | None = None,
         evidence: str = "",
     ) -> None:
+        """Make an error with the API's own error code."""
         super().__init__(message, reason=reason, evidence=evidence)
         self.code = code
 
@@ -224,7 +241,7 @@ class NotFound(RequestRefused):
 
 
 class ProviderError(MoonKeyError):
-    """The API could not do its part."""
+    """The API failed."""
 
     status = 503
     default_reason = "provider_error"
@@ -232,11 +249,12 @@ class ProviderError(MoonKeyError):
 
 
 class ProviderUnavailable(ProviderError):
-    """It cannot be known whether the credential is good: the API is down, slow, limiting or not understood.
+    """It cannot be known whether the credential is valid: the API is down, slow, limiting or not understood.
 
-    ``retry_after`` is the number of seconds the API asked us to wait, if it did. Where a call has failed,
-    ``address`` says whom we called (scheme, host and port) and ``cause`` what went wrong, in plain words; they are
-    for logs, not for clients.
+    Attributes:
+        retry_after: The number of seconds that the API asked us to wait, if it did.
+        address: The scheme, host and port of the failed call, if a call has failed. For logs, not for clients.
+        cause: What went wrong with it, in plain words. For logs, not for clients.
     """
 
     default_reason = "provider_unavailable"
@@ -252,6 +270,7 @@ class ProviderUnavailable(ProviderError):
         address: str | None = None,
         cause: str | None = None,
     ) -> None:
+        """Make an error; unless it is given, the evidence is the address and the cause."""
         found = ": ".join(part for part in (address, cause) if part) if evidence is None else evidence
         super().__init__(message, reason=reason, evidence=found)
         self._message = message
@@ -260,7 +279,7 @@ class ProviderUnavailable(ProviderError):
         self.cause: str | None = cause or None
 
     def again(self, retry_after: float | None) -> ProviderUnavailable:
-        """A new error that says the same: exceptions collect tracebacks, and some are remembered."""
+        """Return a new error with the same content: an exception that is kept collects tracebacks."""
         return ProviderUnavailable(
             self._message,
             reason=self.reason,
@@ -274,8 +293,11 @@ class ProviderUnavailable(ProviderError):
 class RevocationIncomplete(ProviderError):
     """Some sessions of a user could not be ended and may still be active.
 
-    ``revoked`` are the ids that were ended, ``failed`` says for each other id what went wrong. Calling
-    ``revoke_all`` again tries the rest.
+    Calling ``revoke_all`` again tries the rest.
+
+    Attributes:
+        revoked: The ids of the sessions that were ended.
+        failed: For each other id, the error.
     """
 
     default_reason = "revocation_incomplete"
@@ -284,11 +306,13 @@ class RevocationIncomplete(ProviderError):
     def __init__(
         self, message: str | None = None, *, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError]
     ) -> None:
+        """Make an error with the ids of both kinds."""
         super().__init__(message)
         self.revoked = revoked
         self.failed = failed
 
     def __reduce__(self) -> tuple[Callable[..., RevocationIncomplete], tuple[object, ...]]:
+        """Return how to make a copy, which takes keyword arguments."""
         return _incomplete, (str(self), self.revoked, dict(self.failed))
 
 
@@ -299,7 +323,7 @@ def _incomplete(
 
 
 class ProviderRejectedKey(ProviderError):
-    """The API rejected our secret key: every caller would fail, and none of them is to blame."""
+    """The API rejected our secret key: every request would fail, and no client is at fault."""
 
     status = 500
     default_reason = "provider_rejected_key"
@@ -310,6 +334,6 @@ class ProviderRejectedKey(ProviderError):
 
 
 def failed_call(error: MoonKeyError) -> dict[str, str]:
-    """For the ``extra`` of a log record: ``address`` and ``cause`` of a call that failed, where they are known."""
+    """Return ``address`` and ``cause`` of a failed call, as far as known, for the ``extra`` of a log record."""
     found = {"address": error.address, "cause": error.cause} if isinstance(error, ProviderUnavailable) else {}
     return {name: value for name, value in found.items() if value}

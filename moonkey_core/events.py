@@ -1,6 +1,6 @@
-"""What happens inside, for whoever wants to watch: small immutable events, handed to hooks.
+"""Events: small immutable records of what a client does, passed to the hooks of the app.
 
-No event holds a credential. Those about single sessions name user and session by their ids; each field of the
+No event holds a credential. Events about single sessions hold the ids of user and session; each field of the
 others may become a label of a metric.
 """
 
@@ -33,8 +33,11 @@ __all__ = [
 logger: logging.Logger = logging.getLogger("moonkey")
 
 Source = Literal["none", "local", "cache", "remote", "stale", "grace"]
-"""Where an answer came from: no credential, a JWT verified here, remembered, the API, here with keys that are past
-their time, or remembered while the API cannot be asked."""
+"""Where an identity came from.
+
+``none``: there is none. ``local``: a JWT verified here; ``stale``: the same, with keys that have expired.
+``cache``: a remembered verification; ``grace``: the same, as the API cannot be reached. ``remote``: the API.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """The API was called once. ``status`` is the reply's; without a reply, ``failure`` says why there was none.
+    """The API was called once. ``status`` is that of the reply; ``failure`` says why there was no reply.
 
     ``started_at`` is in Unix seconds.
     """
@@ -63,14 +66,14 @@ class UpstreamCall:
 
 @dataclass(frozen=True, slots=True)
 class KeySetFetched:
-    """A fetch of the key set ended; ``reason`` says what was wrong with it, if anything."""
+    """A fetch of the key set ended; ``reason`` is the code of its error, if it failed."""
 
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GraceUsed:
-    """A session was accepted on the strength of an earlier verification, as the API could not be asked."""
+    """A session was accepted because of a verification ``age`` seconds ago, as the API could not be reached."""
 
     age: float
 
@@ -91,27 +94,27 @@ class FeedChanged:
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """Something happened to one session. The ids are not secret, but they are a person's: no labels of metrics."""
+    """An event of one session. The ids are no secrets, but personal data: never use them as labels of metrics."""
 
     user_id: str
     session_id: str
 
 
 class Refreshed(SessionEvent):
-    """A request brought a JWT that was too old, and a new one was obtained."""
+    """The JWT of a request was too old, and a new one was obtained."""
 
     __slots__ = ()
 
 
 class Extended(SessionEvent):
-    """The session's end was moved, as somebody is using it."""
+    """The end of a session in use was moved."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn(SessionEvent):
-    """A session was begun, or strengthened, by the ready-made routes. ``method`` is how: ``otp``, ``totp``, …"""
+    """A session was started, or stepped up, by the ready-made routes. ``method``: ``otp``, ``totp`` and so on."""
 
     method: str
 
@@ -124,7 +127,7 @@ class SignedOut(SessionEvent):
 
 
 class Revoked(SessionEvent):
-    """A session was ended through this client, whoever asked for it; it may have been over already.
+    """A session was ended through this client, sign-out included; it may have been over already.
 
     ``user_id`` is empty where a session was revoked by its id alone.
     """
@@ -134,7 +137,7 @@ class Revoked(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanged(SessionEvent):
-    """A session is used from another address or by another user agent than it began with; nobody is stopped."""
+    """A session is used from another address or user agent than it was started with. Nothing is refused for it."""
 
     address_changed: bool
     user_agent_changed: bool
@@ -155,16 +158,18 @@ Event = (
     | FeedChanged
 )
 Hook = Callable[[Event], None]
-"""Is called with every event, in the thread or task where it happens; it must be quick and must not block."""
+"""A function that is called with every event, in the thread or task of that event. It must not block."""
 
 
 class Hooks:
     """The hooks of a client. An exception in one is logged and goes no further."""
 
     def __init__(self) -> None:
+        """Start without hooks."""
         self.all: tuple[Hook, ...] = ()
 
     def __bool__(self) -> bool:
+        """Whether there is any hook."""
         return bool(self.all)
 
     def add(self, hook: Hook) -> None:
@@ -172,7 +177,7 @@ class Hooks:
         self.all = (*self.all, hook)
 
     def emit(self, event: Event) -> None:
-        """Hand an event to every hook."""
+        """Pass an event to every hook."""
         for hook in self.all:
             try:
                 hook(event)

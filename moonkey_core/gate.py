@@ -1,4 +1,4 @@
-"""The one decision that every framework calls: may this request go on?"""
+"""The decision whether a request may go on. Every gate of every framework calls it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
 
-__all__ = ["ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "known_user", "require"]
+__all__ = [
+    "ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "check", "optional_user", "require",
+]  # fmt: skip
 
 Scalar = str | int | float
 ClaimDemand = Scalar | AbstractSet[Scalar] | Callable[[Any], bool]
-"""What a claim has to be: this value, one of these, or what a function says ``True`` to."""
+"""What a claim has to be: this value, one of these, or a value for which a function returns ``True``."""
 
 _Rule = tuple[bool, Scalar] | frozenset[tuple[bool, Scalar]] | Callable[[Any], bool]
 
 _SAME_REQUEST = 1.0
-"""Seconds within which an answer that the API was asked for on behalf of a request counts as fresh for it."""
+"""Seconds for which the answer to a call that was made for this request counts as fresh for it."""
 
-_AHEAD = timedelta(minutes=1)
+_MAX_CLOCK_SKEW = timedelta(minutes=1)
 """How far ahead of our clock a time may be and still count as now: the most that ``leeway`` may be set to."""
 
 
 class FreshnessOptions(TypedDict, total=False):
-    """The keywords of :class:`Requirements` that make sense where nobody is refused."""
+    """The keywords of :class:`Requirements` that make sense where no request is refused."""
 
     max_staleness: float | None
     grace_seconds: float | None
@@ -53,13 +55,13 @@ class RequirementOptions(FreshnessOptions, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements(KnownArguments):
-    """What a route asks beyond a verified user and session. All that is given has to be met.
+    """The requirements of a route beyond a verified user and session. All that are given have to be met.
 
     Freshness of the answer:
 
     - ``max_staleness`` (seconds) is how long ago the API itself may have vouched for the credential: for a JWT
-      that is verified locally, when it was issued; for a remembered answer, when the API was asked. 0 asks the
-      API on every request.
+      that is verified locally, since it was issued; for a remembered answer, since the call. With 0 the API is
+      called on every request.
     - ``grace_seconds`` lowers the setting of that name for this route.
 
     A stronger or fresher sign-in, else :class:`~moonkey_core.errors.StepUpRequired` (RFC 9470):
@@ -76,7 +78,10 @@ class Requirements(KnownArguments):
     - ``scopes``: all of these, in ``scope`` (separated by spaces, RFC 8693 section 4.2) and ``scopes``.
     - ``roles``: one of these at least, in ``roles``. ``permissions``: all of these, in ``permissions``.
 
-    What is not known meets nothing. Raises ``ValueError`` for what could never be met or is of the wrong type.
+    A missing value never satisfies a requirement.
+
+    Raises:
+        ValueError: A requirement could never be met, or is of the wrong type.
     """
 
     max_staleness: float | None = None
@@ -91,9 +96,10 @@ class Requirements(KnownArguments):
     permissions: AbstractSet[str] | None = None
     # Stands for the claims in comparisons: in it 1 and True differ.
     _rules: tuple[tuple[str, _Rule], ...] = field(init=False, default=(), repr=False)
-    _asks_more: bool = field(init=False, default=False, repr=False, compare=False)
+    _checks_session: bool = field(init=False, default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Check and normalize all values."""
         for name in ("max_staleness", "grace_seconds"):
             _check_seconds(name, getattr(self, name))
         for name in ("factor_max_age", "session_max_age"):
@@ -108,32 +114,39 @@ class Requirements(KnownArguments):
             object.__setattr__(self, "claims", Extra(self.claims))
         asked = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
         allowed = (self.claims, self.scopes, self.roles, self.permissions)
-        object.__setattr__(self, "_asks_more", any(one is not None for one in (*asked, *allowed)))
+        object.__setattr__(self, "_checks_session", any(one is not None for one in (*asked, *allowed)))
 
     def are_met_by(self, auth: Auth) -> bool:
-        """Whether an identity that is known already is fresh enough; else it has to be verified once more."""
+        """Whether a verified identity is fresh enough; else it has to be verified again."""
         most, grace = self.max_staleness, self.grace_seconds
         if (most is None and grace is None) or auth.as_of is None:
-            return True  # nothing is asked; or nobody is signed in, and there is nothing to be fresh
+            return True  # no freshness is required, or there is no verified identity that could be stale
         staleness = auth.staleness
         if auth.source == "grace" and grace is not None and staleness > grace:
             return False
         if most is None or 0 < staleness <= most:
             return True
-        return auth.spend_answer() and staleness <= _SAME_REQUEST
+        return auth.consume_fresh_answer() and staleness <= _SAME_REQUEST
 
-    def refusal_of(self, session: Session, now: datetime) -> PermissionDenied | StepUpRequired | None:
-        """What a verified session is refused with at ``now`` (aware); ``None`` where it meets everything.
+    def check(self, session: Session, now: datetime) -> PermissionDenied | StepUpRequired | None:
+        """Check a verified session against these requirements.
 
-        Permission comes first: nobody has to step up for what is never allowed.
+        Permission is checked first: no user has to step up for what is never allowed.
+
+        Args:
+            session: The verified session.
+            now: The current time, aware.
+
+        Returns:
+            The error to refuse it with, or ``None`` where it meets all requirements.
         """
-        if not self._asks_more:
+        if not self._checks_session:
             return None
         return self._denial(session.claims) or self._step_up(session, now)
 
     def _denial(self, claims: Mapping[str, Any]) -> PermissionDenied | None:
         for name, rule in self._rules:
-            lack = _lack_of(claims, name, rule)
+            lack = _unmet_claim(claims, name, rule)
             if lack is not None:
                 return PermissionDenied(lack)
         if self.roles is not None and self.roles.isdisjoint(_strings(claims.get("roles"))):
@@ -165,34 +178,53 @@ class Requirements(KnownArguments):
         fresh = [one for one in factors if most is None or _is_recent(one.last_verified_at, most, now)]
         if names is not None and not any(one.type in names or one.delivery_channel in names for one in fresh):
             return False
-        told = {
+        different = {
             (one.type, one.delivery_channel, one.method_id) for one in fresh if one.type or one.delivery_channel
         }
-        return len(told) >= (count or 1)
+        return len(different) >= (count or 1)
 
 
-def refusal_of(auth: Auth, requirements: Requirements | None = None) -> MoonKeyError | None:
-    """Why a protected route must refuse this request; ``None`` where it may go on."""
+def check(auth: Auth, requirements: Requirements | None = None) -> MoonKeyError | None:
+    """Check whether a request may go on to a protected route.
+
+    Args:
+        auth: The identity of the request.
+        requirements: What the route requires beyond a verified user and session.
+
+    Returns:
+        The error to refuse the request with, or ``None`` where it may go on.
+    """
     if not auth.is_authenticated:
         return auth.error or MissingCredentials(evidence=auth.hint)
-    if requirements is None or not requirements._asks_more:
+    if requirements is None or not requirements._checks_session:
         return None
-    return requirements.refusal_of(auth.session, _clock.now())
+    return requirements.check(auth.session, _clock.now())
 
 
 def require(auth: Auth, requirements: Requirements | None = None) -> AuthenticatedAuth:
-    """``auth`` itself where it may go on; else raises what a protected route must answer with."""
-    error = refusal_of(auth, requirements)
+    """Return ``auth`` where the request may go on to a protected route.
+
+    Args:
+        auth: The identity of the request.
+        requirements: What the route requires beyond a verified user and session.
+
+    Raises:
+        MoonKeyError: The request must be refused with this error.
+    """
+    error = check(auth, requirements)
     if error is None:
         return cast("AuthenticatedAuth", auth)
     raise error
 
 
 def own_attributes(kind: type, *frameworks: str) -> set[str]:
-    """The public attributes that a class was given by the app, and not by the packages that it builds on.
+    """Return the public attributes that the app itself has given to a class.
 
-    Without the methods that take arguments: what is called with a request, such as an action of a view set, or
-    with anything else, is no value that somebody demands.
+    Methods that take arguments, such as the actions of a view set, are left out: they are no requirement's value.
+
+    Args:
+        kind: The class.
+        frameworks: The top-level packages whose base classes do not count.
     """
     return {
         name
@@ -207,16 +239,17 @@ def _takes_arguments(value: object) -> bool:
     return inspect.isfunction(value) and len(inspect.signature(value).parameters) > 1
 
 
-def like_demands(names: Iterable[str]) -> dict[str, str]:
-    """Those among ``names`` that are called like a demand, or nearly so, each with the demand's right name."""
+def similar_requirements(names: Iterable[str]) -> dict[str, str]:
+    """Return the names that are those of a requirement, or nearly so, each with the requirement's right name."""
     likes = {name: near_miss(name, RequirementOptions.__optional_keys__) for name in sorted(names)}
     return {name: like for name, like in likes.items() if like is not None}
 
 
-def known_user(auth: Auth) -> User | None:
-    """The user for gates that know only "signed in" and "not signed in".
+def optional_user(auth: Auth) -> User | None:
+    """Return the user, for gates that know only "signed in" and "not signed in"; ``None`` where not signed in.
 
-    Raises ``ProviderError`` where identity cannot be known: an outage must not look like an anonymous caller.
+    Raises:
+        ProviderError: The identity cannot be determined: an outage must not look like an anonymous caller.
     """
     if auth.is_unavailable and auth.error is not None:
         raise auth.error
@@ -224,16 +257,16 @@ def known_user(auth: Auth) -> User | None:
 
 
 def _is_recent(at: datetime | None, most: timedelta, now: datetime) -> bool:
-    return at is not None and -_AHEAD <= now - at <= most
+    return at is not None and -_MAX_CLOCK_SKEW <= now - at <= most
 
 
-def _lack_of(claims: Mapping[str, Any], name: str, rule: _Rule) -> str | None:
-    """What is wrong with a claim, for the app's own eyes; its value is not in it."""
+def _unmet_claim(claims: Mapping[str, Any], name: str, rule: _Rule) -> str | None:
+    """Return what is wrong with a claim, for the operator: never its value. ``None`` where it meets the rule."""
     if name in claims:
         try:
             if _is_met(rule, claims[name]):
                 return None
-        except Exception as error:  # the app's own function, of a value that it did not expect
+        except Exception as error:  # raised by the app's own function
             return f"The function for the claim {name!r} raised {type(error).__name__}."
     return f"The claim {name!r} is not what this route asks for."
 
@@ -247,12 +280,12 @@ def _is_met(rule: _Rule, value: Any) -> bool:
 
 
 def _typed(value: object) -> tuple[bool, Scalar] | None:
-    """A value that can be compared, beside whether it is a bool; ``None`` for what cannot."""
+    """Return a comparable value with whether it is a bool; ``None`` for any other value."""
     return (isinstance(value, bool), value) if isinstance(value, Scalar) else None
 
 
 def _strings(value: object) -> frozenset[str]:
-    """One text, or a list of nothing but texts; whatever else holds none."""
+    """Return the text, or the texts of a list that holds nothing else; of any other value none."""
     if isinstance(value, str):
         return frozenset((value,))
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
@@ -278,7 +311,7 @@ def _check_age(name: str, value: object) -> None:
 
 
 def _names(name: str, value: object, *, plain: bool) -> frozenset[str] | None:
-    """The names in a set; ``plain`` ones may stand in a challenge."""
+    """Return the names in a set, checked; ``plain`` ones may be written into a ``WWW-Authenticate`` challenge."""
     if value is None:
         return None
     if not isinstance(value, AbstractSet) or not value or not all(isinstance(one, str) and one for one in value):
@@ -296,16 +329,16 @@ def _rules_of(claims: object) -> tuple[tuple[str, _Rule], ...]:
 
 def _rule_of(name: str, demand: Any) -> _Rule:
     if isinstance(demand, AbstractSet) and demand:
-        return frozenset(_demanded(name, one) for one in demand)
+        return frozenset(_comparable(name, one) for one in demand)
     if callable(demand):
         is_async = inspect.iscoroutinefunction(demand) or inspect.iscoroutinefunction(type(demand).__call__)
         if is_async or type(demand).__hash__ is None:
             raise ValueError(f"The function for the claim {name!r} must not be async, and it must be hashable.")
         return cast(_Rule, demand)
-    return _demanded(name, demand)
+    return _comparable(name, demand)
 
 
-def _demanded(name: str, value: object) -> tuple[bool, Scalar]:
+def _comparable(name: str, value: object) -> tuple[bool, Scalar]:
     typed = _typed(value)
     if typed is None or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(

@@ -1,27 +1,31 @@
-"""How a process stands with the API and the fleet."""
+"""The health of a process: its key set, its revocation feed, and the API."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from moonkey_core import _clock
-from moonkey_core._operations.core import Core
-from moonkey_core._transport.circuit_breaker import UpstreamError
+from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
 
 __all__ = ["Health", "UpstreamError"]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """For a readiness probe. All ages and lags are in seconds.
+    """A report for a readiness probe. Ages and lags are in seconds.
 
-    ``key_set_age`` is ``None`` before the first fetch, and where no key set is fetched. ``feed_lag`` is how far
-    behind the revocation feed this process may be, ``None`` where nothing has come from it yet. ``feed`` is
-    ``none`` without one, ``lost`` while JWTs are verified at the API, or, with ``on_feed_lost="local"``, may have
-    been revoked unheard. ``unsent`` are revocations of this process that Redis may not have yet. ``last_error`` is
-    the last time that the API failed. ``degraded`` says that something here is not as it should be; requests may
-    well be answered nevertheless.
+    Attributes:
+        key_set_age: Seconds since the key set was fetched; ``None`` where none was.
+        feed: The revocation feed: ``none`` without one; ``lost`` while it is further behind than
+            ``max_revocation_lag``, so that JWTs are verified at the API, or with ``on_feed_lost="local"`` may have
+            been revoked unnoticed.
+        feed_lag: How far behind the feed this process may be; ``None`` before anything was read from it.
+        unsent: How many revocations of this process Redis may not have yet.
+        circuit: ``open`` while the API keeps failing and most calls are held back.
+        last_error: The last failure of the API.
+        revocations: How many revocations are remembered.
+        remembered: How many verified credentials are remembered.
     """
 
     key_set_age: float | None
@@ -35,21 +39,52 @@ class Health:
 
     @property
     def degraded(self) -> bool:
-        """The API is failing, or the feed is lost."""
+        """Whether the API is failing or the feed is lost. Requests may be answered nevertheless."""
         return self.circuit == "open" or self.feed == "lost"
 
 
-def health_of(core: Core) -> Health:
-    """The report of one client."""
-    current, feed = core.keys.current, core.feed
-    fetched = current is not None and core.settings.jwks is None
+class FeedStatus(Protocol):
+    """What a revocation feed says of itself."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is no further behind than ``max_revocation_lag``."""
+        ...
+
+    @property
+    def unsent(self) -> int:
+        """How many revocations of this process Redis may not have yet."""
+        ...
+
+    def lag(self) -> float | None:
+        """Return how far behind it is, in seconds; ``None`` before anything was read from it."""
+        ...
+
+
+def health_of(
+    *,
+    key_set_fetched_at: float | None,
+    feed: FeedStatus | None,
+    breaker: Breaker,
+    revocations: int,
+    remembered: int,
+) -> Health:
+    """Put together the report of one client.
+
+    Args:
+        key_set_fetched_at: When the key set in use was fetched (Unix seconds); ``None`` where none was.
+        feed: The revocation feed, where there is one.
+        breaker: The circuit breaker of the calls to the API.
+        revocations: How many revocations are remembered.
+        remembered: How many verified credentials are remembered.
+    """
     return Health(
-        key_set_age=max(_clock.wall() - current.fetched_at, 0.0) if current is not None and fetched else None,
+        key_set_age=None if key_set_fetched_at is None else max(_clock.wall() - key_set_fetched_at, 0.0),
         feed="none" if feed is None else "live" if feed.is_live else "lost",
         feed_lag=None if feed is None else feed.lag(),
         unsent=0 if feed is None else feed.unsent,
-        circuit=core.breaker.state,
-        last_error=core.breaker.last_error,
-        revocations=len(core.revocations),
-        remembered=len(core.cache),
+        circuit=breaker.state,
+        last_error=breaker.last_error,
+        revocations=revocations,
+        remembered=remembered,
     )

@@ -1,7 +1,7 @@
-"""OpenTelemetry (extra ``otel``): a span for each call of the API, and metrics of what a client does.
+"""OpenTelemetry (extra ``otel``): a span for each call of the API, and metrics of a client.
 
-The labels of metrics, and the attributes and names of spans, come from small closed sets. Nothing of a request is
-in them: no user, no session, no credential.
+The labels of metrics, and the attributes and names of spans, come from small closed sets. They hold nothing of a
+request: no user, no session, no credential.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
+from moonkey_core._reasons import VERIFICATION_REASONS
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import (
@@ -51,22 +52,6 @@ _OPERATIONS = _words("""
     otps/verify magic_links/verify oauth/verify totps/verify wallets/verify
 """)
 _FAILURES = _words("connect timeout broken too_large cancelled")
-_REFUSALS = _words("""
-    malformed_credentials repeated_header two_credentials credential_too_long cookies_too_long
-    malformed_cookie repeated_cookie cross_site_request
-    invalid_credentials expired_credentials revoked_credentials session_unknown session_refused user_unknown
-    token_replaced
-    jwt_form jwt_algorithm jwt_critical jwt_type jwt_key_id jwt_unknown_key jwt_signature
-    jwt_claims jwt_not_yet_valid jwt_issuer jwt_audience jwt_subject jwt_session
-""")
-_TROUBLES = _words("""
-    provider_unavailable provider_rejected_key provider_refused user_refused
-    api_connect api_timeout api_broken api_too_large api_busy api_circuit_open
-    api_status api_content api_mismatch api_rate_limited
-    jwks_connect jwks_timeout jwks_broken jwks_too_large jwks_busy jwks_circuit_open
-    jwks_status jwks_content jwks_rejected_key jwks_limited
-""")
-_REASONS = _REFUSALS | _TROUBLES
 _SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
     Refreshed: "refreshed",
     Extended: "extended",
@@ -89,14 +74,14 @@ _GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
 )
 
 
-class _Everywhere:
-    """Stands for the meter provider of the process, which may be set after the first client is instrumented."""
+class _GlobalProvider:
+    """Stands for the global meter provider, which may be set after the first client is instrumented."""
 
 
-_everywhere = _Everywhere()
-_clients: WeakKeyDictionary[MeterProvider | _Everywhere, _Clients] = WeakKeyDictionary()
-"""Whose state the gauges of each provider show. Each change is one atomic step, so that no lock is needed, which a
-fork could leave taken."""
+_global_provider = _GlobalProvider()
+_clients: WeakKeyDictionary[MeterProvider | _GlobalProvider, _Clients] = WeakKeyDictionary()
+"""The clients that the gauges of each meter provider show. Each change is one atomic step: it needs no lock,
+which a fork could leave taken."""
 
 
 def instrument(
@@ -105,14 +90,20 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> None:
-    """Make spans and metrics of what ``client`` does, by these providers or those of the process.
+    """Make spans and metrics of what ``client`` does.
 
     Where several clients share a meter provider, each gauge shows the greatest of their values. A client is not
     kept alive by it; one that is closed or gone is not shown any more. A second call for the same client changes
     nothing.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` where ``opentelemetry-api`` is missing, ``TypeError``
-    for anything but a client.
+    Args:
+        client: The client.
+        tracer_provider: Makes the spans, if not the global provider.
+        meter_provider: Makes the metrics, if not the global provider.
+
+    Raises:
+        ConfigurationError: ``opentelemetry-api`` is not installed.
+        TypeError: ``client`` is no client.
     """
     if not isinstance(client, MoonKey | AsyncMoonKey):
         raise TypeError(f"instrument() takes a MoonKey or an AsyncMoonKey, not a {type(client).__name__}.")
@@ -126,18 +117,18 @@ def instrument(
         return
     meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
     own = None if meter_provider is metrics.get_meter_provider() else meter_provider
-    clients = _clients.setdefault(_everywhere if own is None else own, [])
+    clients = _clients.setdefault(_global_provider if own is None else own, [])
     clients.append(ref(client, clients.remove))
     for name, unit, description, read in _GAUGES:
         # Made again for each client: a meter keeps the first one of a name, and all show the same list.
-        meter.create_observable_gauge(name, [_shown(clients, read)], unit, description)
+        meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
     client.hooks.add(_Telemetry(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meter))
 
 
-def _shown(
+def _observer(
     clients: _Clients, read: Callable[[Health], float | None]
 ) -> Callable[[CallbackOptions], list[Observation]]:
-    """What a gauge shows: the greatest value of all open clients, if there is any."""
+    """Make the callback of a gauge: it observes the greatest value of all open clients, if there is any."""
     from opentelemetry.metrics import Observation
 
     def observe(_options: CallbackOptions) -> list[Observation]:
@@ -149,7 +140,7 @@ def _shown(
 
 
 class _Telemetry:
-    """A hook: counts and times what it is told of. It knows no client."""
+    """A hook that counts and times events. It refers to no client."""
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer
@@ -184,10 +175,10 @@ class _Telemetry:
                 self._time_call(event)
                 self._trace_call(event)
             case KeySetFetched():
-                self._fetches.add(1, _because(event.reason))
+                self._fetches.add(1, _reason_label(event.reason))
             case GraceUsed():
                 self._graces.add(1)
-            case SessionEvent():  # whose it is, is no label
+            case SessionEvent():  # the ids of user and session are no labels
                 self._sessions.add(1, {"event": _SESSION_EVENTS.get(type(event), _OTHER)})
             case CircuitChanged() | FeedChanged():
                 pass  # the gauges show both
@@ -195,12 +186,12 @@ class _Telemetry:
     def _count_verified(self, event: Verified) -> None:
         labels = {"source": event.source, "outcome": event.outcome}
         self._verification_seconds.record(event.seconds, labels)
-        self._verifications.add(1, {**labels, **_because(event.reason)})
+        self._verifications.add(1, {**labels, **_reason_label(event.reason)})
 
     def _time_call(self, event: UpstreamCall) -> None:
-        labels = {"operation": _one_of(_OPERATIONS, event.operation)}
+        labels = {"operation": _known_or_other(_OPERATIONS, event.operation)}
         if event.status is None:
-            labels["error.type"] = _one_of(_FAILURES, event.failure)
+            labels["error.type"] = _known_or_other(_FAILURES, event.failure)
         else:
             labels["status_class"] = f"{event.status // 100}xx" if 100 <= event.status < 600 else _OTHER
         self._call_seconds.record(event.seconds, labels)
@@ -211,33 +202,33 @@ class _Telemetry:
         attributes: dict[str, str | int] = {}
         if event.status is not None:
             attributes["http.response.status_code"] = event.status
-        trouble = _trouble(event)
-        if trouble is not None:
-            attributes["error.type"] = trouble
+        error_type = _error_type(event)
+        if error_type is not None:
+            attributes["error.type"] = error_type
         span = self._tracer.start_span(
-            f"moonkey {_one_of(_OPERATIONS, event.operation)}",
+            f"moonkey {_known_or_other(_OPERATIONS, event.operation)}",
             kind=SpanKind.CLIENT,
             attributes=attributes,
             start_time=_nanoseconds(event.started_at),
         )
-        if trouble is not None:
+        if error_type is not None:
             span.set_status(StatusCode.ERROR)
         span.end(_nanoseconds(event.started_at + event.seconds))
 
 
-def _trouble(event: UpstreamCall) -> str | None:
-    """What was wrong with a call. A refusal is not: the API has answered what it was asked."""
+def _error_type(event: UpstreamCall) -> str | None:
+    """Return the ``error.type`` of a call; ``None`` where the API replied to it, be it with a refusal."""
     if event.status is None:
-        return _one_of(_FAILURES, event.failure)
+        return _known_or_other(_FAILURES, event.failure)
     return str(event.status) if event.status >= 500 or event.status == 429 else None
 
 
-def _because(reason: str | None) -> dict[str, str]:
-    return {} if reason is None else {"reason": _one_of(_REASONS, reason)}
+def _reason_label(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"reason": _known_or_other(VERIFICATION_REASONS, reason)}
 
 
-def _one_of(known: frozenset[str], value: str | None) -> str:
-    """A value that is one of ours; whatever else turns up is one and the same."""
+def _known_or_other(known: frozenset[str], value: str | None) -> str:
+    """Return ``value`` if it is known, else ``other``: no other value can become a label."""
     return value if value is not None and value in known else _OTHER
 
 

@@ -1,4 +1,4 @@
-"""Streams that end with the session: the items of an iterable, for as long as it goes on."""
+"""Streams that end with the session: the items of an iterable until the session is over."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ T = TypeVar("T")
 
 
 class Ended(Exception):
-    """What is waited for comes too late: it has ended before."""
+    """The end came before the result."""
 
 
-async def before(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
-    """The result of ``work``; when ``end`` is done, ``work`` is cancelled, and this raises :class:`Ended`.
+async def run_until(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
+    """Return the result of ``work``, unless ``end`` is done before.
 
-    All in the same task, as a generator may hold what belongs to a task: a timeout, a task group.
+    All is run in the same task, as a generator may hold what belongs to a task: a timeout, a task group.
+
+    Raises:
+        Ended: ``end`` was done first; ``work`` has been cancelled.
     """
     scope = asyncio.timeout(None)
     try:
@@ -34,7 +37,7 @@ async def before(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
 
             def stop(_: object) -> None:
                 if is_waiting:
-                    scope.reschedule(0.0)  # long past: at once
+                    scope.reschedule(0.0)  # in the past: at once
 
             end.add_done_callback(stop)
             try:
@@ -44,7 +47,7 @@ async def before(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
                 end.remove_done_callback(stop)
     except TimeoutError:
         if not scope.expired():
-            raise  # it is one of the work's own
+            raise  # a timeout of the work itself
         raise Ended from None
 
 
@@ -55,24 +58,31 @@ def bound_items(
     headers: Headers | None = None,
     info: RequestInfo | None = None,
 ) -> Generator[T, None, None]:
-    """The items, until the session is over; each look at that takes about a microsecond.
+    """Yield the items until the session is over. Each check of that takes about a microsecond.
 
-    ``headers`` and ``info`` are as for :meth:`AsyncMoonKey.session_end`. Raises ``ValueError`` at the first item
-    unless ``auth`` is authenticated.
+    Args:
+        client: The client that has verified ``auth``.
+        auth: The identity of the request.
+        items: The items.
+        headers: As for :meth:`AsyncMoonKey.session_end`.
+        info: As for :meth:`AsyncMoonKey.session_end`.
+
+    Raises:
+        ValueError: At the first item, where ``auth`` is not authenticated.
     """
     verify = (
         None if headers is None else partial(client.authenticate, headers, Requirements(max_staleness=0), info)
     )
-    endings = client._endings
+    watcher = client._session_watcher
     try:
-        with endings.bound(auth, asks=verify is not None) as binding:
+        with watcher.watching(auth, can_verify=verify is not None) as watched:
             iterator = iter(items)
-            while not endings.is_over(binding, verify):
+            while not watcher.is_over(watched, verify):
                 try:
                     item = next(iterator)
                 except StopIteration:
                     return
-                if endings.is_over(binding, verify):
+                if watcher.is_over(watched, verify):
                     return
                 yield item
     finally:
@@ -88,24 +98,31 @@ async def abound_items(
     headers: Headers | None = None,
     info: RequestInfo | None = None,
 ) -> AsyncGenerator[T, None]:
-    """The items, until the session is over: whoever makes the next one is cancelled then.
+    """Yield the items until the session is over; the work on the next item is cancelled then.
 
-    ``headers`` and ``info`` are as for :meth:`AsyncMoonKey.session_end`. Raises ``ValueError`` at the first item
-    unless ``auth`` is authenticated.
+    Args:
+        client: The client that has verified ``auth``.
+        auth: The identity of the request.
+        items: The items.
+        headers: As for :meth:`AsyncMoonKey.session_end`.
+        info: As for :meth:`AsyncMoonKey.session_end`.
+
+    Raises:
+        ValueError: At the first item, where ``auth`` is not authenticated.
     """
     iterator = aiter(items)
     end = asyncio.ensure_future(client.session_end(auth, headers, info))
     try:
-        await asyncio.sleep(0)  # it looks whether it has come already
+        await asyncio.sleep(0)  # lets it see whether the session is over already
         while not end.done():
             try:
-                item = await before(end, anext(iterator))
+                item = await run_until(end, anext(iterator))
             except (StopAsyncIteration, Ended):
                 break
             if not end.done():
                 yield item
         if end.done() and not end.cancelled():
-            end.result()  # raises what is wrong with our being here
+            end.result()  # raises its error, if it has one
     finally:
         end.cancel()
         aclose = getattr(iterator, "aclose", None)

@@ -19,7 +19,7 @@ from django.dispatch import receiver
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import User
-from moonkey_core.settings import DJANGO_KEYS, Settings, check_names, mean_the_same, variables
+from moonkey_core.settings import DJANGO_KEYS, Settings, are_equivalent, check_names, variables
 from moonkey_django.signals import watch
 
 SETTING = "MOONKEY"
@@ -124,7 +124,7 @@ def _check_beside(options: Mapping[str, Any]) -> None:
     for name, value in variables(found, "Django setting", in_django=True).items():
         used = options.get(name)
         in_use = os.environ.get(f"MOONKEY_{name.upper()}") if used is None else used
-        if value != in_use and (name in DJANGO_KEYS or not mean_the_same(name, value, in_use)):
+        if value != in_use and (name in DJANGO_KEYS or not are_equivalent(name, value, in_use)):
             raise ConfigurationError(
                 f"The Django setting MOONKEY_{name.upper()} has no effect. "
                 f"Write it into the dict: MOONKEY = {{{name.upper()!r}: …}}."

@@ -11,8 +11,8 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from moonkey_core.gate import RequirementOptions, Requirements, refusal_of
-from moonkey_core.web.placement import check_target, decorator, gated
+from moonkey_core.gate import RequirementOptions, Requirements, check
+from moonkey_core.web.placement import check_target, decorator, register_gate
 from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import arefused, refused
@@ -54,13 +54,13 @@ decorator(require_auth, _PACKAGE, "require_auth")
 def _gated(requirements: Requirements, view: View) -> View:
     check_target(view, "require_auth", _IN_A_CLASS)
     gate = _async_gate if _is_async(view) else _sync_gate
-    return cast(View, gated(gate(requirements, view), view, _PACKAGE, "require_auth"))
+    return cast(View, register_gate(gate(requirements, view), view, _PACKAGE, "require_auth"))
 
 
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = refusal_of(identity_of(request).meet(requirements), requirements)
+        error = check(identity_of(request).meet(requirements), requirements)
         return _marked(request, view(request, *args, **kwargs)) if error is None else refused(request, error)
 
     return gate
@@ -69,7 +69,7 @@ def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable
 def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = refusal_of(await identity_of(request).ameet(requirements), requirements)
+        error = check(await identity_of(request).ameet(requirements), requirements)
         if error is not None:
             return await arefused(request, error)
         response = view(request, *args, **kwargs)

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.web.placement import Framework, Registered, attribute, check_once, fault_in, has_gate
+from moonkey_core.web.placement import Framework, Registered, attribute, check_once, find_misplaced_gate, has_gate
 from moonkey_django.mixins import RequireAuthMixin
 
 _ADVICE = (
@@ -40,7 +40,7 @@ def check_gates(**_kwargs: Any) -> list[CheckMessage]:
         return []
     resolver = get_resolver()
     _ = resolver.url_patterns  # what is wrong with these is not ours to report
-    found = fault_in(lambda: _registered(resolver, ""), _DJANGO)
+    found = find_misplaced_gate(lambda: _registered(resolver, ""), _DJANGO)
     hint = "What require_auth returns, or a class with RequireAuthMixin in front, has to be what path() is given."
     return [Error(found, hint=hint, id="moonkey.E006")] if found else []
 

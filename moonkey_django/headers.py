@@ -77,7 +77,7 @@ def is_due(identity: Identity, response: HttpResponseBase) -> bool:
 
 
 def _depends_on_identity(identity: Identity, response: HttpResponseBase, settings: Settings) -> bool:
-    if identity.is_looked_at:
+    if identity.is_accessed:
         return True
     auth = identity.auth
     if auth is not None and auth.fresh is not None and settings.fresh_jwt_header is not None:

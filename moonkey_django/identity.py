@@ -62,7 +62,7 @@ class Identity:
         self.refused_with: int | None = None
         self.is_asgi: bool = is_asgi
         self.info: RequestInfo | None = (
-            request_info(request) if configuration().settings.watches_requests else None
+            request_info(request) if configuration().settings.needs_request_info else None
         )
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
@@ -165,9 +165,9 @@ class Identity:
             keep_out(request)
 
     @property
-    def is_looked_at(self) -> bool:
+    def is_accessed(self) -> bool:
         """Whether anybody has asked who it is; the middleware's own asking does not count."""
-        return self.auth is not None and (self.auth.looked_at or not self.is_eager)
+        return self.auth is not None and (self.auth.accessed or not self.is_eager)
 
 
 class LazyAuth:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.utils.decorators import classonlymethod
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import ClaimDemand, RequirementOptions, like_demands, own_attributes
+from moonkey_core.gate import ClaimDemand, RequirementOptions, own_attributes, similar_requirements
 from moonkey_django.decorators import require_auth
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def _gate_of(view: type, initkwargs: Mapping[str, Any]) -> Callable[[Callable[..
 
 
 def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any]) -> None:
-    found = like_demands({*initkwargs, *own_attributes(view, "django", "rest_framework", "moonkey_django")})
+    found = similar_requirements(
+        {*initkwargs, *own_attributes(view, "django", "rest_framework", "moonkey_django")}
+    )
     for name, meant in found.items():
         if name not in names:
             raise ConfigurationError(

@@ -9,7 +9,7 @@ from django.utils.log import log_response
 
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows import ROUTES, FlowResponse
-from moonkey_core.web.pages import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
+from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
 from moonkey_core.web.responses import Refusal
 from moonkey_django.conf import configuration
 from moonkey_django.headers import set_cookies
@@ -65,7 +65,7 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     try:
         response = response_of(refusal, rendered(request, refusal.page))
     except MoonKeyError as nobody:  # a template or a context processor of the project's asks for the user
-        tell_of_no_page(nobody)
+        log_missing_page(nobody)
         return response_of(refusal, None)
     except Exception as error:
         response = response_of(refusal, None)

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
-from moonkey_core.gate import like_demands, own_attributes
+from moonkey_core.gate import own_attributes, similar_requirements
 from moonkey_core.models import User, bare_user_id
 from moonkey_core.web.responses import Refusal, refuse
 from moonkey_django.conf import configuration
@@ -94,7 +94,7 @@ class MoonKeyAuthentication(BaseAuthentication):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, demand in like_demands(own_attributes(cls, "rest_framework", "moonkey_django")).items():
+        for name, demand in similar_requirements(own_attributes(cls, "rest_framework", "moonkey_django")).items():
             raise ConfigurationError(
                 f"{cls.__qualname__} has an attribute {name!r}, which demands nothing of anybody. Use "
                 f"RequireAuthMixin with {demand!r} on the view."

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.gate import known_user
+from moonkey_core.gate import optional_user
 from moonkey_core.web.once import Once
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity
@@ -120,7 +120,7 @@ def _trouble(request: HttpRequest, response: HttpResponseBase) -> MoonKeyError |
 
 
 def _user_of(auth: Auth) -> Any:
-    person = known_user(auth)
+    person = optional_user(auth)
     if person is None:
         return _anonymous()
     from moonkey_django.users.finding import find_user

@@ -14,7 +14,7 @@ from werkzeug.local import LocalProxy
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import Requirements, known_user, require
+from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
 from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.names import EXTENSION
@@ -67,7 +67,7 @@ def verified_auth(flask_request: Request) -> Auth | None:
 def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
     client, environ = get_client(), flask_request.environ
     is_first = verified_auth(flask_request) is None
-    info = wsgi_request(environ) if client.settings.watches_requests else None
+    info = wsgi_request(environ) if client.settings.needs_request_info else None
     auth = client.authenticate(wsgi_headers(environ), requirements, info)
     setattr(flask_request, _ATTRIBUTE, auth)
     if is_first:
@@ -77,12 +77,12 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
 
 def user_of(flask_request: Request) -> User | None:
     """The user, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    return known_user(auth_of(flask_request))
+    return optional_user(auth_of(flask_request))
 
 
 def session_of(flask_request: Request) -> Session | None:
     """The session, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    known_user(auth_of(flask_request))
+    optional_user(auth_of(flask_request))
     return auth_of(flask_request).session
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from flask import Request, Response, current_app
 
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.web.pages import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
+from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
 from moonkey_core.web.request import wsgi_headers
 from moonkey_flask.identity import current_request, get_client
 from moonkey_flask.names import ROUTES
@@ -28,7 +28,7 @@ def refused(error: MoonKeyError) -> Response:
     try:
         return response_of(refusal.status, (*refusal.headers, *PAGE_HEADERS), b"", refusal.page)
     except MoonKeyError as nobody:  # a layout of the app's own asks for the user
-        tell_of_no_page(nobody)
+        log_missing_page(nobody)
         return response_of(refusal.status, refusal.headers, refusal.body, None)
 
 

@@ -16,7 +16,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import require
-from moonkey_core.streams import Ended, abound_items, before
+from moonkey_core.streams import Ended, abound_items, run_until
 from moonkey_core.web.request import asgi_request
 from moonkey_starlette.identity import Identity, identity_of
 from moonkey_starlette.messages import close_code
@@ -86,7 +86,7 @@ class BoundReply(WebSocketReply):
     async def receive(self) -> Message:
         if not self.is_over:
             with contextlib.suppress(Ended):
-                return await before(self._over, super().receive())
+                return await run_until(self._over, super().receive())
         await asyncio.sleep(0)  # an app that takes no notice must not hold up the others
         return {"type": "websocket.disconnect", "code": _CODE, "reason": _REASON}
 

@@ -21,10 +21,10 @@ from fastapi.security.base import SecurityBase
 
 from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
+from moonkey_core.gate import RequirementOptions, Requirements, own_attributes, require, similar_requirements
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
-from moonkey_core.web.placement import by_keyword
+from moonkey_core.web.placement import keyword_only_error
 from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.identity import get_auth, get_client, identity_of
 from moonkey_starlette.mounted import NAME
@@ -106,7 +106,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
-            raise by_keyword(type(self).__name__, surplus[0])
+            raise keyword_only_error(type(self).__name__, surplus[0])
         self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.
@@ -115,7 +115,9 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 
     def _check_attributes(self) -> None:
         """Raise ``ConfigurationError`` for an attribute of a subclass that looks like a demand, and is none."""
-        for name, demand in like_demands(own_attributes(type(self), "fastapi", "moonkey_starlette")).items():
+        for name, demand in similar_requirements(
+            own_attributes(type(self), "fastapi", "moonkey_starlette")
+        ).items():
             if getattr(self.requirements, demand) is None:
                 raise ConfigurationError(
                     f"{type(self).__name__} has an attribute {name!r}, which demands nothing of anybody. "

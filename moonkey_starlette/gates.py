@@ -18,14 +18,14 @@ from moonkey_core.web.placement import (
     attribute,
     calls,
     described,
-    fault_in,
+    find_misplaced_gate,
     has_gate,
     kind_of,
-    route_first,
+    route_order_advice,
 )
 from moonkey_starlette.signatures import all_of, check_parameters
 
-_STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_first)
+_STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_order_advice)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
 _MOST_LAYERS = 100
 
@@ -53,7 +53,7 @@ class RouteCheck:
             raise ConfigurationError(self._found)
 
     def _look(self, scope: Scope) -> str:
-        return fault_in(lambda: _registered([self._app, scope.get("app")]), _STARLETTE)
+        return find_misplaced_gate(lambda: _registered([self._app, scope.get("app")]), _STARLETTE)
 
 
 def _registered(apps: Iterable[Any]) -> Iterator[Registered]:

@@ -36,7 +36,7 @@ class Identity:
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client: AsyncMoonKey = client
         self.headers: HeaderView = asgi_headers(scope["headers"])
-        self.info: RequestInfo | None = asgi_request(scope) if client.settings.watches_requests else None
+        self.info: RequestInfo | None = asgi_request(scope) if client.settings.needs_request_info else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None

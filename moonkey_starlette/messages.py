@@ -113,7 +113,7 @@ def _encoded(vary: str, cache_control: str | None) -> Mapping[bytes, bytes]:
 
 def _depends_on_identity(start: Message, identity: Identity, settings: Settings) -> bool:
     auth = identity.auth
-    if auth is not None and (auth.looked_at or (settings.fresh_jwt_header is not None and auth.fresh is not None)):
+    if auth is not None and (auth.accessed or (settings.fresh_jwt_header is not None and auth.fresh is not None)):
         return True
     # A body that is still to be made may look when its headers have long been sent.
     return _may_look_later(start) and presents_any(identity.headers, settings)

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_core.gate import refusal_of
+from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
 from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.gates import RouteCheck
@@ -156,7 +156,7 @@ class MoonKeyMiddleware:
         path = route_path(scope)
         if path in self._public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
             return True
-        error = refusal_of(await identity.resolve())
+        error = check(await identity.resolve())
         if error is None:
             return True
         if not is_preflight(scope):

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.authentication import BaseUser
 from starlette.types import Scope
 
-from moonkey_core.gate import known_user
+from moonkey_core.gate import optional_user
 from moonkey_core.models import User
 from moonkey_starlette.identity import KEY, Identity
 
@@ -99,7 +99,7 @@ class ConnectionUser(BaseUser):
 
     @property
     def _user(self) -> User | None:
-        return known_user(self._identity.known())
+        return optional_user(self._identity.known())
 
 
 class ConnectionPermissions:
@@ -113,4 +113,4 @@ class ConnectionPermissions:
     @property
     def scopes(self) -> list[str]:
         """``["authenticated"]`` where somebody is signed in."""
-        return [] if known_user(self._identity.known()) is None else [AUTHENTICATED]
+        return [] if optional_user(self._identity.known()) is None else [AUTHENTICATED]

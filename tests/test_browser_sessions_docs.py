@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import CookieSettings, MoonKey, Settings, SignInSettings
-from moonkey_core._operations.attempts import _COUNTED
+from moonkey_core._operations.sliding_window import _COUNTED
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES
 from moonkey_core.settings.sign_in_settings import Attempt

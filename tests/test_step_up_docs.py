@@ -32,7 +32,7 @@ def bare_session() -> Session:
 
 def refused(**asked: Any) -> StepUpRequired | PermissionDenied:
     session = bare_session()
-    refusal = Requirements(**asked).refusal_of(session, session.expires_at)
+    refusal = Requirements(**asked).check(session, session.expires_at)
     assert refusal is not None
     return refusal
 

@@ -1,1 +1,1 @@
-"""What the clients can do, each operation once, and how its parts are put together."""
+"""The operations of the clients, each once as a plan, and the wiring of a client."""

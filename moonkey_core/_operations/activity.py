@@ -7,7 +7,7 @@ import logging
 from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector
 from moonkey_core.auth import Auth
@@ -17,21 +17,25 @@ from moonkey_core.web.credentials import PresentedCredentials, read_credentials
 from moonkey_core.web.request import HeaderView, RequestInfo
 
 
-class Activity:
+class SessionExtender:
     """Makes plans that extend sessions, to be run off the path of the request that shows one to be in use."""
 
     def __init__(
-        self, settings: Settings, cache: VerificationCache, introspector: Introspector, extension: Extension
+        self,
+        settings: Settings,
+        cache: VerificationCache,
+        introspector: Introspector,
+        sliding_expiration: SlidingExpiration,
     ) -> None:
         self._settings = settings
         self._cache = cache
         self._introspector = introspector
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
 
     def extension_due(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> Plan[None] | None:
         """Return a plan that extends the session of a request, where that is due and no other request does it."""
         entry = auth.entry
-        minutes = None if entry is None else self._extension.claim(entry)
+        minutes = None if entry is None else self._sliding_expiration.claim(entry)
         if minutes is None:
             return None
         presented = read_credentials(headers, info, self._settings)

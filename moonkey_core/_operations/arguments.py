@@ -1,4 +1,4 @@
-"""Checks of arguments that several operations take. No message repeats a value: it may be a secret."""
+"""Checks of arguments of the operations. No message repeats a value: it may be a secret."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ Lifetime = timedelta | int
 Kind = Literal["session_id"] | CredentialKind
 
 
-def exactly_one(
+def one_credential(
     settings: Settings,
     *,
     session_id: str | None = None,
     session_token: str | None = None,
     session_jwt: str | None = None,
 ) -> tuple[Kind, str]:
-    """The one that is given, checked. Raises ``ValueError``, or ``MalformedCredentials`` for a malformed one."""
+    """Return the one credential that is given, and its kind.
+
+    Raises:
+        ValueError: None or more than one is given, or the session id has not the form of one.
+        MalformedCredentials: The credential is malformed.
+    """
     options: tuple[tuple[Kind, str | None], ...] = (
         ("session_id", session_id),
         ("session_token", session_token),
@@ -33,7 +38,7 @@ def exactly_one(
         raise ValueError("Give exactly one credential: a session token or a session JWT (or, to revoke, an id).")
     kind, value = present[0]
     if kind == "session_id":
-        return kind, an_id(value, "session_id")
+        return kind, id_argument(value, "session_id")
     return kind, well_formed(value, settings)
 
 
@@ -43,8 +48,12 @@ def given(kind: Kind, value: str) -> PresentedCredentials:
     return PresentedCredentials(value, "argument", named_kind=named, is_checked=True)
 
 
-def an_id(value: object, name: str) -> str:
-    """An argument that names a session. Raises ``ValueError``."""
+def id_argument(value: object, name: str) -> str:
+    """Return an id that is given as the argument ``name``.
+
+    Raises:
+        ValueError: It is no id.
+    """
     try:
         return identifier(value)
     except ValueError:
@@ -54,13 +63,21 @@ def an_id(value: object, name: str) -> str:
 
 
 def user_id_argument(value: object) -> str:
-    """A user's id, with or without its ``user_``; in the form that the API documents. Raises ``ValueError``."""
-    an_id(bare_user_id(value) if isinstance(value, str) else value, "user_id")
+    """Return a user's id in the form that the API documents; it may be given with or without its ``user_``.
+
+    Raises:
+        ValueError: It is no id.
+    """
+    id_argument(bare_user_id(value) if isinstance(value, str) else value, "user_id")
     return public_user_id(str(value))
 
 
-def text(value: object, name: str, longest: int = 256) -> str:
-    """A text argument. Raises ``ValueError``."""
+def text_argument(value: object, name: str, longest: int = 256) -> str:
+    """Return a text that is given as the argument ``name``.
+
+    Raises:
+        ValueError: It is no printable text of 1 to ``longest`` characters.
+    """
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
         raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.")
     return value

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core._operations.activity import Activity
-from moonkey_core._operations.attempts import Attempts
+from moonkey_core._operations.activity import SessionExtender
+from moonkey_core._operations.sliding_window import SlidingWindowCounter
 from moonkey_core._plan import Plan
-from moonkey_core._session_life.devices import Devices
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.devices import DeviceMonitor
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._transport.circuit_breaker import Breaker
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.authenticator import Authenticator, Pending
@@ -67,14 +67,23 @@ class Core:
         )
         self.cache: VerificationCache = VerificationCache(settings)
         acceptance = Acceptance(settings, self.keys, self.revocations, self.feed, clock)
-        self.extension: Extension = Extension(settings, clock)
-        self.devices: Devices = Devices(settings)
-        self._extends = self.extension.is_on
-        self.attempts: Attempts = Attempts()
+        self.sliding_expiration: SlidingExpiration = SlidingExpiration(settings, clock)
+        self.devices: DeviceMonitor = DeviceMonitor(settings)
+        self._extends = self.sliding_expiration.is_enabled
+        self.attempts: SlidingWindowCounter = SlidingWindowCounter()
         self.introspector: Introspector = Introspector(
-            settings, self.api, self.cache, acceptance, self.revocations, self.hooks, self.extension, clock
+            settings,
+            self.api,
+            self.cache,
+            acceptance,
+            self.revocations,
+            self.hooks,
+            self.sliding_expiration,
+            clock,
         )
-        self.activity: Activity = Activity(settings, self.cache, self.introspector, self.extension)
+        self.session_extender: SessionExtender = SessionExtender(
+            settings, self.cache, self.introspector, self.sliding_expiration
+        )
         self.authenticator: Authenticator = Authenticator(
             settings,
             self.api,
@@ -82,7 +91,7 @@ class Core:
             self.cache,
             acceptance,
             self.introspector,
-            self.extension,
+            self.sliding_expiration,
             self.hooks,
             clock,
         )
@@ -92,7 +101,7 @@ class Core:
         self.keys.reset_lock()
         self.cache.reset_lock()
         self.revocations.reset_lock()
-        self.extension.reset_lock()
+        self.sliding_expiration.reset_lock()
         self.devices.reset_lock()
         self.attempts.reset_lock()
 
@@ -136,7 +145,7 @@ class Core:
             if changed is not None:
                 self.hooks.emit(changed)
         if self._extends:
-            later = self.activity.extension_due(auth, headers, info)
+            later = self.session_extender.extension_due(auth, headers, info)
             if later is not None:
                 self.run_later(later)
 

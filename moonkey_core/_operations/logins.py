@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moonkey_core._operations.arguments import Lifetime, exactly_one, text, user_id_argument
+from moonkey_core._operations.arguments import Lifetime, one_credential, text_argument, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
 from moonkey_core.errors import InvalidCredentials
@@ -66,9 +66,9 @@ def verify_otp(
     if (method_id is None) == (email is None):
         raise ValueError("Give exactly one of method_id and email.")
     if method_id is not None:
-        body = {"method_id": text(method_id, "method_id"), "otp": text(code, "code")}
+        body = {"method_id": text_argument(method_id, "method_id"), "otp": text_argument(code, "code")}
     else:
-        body = {"email": text(email, "email"), "code": text(code, "code")}
+        body = {"email": text_argument(email, "email"), "code": text_argument(code, "code")}
     wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     return (yield from _verified(core, "otps/verify", {**body, **wanted}))
 
@@ -84,7 +84,7 @@ def verify_magic_link(
 ) -> Plan[Login]:
     """Verify the token of a magic link. Sessions and errors as in ``otps.verify``."""
     wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"token": text(token, "token", 2048), **wanted}
+    body = {"token": text_argument(token, "token", 2048), **wanted}
     return (yield from _verified(core, "magic_links/verify", body))
 
 
@@ -106,7 +106,7 @@ def verify_oauth(
         raise ValueError("Give exactly one of token and code.")
     name, value = ("token", token) if token is not None else ("code", code)
     wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {name: text(value, name, 2048), **wanted}
+    body = {name: text_argument(value, name, 2048), **wanted}
     return (yield from _verified(core, "oauth/verify", body))
 
 
@@ -122,7 +122,7 @@ def verify_totp(
 ) -> Plan[Login]:
     """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
     wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"totp": text(code, "code"), "user_id": user_id_argument(user_id), **wanted}
+    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **wanted}
     return (yield from _verified(core, "totps/verify", body))
 
 
@@ -143,9 +143,9 @@ def verify_wallet(
     """
     wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {
-        "wallet_type": text(wallet_type, "wallet_type"),
-        "public_address": text(public_address, "public_address"),
-        "signature": text(signature, "signature", 4096),
+        "wallet_type": text_argument(wallet_type, "wallet_type"),
+        "public_address": text_argument(public_address, "public_address"),
+        "signature": text_argument(signature, "signature", 4096),
         **wanted,
     }
     return (yield from _verified(core, "wallets/verify", body))
@@ -165,9 +165,9 @@ def _send(
         raise ValueError(f"A code lives 1 to {_MAX_OTP_MINUTES} minutes.")
     body: dict[str, Any] = _device(device)
     if email is not None:
-        path, body["email"] = f"otps/email/{how}", text(email, "email")
+        path, body["email"] = f"otps/email/{how}", text_argument(email, "email")
     else:
-        path, body["phone_number"] = f"otps/sms/{how}", text(phone_number, "phone_number")
+        path, body["phone_number"] = f"otps/sms/{how}", text_argument(phone_number, "phone_number")
     if expires_in is not None:
         body["expires_in"] = expires_in
     return (yield from core.api.send_otp(path, body))
@@ -196,7 +196,7 @@ def _session_wanted(
     if session_expires_in is not None:
         body["session_expires_in"] = core.settings.session_minutes(session_expires_in)
     if session_token is not None or session_jwt is not None:
-        kind, value = exactly_one(core.settings, session_token=session_token, session_jwt=session_jwt)
+        kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
         body[kind] = value
     return body
 

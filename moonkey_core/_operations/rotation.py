@@ -1,11 +1,11 @@
-"""A new session for the present one and all others, after something sensitive has changed."""
+"""Replace all sessions of a user by a new one, after something sensitive has changed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core._operations.arguments import Lifetime, text, user_id_argument
+from moonkey_core._operations.arguments import Lifetime, text_argument, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import verify_otp, verify_totp
 from moonkey_core._operations.sessions import end_session, revoke_all
@@ -17,12 +17,13 @@ from moonkey_core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A new session, and what became of the others.
+    """A new session, and the result of ending the others.
 
-    ``login`` holds the new session; its cookies are to be set in any case. ``revoked`` are the ids of the sessions
-    that were ended. ``error`` says why others may still be active: a ``RevocationIncomplete`` names them; after
-    any other error they could not even be listed. ``sessions.revoke_all(user_id, keep=login.session.id)`` tries
-    again.
+    Attributes:
+        login: The new session; its cookies are to be set in any case.
+        revoked: The ids of the sessions that were ended.
+        error: Why others may still be active: a ``RevocationIncomplete`` names them; after any other error they
+            could not even be listed. ``sessions.revoke_all(user_id, keep=login.session.id)`` tries again.
     """
 
     login: Login
@@ -48,15 +49,24 @@ def rotate(
 ) -> Plan[Rotation]:
     """Verify a factor into a new session of a user, then end all their other sessions.
 
-    For after a change that makes old sessions suspect, such as that of an e-mail address. The factor is ``otp``
-    with the ``method_id`` of its sending, or ``totp``. The new session lasts for ``session_expires_in``, or as
-    long as the one that it ``replaces`` still would have.
+    For use after a change that makes old sessions suspect, such as that of an e-mail address. Trouble with the
+    other sessions does not raise, as there is a new session to keep: the result has the error, and the other
+    sessions are refused here and in the fleet for as long as their JWTs would last.
 
-    Raises ``ValueError`` for wrong arguments, ``InvalidCredentials`` where the factor is not accepted or is
-    another user's, whose new session is ended again, ``RequestRefused`` where the API refused it for something
-    else, such as the length, and ``ProviderError`` where it could not be verified: no session was ended then.
-    Trouble with the other sessions does not raise, as there is a new session to keep: the result tells of it, and
-    they are refused here and in the fleet for as long as their JWTs would last.
+    Args:
+        user_id: The user.
+        otp: A one-time passcode, given with ``method_id``.
+        method_id: The ``method_id`` of the sending of that passcode.
+        totp: A code of an authenticator app, instead of a passcode.
+        session_expires_in: The lifetime of the new session.
+        replaces: Instead of that, the session whose remaining lifetime the new one gets.
+        device: The device of the new session.
+
+    Raises:
+        ValueError: An argument is wrong or missing.
+        InvalidCredentials: The factor is not accepted, or is another user's; that user's new session is ended.
+        RequestRefused: The API refused the factor for something else, such as the lifetime.
+        ProviderError: The factor could not be verified: no session was ended.
     """
     user_id = user_id_argument(user_id)
     minutes = _minutes(core.settings, session_expires_in, replaces)
@@ -65,13 +75,13 @@ def rotate(
     if otp is not None:
         login = yield from verify_otp(core, otp, method_id=method_id, session_expires_in=minutes, device=device)
     else:
-        code = text(totp, "totp")
+        code = text_argument(totp, "totp")
         login = yield from verify_totp(core, code, user_id=user_id, session_expires_in=minutes, device=device)
     session = login.session
     if session is None:
         raise ProviderUnavailable(reason="api_content")  # one was asked for
     if not same_user(login.user.id, user_id):
-        yield from undone(core, session)
+        yield from end_unwanted_session(core, session)
         raise InvalidCredentials("The code is another user's.", reason="another_user")
     try:
         revoked = yield from revoke_all(core, user_id, keep=session.id, missing_ok=True)
@@ -81,7 +91,7 @@ def rotate(
 
 
 def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | None) -> int:
-    """The new session's length; what is left of another is brought into the bounds of the settings."""
+    """Return the lifetime of the new session; that of the old one is brought into the configured bounds."""
     if wanted is not None:
         return settings.session_minutes(wanted)
     if replaces is None:
@@ -90,8 +100,8 @@ def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | No
     return min(max(left, settings.min_session_minutes), settings.max_session_minutes)
 
 
-def undone(core: Core, session: Session) -> Plan[None]:
-    """End a session that should never have begun; what cannot be ended is refused here and in the fleet."""
+def end_unwanted_session(core: Core, session: Session) -> Plan[None]:
+    """End a session that must not be used. Where it cannot be ended, it is refused here and in the fleet."""
     try:
         yield from end_session(core, "session_id", session.id, (session.id, session.user_id))
     except MoonKeyError:

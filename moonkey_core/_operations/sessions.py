@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from moonkey_core._operations.arguments import Kind, Lifetime, an_id, exactly_one, given, user_id_argument
+from moonkey_core._operations.arguments import Kind, Lifetime, given, id_argument, one_credential, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._verify.authenticator import NO_SUCH_USER
@@ -42,7 +42,7 @@ def verify(
     known, ``RequestRefused`` where it is good, but the API would not extend it so far. Source: API
     reference, Verify Session.
     """
-    kind, value = exactly_one(core.settings, session_token=session_token, session_jwt=session_jwt)
+    kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
     return (yield from core.authenticator.verify(given(kind, value), minutes))
 
@@ -67,7 +67,7 @@ def revoke(
     the same. A credential whose session may not have ended is refused in this process for a day. Exactly one
     argument, or ``ValueError``. Source: API reference, Delete Session.
     """
-    kind, value = exactly_one(
+    kind, value = one_credential(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
     if kind == "session_id":
@@ -116,7 +116,7 @@ def revoke_all(
     Raises :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError``
     where they could not even be listed. All are refused then, for as long as JWTs of theirs may last.
     """
-    kept = None if keep is None else an_id(keep, "keep")
+    kept = None if keep is None else id_argument(keep, "keep")
     user_id = user_id_argument(user_id)
     try:
         sessions = yield from _cut_off(core, user_id, kept)

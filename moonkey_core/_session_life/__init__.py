@@ -1,1 +1,1 @@
-"""What follows from the life of a session: it is extended, its device changes, connections end with it."""
+"""Sliding expiration, device changes, and connections that end with their session."""

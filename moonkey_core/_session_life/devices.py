@@ -1,4 +1,4 @@
-"""Is a session used from where it was begun? Observed only: people move, and browsers are updated."""
+"""Notice that a session is used from another device. Observed only: users move, and browsers are updated."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from moonkey_core.web.request import HeaderView, RequestInfo
 
 _REMEMBERED = 16_384
 _SECONDS = 3600.0
-_LONGEST = 512  # what a session keeps of it
+_LONGEST = 512  # characters that a session stores of a user agent
 
 
 _Seen = tuple[str, str | None, str | None]
 
 
-class Devices:
-    """Compares where requests come from with what their sessions say; each difference is told once an hour."""
+class DeviceMonitor:
+    """Compares the device of each request with that of its session; a difference is reported once an hour."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -30,7 +30,7 @@ class Devices:
         self.reset_lock()
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
-        """The event to emit, if any. An address is compared only where a trusted proxy tells it."""
+        """Return the event to emit, if any. An address is compared only where a trusted proxy states it."""
         entry = auth.entry
         lines = headers("user-agent")
         agent = lines[0][:_LONGEST] if len(lines) == 1 else None
@@ -59,5 +59,5 @@ class Devices:
             return False
 
     def reset_lock(self) -> None:
-        """A new lock: the old one may have been held by another thread when the process forked."""
+        """Make a new lock: another thread may have held the old one when the process forked."""
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Sliding sessions: which session is due to be extended, and by how much."""
+"""Sliding expiration: which session is due to be extended, and by how much. Makes no call."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from moonkey_core.settings import Settings
 logger = logging.getLogger("moonkey")
 
 _REMEMBERED = 65_536
-_PAUSE = 60.0  # seconds until a session is tried again that could not be extended
-_TOLD_AGAIN = 3600.0  # seconds until it is said again that the API refuses the length
+_PAUSE_SECONDS = 60.0  # until a session that could not be extended is tried again
+_LOG_SECONDS = 3600.0  # between two log lines about a refused length
 
 
-class Extension:
-    """What the settings say of sessions that are in use.
+class SlidingExpiration:
+    """Applies the settings ``extend_on_activity``, ``extend_every`` and ``session_max_lifetime``.
 
-    A session is due when its end could be moved by ``extend_every`` or more: its own remaining life says so. What
-    a JWT says of it stays as it was until that is refreshed; so those that were just extended are remembered.
+    A session is due when its end could be moved by ``extend_every`` or more. Its JWT states the old end until the
+    JWT is refreshed, so the ends of sessions that were just extended are remembered here.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
@@ -35,30 +35,30 @@ class Extension:
         self._seconds = wanted.total_seconds()
         self._every = (settings.extend_every or wanted / 20).total_seconds()
         self._longest = settings.session_max_lifetime.total_seconds()
-        self._goes_on_at = self._told_again_at = -math.inf
+        self._resumes_at = self._logs_again_at = -math.inf
         self.reset_lock()
-        # By session: its end, and until when nobody else is to extend it.
-        self._done: TTLCache[str, tuple[float, float]] = TTLCache(
-            _REMEMBERED, settings.jwt_max_age + _PAUSE, timer=clock
+        # By session id: its end, and until when no other request is to extend it (both in Unix seconds).
+        self._extended: TTLCache[str, tuple[float, float]] = TTLCache(
+            _REMEMBERED, settings.jwt_max_age + _PAUSE_SECONDS, timer=clock
         )
 
     @property
-    def is_on(self) -> bool:
-        """Whether sessions are extended at all."""
+    def is_enabled(self) -> bool:
+        """Whether the settings turn sliding expiration on."""
         return self._seconds > 0
 
-    def minutes(self, entry: CacheEntry) -> int | None:
-        """By how many minutes from now a session is to be extended; ``None`` where it is not due.
+    def minutes_due(self, entry: CacheEntry) -> int | None:
+        """Return for how many minutes from now a session is to be extended; ``None`` where it is not due.
 
-        One whose start is not known is never extended: it could go on for ever.
+        A session without a entry start is never extended, as it could then last for ever.
         """
         if self._seconds <= 0 or entry.started_at is None:
             return None
         now = self._clock()
-        if now < self._goes_on_at <= now + _PAUSE:
+        if now < self._resumes_at <= now + _PAUSE_SECONDS:
             return None
         with self._lock:
-            ends_at = max(entry.ends_at, self._done.get(entry.session_id, (0.0, 0.0))[0])
+            ends_at = max(entry.ends_at, self._extended.get(entry.session_id, (0.0, 0.0))[0])
         target = min(now + self._seconds, entry.started_at + self._longest)
         if target - ends_at < self._every:
             return None
@@ -66,29 +66,29 @@ class Extension:
         return minutes if minutes >= self._settings.min_session_minutes else None
 
     def claim(self, entry: CacheEntry) -> int | None:
-        """The same for one caller only: others are told, for a minute, that it is not due."""
-        minutes = self.minutes(entry)
+        """Return the same for one request only: for all others the session is not due for a minute."""
+        minutes = self.minutes_due(entry)
         if minutes is None:
             return None
         with self._lock:
-            ends_at, pause = self._done.get(entry.session_id, (0.0, 0.0))
+            ends_at, pause = self._extended.get(entry.session_id, (0.0, 0.0))
             if self._clock() < pause:
                 return None
-            self._done[entry.session_id] = (ends_at, self._clock() + _PAUSE)
+            self._extended[entry.session_id] = (ends_at, self._clock() + _PAUSE_SECONDS)
         return minutes
 
-    def note(self, session_id: str, ends_at: float) -> None:
-        """A session ends then (Unix seconds), whatever JWTs say."""
+    def record_end(self, session_id: str, ends_at: float) -> None:
+        """Record the end of a session (Unix seconds), which overrides that in its JWTs."""
         with self._lock:
-            self._done[session_id] = (ends_at, 0.0)
+            self._extended[session_id] = (ends_at, 0.0)
 
-    def refused(self, error: MoonKeyError) -> None:
-        """The API refuses the length: no session is extended for a minute. It is logged once an hour."""
+    def on_refused(self, error: MoonKeyError) -> None:
+        """Pause all extensions for a minute, as the API refuses the length. Logged once an hour."""
         now = self._clock()
-        self._goes_on_at = now + _PAUSE
-        if now < self._told_again_at <= now + _TOLD_AGAIN:
+        self._resumes_at = now + _PAUSE_SECONDS
+        if now < self._logs_again_at <= now + _LOG_SECONDS:
             return
-        self._told_again_at = now + _TOLD_AGAIN
+        self._logs_again_at = now + _LOG_SECONDS
         logger.warning(
             "sessions in use stay as they are: the API refuses to extend them as extend_on_activity says (%d "
             "minutes). Lower that setting, or raise the API's bound. %s",
@@ -98,5 +98,5 @@ class Extension:
         )
 
     def reset_lock(self) -> None:
-        """A new lock: the old one may have been held by another thread when the process forked."""
+        """Make a new lock: another thread may have held the old one when the process forked."""
         self._lock = threading.Lock()

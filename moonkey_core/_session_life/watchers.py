@@ -1,6 +1,7 @@
-"""All that lives as long as a session: told when it is over, or asked between two items.
+"""Watch the sessions of long-lived connections, so that each connection ends with its session.
 
-Nothing is polled. One watcher per client hears of revocations, and one timer per event loop rings at the next end.
+Nothing is polled. One watcher per client is notified of revocations. Each event loop has one timer, which is set
+to the next end.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 from moonkey_core import _clock
-from moonkey_core._session_life.watch_policy import Binding, Feed, OnFeedLost, Reason, Rules
+from moonkey_core._session_life.watch_policy import Feed, OnFeedLost, Reason, WatchedSession, WatchPolicy
 from moonkey_core.auth import Auth
 from moonkey_core.revocations import Revocations
 
 logger = logging.getLogger("moonkey")
 
-_SLICE = 200
-"""Bindings that are looked at in one turn of an event loop: less than a millisecond."""
+_SLICE_SIZE = 200
+"""Sessions that are refreshed in one turn of an event loop, which takes less than a millisecond."""
 
-_LEAST, _MOST = 0.05, 60.0
-"""Seconds until a timer rings: many ends do not hold up the loop, and a clock that jumps is noticed in time."""
+_MIN_SECONDS, _MAX_SECONDS = 0.05, 60.0
+"""Bounds of a timer, in seconds: many ends do not block the loop, and a clock that jumps is noticed in time."""
 
-_BREATH = 0.05
-"""Seconds between two looks at everything while revocations pour in."""
+_REFRESH_PAUSE = 0.05
+"""Seconds between two refreshes of all sessions while many revocations arrive."""
 
-_inherited: list[object] = []  # of a parent process: never touched, and not freed either, as tasks hang on it
+_of_parents: list[object] = []  # loops of a parent process: never touched, and never freed, as tasks refer to them
 
 
-class Endings:
-    """What is bound in threads, and asks between two items whether it is over."""
+class SessionWatcher:
+    """Watches sessions for code in threads, which calls :meth:`is_over` between two items."""
 
     def __init__(
         self,
@@ -41,48 +42,61 @@ class Endings:
         on_feed_lost: OnFeedLost = "remote",
         clock: Callable[[], float] = _clock.wall,
     ) -> None:
-        self._rules = Rules(revocations, feed, on_feed_lost, clock)
-        # Changed without a lock, as the garbage collector may end a generator at any point.
-        self._bindings: set[Binding] = set()
-        revocations.watch(self._look)
+        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock)
+        # Changed without a lock: the garbage collector may close a generator, and so get here, at any point.
+        self._sessions: set[WatchedSession] = set()
+        revocations.watch(self._refresh)
 
     @contextlib.contextmanager
-    def bound(self, auth: Auth, *, asks: bool) -> Iterator[Binding]:
-        """A binding, until the end of the block. Raises ``ValueError`` unless ``auth`` is authenticated."""
-        binding = self._rules.bind(auth, asks=asks)
-        self._bindings.add(binding)
-        try:
-            binding.look(self._rules.revocations)  # for what was added before we would have been told
-            yield binding
-        finally:
-            self._bindings.discard(binding)
+    def watching(self, auth: Auth, *, can_verify: bool) -> Iterator[WatchedSession]:
+        """Watch a session until the end of the block.
 
-    def is_over(self, binding: Binding, verify: Callable[[], Auth] | None) -> bool:
-        """Whether it is over. A call is made only at its known end, or where revocations may have been missed."""
-        while (verdict := self._rules.verdict(binding)) == "ask":
-            answer = None
+        Args:
+            auth: The identity of the request.
+            can_verify: Whether :meth:`is_over` will be given a function that verifies the credential again.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
+        """
+        watched = self._policy.watch(auth, can_verify=can_verify)
+        self._sessions.add(watched)
+        try:
+            watched.refresh(self._policy.revocations)  # for what was added before this was watched
+            yield watched
+        finally:
+            self._sessions.discard(watched)
+
+    def is_over(self, watched: WatchedSession, verify: Callable[[], Auth] | None) -> bool:
+        """Whether the session is over. Calls ``verify`` only at its known end, or where revocations may be missed.
+
+        Args:
+            watched: What :meth:`watching` returned.
+            verify: Verifies the credential again; ``None`` where it is not at hand.
+        """
+        while (verdict := self._policy.verdict(watched)) == "verify":
+            auth = None
             try:
-                answer = None if verify is None else verify()
+                auth = None if verify is None else verify()
             except Exception:
                 _log_failure()
-            binding.take(answer, self._rules.clock())
+            watched.record(auth, self._policy.clock())
         return verdict is not None
 
-    def _look(self) -> None:
-        # Now, as an entry may be forgotten before the next item comes.
-        for binding in list(self._bindings):
-            binding.look(self._rules.revocations)
+    def _refresh(self) -> None:
+        # At once, as the table may drop an entry before the next item comes.
+        for watched in list(self._sessions):
+            watched.refresh(self._policy.revocations)
 
     def __len__(self) -> int:
-        return len(self._bindings)
+        return len(self._sessions)
 
     def reset(self) -> None:
-        """After ``fork()``: what was bound belongs to the parent."""
-        self._bindings = set()
+        """Forget all sessions after ``fork()``: they belong to the parent process."""
+        self._sessions = set()
 
 
-class AsyncEndings:
-    """What is bound in tasks, of any number of event loops."""
+class AsyncSessionWatcher:
+    """Watches sessions for tasks, of any number of event loops."""
 
     def __init__(
         self,
@@ -91,143 +105,152 @@ class AsyncEndings:
         on_feed_lost: OnFeedLost = "remote",
         clock: Callable[[], float] = _clock.wall,
     ) -> None:
-        self._rules = Rules(revocations, feed, on_feed_lost, clock)
+        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock)
         self._lock = threading.Lock()
-        self._loops: tuple[_LoopEndings, ...] = ()
-        revocations.watch(self._tell)
+        self._loops: tuple[_LoopWatcher, ...] = ()
+        revocations.watch(self._notify)
 
-    async def end_of(self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
-        """Why the session is over, once it is. Raises ``ValueError`` unless ``auth`` is authenticated."""
-        rules = self._rules
-        binding = rules.bind(auth, asks=verify is not None)
-        here = self._enter(binding)
+    async def wait_until_over(self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
+        """Wait until the session is over, and return why.
+
+        Args:
+            auth: The identity of the request.
+            verify: Verifies the credential again; ``None`` where it is not at hand.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
+        """
+        policy = self._policy
+        watched = policy.watch(auth, can_verify=verify is not None)
+        loop_watcher = self._add(watched)
         try:
-            binding.look(rules.revocations)  # for what was added before we would have been told
+            watched.refresh(policy.revocations)  # for what was added before this was watched
             while True:
-                verdict = rules.verdict(binding)
+                verdict = policy.verdict(watched)
                 if verdict is None:
-                    await here.change(binding)
-                elif verdict == "ask":
-                    binding.take(await _answer(verify), rules.clock())
+                    await loop_watcher.wait_for_change(watched)
+                elif verdict == "verify":
+                    watched.record(await _verified(verify), policy.clock())
                 else:
                     return verdict
         finally:
-            here.leave(binding)
+            loop_watcher.remove(watched)
 
-    def _enter(self, binding: Binding) -> _LoopEndings:
+    def _add(self, watched: WatchedSession) -> _LoopWatcher:
         loop = asyncio.get_running_loop()
         with self._lock:
-            here = next((one for one in self._loops if one.loop is loop), None)
-            if here is None:
-                here = _LoopEndings(loop, self._rules)
-                self._loops = (*(one for one in self._loops if one.is_alive), here)
-            here.bindings[binding] = None
-        return here
+            loop_watcher = next((one for one in self._loops if one.loop is loop), None)
+            if loop_watcher is None:
+                loop_watcher = _LoopWatcher(loop, self._policy)
+                self._loops = (*(one for one in self._loops if one.is_in_use), loop_watcher)
+            loop_watcher.sessions[watched] = None
+        return loop_watcher
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for one in self._loops:
-            one.tell()
+            one.notify()
 
     def __len__(self) -> int:
-        return sum(len(one.bindings) for one in self._loops)
+        return sum(len(one.sessions) for one in self._loops)
 
     def reset(self) -> None:
-        """After ``fork()``: what was bound belongs to the parent."""
+        """Forget all sessions after ``fork()``: they belong to the parent process."""
         self._lock = threading.Lock()
-        _inherited.append(self._loops)
+        _of_parents.append(self._loops)
         self._loops = ()
 
 
-class _LoopEndings:
-    """What is bound in the tasks of one event loop. All methods but :meth:`tell` are for that loop alone.
+class _LoopWatcher:
+    """Watches the sessions of the tasks of one event loop. All methods but :meth:`notify` are for that loop alone.
 
-    ``bindings``: what each of them waits with, while it waits.
+    Attributes:
+        sessions: For each session, the future that its task waits for; ``None`` while the task does not wait.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rules: Rules) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, policy: WatchPolicy) -> None:
         self.loop = loop
-        self.bindings: dict[Binding, asyncio.Future[None] | None] = {}
-        self._rules = rules
+        self.sessions: dict[WatchedSession, asyncio.Future[None] | None] = {}
+        self._policy = policy
         self._timer: asyncio.TimerHandle | None = None
-        self._is_told = False
-        self._is_looking = False
-        self._looks_again = False
+        self._is_notified = False
+        self._is_refreshing = False
+        self._refreshes_again = False
 
     @property
-    def is_alive(self) -> bool:
-        """Whether there still is anything to be told."""
-        return bool(self.bindings) and not self.loop.is_closed()
+    def is_in_use(self) -> bool:
+        """Whether a session is watched here, in a loop that is not closed."""
+        return bool(self.sessions) and not self.loop.is_closed()
 
-    async def change(self, binding: Binding) -> None:
-        """Wait until something has changed for a binding: its end has come, or it is revoked."""
+    async def wait_for_change(self, watched: WatchedSession) -> None:
+        """Wait until a session has reached its end or needs attention."""
         waiter = self.loop.create_future()
-        self.bindings[binding] = waiter
-        self._ring_in(binding.ends_at - self._rules.clock())
+        self.sessions[watched] = waiter
+        self._set_timer(watched.ends_at - self._policy.clock())
         try:
             await waiter
         finally:
-            if binding in self.bindings:
-                self.bindings[binding] = None
+            if watched in self.sessions:
+                self.sessions[watched] = None
 
-    def leave(self, binding: Binding) -> None:
-        """It is over, or nobody waits for that any more."""
-        self.bindings.pop(binding, None)
-        if not self.bindings and self._timer is not None:
+    def remove(self, watched: WatchedSession) -> None:
+        """Stop watching a session: it is over, or its task is."""
+        self.sessions.pop(watched, None)
+        if not self.sessions and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def tell(self) -> None:
-        """Somebody was revoked. May be called in any thread."""
-        if self.bindings and not self._is_told:
-            self._is_told = True
+    def notify(self) -> None:
+        """Have all sessions refreshed after a new revocation. May be called in any thread."""
+        if self.sessions and not self._is_notified:
+            self._is_notified = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon_threadsafe(self._look)
+                self.loop.call_soon_threadsafe(self._refresh)
 
-    def _look(self) -> None:
-        self._is_told = False  # before the look: what is added from now on calls for another one
-        if self._is_looking:
-            self._looks_again = True
+    def _refresh(self) -> None:
+        self._is_notified = False  # before the refresh: what is added from now on needs another one
+        if self._is_refreshing:
+            self._refreshes_again = True
         else:
-            self._is_looking = True
-            self._look_at(list(self.bindings))
+            self._is_refreshing = True
+            self._refresh_slice(list(self.sessions))
 
-    def _look_at(self, rest: list[Binding]) -> None:
-        """In slices, so that thousands do not hold up the loop."""
-        for _ in range(min(_SLICE, len(rest))):
-            binding = rest.pop()
-            binding.look(self._rules.revocations)
-            if binding.needs_attention:
-                _wake(self.bindings.get(binding))
+    def _refresh_slice(self, rest: list[WatchedSession]) -> None:
+        """Refresh sessions in slices, so that thousands of them do not block the loop."""
+        for _ in range(min(_SLICE_SIZE, len(rest))):
+            watched = rest.pop()
+            watched.refresh(self._policy.revocations)
+            if watched.needs_attention:
+                _wake(self.sessions.get(watched))
         if rest:
-            self.loop.call_soon(self._look_at, rest)
+            self.loop.call_soon(self._refresh_slice, rest)
             return
-        self._is_looking = False
-        if self._looks_again:
-            self._looks_again = False
-            self.loop.call_later(_BREATH, self._look)
+        self._is_refreshing = False
+        if self._refreshes_again:
+            self._refreshes_again = False
+            self.loop.call_later(_REFRESH_PAUSE, self._refresh)
 
-    def _ring_in(self, seconds: float) -> None:
-        most = min(_MOST, self._rules.revocations.retention / 4)  # for the feed's silence, too
-        at = self.loop.time() + min(max(seconds, _LEAST), max(most, _LEAST))
+    def _set_timer(self, seconds: float) -> None:
+        most = min(_MAX_SECONDS, self._policy.revocations.retention / 4)  # a silent feed is noticed in time, too
+        at = self.loop.time() + min(max(seconds, _MIN_SECONDS), max(most, _MIN_SECONDS))
         if self._timer is not None:
             if self._timer.when() <= at:
                 return
             self._timer.cancel()
-        self._timer = self.loop.call_at(at, self._ring)
+        self._timer = self.loop.call_at(at, self._on_timer)
 
-    def _ring(self) -> None:
-        """Wake all whose end has come, by the clock on the wall: it may have been set meanwhile."""
+    def _on_timer(self) -> None:
+        """Wake the tasks whose session has ended by the wall clock, which may have been set meanwhile."""
         self._timer = None
-        now, earliest = self._rules.clock(), math.inf
-        for binding, waiter in self.bindings.items():
+        now, earliest = self._policy.clock(), math.inf
+        for watched, waiter in self.sessions.items():
             if waiter is None or waiter.done():
                 continue
-            if self._rules.verdict(binding) is None:
-                earliest = min(earliest, binding.ends_at)
+            if self._policy.verdict(watched) is None:
+                earliest = min(earliest, watched.ends_at)
             else:
                 _wake(waiter)
         if earliest < math.inf:
-            self._ring_in(earliest - now)
+            self._set_timer(earliest - now)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -235,7 +258,7 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
         waiter.set_result(None)
 
 
-async def _answer(verify: Callable[[], Awaitable[Auth]] | None) -> Auth | None:
+async def _verified(verify: Callable[[], Awaitable[Auth]] | None) -> Auth | None:
     try:
         return None if verify is None else await verify()
     except Exception:
@@ -244,5 +267,5 @@ async def _answer(verify: Callable[[], Awaitable[Auth]] | None) -> Auth | None:
 
 
 def _log_failure() -> None:
-    """Log the exception that keeps us from asking. The end that is known counts, then."""
+    """Log the exception of a verification. The known end of the session counts then."""
     logger.exception("whether a session goes on could not be asked", extra={"reason": "session_end_unknown"})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest, Provider, SessionClaims, introspection_key
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
@@ -103,7 +103,7 @@ class Authenticator:
         cache: VerificationCache,
         acceptance: Acceptance,
         introspector: Introspector,
-        extension: Extension,
+        sliding_expiration: SlidingExpiration,
         hooks: Hooks,
         clock: Callable[[], float],
     ) -> None:
@@ -114,7 +114,7 @@ class Authenticator:
         self._cache = cache
         self._acceptance = acceptance
         self._introspector = introspector
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
         self._hooks = hooks
         self._clock = clock
         self._verifies_jwts = bool(settings.jwt_issuer)
@@ -405,7 +405,7 @@ class Authenticator:
                 self._token_digest(pending),
                 session_id=None if entry is None else entry.session_id,
                 user_ids=() if entry is None else (entry.user_id,),
-                extension=None if entry is None else self._extension.minutes(entry),
+                extension=None if entry is None else self._sliding_expiration.minutes_due(entry),
                 refresh=entry is not None and now >= entry.reusable_until,
                 wants_jwt=entry is None and self._verifies_jwts,  # else nobody here could read it
                 shared_for=_PAIR_SECONDS,
@@ -424,7 +424,9 @@ class Authenticator:
             presented.value,
             pending.digest,
             minutes=minutes,
-            extension=self._extension.minutes(entry) if entry and refresh and minutes is None else None,
+            extension=self._sliding_expiration.minutes_due(entry)
+            if entry and refresh and minutes is None
+            else None,
             session_id=session_id if entry is None else entry.session_id,
             user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
             refresh=refresh,

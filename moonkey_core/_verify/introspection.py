@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
@@ -54,7 +54,7 @@ class Introspector:
         acceptance: Acceptance,
         revocations: Revocations,
         hooks: Hooks,
-        extension: Extension,
+        sliding_expiration: SlidingExpiration,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class Introspector:
         self._acceptance = acceptance
         self._revocations = revocations
         self._hooks = hooks
-        self._extension = extension
+        self._sliding_expiration = sliding_expiration
         self._clock = clock
 
     def introspect(
@@ -120,9 +120,9 @@ class Introspector:
     def note_extension(self, entry: CacheEntry, refusal: MoonKeyError | None) -> None:
         """Note what the provider said to a call that was to extend a session; ``refusal``: that it would not."""
         if refusal is not None:
-            self._extension.refused(refusal)
+            self._sliding_expiration.on_refused(refusal)
             return
-        self._extension.note(entry.session_id, entry.ends_at)
+        self._sliding_expiration.record_end(entry.session_id, entry.ends_at)
         self._hooks.emit(Extended(entry.user_id, entry.session_id))
 
     def as_seen_by_browser(self, digest: bytes, error: InvalidCredentials) -> InvalidCredentials:

@@ -16,7 +16,7 @@ from moonkey_core.flows._sign_out import sign_out
 from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.flows._style import style
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.web.cookies import tell_of_plain_http
+from moonkey_core.web.cookies import warn_about_plain_http
 from moonkey_core.web.credentials import cookie_lines
 from moonkey_core.web.origin import cross_site, may_use_cookies
 
@@ -69,7 +69,7 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
         raise
     except MoonKeyError as error:
         return problem(error, core.settings, request)
-    tell_of_plain_http(_cookies_of(response), request.info, request.headers, core.settings)
+    warn_about_plain_http(_cookies_of(response), request.info, request.headers, core.settings)
     return response
 
 

@@ -56,7 +56,7 @@ def once(core: Core, what: str, doing: Plan[T]) -> Plan[T]:
 
 def tries_left(core: Core, what: str) -> int:
     """How often that may still be tried."""
-    return max(core.settings.sign_in.max_tries - core.attempts.counted("try", what), 0)
+    return max(core.settings.sign_in.max_tries - core.attempts.current("try", what), 0)
 
 
 def _counted(core: Core, kind: str, value: str, plan: Plan[T]) -> Plan[T]:
@@ -64,16 +64,16 @@ def _counted(core: Core, kind: str, value: str, plan: Plan[T]) -> Plan[T]:
         return (yield from plan)
     except ProviderUnavailable as error:
         if error.reason in _WITHOUT_EFFECT:
-            core.attempts.give_back(kind, value)
+            core.attempts.undo_last(kind, value)
         raise
     except RequestRefused:
         # For ever it would be a way to go on trying.
         if kind != "send" and core.attempts.count("unclear", value, _MOST_UNCLEAR, _TRIES_COUNT_FOR) is None:
-            core.attempts.give_back(kind, value)
+            core.attempts.undo_last(kind, value)
         raise
     except InvalidCredentials as error:
         if error.session_is_over:  # that of a step-up
-            core.attempts.give_back(kind, value)
+            core.attempts.undo_last(kind, value)
         raise
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import login_or_create
 from moonkey_core._operations.logins import verify_otp as verify_code
-from moonkey_core._operations.rotation import undone
+from moonkey_core._operations.rotation import end_unwanted_session
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
@@ -128,7 +128,7 @@ def _verify(
     )
     if asked["user_id"] and not same_user(login.user.id, asked["user_id"]):
         if login.session is not None:
-            yield from undone(core, login.session)
+            yield from end_unwanted_session(core, login.session)
         raise ProviderUnavailable(reason="api_mismatch")
     return login
 

@@ -110,7 +110,7 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
             return session_over(core, request, error)
         told = refused_code(error, tries_left(core, tried))
         return _totp_refused(core, request, whole, demand, error, told)
-    core.attempts.give_back("try", tried)  # only what fails counts: a user may step up often
+    core.attempts.undo_last("try", tried)  # only what fails counts: a user may step up often
     return stepped_up(core, request, login, method="totp", target=demand.target)
 
 

@@ -1,4 +1,4 @@
-"""How a browser's cookies are called and set, and which origins may use them."""
+"""Settings of a browser's session cookies: their names, attributes, and the origins that may use them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ _SAME_SITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 class CookieSettings(KnownArguments):
     """The two cookies of a browser session: the session token, and beside it the session JWT as its cache.
 
-    As they stand, both are Secure, HttpOnly, SameSite=Lax, Path=/ and without a Domain, and their names begin with
+    By default both are Secure, HttpOnly, SameSite=Lax, Path=/ and without a Domain, and their names begin with
     ``__Host-``, which no other site, subdomain or plain http page can set (RFC 6265bis section 4.1.3).
 
-    Arguments:
-        session_name: of the cookie with the session token.
-        jwt_name: of the cookie with the session JWT.
+    Args:
+        session_name: Name of the cookie with the session token.
+        jwt_name: Name of the cookie with the session JWT.
         same_site: ``"Lax"``, ``"Strict"`` or ``"None"``.
-        domain: share the cookies with all hosts below this one; their names then begin with ``__Secure-``.
-        lifetime: how long the browser keeps them. Not given: as long as the session may last.
-        origin: the app's own public origin, such as ``https://app.example.com``, where its server cannot know it.
-        trusted_origins: other origins whose pages may send requests with these cookies.
-        insecure_development: plain names without Secure, for http on a developer's machine; refused while the
+        domain: Share the cookies with all hosts below this one; their names then begin with ``__Secure-``.
+        lifetime: How long the browser keeps them. If not given, as long as the session may last.
+        origin: The app's own public origin, such as ``https://app.example.com``, where its server cannot know it.
+        trusted_origins: Other origins whose pages may send requests with these cookies.
+        insecure_development: Plain names without Secure, for http on a developer's machine; refused while the
             settings name a public https API.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong value or an insecure combination.
+    Raises:
+        ConfigurationError: A value is wrong, or the combination is insecure.
     """
 
     session_name: str = ""
@@ -52,44 +53,53 @@ class CookieSettings(KnownArguments):
     insecure_development: bool = False
 
     def __post_init__(self) -> None:
+        """Check and normalize all values."""
         if not isinstance(self.insecure_development, bool):
-            raise _wrong("insecure_development must be True or False.")
+            raise _error("insecure_development must be True or False.")
         prefix = "" if self.insecure_development else "__Secure-" if self.domain else "__Host-"
         self._set("session_name", _name("session_name", self.session_name or f"{prefix}moonkey_session"))
         self._set("jwt_name", _name("jwt_name", self.jwt_name or f"{prefix}moonkey_jwt"))
         self._set("same_site", _same_site(self.same_site))
         self._set("domain", _domain(self.domain))
         if self.origin is not None:
-            self._set("origin", normal_origin(self.origin, "origin"))
+            self._set("origin", normalize_origin(self.origin, "origin"))
         self._set("trusted_origins", _origins(self.trusted_origins))
         lifetime = self.lifetime
         if lifetime is not None and not _is_lifetime(lifetime):
-            raise _wrong("lifetime must be a timedelta of a minute to 400 days.")
+            raise _error("lifetime must be a timedelta of a minute to 400 days.")
         self._check_together()
 
     def _check_together(self) -> None:
         if self.session_name == self.jwt_name:
-            raise _wrong("session_name and jwt_name must differ.")
+            raise _error("session_name and jwt_name must differ.")
         for name in (self.session_name, self.jwt_name):
             lower = name.lower()  # browsers compare the prefixes without regard to case
             if lower.startswith("__host-") and self.domain is not None:
-                raise _wrong(f"{name} may have no domain. Leave the names out, or use __Secure- ones.")
+                raise _error(f"{name} may have no domain. Leave the names out, or use __Secure- ones.")
             if lower.startswith(("__host-", "__secure-")) and self.insecure_development:
-                raise _wrong(f"browsers refuse {name} without Secure. Leave the names out in development.")
+                raise _error(f"browsers refuse {name} without Secure. Leave the names out in development.")
         if self.same_site == "None" and self.insecure_development:
-            raise _wrong("browsers refuse SameSite=None without Secure.")
+            raise _error("browsers refuse SameSite=None without Secure.")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
     @property
     def names(self) -> tuple[str, str]:
-        """Both names: that of the session token, that of the JWT."""
+        """The names of both cookies: that of the session token, that of the JWT."""
         return self.session_name, self.jwt_name
 
 
 def cookie_settings(value: object) -> CookieSettings | None:
-    """The ``cookies`` setting: a ``CookieSettings``, a mapping of its arguments, or whether to have any."""
+    """Parse the ``cookies`` setting.
+
+    Args:
+        value: A ``CookieSettings``, a mapping of its arguments, or whether to have cookies at all.
+
+    Raises:
+        ValueError: The value is of another type.
+        ConfigurationError: An argument is unknown or wrong.
+    """
     if isinstance(value, CookieSettings) or value is None:
         return value
     if isinstance(value, Mapping):
@@ -103,31 +113,39 @@ def cookie_settings(value: object) -> CookieSettings | None:
 
 
 def arguments(given: Mapping[Any, Any], kind: Any, setting: str) -> dict[str, Any]:
-    """A mapping's entries as arguments, in either case. Raises ``ConfigurationError`` for an unknown one."""
+    """Turn a mapping into keyword arguments of a dataclass; its keys may be in upper case.
+
+    Raises:
+        ConfigurationError: A key is unknown, or there twice.
+    """
     known = {field.name for field in fields(kind)}
     found: dict[str, Any] = {}
     for name, value in given.items():
         lower = str(name).lower()
         if lower not in known or lower in found:
-            mend = did_you_mean(lower, known - found.keys())
+            advice = did_you_mean(lower, known - found.keys())
             raise ConfigurationError(
-                f"{setting}: {str(name)[:60]!r} is unknown or there twice. {mend}{' ' if mend else ''}"
+                f"{setting}: {str(name)[:60]!r} is unknown or there twice. {advice}{' ' if advice else ''}"
                 f"Known are: {', '.join(sorted(known))}."
             )
         found[lower] = value
     return found
 
 
-def normal_origin(value: object, name: str = "trusted_origins") -> str:
-    """An origin in the one spelling that browsers send (RFC 6454 section 6.2). Raises ``ConfigurationError``."""
-    found = origin_of(value) if isinstance(value, str) else None
+def normalize_origin(value: object, name: str = "trusted_origins") -> str:
+    """Return an origin in the one spelling that browsers send (RFC 6454 section 6.2).
+
+    Raises:
+        ConfigurationError: The value is no origin.
+    """
+    found = parse_origin(value) if isinstance(value, str) else None
     if found is None:
-        raise _wrong(f"{name} must hold origins such as https://app.example.com: scheme, host, port if any.")
+        raise _error(f"{name} must hold origins such as https://app.example.com: scheme, host, port if any.")
     return found
 
 
-def origin_of(value: str) -> str | None:
-    """The origin that a text spells, in its usual form; ``None`` where it spells none."""
+def parse_origin(value: str) -> str | None:
+    """Return the origin that a text spells, in its normal form; ``None`` where the text is no origin."""
     if not 8 <= len(value) <= 300 or not value.isascii() or not value.isprintable() or " " in value:
         return None
     try:
@@ -148,8 +166,8 @@ def origin_of(value: str) -> str | None:
 
 def _origins(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
-        raise _wrong("trusted_origins must be a list of origins such as https://app.example.com.")
-    return tuple(normal_origin(one) for one in value)
+        raise _error("trusted_origins must be a list of origins such as https://app.example.com.")
+    return tuple(normalize_origin(one) for one in value)
 
 
 def _is_lifetime(value: object) -> bool:
@@ -158,14 +176,14 @@ def _is_lifetime(value: object) -> bool:
 
 def _name(which: str, value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value) or value.lower() in _ATTRIBUTES or value[0] == "$":
-        raise _wrong(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
+        raise _error(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
     return value
 
 
 def _same_site(value: object) -> str:
     found = _SAME_SITE.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise _wrong('same_site must be "Lax", "Strict" or "None".')
+        raise _error('same_site must be "Lax", "Strict" or "None".')
     return found
 
 
@@ -174,9 +192,9 @@ def _domain(value: object) -> str | None:
         return None
     text = value.removeprefix(".") if isinstance(value, str) else ""
     if not _DOMAIN.fullmatch(text):
-        raise _wrong("domain must be a host name such as example.com.")
+        raise _error("domain must be a host name such as example.com.")
     return text.lower()
 
 
-def _wrong(problem: str) -> ConfigurationError:
+def _error(problem: str) -> ConfigurationError:
     return ConfigurationError(f"cookies: {problem}")

@@ -1,4 +1,4 @@
-"""Parsers of single setting values: text or typed value in, typed value out, ``ValueError`` with the mend.
+"""Parsers of single settings: text or typed value in, typed value out. A ``ValueError`` says what to write.
 
 No message repeats the value: it may be a secret in the wrong place.
 """
@@ -27,46 +27,52 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 
 class Secret:
-    """A string that does not show itself: not in ``repr``, ``str``, logs, tracebacks or pickles."""
+    """A string that is masked in ``repr``, ``str``, logs and tracebacks, and that cannot be pickled."""
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        """Wrap ``value``."""
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself."""
+        """Return the secret itself."""
         return self._value
 
     def __repr__(self) -> str:
+        """Return a mask."""
         return "Secret('***')"
 
     def __eq__(self, other: object) -> bool:
+        """Whether the other is a secret with the same value."""
         return isinstance(other, Secret) and other._value == self._value
 
     def __hash__(self) -> int:
+        """Return the hash of the value."""
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
         raise TypeError("A secret cannot be pickled.")
 
 
 class Address(str):
-    """A URL whose query, which may hold a secret, does not show in ``repr``."""
+    """A URL whose query, which may hold a secret, is masked in ``repr``."""
 
     __slots__ = ()
 
     @property
     def shown(self) -> str:
-        """The address up to the query."""
+        """The URL up to its query."""
         return str(self).partition("?")[0]
 
     def __repr__(self) -> str:
+        """Return the URL with its query masked."""
         return repr(self.shown + ("?***" if "?" in self else ""))
 
 
-def unquoted(value: object) -> object:
-    """The value as it is, unless it is a text in quotes: these would count as a part of it."""
+def check_unquoted(value: object) -> object:
+    """Return the value, unless it is a text in quotes, which would count as a part of it."""
     text = value.reveal() if isinstance(value, Secret) else value
     if isinstance(text, str) and len(text) > 1 and text[0] + text[-1] in _QUOTES:
         raise ValueError(
@@ -77,7 +83,7 @@ def unquoted(value: object) -> object:
 
 
 def secret_key(value: object) -> Secret:
-    """An API key that may stand in a header and is not a public one."""
+    """Parse an API key: it may stand in a header (RFC 9110 section 11.2), and is not a public key."""
     text = value.reveal() if isinstance(value, Secret) else value
     if isinstance(text, str) and text and text != text.strip():
         raise ValueError("has white space before or after it, such as the line break of a file. Remove that.")
@@ -102,7 +108,7 @@ def secret_key(value: object) -> Secret:
 
 
 def cache_secret(value: object) -> Secret | None:
-    """A secret of the fleet's own, or nothing."""
+    """Parse the secret that the processes of a fleet share; ``None`` where there is none."""
     if value is None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
@@ -114,12 +120,14 @@ def cache_secret(value: object) -> Secret | None:
 
 
 def redis_url(value: object) -> Secret | None:
-    """The address of a Redis server, which may hold its password; or nothing."""
+    """Parse the address of a Redis server, which may hold a password; ``None`` where there is none."""
     if value is None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
-        raise ValueError(f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_ENCODED}")
+        raise ValueError(
+            f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_PERCENT_ENCODING}"
+        )
     scheme = text.split("://")[0]
     if scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// (TLS) or unix://.")
@@ -127,16 +135,16 @@ def redis_url(value: object) -> Secret | None:
     return Secret(text)
 
 
-_ENCODED = (
+_PERCENT_ENCODING = (
     "In a user name or password, write reserved characters percent-encoded: # as %23, / as %2F, ? as %3F, "
     "[ as %5B, ] as %5D, @ as %40, : as %3A, % as %25, a space as %20."
 )
 
 
 def _check_redis_url(text: str, *, is_socket: bool) -> None:
-    """Find what redis-py would read as something else, or not at all (as any path that is no number)."""
+    """Refuse what redis-py would read as something else, or would ignore (as any path that is no number)."""
     if "#" in text:
-        raise ValueError(f"holds a #, and what follows would be lost. {_ENCODED}")
+        raise ValueError(f"holds a #, and what follows would be lost. {_PERCENT_ENCODING}")
     try:
         parts = urlsplit(text)
         rest = parts.path if "@" in parts.netloc else parts.path + parts.query
@@ -144,10 +152,10 @@ def _check_redis_url(text: str, *, is_socket: bool) -> None:
         _ = None if is_cut else parts.port
     except ValueError:
         raise ValueError(
-            f"has a port that is no number, or brackets that are no IPv6 address. {_ENCODED}"
+            f"has a port that is no number, or brackets that are no IPv6 address. {_PERCENT_ENCODING}"
         ) from None
     if is_cut:
-        raise ValueError(f"holds a / or a ? before its @. {_ENCODED}")
+        raise ValueError(f"holds a / or a ? before its @. {_PERCENT_ENCODING}")
     if is_socket and not parts.path:
         raise ValueError("must name the socket, as in unix:///run/redis.sock.")
     path = "" if is_socket else unquote(parts.path).removeprefix("/").removesuffix("/")
@@ -165,7 +173,7 @@ def _url(value: object, *, with_query: bool = False) -> str:
         parts = urlsplit(value)
         host = parts.hostname
         _ = parts.port
-        (host or "").encode("ascii").decode("idna").encode("idna")  # what connecting would do with the name
+        (host or "").encode("ascii").decode("idna").encode("idna")  # as connecting would encode the name
     except ValueError:
         raise ValueError("is not a URL. Use the form https://host[:port].") from None
     if parts.scheme not in ("https", "http") or not host:
@@ -179,7 +187,7 @@ def _url(value: object, *, with_query: bool = False) -> str:
 
 
 def base_url(value: object) -> str:
-    """The root of the API."""
+    """Parse the root URL of the API."""
     url = _url(value)
     if url.endswith("/v1"):
         raise ValueError("ends in /v1. It is the root before that: leave /v1 out.")
@@ -187,7 +195,7 @@ def base_url(value: object) -> str:
 
 
 def key_set_url(value: object) -> Address | None:
-    """The URL of a key set, which may have a query; or nothing."""
+    """Parse the URL of a key set, which may have a query; ``None`` where there is none."""
     return None if value is None else Address(_url(value, with_query=True))
 
 
@@ -206,7 +214,7 @@ def is_on_loopback(url: str) -> bool:
 
 
 def flag(value: object) -> bool:
-    """A boolean, or one of the usual words for it."""
+    """Parse a boolean, or one of the usual words for it."""
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
@@ -216,7 +224,7 @@ def flag(value: object) -> bool:
 
 
 def seconds(low: float, high: float) -> Callable[[object], float]:
-    """A finite number of seconds within bounds."""
+    """Make a parser of a finite number of seconds from ``low`` to ``high``."""
 
     def parse(value: object) -> float:
         try:
@@ -231,7 +239,7 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
 
 
 def duration(low: float, high: float) -> Callable[[object], timedelta | None]:
-    """A ``timedelta``, or its seconds, within bounds (seconds)."""
+    """Make a parser of a ``timedelta``, or its seconds, from ``low`` to ``high`` seconds."""
     number = seconds(low, high)
 
     def parse(value: object) -> timedelta | None:
@@ -245,7 +253,7 @@ def _seconds_of(value: object) -> object:
 
 
 def networks(value: object) -> tuple[Network, ...]:
-    """IP addresses and networks, and the word ``unix`` for sockets of the file system."""
+    """Parse IP addresses and networks, and the word ``unix`` for sockets of the file system."""
     found: list[Network] = []
     for word in words(value) if value else ():
         try:
@@ -256,7 +264,7 @@ def networks(value: object) -> tuple[Network, ...]:
 
 
 def whole_number(low: int, high: int) -> Callable[[object], int]:
-    """An integer within bounds."""
+    """Make a parser of an integer from ``low`` to ``high``."""
 
     def parse(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
@@ -269,7 +277,7 @@ def whole_number(low: int, high: int) -> Callable[[object], int]:
 
 
 def words(value: object) -> tuple[str, ...]:
-    """One string, several separated by commas or spaces, or a sequence of strings."""
+    """Parse one string, several separated by commas or spaces, or a sequence of strings."""
     items: Sequence[object]
     if isinstance(value, str):
         items = value.replace(",", " ").split()
@@ -277,14 +285,16 @@ def words(value: object) -> tuple[str, ...]:
         items = value
     else:
         raise ValueError("must be a string or a list of strings.")
-    found = tuple(item for item in map(unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item))
+    found = tuple(
+        item for item in map(check_unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item)
+    )
     if not found or len(found) != len(items):
         raise ValueError("must be one or more non-empty words without spaces.")
     return found
 
 
 def header_names(value: object) -> tuple[str, ...]:
-    """Names of request headers, lower-cased."""
+    """Parse names of request headers; returns them in lower case."""
     names = tuple(name.lower() for name in words(value))
     if not all(_TOKEN.fullmatch(name) and "_" not in name for name in names):
         raise ValueError("must be HTTP header names (letters, digits and hyphens).")
@@ -294,7 +304,7 @@ def header_names(value: object) -> tuple[str, ...]:
 
 
 def header_name(value: object) -> str | None:
-    """One header name, or nothing."""
+    """Parse one header name; ``None`` where there is none."""
     if value is None:
         return None
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
@@ -303,14 +313,14 @@ def header_name(value: object) -> str | None:
 
 
 def quoted_text(value: object) -> str:
-    """Text that may stand between quotes in a header (RFC 9110 section 5.6.4, without escapes)."""
+    """Parse a text that may stand between quotes in a header (RFC 9110 section 5.6.4, without escapes)."""
     if not isinstance(value, str) or not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,100}", value):
         raise ValueError("must be 1 to 100 printable ASCII characters without quotes and backslashes.")
     return value
 
 
 def choice(*allowed: str) -> Callable[[object], str]:
-    """One of a few words."""
+    """Make a parser of one of these words."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
@@ -321,7 +331,7 @@ def choice(*allowed: str) -> Callable[[object], str]:
 
 
 def key_set(value: object) -> Mapping[str, object] | None:
-    """A JWK set, as a mapping or JSON text; its keys are parsed where they are used."""
+    """Parse a JWK set (RFC 7517), as a mapping or JSON text; its keys are parsed where they are used."""
     if value is None:
         return None
     if isinstance(value, str):

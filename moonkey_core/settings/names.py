@@ -1,4 +1,4 @@
-"""What settings are called, and where each has its place. An unknown name is never ignored in silence."""
+"""Names of settings, and where each of them belongs. An unknown name is never ignored in silence."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 PREFIX = "MOONKEY_"
 
-DEMANDS = (
+REQUIREMENT_ARGUMENTS = (
     "max_staleness", "factors", "factor_count", "factor_max_age", "session_max_age", "claims", "scopes", "roles",
     "permissions",
 )  # fmt: skip
-"""What a single route may ask, and no setting has the name of."""
+"""The requirements of single routes that are no setting as well."""
 
 MIDDLEWARE_ARGUMENTS = ("required", "public_paths", "bind_websockets", "templates")
-"""What else the middleware for Starlette and FastAPI takes; and ``lazy``, which Django's dict may hold as well."""
+"""Further arguments of the middleware for Starlette and FastAPI. It also takes ``lazy``, as Django's dict does."""
 
 DJANGO_KEYS = ("lazy", "users")
-"""What else may stand in Django's ``MOONKEY`` dict."""
+"""Further keys of Django's ``MOONKEY`` dict."""
 
 _CLIENT_ARGUMENTS = ("client", "http_client", "hooks")
 _NESTED = {"cookies": CookieSettings, "sign_in": SignInSettings}
 _MOST_SHOWN = 10
 
 # What Kubernetes sets for each service whose name begins with "moonkey" (its documentation, "Accessing the
-# Service: environment variables"). The last one alone might be anybody's, so its value has to be an address.
+# Service: environment variables"). The last one alone may mean something else, so its value has to be an address.
 _KUBERNETES = re.compile(
     r"MOONKEY(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -43,8 +43,8 @@ _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 def _elsewhere() -> dict[str, str]:
-    """Each name that has its place among no settings, with a sentence that names this place."""
-    found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in DEMANDS}
+    """Return the names that are no setting of the top level, each with a sentence that says where it belongs."""
+    found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in REQUIREMENT_ARGUMENTS}
     found |= {
         name: f"It is an argument of MoonKeyMiddleware for Starlette and FastAPI: {name}=…."
         for name in MIDDLEWARE_ARGUMENTS
@@ -66,17 +66,26 @@ def _elsewhere() -> dict[str, str]:
 
 _ELSEWHERE = _elsewhere()
 _NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{setting}_" for setting in _NESTED)))
-_told: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 def check_arguments(given: Iterable[str], known: Collection[str], beside: Collection[str] = ()) -> None:
-    """Raise ``ConfigurationError`` for what is no setting; ``beside`` are arguments that may have been meant."""
+    """Check that all given names are settings.
+
+    Args:
+        given: The names.
+        known: The names of all settings.
+        beside: Other arguments that could have been given in the same place.
+
+    Raises:
+        ConfigurationError: A name is no setting; the message says which one may have been meant.
+    """
     for name in given:
         if name not in known:
-            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_mend(name, known, beside)}")
+            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_advice(name, known, beside)}")
 
 
-def _mend(name: str, known: Collection[str], beside: Collection[str]) -> str:
+def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
     bare, possible = name.lower().removeprefix(PREFIX.lower()), (*known, *beside)
     if bare in _ELSEWHERE and bare not in possible:
         return _ELSEWHERE[bare]
@@ -87,23 +96,33 @@ def _mend(name: str, known: Collection[str], beside: Collection[str]) -> str:
 
 
 def variable_of(name: str) -> str:
-    """What a setting is called in the environment."""
+    """Return the name of a setting in the environment."""
     return PREFIX + name.upper()
 
 
 def both_names(name: str) -> str:
-    """A setting, as it is called in the environment and among arguments."""
+    """Return the names of a setting in the environment and among arguments, for messages."""
     return f"{variable_of(name)} ({name})"
 
 
-def prefixed(
+def from_variables(
     found: Mapping[Any, Any], known: Collection[str], kind: str, written: Callable[[str], str] = both_names
 ) -> dict[str, Any]:
-    """The settings among variables of a framework or the environment, by their own names.
+    """Return the settings among the variables of a framework or of the environment.
 
-    ``kind`` is what one of them is called, and ``written`` how a setting is rightly written there. Raises
-    ``ConfigurationError`` where a variable that begins with ``MOONKEY_`` is nearly one of ``known``, or has its
-    place elsewhere. Any other is named in the log, once.
+    Any other variable that begins with ``MOONKEY_`` is logged once, as it has no effect.
+
+    Args:
+        found: The variables.
+        known: The names of all settings.
+        kind: What such a variable is called in messages, such as ``environment variable``.
+        written: Returns how a setting is to be written there.
+
+    Returns:
+        The values by the names of the settings.
+
+    Raises:
+        ConfigurationError: A variable is nearly one of ``known``, or belongs elsewhere.
     """
     settings, unknown = {}, []
     for variable, value in found.items():
@@ -115,7 +134,7 @@ def prefixed(
         elif not _is_of_kubernetes(variable, value):
             _check_variable(variable, name, known, kind, written)
             unknown.append(variable)
-    _tell(unknown, kind)
+    _warn_unknown(unknown, kind)
     return settings
 
 
@@ -139,11 +158,11 @@ def _is_of_kubernetes(variable: str, value: object) -> bool:
     return is_address and _KUBERNETES_PORT.fullmatch(variable) is not None
 
 
-def _tell(unknown: Iterable[str], kind: str) -> None:
-    new = sorted(name for name in unknown if (kind, name) not in _told)
+def _warn_unknown(unknown: Iterable[str], kind: str) -> None:
+    new = sorted(name for name in unknown if (kind, name) not in _warned)
     if not new:
         return
-    _told.update((kind, name) for name in new)
+    _warned.update((kind, name) for name in new)
     shown = [ascii(name[:60]) for name in new[:_MOST_SHOWN]] + (["…"] if len(new) > _MOST_SHOWN else [])
     logger.warning(
         "there is no such setting, so this %s has no effect: %s",

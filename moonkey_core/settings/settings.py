@@ -1,4 +1,4 @@
-"""Settings: one frozen value, from arguments and MOONKEY_* variables, validated once."""
+"""The settings of a client: one frozen value, from arguments and ``MOONKEY_*`` variables, validated once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from typing import Any, Literal
 
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.settings.checks import check_together, wrong
+from moonkey_core.settings.checks import (
+    check_cookie_security,
+    check_key_set_address,
+    check_lifetime_bounds,
+    check_local_verification,
+    check_plain_http,
+    check_sign_in_lifetimes,
+    check_sliding_expiration,
+    session_minutes,
+    setting_error,
+)
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings
 from moonkey_core.settings.fields import (
     Network,
     Secret,
     base_url,
     cache_secret,
+    check_unquoted,
     choice,
     duration,
     flag,
@@ -30,11 +41,10 @@ from moonkey_core.settings.fields import (
     redis_url,
     seconds,
     secret_key,
-    unquoted,
     whole_number,
     words,
 )
-from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, prefixed
+from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
 
@@ -50,11 +60,12 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings(KnownArguments):
-    """Everything that can be configured. Immutable; every instance has been validated.
+    """All settings. Immutable; every instance has been validated.
 
-    Build one with :meth:`load`. Any wrong or missing setting raises
-    :class:`~moonkey_core.errors.ConfigurationError`, which names the setting and the mend. All durations are
-    seconds unless the name says minutes.
+    Build one with :meth:`load`. All durations are seconds unless the name says minutes.
+
+    Raises:
+        ConfigurationError: A setting is wrong or missing; the message names it and says what to write instead.
     """
 
     secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
@@ -214,84 +225,113 @@ class Settings(KnownArguments):
     )
 
     def __post_init__(self) -> None:
+        """Parse each setting, then check those that depend on each other."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not field.default:
                 object.__setattr__(self, field.name, _parsed(field.name, field.metadata["parse"], value))
-        check_together(self)
+        # Called from here alone: the warning of the first one is attributed to the code that made the settings.
+        check_plain_http(self.base_url, self.jwks_url, allow_http=self.allow_http)
+        bounds = self.min_session_minutes, self.max_session_minutes
+        check_lifetime_bounds(*bounds)
+        check_local_verification(
+            jwt_issuer=self.jwt_issuer, jwt_audience=self.jwt_audience, strict_subject=self.strict_subject
+        )
+        check_cookie_security(self.cookies, self.base_url)
+        check_sliding_expiration(self.extend_on_activity, self.extend_every, *bounds)
+        if self.cookies is not None:
+            check_sign_in_lifetimes(self.sign_in, *bounds)
+        sends_key = self.jwks_auth == "header"
+        check_key_set_address(self.jwks_url, self.base_url, self.secret_key, sends_key=sends_key)
 
     @property
     def identity_headers(self) -> tuple[str, ...]:
-        """The request headers that say who sent a request."""
+        """The request headers that may hold a credential."""
         return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
 
     @property
-    def watches_requests(self) -> bool:
-        """Whether more than the headers of a request is looked at."""
+    def needs_request_info(self) -> bool:
+        """Whether more of a request is needed than its headers: method, scheme, peer address."""
         return self.cookies is not None or bool(self.trusted_proxies)
 
     @classmethod
     def load(
         cls, options: Options | Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
     ) -> Settings:
-        """Settings from ``options``, each missing one from its ``MOONKEY_*`` variable, else its default.
+        """Load the settings: each from ``options``, else from its ``MOONKEY_*`` variable, else its default.
 
-        An option that is ``None`` counts as missing, and so does an empty variable. Raises
-        :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+        Args:
+            options: Settings by name; one that is ``None`` counts as missing.
+            environ: The variables, if not those of the process; an empty one counts as missing.
+
+        Raises:
+            ConfigurationError: A setting is wrong, missing or unknown.
         """
         environ = os.environ if environ is None else environ
         options = dict(options or {})
         check_names(options)
         set_variables = {name: value for name, value in environ.items() if value}
-        given: dict[str, Any] = prefixed(set_variables, _NAMES, "environment variable")
+        given: dict[str, Any] = from_variables(set_variables, _NAMES, "environment variable")
         given.update((name, value) for name, value in options.items() if value is not None)
         if "secret_key" not in given:
-            raise wrong("secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app.")
+            raise setting_error(
+                "secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
+            )
         return cls(**given)
 
     def session_minutes(self, duration: timedelta | int) -> int:
-        """A session lifetime in whole minutes. Raises ``ValueError`` outside the configured bounds."""
-        minutes = duration.total_seconds() / 60 if isinstance(duration, timedelta) else duration
-        if not isinstance(duration, timedelta) and type(duration) is not int:
-            raise ValueError("A session lifetime is a timedelta or a whole number of minutes.")
-        if not self.min_session_minutes <= minutes <= self.max_session_minutes:
-            raise ValueError(
-                f"A session lifetime must be {self.min_session_minutes} to {self.max_session_minutes} minutes, "
-                f"not {minutes:g}."
-            )
-        return int(minutes)
+        """Convert a session lifetime (``timedelta`` or minutes) to whole minutes.
+
+        Raises:
+            ValueError: The lifetime is of another type, or outside the configured bounds.
+        """
+        return session_minutes(duration, self.min_session_minutes, self.max_session_minutes)
 
 
 _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where one of these is no setting.
+    """Check that all given names are settings.
 
-    ``beside`` are other arguments that could have been given in the same place, and may have been misspelt.
+    Args:
+        given: The names.
+        beside: Other arguments that could have been given in the same place, and may have been misspelt.
+
+    Raises:
+        ConfigurationError: A name is no setting.
     """
     check_arguments(given, _NAMES, beside)
 
 
 def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
-    """The settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by their own names.
+    """Return the settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by the settings' names.
 
-    ``kind`` is what one of them is called. Raises :class:`~moonkey_core.errors.ConfigurationError` for a name that
-    is nearly that of a setting, or has its place elsewhere; one that means nothing here is named in the log, once.
+    Any other variable that begins with ``MOONKEY_`` is logged once, as it has no effect.
+
+    Args:
+        found: The variables.
+        kind: What such a variable is called in messages.
+        in_django: Whether they are Django's settings, whose ``MOONKEY`` dict has further keys.
+
+    Raises:
+        ConfigurationError: A name is nearly that of a setting, or belongs elsewhere.
     """
     if in_django:
-        return prefixed(found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}")
-    return prefixed(found, _NAMES, kind)
+        return from_variables(
+            found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}"
+        )
+    return from_variables(found, _NAMES, kind)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
-    """Whether a setting is what ``value`` would have made of it."""
-    return _is_same(lambda: _meaning(name, value) == getattr(settings, name))
+    """Whether a setting has the value that ``value`` is parsed to."""
+    return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
 
 
-def mean_the_same(name: str, one: object, other: object) -> bool:
-    """Whether two values, of which ``None`` and an empty text are none, make the same of a setting."""
-    return _is_same(lambda: _meaning(name, one) == _meaning(name, other))
+def are_equivalent(name: str, one: object, other: object) -> bool:
+    """Whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
+    return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
 def _is_same(compare: Callable[[], bool]) -> bool:
@@ -301,14 +341,14 @@ def _is_same(compare: Callable[[], bool]) -> bool:
         return False
 
 
-def _meaning(name: str, value: object) -> object:
+def _as_stored(name: str, value: object) -> object:
     field = next(field for field in dataclasses.fields(Settings) if field.name == name)
     return field.default if value is None or value == "" else field.metadata["parse"](value)
 
 
 def _parsed(name: str, parse: Any, value: object) -> object:
     try:
-        return parse(unquoted(value))
+        return parse(check_unquoted(value))
     except ValueError as error:
         problem = str(error)
-    raise wrong(name, problem)  # not inside the handler: the hidden context would hold the value
+    raise setting_error(name, problem)  # outside of the handler: the context of the exception would hold the value

@@ -1,1 +1,1 @@
-"""What a framework package reads of a request and writes of a response."""
+"""The parts that a framework package uses to read a request and to write a response."""

@@ -1,4 +1,4 @@
-"""Which cookies a response sets: the session token, and beside it the session JWT as its cache (RFC 6265)."""
+"""The cookies that a response sets: the session token, and the session JWT as its cache (RFC 6265)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ logger: logging.Logger = logging.getLogger("moonkey")
 MAX_COOKIE_BYTES = 4096  # the least that every browser keeps (RFC 6265 section 6.1)
 _LONGEST = timedelta(days=400)
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def session_cookies(
     login: Login | VerifiedSession, settings: Settings, *, remember_me: bool = False
 ) -> tuple[str, ...]:
-    """The ``Set-Cookie`` values that sign a browser in. Never log them.
+    """Return the ``Set-Cookie`` values that sign a browser in. Never log them.
 
-    Without ``remember_me`` the session's cookie ends with the browser, unless the settings give it a lifetime.
-    Raises ``ValueError`` where the login has brought no session, or no session token.
+    Args:
+        login: The new session.
+        settings: The settings.
+        remember_me: Whether the cookies outlive the browser. They also do where the settings give them a lifetime.
+
+    Raises:
+        ValueError: The login has no session, or no session token.
     """
     names = _names(settings)
     if login.session is None or login.session_token is None:
@@ -51,17 +56,23 @@ def session_cookies(
 
 
 def cleared_cookies(settings: Settings) -> tuple[str, ...]:
-    """The ``Set-Cookie`` values that remove both cookies."""
+    """Return the ``Set-Cookie`` values that remove both cookies."""
     return tuple(_cleared(name, settings) for name in _names(settings).names)
 
 
-def cookies_after(
+def response_cookies(
     auth: Auth, settings: Settings, revocations: Revocations, already: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """The ``Set-Cookie`` values for the response to a request with this identity. Never log them.
+    """Return the ``Set-Cookie`` values for the response to a request with this identity. Never log them.
 
-    A refreshed JWT goes out, unless its session was ended meanwhile; a session that is certainly over takes its
-    cookies with it. ``already`` are the values that the response has: where they speak of our cookies, they stand.
+    A refreshed JWT is set, unless its session was revoked meanwhile. Where the session is certainly over, its
+    cookies are removed.
+
+    Args:
+        auth: The identity of the request.
+        settings: The settings.
+        revocations: The revocations of this process.
+        already: The ``Set-Cookie`` values of the response. Where one of them sets a session cookie, it stays.
     """
     if not auth.from_cookies or settings.cookies is None:
         return ()
@@ -77,15 +88,15 @@ def cookies_after(
     user, session = verified
     started = None if session.started_at is None else session.started_at.timestamp()
     if revocations.refuses(session.id, user.id, started):
-        return ()  # nothing is brought back; and what the browser holds by now may be of another session
-    # Whether the browser is to keep it beyond its own end, nobody knows by now. It is only a cache.
+        return ()  # the browser may hold the cookies of another session by now
+    # Whether the user chose to be remembered is not known here. The JWT is only a cache of the token.
     lifetime = settings.cookies.lifetime
     cookie = _jwt_cookie(auth.fresh, None if lifetime is None else _whole_seconds(lifetime), settings)
     return () if cookie is None else (cookie,)
 
 
 def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *, same_site: str = "") -> str:
-    """A ``Set-Cookie`` value with the attributes that the settings ask for. ``max_age`` is in seconds."""
+    """Return a ``Set-Cookie`` value with the attributes of the settings. ``max_age`` is in seconds."""
     cookies = _names(settings)
     parts = [f"{name}={value}", "Path=/"]
     if max_age is not None:
@@ -97,18 +108,20 @@ def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *
     return "; ".join([*parts, "HttpOnly", f"SameSite={same_site or cookies.same_site}"])
 
 
-def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: HeaderView, settings: Settings) -> None:
-    """Warn, the first time, where cookies are set that a browser would not keep: Secure ones, on plain http.
+def warn_about_plain_http(
+    cookies: Iterable[str], info: RequestInfo, headers: HeaderView, settings: Settings
+) -> None:
+    """Log a warning, once, where Secure cookies are set on plain http: most browsers would not keep them.
 
-    That it is https may be known from the settings, from a trusted proxy, or from the ``Origin``.
+    Settings, a trusted proxy or the ``Origin`` header may say that the request came by https.
     """
-    if "plain_http" in _told or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
+    if "plain_http" in _warned or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
         return
     origin = own_origin(info, headers, settings)
     if own_scheme(info, headers, settings) != "http" or any(one.startswith("https:") for one in headers("origin")):
         return
-    _told.add("plain_http")
-    # Chrome and Firefox take this machine's own address for a secure place; Safari does not.
+    _warned.add("plain_http")
+    # Chrome and Firefox treat loopback as secure; Safari does not.
     dropped_by = "some" if origin is not None and is_on_loopback(origin) else "most"
     logger.warning(
         "a Secure cookie was set on plain http (this site is %s): %s browsers will not keep it. In development "
@@ -122,11 +135,11 @@ def tell_of_plain_http(cookies: Iterable[str], info: RequestInfo, headers: Heade
 
 def _after_refusal(error: MoonKeyError, settings: Settings) -> tuple[str, ...]:
     if isinstance(error, InvalidCredentials) and error.session_is_over:
-        return cleared_cookies(settings)  # only then: a cookie that is lost does not come back
+        return cleared_cookies(settings)  # only then: a removed cookie does not come back
     if isinstance(error, MalformedCredentials) and error.reason == "malformed_cookie":
         return cleared_cookies(settings)
     if isinstance(error, ProviderUnavailable) and error.reason == "api_mismatch":
-        return (_cleared(_names(settings).jwt_name, settings),)  # the token alone will tell, next time
+        return (_cleared(_names(settings).jwt_name, settings),)  # the next request is verified by its token alone
     return ()
 
 
@@ -141,12 +154,12 @@ def _cleared(name: str, settings: Settings) -> str:
 
 
 def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None:
-    """The cookie with a JWT; ``None``, with a warning the first time, where no browser would keep it."""
+    """Return the cookie with a JWT; ``None``, with a warning the first time, where no browser would keep it."""
     cookie = set_cookie(settings, _names(settings).jwt_name, jwt, max_age)
     if len(cookie) <= MAX_COOKIE_BYTES:
         return cookie
-    if "too_long" not in _told:
-        _told.add("too_long")
+    if "too_long" not in _warned:
+        _warned.add("too_long")
         logger.warning(
             "a session JWT is too long for a cookie (%d bytes); the session token is verified each time instead",
             len(cookie),
@@ -156,7 +169,7 @@ def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None
 
 
 def _seconds_left(session: Session, settings: Settings) -> int:
-    """How long the browser is to keep the cookies, in seconds."""
+    """Return how long the browser is to keep the cookies, in seconds."""
     cookies = _names(settings)
     if cookies.lifetime is not None:
         left = cookies.lifetime

@@ -1,4 +1,4 @@
-"""A result that is worked out at the first need, by one of those who need it."""
+"""A value that is computed once, by the first of the tasks that need it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Holds ``value`` once it is known. For the tasks of one event loop."""
+    """Computes ``value`` once. For the tasks of one event loop."""
 
     __slots__ = ("_leader", "value")
 
     def __init__(self) -> None:
+        """Start without a value."""
         self.value: T | None = None
         self._leader: asyncio.Event | None = None
 
     async def get(self, make: Callable[[], Awaitable[T]]) -> T:
-        """The value; the first caller makes it, others at the same time wait for that one.
+        """Return the value; the first task calls ``make``, others at the same time wait for it.
 
-        Where the one who makes it is cancelled or fails, the next in line makes it.
+        Where that task is cancelled or fails, the next waiting task calls ``make``.
         """
         while self.value is None:
             if self._leader is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from moonkey_core.errors import CrossSiteRequest
 from moonkey_core.settings import Settings
-from moonkey_core.settings.cookie_settings import origin_of
+from moonkey_core.settings.cookie_settings import parse_origin
 from moonkey_core.web.request import HeaderView, RequestInfo
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
@@ -37,7 +37,7 @@ def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Set
     if not is_websocket and len(site) == 1 and site[0] in ("same-origin", "none"):
         return True
     lines = headers("origin")
-    origin = origin_of(lines[0]) if len(lines) == 1 else None
+    origin = parse_origin(lines[0]) if len(lines) == 1 else None
     if origin is None:
         return False
     if settings.cookies is not None and origin in settings.cookies.trusted_origins:
@@ -68,13 +68,13 @@ def _site(value: str) -> str | None:
 
 
 def _origin(value: str) -> str | None:
-    found = value if value == "null" else origin_of(value)
+    found = value if value == "null" else parse_origin(value)
     return None if found is None else found[:_LONGEST_SHOWN]
 
 
 def _advice(headers: HeaderView, own: str | None) -> str:
     lines = headers("origin")
-    theirs = origin_of(lines[0]) if len(lines) == 1 else None
+    theirs = parse_origin(lines[0]) if len(lines) == 1 else None
     if theirs is None or own is None or not theirs.startswith("https:") or not own.startswith("http:"):
         return ""
     return " Behind a proxy that ends TLS, set trusted_proxies, or origin in the cookie settings."
@@ -103,7 +103,7 @@ def own_origin(info: RequestInfo | None, headers: HeaderView, settings: Settings
         host = _last(headers("x-forwarded-host")) or host
     if host is None or not _HOST.fullmatch(host):
         return None
-    return origin_of(f"{own_scheme(info, headers, settings)}://{host}")
+    return parse_origin(f"{own_scheme(info, headers, settings)}://{host}")
 
 
 def client_address(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:

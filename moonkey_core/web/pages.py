@@ -1,4 +1,4 @@
-"""What a person in front of a browser gets, where a program gets a status and a problem body."""
+"""Refusals for browsers: a page or a redirect, where other clients get a problem body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.request import HeaderView
 from moonkey_core.web.responses import Page, Refusal, refuse, vary_on
 
-__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "tell_of_no_page"]
+__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "log_missing_page"]
 
 PAGE_HEADERS = (
     (
@@ -31,7 +31,7 @@ PAGE_HEADERS = (
     ("referrer-policy", "same-origin"),  # "no-referrer" would turn the Origin of our own forms into "null"
     ("x-content-type-options", "nosniff"),
 )
-"""Of every page of ours: it needs no script, and nobody else's content (CSP level 3)."""
+"""Headers of every page: it needs no script, and no content of another origin (CSP level 3)."""
 
 _QUALITY = re.compile(r"[ \t]*q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 _PAGES = ("text/html", "application/xhtml+xml")
@@ -51,8 +51,14 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What was asked for: ``target`` is the path with its query as the browser sent it, ``routes`` the path under
-    which the ready-made routes are mounted in this app (``/auth``), ``None`` where they are not."""
+    """The request that is refused.
+
+    Attributes:
+        method: Its method.
+        target: Its path with the query, as the browser sent it.
+        routes: The path under which the ready-made routes are mounted in this app, such as ``/auth``; ``None``
+            where they are not.
+    """
 
     method: str
     target: str
@@ -60,7 +66,7 @@ class Visit:
 
 
 def wants_page(headers: HeaderView) -> bool:
-    """Whether a request rather wants HTML than JSON (RFC 9110 section 12.5.1); who doesn't say gets JSON."""
+    """Whether a request prefers HTML to JSON (RFC 9110 section 12.5.1); without a preference it gets JSON."""
     accept = ",".join(headers("accept"))[:_LONGEST_ACCEPT].lower()
     best, names_html = {"page": 0.0, "json": 0.0}, "text/html" in accept
     for part in accept.split(","):
@@ -77,11 +83,11 @@ def wants_page(headers: HeaderView) -> bool:
 
 
 def refuse_visit(error: MoonKeyError, settings: Settings, headers: HeaderView, visit: Visit) -> Refusal:
-    """The response for an error, logged as :func:`~moonkey_core.web.responses.refuse` does.
+    """Return the response for an error, and log it as :func:`~moonkey_core.web.responses.refuse` does.
 
-    A browser that asks for a page is sent to sign in, or to prove more, and comes back afterwards; any other
-    trouble becomes a page. Who presents a credential in a header, or doesn't ask for HTML, gets the problem body.
-    All that is for apps with cookies only.
+    In an app with cookies, a browser that asks for a page is redirected to sign in or to step up, and comes back
+    afterwards; for any other error it gets a page. A request with a credential in a header, or one that does not
+    prefer HTML, gets the problem body.
     """
     refusal = refuse(error, settings, headers)
     if settings.cookies is None:
@@ -89,14 +95,14 @@ def refuse_visit(error: MoonKeyError, settings: Settings, headers: HeaderView, v
     refusal = _varying(refusal)
     if not wants_page(headers) or any(headers(name) for name in settings.credential_headers):
         return refusal
-    target = _where_to_go(error, settings, visit)
+    target = _page_to_visit(error, settings, visit)
     if target is not None and visit.method in _SAFE:
         found = [pair for pair in refusal.headers if pair[0] not in ("content-type", "www-authenticate")]
         return Refusal(303, (*found, ("location", target)), b"")
     context = {
         "title": _TITLES.get(refusal.status, "That did not work"),
         "status": refusal.status,
-        "reason": "step_up" if isinstance(error, StepUpRequired) else _plain_reason(error),
+        "reason": "step_up" if isinstance(error, StepUpRequired) else _page_reason(error),
         "sign_in_url": target,
         "urls": {} if visit.routes is None else urls(visit.routes),
     }
@@ -104,7 +110,7 @@ def refuse_visit(error: MoonKeyError, settings: Settings, headers: HeaderView, v
 
 
 def urls(routes: str) -> dict[str, str]:
-    """Where the ready-made routes are, for templates; ``routes`` is the path under which they are mounted."""
+    """Return the paths of the ready-made routes, for templates; ``routes`` is where they are mounted."""
     return {
         "style": f"{routes}/style.css",
         "sign_in": f"{routes}/sign-in",
@@ -122,19 +128,19 @@ def urls(routes: str) -> dict[str, str]:
     }
 
 
-def _plain_reason(error: MoonKeyError) -> str:
+def _page_reason(error: MoonKeyError) -> str:
     if isinstance(error, CrossSiteRequest):
         return "cross_site"
     return "sign_in" if isinstance(error, AuthenticationError) and error.status == 401 else "refused"
 
 
-def tell_of_no_page(error: MoonKeyError) -> None:
-    """Log that a refusal has no page, since a layout of the app's own asks for a user who cannot be known."""
+def log_missing_page(error: MoonKeyError) -> None:
+    """Log that a refusal has no page, as the app's own layout needs the user, who cannot be determined."""
     log_repeated(logging.WARNING, "no page for a refusal: %s", error.reason, extra={"reason": "page_failed"})
 
 
-def _where_to_go(error: MoonKeyError, settings: Settings, visit: Visit) -> str | None:
-    """The page that can mend it, if any, with the way back."""
+def _page_to_visit(error: MoonKeyError, settings: Settings, visit: Visit) -> str | None:
+    """Return the page where the user can sign in or step up, with the way back; ``None`` where there is none."""
     if not isinstance(error, AuthenticationError) or isinstance(error, MalformedCredentials):
         return None
     query: dict[str, str] = {}
@@ -144,7 +150,7 @@ def _where_to_go(error: MoonKeyError, settings: Settings, visit: Visit) -> str |
     else:
         page = settings.sign_in.page or _mounted(visit, "/sign-in")
     if page is None or (visit.method in _SAFE and _path(page) == _path(visit.target)):
-        return None  # there is none; or it is itself behind a gate, and would be sent to itself for ever
+        return None  # no page; or the page itself is behind a gate, and would redirect to itself for ever
     back = safe_target(visit.target) if visit.method in _SAFE else ""
     query = {**({"next": back} if back else {}), **query}
     joint = "&" if "?" in page else "?"
@@ -160,7 +166,7 @@ def _mounted(visit: Visit, path: str) -> str | None:
 
 
 def step_up_query(error: StepUpRequired) -> dict[str, str]:
-    """What the step-up page is told of the demand: nothing secret, and nothing that it relies on."""
+    """Return the query for the step-up page: nothing secret, and nothing that the page relies on."""
     found = {"acr_values": " ".join(error.acr_values)} if error.acr_values else {}
     return found if error.max_age is None else {**found, "max_age": str(error.max_age)}
 

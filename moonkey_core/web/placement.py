@@ -1,8 +1,8 @@
-"""Where gates stand: finds those that protect nothing, because nobody calls what they return.
+"""Find misplaced gates: those that protect nothing, because the app never calls what they return.
 
-A gate knows the function that it wraps. Where an app serves that very function, and what the gate returned is in
-use nowhere, the gate was written above the line that registers the function, and the route is open to everybody.
-Everything is held weakly: neither a view nor an app lives any longer because of this.
+A gate refers to the function that it wraps. Where an app serves that very function, and what the gate returned is
+used nowhere, the gate was written above the line that registers the function, and the route is unprotected. All
+references are weak: no view or app is kept alive by this.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ _METHOD_KINDS = (staticmethod, classmethod, property)
 class Framework:
     """What differs between frameworks.
 
-    ``registries`` are the types that hold what an app serves; ``right`` is what to write instead, for a function's
-    name, the name of the gate and where the function is served.
+    Attributes:
+        name: The name of the framework.
+        package: The package of its gates.
+        registries: The types whose instances hold what an app serves.
+        right: Returns what to write instead, for the name of a function, the name of its gate, and where the
+            function is served.
     """
 
     name: str
@@ -55,7 +59,7 @@ class Framework:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Something that an app calls: ``where`` says at which address, or for what."""
+    """A function that an app calls; ``where`` is the route or the occasion."""
 
     view: object
     where: str
@@ -63,7 +67,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an object of ours is: a gate around a function, or the decorator that makes one."""
+    """The kind of an object of a framework package: a gate around a function, or a decorator that makes one."""
 
     package: str
     name: str
@@ -72,9 +76,12 @@ class Kind:
 
 @dataclass(slots=True)
 class _Gates:
-    """The gates around one function, those that are still there.
+    """The gates around one function that still exist.
 
-    ``were_used``: an app, which may be gone by now, has called one of them.
+    Attributes:
+        name: The name of the gate.
+        alive: The gates.
+        were_used: Whether an app, which may be gone by now, has served one of them.
     """
 
     name: str
@@ -85,19 +92,19 @@ class _Gates:
 _kinds: WeakKeyDictionary[object, Kind] = WeakKeyDictionary()
 _gates: dict[ReferenceType[Any], _Gates] = {}
 _results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
-"""By app: what is wrong with it, else the empty text."""
+"""For each app: what is wrong with its gates, else the empty text."""
 
 
 def decorator(made: T, package: str, name: str) -> T:
-    """Note that ``made`` is no gate yet, but makes one of the function that it is given."""
+    """Register a decorator that makes a gate, and return it."""
     _kinds[made] = Kind(package, name, is_gate=False)
     return made
 
 
-def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
-    """Note that ``gate`` stands in front of ``view``."""
+def register_gate(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
+    """Register that ``gate`` protects ``view``, and return the gate."""
     _kinds[gate] = Kind(package, name, is_gate=True)
-    # Of a decorated function, the route may have what is inside; what a partial has inside was never a view.
+    # A route may serve a function inside a decorated one; the function inside a partial is never a view.
     for one in (view,) if isinstance(view, (partial, MethodType)) else _layers(view):
         key = _reference(one, _forget)
         if key is not None:
@@ -106,24 +113,24 @@ def gated(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
 
 
 def kind_of(thing: object) -> Kind | None:
-    """What an object of ours is; ``None`` for any other."""
+    """Return the kind of an object; ``None`` where it is neither a gate nor a decorator of ours."""
     if isinstance(thing, MethodType):
         thing = thing.__func__
     return _kinds.get(thing) if _reference(thing) is not None else None
 
 
 def has_gate(view: object) -> bool:
-    """Whether a gate stands in front of a view, or further inside."""
+    """Whether a view is a gate, or has one further inside."""
     return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
 
 
 def calls(view: object, other: object) -> bool:
-    """Whether a function may call another, as far as that can be seen."""
+    """Whether a function may call another, as far as its references show."""
     return any(one is other for one, _, _ in _reached([view]))
 
 
 def described(view: object) -> str:
-    """A function with its place in the source."""
+    """Return the name of a function with its place in the source, for messages."""
     name = getattr(view, "__qualname__", None) or type(view).__qualname__
     code = getattr(inspect.unwrap(view) if callable(view) else view, "__code__", None)
     place = f" ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})" if code is not None else ""
@@ -131,9 +138,19 @@ def described(view: object) -> str:
 
 
 def check_target(view: object, name: str, in_a_class: str, more: tuple[object, ...] = ()) -> None:
-    """Raise ``TypeError`` for what no gate can stand in front of. ``in_a_class`` says what to write there."""
+    """Check that a gate can protect ``view``.
+
+    Args:
+        view: What the gate was given.
+        name: The name of the gate.
+        in_a_class: What to write instead in a class.
+        more: Further positional arguments that the gate was given.
+
+    Raises:
+        TypeError: It cannot.
+    """
     if isinstance(view, str) or more:
-        raise by_keyword(name, view, sign="@")
+        raise keyword_only_error(name, view, sign="@")
     if isinstance(view, type):
         raise TypeError(f"@{name} goes on a function, and {view.__qualname__} is a class: {in_a_class}")
     if isinstance(view, _METHOD_KINDS):
@@ -150,16 +167,16 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
         )
 
 
-def by_keyword(name: str, given: object, *, sign: str = "") -> TypeError:
-    """The error for a gate that was given what it asks for without its name."""
+def keyword_only_error(name: str, given: object, *, sign: str = "") -> TypeError:
+    """Return the error for a gate whose requirement was given without its keyword."""
     asked = f"{{{given!r}}}" if isinstance(given, str) else '{"admin"}'
     return TypeError(
         f"{name} takes what it asks for by keyword: write {sign}{name}(roles={asked}), or scopes=, claims=…"
     )
 
 
-def route_first(name: str, gate: str, where: str) -> str:
-    """What to write where routes are registered by decorators; ``where`` is such as ``GET /me``."""
+def route_order_advice(name: str, gate: str, where: str) -> str:
+    """Return what to write where decorators register routes; ``where`` is such as ``GET /me``."""
     method, _, path = where.partition(" ")
     if not path.startswith("/"):
         line = f"@app.{where}" if where.isidentifier() else "the route"
@@ -171,19 +188,25 @@ def route_first(name: str, gate: str, where: str) -> str:
 
 
 def check_once(app: object, find: Callable[[], Iterable[Registered]], framework: Framework) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where one of an app's gates protects nothing.
+    """Check the gates of an app, once; later calls for that app have the same result.
 
-    The app is looked at once, and what is found stands.
+    Args:
+        app: The app.
+        find: Returns what the app serves.
+        framework: The framework of the app.
+
+    Raises:
+        ConfigurationError: A gate protects nothing.
     """
     found = _results.get(app)
     if found is None:
-        found = _results[app] = fault_in(find, framework)
+        found = _results[app] = find_misplaced_gate(find, framework)
     if found:
         raise ConfigurationError(found)
 
 
-def fault_in(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
-    """What is wrong with the gates of an app, else the empty text."""
+def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
+    """Return what is wrong with the gates of an app, else the empty text."""
     try:
         _check(list(find()), framework)
     except ConfigurationError as error:
@@ -192,7 +215,7 @@ def fault_in(find: Callable[[], Iterable[Registered]], framework: Framework) -> 
 
 
 def _check(registered: list[Registered], framework: Framework) -> None:
-    reached: list[_Binding] | None = None
+    reached: list[_Holding] | None = None
     for one in registered:
         is_protected = False
         for view in _layers(one.view):
@@ -229,7 +252,7 @@ def _check_kind(kind: Kind, one: Registered, framework: Framework) -> None:
 
 
 def _layers(view: object) -> Iterator[object]:
-    """A view and what it wraps, from the outside in, up to the methods of its class if it has one."""
+    """Yield a view and what it wraps, from the outside in, up to the methods of its class if it has one."""
     owner = attribute(view, "view_class") or attribute(view, "cls")
     # Django's `as_view()` copies the attributes of `dispatch`, and with them what that wraps.
     methods = [id(one) for one in _wrapped(attribute(owner, "dispatch"))] if isinstance(owner, type) else []
@@ -253,16 +276,16 @@ def _reference(view: object, callback: Callable[[Any], None] | None = None) -> R
             WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
         )
         hash(made)
-    except Exception:  # it takes no weak reference, or has no hash
+    except Exception:  # it has no weak references, or no hash
         return None
     return made
 
 
 def attribute(thing: object, name: str) -> Any:
-    """An attribute of somebody else's object; ``None`` where it has none, or will not tell."""
+    """Return an attribute of a foreign object; ``None`` where it has none, or raises any error."""
     try:
         return getattr(thing, name, None)
-    except Exception:  # a proxy without anything behind it, and the like
+    except Exception:  # such as a proxy without an object
         return None
 
 
@@ -277,15 +300,15 @@ def _gates_around(view: object) -> _Gates | None:
 
 # --- Is what a gate returned in use anywhere?
 
-_Binding = tuple[object, str, object]
-"""Something that was reached, under which name, and in what."""
+_Holding = tuple[object, str, object]
+"""An object that was reached, the name that it has there, and its holder."""
 
 
-def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework: Framework) -> bool:
-    """Whether a gate around a view is called by anything, as far as that can be known.
+def _are_in_use(gates: _Gates, view: object, reached: list[_Holding], framework: Framework) -> bool:
+    """Whether a gate around a view is in use, as far as its references show.
 
-    A view that was made inside of a function may have lost its gate for good. One of a module or a class has a
-    name there; while that stands for the view itself, a gate around it was made for some app, maybe another one.
+    A view that was defined inside of a function may have lost its gate for good. A view of a module or a class has
+    a name there; while that name refers to the view itself, its gate was made for some app, maybe another one.
     """
     if "<locals>" in getattr(view, "__qualname__", "<locals>"):
         return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
@@ -296,7 +319,7 @@ def _are_in_use(gates: _Gates, view: object, reached: list[_Binding], framework:
 
 
 def _named(view: Any) -> object:
-    """What the name of a function stands for, where it was defined."""
+    """Return the object that the name of a function refers to where it was defined."""
     first, *others = view.__qualname__.split(".")
     found = getattr(view, "__globals__", {}).get(first)
     for name in others:
@@ -304,24 +327,24 @@ def _named(view: Any) -> object:
     return found
 
 
-def _is_in_use(gate: object, view: object, reached: list[_Binding], framework: Framework) -> bool:
+def _is_in_use(gate: object, view: object, reached: list[_Holding], framework: Framework) -> bool:
     if any(one is gate and not _is_its_own(view, name, holder) for one, name, holder in reached):
         return True
     return _is_held(gate, view, framework.registries)
 
 
 def _is_its_own(view: object, name: str, holder: object) -> bool:
-    """Whether a variable is the one that ``@gate`` has bound, where the function itself was to be."""
+    """Whether a variable is the one to which ``@gate`` has bound its result, in place of the function."""
     scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, holder))
     if isinstance(holder, type):
         inside = holder.__qualname__
     return bool(scope) and inside == scope and name == getattr(view, "__name__", None)
 
 
-def _reached(views: Iterable[object]) -> Iterator[_Binding]:
-    """All functions that these can call, as far as that can be seen: what they wrap, close over or hold."""
+def _reached(views: Iterable[object]) -> Iterator[_Holding]:
+    """Yield all functions that these can call, as far as references show: what they wrap, close over or hold."""
     seen: set[int] = set()
-    queue: deque[_Binding] = deque((view, "", None) for view in views)
+    queue: deque[_Holding] = deque((view, "", None) for view in views)
     while queue and len(seen) < _MOST_OBJECTS:
         binding = queue.popleft()
         yield binding
@@ -356,17 +379,17 @@ def _held_by(one: object) -> Iterator[tuple[str, object]]:
 
 
 def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
-    """Whether anything has a use for what a gate returned, be it another app.
+    """Whether any object uses what a gate returned, be it another app.
 
-    Goes from holder to holder. A namespace that has it under the name of the function itself does not count: that
-    is what ``@gate`` leaves behind, whoever calls it. One that has it under another name does, as that was chosen.
+    Goes from holder to holder. A namespace that holds it under the name of the function itself does not count, as
+    ``@gate`` always leaves that behind. A namespace that holds it under another name does, as the app chose that.
     """
     own_name = getattr(view, "__name__", None)
     layer, seen = [gate], {id(gate)}
-    ours: list[object] = [layer]  # all that this function makes itself, and that holds what is looked for
+    ours: list[object] = [layer]  # the objects of this function itself that hold what is searched for
     for _ in range(_MOST_LAYERS):
         asked = tuple(layer)
-        ours.append(asked)  # from Python 3.13 on, the arguments of the call are among what it finds
+        ours.append(asked)  # from Python 3.13 on, the result includes the arguments of the call
         holders = gc.get_referrers(*asked)
         found: list[object] = []
         for holder in holders:
@@ -377,7 +400,7 @@ def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
                 names = [name for name, held in tuple(holder.items()) if any(held is one for one in layer)]
                 if names != [own_name]:
                     return True
-            elif isinstance(holder, registries) or not _hands_on(holder):
+            elif isinstance(holder, registries) or not _is_intermediate(holder):
                 return True
             elif not isinstance(holder, FunctionType) or not _closes_over_its_own(holder, view, layer):
                 found.append(holder)
@@ -389,7 +412,7 @@ def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
 
 
 def _closes_over_its_own(holder: FunctionType, view: object, closures: list[object]) -> bool:
-    """Whether a function holds a gate for no other reason than that its code names the variable."""
+    """Whether a function holds a gate only because its code names the variable."""
     if not any(holder.__closure__ is one for one in closures):
         return False
     return any(_is_its_own(view, name, holder) for name in holder.__code__.co_freevars)
@@ -400,6 +423,6 @@ def _is_namespace(found: dict[Any, Any]) -> bool:
     return "__builtins__" in found or ("__module__" in found and "__wrapped__" not in found)
 
 
-def _hands_on(holder: object) -> bool:
-    """Whether something is no use by itself, but may be part of what is."""
+def _is_intermediate(holder: object) -> bool:
+    """Whether an object is no use by itself, but may be part of one that is."""
     return callable(holder) or isinstance(holder, (CellType, *_CONTAINERS, *_METHOD_KINDS))

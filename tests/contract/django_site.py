@@ -22,7 +22,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core import Auth, ProviderUnavailable
-from moonkey_core.gate import known_user
+from moonkey_core.gate import optional_user
 from moonkey_django import RequireAuthMixin, require_auth
 
 runs: Runs = []  # the views of a Django project are module-level, so the record of their runs is too
@@ -138,7 +138,7 @@ def raises(request: HttpRequest) -> HttpResponse:
 
 
 def foreign(request: HttpRequest) -> HttpResponse:
-    user = known_user(auth_of(request))
+    user = optional_user(auth_of(request))
     return JsonResponse({"user": user.id}) if user is not None else HttpResponse(status=403)
 
 

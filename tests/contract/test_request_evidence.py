@@ -17,7 +17,7 @@ pytestmark = pytest.mark.rule("S32")
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.INFO, "moonkey")
-    monkeypatch.setattr(cookies, "_told", set())
+    monkeypatch.setattr(cookies, "_warned", set())
 
 
 def lines(caplog: pytest.LogCaptureFixture, reason: str) -> list[str]:

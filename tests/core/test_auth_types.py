@@ -55,7 +55,7 @@ def test_no_other_is_taken_for_one(kind: str) -> None:
     auth = new_auth(**OTHERS[kind])
     assert isinstance(auth, Auth)
     assert not isinstance(auth, AuthenticatedAuth)
-    assert auth.looked_at
+    assert auth.accessed
 
 
 @pytest.mark.parametrize("thing", [None, True, User(id="user_1"), VERIFIED, object(), PendingAuth])

@@ -6,18 +6,18 @@ import json
 from typing import Any
 
 import pytest
-from core.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply, run
-from moonkey_core._session_life.watch_policy import Binding
+from moonkey_core._session_life.watch_policy import WatchedSession
 from moonkey_core._transport.replies import is_settled
 from moonkey_core.gate import Requirements
-from support.bindings import identity
+from support.cookie_visits import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
+from support.watched_sessions import identity
 
 FLAT = {"status_code": 404, "error_type": "invalid_session", "error_message": "no"}
 NESTED = {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}
@@ -151,8 +151,8 @@ def nothing_follows(decisions: Visited, auth: Auth, jwt: str | None) -> None:
     assert not auth.is_authenticated
     assert set_after(decisions, auth) == {}
     assert not decisions.revoked
-    bound = Binding(identity(), NOW, asks=True)
-    bound.take(auth, NOW)
+    bound = WatchedSession(identity(), NOW, can_verify=True)
+    bound.record(auth, NOW)
     assert not bound.is_revoked
     decisions.verdict = None
     assert decisions.ask_anew(jwt).is_authenticated  # it was not remembered
@@ -196,8 +196,8 @@ def test_what_is_certain_ends_it(answer: Outcome) -> None:
     assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
     assert decisions.authenticate(FRESH, max_staleness=0).is_rejected
     assert decisions.revoked  # a JWT that was still good by itself
-    bound = Binding(identity(), NOW, asks=True)
-    bound.take(auth, NOW)
+    bound = WatchedSession(identity(), NOW, can_verify=True)
+    bound.record(auth, NOW)
     assert bound.is_revoked
 
 

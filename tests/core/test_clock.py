@@ -127,7 +127,12 @@ def test_a_client_reads_the_clock_of_the_moment() -> None:
     with MoonKey(secret_key="sk_test_clock", base_url="http://127.0.0.1:9") as client:
         core = client._core
         with freeze_time(START):
-            clocks = [core._clock, client.revocations.clock, client._endings._rules.clock, core.breaker._wall]
+            clocks = [
+                core._clock,
+                client.revocations.clock,
+                client._session_watcher._policy.clock,
+                core.breaker._wall,
+            ]
             assert {clock() for clock in clocks} == {START.timestamp()}
             assert Places.__init__.__defaults__ is not None
             assert Places.__init__.__defaults__[0]() == START.timestamp()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
-from moonkey_core.health import health_of
+from moonkey_core._operations.client_base import health_report
 from support.decisions import NOW
 from support.key_ring import Ring
 from support.odd_jwts import claims, good, header, sign
@@ -197,7 +197,7 @@ class TestLocal:
         assert decisions.authenticate(TOKEN).source == "remote"
         decisions.now += 20
         assert decisions.authenticate(TOKEN).source == "cache"
-        health = health_of(decisions.core)
+        health = health_report(decisions.core)
         assert (health.feed, health.degraded) == ("lost", True)
 
     def test_the_jwts_own_age_is_the_end(self) -> None:
@@ -211,12 +211,12 @@ def test_health_tells_of_the_feed() -> None:
     feed = FakeFeed()
     decisions, jwt = made(feed)
     decisions.authenticate(jwt)
-    health = health_of(decisions.core)
+    health = health_report(decisions.core)
     assert (health.feed, health.feed_lag, health.degraded, health.remembered) == ("live", 0.25, False, 1)
     feed.is_live = False
-    health = health_of(decisions.core)
+    health = health_report(decisions.core)
     assert (health.feed, health.feed_lag, health.degraded) == ("lost", 7.0, True)
-    health = health_of(KnownToTheApi().core)
+    health = health_report(KnownToTheApi().core)
     assert (health.feed, health.feed_lag, health.degraded) == ("none", None, False)
 
 

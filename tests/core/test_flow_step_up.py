@@ -18,7 +18,7 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
 from moonkey_core.flows._step_up_options import Demand, demand_in, masked, options_of
 from moonkey_core.flows._stepped_up import is_remembered
-from moonkey_core.gate import Requirements, refusal_of
+from moonkey_core.gate import Requirements, check
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings.sign_in_settings import Attempt, safe_target
 from moonkey_core.web.request import RequestInfo
@@ -204,7 +204,7 @@ class TestByACode:
                 if by_header:
                     me.usual["session-token"] = json_of(response)["session_token"]
                 assert self._refusal(me) is None
-                assert refusal_of(self._auth(me), TWO) is None
+                assert check(self._auth(me), TWO) is None
 
     def test_where_the_token_stays_the_same(self, kind: str, emulator: Emulator) -> None:
         """Nothing that is remembered under the token may hide the new factor."""
@@ -225,7 +225,7 @@ class TestByACode:
         return me.call("authenticate", me._headers({}), None, RequestInfo("GET", "https"))
 
     def _refusal(self, me: Person) -> Any:
-        return refusal_of(self._auth(me), FRESH)
+        return check(self._auth(me), FRESH)
 
     def test_a_browser_that_speaks_json(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator, html=False)

@@ -64,7 +64,7 @@ def test_odd_ones_break_nothing(wrong: Any) -> None:
     names = ("factors", "started_at", "device_info", "custom_claims", "scope", "roles", "deleted")
     found = read(**dict.fromkeys(names, wrong))
     assert found.factors == ()
-    assert Requirements(scopes={"x"}, roles={"y"}).refusal_of(found, datetime.now(UTC)) is not None
+    assert Requirements(scopes={"x"}, roles={"y"}).check(found, datetime.now(UTC)) is not None
 
 
 @pytest.mark.rule("S30", "S50")

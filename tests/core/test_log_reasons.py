@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from core.conftest import Both, MakeClient
 
-from moonkey_core import Auth, MoonKey, MoonKeyError, _repeated_log
+from moonkey_core import Auth, MoonKey, MoonKeyError, _repeated_log, errors
+from moonkey_core._reasons import (
+    CREDENTIAL_REASONS,
+    ERROR_REASONS,
+    LOG_REASONS,
+    OTHER_REASONS,
+    PROVIDER_REASONS,
+    SESSION_OVER_REASONS,
+)
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.responses import refuse
 from support.decisions import presenting
@@ -36,6 +44,23 @@ class TestTheSource:
         for reason in log_reasons() | error_reasons():
             assert re.fullmatch("[a-z]+(_[a-z]+)*", reason)
         assert log_reasons() & error_reasons() == set()
+
+    def test_the_registry_holds_each_reason_with_its_level(self) -> None:
+        levels = {"exception": "error"}
+        logged = {
+            (code, levels.get(call.level, call.level)) for call in log_calls() for code in call.reasons or ()
+        }
+        assert logged == {(code, one.level) for code, one in LOG_REASONS.items()}
+        assert error_reasons() == set(ERROR_REASONS)
+        groups = (CREDENTIAL_REASONS, PROVIDER_REASONS, OTHER_REASONS)
+        assert len(ERROR_REASONS) == sum(map(len, groups))
+        assert set(ERROR_REASONS) > SESSION_OVER_REASONS
+
+    def test_the_registry_holds_the_status_of_each_class(self) -> None:
+        kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, MoonKeyError)]
+        assert len(kinds) > 15
+        for kind in kinds:
+            assert ERROR_REASONS[kind.default_reason].status == kind.status
 
     def test_a_message_is_fixed_and_what_varies_is_an_argument(self) -> None:
         for call in log_calls():

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import MoonKey, MoonKeyError, otel
+from moonkey_core._reasons import OTHER_REASONS, VERIFICATION_REASONS
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import CircuitChanged, FeedChanged, GraceUsed, KeySetFetched, UpstreamCall, Verified
 from support.decisions import presenting
@@ -22,25 +23,10 @@ from support.secrets import pieces_of
 from support.telemetry import GAUGES, Seen
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
-ELSEWHERE = {  # reasons of errors that no Auth and no key set has
-    *(
-        "error",
-        "configuration",
-        "authentication_failed",
-        "no_credentials",
-        "step_up_required",
-        "permission_denied",
-    ),
-    *("request_refused", "not_found", "provider_error", "revocation_incomplete", "login_refused", "not_tried"),
-    "too_many_attempts",
-    "another_user",
-    "login_unclear",
-    "duration_refused",
-}
 ALLOWED: dict[str, set[str]] = {
     "outcome": {"anonymous", "authenticated", "rejected", "unavailable"},
     "source": {"none", "local", "cache", "remote", "stale", "grace"},
-    "reason": {*otel._REASONS, "other"},
+    "reason": {*VERIFICATION_REASONS, "other"},
     "event": {*otel._SESSION_EVENTS.values()},
     "operation": {*otel._OPERATIONS, "other"},
     "status_class": {"1xx", "2xx", "3xx", "4xx", "5xx", "other"},
@@ -202,7 +188,7 @@ class TestLabels:
         seen.close()
 
     def test_the_closed_sets_are_those_of_the_source(self, seen: Seen, emulator: Emulator, call: Both) -> None:
-        assert error_reasons(with_routes=False) - ELSEWHERE == otel._REASONS
+        assert error_reasons() - set(OTHER_REASONS) == VERIFICATION_REASONS
         assert {*KINDS, "cancelled"} - {"busy", "circuit_open"} == otel._FAILURES  # which come of no call
         assert operations() <= otel._OPERATIONS
         seen.watch(call.client)

@@ -92,7 +92,7 @@ class TestWhatStandsThere:
                 other = copied(auth)
                 assert (other.state, other.user, other.session) == (auth.state, auth.user, auth.session)
                 assert (other.source, other.as_of, other.fresh) == (auth.source, auth.as_of, None)
-                assert other.looked_at
+                assert other.accessed
 
     @pytest.mark.rule("S30")
     def test_what_is_presented_shows_no_credential(self) -> None:
@@ -113,7 +113,7 @@ class TestWhatStandsThere:
             for _ in range(2):
                 auth = decisions.read(headers, requirements)
                 requirements.are_met_by(auth)
-                assert not auth.looked_at
+                assert not auth.accessed
         assert len(seen) == 10
 
 

@@ -21,7 +21,7 @@ from moonkey_core import (
     VerifiedSession,
 )
 from moonkey_core.auth import BaseAuth, new_auth
-from moonkey_core.gate import Requirements, refusal_of, require
+from moonkey_core.gate import Requirements, check, require
 
 NOW = datetime(2027, 1, 15, 12, tzinfo=UTC)
 TEN = timedelta(minutes=10)
@@ -38,7 +38,7 @@ def factor(kind: str | None, ago: timedelta | None = timedelta(0), **changes: An
 
 
 def lacks(asked: dict[str, Any], **changes: Any) -> PermissionDenied | StepUpRequired | None:
-    return Requirements(**asked).refusal_of(session(**changes), NOW)
+    return Requirements(**asked).check(session(**changes), NOW)
 
 
 def is_met(asked: dict[str, Any], carried: dict[str, Any]) -> bool:
@@ -263,7 +263,7 @@ class TestTheGate:
         auth = self.auth(factors=(just,))
         asked = Requirements(factor_max_age=TEN, session_max_age=TEN)
         assert require(auth, asked) is auth
-        assert refusal_of(auth, asked) is None
+        assert check(auth, asked) is None
         with pytest.raises(StepUpRequired):
             require(auth, Requirements(factor_max_age=timedelta(seconds=2)))
         with pytest.raises(PermissionDenied):
@@ -271,7 +271,7 @@ class TestTheGate:
 
     def test_each_refusal_is_a_new_one(self) -> None:
         auth, asked = self.auth(), Requirements(factors={"totp"})
-        assert refusal_of(auth, asked) is not refusal_of(auth, asked)
+        assert check(auth, asked) is not check(auth, asked)
 
     @pytest.mark.parametrize("asked", [None, Requirements(), Requirements(max_staleness=5, grace_seconds=1)])
     def test_who_demands_nothing_reads_nothing(self, asked: Requirements | None) -> None:
@@ -282,6 +282,6 @@ class TestTheGate:
 
     def test_who_is_not_signed_in_is_told_so(self) -> None:
         asked = Requirements(factors={"totp"}, roles={"admin"})
-        assert isinstance(refusal_of(new_auth(), asked), MissingCredentials)
+        assert isinstance(check(new_auth(), asked), MissingCredentials)
         for error in (InvalidCredentials(), ProviderUnavailable()):
-            assert refusal_of(new_auth(error=error), asked) is error
+            assert check(new_auth(error=error), asked) is error

@@ -102,7 +102,7 @@ def test_factors(
     asked = Requirements(
         factors=names, factor_count=count, factor_max_age=seconds(age), session_max_age=seconds(session_age)
     )
-    refusal = asked.refusal_of(session(factors, started), NOW)
+    refusal = asked.check(session(factors, started), NOW)
     assert (refusal is None) is met
     if refusal is not None:
         assert isinstance(refusal, StepUpRequired)
@@ -172,7 +172,7 @@ def test_permission(
         held_up_by_scopes = met and not all(one in granted for one in scopes)
         met = met and not held_up_by_scopes
     asked = Requirements(claims=demands, scopes=scopes, roles=roles, permissions=permissions)
-    refusal = asked.refusal_of(session(**carried), NOW)
+    refusal = asked.check(session(**carried), NOW)
     assert (refusal is None) is met
     if refusal is not None:
         assert isinstance(refusal, PermissionDenied)
@@ -184,15 +184,15 @@ def test_permission(
 def test_no_claims_at_all_break_the_gate_or_meet_what_they_do_not_say(carried: dict[str, Any], word: str) -> None:
     found = session(custom_claims=carried)
     for name in (*carried, "roles"):
-        is_it = Requirements(claims={name: word}).refusal_of(found, NOW) is None
+        is_it = Requirements(claims={name: word}).check(found, NOW) is None
         assert is_it is (carried.get(name) == word)
-        is_in = Requirements(claims={name: {word, 7}}).refusal_of(found, NOW) is None
+        is_in = Requirements(claims={name: {word, 7}}).check(found, NOW) is None
         assert is_in is claim_is_met(frozenset({word, 7}), carried.get(name))
         functions = (lambda value: value["deeper"] > 7, lambda value: value + 1 > 2, lambda value: not value.x)
         for function in functions:
             asked = Requirements(claims={name: function})
             expected = PermissionDenied if not says_yes(function, carried, name) else type(None)
-            assert type(asked.refusal_of(found, NOW)) is expected
+            assert type(asked.check(found, NOW)) is expected
 
 
 def says_yes(function: Any, carried: dict[str, Any], name: str) -> bool:
@@ -215,8 +215,8 @@ def test_what_asks_more_lets_in_no_more(
     alone: list[dict[str, Any]] = [{"claims": demands}, {"roles": roles}]
     sign_in: dict[str, Any] = {"factors": factors, "factor_count": count, "factor_max_age": seconds(age)}
     together = Requirements(**sign_in, claims=demands, roles=roles)
-    passes = [Requirements(**one).refusal_of(found, NOW) is None for one in (*alone, sign_in)]
-    assert (together.refusal_of(found, NOW) is None) is all(passes)
+    passes = [Requirements(**one).check(found, NOW) is None for one in (*alone, sign_in)]
+    assert (together.check(found, NOW) is None) is all(passes)
 
 
 @given(st.frozensets(st.text(max_size=4), max_size=3))

@@ -14,7 +14,7 @@ from core.conftest import MakeAsyncClient, MakeClient
 from moonkey_core import AsyncMoonKey, Auth
 from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_core.streams import Ended, abound_items, before, bound_items
+from moonkey_core.streams import Ended, abound_items, bound_items, run_until
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ class TestBefore:
 
         async def go() -> None:
             end = asyncio.get_running_loop().create_future()
-            assert await before(end, work()) == "done"
+            assert await run_until(end, work()) == "done"
             end.set_result(None)
             await asyncio.sleep(0)  # nothing of it is left that could still go off
             await asyncio.sleep(0)
@@ -60,7 +60,7 @@ class TestBefore:
             else:
                 loop.call_soon(loop.call_soon, end.set_result, None)
             with pytest.raises(Ended):
-                await before(end, work())
+                await run_until(end, work())
             task = asyncio.current_task()
             assert task is not None
             assert task.cancelling() == 0
@@ -75,14 +75,14 @@ class TestBefore:
 
         async def go() -> None:
             with pytest.raises(TimeoutError, match="mine"):
-                await before(asyncio.get_running_loop().create_future(), work())
+                await run_until(asyncio.get_running_loop().create_future(), work())
 
         asyncio.run(go())
 
     def test_a_cancellation_from_outside_goes_on(self) -> None:
         async def go() -> None:
             loop = asyncio.get_running_loop()
-            task = loop.create_task(before(loop.create_future(), loop.create_future()))
+            task = loop.create_task(run_until(loop.create_future(), loop.create_future()))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -138,7 +138,7 @@ class TestTasks:
                 assert await until_over(client, stream, ada.session_id, 3) == [1, 0, -1]
                 assert ticks.closed
                 await asyncio.sleep(0)
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -182,7 +182,7 @@ class TestTasks:
                     with pytest.raises(type(error), match="theirs"):
                         _ = [item async for item in abound_items(client, auth, few(error))]
                 await asyncio.sleep(0)
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -195,7 +195,7 @@ class TestTasks:
                 ticks = Ticks(5)
                 stream = abound_items(client, await auth_of(client, ada), ticks.items())
                 assert await anext(stream) == 4
-                assert len(client._endings) == 1
+                assert len(client._session_watcher) == 1
                 if how == "closed":
                     await stream.aclose()
                 del stream
@@ -203,7 +203,7 @@ class TestTasks:
                 for _ in range(10):
                     await asyncio.sleep(0)
                 assert ticks.closed
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -235,12 +235,12 @@ class TestThreads:
         assert list(bound_items(client, auth, items(), headers(ada))) == [1, 2]
         assert closed == [True]
         assert list(bound_items(client, auth, items())) == []
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     def test_an_iterable_that_ends_by_itself(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
         assert list(bound_items(client, client.authenticate(headers(ada)), "abc")) == ["a", "b", "c"]
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     @pytest.mark.parametrize("how", ["closed", "forgotten"])
     def test_who_goes_away_leaves_nothing(self, make_client: MakeClient, ada: SignedIn, how: str) -> None:
@@ -256,13 +256,13 @@ class TestThreads:
 
         stream: Any = bound_items(client, client.authenticate(headers(ada)), Items())
         assert next(stream) == 0
-        assert len(client._endings) == 1
+        assert len(client._session_watcher) == 1
         if how == "closed":
             stream.close()
         del stream
         gc.collect()
         assert closed == [True]
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
         with pytest.raises(ValueError, match="Nobody is signed in"):

@@ -81,7 +81,7 @@ def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
                 mine.recv(10)
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4401, "Unauthorized")
-            assert len(client._endings) == 1
+            assert len(client._session_watcher) == 1
     asyncio.run(client.aclose())
 
 

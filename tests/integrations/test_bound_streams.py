@@ -138,7 +138,7 @@ def begun(url: str, person: SignedIn) -> Iterator[Iterator[str]]:
 def left(client: MoonKey | AsyncMoonKey) -> int:
     """What is still bound, or being made."""
     gc.collect()  # Starlette leaves a plain generator to it
-    return len(client._endings) + len(stream_items.running)
+    return len(client._session_watcher) + len(stream_items.running)
 
 
 @pytest.mark.rule("S52")
@@ -146,7 +146,7 @@ class TestTheEnd:
     def test_revoked(self, served: Served, ada: SignedIn) -> None:
         url, client = served
         with begun(url, ada) as chunks:
-            assert len(client._endings) == 1
+            assert len(client._session_watcher) == 1
             client.revocations.add(session_id=ada.session_id)
             assert all("tick" in chunk for chunk in chunks)  # and then it is over, in good order
         assert wait_until(lambda: left(client) == 0)
@@ -167,7 +167,7 @@ class TestTheEnd:
                 other.sessions.verify(session_token=person.session_token, extend=60)
             emulator.clear_requests()
             assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1)
-            assert len(client._endings) == 1
+            assert len(client._session_watcher) == 1
             client.revocations.add(session_id=person.session_id)
             assert all("tick" in chunk for chunk in chunks)
         assert wait_until(lambda: left(client) == 0)
@@ -176,7 +176,7 @@ class TestTheEnd:
     def test_the_client_goes_away(self, served: Served, ada: SignedIn) -> None:
         url, client = served
         with begun(url, ada):
-            assert len(client._endings) == 1
+            assert len(client._session_watcher) == 1
         assert wait_until(lambda: left(client) == 0)
 
     def test_who_is_not_signed_in_gets_an_answer_and_no_stream(

@@ -26,7 +26,7 @@ import moonkey_flask
 import moonkey_starlette
 from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core.emulator import Emulator
-from moonkey_core.gate import RequirementOptions, like_demands
+from moonkey_core.gate import RequirementOptions, similar_requirements
 from moonkey_core.settings import names as _setting_names
 from moonkey_django import RequireAuthMixin, get_client
 from moonkey_django.identity import attach
@@ -157,9 +157,9 @@ def test_view_sets(configure: Configure) -> None:
 def test_the_views_of_the_frameworks_have_no_such_attributes() -> None:
     """Where a class of theirs has, nobody could use the mixin with it; ours look at what the app has written."""
     for view in (View, TemplateView, APIView):
-        assert like_demands(dir(view)) == {}
+        assert similar_requirements(dir(view)) == {}
     known = RequirementOptions.__optional_keys__
-    assert set(like_demands(dir(RequireAuthMixin))) == known
+    assert set(similar_requirements(dir(RequireAuthMixin))) == known
 
 
 @pytest.mark.rule("S26")
@@ -271,7 +271,7 @@ def test_arguments_are_judged_before_there_is_an_app() -> None:
 def test_other_keys_are_the_app_s_own(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_setting_names, "_told", set())
+    monkeypatch.setattr(_setting_names, "_warned", set())
     app = Flask(__name__)
     app.config.update(MOONKEY_DASHBOARD="x", MOONKEY_PORT="tcp://10.0.0.1:80", MOONKEY_SERVICE_HOST="10.0.0.1")
     for _ in range(2):
@@ -374,7 +374,7 @@ def test_a_key_of_the_dict(configure: Configure, key: str, mend: str) -> None:
 def test_other_django_settings_are_the_project_s_own(
     configure: Configure, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_setting_names, "_told", set())
+    monkeypatch.setattr(_setting_names, "_warned", set())
     settings.MOONKEY_DASHBOARD = "x"
     settings.MONEY = {"EUR": 1}
     configure()

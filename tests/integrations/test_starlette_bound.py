@@ -162,7 +162,7 @@ class TestRevoked:
             site.client.revocations.add(session_id=ada.session_id)
             assert closed(websocket) == OVER
         assert wait_until(lambda: site.ended == ended)
-        assert wait_until(lambda: len(site.client._endings) == 0)
+        assert wait_until(lambda: len(site.client._session_watcher) == 0)
         assert server_errors(caplog) == []
 
     def test_by_another_client(self, emulator: Emulator, url: str, ada: SignedIn) -> None:
@@ -177,7 +177,9 @@ class TestRevoked:
         eve = emulator.sign_in(email="eve@example.com")
         with opened(url, "/listens", eve) as hers, opened(url, "/listens", None) as nobody_s:
             with opened(url, "/listens", ada) as mine:
-                assert wait_until(lambda: len(site.client._endings) == 2)  # who is not signed in is not bound
+                assert wait_until(
+                    lambda: len(site.client._session_watcher) == 2
+                )  # who is not signed in is not bound
                 site.client.revocations.add(session_id=ada.session_id)
                 assert closed(mine) == OVER
             for other in (hers, nobody_s):
@@ -190,14 +192,14 @@ class TestRevoked:
             assert websocket.recv(10) == "hello"
             websocket.send("nobody")  # its session is not good any more, so that nobody is signed in
             assert websocket.recv(10) == "nobody"
-            assert len(site.client._endings) == 0
+            assert len(site.client._session_watcher) == 0
 
     def test_the_app_finds_out_first(self, site: Site, url: str, emulator: Emulator, ada: SignedIn) -> None:
         with opened(url, "/checks", ada) as websocket:
             emulator.revoke(ada.session_id)
             websocket.send("may I?")
             assert closed(websocket) == OVER
-        assert wait_until(lambda: len(site.client._endings) == 0)
+        assert wait_until(lambda: len(site.client._session_watcher) == 0)
 
 
 @pytest.mark.rule("S52")
@@ -232,7 +234,7 @@ class TestLazy:
     def test_bound_when_somebody_looks(self, emulator: Emulator, ada: SignedIn, path: str) -> None:
         site = Site(emulator, lazy=True)
         with served(site) as url, opened(url, path, ada) as websocket:
-            assert wait_until(lambda: len(site.client._endings) == 1)
+            assert wait_until(lambda: len(site.client._session_watcher) == 1)
             site.client.revocations.add(session_id=ada.session_id)
             assert closed(websocket) == OVER
             assert wait_until(lambda: site.ended == [4401])
@@ -249,7 +251,7 @@ class TestUnbound:
     def test_if_it_is_so_configured(self, emulator: Emulator, ada: SignedIn) -> None:
         site = Site(emulator, bind_websockets=False)
         with served(site) as url, opened(url, "/listens", ada) as websocket:
-            assert len(site.client._endings) == 0
+            assert len(site.client._session_watcher) == 0
             site.client.revocations.add(session_id=ada.session_id)
             websocket.send("still")
             assert websocket.recv(10) == "still"
@@ -257,18 +259,18 @@ class TestUnbound:
     @pytest.mark.parametrize("who", ["app", "client"])
     def test_when_it_ends_by_itself(self, site: Site, url: str, ada: SignedIn, who: str) -> None:
         with opened(url, "/leaves" if who == "app" else "/listens", ada) as websocket:
-            assert wait_until(lambda: len(site.client._endings) == 1)
+            assert wait_until(lambda: len(site.client._session_watcher) == 1)
             if who == "app":
                 site.go_on.set()
                 assert closed(websocket) == (4000, "own")
-        assert wait_until(lambda: len(site.client._endings) == 0)
+        assert wait_until(lambda: len(site.client._session_watcher) == 0)
 
     def test_when_the_server_stops(self, site: Site, ada: SignedIn) -> None:
         with ExitStack() as stack:
             with served(site) as url:
                 websocket = stack.enter_context(opened(url, "/listens", ada))
             assert closed(websocket) == (1012, "")
-        assert len(site.client._endings) == 0
+        assert len(site.client._session_watcher) == 0
 
 
 class Wire:
@@ -319,7 +321,7 @@ async def test_an_app_that_takes_no_notice(emulator: Emulator, ada: SignedIn) ->
     wire = Wire("connect")
     task = asyncio.create_task(visit(ada, wire))
     async with asyncio.timeout(10):
-        while not len(client._endings):  # noqa: ASYNC110 - there is nothing to wait for
+        while not len(client._session_watcher):  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0.001)
         client.revocations.add(session_id=ada.session_id)
         await task
@@ -389,7 +391,7 @@ async def test_cancelled(emulator: Emulator, ada: SignedIn) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(client._endings) == 0
+    assert len(client._session_watcher) == 0
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -407,16 +409,16 @@ async def test_two_thousand_and_one_of_them_is_revoked(emulator: Emulator, ada: 
     mine = Wire("connect")
     task = asyncio.create_task(visit(ada, mine))
     async with asyncio.timeout(90):
-        while len(client._endings) < 2001:  # noqa: ASYNC110 - there is nothing to wait for
+        while len(client._session_watcher) < 2001:  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0.01)
         client.revocations.add(session_id=ada.session_id)
         await task
     assert mine.sent[-1] == CLOSE
     assert not any(task.done() for task in tasks)
-    assert len(client._endings) == 2000
+    assert len(client._session_watcher) == 2000
     for person in people:
         client.revocations.add(user_id=person.user_id)
     async with asyncio.timeout(90):
         await asyncio.gather(*tasks)
     assert all(wire.sent[-1] == CLOSE for wire in wires)
-    assert len(client._endings) == 0
+    assert len(client._session_watcher) == 0

@@ -75,16 +75,14 @@ def log_reasons() -> set[str]:
     return {reason for call in log_calls() for reason in call.reasons or ()}
 
 
-def error_reasons(*, with_routes: bool = True) -> set[str]:
-    """Every reason that an error may have; or without those that only the ready-made routes give."""
+def error_reasons() -> set[str]:
+    """Every reason that an error may have."""
     found = {
         value.default_reason
         for value in vars(errors).values()
         if inspect.isclass(value) and issubclass(value, errors.MoonKeyError)
     }
-    for name, tree in modules():
-        if not with_routes and "flows" in name:
-            continue
+    for _name, tree in modules():
         for call in _calls(tree):
             if isinstance(call.func, ast.Name) and call.func.id == "_invalid":
                 found |= _values(tree, call.args[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, assert_type
 
 from moonkey_core import AsyncMoonKey, Auth, AuthenticatedAuth, MoonKey, Session, User
-from moonkey_core.gate import known_user, require
+from moonkey_core.gate import optional_user, require
 
 
 def after_the_check(auth: Auth) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def of_a_known_one(auth: AuthenticatedAuth) -> None:
 
 def required(auth: Auth) -> str:
     assert_type(require(auth), AuthenticatedAuth)
-    assert_type(known_user(auth), User | None)
+    assert_type(optional_user(auth), User | None)
     return require(auth).user.id
 
 

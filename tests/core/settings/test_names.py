@@ -33,7 +33,7 @@ KEY = "sk_test_" + "k" * 30
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(_setting_names, "_told", set())
+    monkeypatch.setattr(_setting_names, "_warned", set())
     caplog.set_level(logging.DEBUG)
     return caplog
 
@@ -47,7 +47,7 @@ def test_the_places_that_are_named_are_there() -> None:
     own = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
     assert {*_setting_names.MIDDLEWARE_ARGUMENTS, "lazy"} == own
     settings = {field.name for field in dataclasses.fields(Settings)}
-    assert set(_setting_names.DEMANDS) == RequirementOptions.__optional_keys__ - settings
+    assert set(_setting_names.REQUIREMENT_ARGUMENTS) == RequirementOptions.__optional_keys__ - settings
     django = {field.name for field in dataclasses.fields(Configuration)}
     assert set(_setting_names.DJANGO_KEYS) == django - {"settings"}
 

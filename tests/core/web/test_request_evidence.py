@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from moonkey_core import CookieSettings, MoonKeyError
 from moonkey_core._plan import run
 from moonkey_core.auth import Auth
-from moonkey_core.gate import refusal_of
+from moonkey_core.gate import check
 from moonkey_core.web import cookies as cookies_module
-from moonkey_core.web.cookies import set_cookie, tell_of_plain_http
+from moonkey_core.web.cookies import set_cookie, warn_about_plain_http
 from moonkey_core.web.origin import cross_site
 from moonkey_core.web.request import HeaderView, RequestInfo
 from moonkey_core.web.responses import refuse
@@ -37,7 +37,7 @@ def refused(headers: HeaderView, info: RequestInfo = GET) -> MoonKeyError:
     found = DECISIONS.core.begin(headers, None, info)
     if not isinstance(found, Auth):
         found = run(DECISIONS.core.finish(found), lambda _: replied(503))
-    error = refusal_of(found)
+    error = check(found)
     assert error is not None
     return error
 
@@ -154,7 +154,7 @@ class TestCrossSiteRequests:
 class TestSecureCookiesOnPlainHttp:
     @pytest.fixture(autouse=True)
     def _anew(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        monkeypatch.setattr(cookies_module, "_told", set())
+        monkeypatch.setattr(cookies_module, "_warned", set())
         caplog.set_level(logging.INFO, "moonkey")
 
     SETTINGS = DECISIONS.settings
@@ -162,7 +162,7 @@ class TestSecureCookiesOnPlainHttp:
 
     def test_is_one_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(3):
-            tell_of_plain_http([self.COOKIE], POST, view(host="app.example"), self.SETTINGS)
+            warn_about_plain_http([self.COOKIE], POST, view(host="app.example"), self.SETTINGS)
         (record,) = caplog.records
         assert (record.levelname, record.__dict__["reason"]) == ("WARNING", "secure_cookie_on_http")
         assert "http://app.example" in record.getMessage()
@@ -171,7 +171,7 @@ class TestSecureCookiesOnPlainHttp:
 
     @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
     def test_on_this_machine_some_browsers_keep_it(self, caplog: pytest.LogCaptureFixture, host: str) -> None:
-        tell_of_plain_http([self.COOKIE], POST, view(host=host), self.SETTINGS)
+        warn_about_plain_http([self.COOKIE], POST, view(host=host), self.SETTINGS)
         assert "some browsers will not keep it" in caplog.text
 
     def test_only_where_it_is(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,13 +182,13 @@ class TestSecureCookiesOnPlainHttp:
         ).settings
         behind = RequestInfo("POST", "http", "10.0.0.1")
         gone = set_cookie(self.SETTINGS, SESSION, "", 0)
-        tell_of_plain_http([self.COOKIE], RequestInfo("POST", "https"), view(), self.SETTINGS)
-        tell_of_plain_http([self.COOKIE], POST, view(origin="https://app.example"), self.SETTINGS)
-        tell_of_plain_http([self.COOKIE], POST, view(), told)
-        tell_of_plain_http([self.COOKIE], behind, view(x_forwarded_proto="https"), trusting)
-        tell_of_plain_http([set_cookie(plain, SESSION, TOKEN, None)], POST, view(), plain)
-        tell_of_plain_http([gone], POST, view(), self.SETTINGS)
-        tell_of_plain_http([], POST, view(), self.SETTINGS)
+        warn_about_plain_http([self.COOKIE], RequestInfo("POST", "https"), view(), self.SETTINGS)
+        warn_about_plain_http([self.COOKIE], POST, view(origin="https://app.example"), self.SETTINGS)
+        warn_about_plain_http([self.COOKIE], POST, view(), told)
+        warn_about_plain_http([self.COOKIE], behind, view(x_forwarded_proto="https"), trusting)
+        warn_about_plain_http([set_cookie(plain, SESSION, TOKEN, None)], POST, view(), plain)
+        warn_about_plain_http([gone], POST, view(), self.SETTINGS)
+        warn_about_plain_http([], POST, view(), self.SETTINGS)
         assert caplog.records == []
-        tell_of_plain_http([self.COOKIE], behind, view(), trusting)
+        warn_about_plain_http([self.COOKIE], behind, view(), trusting)
         assert len(caplog.records) == 1

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from core.conftest import Both, answering
 
 from moonkey_core import (
     InvalidCredentials,
@@ -18,6 +17,7 @@ from moonkey_core import (
     RevocationIncomplete,
 )
 from moonkey_core.emulator import Emulator
+from support.clients import Both, answering
 from support.scripted import Received, reply, scripted
 
 DELETE = "DELETE /v1/auth/sessions/delete"

@@ -1,4 +1,4 @@
-"""How often something was done lately: counted in this process, under keyed digests, in a table of fixed size."""
+"""A sliding window counter: counts attempts of this process, by keyed digests, in a table of fixed size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cachetools import TLRUCache
 from moonkey_core import _clock
 from moonkey_core._digest import Digest
 
-_COUNTED = 65_536  # beyond, those that were seen least lately are forgotten
+_COUNTED = 65_536  # beyond, the least recently used entries are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +20,27 @@ class _Log:
     times: tuple[float, ...]
 
 
-class Attempts:
-    """Counts attempts within a time that slides along with the clock."""
+class SlidingWindowCounter:
+    """Counts attempts within the last so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
+        """Start without attempts. ``clock`` returns seconds and never goes back."""
         self._clock = clock
         self._digest = Digest()
         self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=clock)
         self.reset_lock()
 
     def count(self, kind: str, value: str, most: int, seconds: float) -> float | None:
-        """Count one more attempt, if fewer than ``most`` were counted within ``seconds``; returns ``None`` then.
+        """Count an attempt, unless ``most`` were counted within the last ``seconds``.
 
-        Otherwise it is not counted, and the answer is in how many seconds one more may be. ``kind`` is a short
-        constant.
+        Args:
+            kind: What is attempted: a short constant.
+            value: Whose attempts are counted together, such as an address. Only its digest is kept.
+            most: The number of attempts that are allowed.
+            seconds: The length of the window.
+
+        Returns:
+            ``None`` where the attempt was counted, else in how many seconds the next one is allowed.
         """
         key = self._digest(kind, value)
         with self._lock:
@@ -44,13 +51,13 @@ class Attempts:
             self._logs[key] = _Log(seconds, (*times, now))
             return None
 
-    def counted(self, kind: str, value: str) -> int:
-        """How many attempts count at present."""
+    def current(self, kind: str, value: str) -> int:
+        """Return how many attempts are counted at present."""
         with self._lock:
             return len(self._recent(self._digest(kind, value), self._clock()))
 
-    def give_back(self, kind: str, value: str) -> None:
-        """Take back the last attempt that was counted: it has come to nothing."""
+    def undo_last(self, kind: str, value: str) -> None:
+        """Undo the last attempt that was counted, as it was not carried out."""
         key = self._digest(kind, value)
         with self._lock:
             log = self._logs.pop(key, None)
@@ -58,7 +65,7 @@ class Attempts:
                 self._logs[key] = _Log(log.seconds, log.times[:-1])
 
     def reset_lock(self) -> None:
-        """A new lock: the old one may have been held by another thread when the process forked."""
+        """Make a new lock: another thread may have held the old one when the process forked."""
         self._lock = threading.Lock()
 
     def _recent(self, key: str, now: float) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, CookieSettings, Settings, SignInSettings
-from moonkey_core.settings.cookie_settings import origin_of
+from moonkey_core.settings.cookie_settings import parse_origin
 from moonkey_core.settings.sign_in_settings import safe_target
 
 KEY = "sk_test_" + "k" * 30
@@ -76,9 +76,9 @@ def test_origins_have_one_spelling() -> None:
 
 @given(st.text(max_size=40) | st.text("https:/.ab@[]*?#\\ 0123456789", max_size=30))
 def test_whatever_spells_an_origin_spells_it_again(text: str) -> None:
-    found = origin_of(text)
+    found = parse_origin(text)
     if found is not None:
-        assert origin_of(found) == found
+        assert parse_origin(found) == found
         assert not set(found) & set(" ,*@?#\\\r\n\t")
 
 

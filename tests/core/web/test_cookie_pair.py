@@ -8,20 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonkey_core import Auth, CookieSettings, InvalidCredentials, MalformedCredentials
+from moonkey_core import InvalidCredentials, MalformedCredentials
 from moonkey_core.gate import Requirements
-from moonkey_core.web.cookies import cookies_after
 from moonkey_core.web.credentials import read_cookies
-from moonkey_core.web.request import RequestInfo
+from support.cookie_visits import FRESH, GET, JWT, NEW, OLD, OTHER, POST, SESSION, TOKEN, UNKNOWN, set_after, visit
 from support.decisions import NOW
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DOWN, KnownToTheApi
-
-TOKEN, OTHER, UNKNOWN = ("session_" + letter * 40 for letter in "tou")
-SESSION, JWT = CookieSettings().names
-GET, POST = RequestInfo("GET", "https"), RequestInfo("POST", "https")
-FRESH, OLD = good(NOW), good(NOW - 400)
-NEW = good(NOW - 1)
 
 
 def made(**options: Any) -> KnownToTheApi:
@@ -29,31 +22,6 @@ def made(**options: Any) -> KnownToTheApi:
     decisions.good[TOKEN] = {"session_token": TOKEN, "session_jwt": NEW}
     decisions.good[OTHER] = {"session": {"id": "sess_2", "user_id": "user_2"}}
     return decisions
-
-
-def visit(
-    decisions: KnownToTheApi,
-    token: str | None = TOKEN,
-    jwt: str | None = None,
-    requirements: Requirements | None = None,
-    info: RequestInfo = GET,
-    **headers: str,
-) -> Auth:
-    cookies = [f"{name}={value}" for name, value in ((SESSION, token), (JWT, jwt)) if value is not None]
-    lines = {name.replace("_", "-"): [value] for name, value in headers.items()}
-    return decisions.read({"cookie": ["; ".join(["a=b", *cookies])], **lines}, requirements, info)
-
-
-def set_after(decisions: KnownToTheApi, auth: Auth, *already: str) -> dict[str, str]:
-    """The cookies that go out, by name; an empty value clears one."""
-    found = cookies_after(auth, decisions.settings, decisions.core.revocations, already)
-    for cookie in found:
-        assert "; Path=/; " in cookie
-        assert cookie.endswith("; Secure; HttpOnly; SameSite=Lax")
-        assert "Domain" not in cookie
-        assert ("Max-Age=0" in cookie) == (not cookie.split(";")[0].partition("=")[2])
-    pairs = [cookie.split(";")[0].partition("=") for cookie in found]
-    return {name: value for name, _, value in pairs}
 
 
 @pytest.mark.rule("S40")

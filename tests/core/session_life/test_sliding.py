@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Auth
-from moonkey_core._session_life.sliding import Extension
+from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verified import CacheEntry
 from moonkey_core.events import Event, Extended
 from moonkey_core.web.request import RequestInfo
@@ -160,17 +160,17 @@ class TestTheLongestLife:
 )
 def test_the_end_moves_forward_and_never_too_far(started: float, left: float, wish: int, longest: int) -> None:
     decisions = KnownToTheApi(extend_on_activity=wish, session_max_lifetime=longest)
-    extension = Extension(decisions.settings, lambda: NOW)
+    sliding_expiration = SlidingExpiration(decisions.settings, lambda: NOW)
     known = CacheEntry(
         body=b"", reader=decisions.core.api, session_id="s", user_id="u", issued_at=started, starts_at=NOW,
         reusable_until=NOW, vouched_at=NOW, ends_at=NOW + left, last_accepted_at=NOW, started_at=started,
     )  # fmt: skip
-    minutes = extension.minutes(known)
+    minutes = sliding_expiration.minutes_due(known)
     if minutes is None:
         return
     end = NOW + minutes * 60
     assert end <= started + longest
     assert end <= NOW + wish
     assert end > known.ends_at - 60
-    assert extension.claim(known) == minutes
-    assert extension.claim(known) is None
+    assert sliding_expiration.claim(known) == minutes
+    assert sliding_expiration.claim(known) is None

@@ -8,13 +8,13 @@ import threading
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
-from core.test_fork import forks, in_child
 
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
+from support.clients import MakeAsyncClient, MakeClient
+from support.forks import forks, in_child
 from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until
 
@@ -113,9 +113,9 @@ class TestSessionEnd:
                 await client.sessions.verify(session_token=person.session_token, extend=60)
                 emulator.clear_requests()
                 assert await asyncio.to_thread(wait_until, lambda: emulator.requests()[VERIFY] == 1, 10)
-                (binding,) = client._endings._loops[0].bindings
+                (watched,) = client._session_watcher._loops[0].sessions
                 later = emulator.now() + 600
-                assert await asyncio.to_thread(wait_until, lambda: binding.ends_at > later, 10)
+                assert await asyncio.to_thread(wait_until, lambda: watched.ends_at > later, 10)
                 assert not task.done()
                 client.revocations.add(user_id=person.user_id)
                 assert await result(task) == "revoked"
@@ -142,8 +142,8 @@ class TestSessionEnd:
         async def go() -> None:
             async with make_async_client(jwt_issuer=emulator.issuer) as client:
                 await begun(client, by_jwt(ada))
-                (binding,) = client._endings._loops[0].bindings
-                assert binding.ends_at > emulator.now() + 86_400
+                (watched,) = client._session_watcher._loops[0].sessions
+                assert watched.ends_at > emulator.now() + 86_400
 
         asyncio.run(go())
 
@@ -153,7 +153,7 @@ class TestSessionEnd:
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0):
                         await client.session_end(await client.authenticate(by_token(ada)))
-                assert len(client._endings) == 0
+                assert len(client._session_watcher) == 0
 
         asyncio.run(go())
 
@@ -161,10 +161,10 @@ class TestSessionEnd:
         async def go() -> None:
             async with make_async_client() as client:
                 auth = pickle.loads(pickle.dumps(await client.authenticate(by_token(ada))))
-                assert not auth.looked_at
+                assert not auth.accessed
                 client.revocations.add(user_id=ada.user_id)
                 assert await client.session_end(auth) == "revoked"
-                assert not auth.looked_at
+                assert not auth.accessed
 
         asyncio.run(go())
 
@@ -186,7 +186,7 @@ class TestIsOver:
         assert not client.is_over(auth)
         client.revocations.add(session_id=ada.session_id)
         assert client.is_over(auth)
-        assert len(client._endings) == 0
+        assert len(client._session_watcher) == 0
 
     def test_expired_and_nobody_is_asked(self, emulator: Emulator, make_client: MakeClient) -> None:
         client, person = make_client(), emulator.sign_in(minutes=SHORT)
@@ -210,27 +210,27 @@ class TestFork:
         found: list[str] = []
         thread = threading.Thread(target=lambda: found.append(asyncio.run(client.session_end(auth))))
         thread.start()
-        assert wait_until(lambda: len(client._endings) == 1)
+        assert wait_until(lambda: len(client._session_watcher) == 1)
 
         async def revoked() -> bool:
-            assert len(client._endings) == 0
+            assert len(client._session_watcher) == 0
             task = asyncio.create_task(client.session_end(auth))
             await asyncio.sleep(0)
             blocking.revocations.add(session_id=ada.session_id)
             return await result(task) == "revoked"
 
-        with blocking._endings.bound(auth, asks=False) as binding:
-            locks = [client._endings._lock, client.revocations._lock]
+        with blocking._session_watcher.watching(auth, can_verify=False) as watched:
+            locks = [client._session_watcher._lock, client.revocations._lock]
             for lock in locks:
                 lock.acquire()
             try:
-                assert in_child(lambda: asyncio.run(revoked()) and not binding.is_revoked)
+                assert in_child(lambda: asyncio.run(revoked()) and not watched.is_revoked)
             finally:
                 for lock in locks:
                     lock.release()
             assert not found  # and the parent has heard nothing of it
             blocking.revocations.add(session_id=ada.session_id)
-            assert binding.is_revoked
+            assert watched.is_revoked
         thread.join(PATIENCE)
         assert found == ["revoked"]
         blocking.close()

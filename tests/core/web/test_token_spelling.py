@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from moonkey_core import InvalidCredentials, MalformedCredentials, ProviderUnava
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.credentials import PresentedCredentials, bare_token, is_jwt, one_cookie, same_token
+from support.clients import Both
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.flow_visits import Visitor, flow_client, json_of
 from support.odd_jwts import good

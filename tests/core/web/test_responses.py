@@ -32,7 +32,7 @@ from moonkey_core import (
     VerifiedSession,
 )
 from moonkey_core.auth import new_auth
-from moonkey_core.gate import known_user, refusal_of, require
+from moonkey_core.gate import check, optional_user, require
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.web.request import HeaderView
 from moonkey_core.web.responses import refuse, success_headers
@@ -181,9 +181,9 @@ class TestAuth:
     @pytest.mark.parametrize("state", STATES)
     def test_exactly_one_state(self, state: str) -> None:
         auth = self.STATES[state]()
-        assert not auth.looked_at
+        assert not auth.accessed
         assert auth.state == state
-        assert auth.looked_at
+        assert auth.accessed
         flags: dict[str, Any] = {name: getattr(auth, f"is_{name}") for name in self.STATES}
         assert flags == {name: name == state for name in self.STATES}
         assert bool(auth) is (state == "authenticated")
@@ -199,27 +199,27 @@ class TestAuth:
         auth = new_auth(verified=FRESH)
         assert auth.fresh == "a.b.c"
         assert repr(auth) == "Auth('authenticated')"
-        assert not auth.looked_at
+        assert not auth.accessed
         value = getattr(auth, name)
         if callable(value):
             value()
-        assert auth.looked_at
+        assert auth.accessed
 
     def test_the_gate(self) -> None:
         auth = self.STATES["authenticated"]()
         assert require(auth) is auth
-        assert refusal_of(auth) is None
-        assert known_user(auth) == VERIFIED.user
+        assert check(auth) is None
+        assert optional_user(auth) == VERIFIED.user
         for state, kind in (
             ("anonymous", MissingCredentials),
             ("rejected", InvalidCredentials),
             ("unavailable", ProviderUnavailable),
         ):
             auth = self.STATES[state]()
-            assert isinstance(refusal_of(auth), kind)
+            assert isinstance(check(auth), kind)
             with pytest.raises(kind):
                 require(auth)
-        assert known_user(self.STATES["anonymous"]()) is None
-        assert known_user(self.STATES["rejected"]()) is None
+        assert optional_user(self.STATES["anonymous"]()) is None
+        assert optional_user(self.STATES["rejected"]()) is None
         with pytest.raises(ProviderError):
-            known_user(self.STATES["unavailable"]())
+            optional_user(self.STATES["unavailable"]())

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import InvalidCredentials, MoonKeyError, ProviderRejectedKey, RequestRefused, SignInSettings
 from moonkey_core._plan import run
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import OAuthStart
 from support import quick
+from support.clients import Both
 from support.decisions import replied
 from support.flow_visits import SESSION, Visitor, flow_client, json_of, shown
 from support.scripted_api import KnownToTheApi

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import (
     AsyncMoonKey,
@@ -16,6 +15,7 @@ from moonkey_core import (
     MoonKey,
 )
 from moonkey_core.emulator import Emulator
+from support.clients import MakeClient
 
 DELETE = "DELETE /v1/auth/sessions/delete"
 

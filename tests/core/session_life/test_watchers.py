@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
-from moonkey_core._session_life.watch_policy import PAUSE, Binding
-from moonkey_core._session_life.watchers import _SLICE, AsyncEndings, Endings
+from moonkey_core._session_life.watch_policy import RETRY_SECONDS, WatchedSession
+from moonkey_core._session_life.watchers import _SLICE_SIZE, AsyncSessionWatcher, SessionWatcher
 from moonkey_core.auth import new_auth
 from moonkey_core.revocations import Revocation, Revocations
-from support.bindings import NOW, StillLoop, answering, identity, timers
 from support.patience import PATIENCE
 from support.scripted import wait_until
+from support.watched_sessions import NOW, StillLoop, answering, identity, timers
 
 RETENTION = 300.0
 TROUBLE = new_auth(error=ProviderUnavailable())
@@ -58,8 +58,8 @@ def revocations(loop: StillLoop) -> Revocations:
 
 
 @pytest.fixture
-def endings(loop: StillLoop, revocations: Revocations) -> AsyncEndings:
-    return AsyncEndings(revocations, clock=loop.clock)
+def watcher(loop: StillLoop, revocations: Revocations) -> AsyncSessionWatcher:
+    return AsyncSessionWatcher(revocations, clock=loop.clock)
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -68,26 +68,28 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def bindings() -> int:
     gc.collect()
-    return sum(type(one) is Binding for one in gc.get_objects())  # others may be lazy, and wake up when asked
+    return sum(
+        type(one) is WatchedSession for one in gc.get_objects()
+    )  # others may be lazy, and wake up when asked
 
 
 @pytest.mark.rule("S52")
 class TestTheEnd:
-    def test_it_comes_in_time(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 1000), None))
+    def test_it_comes_in_time(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 1000), None))
         for _ in range(999):
             loop.advance(1)
         assert not task.done()
         loop.advance(1)
         assert task.result() == "expired"
-        assert (len(endings), timers(loop)) == (0, 0)
+        assert (len(watcher), timers(loop)) == (0, 0)
 
-    def test_it_has_come_already(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        assert loop.begin(endings.end_of(identity(ends_at=NOW), None)).result() == "expired"
-        assert len(endings) == 0
+    def test_it_has_come_already(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        assert loop.begin(watcher.wait_until_over(identity(ends_at=NOW), None)).result() == "expired"
+        assert len(watcher) == 0
 
-    def test_far_ahead(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 400 * 86_400), None))
+    def test_far_ahead(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 400 * 86_400), None))
         assert timers(loop) == 1
         loop.advance(399 * 86_400)
         assert not task.done()
@@ -95,33 +97,35 @@ class TestTheEnd:
         assert task.result() == "expired"
 
     def test_a_clock_that_is_set_forward_is_noticed_within_a_minute(
-        self, loop: StillLoop, endings: AsyncEndings
+        self, loop: StillLoop, watcher: AsyncSessionWatcher
     ) -> None:
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 7200), None))
+        task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 7200), None))
         loop.wall = 7200
         loop.advance(60)
         assert task.result() == "expired"
 
-    def test_a_clock_that_is_set_back(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 50), None))
+    def test_a_clock_that_is_set_back(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 50), None))
         loop.wall = -600
         loop.advance(51)
         assert not task.done()
         loop.advance(600)
         assert task.result() == "expired"
 
-    def test_one_timer_for_all(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        tasks = [loop.begin(endings.end_of(identity(ends_at=NOW + 10 + place), None)) for place in range(50)]
+    def test_one_timer_for_all(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        tasks = [
+            loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 10 + place), None)) for place in range(50)
+        ]
         assert timers(loop) == 1
         for place in range(50):
             loop.advance(10 if place == 0 else 1)
             assert sum(task.done() for task in tasks) == place + 1
 
-    def test_nobody_is_signed_in(self, loop: StillLoop, endings: AsyncEndings) -> None:
+    def test_nobody_is_signed_in(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
         for auth in (new_auth(), TROUBLE, REFUSED):
             with pytest.raises(ValueError, match="Nobody is signed in"):
-                loop.begin(endings.end_of(auth, None)).result()
-        assert len(endings) == 0
+                loop.begin(watcher.wait_until_over(auth, None)).result()
+        assert len(watcher) == 0
 
 
 @pytest.mark.rule("S52")
@@ -131,9 +135,9 @@ class TestRevocation:
         [{"session_id": "sess_1"}, {"user_id": "user_1"}, {"user_id": "1"}, {"issued_before": NOW - 100}],
     )
     def test_of_the_session_the_user_or_everybody(
-        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations, entry: dict[str, Any]
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations, entry: dict[str, Any]
     ) -> None:
-        task = loop.begin(endings.end_of(identity(), None))
+        task = loop.begin(watcher.wait_until_over(identity(), None))
         revocations.add(session_id="sess_2")
         revocations.add(user_id="user_2")
         revocations.add(issued_before=NOW - 101)
@@ -143,41 +147,45 @@ class TestRevocation:
         loop.settle()
         assert task.result() == "revoked"
 
-    def test_by_the_feed(self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations) -> None:
-        task = loop.begin(endings.end_of(identity(), None))
+    def test_by_the_feed(self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations) -> None:
+        task = loop.begin(watcher.wait_until_over(identity(), None))
         revocations.receive(Revocation("sess_1", None, None, NOW - 10))
         loop.settle()
         assert task.result() == "revoked"
 
     def test_when_too_many_become_one(self, loop: StillLoop) -> None:
         revocations = Revocations(retention=RETENTION, maxsize=2, clock=loop.clock)
-        endings = AsyncEndings(revocations, clock=loop.clock)
-        task = loop.begin(endings.end_of(identity(), None))
+        watcher = AsyncSessionWatcher(revocations, clock=loop.clock)
+        task = loop.begin(watcher.wait_until_over(identity(), None))
         for place in range(3):
             assert not task.done()
             revocations.add(session_id=f"other_{place}")
             loop.settle()
         assert task.result() == "revoked"
 
-    def test_before_it_is_bound(self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations) -> None:
+    def test_before_it_is_bound(
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations
+    ) -> None:
         revocations.add(session_id="sess_1")
-        assert loop.begin(endings.end_of(identity(), None)).result() == "revoked"
+        assert loop.begin(watcher.wait_until_over(identity(), None)).result() == "revoked"
 
     def test_while_the_end_is_asked_about(
-        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations
     ) -> None:
         async def verify() -> Auth:
             revocations.add(session_id="sess_1")
             return identity(ends_at=NOW + 5000)
 
-        task = loop.begin(endings.end_of(identity(), verify))
+        task = loop.begin(watcher.wait_until_over(identity(), verify))
         loop.advance(1000)
         assert task.result() == "revoked"
 
     def test_one_of_two_thousand_in_slices(
-        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations
     ) -> None:
-        tasks = [loop.create_task(endings.end_of(identity(f"sess_{place}"), None)) for place in range(2000)]
+        tasks = [
+            loop.create_task(watcher.wait_until_over(identity(f"sess_{place}"), None)) for place in range(2000)
+        ]
         loop.settle()
         looks: list[int] = []
         turns: list[int] = []
@@ -200,14 +208,17 @@ class TestRevocation:
         assert tasks[700].result() == "revoked"
         assert sum(task.done() for task in tasks) == 1
         assert len(looks) == 2000
-        assert max(looks.count(turn) for turn in set(looks)) <= _SLICE  # others have their turn in between
+        assert max(looks.count(turn) for turn in set(looks)) <= _SLICE_SIZE  # others have their turn in between
 
     def test_a_flood_is_looked_at_all_the_same(
-        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations
     ) -> None:
-        tasks = [loop.create_task(endings.end_of(identity(f"sess_{place}"), None)) for place in range(_SLICE * 3)]
+        tasks = [
+            loop.create_task(watcher.wait_until_over(identity(f"sess_{place}"), None))
+            for place in range(_SLICE_SIZE * 3)
+        ]
         loop.settle()
-        for place in range(_SLICE * 3):
+        for place in range(_SLICE_SIZE * 3):
             revocations.add(session_id=f"sess_{place}")
             if place % 100 == 0:
                 loop.settle(1)
@@ -218,15 +229,17 @@ class TestRevocation:
 
 @pytest.mark.rule("S52")
 class TestExtension:
-    def ended(self, loop: StillLoop, endings: AsyncEndings, answer: object) -> asyncio.Task[Any]:
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 100), answering({"sess_1": answer}, "sess_1")))
+    def ended(self, loop: StillLoop, watcher: AsyncSessionWatcher, answer: object) -> asyncio.Task[Any]:
+        task = loop.begin(
+            watcher.wait_until_over(identity(ends_at=NOW + 100), answering({"sess_1": answer}, "sess_1"))
+        )
         loop.advance(99)
         assert not task.done()
         loop.advance(1)
         return task
 
-    def test_a_later_end_counts(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        task = self.ended(loop, endings, identity(user="1", ends_at=NOW + 200))
+    def test_a_later_end_counts(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
+        task = self.ended(loop, watcher, identity(user="1", ends_at=NOW + 200))
         assert not task.done()
         loop.advance(99)
         assert not task.done()
@@ -245,27 +258,27 @@ class TestExtension:
             new_auth(),
         ],
     )
-    def test_nothing_else_does(self, loop: StillLoop, endings: AsyncEndings, answer: Auth) -> None:
-        assert self.ended(loop, endings, answer).result() == "expired"
+    def test_nothing_else_does(self, loop: StillLoop, watcher: AsyncSessionWatcher, answer: Auth) -> None:
+        assert self.ended(loop, watcher, answer).result() == "expired"
 
     def test_an_exception_is_the_end(
-        self, loop: StillLoop, endings: AsyncEndings, caplog: pytest.LogCaptureFixture
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, caplog: pytest.LogCaptureFixture
     ) -> None:
-        assert self.ended(loop, endings, RuntimeError("odd")).result() == "expired"
+        assert self.ended(loop, watcher, RuntimeError("odd")).result() == "expired"
         assert reasons(caplog) == ["session_end_unknown"]
 
-    def test_cancelled_while_it_asks(self, loop: StillLoop, endings: AsyncEndings) -> None:
+    def test_cancelled_while_it_asks(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
         async def verify() -> Auth:
             await asyncio.get_running_loop().create_future()
             raise AssertionError
 
-        task = loop.begin(endings.end_of(identity(ends_at=NOW + 1), verify))
+        task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 1), verify))
         loop.advance(1)
-        assert len(endings) == 1
+        assert len(watcher) == 1
         task.cancel()
         loop.settle()
         assert task.cancelled()
-        assert (len(endings), timers(loop)) == (0, 0)
+        assert (len(watcher), timers(loop)) == (0, 0)
 
 
 @pytest.mark.rule("S52")
@@ -274,14 +287,14 @@ class TestAFeedThatIsAway:
 
     def begun(self, loop: StillLoop, feed: Feed, answers: dict[str, Any], **more: Any) -> asyncio.Task[Any]:
         revocations = Revocations(retention=RETENTION, clock=loop.clock)
-        self.endings = AsyncEndings(revocations, feed, clock=loop.clock, **more)
+        self.watcher = AsyncSessionWatcher(revocations, feed, clock=loop.clock, **more)
         self.asked = 0
 
         async def verify() -> Auth:
             self.asked += 1
             return await answering(answers, "sess_1")()
 
-        return loop.begin(self.endings.end_of(identity(ends_at=NOW + 100_000), verify))
+        return loop.begin(self.watcher.wait_until_over(identity(ends_at=NOW + 100_000), verify))
 
     def test_it_is_started(self, loop: StillLoop) -> None:
         feed = Feed()
@@ -312,8 +325,8 @@ class TestAFeedThatIsAway:
             loop.advance(60)
         assert not task.done()
         feed.late, answers["sess_1"] = 0.1, REFUSED
-        loop.advance(PAUSE)
-        loop.advance(PAUSE)
+        loop.advance(RETRY_SECONDS)
+        loop.advance(RETRY_SECONDS)
         assert task.result() == "revoked"
 
     def test_nobody_is_asked_who_should_not_be(self, loop: StillLoop) -> None:
@@ -326,16 +339,16 @@ class TestAFeedThatIsAway:
 
     def test_in_threads(self, loop: StillLoop) -> None:
         feed = Feed()
-        endings = Endings(Revocations(retention=RETENTION, clock=loop.clock), feed, clock=loop.clock)
-        with endings.bound(identity(ends_at=NOW + 100_000), asks=True) as binding:
+        watcher = SessionWatcher(Revocations(retention=RETENTION, clock=loop.clock), feed, clock=loop.clock)
+        with watcher.watching(identity(ends_at=NOW + 100_000), can_verify=True) as watched:
             feed.late = None
-            assert not endings.is_over(binding, lambda: REFUSED)
+            assert not watcher.is_over(watched, lambda: REFUSED)
             loop.now += RETENTION
-            assert not endings.is_over(binding, lambda: TROUBLE)
-            assert not endings.is_over(binding, lambda: REFUSED)  # asked just now
-            loop.now += PAUSE
-            assert endings.is_over(binding, lambda: REFUSED)
-            assert endings.is_over(binding, lambda: identity(ends_at=NOW + 200_000))
+            assert not watcher.is_over(watched, lambda: TROUBLE)
+            assert not watcher.is_over(watched, lambda: REFUSED)  # asked just now
+            loop.now += RETRY_SECONDS
+            assert watcher.is_over(watched, lambda: REFUSED)
+            assert watcher.is_over(watched, lambda: identity(ends_at=NOW + 200_000))
 
 
 class TestOneThatIsDoubted:
@@ -343,7 +356,7 @@ class TestOneThatIsDoubted:
 
     @pytest.mark.parametrize("answer", [REFUSED, TROUBLE, identity(started_at=NOW)])
     def test_the_api_is_asked_at_once(
-        self, loop: StillLoop, endings: AsyncEndings, revocations: Revocations, answer: Auth
+        self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations, answer: Auth
     ) -> None:
         questions: list[float] = []
 
@@ -351,11 +364,11 @@ class TestOneThatIsDoubted:
             questions.append(loop.now)
             return answer
 
-        early = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
+        early = loop.begin(watcher.wait_until_over(identity("sess_1", started_at=NOW), verify))
         revocations.cut_off("user_1")
         loop.settle()
-        late = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
-        kept = loop.begin(endings.end_of(identity("sess_1", "user_2", started_at=NOW), verify))
+        late = loop.begin(watcher.wait_until_over(identity("sess_1", started_at=NOW), verify))
+        kept = loop.begin(watcher.wait_until_over(identity("sess_1", "user_2", started_at=NOW), verify))
         assert questions == [NOW, NOW]
         assert early.done() is late.done() is (answer is REFUSED)
         assert not kept.done()
@@ -363,73 +376,75 @@ class TestOneThatIsDoubted:
             assert early.result() == late.result() == "revoked"
 
     def test_in_threads(self, loop: StillLoop, revocations: Revocations) -> None:
-        endings = Endings(revocations, clock=loop.clock)
+        watcher = SessionWatcher(revocations, clock=loop.clock)
         auth = identity(started_at=NOW)
-        with endings.bound(auth, asks=True) as one, endings.bound(auth, asks=False) as other:
+        with watcher.watching(auth, can_verify=True) as one, watcher.watching(auth, can_verify=False) as other:
             revocations.cut_off("user_1")
-            assert not endings.is_over(other, None)
-            assert endings.is_over(one, lambda: REFUSED)
+            assert not watcher.is_over(other, None)
+            assert watcher.is_over(one, lambda: REFUSED)
 
 
 @pytest.mark.rule("S52")
 class TestInThreads:
     @pytest.fixture
-    def bound(self, loop: StillLoop, revocations: Revocations) -> Endings:
-        return Endings(revocations, clock=loop.clock)
+    def bound(self, loop: StillLoop, revocations: Revocations) -> SessionWatcher:
+        return SessionWatcher(revocations, clock=loop.clock)
 
     def test_a_revocation_between_two_questions_is_not_forgotten(
-        self, loop: StillLoop, revocations: Revocations, bound: Endings
+        self, loop: StillLoop, revocations: Revocations, bound: SessionWatcher
     ) -> None:
-        with bound.bound(identity(ends_at=NOW + 100_000), asks=False) as binding:
+        with bound.watching(identity(ends_at=NOW + 100_000), can_verify=False) as watched:
             revocations.add(session_id="sess_1")
             loop.now += 10 * RETENTION
             assert not revocations.refuses("sess_1", "user_1", None)
-            assert bound.is_over(binding, None)
+            assert bound.is_over(watched, None)
         assert len(bound) == 0
 
     def test_the_end_and_an_extension(
-        self, loop: StillLoop, bound: Endings, caplog: pytest.LogCaptureFixture
+        self, loop: StillLoop, bound: SessionWatcher, caplog: pytest.LogCaptureFixture
     ) -> None:
         def odd() -> Auth:
             raise RuntimeError
 
-        with bound.bound(identity(ends_at=NOW + 10), asks=True) as binding:
+        with bound.watching(identity(ends_at=NOW + 10), can_verify=True) as watched:
             loop.now += 9
-            assert not bound.is_over(binding, odd)
+            assert not bound.is_over(watched, odd)
             loop.now += 1
-            assert not bound.is_over(binding, lambda: identity(ends_at=NOW + 20))
+            assert not bound.is_over(watched, lambda: identity(ends_at=NOW + 20))
             loop.now += 10
-            assert bound.is_over(binding, odd)
+            assert bound.is_over(watched, odd)
             assert reasons(caplog) == ["session_end_unknown"]
-            assert bound.is_over(binding, lambda: identity(ends_at=NOW + 200))  # what is over stays over
+            assert bound.is_over(watched, lambda: identity(ends_at=NOW + 200))  # what is over stays over
 
-    def test_an_error_inside_leaves_nothing(self, bound: Endings) -> None:
-        with contextlib.suppress(ZeroDivisionError), bound.bound(identity(), asks=False):
+    def test_an_error_inside_leaves_nothing(self, bound: SessionWatcher) -> None:
+        with contextlib.suppress(ZeroDivisionError), bound.watching(identity(), can_verify=False):
             assert len(bound) == 1
             raise ZeroDivisionError
         assert len(bound) == 0
 
 
 class TestNothingIsLeft:
-    def test_after_ten_thousand(self, loop: StillLoop, endings: AsyncEndings) -> None:
+    def test_after_ten_thousand(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
         before = bindings()
         for _ in range(20):
-            tasks = [loop.create_task(endings.end_of(identity(f"s_{place}"), None)) for place in range(500)]
+            tasks = [
+                loop.create_task(watcher.wait_until_over(identity(f"s_{place}"), None)) for place in range(500)
+            ]
             loop.settle()
-            assert len(endings) == 500
+            assert len(watcher) == 500
             for task in tasks:
                 task.cancel()
             loop.settle()
-            assert (len(endings), timers(loop)) == (0, 0)
+            assert (len(watcher), timers(loop)) == (0, 0)
         del tasks, task
         assert bindings() == before
 
     def test_a_client_that_is_gone_is_not_told(self, loop: StillLoop, revocations: Revocations) -> None:
         for _ in range(100):
-            AsyncEndings(revocations)
-            Endings(revocations)
+            AsyncSessionWatcher(revocations)
+            SessionWatcher(revocations)
         gc.collect()
-        kept = Endings(revocations)
+        kept = SessionWatcher(revocations)
         assert len(revocations.watchers) == 1
         del kept
 
@@ -442,8 +457,8 @@ class TestNothingIsLeft:
 
         odd = Odd()
         revocations.watch(odd.told)
-        endings = AsyncEndings(revocations, clock=loop.clock)
-        task = loop.begin(endings.end_of(identity(), None))
+        watcher = AsyncSessionWatcher(revocations, clock=loop.clock)
+        task = loop.begin(watcher.wait_until_over(identity(), None))
         with caplog.at_level(logging.ERROR):
             revocations.add(session_id="sess_1")
         loop.settle()
@@ -471,16 +486,16 @@ class TestNothingIsLeft:
 class TestManyLoops:
     def test_each_is_told_in_its_own_thread(self) -> None:
         revocations = Revocations(retention=RETENTION)
-        endings = AsyncEndings(revocations, clock=lambda: NOW)
+        watcher = AsyncSessionWatcher(revocations, clock=lambda: NOW)
         found: list[tuple[int, str]] = []
 
         def run(place: int) -> None:
-            found.append((place, asyncio.run(endings.end_of(identity(f"sess_{place % 2}"), None))))
+            found.append((place, asyncio.run(watcher.wait_until_over(identity(f"sess_{place % 2}"), None))))
 
         threads = [threading.Thread(target=run, args=(place,)) for place in range(6)]
         for thread in threads:
             thread.start()
-        assert wait_until(lambda: len(endings) == 6)
+        assert wait_until(lambda: len(watcher) == 6)
         revocations.add(session_id="sess_0")
         assert wait_until(lambda: len(found) == 3)
         assert {place for place, _ in found} == {0, 2, 4}
@@ -488,28 +503,28 @@ class TestManyLoops:
         for thread in threads:
             thread.join(PATIENCE)
         assert sorted(found) == [(place, "revoked") for place in range(6)]
-        assert len(endings) == 0
+        assert len(watcher) == 0
 
     def test_loops_come_and_go(self) -> None:
         revocations = Revocations(retention=RETENTION)
-        endings = AsyncEndings(revocations, clock=lambda: NOW)
+        watcher = AsyncSessionWatcher(revocations, clock=lambda: NOW)
 
         async def begin() -> None:
-            task = asyncio.create_task(endings.end_of(identity(), None))
+            task = asyncio.create_task(watcher.wait_until_over(identity(), None))
             await asyncio.sleep(0)
-            assert len(endings) == 1
+            assert len(watcher) == 1
             del task
 
         for _ in range(20):
             asyncio.run(begin())  # which cancels what is left
-        assert len(endings) == 0
-        assert len(endings._loops) == 1
+        assert len(watcher) == 0
+        assert len(watcher._loops) == 1
 
     def test_a_loop_that_was_closed_without_a_word(self) -> None:
         revocations = Revocations(retention=RETENTION)
-        endings = AsyncEndings(revocations, clock=lambda: NOW)
+        watcher = AsyncSessionWatcher(revocations, clock=lambda: NOW)
         closed = asyncio.new_event_loop()
-        task = closed.create_task(endings.end_of(identity(), None))
+        task = closed.create_task(watcher.wait_until_over(identity(), None))
         closed.run_until_complete(asyncio.sleep(0))
         closed.close()
         revocations.add(session_id="sess_2")
@@ -517,10 +532,10 @@ class TestManyLoops:
 
         async def other() -> str:
             revocations.add(session_id="sess_4")
-            return await endings.end_of(identity("sess_4"), None)
+            return await watcher.wait_until_over(identity("sess_4"), None)
 
         assert asyncio.run(other()) == "revoked"
-        assert not any(one.loop is closed for one in endings._loops)
+        assert not any(one.loop is closed for one in watcher._loops)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         del task
         gc.collect()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import (
     CookieSettings,
@@ -26,6 +25,7 @@ from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
 from moonkey_core.web.request import RequestInfo
 from support import quick
+from support.clients import Both
 from support.patience import PATIENT
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 DELETE = "/v1/auth/sessions/delete"
 ME = "me@example.com"
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 class Owner:

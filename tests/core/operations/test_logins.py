@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.conftest import Both, answering
 
 from moonkey_core import (
     Device,
@@ -20,6 +19,7 @@ from moonkey_core import (
 )
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.clients import Both, answering
 from support.scripted import reply, scripted
 
 DELETE = "DELETE /v1/auth/sessions/delete"

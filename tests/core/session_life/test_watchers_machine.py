@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
-from moonkey_core._session_life.watch_policy import Binding
-from moonkey_core._session_life.watchers import AsyncEndings, Endings
+from moonkey_core._session_life.watch_policy import WatchedSession
+from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core.auth import new_auth
 from moonkey_core.revocations import Revocation, Revocations
-from support.bindings import NOW, StillLoop, answering, identity, timers
+from support.watched_sessions import NOW, StillLoop, answering, identity, timers
 
 pytestmark = [pytest.mark.long, pytest.mark.rule("S52")]
 
@@ -58,14 +58,14 @@ class Bound(RuleBasedStateMachine):
     def start(self, maxsize: int, retention: float) -> None:
         self.loop = StillLoop()
         self.revocations = Revocations(retention=retention, maxsize=maxsize, clock=self.loop.clock)
-        self.tasks_endings = AsyncEndings(self.revocations, clock=self.loop.clock)
-        self.thread_endings = Endings(self.revocations, clock=self.loop.clock)
+        self.task_watcher = AsyncSessionWatcher(self.revocations, clock=self.loop.clock)
+        self.thread_watcher = SessionWatcher(self.revocations, clock=self.loop.clock)
         self.ends = dict.fromkeys(USERS, NOW + 200)
         self.answers: dict[str, Any] = {}
         for session in USERS:
             self.extend(session, 200)
         self.tasks: list[tuple[Model, asyncio.Task[str]]] = []
-        self.threads: list[tuple[Model, Binding, ExitStack]] = []
+        self.threads: list[tuple[Model, WatchedSession, ExitStack]] = []
 
     def auth(self, session: str) -> Auth:
         return identity(session, USERS[session], self.ends[session], STARTED)
@@ -83,15 +83,15 @@ class Bound(RuleBasedStateMachine):
     @rule(session=SESSIONS, asks=st.booleans())
     def bind_a_task(self, session: str, asks: bool) -> None:
         verify = answering(self.answers, session) if asks else None
-        task = self.loop.create_task(self.tasks_endings.end_of(self.auth(session), verify))
+        task = self.loop.create_task(self.task_watcher.wait_until_over(self.auth(session), verify))
         self.tasks.append((Model(session, self.ends[session], asks), task))
         self.see()
 
     @rule(session=SESSIONS, asks=st.booleans())
     def bind_a_thread(self, session: str, asks: bool) -> None:
         stack = ExitStack()
-        binding = stack.enter_context(self.thread_endings.bound(self.auth(session), asks=asks))
-        self.threads.append((Model(session, self.ends[session], asks), binding, stack))
+        watched = stack.enter_context(self.thread_watcher.watching(self.auth(session), can_verify=asks))
+        self.threads.append((Model(session, self.ends[session], asks), watched, stack))
         self.see()
 
     @precondition(lambda self: self.tasks)
@@ -111,7 +111,7 @@ class Bound(RuleBasedStateMachine):
     @precondition(lambda self: self.threads)
     @rule(data=st.data())
     def a_thread_asks(self, data: st.DataObject) -> None:
-        model, binding, _ = self.threads[data.draw(st.integers(0, len(self.threads) - 1))]
+        model, watched, _ = self.threads[data.draw(st.integers(0, len(self.threads) - 1))]
 
         def verify() -> Auth:
             answer = self.answers[model.session]
@@ -120,7 +120,7 @@ class Bound(RuleBasedStateMachine):
             found: Auth = answer
             return found
 
-        over = self.thread_endings.is_over(binding, verify if model.asks else None)
+        over = self.thread_watcher.is_over(watched, verify if model.asks else None)
         model.see(self.loop.now, False, self.answers[model.session])
         assert over is (model.over is not None)
 
@@ -170,12 +170,12 @@ class Bound(RuleBasedStateMachine):
             return
         for model, task in self.tasks:
             assert (task.result() if task.done() else None) == model.over
-        for model, binding, _ in self.threads:
-            assert binding.is_revoked or model.over != "revoked"
+        for model, watched, _ in self.threads:
+            assert watched.is_revoked or model.over != "revoked"
         waiting = sum(model.over is None for model, _ in self.tasks)
-        assert len(self.tasks_endings) == waiting
+        assert len(self.task_watcher) == waiting
         assert timers(self.loop) <= 1 + (waiting > 0)
-        assert len(self.thread_endings) == len(self.threads)
+        assert len(self.thread_watcher) == len(self.threads)
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):

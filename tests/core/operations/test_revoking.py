@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import (
     AsyncMoonKey,
@@ -25,6 +24,7 @@ from moonkey_core import (
 )
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.revocations import Revocation
+from support.clients import Both
 from support.decisions import bearer
 from support.flow_visits import Visitor, flow_client
 from support.patience import PATIENT
