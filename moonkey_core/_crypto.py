@@ -1,20 +1,33 @@
-"""What lies outside the process is sealed: nobody without the secret can read, change or move it."""
+"""Sealing of data that leaves the process, and keyed digests that stand for credentials.
+
+``cryptography`` takes 25 ms to load. It is imported where it is used, so that only processes which seal something
+pay for it.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from hashlib import blake2b
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from moonkey_core.settings import Settings
 
 _FORM = b"\x01"  # of what is sealed; another form would get another number
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+
+
+class Digest:
+    """Digests under a key of this object's own: equal inputs meet, and nothing can be learnt from the output."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def __call__(self, purpose: str, value: str) -> str:
+        """The digest of the whole ``value``, distinct for each ``purpose`` (a short constant)."""
+        return blake2b(value.encode(), key=self._key, person=purpose.encode(), digest_size=32).hexdigest()
 
 
 class Sealer:
@@ -27,6 +40,8 @@ class Sealer:
     __slots__ = ("_aead", "_digest_key")
 
     def __init__(self, secret: str, purpose: str) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         self._aead = AESGCM(_derived(secret, b"seal", purpose))
         self._digest_key = _derived(secret, b"digest", purpose)
 
@@ -40,6 +55,8 @@ class Sealer:
 
     def open(self, name: str, sealed: bytes) -> bytes:
         """What was sealed under that name. Raises ``ValueError`` for anything else."""
+        from cryptography.exceptions import InvalidTag
+
         if sealed[:1] != _FORM or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
             raise ValueError("not sealed by us")
         nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
@@ -64,5 +81,8 @@ def fleet_sealer(settings: Settings, purpose: str) -> Sealer:
 
 
 def _derived(secret: str, key_name: bytes, purpose: str) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     info = b"moonkey " + key_name + b"\x00" + purpose.encode()
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret.encode())

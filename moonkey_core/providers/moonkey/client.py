@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
-from moonkey_core._digest import Digest
+from moonkey_core._crypto import Digest
 from moonkey_core._evidence import seconds
 from moonkey_core._plan import Fetch, Plan, Stored
 from moonkey_core._provider import Answer, Question
