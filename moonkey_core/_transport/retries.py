@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._other_clock import OtherClock
 from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.circuit_breaker import Breaker, failure
@@ -158,7 +157,7 @@ class Watch:
         self.hooks = Hooks() if hooks is None else hooks
         self.breaker = Breaker(self.hooks) if breaker is None else breaker
         self.closed = False
-        self._api_clock = OtherClock(leeway)
+        self._api_clock = _clock.RemoteClock(leeway)
 
     def note_date(self, fetch: Fetch, reply: Reply, asked_at: float) -> None:
         """Compare our clock with the API's, which dates JWTs: a difference beyond the leeway is logged once."""

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from moonkey_core import _clock
-from moonkey_core._other_clock import OtherClock
 
 logger = logging.getLogger("moonkey")
 
 
-class ServerClock(OtherClock):
+class ServerClock(_clock.RemoteClock):
     """The clock of the Redis server, next to our own one (``wall``)."""
 
     def __init__(self, tolerance: float, wall: Callable[[], float] = _clock.wall) -> None:
