@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
@@ -17,7 +17,6 @@ import httpx
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome
 from moonkey_core._transport.limiter import Pace, TaskLimiter
-from moonkey_core._transport.loop_shutdown import ClosesWithLoop
 from moonkey_core._transport.replies import is_settled
 from moonkey_core._transport.single_flight import AsyncSharing
 from moonkey_core.errors import ConfigurationError
@@ -44,6 +43,31 @@ class Sender(Protocol):
 
     def abandon(self) -> None:
         """Let go of all connections without touching them."""
+
+
+class ClosesWithLoop:
+    """Calls ``close`` when the running event loop shuts down, once :meth:`watch` was called there.
+
+    A loop that shuts down closes the asynchronous generators it has started: that is how connections are given
+    back on the loop they belong to, even where nobody calls ``aclose()``.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._guard = self._until_shutdown()
+        self._is_watching = False
+
+    async def watch(self) -> None:
+        """From now on it is closed with the loop, if not before."""
+        if not self._is_watching:
+            self._is_watching = True
+            await anext(self._guard)
+
+    async def _until_shutdown(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self._close()
 
 
 class Loop:
