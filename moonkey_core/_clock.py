@@ -14,7 +14,7 @@ from functools import partial
 __all__ = ["RemoteClock", "elapsed", "monotonic", "now", "wall"]
 
 _LEAST_TOLERANCE = 1.0  # seconds: a clock that is told in whole seconds cannot be blamed for less
-_CALM = 0.8  # of the tolerance: a clock that was wrong is right again when it is as near as this
+_HYSTERESIS = 0.8  # of the tolerance: a clock that was wrong is right again when it is as near as this
 
 
 def wall() -> float:
@@ -60,7 +60,7 @@ class RemoteClock:
         self.is_wrong = False
         self._tolerance = max(tolerance, _LEAST_TOLERANCE)
 
-    def saw(self, earliest: float, latest: float, sent_at: float, received_at: float) -> bool:
+    def observe(self, earliest: float, latest: float, sent_at: float, received_at: float) -> bool:
         """Take in that it stood between ``earliest`` and ``latest`` at a moment between those two of ours.
 
         Whether ``is_wrong`` has changed by that: the difference is more than the tolerance, or is no longer.
@@ -71,9 +71,9 @@ class RemoteClock:
         self.offset = min(max(self.offset, low), high)
         self.is_known = True
         was = self.is_wrong
-        self.is_wrong = abs(self.offset) > self._tolerance * (_CALM if was else 1.0)
+        self.is_wrong = abs(self.offset) > self._tolerance * (_HYSTERESIS if was else 1.0)
         return was is not self.is_wrong
 
-    def difference(self) -> str:
+    def describe_difference(self) -> str:
         """Where our clock stands, for a log: ``"12.3 s ahead of"`` the other one."""
         return f"{abs(self.offset):.1f} s {'behind' if self.offset > 0 else 'ahead of'}"

@@ -11,7 +11,7 @@ from moonkey_core._operations.attempts import Attempts
 from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import Devices
 from moonkey_core._session_life.sliding import Extension
-from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._verify.authenticator import Verifier
 from moonkey_core._verify.introspection import Inquiry
 from moonkey_core._verify.jwks_cache import KeyRing
@@ -47,7 +47,7 @@ class Core:
         self._clock = clock
         self.run_later = run_later  # runs a plan off the path of any request
         self.hooks = Hooks()
-        self.breaker = Breaker(self.hooks)
+        self.breaker = CircuitBreaker(self.hooks)
         if revocations is None:  # an empty table is false
             revocations = Revocations(
                 retention=retention(settings),

@@ -28,14 +28,14 @@ class UpstreamError:
     at: float
 
 
-def failure(outcome: Outcome) -> str | None:
+def failure_of(outcome: Outcome) -> str | None:
     """What speaks against the API in an outcome: no reply, or one that says that the API is in trouble itself."""
     if isinstance(outcome, Reply):
         return str(outcome.status) if outcome.status >= 500 else None
     return None if outcome.kind in ("busy", "circuit_open") else outcome.kind
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed until five calls in a row have failed; open until one succeeds. Thread-safe; it never waits.
 
     While it is open one call a second is let through, for those who were good before and for others. Nothing is
@@ -93,16 +93,18 @@ class Breaker:
 
     def remember(self, outcome: Outcome) -> None:
         """Keep what went wrong, if anything, for a health report."""
-        what = failure(outcome)
+        what = failure_of(outcome)
         if what is not None:
             self.last_error = UpstreamError(what, self._wall())
 
-    def count(self, outcome: Outcome, understood: Callable[[Reply], bool]) -> None:
+    def count(self, outcome: Outcome, is_api_reply: Callable[[Reply], bool]) -> None:
         """Take an outcome into account; a reply below 500 that is not understood says nothing."""
-        if failure(outcome) is not None:
+        if failure_of(outcome) is not None:
             self._count_failure(outcome)
         elif (
-            (self._failures or self._opened_at is not None) and isinstance(outcome, Reply) and understood(outcome)
+            (self._failures or self._opened_at is not None)
+            and isinstance(outcome, Reply)
+            and is_api_reply(outcome)
         ):
             self._count_success()
 

@@ -14,7 +14,7 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
-from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.event_loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
 from moonkey_core._transport.limiter import ThreadLimiter
 from moonkey_core._transport.messages import tls_context
@@ -22,13 +22,13 @@ from moonkey_core._transport.replies import is_settled
 from moonkey_core._transport.retries import (
     CIRCUIT_OPEN,
     CLOSED,
-    Keep,
-    Look,
-    Send,
-    Try,
-    Watch,
-    goes_first,
-    steps,
+    Attempt,
+    CallMonitor,
+    LoadFromStore,
+    SaveToStore,
+    SendRequest,
+    call_steps,
+    has_priority,
     time_left,
 )
 from moonkey_core._transport.single_flight import SyncSharing, end_era
@@ -48,7 +48,7 @@ class SyncExchange:
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
         store: Store | None = None,
         http_client: httpx.Client | None = None,
@@ -59,8 +59,8 @@ class SyncExchange:
         self._store = store
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self.breaker = self._monitor.breaker
         self._begin()
 
     def _begin(self) -> None:
@@ -77,7 +77,7 @@ class SyncExchange:
     def reset(self) -> None:
         """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
         self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
+        self._monitor.breaker.reset_lock()
         if self._given is not None:
             from moonkey_core._transport import httpx_backend as _httpx
 
@@ -86,7 +86,7 @@ class SyncExchange:
 
     def close(self) -> None:
         """Close all connections, those of calls under way when they end; may be called again."""
-        self._watch.closed = True
+        self._monitor.closed = True
         self._sender.close()
 
     def later(self, run: Callable[[], object]) -> bool:
@@ -95,7 +95,7 @@ class SyncExchange:
         An exception is logged and goes no further.
         """
         with self._lock:
-            if self._watch.closed or self._working >= AT_ONCE_LATER:
+            if self._monitor.closed or self._working >= AT_ONCE_LATER:
                 return False
             self._working += 1
         try:
@@ -119,7 +119,7 @@ class SyncExchange:
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        if self._watch.closed:
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         remaining = time_left(fetch, deadline)
         make = partial(self._call, fetch, remaining)
@@ -130,15 +130,15 @@ class SyncExchange:
                 end_era()  # even where no answer came: it may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = steps(fetch, remaining, self._store is not None, self._watch)
+        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
-            if isinstance(action, Send):
+            if isinstance(action, SendRequest):
                 answer = self._send(fetch, action.seconds)
-            elif isinstance(action, Look):
+            elif isinstance(action, LoadFromStore):
                 answer = self._store.get(action.stored) if self._store else None
-            elif isinstance(action, Keep):
+            elif isinstance(action, SaveToStore):
                 if self._store:
                     self._store.put(action.stored, action.reply)
             else:
@@ -147,35 +147,35 @@ class SyncExchange:
         return action.value
 
     def _send(self, fetch: Fetch, seconds: float) -> Outcome:
-        if self._watch.refuses(fetch):
+        if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         end = _clock.elapsed() + seconds
-        verdict = self._line.enter(goes_first(fetch), seconds)
+        verdict = self._line.enter(has_priority(fetch), seconds)
         if verdict != "go":
             return TransportError("busy" if verdict == "busy" else "timeout", unsent=True)
         try:
-            if self._watch.closed:
+            if self._monitor.closed:
                 return CLOSED
             left = end - _clock.elapsed()
             if left <= 0:
                 return TransportError("timeout", unsent=True)
-            attempt = self._watch.begin(fetch, left, seconds - left)
+            attempt = self._monitor.begin_attempt(fetch, left, seconds - left)
             return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, fetch, left)
         finally:
             self._line.leave()
 
-    def _attempt(self, attempt: Try, fetch: Fetch, seconds: float) -> Outcome:
+    def _attempt(self, attempt: Attempt, fetch: Fetch, seconds: float) -> Outcome:
         try:
             outcome = self._sender.send(fetch, seconds)
         except BaseException as error:
-            attempt.dropped()
-            if self._watch.closed and isinstance(error, RuntimeError):
+            attempt.cancelled()
+            if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
         finally:
-            if self._watch.closed:
+            if self._monitor.closed:
                 self._sender.close()  # meanwhile, and this call's connection was left open for it
-        return attempt.ended(outcome)
+        return attempt.finished(outcome)
 
 
 class AsyncExchange:
@@ -189,7 +189,7 @@ class AsyncExchange:
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
         store: AsyncStore | None = None,
         http_client: httpx.AsyncClient | None = None,
@@ -201,8 +201,8 @@ class AsyncExchange:
         self._given = http_client
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
-        self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self.breaker = self._monitor.breaker
         self._begin()
 
     def _begin(self) -> None:
@@ -213,7 +213,7 @@ class AsyncExchange:
     def reset(self) -> None:
         """Forget all loops: they belong to the parent process."""
         self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
+        self._monitor.breaker.reset_lock()
         self._loops.abandon()
         if self._given is not None:
             from moonkey_core._transport import httpx_backend as _httpx
@@ -223,7 +223,7 @@ class AsyncExchange:
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""
-        self._watch.closed = True
+        self._monitor.closed = True
         await self._loops.close()
 
     def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
@@ -233,7 +233,7 @@ class AsyncExchange:
         Where no loop runs, or a given client belongs to another, it is dropped as well.
         """
         try:
-            return not self._watch.closed and self._loops.here().later(run)
+            return not self._monitor.closed and self._loops.here().later(run)
         except RuntimeError:
             return False
 
@@ -242,7 +242,7 @@ class AsyncExchange:
 
         Who will share a call of that name which is under way need not wait.
         """
-        if self._watch.closed:
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
         if share is None or not here.sharing.is_under_way(share):
@@ -250,7 +250,7 @@ class AsyncExchange:
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        if self._watch.closed:
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
         remaining = time_left(fetch, deadline)
@@ -262,15 +262,15 @@ class AsyncExchange:
                 end_era()  # even where no answer came: it may have had its effect
 
     async def _call(self, here: Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = steps(fetch, remaining, self._store is not None, self._watch)
+        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
-            if isinstance(action, Send):
+            if isinstance(action, SendRequest):
                 answer = await self._send(here, fetch, action.seconds)
-            elif isinstance(action, Look):
+            elif isinstance(action, LoadFromStore):
                 answer = await self._store.get(action.stored) if self._store else None
-            elif isinstance(action, Keep):
+            elif isinstance(action, SaveToStore):
                 if self._store:
                     await self._store.put(action.stored, action.reply)
             else:
@@ -279,20 +279,20 @@ class AsyncExchange:
         return action.value
 
     async def _send(self, here: Loop, fetch: Fetch, seconds: float) -> Outcome:
-        if self._watch.refuses(fetch):
+        if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
-        attempt: Try | None = None
+        attempt: Attempt | None = None
         try:
             async with asyncio.timeout(seconds):
-                if await here.line.enter(goes_first(fetch)) == "busy":
+                if await here.line.enter(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
                     await here.sends.turn()
-                    if self._watch.closed:
+                    if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began
-                    attempt = self._watch.begin(fetch, seconds - waited, waited)
+                    attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN
                     await here.shutdown.watch()
@@ -303,8 +303,8 @@ class AsyncExchange:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:
             if attempt is not None:
-                attempt.dropped()
-            if self._watch.closed and isinstance(error, RuntimeError):
+                attempt.cancelled()
+            if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
-        return outcome if attempt is None else attempt.ended(outcome)
+        return outcome if attempt is None else attempt.finished(outcome)

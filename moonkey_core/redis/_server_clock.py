@@ -20,7 +20,7 @@ class ServerClock(_clock.RemoteClock):
 
     def told(self, first: object, last: object, sent_at: float) -> None:
         """Two answers to ``TIME`` have just come, to a question of ``sent_at``."""
-        if self.saw(_seconds(last), _seconds(first), sent_at, self.wall()):
+        if self.observe(_seconds(last), _seconds(first), sent_at, self.wall()):
             self._report()
 
     def _report(self) -> None:
@@ -28,7 +28,7 @@ class ServerClock(_clock.RemoteClock):
             logger.warning(
                 "feed: the clock of this machine is %s that of Redis, by which revocations are dated. "
                 "Set both by NTP: JWTs are judged by the clock of this machine",
-                self.difference(),
+                self.describe_difference(),
                 extra={"reason": "clock_skew_redis"},
             )
         else:

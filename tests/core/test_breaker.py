@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
-from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
+from moonkey_core._transport.circuit_breaker import CircuitBreaker, UpstreamError
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import CircuitChanged, Event, Hooks
 from support.scripted import Received, reply, scripted, wait_until
@@ -34,8 +34,8 @@ class Clock:
         return self.now
 
 
-def breaker(clock: Clock | None = None, hooks: Hooks | None = None) -> Breaker:
-    return Breaker(hooks, clock or Clock(), lambda: 1_700_000_000.0)
+def breaker(clock: Clock | None = None, hooks: Hooks | None = None) -> CircuitBreaker:
+    return CircuitBreaker(hooks, clock or Clock(), lambda: 1_700_000_000.0)
 
 
 def yes(_: Reply) -> bool:
@@ -123,7 +123,7 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
 def test_who_was_good_before_has_turns_of_their_own() -> None:
     """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
     clock = Clock()
-    breaker = Breaker(clock=clock)
+    breaker = CircuitBreaker(clock=clock)
     for _ in range(5):
         breaker.count(TransportError("connect"), lambda _: True)
     for _ in range(3):

@@ -13,7 +13,7 @@ import pytest
 
 from moonkey_core import Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
-from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import Event, Hooks, UpstreamCall
 from support.scripted import reply, scripted, unused_url, wait_until
@@ -111,7 +111,7 @@ class TestStore:
         assert shelf.kept == {}
 
     def test_it_answers_where_the_circuit_is_open(self, how: str) -> None:
-        shelf, breaker = Shelf(), Breaker()
+        shelf, breaker = Shelf(), CircuitBreaker()
         shelf.kept["a"] = Reply(200, {}, b"kept", 5.0)
         for _ in range(5):
             breaker.count(TransportError("timeout"), lambda _: True)
@@ -185,7 +185,7 @@ class TestEvents:
 
 def test_a_second_try_that_is_held_back_leaves_the_first_outcome(how: str) -> None:
     """A call that may have had its effect is never called unsent because of what came of its second try."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(4):
         breaker.count(TransportError("broken"), lambda _: True)
     with scripted(lambda _: [b""]) as server:
