@@ -19,26 +19,41 @@ Yielded = TypeVar("Yielded")
 class Fetch:
     """One HTTP call to the API.
 
-    ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
-    call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
-    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``. With
-    ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
-    ``operation`` is its name in events. ``known`` says that the credential was good before: it goes first where
-    calls have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it.
-    ``stored`` names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
-    ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
-    make many calls. ``pause`` (seconds) comes before the first try, for plans that nobody waits for.
+    Attributes:
+        method: The HTTP method.
+        url: The whole address, with its query.
+        json: The body, to be sent as JSON.
+        send_key: Whether the secret key is sent with it.
+        idempotent: Whether sending it twice does no harm (RFC 9110 section 9.2.2).
+        coalesce_key: Calls with the same key that overlap become one call.
+        ttl: For how many seconds the outcome of that call is handed out again. This holds for a success that
+            ``reader`` accepts.
+        reuse_refusals: Whether it also holds for a refusal.
+        reuse_failures: Whether it also holds for a failure of the API or of the connection.
+        reader: Raises ``ValueError`` for the JSON of a success that must not be reused.
+        until_revoked: Whether no outcome is shared or reused any more after a call with ``revokes``, of whichever
+            client of this process.
+        revokes: Whether the call ends sessions.
+        timeout: Seconds for the whole call; it can shorten the deadline of the plan.
+        own_deadline: Whether ``timeout`` replaces the deadline of the plan, for plans that make many calls.
+        pause: Seconds to wait before the first attempt, for plans that no request waits for.
+        max_bytes: The largest reply that is read.
+        operation: The name of the call in events.
+        priority: Whether the call goes before others where calls have to wait, as its credential was accepted
+            before.
+        uses_breaker: Whether its failures count for the circuit breaker, which may then refuse it.
+        store_policy: How the reply is loaded from and kept in the shared store, if there is one.
     """
 
     method: Literal["GET", "POST", "DELETE"]
     url: str = field(repr=False)  # it may name a user, or hold a secret in its query
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     send_key: bool = True
-    repeatable: bool = True
-    share: str | None = None
-    linger: float = 0.0
-    linger_refusals: bool = True
-    linger_trouble: bool = False
+    idempotent: bool = True
+    coalesce_key: str | None = None
+    ttl: float = 0.0
+    reuse_refusals: bool = True
+    reuse_failures: bool = False
     reader: Callable[[Mapping[str, Any]], object] | None = field(default=None, repr=False)
     until_revoked: bool = False
     revokes: bool = False
@@ -47,12 +62,12 @@ class Fetch:
     pause: float = 0.0
     max_bytes: int = 1024 * 1024
     operation: str = "call"
-    known: bool = False
-    trips: bool = True
-    stored: Stored | None = None
+    priority: bool = False
+    uses_breaker: bool = True
+    store_policy: StorePolicy | None = None
 
     @property
-    def ends_connection(self) -> bool:
+    def closes_connection(self) -> bool:
         """Whether the connection is of no use afterwards.
 
         The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5): something in between that expects
@@ -70,17 +85,22 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """A place in the fleet's store. ``name`` is a digest; ``seconds`` is how old an answer from there may be.
+class StorePolicy:
+    """How a reply is kept in the store that the processes of an app share.
 
-    Only a good answer (status 200) is kept, as ``clean`` leaves it: without any credential. With ``look`` false
-    the place is written but not read.
+    Only a reply with status 200 is kept.
+
+    Attributes:
+        name: A digest that stands for the request.
+        max_age: How old a reply from the store may be, in seconds.
+        clean: Takes all credentials out of a body. Raises ``ValueError`` where it must not be kept.
+        read: Whether the store is read before the call. Otherwise it is only written.
     """
 
     name: str
-    seconds: float
+    max_age: float
     clean: Callable[[bytes], bytes] = field(repr=False)
-    look: bool = True
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,7 @@ class Reply:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     asked_at: float = 0.0
-    stored: bool = False
+    from_store: bool = False
     address: str = field(default="", compare=False)
 
 

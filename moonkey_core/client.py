@@ -139,7 +139,8 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         found = self._core.start(headers, requirements, info)
         if isinstance(found, Auth):
             return found
-        await self._exchange.turn(found.share)  # a thousand that begin at once must not hold up the event loop
+        # A thousand requests that begin at the same time must not hold up the event loop.
+        await self._exchange.turn(found.coalesce_key)
         return await self._authenticate(found, requirements)
 
     def __init__(

@@ -101,11 +101,9 @@ class CircuitBreaker:
         """Take an outcome into account; a reply below 500 that is not understood says nothing."""
         if failure_of(outcome) is not None:
             self._count_failure(outcome)
-        elif (
-            (self._failures or self._opened_at is not None)
-            and isinstance(outcome, Reply)
-            and is_api_reply(outcome)
-        ):
+        elif not self._failures and self._opened_at is None:
+            return  # nothing to end: the reply need not be read
+        elif isinstance(outcome, Reply) and is_api_reply(outcome):
             self._count_success()
 
     def _count_failure(self, outcome: Outcome) -> None:

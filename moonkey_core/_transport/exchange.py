@@ -124,7 +124,7 @@ class SyncExchange:
         remaining = time_left(fetch, deadline)
         make = partial(self._call, fetch, remaining)
         try:
-            return self._sharing.call(fetch, remaining, make) if fetch.share else make()
+            return self._sharing.call(fetch, remaining, make) if fetch.coalesce_key else make()
         finally:
             if fetch.revokes:
                 end_era()  # even where no answer came: it may have had its effect
@@ -137,10 +137,10 @@ class SyncExchange:
             if isinstance(action, SendRequest):
                 answer = self._send(fetch, action.seconds)
             elif isinstance(action, LoadFromStore):
-                answer = self._store.get(action.stored) if self._store else None
+                answer = self._store.get(action.policy) if self._store else None
             elif isinstance(action, SaveToStore):
                 if self._store:
-                    self._store.put(action.stored, action.reply)
+                    self._store.put(action.policy, action.reply)
             else:
                 time.sleep(action.seconds)
             action = step(call, answer)
@@ -237,7 +237,7 @@ class AsyncExchange:
         except RuntimeError:
             return False
 
-    async def turn(self, share: str | None = None) -> None:
+    async def turn(self, coalesce_key: str | None = None) -> None:
         """Wait where many begin at this moment, so that the event loop is not held up.
 
         Who will share a call of that name which is under way need not wait.
@@ -245,7 +245,7 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
-        if share is None or not here.sharing.is_under_way(share):
+        if coalesce_key is None or not here.sharing.is_under_way(coalesce_key):
             await here.begins.turn()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
@@ -256,7 +256,7 @@ class AsyncExchange:
         remaining = time_left(fetch, deadline)
         make = partial(self._call, here, fetch, remaining)
         try:
-            return await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
+            return await (here.sharing.call(fetch, remaining, make) if fetch.coalesce_key else make())
         finally:
             if fetch.revokes:
                 end_era()  # even where no answer came: it may have had its effect
@@ -269,10 +269,10 @@ class AsyncExchange:
             if isinstance(action, SendRequest):
                 answer = await self._send(here, fetch, action.seconds)
             elif isinstance(action, LoadFromStore):
-                answer = await self._store.get(action.stored) if self._store else None
+                answer = await self._store.get(action.policy) if self._store else None
             elif isinstance(action, SaveToStore):
                 if self._store:
-                    await self._store.put(action.stored, action.reply)
+                    await self._store.put(action.policy, action.reply)
             else:
                 await asyncio.sleep(action.seconds)
             action = step(call, answer)

@@ -114,7 +114,7 @@ def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
         headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
     if fetch.json is not None:
         headers["content-type"] = "application/json"
-    if fetch.ends_connection:
+    if fetch.closes_connection:
         headers["connection"] = "close"
     return headers
 

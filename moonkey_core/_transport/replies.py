@@ -143,7 +143,7 @@ def is_settled(fetch: Fetch, outcome: Outcome) -> bool:
         except ValueError:
             return False
         return True
-    if not fetch.linger_refusals or not _refuses(outcome.status):
+    if not fetch.reuse_refusals or not _refuses(outcome.status):
         return False
     return api_error(outcome) is not None or (outcome.status == 401 and not outcome.body)
 

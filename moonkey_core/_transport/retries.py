@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
+from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
 from moonkey_core._transport.replies import api_error, http_date, retry_after
@@ -38,25 +38,25 @@ CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
 def has_priority(fetch: Fetch) -> bool:
     """Whether a call goes before others where calls have to wait."""
-    return fetch.known or not fetch.trips or fetch.operation in _PRIORITY_OPERATIONS
+    return fetch.priority or not fetch.uses_breaker or fetch.operation in _PRIORITY_OPERATIONS
 
 
 class LoadFromStore:
     """Look into the store; the answer is what it holds."""
 
-    __slots__ = ("stored",)
+    __slots__ = ("policy",)
 
-    def __init__(self, stored: Stored) -> None:
-        self.stored = stored
+    def __init__(self, policy: StorePolicy) -> None:
+        self.policy = policy
 
 
 class SaveToStore:
     """Put a reply into the store."""
 
-    __slots__ = ("reply", "stored")
+    __slots__ = ("policy", "reply")
 
-    def __init__(self, stored: Stored, reply: Reply) -> None:
-        self.stored = stored
+    def __init__(self, policy: StorePolicy, reply: Reply) -> None:
+        self.policy = policy
         self.reply = reply
 
 
@@ -92,16 +92,16 @@ CallSteps = Generator[LoadFromStore | SaveToStore | SendRequest | Sleep, Outcome
 
 def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, monitor: CallMonitor) -> CallSteps:
     """A call, for whoever looks up, sends and sleeps: the store before and after the tries."""
-    stored = fetch.stored if has_store else None
-    if stored is not None and stored.look:
-        found = yield LoadFromStore(stored)
+    policy = fetch.store_policy if has_store else None
+    if policy is not None and policy.read:
+        found = yield LoadFromStore(policy)
         if isinstance(found, Reply):
-            return replace(found, stored=True)
+            return replace(found, from_store=True)
     if fetch.pause:
         yield Sleep(fetch.pause)
     outcome = yield from _attempts(fetch, remaining, monitor)
-    if stored is not None and isinstance(outcome, Reply) and outcome.status == 200:
-        yield SaveToStore(stored, outcome)
+    if policy is not None and isinstance(outcome, Reply) and outcome.status == 200:
+        yield SaveToStore(policy, outcome)
     return outcome
 
 
@@ -143,9 +143,9 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
     if isinstance(outcome, TransportError):
         if outcome.kind in ("busy", "circuit_open"):
             return None
-        safe = outcome.unsent or (fetch.repeatable and outcome.kind == "broken")
+        safe = outcome.unsent or (fetch.idempotent and outcome.kind == "broken")
         return backoff if safe else None
-    if outcome.status == 429 or (outcome.status >= 500 and fetch.repeatable):
+    if outcome.status == 429 or (outcome.status >= 500 and fetch.idempotent):
         return max(backoff, retry_after(outcome) or 0.0)
     return None
 
@@ -178,17 +178,20 @@ class CallMonitor:
 
     def refuses(self, fetch: Fetch) -> bool:
         """Whether the breaker would refuse a call now."""
-        return fetch.trips and self.breaker.refuses(has_priority(fetch))
+        return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
     def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
         """A try that may be made now, with so many seconds left after waiting; ``None`` if the breaker refuses."""
-        if fetch.trips and not self.breaker.admit(has_priority(fetch)):
+        if fetch.uses_breaker and not self.breaker.admit(has_priority(fetch)):
             return None
         return Attempt(self, fetch, counts_timeout=waited <= seconds)
 
 
 class Attempt:
-    """One try under way. Where ``counts_timeout`` is false it has waited so long that a time-out is not the API's fault."""
+    """One attempt under way.
+
+    ``counts_timeout`` is false where the call has waited so long that a time-out is not the API's fault.
+    """
 
     __slots__ = ("_began", "_counts_timeout", "_fetch", "_monitor", "asked_at")
 
@@ -205,7 +208,7 @@ class Attempt:
         self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
         if self._counts_timeout or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
             self._monitor.breaker.remember(outcome)
-            if self._fetch.trips:
+            if self._fetch.uses_breaker:
                 self._monitor.breaker.count(outcome, _is_api_reply)
         if not isinstance(outcome, Reply):
             return outcome

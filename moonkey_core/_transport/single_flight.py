@@ -32,8 +32,8 @@ def end_era() -> None:
 
 
 def _key(fetch: Fetch) -> Key:
-    assert fetch.share is not None
-    return (fetch.share, _Era.current if fetch.until_revoked else None)
+    assert fetch.coalesce_key is not None
+    return (fetch.coalesce_key, _Era.current if fetch.until_revoked else None)
 
 
 class Lingering:
@@ -55,9 +55,9 @@ class Lingering:
 
     def put(self, key: Key, fetch: Fetch, outcome: Outcome) -> None:
         """Keep an answer that may linger. ``key`` is that of the moment when its call began."""
-        if fetch.linger and (fetch.linger_trouble or self._settled(fetch, outcome)):
+        if fetch.ttl and (fetch.reuse_failures or self._settled(fetch, outcome)):
             with contextlib.suppress(ValueError):  # larger than all there is room for
-                self._answers[key] = (outcome, fetch.linger)
+                self._answers[key] = (outcome, fetch.ttl)
 
 
 class SyncSharing:
@@ -155,12 +155,12 @@ class AsyncSharing:
             raise
         finally:
             flight.waiters -= 1
-            if not flight.waiters and not fetch.linger and not flight.task.done():
+            if not flight.waiters and not fetch.ttl and not flight.task.done():
                 self._drop(key, flight)
 
-    def is_under_way(self, share: str) -> bool:
+    def is_under_way(self, coalesce_key: str) -> bool:
         """Whether somebody makes a call of this name just now."""
-        return (share, _Era.current) in self._flights or (share, None) in self._flights
+        return (coalesce_key, _Era.current) in self._flights or (coalesce_key, None) in self._flights
 
     def _drop(self, key: Key, flight: _Flight) -> None:
         if self._flights.get(key) is flight:

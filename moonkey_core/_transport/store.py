@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from moonkey_core._plan import Reply, Stored
+from moonkey_core._plan import Reply, StorePolicy
 
 
 class Store(Protocol):
     """The fleet's store, for threads. It raises nothing: in trouble, a look-up finds nothing."""
 
-    def get(self, stored: Stored, /) -> Reply | None:
+    def get(self, policy: StorePolicy, /) -> Reply | None:
         """What is kept at a place, if it is not too old."""
 
-    def put(self, stored: Stored, reply: Reply, /) -> None:
+    def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""
 
 
 class AsyncStore(Protocol):
     """The fleet's store, for tasks; like :class:`Store` otherwise."""
 
-    async def get(self, stored: Stored, /) -> Reply | None:
+    async def get(self, policy: StorePolicy, /) -> Reply | None:
         """What is kept at a place, if it is not too old."""
 
-    async def put(self, stored: Stored, reply: Reply, /) -> None:
+    async def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""

@@ -217,7 +217,7 @@ class KnownCredentials:
         return f"KnownCredentials({len(self)})"
 
 
-def verify_share(digest: bytes) -> str:
+def verify_coalesce_key(digest: bytes) -> str:
     """The name under which callers with the same credential share one call."""
     return f"verify:{digest.hex()}"
 

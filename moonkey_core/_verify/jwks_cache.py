@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from moonkey_core._plan import Fetch, Outcome, Plan, Reply, Stored, TransportError
+from moonkey_core._plan import Fetch, Outcome, Plan, Reply, StorePolicy, TransportError
 from moonkey_core._transport.replies import api_error
 from moonkey_core._verify.jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
 from moonkey_core.errors import (
@@ -122,9 +122,9 @@ class KeyRing:
             if attempt is None:
                 break
             current = self.current
-            outcome = yield self._fetch(attempt, look=current is None or not self._is_fresh(current))
+            outcome = yield self._fetch(attempt, read_store=current is None or not self._is_fresh(current))
             self._absorb(outcome, attempt)
-            if not (isinstance(outcome, Reply) and outcome.stored):
+            if not (isinstance(outcome, Reply) and outcome.from_store):
                 break  # else the store's set may be older than the key: ask the provider itself
         return self._usable_key(kid, issued_at)
 
@@ -149,25 +149,27 @@ class KeyRing:
         return current.fetched_at <= now < current.usable_until
 
     def _refreshed(self, attempt: int) -> Plan[None]:
-        outcome = yield self._fetch(attempt, look=True)
+        outcome = yield self._fetch(attempt, read_store=True)
         self._absorb(outcome, attempt)
 
-    def _fetch(self, attempt: int, *, look: bool) -> Fetch:
+    def _fetch(self, attempt: int, *, read_store: bool) -> Fetch:
+        # Half a lifetime: a key set from the store is never due to be fetched again at once.
+        max_age = self._settings.jwks_ttl / 2
+        policy = StorePolicy(self._place, max_age, bytes, read_store) if self._place else None
         return Fetch(
             "GET",
             self._url,
             operation="jwks",
             send_key=self._settings.jwks_auth == "header",
             # Named by its number: whoever asked for this attempt shares it, however late they come.
-            share=f"jwks:{attempt}",
-            linger=1.0,
-            linger_trouble=True,
+            coalesce_key=f"jwks:{attempt}",
+            ttl=1.0,
+            reuse_failures=True,
             timeout=self._settings.jwks_timeout,
             max_bytes=MAX_BYTES,
-            known=True,
-            trips=False,
-            # Half a life: a set from the store is never due to be fetched again at once.
-            stored=Stored(self._place, self._settings.jwks_ttl / 2, bytes, look) if self._place else None,
+            priority=True,
+            uses_breaker=False,
+            store_policy=policy,
         )
 
     def calm_key(self, kid: str) -> RSAPublicKey | None:
@@ -251,7 +253,7 @@ class KeyRing:
             if kid in old and old[kid] == key:
                 keys[kid] = old[kid]  # the same object: JWTs that it has signed need not be verified again
         assert isinstance(outcome, Reply)
-        fetched_at = min(outcome.asked_at, now) if outcome.stored else now
+        fetched_at = min(outcome.asked_at, now) if outcome.from_store else now
         return KeySet(keys, fetched_at, life_of(outcome, self._settings.jwks_ttl), self._settings.jwks_max_stale)
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from moonkey_core._verify.cache import Known, KnownCredentials, verify_share
+from moonkey_core._verify.cache import Known, KnownCredentials, verify_coalesce_key
 from moonkey_core._verify.jwks_cache import KeyRing
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MalformedCredentials, RevokedCredentials
@@ -61,9 +61,9 @@ class Presented:
         return Credentials(self.value, "session_token", "header")
 
     @property
-    def share(self) -> str | None:
+    def coalesce_key(self) -> str | None:
         """The name of the call that would verify it, if it has to be made."""
-        return None if self.digest is None else verify_share(self.digest)
+        return None if self.digest is None else verify_coalesce_key(self.digest)
 
 
 class Recall:

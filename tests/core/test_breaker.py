@@ -221,7 +221,7 @@ class TestInTheExchange:
                 *[500] * 3,
                 *["circuit_open"] * 3,
             ]
-            assert isinstance(asked(trips=False, repeatable=False), Reply)  # that one does not take part
+            assert isinstance(asked(uses_breaker=False, idempotent=False), Reply)  # that one does not take part
             asked.clock.now += 1.0
             before = len(server.received)
             assert isinstance(asked(), Reply)
@@ -237,7 +237,7 @@ class TestInTheExchange:
     def test_a_refusal_never_opens_it(self, how: str, status: int) -> None:
         with scripted(reply(status, {"error_type": "x"})) as server, asking(how, server.url) as asked:
             for _ in range(8):
-                assert isinstance(asked(repeatable=False), Reply)
+                assert isinstance(asked(idempotent=False), Reply)
             assert asked.breaker.state == "closed"
             assert asked.breaker.last_error is None
 
@@ -245,7 +245,7 @@ class TestInTheExchange:
         answers = [reply(503)] * 5 + [reply(200, b"<html>"), reply(404, b"<html>"), reply(302), reply(200, OK)]
         with scripted(lambda _: answers.pop(0)) as server, asking(how, server.url) as asked:
             for _ in range(5):
-                asked(repeatable=False)
+                asked(idempotent=False)
             for left in (3, 2, 1, 0):
                 assert asked.breaker.state == "open"
                 asked.clock.now += 1.0

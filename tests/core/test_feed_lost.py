@@ -77,8 +77,8 @@ def test_an_answer_is_shared_and_does_not_linger() -> None:
     shares = set()
     for _ in range(3):
         plan, fetch = decisions.begin(jwt)
-        shares.add(fetch.share)
-        assert fetch.linger == 0
+        shares.add(fetch.coalesce_key)
+        assert fetch.ttl == 0
         assert fetch.until_revoked
         plan.close()
     assert len(shares) == 1
@@ -89,7 +89,7 @@ def test_a_route_that_wants_a_call_of_its_own_has_it() -> None:
     decisions, jwt = made(FakeFeed(is_live=False))
     for count in (1, 2, 3):
         plan, fetch = decisions.begin(jwt, max_staleness=0)
-        assert fetch.share is None
+        assert fetch.coalesce_key is None
         plan.close()
         assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
         assert decisions.asked == count

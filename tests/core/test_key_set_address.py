@@ -111,7 +111,7 @@ def test_settings_and_what_is_made_of_them_do_not_show_the_query() -> None:
     decisions.authenticate(good(decisions.now))
     (fetch,) = decisions.fetches
     assert fetch.url.endswith(f"?token={HIDDEN}")
-    assert fetch.stored is not None  # the place in the fleet's store, which is told by the whole address
+    assert fetch.store_policy is not None  # the place in the fleet's store, which is told by the whole address
     other = Core(load(**{**options, "jwks_url": f"{API}/keys?token=another"}))
     settings = decisions.settings
     with MoonKey(load(jwks_url=options["jwks_url"])) as client:
@@ -121,7 +121,7 @@ def test_settings_and_what_is_made_of_them_do_not_show_the_query() -> None:
             decisions.core.keys,
             other.keys,
             repr(fetch),
-            fetch.stored,
+            fetch.store_policy,
             client,
         ]
         assert_no_secret(things, [HIDDEN])

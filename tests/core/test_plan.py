@@ -80,7 +80,7 @@ def test_a_plan_that_needs_no_call() -> None:
 
 def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
     sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
-    fetch = Fetch("GET", "https://api.example.com/", share="one", linger=5)
+    fetch = Fetch("GET", "https://api.example.com/", coalesce_key="one", ttl=5)
 
     def fails() -> Outcome:
         raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
 def test_what_lingers_is_bounded() -> None:
     sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
     for place in range(40):
-        fetch = Fetch("GET", "https://api.example.com/", share=f"user {place}", linger=60)
+        fetch = Fetch("GET", "https://api.example.com/", coalesce_key=f"user {place}", ttl=60)
         sharing.call(fetch, lambda: 5.0, lambda: replied(200, b"x" * 1_000_000))
     kept = sharing._lingering._answers
     assert 1 <= len(kept) <= 8

@@ -74,7 +74,11 @@ class TestManyAtOnce:
                 await asyncio.sleep(0.001)
             busy = TransportError("busy", unsent=True)
             assert await opens("one more") == busy
-            known = [opens("known", known=True), opens("jwks", trips=False), opens("probe", operation="key-probe")]
+            known = [
+                opens("known", priority=True),
+                opens("jwks", uses_breaker=False),
+                opens("probe", operation="key-probe"),
+            ]
             assert await asyncio.gather(*strangers[-3:]) == [busy] * 3
             order.append("go")
             assert isinstance(await first, Reply)
@@ -134,7 +138,7 @@ def test_one_try_is_one_request(transport: str) -> None:
         async def work() -> Outcome:
             exchange = AsyncExchange(settings(server.url))
             try:
-                return await exchange(Fetch("GET", server.url + "/x", repeatable=False), soon())
+                return await exchange(Fetch("GET", server.url + "/x", idempotent=False), soon())
             finally:
                 await exchange.aclose()
 

@@ -157,7 +157,7 @@ def call(way: str) -> Iterator[Callable[[Talkative], Caller]]:
 
 
 def get(server: Talkative, path: str) -> Fetch:
-    return Fetch("GET", server.url + path, repeatable=False)
+    return Fetch("GET", server.url + path, idempotent=False)
 
 
 def answers(outcome: Outcome, path: str) -> bool:

@@ -67,8 +67,8 @@ class Asker:
         ``ProviderUnavailable`` where that cannot be told either.
         """
         nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
-        probe = replace(probe, operation="key-probe", known=True)
+        probe = Fetch("GET", f"{self._root}/users/{nobody}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
+        probe = replace(probe, operation="key-probe", priority=True)
         reply = arrived((yield probe))
         error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from moonkey_core._crypto import Digest
 from moonkey_core._evidence import seconds
-from moonkey_core._plan import Fetch, Plan, Stored
+from moonkey_core._plan import Fetch, Plan, StorePolicy
 from moonkey_core._provider import Answer, Question
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.replies import ApiError, load_answer
-from moonkey_core._verify.cache import Body, verify_share
+from moonkey_core._verify.cache import Body, verify_coalesce_key
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
@@ -97,7 +97,7 @@ class MoonKeyApi:
         try:
             verified = self._judged(question, answer)
         except MoonKeyError:
-            if not reply.stored:
+            if not reply.from_store:
                 raise
             # What is kept can only be good: the session may have been extended since.
             question.max_staleness = 0
@@ -110,23 +110,25 @@ class MoonKeyApi:
         if question.asks_for is not None:
             body["session_expires_in"] = question.asks_for
         url, name = f"{self._root}/sessions/verify", question.digest.hex()
-        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=question.known)
+        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", priority=question.known)
         oldest = math.inf if question.max_staleness is None else question.max_staleness
         if question.minutes is not None or oldest == 0:
             return call()
         if question.refresh:
             linger = min(question.linger, oldest)
-            share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
-            shared = partial(call, share=share, linger=linger, until_revoked=True)
+            coalesce_key = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
+            shared = partial(call, coalesce_key=coalesce_key, ttl=linger, until_revoked=True)
             # Of a refusal that is certain others know already; and what is of no use is not kept for them.
-            return shared(linger_refusals=False, reader=partial(self._check_good, question))
-        stored, ttl = None, self._settings.session_cache_ttl
+            return shared(reuse_refusals=False, reader=partial(self._check_good, question))
+        store_policy, ttl = None, self._settings.session_cache_ttl
         if question.extend_by is not None:
             return call()
         if self._store_name is not None and ttl > 0:
             place = self._store_name(question.credentials.value)
-            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
-        return call(share=verify_share(question.digest), until_revoked=True, stored=stored)
+            store_policy = StorePolicy(place, min(ttl, oldest), partial(self._cleaned, question))
+        return call(
+            coalesce_key=verify_coalesce_key(question.digest), until_revoked=True, store_policy=store_policy
+        )
 
     def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
         """What a good answer says. Raises where it is none, or about somebody else."""
@@ -251,12 +253,12 @@ class MoonKeyApi:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
         fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}", operation="users.get")
         if remember:
-            share = self._digest("user", user_id)
+            coalesce_key = self._digest("user", user_id)
             fetch = replace(
                 fetch,
-                share=share,
-                linger=self._settings.user_ttl,
-                linger_refusals=False,
+                coalesce_key=coalesce_key,
+                ttl=self._settings.user_ttl,
+                reuse_refusals=False,
                 reader=partial(_check_user_of, user_id),
             )
         body = yield from self._asker.get(fetch)
@@ -270,7 +272,7 @@ class MoonKeyApi:
 
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
         answer = yield from self._asker.get(fetch)
         try:
             return parse_otp_request(answer)
@@ -279,7 +281,7 @@ class MoonKeyApi:
 
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
         _, answer = yield from self._asker.ask(fetch)
         if isinstance(answer, ApiError):
             raise _login_refusal(answer, body)
