@@ -72,23 +72,23 @@ class CircuitBreaker:
         opened_at = self._opened_at
         return None if opened_at is None else max(self._clock() - opened_at, 0.0)
 
-    def refuses(self, first: bool = True) -> bool:
-        """Whether a call would be refused now. Changes nothing. For ``first`` see :meth:`admit`."""
-        return self._opened_at is not None and self._clock() < self._next_probe[first]
+    def refuses(self, priority: bool = True) -> bool:
+        """Whether a call would be refused now. Changes nothing. For ``priority`` see :meth:`admit`."""
+        return self._opened_at is not None and self._clock() < self._next_probe[priority]
 
-    def admit(self, first: bool = True) -> bool:
-        """Whether a call may be made now. While open, this takes the turn of the second.
+    def admit(self, priority: bool = True) -> bool:
+        """Say whether a call may be made now. While the circuit is open, this uses up the probe of this second.
 
-        ``first`` are calls about credentials that were good before. They have turns of their own: answers about a
-        stranger's junk may say nothing, and must not keep the circuit open.
+        Calls with ``priority`` are about credentials that were accepted before. They have probes of their own: the
+        replies to calls about junk may say nothing, and must not keep the circuit open.
         """
         with self._lock:
             now = self._clock()
             if self._opened_at is None:
                 return True
-            if now < self._next_probe[first]:
+            if now < self._next_probe[priority]:
                 return False
-            self._next_probe[first] = now + _PROBE_EVERY
+            self._next_probe[priority] = now + _PROBE_EVERY
             return True
 
     def remember(self, outcome: Outcome) -> None:

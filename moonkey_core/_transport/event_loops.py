@@ -16,16 +16,16 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome
-from moonkey_core._transport.limiter import Pace, TaskLimiter
-from moonkey_core._transport.replies import is_settled
-from moonkey_core._transport.single_flight import AsyncSharing
+from moonkey_core._transport.limiter import LoopThrottle, TaskLimiter
+from moonkey_core._transport.replies import is_reusable
+from moonkey_core._transport.single_flight import AsyncSingleFlight
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
 logger = logging.getLogger("moonkey")
 
-_BEGINS_PER_TURN = 8
-_SENDS_PER_TURN = 8
+_BEGINS_PER_ITERATION = 8
+_SENDS_PER_ITERATION = 8
 """Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
 and a thousand that come at once must not hold up everything else."""
 
@@ -74,10 +74,10 @@ class Loop:
     """What belongs to one event loop."""
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
-        self.sharing = AsyncSharing(_clock.monotonic, is_settled)
-        self.line = TaskLimiter(settings.max_connections)
-        self.begins = Pace(_BEGINS_PER_TURN)
-        self.sends = Pace(_SENDS_PER_TURN)
+        self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
+        self.limiter = TaskLimiter(settings.max_connections)
+        self.begin_throttle = LoopThrottle(_BEGINS_PER_ITERATION)
+        self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
         self.sender = sender
         self._background: set[asyncio.Task[None]] = set()
         self.shutdown = ClosesWithLoop(self.close)
@@ -104,7 +104,7 @@ class Loop:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await self.sharing.stop()
+        await self.single_flight.stop()
         await self.sender.aclose()
 
 

@@ -18,7 +18,7 @@ from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.event_loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
 from moonkey_core._transport.limiter import ThreadLimiter
 from moonkey_core._transport.messages import tls_context
-from moonkey_core._transport.replies import is_settled
+from moonkey_core._transport.replies import is_reusable
 from moonkey_core._transport.retries import (
     CIRCUIT_OPEN,
     CLOSED,
@@ -31,7 +31,7 @@ from moonkey_core._transport.retries import (
     has_priority,
     time_left,
 )
-from moonkey_core._transport.single_flight import SyncSharing, end_era
+from moonkey_core._transport.single_flight import SyncSingleFlight, start_revocation_generation
 from moonkey_core._transport.store import AsyncStore, Store
 from moonkey_core.events import Hooks
 from moonkey_core.settings import Settings
@@ -66,8 +66,8 @@ class SyncExchange:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._working = 0
-        self._sharing = SyncSharing(_clock.monotonic, is_settled)
-        self._line = ThreadLimiter(self._settings.max_connections)
+        self._single_flight = SyncSingleFlight(_clock.monotonic, is_reusable)
+        self._limiter = ThreadLimiter(self._settings.max_connections)
         from moonkey_core._transport import httpx_backend as _httpx
 
         self._sender = _httpx.SyncSender(self._settings, self._tls, self._given)
@@ -122,12 +122,12 @@ class SyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         remaining = time_left(fetch, deadline)
-        make = partial(self._call, fetch, remaining)
+        make_call = partial(self._call, fetch, remaining)
         try:
-            return self._sharing.call(fetch, remaining, make) if fetch.coalesce_key else make()
+            return self._single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
         finally:
             if fetch.revokes:
-                end_era()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even where no answer came: it may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)
@@ -150,9 +150,9 @@ class SyncExchange:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         end = _clock.elapsed() + seconds
-        verdict = self._line.enter(has_priority(fetch), seconds)
-        if verdict != "go":
-            return TransportError("busy" if verdict == "busy" else "timeout", unsent=True)
+        admission = self._limiter.acquire(has_priority(fetch), seconds)
+        if admission != "granted":
+            return TransportError("busy" if admission == "busy" else "timeout", unsent=True)
         try:
             if self._monitor.closed:
                 return CLOSED
@@ -162,7 +162,7 @@ class SyncExchange:
             attempt = self._monitor.begin_attempt(fetch, left, seconds - left)
             return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, fetch, left)
         finally:
-            self._line.leave()
+            self._limiter.release()
 
     def _attempt(self, attempt: Attempt, fetch: Fetch, seconds: float) -> Outcome:
         try:
@@ -245,8 +245,8 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
-        if coalesce_key is None or not here.sharing.is_under_way(coalesce_key):
-            await here.begins.turn()
+        if coalesce_key is None or not here.single_flight.is_in_flight(coalesce_key):
+            await here.begin_throttle.wait()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
@@ -254,12 +254,14 @@ class AsyncExchange:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.here()
         remaining = time_left(fetch, deadline)
-        make = partial(self._call, here, fetch, remaining)
+        make_call = partial(self._call, here, fetch, remaining)
         try:
-            return await (here.sharing.call(fetch, remaining, make) if fetch.coalesce_key else make())
+            return await (
+                here.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
+            )
         finally:
             if fetch.revokes:
-                end_era()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even where no answer came: it may have had its effect
 
     async def _call(self, here: Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)
@@ -285,10 +287,10 @@ class AsyncExchange:
         attempt: Attempt | None = None
         try:
             async with asyncio.timeout(seconds):
-                if await here.line.enter(has_priority(fetch)) == "busy":
+                if await here.limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
-                    await here.sends.turn()
+                    await here.send_throttle.wait()
                     if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began
@@ -298,7 +300,7 @@ class AsyncExchange:
                     await here.shutdown.watch()
                     outcome = await here.sender.send(fetch, seconds - waited)
                 finally:
-                    here.line.leave()
+                    here.limiter.release()
         except TimeoutError:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:

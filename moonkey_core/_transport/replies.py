@@ -131,7 +131,7 @@ def not_understood(reply: Reply) -> ProviderUnavailable:
     )
 
 
-def is_settled(fetch: Fetch, outcome: Outcome) -> bool:
+def is_reusable(fetch: Fetch, outcome: Outcome) -> bool:
     """Whether an outcome says something definite and may be remembered for a while; trouble never may."""
     if isinstance(outcome, TransportError):
         return False

@@ -13,36 +13,36 @@ from cachetools import TLRUCache
 
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
-Settled = Callable[[Fetch, Outcome], bool]
+IsReusable = Callable[[Fetch, Outcome], bool]
 Key = tuple[str, object]
 
-_MAX_LINGERING_BYTES = 8 * 1024 * 1024
+_MAX_CACHED_BYTES = 8 * 1024 * 1024
 _ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that their number is bounded too
 
 
-class _Era:
+class _RevocationGeneration:
     """The time between two revocations in this process; an answer about a session is good for one era only."""
 
     current = object()
 
 
-def end_era() -> None:
+def start_revocation_generation() -> None:
     """From now on nobody is given an answer about a session that was asked for before."""
-    _Era.current = object()
+    _RevocationGeneration.current = object()
 
 
 def _key(fetch: Fetch) -> Key:
     assert fetch.coalesce_key is not None
-    return (fetch.coalesce_key, _Era.current if fetch.until_revoked else None)
+    return (fetch.coalesce_key, _RevocationGeneration.current if fetch.until_revoked else None)
 
 
-class Lingering:
+class ReplyCache:
     """Answers that are handed out a little longer. Not thread-safe; the caller holds its lock."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
-        self._settled = settled
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
+        self._is_reusable = is_reusable
         self._answers: TLRUCache[Key, tuple[Outcome, float]] = TLRUCache(
-            maxsize=_MAX_LINGERING_BYTES,
+            maxsize=_MAX_CACHED_BYTES,
             ttu=lambda _key, entry, now: now + entry[1],
             timer=clock,
             getsizeof=lambda entry: _ENTRY_OVERHEAD + (len(entry[0].body) if isinstance(entry[0], Reply) else 0),
@@ -55,33 +55,33 @@ class Lingering:
 
     def put(self, key: Key, fetch: Fetch, outcome: Outcome) -> None:
         """Keep an answer that may linger. ``key`` is that of the moment when its call began."""
-        if fetch.ttl and (fetch.reuse_failures or self._settled(fetch, outcome)):
+        if fetch.ttl and (fetch.reuse_failures or self._is_reusable(fetch, outcome)):
             with contextlib.suppress(ValueError):  # larger than all there is room for
                 self._answers[key] = (outcome, fetch.ttl)
 
 
-class SyncSharing:
+class SyncSingleFlight:
     """Shared calls among threads."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Key, Future[Outcome | None]] = {}
-        self._lingering = Lingering(clock, settled)
+        self._replies = ReplyCache(clock, is_reusable)
 
-    def call(self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Outcome]) -> Outcome:
-        """The outcome of ``make()``, or of the same call that another thread is already making."""
+    def call(self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Outcome]) -> Outcome:
+        """The outcome of ``make_call()``, or of the same call that another thread is already making."""
         while True:
             key = _key(fetch)
             with self._lock:
-                lingering = self._lingering.get(key)
-                if lingering is not None:
-                    return lingering
+                cached = self._replies.get(key)
+                if cached is not None:
+                    return cached
                 flight = self._flights.get(key)
                 leads = flight is None
                 if flight is None:
                     flight = self._flights[key] = Future()
             if leads:
-                return self._lead(key, fetch, flight, make)
+                return self._lead(key, fetch, flight, make_call)
             try:
                 outcome = flight.result(max(remaining(), 0.0))
             except FutureTimeoutError:
@@ -90,16 +90,16 @@ class SyncSharing:
                 return outcome
 
     def _lead(
-        self, key: Key, fetch: Fetch, flight: Future[Outcome | None], make: Callable[[], Outcome]
+        self, key: Key, fetch: Fetch, flight: Future[Outcome | None], make_call: Callable[[], Outcome]
     ) -> Outcome:
         outcome: Outcome | None = None
         try:
-            outcome = make()
+            outcome = make_call()
             return outcome
         finally:
             with self._lock:
                 if outcome is not None:
-                    self._lingering.put(key, fetch, outcome)
+                    self._replies.put(key, fetch, outcome)
                 self._flights.pop(key, None)
             # After an exception this is None, and one of the waiters takes the lead.
             flight.set_result(outcome)
@@ -112,39 +112,39 @@ class _Flight:
         self.task = task
         self.ends_at = ends_at
         self.waiters = 0
-        task.add_done_callback(_look_at_exception)
+        task.add_done_callback(_retrieve_exception)
 
 
-class AsyncSharing:
+class AsyncSingleFlight:
     """Shared calls among the tasks of one event loop."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._flights: dict[Key, _Flight] = {}
-        self._lingering = Lingering(clock, settled)
+        self._replies = ReplyCache(clock, is_reusable)
 
     async def call(
-        self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Awaitable[Outcome]]
+        self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        """The outcome of ``make()``, or of the same call that is already under way.
+        """The outcome of ``make_call()``, or of the same call that is already under way.
 
         The call is a task of its own, so that a caller who goes away does not take it from the others. When the
         last one has gone, it ends too, unless its answer would linger.
         """
         key = _key(fetch)
-        lingering = self._lingering.get(key)
-        if lingering is not None:
-            return lingering
+        cached = self._replies.get(key)
+        if cached is not None:
+            return cached
         loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + max(remaining(), 0.0)
+        deadline = loop.time() + max(remaining(), 0.0)
         flight = self._flights.get(key)
         if flight is None:
-            flight = _Flight(loop.create_task(self._lead(key, fetch, make)), gives_up_at)
+            flight = _Flight(loop.create_task(self._lead(key, fetch, make_call)), deadline)
             self._flights[key] = flight
         flight.waiters += 1
         try:
-            if gives_up_at >= flight.ends_at:
+            if deadline >= flight.ends_at:
                 return await asyncio.shield(flight.task)
-            async with asyncio.timeout_at(gives_up_at):
+            async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(flight.task)
         except TimeoutError:
             return TransportError("timeout")
@@ -158,19 +158,20 @@ class AsyncSharing:
             if not flight.waiters and not fetch.ttl and not flight.task.done():
                 self._drop(key, flight)
 
-    def is_under_way(self, coalesce_key: str) -> bool:
+    def is_in_flight(self, coalesce_key: str) -> bool:
         """Whether somebody makes a call of this name just now."""
-        return (coalesce_key, _Era.current) in self._flights or (coalesce_key, None) in self._flights
+        generations = (_RevocationGeneration.current, None)
+        return any((coalesce_key, generation) in self._flights for generation in generations)
 
     def _drop(self, key: Key, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.task.cancel()
 
-    async def _lead(self, key: Key, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _lead(self, key: Key, fetch: Fetch, make_call: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
-            outcome = await make()
-            self._lingering.put(key, fetch, outcome)
+            outcome = await make_call()
+            self._replies.put(key, fetch, outcome)
             return outcome
         finally:
             flight = self._flights.get(key)
@@ -185,6 +186,6 @@ class AsyncSharing:
         await asyncio.gather(*flights, return_exceptions=True)
 
 
-def _look_at_exception(task: asyncio.Task[Outcome]) -> None:
+def _retrieve_exception(task: asyncio.Task[Outcome]) -> None:
     if not task.cancelled():
         task.exception()  # read, so that a failure that nobody waited for is not reported as lost

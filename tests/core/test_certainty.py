@@ -11,7 +11,7 @@ from core.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN,
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, Reply, run
 from moonkey_core._session_life.watch_policy import Binding
-from moonkey_core._transport.replies import is_settled
+from moonkey_core._transport.replies import is_reusable
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import Credentials
 from support.bindings import identity
@@ -221,7 +221,7 @@ def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None
     plan, fetch = Visited().begin(good(NOW - 400))
     plan.close()
     assert fetch.ttl > 0
-    assert not is_settled(fetch, answer)
+    assert not is_reusable(fetch, answer)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Threads:
 
     def waiting(self) -> int:
         """How many wait for a call that another one makes."""
-        flights: list[Any] = list(self.client._exchange._sharing._flights.values())
+        flights: list[Any] = list(self.client._exchange._single_flight._flights.values())
         return sum(len(flight._condition._waiters) for flight in flights)
 
     def requests(self, count: int) -> bool:
@@ -207,7 +207,7 @@ async def in_time(true: Callable[[], object]) -> bool:
 @pytest.mark.usefixtures("transport")
 class TestTasks:
     def flights(self, client: AsyncMoonKey) -> list[Any]:
-        return list(client._exchange._loops.here().sharing._flights.values())
+        return list(client._exchange._loops.here().single_flight._flights.values())
 
     def waiting(self, client: AsyncMoonKey) -> int:
         return sum(flight.waiters for flight in self.flights(client))

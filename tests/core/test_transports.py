@@ -69,8 +69,8 @@ class TestManyAtOnce:
             first = opens("first")
             assert await asyncio.to_thread(wait_until, lambda: order == ["/first"])
             strangers = [opens(f"stranger{place}") for place in range(4096)]
-            line = exchange._loops.here().line._line
-            while len(line._others) < 4096:  # noqa: ASYNC110 - there is nothing to be told
+            limiter = exchange._loops.here().limiter._limiter
+            while len(limiter._normal) < 4096:  # noqa: ASYNC110 - there is nothing to be told
                 await asyncio.sleep(0.001)
             busy = TransportError("busy", unsent=True)
             assert await opens("one more") == busy
@@ -87,7 +87,7 @@ class TestManyAtOnce:
             for one in strangers:
                 one.cancel()
             await asyncio.gather(*strangers, return_exceptions=True)
-            assert not line._others
+            assert not limiter._normal
             await exchange.aclose()
 
         with scripted(script) as server:
