@@ -70,7 +70,7 @@ class MoonKey(ClientBase, m.Runs):
         )
         super().__init__(core, exchange)
         seconds = core.settings.timeout  # not `core` itself, which would then hold itself
-        core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, seconds, plan))
+        core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
         self.sessions = m.Sessions(core, exchange)
         self.otps = m.Otps(core, exchange)
         self.magic_links = m.MagicLinks(core, exchange)
@@ -140,7 +140,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         if isinstance(found, Auth):
             return found
         # A thousand requests that begin at the same time must not hold up the event loop.
-        await self._exchange.turn(found.coalesce_key)
+        await self._exchange.throttle(found.coalesce_key)
         return await self._authenticate(found, requirements)
 
     def __init__(
@@ -158,7 +158,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         )
         super().__init__(core, exchange)
         seconds = core.settings.timeout
-        core.run_later = lambda plan: exchange.later(partial(m.arun_in_time, exchange, seconds, plan))
+        core.run_later = lambda plan: exchange.run_in_background(partial(m.arun_in_time, exchange, seconds, plan))
         self.sessions = m.AsyncSessions(core, exchange)
         self.otps = m.AsyncOtps(core, exchange)
         self.magic_links = m.AsyncMagicLinks(core, exchange)

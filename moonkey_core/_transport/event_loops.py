@@ -29,7 +29,7 @@ _SENDS_PER_ITERATION = 8
 """Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
 and a thousand that come at once must not hold up everything else."""
 
-AT_ONCE_LATER = 4
+MAX_BACKGROUND_TASKS = 4
 """Pieces of work in the background; more are dropped."""
 
 
@@ -45,8 +45,8 @@ class Sender(Protocol):
         """Let go of all connections without touching them."""
 
 
-class ClosesWithLoop:
-    """Calls ``close`` when the running event loop shuts down, once :meth:`watch` was called there.
+class CloseOnLoopShutdown:
+    """Calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
 
     A loop that shuts down closes the asynchronous generators it has started: that is how connections are given
     back on the loop they belong to, even where nobody calls ``aclose()``.
@@ -55,12 +55,12 @@ class ClosesWithLoop:
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
         self._guard = self._until_shutdown()
-        self._is_watching = False
+        self._is_armed = False
 
-    async def watch(self) -> None:
+    async def arm(self) -> None:
         """From now on it is closed with the loop, if not before."""
-        if not self._is_watching:
-            self._is_watching = True
+        if not self._is_armed:
+            self._is_armed = True
             await anext(self._guard)
 
     async def _until_shutdown(self) -> AsyncGenerator[None]:
@@ -70,7 +70,7 @@ class ClosesWithLoop:
             await self._close()
 
 
-class Loop:
+class LoopState:
     """What belongs to one event loop."""
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
@@ -80,20 +80,20 @@ class Loop:
         self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
         self.sender = sender
         self._background: set[asyncio.Task[None]] = set()
-        self.shutdown = ClosesWithLoop(self.close)
+        self.shutdown = CloseOnLoopShutdown(self.close)
 
-    def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Run a task beside the others, unless too many are under way."""
-        if len(self._background) >= AT_ONCE_LATER:
+        if len(self._background) >= MAX_BACKGROUND_TASKS:
             return False
-        task = asyncio.get_running_loop().create_task(self._work(run))
+        task = asyncio.get_running_loop().create_task(self._run_background(run))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return True
 
-    async def _work(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _run_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
-            await self.shutdown.watch()
+            await self.shutdown.arm()
             await run()
         except Exception:
             log_background_failure()
@@ -113,7 +113,7 @@ def log_background_failure() -> None:
     logger.exception("work in the background failed", extra={"reason": "background_failed"})
 
 
-def sender_maker(
+def sender_factory(
     settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None
 ) -> Callable[[], Sender]:
     """What makes the sender of a loop: ``aiohttp`` where it is wanted and can do what is wanted, else ``httpx``.
@@ -152,45 +152,45 @@ def _has_proxies() -> bool:
     return any(name != "no" for name in getproxies())
 
 
-class Loops:
+class LoopStates:
     """The state of every event loop that a client is used on. Loops of several threads share this table."""
 
-    def __init__(self, settings: Settings, make_sender: Callable[[], Sender], one_only: bool) -> None:
+    def __init__(self, settings: Settings, make_sender: Callable[[], Sender], single_loop: bool) -> None:
         self._settings = settings
         self._make_sender = make_sender
-        self._one_only = one_only
-        self._only: ref[asyncio.AbstractEventLoop] | None = None
+        self._single_loop = single_loop
+        self._owner_loop: ref[asyncio.AbstractEventLoop] | None = None
         self._lock = threading.Lock()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._loops)
 
-    def here(self) -> Loop:
+    def current(self) -> LoopState:
         """The state of the running loop. Raises ``RuntimeError`` if all calls belong to another one."""
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
-        return state if state is not None else self._made(loop)
+        return state if state is not None else self._create(loop)
 
-    def _made(self, loop: asyncio.AbstractEventLoop) -> Loop:
+    def _create(self, loop: asyncio.AbstractEventLoop) -> LoopState:
         with self._lock:
-            if self._one_only and self._only is not None and self._only() is not loop:
+            if self._single_loop and self._owner_loop is not None and self._owner_loop() is not loop:
                 raise RuntimeError(
                     "The http_client of this AsyncMoonKey belongs to the event loop on which it was first used. "
                     "Give each loop a client of its own, or leave http_client out."
                 )
-            self._only = ref(loop)
+            self._owner_loop = ref(loop)
             for other in [other for other in self._loops if other.is_closed()]:
                 self._loops.pop(other).sender.abandon()
-            state = self._loops[loop] = Loop(self._settings, self._make_sender())
+            state = self._loops[loop] = LoopState(self._settings, self._make_sender())
         return state
 
     async def close(self) -> None:
         """Close what belongs to the running loop, then what belongs to the others."""
-        here = self._loops.pop(asyncio.get_running_loop(), None)
+        current = self._loops.pop(asyncio.get_running_loop(), None)
         self.close_elsewhere()
-        if here is not None:
-            await here.close()
+        if current is not None:
+            await current.close()
 
     def close_elsewhere(self) -> None:
         """Close the connections of loops that run in other threads; one that has ended has done so itself."""

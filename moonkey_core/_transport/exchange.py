@@ -15,7 +15,13 @@ import httpx
 from moonkey_core import _clock
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
-from moonkey_core._transport.event_loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
+from moonkey_core._transport.event_loops import (
+    MAX_BACKGROUND_TASKS,
+    LoopState,
+    LoopStates,
+    log_background_failure,
+    sender_factory,
+)
 from moonkey_core._transport.limiter import ThreadLimiter
 from moonkey_core._transport.messages import tls_context
 from moonkey_core._transport.replies import is_reusable
@@ -57,65 +63,65 @@ class SyncExchange:
             raise TypeError("http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey.")
         self._settings = settings
         self._store = store
-        self._given = http_client
+        self._http_client = http_client
         self._tls = tls_context(settings) if http_client is None else False
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
         self.breaker = self._monitor.breaker
-        self._begin()
+        self._open()
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         self._lock = threading.Lock()
-        self._working = 0
+        self._background_count = 0
         self._single_flight = SyncSingleFlight(_clock.monotonic, is_reusable)
         self._limiter = ThreadLimiter(self._settings.max_connections)
         from moonkey_core._transport import httpx_backend as _httpx
 
-        self._sender = _httpx.SyncSender(self._settings, self._tls, self._given)
-        self._close_when_dropped = finalize(self, self._sender.close)
-        self._close_when_dropped.atexit = False
+        self._sender = _httpx.SyncSender(self._settings, self._tls, self._http_client)
+        self._finalizer = finalize(self, self._sender.close)
+        self._finalizer.atexit = False
 
     def reset(self) -> None:
         """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
-        self._close_when_dropped.detach()
+        self._finalizer.detach()
         self._monitor.breaker.reset_lock()
-        if self._given is not None:
+        if self._http_client is not None:
             from moonkey_core._transport import httpx_backend as _httpx
 
-            _httpx.forget_parent(self._given)
-        self._begin()
+            _httpx.forget_parent(self._http_client)
+        self._open()
 
     def close(self) -> None:
         """Close all connections, those of calls under way when they end; may be called again."""
         self._monitor.closed = True
         self._sender.close()
 
-    def later(self, run: Callable[[], object]) -> bool:
+    def run_in_background(self, run: Callable[[], object]) -> bool:
         """Run something in a thread of its own, beside the request. False: too much is under way, it is dropped.
 
         An exception is logged and goes no further.
         """
         with self._lock:
-            if self._monitor.closed or self._working >= AT_ONCE_LATER:
+            if self._monitor.closed or self._background_count >= MAX_BACKGROUND_TASKS:
                 return False
-            self._working += 1
+            self._background_count += 1
         try:
-            threading.Thread(target=self._work, args=(run,), name="moonkey-later", daemon=True).start()
+            threading.Thread(target=self._run_background, args=(run,), name="moonkey-later", daemon=True).start()
         except RuntimeError:  # the interpreter is about to end
-            self._worked()
+            self._background_ended()
             return False
         return True
 
-    def _work(self, run: Callable[[], object]) -> None:
+    def _run_background(self, run: Callable[[], object]) -> None:
         try:
             run()
         except Exception:
             log_background_failure()
         finally:
-            self._worked()
+            self._background_ended()
 
-    def _worked(self) -> None:
+    def _background_ended(self) -> None:
         with self._lock:
-            self._working -= 1
+            self._background_count -= 1
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
@@ -198,53 +204,53 @@ class AsyncExchange:
             raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self._settings = settings
         self._store = store
-        self._given = http_client
+        self._http_client = http_client
         tls = tls_context(settings) if http_client is None else False
-        self._make_sender = sender_maker(settings, tls, http_client)
+        self._make_sender = sender_factory(settings, tls, http_client)
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
         self.breaker = self._monitor.breaker
-        self._begin()
+        self._open()
 
-    def _begin(self) -> None:
-        self._loops = Loops(self._settings, self._make_sender, one_only=self._given is not None)
-        self._close_when_dropped = finalize(self, self._loops.close_elsewhere)
-        self._close_when_dropped.atexit = False
+    def _open(self) -> None:
+        self._loops = LoopStates(self._settings, self._make_sender, single_loop=self._http_client is not None)
+        self._finalizer = finalize(self, self._loops.close_elsewhere)
+        self._finalizer.atexit = False
 
     def reset(self) -> None:
         """Forget all loops: they belong to the parent process."""
-        self._close_when_dropped.detach()
+        self._finalizer.detach()
         self._monitor.breaker.reset_lock()
         self._loops.abandon()
-        if self._given is not None:
+        if self._http_client is not None:
             from moonkey_core._transport import httpx_backend as _httpx
 
-            _httpx.forget_parent(self._given)
-        self._begin()
+            _httpx.forget_parent(self._http_client)
+        self._open()
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""
         self._monitor.closed = True
         await self._loops.close()
 
-    def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Run something as a task beside the request. False: too much is under way, it is dropped.
 
         It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
         Where no loop runs, or a given client belongs to another, it is dropped as well.
         """
         try:
-            return not self._monitor.closed and self._loops.here().later(run)
+            return not self._monitor.closed and self._loops.current().run_in_background(run)
         except RuntimeError:
             return False
 
-    async def turn(self, coalesce_key: str | None = None) -> None:
+    async def throttle(self, coalesce_key: str | None = None) -> None:
         """Wait where many begin at this moment, so that the event loop is not held up.
 
         Who will share a call of that name which is under way need not wait.
         """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.here()
+        here = self._loops.current()
         if coalesce_key is None or not here.single_flight.is_in_flight(coalesce_key):
             await here.begin_throttle.wait()
 
@@ -252,7 +258,7 @@ class AsyncExchange:
         """The outcome of a call by ``deadline`` (monotonic seconds)."""
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.here()
+        here = self._loops.current()
         remaining = time_left(fetch, deadline)
         make_call = partial(self._call, here, fetch, remaining)
         try:
@@ -263,7 +269,7 @@ class AsyncExchange:
             if fetch.revokes:
                 start_revocation_generation()  # even where no answer came: it may have had its effect
 
-    async def _call(self, here: Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+    async def _call(self, here: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
@@ -280,7 +286,7 @@ class AsyncExchange:
             action = step(call, answer)
         return action.value
 
-    async def _send(self, here: Loop, fetch: Fetch, seconds: float) -> Outcome:
+    async def _send(self, here: LoopState, fetch: Fetch, seconds: float) -> Outcome:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
@@ -297,7 +303,7 @@ class AsyncExchange:
                     attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN
-                    await here.shutdown.watch()
+                    await here.shutdown.arm()
                     outcome = await here.sender.send(fetch, seconds - waited)
                 finally:
                     here.limiter.release()

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from moonkey_core import _threads as _native
 from moonkey_core._plan import Reply, StorePolicy
-from moonkey_core._transport.event_loops import ClosesWithLoop
+from moonkey_core._transport.event_loops import CloseOnLoopShutdown
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis import _connect
 from moonkey_core.redis._places import SECONDS, Places, Reach
@@ -85,10 +85,10 @@ class _Loop:
 
     def __init__(self, url: Secret) -> None:
         self.client = _connect.async_client(url, SECONDS, _CONNECTIONS)
-        self._shutdown = ClosesWithLoop(self.close)
+        self._shutdown = CloseOnLoopShutdown(self.close)
 
     async def ready(self) -> Any:
-        await self._shutdown.watch()
+        await self._shutdown.arm()
         return self.client
 
     async def close(self) -> None:

@@ -202,14 +202,14 @@ class TestLater:
             gate.wait(5)
             done.append(number)
 
-        taken = [exchange.later(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]
+        taken = [exchange.run_in_background(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]
         assert taken == [True] * 4 + [False] * 2
         gate.set()
         assert wait_until(lambda: sorted(done) == [0, 1, 2, 3])
-        assert wait_until(lambda: exchange.later(lambda: done.append(9)))
+        assert wait_until(lambda: exchange.run_in_background(lambda: done.append(9)))
         assert wait_until(lambda: 9 in done)
         exchange.close()
-        assert not exchange.later(lambda: done.append(10))
+        assert not exchange.run_in_background(lambda: done.append(10))
 
     def test_a_failure_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         def fails() -> None:
@@ -219,13 +219,13 @@ class TestLater:
             raise ValueError("something")
 
         exchange = SyncExchange(settings(unused_url()))
-        assert exchange.later(fails)
+        assert exchange.run_in_background(fails)
         assert wait_until(lambda: len(caplog.records) == 1)
         exchange.close()
 
         async def work() -> None:
             exchange = AsyncExchange(settings(unused_url()))
-            assert exchange.later(afails)
+            assert exchange.run_in_background(afails)
             assert await asyncio.to_thread(wait_until, lambda: len(caplog.records) == 2)
             await exchange.aclose()
 
@@ -251,12 +251,12 @@ class TestLater:
 
         async def main() -> None:
             exchange = AsyncExchange(settings(unused_url()))
-            assert [exchange.later(hangs(number)) for number in range(6)] == [True] * 4 + [False] * 2
+            assert [exchange.run_in_background(hangs(number)) for number in range(6)] == [True] * 4 + [False] * 2
             assert await asyncio.to_thread(wait_until, lambda: len(started) == 4)
             if ends == "aclose":
                 await exchange.aclose()
                 assert sorted(cancelled) == [0, 1, 2, 3]
-                assert not exchange.later(hangs(9))
+                assert not exchange.run_in_background(hangs(9))
 
         asyncio.run(main())
         assert sorted(cancelled) == [0, 1, 2, 3]

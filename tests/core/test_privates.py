@@ -101,7 +101,7 @@ def test_a_connector_that_makes_its_connections_in_another_way() -> None:
 
     async def work(url: str) -> None:
         async with AsyncMoonKey(transport="aiohttp", **{**OPTIONS, "base_url": url}) as client:
-            sender: Any = client._exchange._loops.here().sender
+            sender: Any = client._exchange._loops.current().sender
             plain = partial(ResponseHandler, loop=asyncio.get_running_loop())
             set_private(sender._opened().connector, "_factory", plain)
             await client.sessions.verify(session_token="x")

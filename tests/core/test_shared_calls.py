@@ -207,7 +207,7 @@ async def in_time(true: Callable[[], object]) -> bool:
 @pytest.mark.usefixtures("transport")
 class TestTasks:
     def flights(self, client: AsyncMoonKey) -> list[Any]:
-        return list(client._exchange._loops.here().single_flight._flights.values())
+        return list(client._exchange._loops.current().single_flight._flights.values())
 
     def waiting(self, client: AsyncMoonKey) -> int:
         return sum(flight.waiters for flight in self.flights(client))

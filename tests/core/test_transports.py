@@ -69,7 +69,7 @@ class TestManyAtOnce:
             first = opens("first")
             assert await asyncio.to_thread(wait_until, lambda: order == ["/first"])
             strangers = [opens(f"stranger{place}") for place in range(4096)]
-            limiter = exchange._loops.here().limiter._limiter
+            limiter = exchange._loops.current().limiter._limiter
             while len(limiter._normal) < 4096:  # noqa: ASYNC110 - there is nothing to be told
                 await asyncio.sleep(0.001)
             busy = TransportError("busy", unsent=True)
@@ -100,7 +100,7 @@ class TestWhichOne:
         async def work() -> str:
             exchange = AsyncExchange(settings("http://127.0.0.1:1", **options))
             try:
-                return type(exchange._loops.here().sender).__module__
+                return type(exchange._loops.current().sender).__module__
             finally:
                 await exchange.aclose()
 
