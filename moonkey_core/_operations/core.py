@@ -14,7 +14,7 @@ from moonkey_core._session_life.sliding import Extension
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._verify.authenticator import Verifier
 from moonkey_core._verify.introspection import Inquiry
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core._verify.recall import Presented, Recall
 from moonkey_core.auth import Auth
 from moonkey_core.events import Hooks, Refreshed
@@ -60,7 +60,7 @@ class Core:
         self.closed = False
         place = _place_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.keys = JwksCache(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
         self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
         self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
         self.extension = Extension(settings, clock)
@@ -87,10 +87,10 @@ class Core:
     ) -> Auth | Presented:
         """The identity of a request where it is known without any call or wait; else what is to be verified."""
         started = _clock.elapsed() if self.hooks.all else 0.0
-        if self._clock() >= self.keys.ahead_at:
-            ahead = self.keys.due()
-            if ahead is not None:
-                self.run_later(ahead)
+        if self._clock() >= self.keys.refresh_at:
+            refresh = self.keys.due_refresh()
+            if refresh is not None:
+                self.run_later(refresh)
         view = headers if callable(headers) else mapped_headers(headers)
         found = self.recall.start(view, requirements, info)
         if isinstance(found, Presented):

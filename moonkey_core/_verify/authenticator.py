@@ -14,7 +14,7 @@ from moonkey_core._session_life.sliding import Extension
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.cache import Known
 from moonkey_core._verify.introspection import Inquiry
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core._verify.recall import Presented, Recall
 from moonkey_core._verify.verification import Proof, completed
 from moonkey_core.auth import Auth
@@ -48,7 +48,7 @@ class Verifier:
         self,
         settings: Settings,
         api: MoonKeyApi,
-        keys: KeyRing,
+        keys: JwksCache,
         recall: Recall,
         inquiry: Inquiry,
         extension: Extension,
@@ -83,7 +83,7 @@ class Verifier:
             jwt = self._parsed(value)
         except InvalidCredentials:
             return None
-        key = self._keys.calm_key(jwt.kid)
+        key = self._keys.cached_key(jwt.kid)
         if key is None:
             return None
         try:
@@ -158,7 +158,9 @@ class Verifier:
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
-        return _jwt.parse(value, self._clock(), self._settings, current.heads if current is not None else None)
+        return _jwt.parse(
+            value, self._clock(), self._settings, current.known_headers if current is not None else None
+        )
 
     def verify(self, credentials: Credentials, minutes: int | None = None) -> Plan[VerifiedSession]:
         """Verify one credential now; with ``minutes``, also extend its session. Raises where it is not good."""
@@ -284,8 +286,8 @@ class Verifier:
             key=key,
         )
         current = self._keys.current
-        if current is not None and jwt.head not in current.heads:
-            current.remember(jwt.head, jwt.kid)
+        if current is not None and jwt.head not in current.known_headers:
+            current.remember_header(jwt.head, jwt.kid)
         self._inquiry.check_not_revoked(known)
         return known
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from moonkey_core._verify.cache import Known, KnownCredentials, verify_coalesce_key
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MalformedCredentials, RevokedCredentials
 from moonkey_core.gate import Requirements
@@ -72,7 +72,7 @@ class Recall:
     def __init__(
         self,
         settings: Settings,
-        keys: KeyRing,
+        keys: JwksCache,
         revocations: Revocations,
         feed: Feed | None,
         clock: Callable[[], float],

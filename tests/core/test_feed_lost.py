@@ -10,7 +10,7 @@ import pytest
 from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
 from moonkey_core.health import health_of
 from support.decisions import NOW
-from support.key_ring import Ring
+from support.key_ring import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi
 
@@ -212,10 +212,10 @@ def test_health_tells_of_the_feed() -> None:
 
 
 def test_keys_are_fetched_as_ever() -> None:
-    ring = Ring(feed=FakeFeed(is_live=False))
-    assert ring.shown("old").source == "remote"
-    assert ring.fetched == 1
-    assert ring.shown("never").is_rejected
+    decisions = JwksDecisions(feed=FakeFeed(is_live=False))
+    assert decisions.shown("old").source == "remote"
+    assert decisions.fetched == 1
+    assert decisions.shown("never").is_rejected
 
 
 def test_an_older_revocation_of_the_user_is_no_reason_there_either() -> None:

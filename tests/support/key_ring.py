@@ -12,7 +12,7 @@ from support.odd_jwts import claims, header, key_set, public_jwk, sign
 GOOD = replied(200, key_set("old"))
 
 
-class Ring(Decisions):
+class JwksDecisions(Decisions):
     """Decisions whose key set is fetched; ``published`` is what the fetch brings."""
 
     def __init__(self, **options: Any) -> None:
