@@ -24,7 +24,7 @@ from moonkey_core import _clock
 
 _STEP = 0.01  # seconds between two looks, in a thread whose greenlets must get their turns
 
-_homes: dict[int, Home] = {}  # by the id of a thread of ours under gevent
+_homes: dict[int, HomeThread] = {}  # by the id of a thread of ours under gevent
 
 
 def is_patched() -> bool:
@@ -39,7 +39,7 @@ def lock() -> threading.Lock:
     return made
 
 
-class Home:
+class HomeThread:
     """Where what a background thread has to say is said: log handlers and hooks wait by gevent's means, if any.
 
     To be made in the thread that begins the other one. Without gevent everything is done at once.
@@ -60,14 +60,14 @@ class Home:
             with contextlib.suppress(Exception):  # that loop is gone, and with it everybody who could hear
                 self._loop.run_callback_threadsafe(self._spawn, work)
 
-    def own_this_thread(self) -> None:
+    def adopt_current_thread(self) -> None:
         """From now on, what this thread logs is logged at home."""
         if self._loop is not None:
             _homes[_original("_thread", "get_ident")()] = self
             for name in ("moonkey", "asyncio"):
-                logging.getLogger(name).addFilter(_log_at_home)
+                logging.getLogger(name).addFilter(_forward_record)
 
-    def leave_this_thread(self) -> None:
+    def release_current_thread(self) -> None:
         """The thread is about to end."""
         _homes.pop(_original("_thread", "get_ident")(), None)
 
@@ -77,7 +77,7 @@ def forget_threads() -> None:
     _homes.clear()
 
 
-def _log_at_home(record: logging.LogRecord) -> bool:
+def _forward_record(record: logging.LogRecord) -> bool:
     """A filter of loggers: whether a record may be handled in this thread. Otherwise it is handed over."""
     home = _homes.get(_original("_thread", "get_ident")())
     if home is None:
@@ -86,7 +86,7 @@ def _log_at_home(record: logging.LogRecord) -> bool:
     return False
 
 
-class OwnLoop(asyncio.SelectorEventLoop):
+class ThreadEventLoop(asyncio.SelectorEventLoop):
     """An event loop for a thread of its own, that touches nothing of gevent's.
 
     It may wait for an address in its thread: asyncio would take another thread for that, and at the end of the

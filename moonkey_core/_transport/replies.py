@@ -41,12 +41,12 @@ _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 class ApiError:
     """A JSON error of one of the two known shapes; ``code`` is ``None`` where it names none.
 
-    ``said`` is its code and message for the operator, as :func:`~moonkey_core._evidence.quoted` leaves them.
+    ``detail`` is its code and message for the operator, as :func:`~moonkey_core._evidence.quoted` leaves them.
     """
 
     status: int
     code: str | None
-    said: str = field(default="", repr=False)
+    detail: str = field(default="", repr=False)
 
     @property
     def is_dead_session(self) -> bool:
@@ -54,7 +54,7 @@ class ApiError:
         return self.code in DEAD_SESSION
 
 
-def arrived(outcome: Outcome) -> Reply:
+def require_reply(outcome: Outcome) -> Reply:
     """The reply, if there is one. Raises ``ProviderUnavailable``."""
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
@@ -64,12 +64,12 @@ def arrived(outcome: Outcome) -> Reply:
 def content(reply: Reply) -> dict[str, Any]:
     """The JSON object of a good reply. Raises ``ProviderUnavailable`` where there is none."""
     try:
-        return load_answer(reply.body)
+        return load_success(reply.body)
     except ValueError:
         raise not_understood(reply) from None
 
 
-def load_answer(data: bytes) -> dict[str, Any]:
+def load_success(data: bytes) -> dict[str, Any]:
     """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error."""
     body = load_object(data)
     status = body.get("status_code")
@@ -137,7 +137,7 @@ def is_reusable(fetch: Fetch, outcome: Outcome) -> bool:
         return False
     if outcome.status in (200, 201):
         try:
-            body = load_answer(outcome.body)
+            body = load_success(outcome.body)
             if fetch.reader is not None:
                 fetch.reader(body)
         except ValueError:

@@ -32,17 +32,17 @@ class Slow(logging.Handler):
         heard.append((record.getMessage(), ident()))
 
 logging.getLogger("moonkey").addHandler(Slow())
-home = _native.Home()
+home = _native.HomeThread()
 listener = real(); listener.bind(("127.0.0.1", 0)); listener.listen()
 
 def main():
-    home.own_this_thread()
-    loop = _native.OwnLoop()
+    home.adopt_current_thread()
+    loop = _native.ThreadEventLoop()
     loops.append(loop)
     loop.run_until_complete(run(loop))
     loop.close()
     kinds.append(gevent._hub_local.get_hub_if_exists())
-    home.leave_this_thread()
+    home.release_current_thread()
 
 async def run(loop):
     import asyncio
@@ -134,7 +134,7 @@ class TestWithoutGevent:
 
     def test_everything_is_said_at_once(self) -> None:
         said: list[int] = []
-        _native.Home().run(lambda: said.append(1))
+        _native.HomeThread().run(lambda: said.append(1))
         assert said == [1]
         assert not _native.is_patched()
 
@@ -152,12 +152,12 @@ class _Odd:
 
 
 def test_an_asyncio_that_wakes_its_loops_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    _native.OwnLoop().close()
+    _native.ThreadEventLoop().close()
 
     def pipe(self: Any) -> None:
         asyncio.SelectorEventLoop._make_self_pipe(self)  # type: ignore[attr-defined]
         self._csock = _Odd(self._csock)
 
-    monkeypatch.setattr(_native.OwnLoop, "_make_self_pipe", pipe)
+    monkeypatch.setattr(_native.ThreadEventLoop, "_make_self_pipe", pipe)
     with pytest.raises(RuntimeError, match="other means"):
-        _native.OwnLoop()
+        _native.ThreadEventLoop()

@@ -16,7 +16,7 @@ from moonkey_core._evidence import seconds
 from moonkey_core._plan import Fetch, Plan, StorePolicy
 from moonkey_core._provider import Answer, Question
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.replies import ApiError, load_answer
+from moonkey_core._transport.replies import ApiError, load_success
 from moonkey_core._verify.cache import Body, verify_coalesce_key
 from moonkey_core.errors import (
     ExpiredCredentials,
@@ -181,7 +181,7 @@ class MoonKeyApi:
 
     def _cleaned(self, question: Question, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
-        answer = load_answer(body)
+        answer = load_success(body)
         self._check_good(question, answer)
         return self.clean(answer)
 
