@@ -11,7 +11,12 @@ import aiohttp
 from yarl import URL
 
 from moonkey_core._plan import Fetch, Outcome, TransportError
-from moonkey_core._transport.aiohttp_unread import Connector, Unasked, check_was_given, one_try
+from moonkey_core._transport.aiohttp_connections import (
+    Connector,
+    UnsolicitedData,
+    check_connection_used,
+    used_connections,
+)
 from moonkey_core._transport.causes import cause_of
 from moonkey_core._transport.messages import KEEP_ALIVE, Body, Unreadable, request_content, request_headers
 from moonkey_core.privates import set_private
@@ -52,7 +57,7 @@ class AsyncSender:
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
         """Send once and read the reply. Whoever calls ends it when the time is over."""
-        token = one_try.set([])
+        token = used_connections.set([])
         try:
             response = await self._opened().request(
                 fetch.method,
@@ -63,7 +68,7 @@ class AsyncSender:
             )
             whole = False
             try:
-                check_was_given()
+                check_connection_used()
                 body = Body(response.headers.get("content-encoding"), fetch.max_bytes)
                 async for chunk in response.content.iter_any():
                     body.add(chunk)
@@ -75,7 +80,7 @@ class AsyncSender:
         except _TROUBLE as error:
             return _transport_error(error)
         finally:
-            one_try.reset(token)
+            used_connections.reset(token)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -107,4 +112,4 @@ def _transport_error(error: Exception) -> TransportError:
         return error.outcome
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError("connect", unsent=True, cause=cause_of(error))
-    return TransportError("broken", unsent=isinstance(error, Unasked), cause=cause_of(error))
+    return TransportError("broken", unsent=isinstance(error, UnsolicitedData), cause=cause_of(error))

@@ -15,8 +15,8 @@ _LED_BY = ("__cause__", "__context__")
 _LONGEST = 160
 
 _OURS = {
-    "Unasked": "the server closed or spoke before it was asked",
-    "UnaskedByProxy": "the proxy said more than it was asked",
+    "UnsolicitedData": "the server closed or spoke before it was asked",
+    "UnsolicitedProxyData": "the proxy said more than it was asked",
 }
 _NAMED = {
     "ProxyError": "the proxy refused",

@@ -131,9 +131,9 @@ def sender_factory(
     if importlib.util.find_spec("aiohttp") is not None and not proxied:
         # Imported here, as it takes 100 ms that only its users should pay.
         from moonkey_core._transport import aiohttp_backend as _aiohttp
-        from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
+        from moonkey_core._transport import aiohttp_connections as _aiohttp_connections
 
-        _aiohttp_turns.check_aiohttp()
+        _aiohttp_connections.check_aiohttp()
         return partial(_aiohttp.AsyncSender, settings, tls)
     if settings.transport == "aiohttp":
         raise ConfigurationError(

@@ -85,9 +85,9 @@ class SyncExchange:
         self._finalizer.detach()
         self._monitor.breaker.reset_lock()
         if self._http_client is not None:
-            from moonkey_core._transport import httpx_backend as _httpx
+            from moonkey_core._transport import httpx_connections as _connections
 
-            _httpx.forget_parent(self._http_client)
+            _connections.forget_connections(self._http_client)
         self._open()
 
     def close(self) -> None:
@@ -222,9 +222,9 @@ class AsyncExchange:
         self._monitor.breaker.reset_lock()
         self._loops.abandon()
         if self._http_client is not None:
-            from moonkey_core._transport import httpx_backend as _httpx
+            from moonkey_core._transport import httpx_connections as _connections
 
-            _httpx.forget_parent(self._http_client)
+            _connections.forget_connections(self._http_client)
         self._open()
 
     async def aclose(self) -> None:

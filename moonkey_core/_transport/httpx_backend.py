@@ -17,8 +17,13 @@ import httpx
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core._transport.causes import cause_of
-from moonkey_core._transport.httpx_deadline import bound_reads, forget_connections, reads_until
-from moonkey_core._transport.httpx_unread import Unasked, check_in_turn, keep_in_turn
+from moonkey_core._transport.httpx_connections import (
+    UnsolicitedData,
+    check_guarded,
+    forget_connections,
+    guard_connections,
+    reads_until,
+)
 from moonkey_core._transport.messages import (
     KEEP_ALIVE,
     READ_SIZE,
@@ -141,7 +146,7 @@ class _Pools(Generic[C]):
     def check(self, response: httpx.Response) -> None:
         """Raise ``ConfigurationError`` where a client of our own has not used a connection that keeps in turn."""
         if self._given is None:
-            check_in_turn(response.extensions.get("network_stream"))
+            check_guarded(response.extensions.get("network_stream"))
 
     def take_all(self) -> list[C]:
         """All clients of our own, to be closed. From now on there are none."""
@@ -192,7 +197,7 @@ class SyncSender:
         self._pools = _Pools(lambda: _own_client(settings, tls), given)
         check_httpx()
         if given is not None:
-            bound_reads(given)
+            guard_connections(given)
         _mask_logs()
 
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -233,7 +238,7 @@ class AsyncSender:
         self._settings = settings
         self._pools = _Pools(lambda: _own_async_client(settings, tls), given)
         if given is not None:
-            keep_in_turn(given)
+            guard_connections(given)
         _mask_logs()
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
@@ -270,20 +275,15 @@ class AsyncSender:
         """In the child of a fork: the connections are the parent's. Forgotten, they do no harm."""
 
 
-def forget_parent(given: httpx.Client | httpx.AsyncClient) -> None:
-    """In the child of a fork: make a client that was given open connections of its own."""
-    forget_connections(given)
-
-
 def _own_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.Client:
     client = httpx.Client(**_client_options(settings, tls))
-    bound_reads(client)
+    guard_connections(client)
     return client
 
 
 def _own_async_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:
     client = httpx.AsyncClient(**_client_options(settings, tls))
-    keep_in_turn(client)
+    guard_connections(client)
     return client
 
 
@@ -295,8 +295,8 @@ def check_httpx() -> None:
     """
     blocking = httpx.Client(verify=False, trust_env=False)  # noqa: S501 - neither ever connects
     other = httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501
-    bound_reads(blocking)
-    keep_in_turn(other)
+    guard_connections(blocking)
+    guard_connections(other)
     for client in (blocking, other):
         forget_connections(client)
 
@@ -350,4 +350,4 @@ def _transport_error(error: Exception) -> TransportError:
         return TransportError(kind, unsent=True, cause=cause)
     if isinstance(error, httpx.TimeoutException):
         return TransportError("timeout", cause=cause)
-    return TransportError("broken", unsent=isinstance(error.__cause__, Unasked), cause=cause)
+    return TransportError("broken", unsent=isinstance(error.__cause__, UnsolicitedData), cause=cause)

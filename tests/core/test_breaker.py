@@ -128,11 +128,11 @@ def test_who_was_good_before_has_turns_of_their_own() -> None:
         breaker.count(TransportError("connect"), lambda _: True)
     for _ in range(3):
         clock.now += 1
-        assert breaker.admit(first=False)
-        assert not breaker.admit(first=False)
-        assert not breaker.refuses(first=True)
-        assert breaker.admit(first=True)
-        assert breaker.refuses(first=True)
+        assert breaker.admit(priority=False)
+        assert not breaker.admit(priority=False)
+        assert not breaker.refuses(priority=True)
+        assert breaker.admit(priority=True)
+        assert breaker.refuses(priority=True)
 
 
 def test_a_hook_may_use_the_breaker() -> None:

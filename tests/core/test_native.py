@@ -17,8 +17,12 @@ from support.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
 
-EARLY = "from gevent import monkey; monkey.patch_all()\nfrom moonkey_core import _native, _deadline\n"
-LATE = "from moonkey_core import _native, _deadline\nfrom gevent import monkey; monkey.patch_all(ssl=False)\n"
+OURS = (
+    "from moonkey_core import _threads as _native\n"
+    "from moonkey_core._transport import httpx_connections as connections\n"
+)
+EARLY = "from gevent import monkey; monkey.patch_all()\n" + OURS
+LATE = OURS + "from gevent import monkey; monkey.patch_all(ssl=False)\n"
 
 THREAD = """
 import logging, socket, threading, time, gevent, _thread
@@ -81,9 +85,9 @@ import gevent
 found = []
 
 def one(deadline, seconds):
-    with _deadline.reads_until(deadline):
+    with connections.reads_until(deadline):
         gevent.sleep(seconds)
-        found.append((deadline, _deadline._current.get()))
+        found.append((deadline, connections._deadline.get()))
 
 gevent.joinall([gevent.spawn(one, 10.0, 0.02), gevent.spawn(one, 20.0, 0.01), gevent.spawn(one, 30.0, 0.03)])
 assert len(found) == 3 and all(deadline == current for deadline, current in found), found
