@@ -30,7 +30,7 @@ from moonkey_core.events import (
 )
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, presenting, replied
-from support.key_ring import JwksDecisions
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.redis_server import RedisServer, need_redis
 from support.scripted import RESET, reply, scripted, unused_url, wait_until

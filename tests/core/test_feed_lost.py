@@ -10,7 +10,7 @@ import pytest
 from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
 from moonkey_core.health import health_of
 from support.decisions import NOW
-from support.key_ring import JwksDecisions
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi
 

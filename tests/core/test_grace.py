@@ -15,7 +15,7 @@ from moonkey_core._plan import Fetch, Outcome, TransportError
 from moonkey_core.events import Event, GraceUsed
 from moonkey_core.web.credentials import Credentials
 from support.decisions import NOW, replied
-from support.key_ring import JwksDecisions
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DEAD, DOWN, KnownToTheApi
 from support.secrets import assert_no_secret

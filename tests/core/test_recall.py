@@ -11,7 +11,7 @@ import pytest
 from moonkey_core import AsyncMoonKey, Auth, ExpiredCredentials, RevokedCredentials
 from moonkey_core.emulator import Emulator
 from support.decisions import NOW, Decisions, replied
-from support.key_ring import JwksDecisions
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, public_jwk, sign
 from support.scripted_api import KnownToTheApi
 

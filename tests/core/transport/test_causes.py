@@ -27,7 +27,7 @@ from support import odd_jwts
 from support.certificates import make_certificate
 from support.scripted import RESET, reply, scripted, unused_url
 from support.secrets import assert_no_secret
-from support.unasked import Answer, talkative
+from support.unsolicited import Answer, talkative
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 SECRET = "sk_test_" + "C" * 30

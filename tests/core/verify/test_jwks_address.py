@@ -15,7 +15,7 @@ from moonkey_core._plan import TransportError
 from moonkey_core.web.responses import refuse
 from support.asking import SECRET, asked
 from support.decisions import Decisions, replied
-from support.key_ring import BAD, JwksDecisions
+from support.jwks_decisions import BAD, JwksDecisions
 from support.odd_jwts import ISSUER, claims, good, header, key_set, public_jwk, sign
 from support.scripted import Received, reply, scripted, unused_url
 from support.secrets import assert_no_secret

@@ -15,7 +15,7 @@ from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core._verify.jwks import parse_key_set, usable_keys
 from support.any_json import JSON
 from support.decisions import replied
-from support.key_ring import JwksDecisions
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import b64, key_set, public_jwk, rsa_key
 
 

@@ -19,7 +19,7 @@ from support.certificates import make_certificate
 from support.http2_server import http2_server
 from support.scripted import Received, reply
 from support.together import together
-from support.unasked import Answer, talkative
+from support.unsolicited import Answer, talkative
 
 SECRET = "sk_test_" + "H" * 30
 

@@ -22,7 +22,7 @@ from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support import odd_jwts
 from support.certificates import make_certificate
 from support.scripted import Received, reply, wait_until
-from support.unasked import Answer, Talkative, talkative
+from support.unsolicited import Answer, Talkative, talkative
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from moonkey_core import ProviderError
 from moonkey_core._plan import Outcome
 from support.decisions import NOW, replied
-from support.key_ring import BAD, JwksDecisions
+from support.jwks_decisions import BAD, JwksDecisions
 from support.odd_jwts import claims, header, key_set, sign
 
 

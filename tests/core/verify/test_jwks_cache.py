@@ -12,7 +12,7 @@ from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavai
 from moonkey_core._plan import Outcome, Plan, TransportError, run
 from moonkey_core._verify.jwks_cache import freshness_lifetime
 from support.decisions import NOW, Decisions, replied
-from support.key_ring import BAD, GOOD, JwksDecisions
+from support.jwks_decisions import BAD, GOOD, JwksDecisions
 from support.odd_jwts import claims, header, key_set, sign
 
 
