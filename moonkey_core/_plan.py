@@ -1,8 +1,8 @@
-"""The one effect, and how a plan that yields it is run.
+"""Plans: decisions without I/O, and how they are run.
 
-A plan is a generator: it yields :class:`Fetch` (one HTTP call, described), is sent the outcome of that call, and
-returns its result. Deciding stays pure; whoever runs the plan does the waiting. Plans are private to this package:
-a generator that nobody runs is truthy.
+A plan is a generator. It yields :class:`Fetch`, the description of one HTTP call, receives the outcome of that
+call, and returns its result. The exchange that runs the plan makes the calls. Plans are private to this package: a
+plan that is never run is truthy, and must not be taken for a result.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Fetch:
     """
 
     method: Literal["GET", "POST", "DELETE"]
-    url: str = field(repr=False)  # it may name a user, or hold a secret in its query
+    url: str = field(repr=False)  # it can name a user, or hold a secret in its query
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     send_key: bool = True
     idempotent: bool = True
@@ -68,17 +68,17 @@ class Fetch:
 
     @property
     def closes_connection(self) -> bool:
-        """Whether the connection is of no use afterwards.
+        """Whether the connection is closed after the call.
 
-        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5): something in between that expects
-        none reads ours as the next request, and what it answers to that would be the reply to ours.
+        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5). A proxy that expects none reads
+        the body as the next request, and its reply to that would be taken for the reply to our next call.
         """
         return self.method == "DELETE" and self.json is not None
 
     @property
     def address(self) -> str:
-        """Where the call goes, for logs and errors: scheme, host and port, without path and query."""
-        scheme, _, rest = self.url.partition("://")  # of settings, and checked there; each call asks for this
+        """The server that is called, for logs and errors: scheme, host and port, without path and query."""
+        scheme, _, rest = self.url.partition("://")  # comes from the settings, which check it
         host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
         has_port = ":" in host.rpartition("]")[2]
         return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
@@ -105,10 +105,15 @@ class StorePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever the status. Header names are lower-case.
+    """A reply, whatever its status.
 
-    ``asked_at`` (Unix seconds) is when the API was asked; ``stored`` says that the fleet's store gave the answer.
-    ``address`` is whom we called, for logs and errors.
+    Attributes:
+        status: The status.
+        headers: The headers by their lower-case names.
+        body: The body, decoded from its content coding.
+        asked_at: When the API was asked (Unix seconds).
+        from_store: Whether it comes from the shared store.
+        address: The server that was called, for logs and errors.
     """
 
     status: int
@@ -121,10 +126,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class TransportError:
-    """No reply. ``unsent`` is true where the request certainly had no effect.
+    """A call without a reply.
 
-    ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a
-    while. ``address`` and ``cause`` are for logs and errors: whom we called, and what went wrong in plain words.
+    Attributes:
+        kind: What happened. ``busy``: too many calls wait already. ``circuit_open``: the API has been failing,
+            and is not called for a while.
+        unsent: Whether the request certainly had no effect.
+        cause: What went wrong in plain words, for logs and errors.
+        address: The server that was called, for logs and errors.
     """
 
     kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
@@ -139,13 +148,13 @@ Plan = Generator[Fetch, Outcome, T]
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """A generator's return value."""
+    """The return value of a generator."""
 
     value: T
 
 
 def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done[T]:
-    """Send ``value`` in and return what comes next.
+    """Send ``value`` into a generator, and return what it yields next, or its result.
 
     ``StopIteration`` is read here and nowhere else, with no foreign code in between: one that leaks out of a
     transport must never be taken for a verified result.
@@ -157,7 +166,7 @@ def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done
 
 
 def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
-    """Run a plan to its result, each call by ``exchange``."""
+    """Run a plan to its result. ``exchange`` makes each call."""
     current = step(plan, None)
     while not isinstance(current, Done):
         current = step(plan, exchange(current))
@@ -165,7 +174,7 @@ def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
 
 
 async def arun(plan: Plan[T], exchange: Callable[[Fetch], Awaitable[Outcome]]) -> T:
-    """Run a plan to its result, each call awaited. A plan that needs no call does not suspend."""
+    """Run a plan to its result. Each call is awaited; a plan without a call does not suspend."""
     current = step(plan, None)
     while not isinstance(current, Done):
         current = step(plan, await exchange(current))

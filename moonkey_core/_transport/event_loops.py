@@ -1,4 +1,4 @@
-"""What belongs to each event loop: its connections, its line, its shared calls, its work in the background."""
+"""What each event loop has of its own: connections, limiter, shared calls, work in the background."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ logger = logging.getLogger("moonkey")
 
 _BEGINS_PER_ITERATION = 8
 _SENDS_PER_ITERATION = 8
-"""Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
-and a thousand that come at once must not hold up everything else."""
+"""Calls that begin, and that are sent, in one iteration of the loop: each takes tens or hundreds of microseconds,
+and a thousand that come at the same time must not hold up everything else."""
 
 MAX_BACKGROUND_TASKS = 4
-"""Pieces of work in the background; more are dropped."""
+"""The most tasks in the background at the same time; more are not run."""
 
 
 class Sender(Protocol):
+    """What sends the calls of one event loop."""
+
     async def send(self, fetch: Fetch, seconds: float, /) -> Outcome:
         """Send once and read the reply."""
         ...
@@ -42,14 +44,14 @@ class Sender(Protocol):
         """Close all connections."""
 
     def abandon(self) -> None:
-        """Let go of all connections without touching them."""
+        """Forget all connections without closing them."""
 
 
 class CloseOnLoopShutdown:
     """Calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
 
-    A loop that shuts down closes the asynchronous generators it has started: that is how connections are given
-    back on the loop they belong to, even where nobody calls ``aclose()``.
+    An event loop that shuts down closes the asynchronous generators that were started on it. So connections are
+    closed on the loop that they belong to, even where the app does not call ``aclose()``.
     """
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
@@ -58,7 +60,7 @@ class CloseOnLoopShutdown:
         self._is_armed = False
 
     async def arm(self) -> None:
-        """From now on it is closed with the loop, if not before."""
+        """Call ``close`` at the shut-down of this event loop."""
         if not self._is_armed:
             self._is_armed = True
             await anext(self._guard)
@@ -71,7 +73,7 @@ class CloseOnLoopShutdown:
 
 
 class LoopState:
-    """What belongs to one event loop."""
+    """What one event loop has of its own."""
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
@@ -83,7 +85,7 @@ class LoopState:
         self.shutdown = CloseOnLoopShutdown(self.close)
 
     def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run a task beside the others, unless too many are under way."""
+        """Run a task beside the requests. Returns ``False`` where too many are under way."""
         if len(self._background) >= MAX_BACKGROUND_TASKS:
             return False
         task = asyncio.get_running_loop().create_task(self._run_background(run))
@@ -99,7 +101,7 @@ class LoopState:
             log_background_failure()
 
     async def close(self) -> None:
-        """Cancel what is under way and close the connections."""
+        """Cancel what is under way, and close the connections."""
         background = [task for task in self._background if task is not asyncio.current_task()]
         for task in background:
             task.cancel()
@@ -109,27 +111,33 @@ class LoopState:
 
 
 def log_background_failure() -> None:
-    """Log the exception that has ended work in the background."""
+    """Log the exception that is being handled: it has ended work in the background."""
     logger.exception("work in the background failed", extra={"reason": "background_failed"})
 
 
 def sender_factory(
-    settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None
+    settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.AsyncClient | None
 ) -> Callable[[], Sender]:
-    """What makes the sender of a loop: ``aiohttp`` where it is wanted and can do what is wanted, else ``httpx``.
+    """Return what makes the sender of an event loop: ``aiohttp`` where it can be used, else ``httpx``.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` where ``aiohttp`` is asked for but is not there, or
-    proxies of the environment are to be used, which are left to ``httpx``.
+    Args:
+        settings: The settings of the client.
+        tls: The context for its connections, or ``False`` where all addresses are plain http.
+        given: The client that was given to us, if any. It is used instead.
+
+    Raises:
+        ConfigurationError: ``aiohttp`` is asked for, but is not installed, or proxies of the environment are to be
+            used, which only ``httpx`` does.
     """
     from moonkey_core._transport import httpx_backend as _httpx
 
     _httpx.check_httpx()
-    plain = partial(_httpx.AsyncSender, settings, tls, given)
-    if given is not None or settings.transport == "httpx":
+    plain = partial(_httpx.AsyncSender, settings, tls, http_client)
+    if http_client is not None or settings.transport == "httpx":
         return plain
     proxied = settings.trust_env and _has_proxies()
     if importlib.util.find_spec("aiohttp") is not None and not proxied:
-        # Imported here, as it takes 100 ms that only its users should pay.
+        # Imported here, as it takes 100 ms, for its users only.
         from moonkey_core._transport import aiohttp_backend as _aiohttp
         from moonkey_core._transport import aiohttp_connections as _aiohttp_connections
 
@@ -153,7 +161,7 @@ def _has_proxies() -> bool:
 
 
 class LoopStates:
-    """The state of every event loop that a client is used on. Loops of several threads share this table."""
+    """The state of every event loop that a client is used on. Thread-safe, as loops run in several threads."""
 
     def __init__(self, settings: Settings, make_sender: Callable[[], Sender], single_loop: bool) -> None:
         self._settings = settings
@@ -167,7 +175,11 @@ class LoopStates:
         return len(self._loops)
 
     def current(self) -> LoopState:
-        """The state of the running loop. Raises ``RuntimeError`` if all calls belong to another one."""
+        """Return the state of the running event loop.
+
+        Raises:
+            RuntimeError: No loop runs, or the client that was given to us belongs to another one.
+        """
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
         return state if state is not None else self._create(loop)
@@ -186,14 +198,14 @@ class LoopStates:
         return state
 
     async def close(self) -> None:
-        """Close what belongs to the running loop, then what belongs to the others."""
+        """Close the connections of all event loops."""
         current = self._loops.pop(asyncio.get_running_loop(), None)
         self.close_elsewhere()
         if current is not None:
             await current.close()
 
     def close_elsewhere(self) -> None:
-        """Close the connections of loops that run in other threads; one that has ended has done so itself."""
+        """Close the connections of loops that run in other threads. A loop that has ended has closed its own."""
         for loop, state in list(self._loops.items()):
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(state.close(), loop)
@@ -202,7 +214,7 @@ class LoopStates:
         self._loops.clear()
 
     def abandon(self) -> None:
-        """In the child of a fork: let go of everything without touching it."""
+        """Forget everything without closing it, in the child of a fork."""
         for state in list(self._loops.values()):
             state.sender.abandon()
         self._loops.clear()

@@ -1,4 +1,8 @@
-"""From a :class:`Fetch` to its outcome: shared calls, the store, the line, the breaker, connections, deadlines."""
+"""From a :class:`Fetch` to its outcome, once for threads and once for tasks.
+
+Both share the decisions of a call (``retries``) and bring the waiting: for the call that another caller has begun
+(``single_flight``), for the shared store, for a slot (``limiter``), for the reply, before the next attempt.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +48,7 @@ from moonkey_core.settings import Settings
 
 
 class SyncExchange:
-    """Calls from threads.
-
-    ``http_client`` is used for all calls instead of connections of our own, and never closed. Raises ``TypeError``
-    for one of another kind.
-    """
+    """Makes the calls of threads. Thread-safe."""
 
     def __init__(
         self,
@@ -59,6 +59,18 @@ class SyncExchange:
         store: Store | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
+        """Make an exchange; it opens no connection yet.
+
+        Args:
+            settings: The settings of the client.
+            breaker: The circuit breaker, where it is shared with another part of the client.
+            hooks: Where each attempt is reported.
+            store: The store that the processes of the app share, if there is one.
+            http_client: Used for all calls instead of connections of our own, and never closed.
+
+        Raises:
+            TypeError: ``http_client`` is not of the blocking kind.
+        """
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise TypeError("http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey.")
         self._settings = settings
@@ -81,7 +93,10 @@ class SyncExchange:
         self._finalizer.atexit = False
 
     def reset(self) -> None:
-        """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
+        """Make new locks and connections in the child of a fork.
+
+        The old ones are neither used nor closed: they belong to the parent process.
+        """
         self._finalizer.detach()
         self._monitor.breaker.reset_lock()
         if self._http_client is not None:
@@ -91,14 +106,15 @@ class SyncExchange:
         self._open()
 
     def close(self) -> None:
-        """Close all connections, those of calls under way when they end; may be called again."""
+        """Close all connections, those of calls under way when they end. Another call has no effect."""
         self._monitor.closed = True
         self._sender.close()
 
     def run_in_background(self, run: Callable[[], object]) -> bool:
-        """Run something in a thread of its own, beside the request. False: too much is under way, it is dropped.
+        """Run something in a thread of its own, beside the request. An exception is logged.
 
-        An exception is logged and goes no further.
+        Returns:
+            ``False`` where it is not run, since too much is under way.
         """
         with self._lock:
             if self._monitor.closed or self._background_count >= MAX_BACKGROUND_TASKS:
@@ -124,7 +140,11 @@ class SyncExchange:
             self._background_count -= 1
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
-        """The outcome of a call by ``deadline`` (monotonic seconds)."""
+        """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
+
+        Raises:
+            RuntimeError: The client is closed.
+        """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         remaining = time_left(fetch, deadline)
@@ -133,7 +153,7 @@ class SyncExchange:
             return self._single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
         finally:
             if fetch.revokes:
-                start_revocation_generation()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even without a reply: the call may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)
@@ -180,16 +200,12 @@ class SyncExchange:
             raise
         finally:
             if self._monitor.closed:
-                self._sender.close()  # meanwhile, and this call's connection was left open for it
+                self._sender.close()  # the client was closed meanwhile; the connection of this call was left open
         return attempt.finished(outcome)
 
 
 class AsyncExchange:
-    """Calls from tasks, over connections of each event loop's own.
-
-    ``http_client`` is used for all calls instead, and never closed; it belongs to one event loop, that of its
-    owner. Raises ``TypeError`` for one of another kind.
-    """
+    """Makes the calls of tasks. Each event loop has connections of its own."""
 
     def __init__(
         self,
@@ -200,6 +216,20 @@ class AsyncExchange:
         store: AsyncStore | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
+        """Make an exchange; it opens no connection yet.
+
+        Args:
+            settings: The settings of the client.
+            breaker: The circuit breaker, where it is shared with another part of the client.
+            hooks: Where each attempt is reported.
+            store: The store that the processes of the app share, if there is one.
+            http_client: Used for all calls instead of connections of our own, and never closed. It belongs to the
+                event loop of its owner.
+
+        Raises:
+            TypeError: ``http_client`` is not of the asynchronous kind.
+            ConfigurationError: The transport of the settings is not installed, or cannot do what they ask for.
+        """
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self._settings = settings
@@ -217,7 +247,7 @@ class AsyncExchange:
         self._finalizer.atexit = False
 
     def reset(self) -> None:
-        """Forget all loops: they belong to the parent process."""
+        """Forget all event loops in the child of a fork: they belong to the parent process."""
         self._finalizer.detach()
         self._monitor.breaker.reset_lock()
         self._loops.abandon()
@@ -228,15 +258,18 @@ class AsyncExchange:
         self._open()
 
     async def aclose(self) -> None:
-        """Close the connections of every loop that still runs; may be called again."""
+        """Close the connections of every event loop that still runs. Another call has no effect."""
         self._monitor.closed = True
         await self._loops.close()
 
     def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run something as a task beside the request. False: too much is under way, it is dropped.
+        """Run something as a task beside the request. An exception is logged.
 
-        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
-        Where no loop runs, or a given client belongs to another, it is dropped as well.
+        The task is cancelled when the client is closed or the event loop ends.
+
+        Returns:
+            ``False`` where it is not run: too much is under way, no event loop runs, or the given client belongs
+            to another one.
         """
         try:
             return not self._monitor.closed and self._loops.current().run_in_background(run)
@@ -244,9 +277,14 @@ class AsyncExchange:
             return False
 
     async def throttle(self, coalesce_key: str | None = None) -> None:
-        """Wait where many begin at this moment, so that the event loop is not held up.
+        """Wait where many requests begin at the same time, so that other tasks run in between.
 
-        Who will share a call of that name which is under way need not wait.
+        Args:
+            coalesce_key: That of the call to be made. Where such a call is under way there is nothing to wait for,
+                as it will be shared.
+
+        Raises:
+            RuntimeError: The client is closed, or the given client belongs to another event loop.
         """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
@@ -255,7 +293,11 @@ class AsyncExchange:
             await here.begin_throttle.wait()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
-        """The outcome of a call by ``deadline`` (monotonic seconds)."""
+        """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
+
+        Raises:
+            RuntimeError: The client is closed, or the given client belongs to another event loop.
+        """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         here = self._loops.current()
@@ -267,7 +309,7 @@ class AsyncExchange:
             )
         finally:
             if fetch.revokes:
-                start_revocation_generation()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even without a reply: the call may have had its effect
 
     async def _call(self, here: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)

@@ -238,7 +238,7 @@ class _Backend(httpcore.NetworkBackend):
         # Each address is tried singly: given a name, the backend would allow each of them the whole time. Without
         # a deadline it is a call of the owner of a client that was given to us.
         hosts = [host] if _deadline.get() is None else _addresses(host, port)
-        trouble: Exception = httpcore.ConnectError("the host has no address")
+        last_error: Exception = httpcore.ConnectError("the host has no address")
         for one in hosts:
             try:
                 connection = self._backend.connect_tcp(
@@ -246,8 +246,8 @@ class _Backend(httpcore.NetworkBackend):
                 )
                 return _Stream(connection)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                trouble = error
-        raise trouble
+                last_error = error
+        raise last_error
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

@@ -1,4 +1,7 @@
-"""What a call consists of, for whoever sends and waits: the fleet's store, bounded tries, a watch over each."""
+"""The decisions of one call: shared store, bounded attempts, what each of them means for breaker and hooks.
+
+:func:`call_steps` is a generator. It yields what is to be done next, and an exchange does it.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ logger = logging.getLogger("moonkey")
 
 _MAX_ATTEMPTS = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
-_JITTER = random.SystemRandom()  # workers that were forked share the state of any other
-_PRIORITY_OPERATIONS = ("jwks", "key-probe")  # all credentials depend on these
+_JITTER = random.SystemRandom()  # forked workers share the state of any other generator
+_PRIORITY_OPERATIONS = ("jwks", "key-probe")  # the verification of all credentials depends on these
 
-_DATE_WIDTH = 2.0  # seconds: a date is cut to whole ones, and many servers make a new one once a second only
+_DATE_WIDTH = 2.0  # seconds: a Date is cut to whole ones, and many servers make a new one once a second only
 _CAUSES = {
     "connect": "no connection",
     "timeout": "timed out",
@@ -30,19 +33,19 @@ _CAUSES = {
     "busy": "too many calls are waiting already",
     "circuit_open": "not asked, since the calls before have failed",
 }
-"""What is said of a call that failed, where nothing more is known."""
+"""The cause of a failed call, where nothing more is known."""
 
-CLOSED = TransportError("broken", unsent=True)  # by another thread or task, meanwhile
+CLOSED = TransportError("broken", unsent=True)  # by another thread or task, while the call waited
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
 
 def has_priority(fetch: Fetch) -> bool:
-    """Whether a call goes before others where calls have to wait."""
+    """Say whether a call goes before others where calls have to wait."""
     return fetch.priority or not fetch.uses_breaker or fetch.operation in _PRIORITY_OPERATIONS
 
 
 class LoadFromStore:
-    """Look into the store; the answer is what it holds."""
+    """Load a reply from the shared store, and send it back into the generator, or ``None``."""
 
     __slots__ = ("policy",)
 
@@ -51,7 +54,7 @@ class LoadFromStore:
 
 
 class SaveToStore:
-    """Put a reply into the store."""
+    """Save a reply in the shared store."""
 
     __slots__ = ("policy", "reply")
 
@@ -61,7 +64,7 @@ class SaveToStore:
 
 
 class SendRequest:
-    """Send the request now; it may take this many seconds. The answer is its outcome."""
+    """Send the request now, within ``seconds``, and send its outcome back into the generator."""
 
     __slots__ = ("seconds",)
 
@@ -70,7 +73,7 @@ class SendRequest:
 
 
 class Sleep:
-    """Wait before a try."""
+    """Wait for ``seconds`` before an attempt."""
 
     __slots__ = ("seconds",)
 
@@ -79,7 +82,12 @@ class Sleep:
 
 
 def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
-    """How many seconds a call has left, by the deadline of its plan (monotonic seconds) and its own."""
+    """Make a function that tells how many seconds a call has left.
+
+    Args:
+        fetch: The call; its ``timeout`` begins now.
+        deadline: That of the plan (monotonic seconds).
+    """
     end = deadline
     if fetch.timeout is not None:
         own = _clock.elapsed() + fetch.timeout
@@ -91,7 +99,14 @@ CallSteps = Generator[LoadFromStore | SaveToStore | SendRequest | Sleep, Outcome
 
 
 def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, monitor: CallMonitor) -> CallSteps:
-    """A call, for whoever looks up, sends and sleeps: the store before and after the tries."""
+    """Yield the steps of one call, and return its outcome.
+
+    Args:
+        fetch: The call.
+        remaining: Tells how many seconds it has left.
+        has_store: Whether there is a shared store.
+        monitor: That of the exchange.
+    """
     policy = fetch.store_policy if has_store else None
     if policy is not None and policy.read:
         found = yield LoadFromStore(policy)
@@ -106,18 +121,18 @@ def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, mo
 
 
 def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor) -> CallSteps:
-    """The bounded retry loop."""
+    """Yield the attempts of one call and the pauses between them."""
     outcome: Outcome = TransportError("timeout", unsent=True)
     for attempt in range(_MAX_ATTEMPTS):
         if remaining() <= 0:
             break
         answer = yield SendRequest(remaining())
         assert answer is not None
-        if isinstance(answer, TransportError):  # one that was not even begun has not been told yet
+        if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
             answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
-                break  # what came of the first try says more
+                break  # the outcome of the first attempt says more
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
         outcome = answer
@@ -131,14 +146,14 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
 
 
 def _with_address(outcome: Outcome, fetch: Fetch) -> Outcome:
-    """An outcome that says whom we called and, where no reply came, why."""
+    """Add the address that was called and, where no reply came, the cause."""
     if isinstance(outcome, Reply):
         return replace(outcome, address=fetch.address)
     return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 
 def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
-    """Seconds to wait before trying again, or ``None`` where that is of no use or could do harm."""
+    """Return how many seconds to wait before the next attempt, or ``None`` where there must be none."""
     backoff = _JITTER.uniform(*_BACKOFF)
     if isinstance(outcome, TransportError):
         if outcome.kind in ("busy", "circuit_open"):
@@ -151,7 +166,10 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
 
 
 class CallMonitor:
-    """Sees every try: asks the breaker before it, tells breaker and hooks after it. Once ``closed``, no more."""
+    """Asks the circuit breaker before each attempt, and reports to breaker and hooks after it.
+
+    ``closed`` is set when the client is closed: then no attempt is made any more.
+    """
 
     def __init__(self, breaker: CircuitBreaker | None, hooks: Hooks | None, leeway: float = 0.0) -> None:
         self.hooks = Hooks() if hooks is None else hooks
@@ -160,9 +178,15 @@ class CallMonitor:
         self._api_clock = _clock.RemoteClock(leeway)
 
     def compare_clocks(self, fetch: Fetch, reply: Reply, asked_at: float) -> None:
-        """Compare our clock with the API's, which dates JWTs: a difference beyond the leeway is logged once."""
+        """Compare our clock with that of the API, which dates JWTs. Logs once a difference beyond the leeway.
+
+        Args:
+            fetch: The call.
+            reply: Its reply; the ``Date`` in it counts (RFC 9110 section 6.6.1).
+            asked_at: When the request was sent (Unix seconds).
+        """
         if fetch.operation == "jwks" or "age" in reply.headers:
-            return  # it may come from a cache
+            return  # the reply may come from a cache
         date = http_date(reply.headers.get("date", ""))
         if date is None or not self._api_clock.observe(date, date + _DATE_WIDTH, asked_at, _clock.wall()):
             return
@@ -177,11 +201,17 @@ class CallMonitor:
             logger.info("the clock agrees with that of the API again", extra={"reason": "clock_agrees_api"})
 
     def refuses(self, fetch: Fetch) -> bool:
-        """Whether the breaker would refuse a call now."""
+        """Say whether the breaker would refuse a call now."""
         return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
     def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
-        """A try that may be made now, with so many seconds left after waiting; ``None`` if the breaker refuses."""
+        """Begin an attempt, or return ``None`` where the breaker refuses it.
+
+        Args:
+            fetch: The call.
+            seconds: How long the attempt may take.
+            waited: How many seconds the call has waited for its slot.
+        """
         if fetch.uses_breaker and not self.breaker.admit(has_priority(fetch)):
             return None
         return Attempt(self, fetch, counts_timeout=waited <= seconds)
@@ -203,7 +233,7 @@ class Attempt:
         self._began = _clock.elapsed()
 
     def finished(self, outcome: Outcome) -> Outcome:
-        """It came to an outcome; a reply gets its time."""
+        """Report the outcome of the attempt, and return it with its address and time."""
         outcome = _with_address(outcome, self._fetch)
         self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
         if self._counts_timeout or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
@@ -216,18 +246,18 @@ class Attempt:
         return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=outcome.address)
 
     def cancelled(self) -> None:
-        """Whoever asked went away."""
+        """Report that the caller was cancelled."""
         self._emit_event(None, "cancelled")
 
-    def _emit_event(self, status: int | None, trouble: str | None) -> None:
+    def _emit_event(self, status: int | None, error: str | None) -> None:
         if self._monitor.hooks:
             seconds = _clock.elapsed() - self._began
-            trouble = None if status is not None else trouble
-            self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, trouble))
+            error = None if status is not None else error
+            self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, error))
 
 
 def _is_api_reply(reply: Reply) -> bool:
-    """Whether the API itself has answered, rather than something in front of it."""
+    """Say whether the API itself has replied, rather than a proxy in front of it."""
     if 200 <= reply.status < 300:
         try:
             load_object(reply.body)

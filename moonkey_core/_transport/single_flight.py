@@ -1,4 +1,4 @@
-"""Calls that overlap and would ask the same thing become one call, and its answer may linger for a while."""
+"""Calls with the same key that overlap become one call, and its outcome may be reused for a while."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ IsReusable = Callable[[Fetch, Outcome], bool]
 Key = tuple[str, object]
 
 _MAX_CACHED_BYTES = 8 * 1024 * 1024
-_ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that their number is bounded too
+_ENTRY_OVERHEAD = 512  # bytes that count for an entry besides its body: so their number is bounded too
 
 
 class _RevocationGeneration:
-    """The time between two revocations in this process; an answer about a session is good for one era only."""
+    """The time between two revocations in this process. A reply about a session is shared within one only."""
 
     current = object()
 
 
 def start_revocation_generation() -> None:
-    """From now on nobody is given an answer about a session that was asked for before."""
+    """Share no reply about a session any more that was asked for before now."""
     _RevocationGeneration.current = object()
 
 
@@ -37,7 +37,7 @@ def _key(fetch: Fetch) -> Key:
 
 
 class ReplyCache:
-    """Answers that are handed out a little longer. Not thread-safe; the caller holds its lock."""
+    """Outcomes that are reused for their ``ttl``, bounded in bytes. Not thread-safe: threads hold a lock."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._is_reusable = is_reusable
@@ -49,19 +49,19 @@ class ReplyCache:
         )
 
     def get(self, key: Key) -> Outcome | None:
-        """The lingering answer, if any."""
+        """Return the outcome that is kept, if there is one."""
         entry = self._answers.get(key)
         return entry[0] if entry is not None else None
 
     def put(self, key: Key, fetch: Fetch, outcome: Outcome) -> None:
-        """Keep an answer that may linger. ``key`` is that of the moment when its call began."""
+        """Keep an outcome that may be reused. ``key`` is that of the moment when its call began."""
         if fetch.ttl and (fetch.reuse_failures or self._is_reusable(fetch, outcome)):
-            with contextlib.suppress(ValueError):  # larger than all there is room for
+            with contextlib.suppress(ValueError):  # larger than the whole cache
                 self._answers[key] = (outcome, fetch.ttl)
 
 
 class SyncSingleFlight:
-    """Shared calls among threads."""
+    """Shares calls among threads."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._lock = threading.Lock()
@@ -69,7 +69,13 @@ class SyncSingleFlight:
         self._replies = ReplyCache(clock, is_reusable)
 
     def call(self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Outcome]) -> Outcome:
-        """The outcome of ``make_call()``, or of the same call that another thread is already making."""
+        """Return the outcome of ``make_call()``, or of the same call that another thread is making.
+
+        Args:
+            fetch: The call; it has a ``coalesce_key``.
+            remaining: Tells how many seconds this caller waits at most.
+            make_call: Makes the call.
+        """
         while True:
             key = _key(fetch)
             with self._lock:
@@ -101,12 +107,12 @@ class SyncSingleFlight:
                 if outcome is not None:
                     self._replies.put(key, fetch, outcome)
                 self._flights.pop(key, None)
-            # After an exception this is None, and one of the waiters takes the lead.
+            # After an exception this is None, and one of the waiting threads makes the call.
             flight.set_result(outcome)
 
 
 class _Flight:
-    """A call under way, how many wait for it, and by when it ends by itself (seconds of the loop's clock)."""
+    """A call under way, how many tasks wait for it, and when it ends at last (seconds of the loop's clock)."""
 
     def __init__(self, task: asyncio.Task[Outcome], ends_at: float) -> None:
         self.task = task
@@ -116,7 +122,7 @@ class _Flight:
 
 
 class AsyncSingleFlight:
-    """Shared calls among the tasks of one event loop."""
+    """Shares calls among the tasks of one event loop."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._flights: dict[Key, _Flight] = {}
@@ -125,10 +131,15 @@ class AsyncSingleFlight:
     async def call(
         self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        """The outcome of ``make_call()``, or of the same call that is already under way.
+        """Return the outcome of ``make_call()``, or of the same call that is already under way.
 
-        The call is a task of its own, so that a caller who goes away does not take it from the others. When the
-        last one has gone, it ends too, unless its answer would linger.
+        The call is a task of its own, so that it goes on for the others when one caller is cancelled. When the
+        last one has gone it is cancelled too, unless its outcome would be reused.
+
+        Args:
+            fetch: The call; it has a ``coalesce_key``.
+            remaining: Tells how many seconds this caller waits at most.
+            make_call: Makes the call.
         """
         key = _key(fetch)
         cached = self._replies.get(key)
@@ -151,7 +162,7 @@ class AsyncSingleFlight:
         except asyncio.CancelledError:
             task_here = asyncio.current_task()
             if flight.task.cancelled() and not (task_here and task_here.cancelling()):
-                return TransportError("broken")  # the client was closed; the caller goes on
+                return TransportError("broken")  # the client was closed; the caller was not cancelled
             raise
         finally:
             flight.waiters -= 1
@@ -159,7 +170,7 @@ class AsyncSingleFlight:
                 self._drop(key, flight)
 
     def is_in_flight(self, coalesce_key: str) -> bool:
-        """Whether somebody makes a call of this name just now."""
+        """Say whether a call with this key is under way."""
         generations = (_RevocationGeneration.current, None)
         return any((coalesce_key, generation) in self._flights for generation in generations)
 
@@ -179,7 +190,7 @@ class AsyncSingleFlight:
                 del self._flights[key]
 
     async def stop(self) -> None:
-        """Cancel what is still under way."""
+        """Cancel all calls that are under way."""
         flights = [flight.task for flight in self._flights.values()]
         for flight in flights:
             flight.cancel()
@@ -188,4 +199,4 @@ class AsyncSingleFlight:
 
 def _retrieve_exception(task: asyncio.Task[Outcome]) -> None:
     if not task.cancelled():
-        task.exception()  # read, so that a failure that nobody waited for is not reported as lost
+        task.exception()  # read, so that asyncio does not report it as never retrieved

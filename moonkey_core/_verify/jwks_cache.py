@@ -92,7 +92,7 @@ class JwksCache:
 
     Attributes:
         current: The last good key set.
-        trouble: The error of the last fetch, if it failed.
+        last_error: The error of the last fetch, if it failed.
         refresh_at: When the next fetch beside the requests is due (Unix seconds).
     """
 
@@ -109,7 +109,7 @@ class JwksCache:
         self._hooks = hooks
         self._url = Address(settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default")
         self.current: KeySet | None = None
-        self.trouble: MoonKeyError | None = None
+        self.last_error: MoonKeyError | None = None
         self.refresh_at = math.inf
         self._attempts = 0  # finished fetches; names the next one
         self._failures = 0  # since the last good one
@@ -268,15 +268,15 @@ class JwksCache:
             try:
                 current = self._key_set_of(outcome, now)
                 self.current, self.refresh_at = current, current.refresh_at
-                self._failures, self.trouble = 0, None
+                self._failures, self.last_error = 0, None
             except MoonKeyError as error:
-                self._failures, self.trouble = min(self._failures + 1, 16), error
+                self._failures, self.last_error = min(self._failures + 1, 16), error
                 if self.current is not None:  # the longer pause after many failures is checked when it is due
                     self.refresh_at = max(self.current.refresh_at, now + _FIRST_COOLDOWN)
-            trouble = self.trouble
-        _report(outcome, trouble)  # not under the lock: a log handler may block
+            last_error = self.last_error
+        _report(outcome, last_error)  # not under the lock: a log handler may block
         if self._hooks:
-            self._hooks.emit(KeySetFetched(trouble.reason if trouble else None))
+            self._hooks.emit(KeySetFetched(last_error.reason if last_error else None))
 
     def _key_set_of(self, outcome: Outcome, now: float) -> KeySet:
         keys = _keys_of(outcome, self._url)
@@ -291,28 +291,28 @@ class JwksCache:
         )
 
     def _usable_key(self, kid: str, issued_at: float) -> RSAPublicKey:
-        current, trouble = self.current, self.trouble
+        current, last_error = self.current, self.last_error
         if current is None or not self.is_usable(current, self._clock()):
-            raise _unavailable(trouble, _FIRST_COOLDOWN)
+            raise _unavailable(last_error, _FIRST_COOLDOWN)
         key = current.keys.get(kid)
         if key is not None:
             return key
         fixed = self._settings.jwks is not None
         in_time = issued_at <= current.fetched_at + self._settings.leeway
-        if fixed or (self._is_fresh(current) and trouble is None and in_time):
+        if fixed or (self._is_fresh(current) and last_error is None and in_time):
             # The provider's keys were read after this JWT was made, and its key is not among them.
             raise InvalidCredentials(reason="jwt_unknown_key")
-        raise _unavailable(trouble, _REFILL_SECONDS)
+        raise _unavailable(last_error, _REFILL_SECONDS)
 
 
-def _report(outcome: Outcome, trouble: MoonKeyError | None) -> None:
+def _report(outcome: Outcome, last_error: MoonKeyError | None) -> None:
     """Log what is wrong with a fetched key set, if anything."""
-    if trouble is not None:
+    if last_error is not None:
         logger.warning(
             "key set: fetch failed: %s: %s",
-            trouble.reason,
-            trouble,
-            extra={"reason": trouble.reason, **failed_call(trouble)},
+            last_error.reason,
+            last_error,
+            extra={"reason": last_error.reason, **failed_call(last_error)},
         )
     if isinstance(outcome, Reply) and body_holds_secret(outcome.body):
         _warn_of_secret()
@@ -357,13 +357,13 @@ def _keys_of(outcome: Outcome, url: Address) -> dict[str, RSAPublicKey]:
     )
 
 
-def _unavailable(trouble: MoonKeyError | None, retry_after: float) -> MoonKeyError:
-    """Make a new error each time: exceptions collect tracebacks, and ``trouble`` is kept."""
-    if isinstance(trouble, ProviderRejectedKey):
-        return ProviderRejectedKey(str(trouble), reason=trouble.reason)
-    if not isinstance(trouble, ProviderUnavailable):
+def _unavailable(last_error: MoonKeyError | None, retry_after: float) -> MoonKeyError:
+    """Make a new error each time: exceptions collect tracebacks, and ``last_error`` is kept."""
+    if isinstance(last_error, ProviderRejectedKey):
+        return ProviderRejectedKey(str(last_error), reason=last_error.reason)
+    if not isinstance(last_error, ProviderUnavailable):
         return ProviderUnavailable(reason="jwks_limited", retry_after=retry_after)
-    return trouble.again(retry_after)
+    return last_error.again(retry_after)
 
 
 def freshness_lifetime(reply: Reply, default: float) -> float:

@@ -1,4 +1,4 @@
-"""A key ring whose fetches are scripted, and what fetches may bring that is no good."""
+"""Decisions whose key-set fetches are scripted, and replies to a fetch that must not be used."""
 
 from __future__ import annotations
 

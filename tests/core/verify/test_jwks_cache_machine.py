@@ -1,4 +1,4 @@
-"""Any sequence of answers, JWTs and waiting keeps the promises of the key ring (rules S17 and S18)."""
+"""Any sequence of answers, JWTs and waiting keeps the promises of the key-set cache (rules S17 and S18)."""
 
 from __future__ import annotations
 
