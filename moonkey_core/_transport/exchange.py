@@ -288,9 +288,9 @@ class AsyncExchange:
         """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.current()
-        if coalesce_key is None or not here.single_flight.is_in_flight(coalesce_key):
-            await here.begin_throttle.wait()
+        state = self._loops.current()
+        if coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key):
+            await state.begin_throttle.wait()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
@@ -300,24 +300,24 @@ class AsyncExchange:
         """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.current()
+        state = self._loops.current()
         remaining = time_left(fetch, deadline)
-        make_call = partial(self._call, here, fetch, remaining)
+        make_call = partial(self._call, state, fetch, remaining)
         try:
             return await (
-                here.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
+                state.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
             )
         finally:
             if fetch.revokes:
                 start_revocation_generation()  # even without a reply: the call may have had its effect
 
-    async def _call(self, here: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+    async def _call(self, state: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
             if isinstance(action, SendRequest):
-                answer = await self._send(here, fetch, action.seconds)
+                answer = await self._send(state, fetch, action.seconds)
             elif isinstance(action, LoadFromStore):
                 answer = await self._store.get(action.policy) if self._store else None
             elif isinstance(action, SaveToStore):
@@ -328,27 +328,27 @@ class AsyncExchange:
             action = step(call, answer)
         return action.value
 
-    async def _send(self, here: LoopState, fetch: Fetch, seconds: float) -> Outcome:
+    async def _send(self, state: LoopState, fetch: Fetch, seconds: float) -> Outcome:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
         attempt: Attempt | None = None
         try:
             async with asyncio.timeout(seconds):
-                if await here.limiter.acquire(has_priority(fetch)) == "busy":
+                if await state.limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
-                    await here.send_throttle.wait()
+                    await state.send_throttle.wait()
                     if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began
                     attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN
-                    await here.shutdown.arm()
-                    outcome = await here.sender.send(fetch, seconds - waited)
+                    await state.shutdown.arm()
+                    outcome = await state.sender.send(fetch, seconds - waited)
                 finally:
-                    here.limiter.release()
+                    state.limiter.release()
         except TimeoutError:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:
