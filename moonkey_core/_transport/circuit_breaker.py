@@ -98,9 +98,9 @@ class CircuitBreaker:
 
     def remember(self, outcome: Outcome) -> None:
         """Keep the failure in an outcome, if there is one, for a health report."""
-        failure = failure_of(outcome)
-        if failure is not None:
-            self.last_error = UpstreamError(failure, self._wall())
+        kind = failure_of(outcome)
+        if kind is not None:
+            self.last_error = UpstreamError(kind, self._wall())
 
     def count(self, outcome: Outcome, is_api_reply: Callable[[Reply], bool]) -> None:
         """Count an outcome. A reply below 500 that does not come from the API itself says nothing."""
