@@ -123,7 +123,7 @@ def sender_factory(
     Args:
         settings: The settings of the client.
         tls: The context for its connections, or ``False`` where all addresses are plain http.
-        given: The client that was given to us, if any. It is used instead.
+        http_client: The client that was given to us, if any. It is used instead.
 
     Raises:
         ConfigurationError: ``aiohttp`` is asked for, but is not installed, or proxies of the environment are to be

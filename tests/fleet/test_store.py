@@ -307,16 +307,16 @@ def test_whatever_redis_says_is_no_error(said: object) -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=80)
 @given(age=st.floats(-100, 100), max_age=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
-def test_no_answer_is_older_than_asked_for(age: float, seconds: float, later: float, junk: bytes) -> None:
+def test_no_answer_is_older_than_asked_for(age: float, max_age: float, later: float, junk: bytes) -> None:
     now = [1000.0]
     kept = places.Places(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
-    policy = replace(PLACE, max_age=seconds)
+    policy = replace(PLACE, max_age=max_age)
     parcel = kept.parcel(policy, good(asked_at=now[0] - age))
     assert kept.reply(policy, junk) is None
     if parcel is None:
-        assert age > seconds - 0.0011 or age < -4.9
+        assert age > max_age - 0.0011 or age < -4.9
         return
-    assert 0 < parcel.milliseconds <= (seconds + 5) * 1000
+    assert 0 < parcel.milliseconds <= (max_age + 5) * 1000
     now[0] += later
     reply = kept.reply(policy, parcel.sealed)
-    assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= seconds)
+    assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= max_age)
