@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 from weakref import WeakSet
 
+import httpx
+
 from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
@@ -24,8 +26,6 @@ from moonkey_core.settings import Options, Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
-    import httpx
-
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
 __all__ = ["AsyncMoonKey", "MoonKey", "Pending"]
@@ -77,13 +77,13 @@ class MoonKey(ClientBase, m.Runs):
         super().__init__(core, exchange)
         seconds = core.settings.timeout  # not `core` itself, which would then hold itself
         core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
-        self.sessions = m.Sessions(core, exchange)
-        self.otps = m.Otps(core, exchange)
-        self.magic_links = m.MagicLinks(core, exchange)
-        self.oauth = m.OAuth(core, exchange)
-        self.totps = m.Totps(core, exchange)
-        self.wallets = m.Wallets(core, exchange)
-        self.users = m.Users(core, exchange)
+        self.sessions: m.Sessions = m.Sessions(core, exchange)
+        self.otps: m.Otps = m.Otps(core, exchange)
+        self.magic_links: m.MagicLinks = m.MagicLinks(core, exchange)
+        self.oauth: m.OAuth = m.OAuth(core, exchange)
+        self.totps: m.Totps = m.Totps(core, exchange)
+        self.wallets: m.Wallets = m.Wallets(core, exchange)
+        self.users: m.Users = m.Users(core, exchange)
         self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 
@@ -169,13 +169,13 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         super().__init__(core, exchange)
         seconds = core.settings.timeout
         core.run_later = lambda plan: exchange.run_in_background(partial(m.arun_in_time, exchange, seconds, plan))
-        self.sessions = m.AsyncSessions(core, exchange)
-        self.otps = m.AsyncOtps(core, exchange)
-        self.magic_links = m.AsyncMagicLinks(core, exchange)
-        self.oauth = m.AsyncOAuth(core, exchange)
-        self.totps = m.AsyncTotps(core, exchange)
-        self.wallets = m.AsyncWallets(core, exchange)
-        self.users = m.AsyncUsers(core, exchange)
+        self.sessions: m.AsyncSessions = m.AsyncSessions(core, exchange)
+        self.otps: m.AsyncOtps = m.AsyncOtps(core, exchange)
+        self.magic_links: m.AsyncMagicLinks = m.AsyncMagicLinks(core, exchange)
+        self.oauth: m.AsyncOAuth = m.AsyncOAuth(core, exchange)
+        self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
+        self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
+        self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
         self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
         _clients.add(self)
 

@@ -19,6 +19,7 @@ __all__ = [
     "FeedChanged",
     "GraceUsed",
     "Hook",
+    "Hooks",
     "KeySetFetched",
     "Refreshed",
     "Revoked",
@@ -29,7 +30,7 @@ __all__ = [
     "Verified",
 ]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 Source = Literal["none", "local", "cache", "remote", "stale", "grace"]
 """Where an answer came from: no credential, a JWT verified here, remembered, the API, here with keys that are past

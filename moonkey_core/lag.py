@@ -9,7 +9,7 @@ from moonkey_core.settings import Settings
 REFRESH_SECONDS = 10.0
 """For how many seconds late repeats of an old JWT share one refresh."""
 
-__all__ = ["Lag", "RevocationLag", "lag_of"]
+__all__ = ["Lag", "RevocationLag"]
 
 
 @dataclass(frozen=True, slots=True)

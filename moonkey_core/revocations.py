@@ -20,9 +20,9 @@ from moonkey_core import _threads as _native
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
-__all__ = ["Revocation", "Revocations", "retention"]
+__all__ = ["Revocation", "Revocations"]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _INSTANT = 0.001
 FUTURE = 60.0  # seconds that a moment may lie ahead: the largest clock difference that can be configured
@@ -135,9 +135,9 @@ class Revocations:
         leeway: float = 0.0,
         clock: Callable[[], float] = _clock.wall,
     ) -> None:
-        self.retention = retention
+        self.retention: float = retention
         self.maxsize = maxsize
-        self.version = 0
+        self.version: int = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
         self.watchers: tuple[WeakMethod[Callable[[], None]], ...] = ()
         self.clock = clock

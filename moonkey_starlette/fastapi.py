@@ -15,24 +15,32 @@ from moonkey_core.extras import needs
 with needs("fastapi", extra="fastapi"):
     from fastapi import APIRouter, FastAPI, Security
 
+from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
-from moonkey_core.models import Session, User
+from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import by_keyword
-from moonkey_starlette.identity import get_auth, identity_of
+from moonkey_starlette.bound import bound_stream
+from moonkey_starlette.identity import get_auth, get_client, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.routes import endpoints
 from moonkey_starlette.signatures import Dependency
 
-__all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "document_cookies", "session_router"]
+__all__ = [
+    "CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "bound_stream", "document_cookies",
+    "get_client", "session_routes",
+]  # fmt: skip
 
 _COOKIE_SCHEME = "MoonKeySessionCookie"
+
+# For endpoints without a return annotation. With one, pydantic asks the models themselves.
+ENCODERS_BY_TYPE.update({model: model.to_dict for model in MODELS})
 
 
 class _Bearer(SecurityBase):
@@ -43,7 +51,7 @@ class _Bearer(SecurityBase):
     """
 
     scheme_name = "MoonKeyBearer"
-    model = models.HTTPBearer(
+    model: models.SecurityBase = models.HTTPBearer(
         bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."
     )
 
@@ -52,7 +60,7 @@ class _SessionTokenHeader(SecurityBase):
     """The other way."""
 
     scheme_name = "MoonKeySessionToken"
-    model = models.APIKey.model_validate(
+    model: models.SecurityBase = models.APIKey.model_validate(
         {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
     )
 
@@ -99,7 +107,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
             raise by_keyword(type(self).__name__, surplus[0])
-        self.requirements = Requirements(**requirements)
+        self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
@@ -114,7 +122,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
                     f"Hand it on: super().__init__({demand}=…)."
                 )
 
-    async def _passed(self, connection: HTTPConnection) -> Auth:
+    async def _passed(self, connection: HTTPConnection) -> AuthenticatedAuth:
         identity = identity_of(connection)
         asked = self.requirements
         auth = identity.fit_for(asked)
@@ -135,37 +143,37 @@ class RequireAuth(_Gate, _Bearer):
 
     Only a request or WebSocket with a verified user and session passes, whatever its method. For any other it
     raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the right
-    answer. Its value is the :class:`~moonkey_core.auth.Auth`. Gates of equal configuration are equal, so that
-    ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
+    answer. Its value is an :class:`~moonkey_core.auth.AuthenticatedAuth`. Gates of equal configuration are equal,
+    so that ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
 
     The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
     each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
     """
 
-    async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
+    async def __call__(
+        self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]
+    ) -> AuthenticatedAuth:
         return await self._passed(connection)
 
 
 class _InnerGate(_Gate, _SessionTokenHeader):
     """The gate inside of ``CurrentUser`` and ``CurrentSession``; who overrides ``RequireAuth()`` replaces it."""
 
-    async def __call__(self, connection: HTTPConnection) -> Auth:
+    async def __call__(self, connection: HTTPConnection) -> AuthenticatedAuth:
         return await self._passed(connection)
 
 
 class _CurrentUser(_Bearer, Dependency):
     written = "CurrentUser"
 
-    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> User:
-        assert auth.user is not None
+    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> User:
         return auth.user
 
 
 class _CurrentSession(_Bearer, Dependency):
     written = "CurrentSession"
 
-    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> Session:
-        assert auth.session is not None
+    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> Session:
         return auth.session
 
 
@@ -176,8 +184,8 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session; a request without one is refused."""
 
 
-def session_router(prefix: str = "/auth", *, templates: "Templates | None" = None) -> APIRouter:
-    """All session routes as a router: ``app.include_router(session_router("/auth"))``.
+def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" = None) -> APIRouter:
+    """All session routes as a router: ``app.include_router(session_routes(url_prefix="/auth"))``.
 
     Otherwise as :func:`~moonkey_starlette.routes.session_routes`. They are no operations of your API: they are not
     in the OpenAPI document, and dependencies of the app or of an outer router don't apply to them, so that nobody
@@ -185,7 +193,7 @@ def session_router(prefix: str = "/auth", *, templates: "Templates | None" = Non
     """
     router = APIRouter()
     for route, endpoint in endpoints(templates):
-        path, name = prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
+        path, name = url_prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
         router.add_route(path, endpoint, methods=list(route.methods), name=name, include_in_schema=False)
     return router
 

@@ -23,8 +23,6 @@ from moonkey_starlette.paths import answers_preflights, exact_paths, is_prefligh
 from moonkey_starlette.replies import Reply, reply_to
 from moonkey_starlette.scope import attach
 
-__all__ = ["MoonKeyMiddleware"]
-
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
 _NEEDS_ASYNCIO = (
     "MoonKey runs on asyncio only, and this server runs the app on another kind of event loop. "
@@ -116,7 +114,7 @@ class MoonKeyMiddleware:
         self._routes = RouteCheck(self.app)
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
-        self.client = client or AsyncMoonKey(settings)
+        self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)

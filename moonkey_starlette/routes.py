@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, unreadable_body
 from moonkey_core.flows import Route as Served
 from moonkey_core.web.request import HeaderView, asgi_request
@@ -19,27 +19,25 @@ from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import HTML, Pages, Templates
 from moonkey_starlette.paths import as_link, visible_path
 
-__all__ = ["Endpoint", "endpoints", "session_routes"]
-
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def session_routes(path: str = "/auth", *, templates: Templates | None = None) -> Mount:
-    """All session routes: ``Starlette(routes=[session_routes("/auth"), …])``.
+def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = None) -> Mount:
+    """All session routes: ``Starlette(routes=[session_routes(url_prefix="/auth"), …])``.
 
     They need the middleware, and cookies: an app that mounts them without does not start. They decide themselves
     who may do what, and stay open under ``required=True``. Their names are ``moonkey:sign_in``,
     ``moonkey:sign_out``, ``moonkey:sessions`` and so on, for ``request.url_for``.
 
     ``templates`` is where the app has pages of its own, as for the middleware, whose are used if none are given.
-    Without Jinja2 installed the routes speak JSON only. For FastAPI there is ``session_router`` in
+    Without Jinja2 installed the routes speak JSON only. For FastAPI there is one of the same name in
     :mod:`moonkey_starlette.fastapi`.
     """
     routes = [
         Route(route.path, endpoint, methods=list(route.methods), name=route.name)
         for route, endpoint in endpoints(templates)
     ]
-    return Mount(path, routes=routes, name=NAME)
+    return Mount(url_prefix, routes=routes, name=NAME)
 
 
 def endpoints(templates: Templates | None = None) -> Iterator[tuple[Served, Endpoint]]:
@@ -62,7 +60,7 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
                 info=identity.info or asgi_request(scope),
                 headers=identity.headers if pages.can_render else _without_accept(identity.headers),
                 # The style sheet is the same for everybody.
-                auth=Auth() if route.name == "style" else await identity.resolve(),
+                auth=new_auth() if route.name == "style" else await identity.resolve(),
                 query=scope["query_string"].decode("latin-1"),
                 body=body,
                 session_id=session_id,

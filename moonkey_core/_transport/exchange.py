@@ -78,7 +78,7 @@ class SyncExchange:
         self._http_client = http_client
         self._tls = tls_context(settings) if http_client is None else False
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
-        self.breaker = self._monitor.breaker
+        self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
 
     def _open(self) -> None:
@@ -238,7 +238,7 @@ class AsyncExchange:
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_factory(settings, tls, http_client)
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
-        self.breaker = self._monitor.breaker
+        self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
 
     def _open(self) -> None:

@@ -26,7 +26,7 @@ from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
 from moonkey_core._verify.jwks_cache import JwksCache
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
@@ -134,14 +134,14 @@ class Authenticator:
         # 1. The one credential that the request presents.
         presented = read_credentials(headers, info, settings, check=False)
         if presented.error is not None:
-            return Auth(error=presented.error, from_cookies=presented.from_cookies)
+            return new_auth(error=presented.error, from_cookies=presented.from_cookies)
         if not presented.source:
-            return Auth(hint=presented.hint)
+            return new_auth(hint=presented.hint)
         try:
             # 2. Found good before, and still good? What was found good has passed the grammar.
-            text, digest, entry = "", b"", None
-            if presented.may_be_cached(settings):
-                text = presented.text
+            digest, entry = b"", None
+            text = presented.cached_text(settings)
+            if text is not None:
                 digest = self._cache.text_digest(text)
                 entry = self._remembered(presented, digest, requirements)
             if entry is None and not presented.is_checked:
@@ -151,7 +151,7 @@ class Authenticator:
                     digest = self._cache.text_digest(presented.text)
                     entry = self._remembered(presented, digest, requirements)
             if entry is not None and not self._loads_users:
-                return Auth(
+                return new_auth(
                     entry=entry,
                     source="cache",
                     as_of=entry.vouched_at,
@@ -167,7 +167,7 @@ class Authenticator:
             self._read_jwt(pending)
             pending.verification = self._verified_here(pending)
         except AuthenticationError as error:
-            return Auth(error=error, from_cookies=presented.from_cookies)
+            return new_auth(error=error, from_cookies=presented.from_cookies)
         if pending.verification is None or self._loads_users:
             return pending
         return self._auth(pending, pending.verification)
@@ -193,7 +193,7 @@ class Authenticator:
             verified = yield from self.with_whole_user(verification.entry.verified_session())
             return self._auth(pending, verification, verified)
         except (AuthenticationError, ProviderError) as error:
-            return Auth(error=error, from_cookies=pending.presented.from_cookies)
+            return new_auth(error=error, from_cookies=pending.presented.from_cookies)
 
     def verify(self, credential: PresentedCredentials, minutes: int | None = None) -> Plan[VerifiedSession]:
         """Verify one credential that was given to a method, and return its user and session.
@@ -247,12 +247,13 @@ class Authenticator:
         is_pair = presented.cached_jwt is not None
         if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
-        if self._acceptance.was_revoked(entry):
+        try:
+            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+        except RevokedCredentials:
             self._cache.forget(digest)
-            if presented.cached_jwt is None:
-                raise RevokedCredentials
+            if not is_pair:
+                raise
             return None
-        return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
 
     def _check_not_denied(self, pending: Pending) -> None:
         """Raise where the user has signed out with a session token or JWT, whatever the JWT says by itself."""
@@ -389,8 +390,6 @@ class Authenticator:
         entry = self._cache.get(self._token_digest(pending))
         if entry is None:
             return None
-        if self._acceptance.was_revoked(entry):
-            raise RevokedCredentials
         return entry if self._acceptance.accepts(entry, self._clock(), pending.requirements) else None
 
     def _introspection_request(self, pending: Pending, minutes: int | None) -> IntrospectionRequest:
@@ -473,16 +472,16 @@ class Authenticator:
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return replace(verified, user=with_user_id(user, verified.user.id))
+        return verified.replace(user=with_user_id(user, verified.user.id))
 
     def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
         """Return the identity; ``verified`` has all the user's fields, where they were asked for."""
         fresh = verification.fresh_jwt
         # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
-        return Auth(
+        return new_auth(
             entry=verification.entry if verified is None else None,
-            verified=None if verified is None else replace(verified, fresh_jwt=fresh),
+            verified=None if verified is None else verified.replace(fresh_jwt=fresh),
             fresh=fresh,
             source=verification.source,
             as_of=verification.vouched_at,

@@ -70,12 +70,12 @@ class KeySet:
     def __init__(
         self, keys: Mapping[str, RSAPublicKey], fetched_at: float, lifetime: float, max_stale: float
     ) -> None:
-        self.keys = keys
-        self.fetched_at = fetched_at
-        self.refresh_at = fetched_at + _REFRESH_FRACTION * lifetime
-        self.fresh_until = fetched_at + lifetime
-        self.usable_until = fetched_at + max(max_stale, lifetime)
-        self.revalidate_until = min(fetched_at + 2 * lifetime, self.usable_until)
+        self.keys: Mapping[str, RSAPublicKey] = keys
+        self.fetched_at: float = fetched_at
+        self.refresh_at: float = fetched_at + _REFRESH_FRACTION * lifetime
+        self.fresh_until: float = fetched_at + lifetime
+        self.usable_until: float = fetched_at + max(max_stale, lifetime)
+        self.revalidate_until: float = min(fetched_at + 2 * lifetime, self.usable_until)
         self.known_headers: dict[bytes, str] = {}
 
     def remember_header(self, header: bytes, kid: str) -> None:
@@ -110,7 +110,7 @@ class JwksCache:
         self._url = Address(settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default")
         self.current: KeySet | None = None
         self.last_error: MoonKeyError | None = None
-        self.refresh_at = math.inf
+        self.refresh_at: float = math.inf
         self._attempts = 0  # finished fetches; names the next one
         self._failures = 0  # since the last good one
         self._ended_at = -_MAX_COOLDOWN  # when the last fetch ended

@@ -9,13 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from moonkey_core.redis._shared import after_fork, shared_revocations
+from moonkey_core.redis._shared import after_fork as after_fork
+from moonkey_core.redis._shared import shared_revocations as shared_revocations
 
 if TYPE_CHECKING:
     from moonkey_core.redis._feed import RedisRevocations
     from moonkey_core.redis._store import AsyncRedisStore, RedisStore
 
-__all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore", "after_fork", "shared_revocations"]
+__all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore"]
 
 _HOMES = {"AsyncRedisStore": "_store", "RedisRevocations": "_feed", "RedisStore": "_store"}
 

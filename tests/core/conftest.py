@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.emulator import Emulator
 from support.core_clients import Both, MakeAsyncClient, MakeClient, answering
+from support.patience import PATIENT
 
 __all__ = ["Both", "MakeAsyncClient", "MakeClient", "answering"]
 
@@ -25,14 +26,14 @@ settings.load_profile("core")
 def make_client(emulator: Emulator) -> Iterator[MakeClient]:
     """``make_client(**options)``: a client of the emulator, closed after the test."""
     with ExitStack() as stack:
-        usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+        usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
         yield lambda **options: stack.enter_context(MoonKey(**{**usual, **options}))
 
 
 @pytest.fixture
 def make_async_client(emulator: Emulator) -> MakeAsyncClient:
     """The asynchronous twin, as a context manager for the test's own loop."""
-    usual: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+    usual: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
 
     @asynccontextmanager
     async def make(**options: Any) -> AsyncIterator[AsyncMoonKey]:
@@ -44,7 +45,7 @@ def make_async_client(emulator: Emulator) -> MakeAsyncClient:
 
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    both = Both(request.param, {"secret_key": emulator.secret_key, "base_url": emulator.base_url})
+    both = Both(request.param, {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT})
     yield both
     both.close()
 

@@ -13,6 +13,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.emulator import Emulator
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -78,7 +79,7 @@ class TestFork:
         thread.start()
         assert wait_until(lambda: emulator.requests()["GET /v1/auth/jwks/default"] == 1)
         assert in_child(lambda: client.sessions.verify(session_jwt=person.session_jwt).user.id == person.user_id)
-        thread.join(5)
+        thread.join(PATIENCE)
         client.close()
 
     @pytest.mark.usefixtures("transport")
@@ -115,6 +116,6 @@ class TestFork:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert results == [True] * 3
         client.close()

@@ -35,6 +35,7 @@ def graced(**options: Any) -> KnownToTheApi:
     return decisions
 
 
+@pytest.mark.rule("S34")
 class TestGrace:
     def test_no_record_is_kept_by_default(self) -> None:
         decisions = graced(grace_seconds=0)
@@ -49,7 +50,7 @@ class TestGrace:
             auth = decisions.authenticate(TOKEN)
             assert (auth.source, auth.as_of) == ("grace", NOW)
             assert auth.user is not None
-            assert (auth.user.id, auth.session and auth.session.id) == ("user_1", "sess_1")
+            assert (auth.user.id, auth.session.id) == ("user_1", "sess_1")
         decisions.now = NOW + 60.1
         assert decisions.authenticate(TOKEN).is_unavailable
         decisions.now = NOW + 59  # the grace that was given is no verification

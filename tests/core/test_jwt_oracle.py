@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCredentials
 from moonkey_core._strict_json import load_object
 from moonkey_core._verify.jwt import _decode
+from moonkey_core.auth import new_auth
 from moonkey_core.providers.moonkey.wire import build_session, check_session, check_user, parse_session, parse_user
 from support.any_json import JSON
 from support.decisions import NOW, Decisions
@@ -106,7 +107,7 @@ def judged(token: str, audience: str | None = None) -> Auth:
     auth = decisions.authenticate(token)
     if decisions.fetches:  # it does not even look like a JWT, and was asked about as a session token
         assert not token.startswith("eyJ")
-        return Auth()
+        return new_auth()
     return auth
 
 
@@ -122,6 +123,7 @@ def altered(part: dict[str, Any], changes: dict[str, Any], left_out: list[str]) 
     return {name: value for name, value in {**part, **changes}.items() if name not in left_out}
 
 
+@pytest.mark.rule("S5", "S10")
 @given(head=HEADERS, body=CLAIMS, no_head=WITHOUT_HEADERS, no_body=WITHOUT, signer=SIGNERS)
 @settings(max_examples=500)
 def test_what_pyjwt_refuses_we_refuse(
@@ -138,6 +140,7 @@ def test_the_claims_alone(body: dict[str, Any], no_body: list[str]) -> None:
     check(token, AUDIENCE)
 
 
+@pytest.mark.rule("S11")
 @given(audience=AUDIENCES | JSON)
 def test_an_audience(audience: object) -> None:
     token = good(NOW, aud=audience)
@@ -171,6 +174,7 @@ def test_bytes_of_a_part_that_was_signed_afterwards(data: st.DataObject, which: 
         assert auth.user.id == json.loads(base64.urlsafe_b64decode(parts[1] + "=="))["sub"]
 
 
+@pytest.mark.rule("S9")
 @given(data=st.data(), which=st.sampled_from(["head", "body"]))
 @settings(max_examples=300)
 def test_bytes_of_the_json(data: st.DataObject, which: str) -> None:
@@ -187,6 +191,7 @@ def test_bytes_of_the_json(data: st.DataObject, which: str) -> None:
     check(sign(raw, claims(NOW)) if which == "head" else sign(header(), raw))
 
 
+@pytest.mark.rule("S9")
 @given(st.data())
 def test_a_member_twice(data: st.DataObject) -> None:
     """PyJWT takes the last one; we take neither."""
@@ -339,12 +344,14 @@ def decoded(part: str) -> bytes | None:
         return None
 
 
+@pytest.mark.rule("S8")
 @given(st.text(ALPHABET, max_size=12) | st.text(ALPHABET + "+/=! \n\t\x00\xff.", max_size=6))
 @settings(max_examples=800)
 def test_base64url_against_a_slow_model(part: str) -> None:
     assert decoded(part) == slowly_decoded(part)
 
 
+@pytest.mark.rule("S8")
 @given(st.binary(min_size=1, max_size=100))
 def test_base64url_has_one_spelling(raw: bytes) -> None:
     part = b64(raw)
@@ -353,6 +360,7 @@ def test_base64url_has_one_spelling(raw: bytes) -> None:
         assert decoded(other) is None or decoded(other) != raw
 
 
+@pytest.mark.rule("S8")
 def test_base64url_all_short_texts() -> None:
     for first in ALPHABET + "+/=!":
         assert decoded(first) is None

@@ -12,6 +12,7 @@ import pytest
 from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.streams import Ended, abound_items, before, bound_items
 
@@ -128,6 +129,7 @@ async def until_over(client: AsyncMoonKey, stream: AsyncIterator[int], revoke: s
 
 
 class TestTasks:
+    @pytest.mark.rule("S52")
     def test_it_ends_at_once(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -140,6 +142,7 @@ class TestTasks:
 
         asyncio.run(go())
 
+    @pytest.mark.rule("S52")
     def test_nothing_is_handed_out_after_the_end(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -208,12 +211,13 @@ class TestTasks:
         async def go() -> None:
             async with make_async_client() as client:
                 with pytest.raises(ValueError, match="Nobody is signed in"):
-                    await anext(abound_items(client, Auth(), Ticks(1).items()))
+                    await anext(abound_items(client, new_auth(), Ticks(1).items()))
 
         asyncio.run(go())
 
 
 class TestThreads:
+    @pytest.mark.rule("S52")
     def test_it_ends_between_two_items(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
         closed = []
@@ -262,4 +266,4 @@ class TestThreads:
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
         with pytest.raises(ValueError, match="Nobody is signed in"):
-            next(bound_items(make_client(), Auth(), "abc"))
+            next(bound_items(make_client(), new_auth(), "abc"))

@@ -19,7 +19,7 @@ from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.rule("S19", "S35", "S36")]
 
 PEOPLE = ("1", "2")
 OPTIONS = st.fixed_dictionaries(
@@ -165,7 +165,7 @@ class Verdicts(RuleBasedStateMachine):
             assert who in self.ended, auth
             return
         assert auth.user is not None
-        assert (auth.user.id, auth.session and auth.session.id) == (f"user_{who}", f"sess_{who}")
+        assert (auth.user.id, auth.session.id) == (f"user_{who}", f"sess_{who}")
         self.check_age(auth, requirements)
         if who in self.ended:
             self.check_lag(auth, credential, *self.ended[who])

@@ -183,10 +183,10 @@ class MoonKeyApi:
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
         return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
-    def without_credentials(self, answer: Mapping[str, Any]) -> bytes:
+    def without_credentials(self, body: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
-        check_session(answer.get("session"))
-        said = {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
+        check_session(body.get("session"))
+        said = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
         return json.dumps(said).encode()
 
     def _cleaned(self, request: IntrospectionRequest, body: bytes) -> bytes:
@@ -375,6 +375,3 @@ def _sound_credential(value: object) -> str | None:
     if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
         raise ProviderUnavailable(reason="api_content")
     return value
-
-
-__all__ = ["MoonKeyApi"]
