@@ -1,11 +1,11 @@
-"""What goes into a log or an exception of what others have said: bounded, printable, and no credential."""
+"""Foreign text for a log or an exception: bounded, printable, and without any credential."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 
-_LONGEST = 200  # characters of one saying
+_LONGEST = 200  # characters of one text
 _LONGEST_READ = 2000
 _MASK = "***"
 _RUN = re.compile(r"[A-Za-z0-9_\-.~+/=%]+")
@@ -17,7 +17,7 @@ _FAR = 10**9  # seconds
 
 
 def shown(value: object) -> str:
-    """A value of a claim or setting, as it would be written in Python."""
+    """Return the value of a claim or setting as it would be written in Python."""
     if isinstance(value, str):
         return ascii(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
@@ -26,23 +26,23 @@ def shown(value: object) -> str:
 
 
 def seconds(value: float) -> str:
-    """A difference of times in whole seconds."""
+    """Return a time difference in whole seconds."""
     return f"{max(-_FAR, min(value, _FAR)):.0f} s"
 
 
 def ago(value: float) -> str:
-    """The same of a moment that was so many seconds ago; it may lie ahead."""
+    """Return how long ago a moment was, or how far ahead it is; ``value`` is in seconds."""
     return f"{seconds(value)} ago" if value >= 0 else f"in {seconds(-value)}"
 
 
 def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
-    """An error's code and message. ``sent`` are values that the message must not repeat."""
+    """Return code and message of an error, without the values that were ``sent``."""
     values = sorted({one for one in sent if len(one) > 2}, key=len, reverse=True) if code or message else []
     return ": ".join(part for part in (_plain(code, values), _plain(message, values)) if part)
 
 
 def strings_in(body: object) -> Iterable[str]:
-    """All strings in the JSON that a call carries, and its credentials without their prefix."""
+    """Yield all strings in the JSON of a request, and its credentials without their prefix."""
     if isinstance(body, str):
         yield body
         if body.startswith("session_"):
@@ -56,7 +56,7 @@ def strings_in(body: object) -> Iterable[str]:
 
 
 def _plain(text: str, values: list[str]) -> str:
-    # Whole words first: what is left of one after a shorter value was cut out of it might not be known any more.
+    # Whole words first: after a shorter value was cut out of one, the rest might not be recognised any more.
     words = [value.lower() for value in values if _RUN.fullmatch(value)]
     text = _RUN.sub(lambda run: _MASK if _may_be_secret(run[0], words) else run[0], text[:_LONGEST_READ])
     for value in values:
@@ -65,7 +65,7 @@ def _plain(text: str, values: list[str]) -> str:
 
 
 def _may_be_secret(word: str, sent: list[str]) -> bool:
-    """Whether a word looks like a credential, or is a part of what was ``sent`` (in lower case)."""
+    """Say whether a word looks like a credential, or is a part of a value that was ``sent`` (in lower case)."""
     long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
     if long or len(word) > _LONGEST_NAME or _KEY.search(word):
         return True

@@ -1,8 +1,8 @@
-"""The one effect, and how a plan that yields it is run.
+"""Plans: decisions without I/O, and how they are run.
 
-A plan is a generator: it yields :class:`Fetch` (one HTTP call, described), is sent the outcome of that call, and
-returns its result. Deciding stays pure; whoever runs the plan does the waiting. Plans are private to this package:
-a generator that nobody runs is truthy.
+A plan is a generator. It yields :class:`Fetch`, the description of one HTTP call, receives the outcome of that
+call, and returns its result. The exchange that runs the plan makes the calls. Plans are private to this package: a
+plan that is never run is truthy, and must not be taken for a result.
 """
 
 from __future__ import annotations
@@ -19,26 +19,41 @@ Yielded = TypeVar("Yielded")
 class Fetch:
     """One HTTP call to the API.
 
-    ``repeatable`` says that sending it twice does no harm. Calls with the same ``share`` key that overlap are one
-    call; its answer is handed out for ``linger`` seconds more: a good one that ``reader`` understands (it raises
-    ``ValueError`` otherwise), a refusal if ``linger_refusals``, trouble only if ``linger_trouble``. With
-    ``until_revoked`` none of that outlives a call with ``revokes``, of whichever client of the process.
-    ``operation`` is its name in events. ``known`` says that the credential was good before: it goes first where
-    calls have to wait. ``trips`` says that its failures count for the circuit breaker, which may refuse it.
-    ``stored`` names the place in the fleet's store, if there is one, where its answer is looked up first and kept.
-    ``timeout`` (seconds) may shorten the plan's deadline; with ``own_deadline`` it replaces it, for plans that
-    make many calls. ``pause`` (seconds) comes before the first try, for plans that nobody waits for.
+    Attributes:
+        method: The HTTP method.
+        url: The whole address, with its query.
+        json: The body, to be sent as JSON.
+        send_key: Whether the secret key is sent with it.
+        idempotent: Whether sending it twice does no harm (RFC 9110 section 9.2.2).
+        coalesce_key: Calls with the same key that overlap become one call.
+        ttl: For how many seconds the outcome of that call is handed out again. This holds for a success that
+            ``reader`` accepts.
+        reuse_refusals: Whether it also holds for a refusal.
+        reuse_failures: Whether it also holds for a failure of the API or of the connection.
+        reader: Raises ``ValueError`` for the JSON of a success that must not be reused.
+        until_revoked: Whether no outcome is shared or reused any more after a call with ``revokes``, of whichever
+            client of this process.
+        revokes: Whether the call ends sessions.
+        timeout: Seconds for the whole call; it can shorten the deadline of the plan.
+        own_deadline: Whether ``timeout`` replaces the deadline of the plan, for plans that make many calls.
+        pause: Seconds to wait before the first attempt, for plans that no request waits for.
+        max_bytes: The largest reply that is read.
+        operation: The name of the call in events.
+        priority: Whether the call goes before others where calls have to wait, as its credential was accepted
+            before.
+        uses_breaker: Whether its failures count for the circuit breaker, which may then refuse it.
+        store_policy: How the reply is loaded from and kept in the shared store, if there is one.
     """
 
     method: Literal["GET", "POST", "DELETE"]
-    url: str = field(repr=False)  # it may name a user, or hold a secret in its query
+    url: str = field(repr=False)  # it can name a user, or hold a secret in its query
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     send_key: bool = True
-    repeatable: bool = True
-    share: str | None = None
-    linger: float = 0.0
-    linger_refusals: bool = True
-    linger_trouble: bool = False
+    idempotent: bool = True
+    coalesce_key: str | None = None
+    ttl: float = 0.0
+    reuse_refusals: bool = True
+    reuse_failures: bool = False
     reader: Callable[[Mapping[str, Any]], object] | None = field(default=None, repr=False)
     until_revoked: bool = False
     revokes: bool = False
@@ -47,64 +62,78 @@ class Fetch:
     pause: float = 0.0
     max_bytes: int = 1024 * 1024
     operation: str = "call"
-    known: bool = False
-    trips: bool = True
-    stored: Stored | None = None
+    priority: bool = False
+    uses_breaker: bool = True
+    store_policy: StorePolicy | None = None
 
     @property
-    def ends_connection(self) -> bool:
-        """Whether the connection is of no use afterwards.
+    def closes_connection(self) -> bool:
+        """Whether the connection is closed after the call.
 
-        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5): something in between that expects
-        none reads ours as the next request, and what it answers to that would be the reply to ours.
+        The body of a ``DELETE`` has no defined meaning (RFC 9110 section 9.3.5). A proxy that expects none reads
+        the body as the next request, and its reply to that would be taken for the reply to our next call.
         """
         return self.method == "DELETE" and self.json is not None
 
     @property
     def address(self) -> str:
-        """Where the call goes, for logs and errors: scheme, host and port, without path and query."""
-        scheme, _, rest = self.url.partition("://")  # of settings, and checked there; each call asks for this
+        """The server that is called, for logs and errors: scheme, host and port, without path and query."""
+        scheme, _, rest = self.url.partition("://")  # comes from the settings, which check it
         host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
         has_port = ":" in host.rpartition("]")[2]
         return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """A place in the fleet's store. ``name`` is a digest; ``seconds`` is how old an answer from there may be.
+class StorePolicy:
+    """How a reply is kept in the store that the processes of an app share.
 
-    Only a good answer (status 200) is kept, as ``clean`` leaves it: without any credential. With ``look`` false
-    the place is written but not read.
+    Only a reply with status 200 is kept.
+
+    Attributes:
+        name: A digest that stands for the request.
+        max_age: How old a reply from the store may be, in seconds.
+        clean: Takes all credentials out of a body. Raises ``ValueError`` where it must not be kept.
+        read: Whether the store is read before the call. Otherwise it is only written.
     """
 
     name: str
-    seconds: float
+    max_age: float
     clean: Callable[[bytes], bytes] = field(repr=False)
-    look: bool = True
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever the status. Header names are lower-case.
+    """A reply, whatever its status.
 
-    ``asked_at`` (Unix seconds) is when the API was asked; ``stored`` says that the fleet's store gave the answer.
-    ``address`` is whom we called, for logs and errors.
+    Attributes:
+        status: The status.
+        headers: The headers by their lower-case names.
+        body: The body, decoded from its content coding.
+        asked_at: When the API was asked (Unix seconds).
+        from_store: Whether it comes from the shared store.
+        address: The server that was called, for logs and errors.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     asked_at: float = 0.0
-    stored: bool = False
+    from_store: bool = False
     address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TransportError:
-    """No reply. ``unsent`` is true where the request certainly had no effect.
+    """A call without a reply.
 
-    ``busy``: too many calls wait already. ``circuit_open``: the API has been failing, and is not asked for a
-    while. ``address`` and ``cause`` are for logs and errors: whom we called, and what went wrong in plain words.
+    Attributes:
+        kind: What happened. ``busy``: too many calls wait already. ``circuit_open``: the API has been failing,
+            and is not called for a while.
+        unsent: Whether the request certainly had no effect.
+        cause: What went wrong in plain words, for logs and errors.
+        address: The server that was called, for logs and errors.
     """
 
     kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
@@ -119,13 +148,13 @@ Plan = Generator[Fetch, Outcome, T]
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """A generator's return value."""
+    """The return value of a generator."""
 
     value: T
 
 
 def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done[T]:
-    """Send ``value`` in and return what comes next.
+    """Send ``value`` into a generator, and return what it yields next, or its result.
 
     ``StopIteration`` is read here and nowhere else, with no foreign code in between: one that leaks out of a
     transport must never be taken for a verified result.
@@ -137,7 +166,7 @@ def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done
 
 
 def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
-    """Run a plan to its result, each call by ``exchange``."""
+    """Run a plan to its result. ``exchange`` makes each call."""
     current = step(plan, None)
     while not isinstance(current, Done):
         current = step(plan, exchange(current))
@@ -145,7 +174,7 @@ def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
 
 
 async def arun(plan: Plan[T], exchange: Callable[[Fetch], Awaitable[Outcome]]) -> T:
-    """Run a plan to its result, each call awaited. A plan that needs no call does not suspend."""
+    """Run a plan to its result. Each call is awaited; a plan without a call does not suspend."""
     current = step(plan, None)
     while not isinstance(current, Done):
         current = step(plan, await exchange(current))

@@ -1,6 +1,6 @@
 """Log lines that an outage repeats for each request: the first of a kind at once, then one with a count at times.
 
-The others are logged too, at the level DEBUG, so that a request id can be found where somebody needs it.
+The others are logged at the level DEBUG, so that each request can be found.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger("moonkey")
 
 @dataclass(slots=True)
 class _Kind:
-    """When the last line of this kind was logged (monotonic seconds), and how many were not since."""
+    """When the last line of a kind was logged (monotonic seconds), and how many were left out since."""
 
     logged_at: float
     level: int
@@ -31,7 +31,9 @@ class _Kind:
 
 
 _lock = threading.Lock()
-_kinds: MutableMapping[tuple[str, str, str], _Kind] = LRUCache(256)  # most have one place; a sentence may vary
+_kinds: MutableMapping[tuple[str, str, str], _Kind] = LRUCache(
+    256
+)  # most kinds have one entry; a sentence may vary
 
 
 def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, object], sentence: str = "") -> None:
@@ -56,7 +58,7 @@ def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, ob
 
 
 def summarize() -> None:
-    """Log how many lines of each kind were left out since its last line, and begin anew: the outage is over."""
+    """Log how many lines of each kind were left out since its last line, at the end of an outage."""
     with _lock:
         ended = [(reason, kind.level, kind.left_out) for (_, reason, _), kind in _kinds.items()]
         _kinds.clear()
@@ -66,14 +68,14 @@ def summarize() -> None:
 
 
 def reset() -> None:
-    """Forget all lines, and make a new lock: in the child of a fork, and between tests."""
+    """Forget all lines, and make a new lock, in the child of a fork and between tests."""
     global _lock
     _lock = threading.Lock()
     _kinds.clear()
 
 
 def _admit(key: tuple[str, str, str], level: int) -> int | None:
-    """How many lines were left out before this one; ``None`` if this one is left out too."""
+    """Return how many lines were left out before this one, or ``None`` where this one is left out too."""
     now = _clock.monotonic()
     with _lock:
         kind = _kinds.get(key)

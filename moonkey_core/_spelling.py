@@ -1,4 +1,4 @@
-"""Names that somebody may have misspelt."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ NEAR = 0.85
 """From this ratio on (``difflib``: 0 to 1) an unknown name is taken for a misspelt known one."""
 
 _ALIKE = 0.6
-"""From here on a known name is worth mentioning, where an unknown one is an error anyway."""
+"""From this ratio on a known name is suggested where an unknown one is an error anyway."""
 
 
 def near_miss(name: str, known: Iterable[str], cutoff: float = NEAR) -> str | None:
-    """The known name (in lower case) that is most like this one, if any is; case does not count."""
-    import difflib  # most processes never need it
+    """Return the known name (in lower case) that is most like this one, or ``None``. Case does not count.
+
+    Args:
+        name: The unknown name.
+        known: The known names, in lower case.
+        cutoff: The least ratio of ``difflib`` (0 to 1).
+    """
+    import difflib  # few processes need it
 
     found = difflib.get_close_matches(name[:100].lower(), sorted(known), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A sentence that names the known name most like this one; ``otherwise`` where none is."""
+    """Return a sentence that suggests the known name most like this one, or ``otherwise``."""
     near = near_miss(name, known, _ALIKE)
     return otherwise if near is None else f"Did you mean {near!r}?"
 
 
 class KnownArguments:
-    """A base of dataclasses: an unknown keyword argument is answered with the one that may be meant.
-
-    Raises ``TypeError``, as without it.
-    """
+    """A base of dataclasses whose ``TypeError`` for an unknown keyword argument suggests a known one."""
 
     __slots__ = ()
 
@@ -39,6 +42,6 @@ class KnownArguments:
         known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
         for name in kwargs:
             if name not in known:
-                mend = did_you_mean(name, known, f"Known are: {', '.join(sorted(known))}.")
-                raise TypeError(f"{cls.__name__} has no argument {name[:60]!r}. {mend}")
+                hint = did_you_mean(name, known, f"Known are: {', '.join(sorted(known))}.")
+                raise TypeError(f"{cls.__name__} has no argument {name[:60]!r}. {hint}")
         return super().__new__(cls)

@@ -1,4 +1,4 @@
-"""JSON from strangers: strict UTF-8, no duplicates, nothing non-finite or deep; every failure is a ``ValueError``.
+"""Untrusted JSON: strict UTF-8, no duplicate names, nothing non-finite or deep. Every error is a ``ValueError``.
 
 The standard library guesses encodings, lets the last duplicate win and accepts NaN; two parsers of one document
 must not disagree, so all of that is refused here (RFC 8259 sections 4, 6 and 8.1; RFC 7515 section 5.2).
@@ -15,7 +15,11 @@ _MAX_DEPTH = 40
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``. Raises ``ValueError`` for anything else; the message never quotes it."""
+    """Return the JSON object in ``data``.
+
+    Raises:
+        ValueError: It is anything else. The message never quotes the data.
+    """
     value: Any = None
     try:
         text = str(data, "utf-8")
@@ -23,7 +27,7 @@ def load_object(data: bytes) -> dict[str, Any]:
         if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
             raise ValueError("nested too deeply")
         if "\\" in text:
-            # An escaped lone surrogate survives parsing and breaks whoever encodes it later.
+            # An escaped lone surrogate survives parsing, and cannot be encoded later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         value = None  # the parser's error holds the whole document, so it must not become the context of ours
@@ -43,7 +47,7 @@ def _decoded(text: str) -> Any:
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
-    """Whether containers stand more than ``limit`` deep; parsers give up at depths of their own."""
+    """Say whether containers are nested more than ``limit`` deep. Other parsers have limits of their own."""
     level = [value]
     for _ in range(limit):
         inside = (one for item in level for one in (item.values() if isinstance(item, dict) else item))

@@ -1,8 +1,8 @@
 """Threads, locks and sockets of the operating system, also where gevent has put greenlets in their place.
 
 Under ``gevent.monkey.patch_all()`` a "thread" is a greenlet in the thread of all requests, and a lock or a socket
-waits by switching to another greenlet. What has to run beside the requests, as the feed does, needs the real ones.
-In an unpatched process all of this is what the standard library has.
+waits by switching to another greenlet. What has to run beside the requests, such as the revocation feed, needs the
+real ones. In an unpatched process all of this is the same as in the standard library.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from typing import Any
 
 from moonkey_core import _clock
 
-_STEP = 0.01  # seconds between two looks, in a thread whose greenlets must get their turns
+_POLL_SECONDS = 0.01  # in a thread whose other greenlets must run in between
 
-_homes: dict[int, Home] = {}  # by the id of a thread of ours under gevent
+_homes: dict[int, HomeThread] = {}  # by the id of a thread of ours under gevent
 
 
 def is_patched() -> bool:
-    """Whether gevent has replaced the threads of this process."""
+    """Say whether gevent has replaced the threads of this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def lock() -> threading.Lock:
-    """A lock between threads of the operating system. Under it no greenlet may wait for anything."""
+    """Make a lock between threads of the operating system. While it is held no greenlet may wait for anything."""
     made: threading.Lock = _original("_thread", "allocate_lock")()
     return made
 
 
-class Home:
-    """Where what a background thread has to say is said: log handlers and hooks wait by gevent's means, if any.
+class HomeThread:
+    """The thread that has begun a background thread, and runs its log handlers and hooks under gevent.
 
-    To be made in the thread that begins the other one. Without gevent everything is done at once.
+    Those may wait for a greenlet, which only works there. To be made in that thread. Without gevent everything is
+    run at once in the background thread.
     """
 
     def __init__(self) -> None:
@@ -53,32 +54,32 @@ class Home:
             self._loop, self._spawn = gevent.get_hub().loop, gevent.spawn
 
     def run(self, work: Callable[[], object]) -> None:
-        """Do something there."""
+        """Run something in the home thread."""
         if self._loop is None:
             work()
         else:
-            with contextlib.suppress(Exception):  # that loop is gone, and with it everybody who could hear
+            with contextlib.suppress(Exception):  # that loop is gone, and with it all log handlers
                 self._loop.run_callback_threadsafe(self._spawn, work)
 
-    def own_this_thread(self) -> None:
-        """From now on, what this thread logs is logged at home."""
+    def adopt_current_thread(self) -> None:
+        """Hand all log records of this thread over to the home thread from now on."""
         if self._loop is not None:
             _homes[_original("_thread", "get_ident")()] = self
             for name in ("moonkey", "asyncio"):
-                logging.getLogger(name).addFilter(_log_at_home)
+                logging.getLogger(name).addFilter(_forward_record)
 
-    def leave_this_thread(self) -> None:
-        """The thread is about to end."""
+    def release_current_thread(self) -> None:
+        """Undo :meth:`adopt_current_thread`, at the end of the thread."""
         _homes.pop(_original("_thread", "get_ident")(), None)
 
 
 def forget_threads() -> None:
-    """After ``fork()``: they are not here, and others may get their ids."""
+    """Forget all threads in the child of a fork: they do not run there, and their ids may be used again."""
     _homes.clear()
 
 
-def _log_at_home(record: logging.LogRecord) -> bool:
-    """A filter of loggers: whether a record may be handled in this thread. Otherwise it is handed over."""
+def _forward_record(record: logging.LogRecord) -> bool:
+    """Say, as a filter of loggers, whether this thread may handle a record. Otherwise hand it over."""
     home = _homes.get(_original("_thread", "get_ident")())
     if home is None:
         return True
@@ -86,11 +87,11 @@ def _log_at_home(record: logging.LogRecord) -> bool:
     return False
 
 
-class OwnLoop(asyncio.SelectorEventLoop):
-    """An event loop for a thread of its own, that touches nothing of gevent's.
+class ThreadEventLoop(asyncio.SelectorEventLoop):
+    """An event loop for a thread of its own, which uses nothing of gevent.
 
-    It may wait for an address in its thread: asyncio would take another thread for that, and at the end of the
-    interpreter there is none to be had.
+    It resolves host names in its own thread: asyncio would start another thread for that, and cannot at the end of
+    the interpreter.
     """
 
     def __init__(self) -> None:
@@ -113,14 +114,14 @@ class OwnLoop(asyncio.SelectorEventLoop):
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
-        """The same as of ``socket``."""
+        """Resolve a host name like ``socket.getaddrinfo()``."""
         found: list[Any] = _original("socket", "getaddrinfo")(host, port, family, type, proto, flags)
         return found
 
     async def create_connection(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
-        """The same as of asyncio."""
+        """Open a connection like asyncio."""
         if is_patched() and options.get("sock") is None:
             options["sock"] = await self._connected(host, port)
             if options.get("ssl") and options.get("server_hostname") is None:
@@ -129,20 +130,20 @@ class OwnLoop(asyncio.SelectorEventLoop):
         return await super().create_connection(protocol_factory, host, port, **options)
 
     async def create_unix_connection(self, protocol_factory: Any, path: Any = None, **options: Any) -> Any:
-        """The same as of asyncio."""
+        """Open a connection to a Unix socket like asyncio."""
         if is_patched() and options.get("sock") is None:
             options["sock"] = await self._opened(socket.AF_UNIX, socket.SOCK_STREAM, 0, path)
             path = None
         return await super().create_unix_connection(protocol_factory, path, **options)
 
     async def _connected(self, host: Any, port: Any) -> Any:
-        trouble: OSError = OSError("the host has no address")
+        last_error: OSError = OSError("the host has no address")
         for family, kind, proto, _, address in await self.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             try:
                 return await self._opened(family, kind, proto, address)
             except OSError as error:
-                trouble = error
-        raise trouble
+                last_error = error
+        raise last_error
 
     async def _opened(self, family: int, kind: int, proto: int, address: Any) -> Any:
         made = _socket(family, kind, proto)
@@ -156,7 +157,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
 
 
 class Thread:
-    """A daemon thread of the operating system. Whether gevent has to be got round is looked up when it begins."""
+    """A daemon thread of the operating system. Whether gevent has to be avoided is decided at :meth:`start`."""
 
     def __init__(self, run: Callable[[], None], name: str) -> None:
         self.ident: int | None = None
@@ -165,7 +166,7 @@ class Thread:
         self._running = lock()
 
     def start(self) -> None:
-        """Begin. Raises ``RuntimeError`` where no thread can be had."""
+        """Start the thread. Raises ``RuntimeError`` where the system has none left."""
         self._running.acquire()
         try:
             if is_patched():
@@ -184,22 +185,22 @@ class Thread:
             self._running.release()
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Say whether the thread runs."""
         return self._running.locked()
 
     def is_current(self) -> bool:
-        """Whether we are in it."""
+        """Say whether it is the current thread."""
         return self.ident is not None and self.ident == _original("_thread", "get_ident")()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end, so many seconds at most."""
+        """Wait for its end, for ``timeout`` seconds at most."""
         if not is_patched():
             if self._running.acquire(timeout=-1 if timeout is None else timeout):
                 self._running.release()
             return
         end = math.inf if timeout is None else _clock.elapsed() + timeout
         while self.is_alive() and _clock.elapsed() < end:
-            time.sleep(_STEP)  # gevent's, where we are: other greenlets go on
+            time.sleep(_POLL_SECONDS)  # that of gevent: other greenlets run meanwhile
 
 
 def _socket(*arguments: Any, **options: Any) -> Any:
@@ -207,6 +208,6 @@ def _socket(*arguments: Any, **options: Any) -> Any:
 
 
 def _original(module: str, name: str) -> Any:
-    """``name`` of a module of the standard library, as it was before gevent changed it."""
+    """Return ``name`` of a module of the standard library, as it was before gevent changed it."""
     monkey = sys.modules.get("gevent.monkey")
     return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)

@@ -76,7 +76,7 @@ class MoonKey(ClientBase, m.Runs):
         )
         super().__init__(core, exchange)
         seconds = core.settings.timeout  # not `core` itself, which would then hold itself
-        core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, seconds, plan))
+        core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
         self.sessions: m.Sessions = m.Sessions(core, exchange)
         self.otps: m.Otps = m.Otps(core, exchange)
         self.magic_links: m.MagicLinks = m.MagicLinks(core, exchange)
@@ -149,7 +149,8 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         ``requirements`` are those of a route that demands more than ``begin`` was told.
         """
         core = self._core
-        await self._exchange.turn(pending.coalesce_key)  # many that begin at once must not hold up the event loop
+        # Many requests that begin at the same time must not hold up the event loop.
+        await self._exchange.throttle(pending.coalesce_key)
         return await m.arun_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
 
     def __init__(
@@ -167,7 +168,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         )
         super().__init__(core, exchange)
         seconds = core.settings.timeout
-        core.run_later = lambda plan: exchange.later(partial(m.arun_in_time, exchange, seconds, plan))
+        core.run_later = lambda plan: exchange.run_in_background(partial(m.arun_in_time, exchange, seconds, plan))
         self.sessions: m.AsyncSessions = m.AsyncSessions(core, exchange)
         self.otps: m.AsyncOtps = m.AsyncOtps(core, exchange)
         self.magic_links: m.AsyncMagicLinks = m.AsyncMagicLinks(core, exchange)

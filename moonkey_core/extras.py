@@ -1,4 +1,4 @@
-"""Packages that belong to an extra of ours, and may be missing."""
+"""Optional packages, which extras of this one install."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def needs(package: str, extra: str) -> Iterator[None]:
-    """Around the first import of ``package``: say which extra brings it along where it is not installed.
+    """Explain in the error of the first import of ``package`` which extra installs it.
 
-    The ``ModuleNotFoundError`` of anything else that is missing, inside of that package too, goes on as it is.
+    The error for any other module that is missing, also inside of that package, is not changed.
+
+    Raises:
+        ModuleNotFoundError: The package is not installed.
     """
     try:
         yield

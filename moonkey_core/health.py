@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from moonkey_core import _clock
-from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
+from moonkey_core._transport.circuit_breaker import CircuitBreaker, UpstreamError
 
 __all__ = ["Health", "UpstreamError"]
 
@@ -65,7 +65,7 @@ def health_of(
     *,
     key_set_fetched_at: float | None,
     feed: FeedStatus | None,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     revocations: int,
     remembered: int,
 ) -> Health:

@@ -1,6 +1,6 @@
-"""What this package needs of other libraries that they keep to themselves: reached here, and never in silence.
+"""Checked access to private attributes of other libraries.
 
-A release in which such an attribute is gone would otherwise switch a protection off without a word.
+Without the check, a release in which such an attribute is gone would switch a protection off silently.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from moonkey_core.errors import ConfigurationError
 
 
 def private(owner: object, name: str) -> Any:
-    """The value of a private attribute. Raises ``ConfigurationError`` where there is none."""
+    """Return the value of a private attribute. Raises ``ConfigurationError`` where there is none."""
     try:
         return getattr(owner, name)
     except AttributeError:
@@ -19,21 +19,21 @@ def private(owner: object, name: str) -> Any:
 
 
 def set_private(owner: object, name: str, value: object) -> None:
-    """Set a private attribute that is there already. Raises ``ConfigurationError`` where it is not."""
+    """Set a private attribute. Raises ``ConfigurationError`` where there is none of that name yet."""
     private(owner, name)
     setattr(owner, name, value)
 
 
 def missing(owner: object, name: str) -> ConfigurationError:
-    """The error for an attribute that an object or class does not have."""
+    """Make the error for an attribute that an object or class does not have."""
     kind = owner if isinstance(owner, type) else type(owner)
     return changed(kind.__module__.partition(".")[0], f"{kind.__qualname__}.{name}")
 
 
-def changed(package: str, what: str) -> ConfigurationError:
-    """The error for a library that is not as this package knows it."""
+def changed(package: str, name: str) -> ConfigurationError:
+    """Make the error for a library whose private ``name`` is gone or is used in another way."""
     return ConfigurationError(
-        f"The installed {package} ({_version(package)}) has no {what}, or uses it otherwise, and MoonKey "
+        f"The installed {package} ({_version(package)}) has no {name}, or uses it otherwise, and MoonKey "
         f"cannot work safely without. Install a release of {package} that this version of moonkey was tested "
         "with, or a newer moonkey."
     )

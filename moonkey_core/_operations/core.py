@@ -11,12 +11,12 @@ from moonkey_core._operations.sliding_window import SlidingWindowCounter
 from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import DeviceMonitor
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.authenticator import Authenticator, Pending
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.auth import Auth
 from moonkey_core.events import Hooks, Refreshed
 from moonkey_core.gate import Requirements
@@ -48,7 +48,7 @@ class Core:
         self._clock = clock
         self.run_later = run_later  # runs a plan off the path of any request
         self.hooks = Hooks()
-        self.breaker = Breaker(self.hooks)
+        self.breaker = CircuitBreaker(self.hooks)
         if revocations is None:  # an empty table is false
             revocations = Revocations(
                 retention=retention(settings),
@@ -61,7 +61,7 @@ class Core:
         self.closed = False
         place = _place_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys: KeyRing = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.keys: JwksCache = JwksCache(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
         self.api: MoonKeyApi = MoonKeyApi(
             settings, clock, place and (lambda token: place(f"token {bare_token(token)}"))
         )
@@ -110,10 +110,10 @@ class Core:
     ) -> Auth | Pending:
         """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from."""
         started = _clock.elapsed() if self.hooks.all else 0.0
-        if self._clock() >= self.keys.ahead_at:
-            ahead = self.keys.due()
-            if ahead is not None:
-                self.run_later(ahead)
+        if self._clock() >= self.keys.refresh_at:
+            refresh = self.keys.due_refresh()
+            if refresh is not None:
+                self.run_later(refresh)
         view = headers if callable(headers) else mapped_headers(headers)
         found = self.authenticator.begin(view, requirements, info)
         if isinstance(found, Pending):

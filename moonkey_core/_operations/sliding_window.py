@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cachetools import TLRUCache
 
 from moonkey_core import _clock
-from moonkey_core._digest import Digest
+from moonkey_core._crypto import Digest
 
 _COUNTED = 65_536  # beyond, the least recently used entries are dropped
 

@@ -11,31 +11,36 @@ import aiohttp
 from yarl import URL
 
 from moonkey_core._plan import Fetch, Outcome, TransportError
-from moonkey_core._transport.aiohttp_unread import Connector, Unasked, check_was_given, one_try
+from moonkey_core._transport.aiohttp_connections import (
+    Connector,
+    UnsolicitedData,
+    check_connection_used,
+    used_connections,
+)
 from moonkey_core._transport.causes import cause_of
 from moonkey_core._transport.messages import KEEP_ALIVE, Body, Unreadable, request_content, request_headers
 from moonkey_core.privates import set_private
 from moonkey_core.settings import Settings
 
 _NEVER_PAUSED = 2 * 1024 * 1024
-"""More bytes than any reply may have: what arrives is parsed at once, so that the end of a reply is seen."""
+"""More bytes than any reply may have. So reading never pauses, and the end of a reply is seen at once."""
 
-_TROUBLE = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadable, OSError, ValueError)
+_CALL_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadable, OSError, ValueError)
 """What sending a request and reading its reply may raise."""
 
 
 class AsyncSender:
-    """Sends calls from the tasks of one event loop.
+    """Sends the calls of the tasks of one event loop.
 
-    The session neither follows, keeps nor adds anything: no cookies, no redirects, no headers, no proxies, no
-    ``.netrc``, no second try and no limits in time or number; those are the exchange's.
+    The session keeps no cookies, follows no redirects, adds no headers, uses neither proxies nor ``.netrc``, sends
+    nothing twice, and has no limits in time or number. Those limits are set by the exchange.
     """
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
         self._settings = settings
         # Without a context there are plain http addresses only; should that change, the default one verifies.
         self._verify = tls if isinstance(tls, ssl.SSLContext) else True
-        self._session: aiohttp.ClientSession | None = None  # made when it is needed: it has to be closed
+        self._session: aiohttp.ClientSession | None = None  # made when it is needed, as it has to be closed
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -51,8 +56,8 @@ class AsyncSender:
         return self._session
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
-        """Send once and read the reply. Whoever calls ends it when the time is over."""
-        token = one_try.set([])
+        """Send a request once and read the reply. The caller cancels it when the time is over."""
+        token = used_connections.set([])
         try:
             response = await self._opened().request(
                 fetch.method,
@@ -63,19 +68,19 @@ class AsyncSender:
             )
             whole = False
             try:
-                check_was_given()
+                check_connection_used()
                 body = Body(response.headers.get("content-encoding"), fetch.max_bytes)
                 async for chunk in response.content.iter_any():
                     body.add(chunk)
                 whole = True
             finally:
                 if not whole:
-                    response.close()  # and its connection: what is left of it belongs to nobody else
+                    response.close()  # and its connection, which has unread data
             return body.reply(response.status, response.headers.items())
-        except _TROUBLE as error:
+        except _CALL_ERRORS as error:
             return _transport_error(error)
         finally:
-            one_try.reset(token)
+            used_connections.reset(token)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -83,9 +88,9 @@ class AsyncSender:
             await self._session.close()
 
     def abandon(self) -> None:
-        """In the child of a fork, or when the loop is gone: let go of the connections without touching them.
+        """Forget the connections without closing them, in the child of a fork or when the event loop is gone.
 
-        Closing them would take them out of the parent's selector as well, which parent and child share.
+        Closing them would remove them from the selector, which parent and child share.
         """
         if self._session is not None:
             connector = self._session.connector
@@ -95,16 +100,16 @@ class AsyncSender:
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """A jar that takes nothing and does not even read what it is given, so that nothing of it is logged."""
+    """A jar that keeps nothing, and does not read what it is given, so that nothing of it is logged."""
 
     def update_cookies_from_headers(self, headers: object, response_url: URL) -> None:
-        """Take nothing."""
+        """Keep nothing."""
 
 
 def _transport_error(error: Exception) -> TransportError:
-    """What an exception of :data:`_TROUBLE` means."""
+    """Return what an exception of :data:`_CALL_ERRORS` means."""
     if isinstance(error, Unreadable):
         return error.outcome
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransportError("connect", unsent=True, cause=cause_of(error))
-    return TransportError("broken", unsent=isinstance(error, Unasked), cause=cause_of(error))
+    return TransportError("broken", unsent=isinstance(error, UnsolicitedData), cause=cause_of(error))

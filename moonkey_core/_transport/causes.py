@@ -1,6 +1,6 @@
-"""Why a call came to nothing, in plain words for the operator: from the exception that ended it.
+"""The cause of a failed call in plain words for the operator, from the exception that ended it.
 
-What a library writes into its messages is not shown, as it may name paths; what the system and TLS say is.
+The messages of libraries are not shown, as they may name paths. Those of the system and of TLS are.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-_MOST = 20
-_LED_BY = ("__cause__", "__context__")
+_MAX_EXCEPTIONS = 20
+_LINKS = ("__cause__", "__context__")
 _LONGEST = 160
 
 _OURS = {
-    "Unasked": "the server closed or spoke before it was asked",
-    "UnaskedByProxy": "the proxy said more than it was asked",
+    "UnsolicitedData": "the server closed or spoke before it was asked",
+    "UnsolicitedProxyData": "the proxy said more than it was asked",
 }
 _NAMED = {
     "ProxyError": "the proxy refused",
@@ -35,39 +35,39 @@ _NAMED = {
 
 
 def cause_of(error: BaseException) -> str:
-    """What went wrong: ``DNS: …``, ``TLS: …``, ``refused``, ``timed out``, ``reset``, …"""
+    """Return what went wrong, such as ``DNS: …``, ``TLS: …``, ``refused``, ``timed out``, ``reset``."""
     found = list(_chain(error))
-    for tell in (_exactly, _by_number, _of_our_own, _of_the_library):
+    for describe in (_by_type, _by_errno, _by_own_name, _by_library_name):
         for one in found:
-            text = tell(one)
+            text = describe(one)
             if text:
                 return "".join(char if char.isprintable() else "?" for char in text)[:_LONGEST]
     return type(error).__name__
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what has led to it, nearest first, each once."""
+    """Yield the error and the exceptions behind it, nearest first, each once."""
     waiting: list[BaseException | None] = [error]
     seen: list[BaseException] = []
-    while waiting and len(seen) < _MOST:
+    while waiting and len(seen) < _MAX_EXCEPTIONS:
         one = waiting.pop(0)
         if one is None or one in seen:
             continue
         seen.append(one)
         yield one
-        waiting += [getattr(one, name, None) for name in ("certificate_error", "os_error", *_LED_BY)]
+        waiting += [getattr(one, name, None) for name in ("certificate_error", "os_error", *_LINKS)]
         waiting += getattr(one, "exceptions", ())
 
 
-def _exactly(error: BaseException) -> str | None:
+def _by_type(error: BaseException) -> str | None:
     if isinstance(error, socket.gaierror):
         return f"DNS: {error.strerror or 'the name was not found'}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = getattr(error, "verify_message", "")  # that of aiohttp, which is one too, has none
-        return f"TLS: {said}" if said else None
+        message = getattr(error, "verify_message", "")  # the one of aiohttp has none
+        return f"TLS: {message}" if message else None
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLWantReadError):
-        said = getattr(error, "reason", "")  # likewise
-        return f"TLS: {said}" if said else None
+        reason = getattr(error, "reason", "")  # the same
+        return f"TLS: {reason}" if reason else None
     if isinstance(error, ConnectionRefusedError):
         return "refused"
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
@@ -77,7 +77,7 @@ def _exactly(error: BaseException) -> str | None:
     return None
 
 
-def _by_number(error: BaseException) -> str | None:
+def _by_errno(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLError):
         return "TLS: failed"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -85,11 +85,11 @@ def _by_number(error: BaseException) -> str | None:
     return None
 
 
-def _of_our_own(error: BaseException) -> str | None:
+def _by_own_name(error: BaseException) -> str | None:
     return _OURS.get(type(error).__name__)
 
 
-def _of_the_library(error: BaseException) -> str | None:
+def _by_library_name(error: BaseException) -> str | None:
     name = type(error).__name__
     if name.endswith(("Timeout", "TimeoutError")):
         return "timed out"

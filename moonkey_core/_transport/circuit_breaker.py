@@ -1,4 +1,4 @@
-"""The circuit breaker: an API that keeps failing is not asked for a while, so that nobody waits for it."""
+"""The circuit breaker: an API that keeps failing is not called for a while, so that no request waits for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moonkey_core.events import CircuitChanged, Hooks
 
 logger = logging.getLogger("moonkey")
 
-_FAILURES = 5  # in a row, then it opens
+_FAILURES = 5  # in a row, then the circuit opens
 _PROBE_EVERY = 1.0  # seconds
 
 State = Literal["closed", "open"]
@@ -22,24 +22,29 @@ State = Literal["closed", "open"]
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """The last failure of the API: the kind of trouble or the status of a reply, and when (Unix seconds)."""
+    """The last failure of the API.
+
+    Attributes:
+        what: The kind of failure, or the status of the reply.
+        at: When it happened (Unix seconds).
+    """
 
     what: str
     at: float
 
 
-def failure(outcome: Outcome) -> str | None:
-    """What speaks against the API in an outcome: no reply, or one that says that the API is in trouble itself."""
+def failure_of(outcome: Outcome) -> str | None:
+    """Return what counts against the API in an outcome: a missing reply, or a status of 500 or more."""
     if isinstance(outcome, Reply):
         return str(outcome.status) if outcome.status >= 500 else None
     return None if outcome.kind in ("busy", "circuit_open") else outcome.kind
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed until five calls in a row have failed; open until one succeeds. Thread-safe; it never waits.
 
-    While it is open one call a second is let through, for those who were good before and for others. Nothing is
-    remembered of that call: it may end, fail or disappear, and a second later the next one has its turn.
+    While the circuit is open one call a second is let through, of those with priority and of the others. Nothing
+    is kept about that call: it may end, fail or disappear, and a second later the next one is let through.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Breaker:
         self.reset_lock()
 
     def reset_lock(self) -> None:
-        """A new lock, in the child of a fork."""
+        """Make a new lock, in the child of a fork."""
         self._lock = threading.Lock()
 
     @property
@@ -68,42 +73,42 @@ class Breaker:
 
     @property
     def opened_for(self) -> float | None:
-        """For how many seconds it has been open."""
+        """For how many seconds it has been open, or ``None``."""
         opened_at = self._opened_at
         return None if opened_at is None else max(self._clock() - opened_at, 0.0)
 
-    def refuses(self, first: bool = True) -> bool:
-        """Whether a call would be refused now. Changes nothing. For ``first`` see :meth:`admit`."""
-        return self._opened_at is not None and self._clock() < self._next_probe[first]
+    def refuses(self, priority: bool = True) -> bool:
+        """Say whether a call would be refused now. Changes nothing. For ``priority`` see :meth:`admit`."""
+        return self._opened_at is not None and self._clock() < self._next_probe[priority]
 
-    def admit(self, first: bool = True) -> bool:
-        """Whether a call may be made now. While open, this takes the turn of the second.
+    def admit(self, priority: bool = True) -> bool:
+        """Say whether a call may be made now. While the circuit is open, this uses up the probe of this second.
 
-        ``first`` are calls about credentials that were good before. They have turns of their own: answers about a
-        stranger's junk may say nothing, and must not keep the circuit open.
+        Calls with ``priority`` are about credentials that were accepted before. They have probes of their own: the
+        replies to calls about junk may say nothing, and must not keep the circuit open.
         """
         with self._lock:
             now = self._clock()
             if self._opened_at is None:
                 return True
-            if now < self._next_probe[first]:
+            if now < self._next_probe[priority]:
                 return False
-            self._next_probe[first] = now + _PROBE_EVERY
+            self._next_probe[priority] = now + _PROBE_EVERY
             return True
 
     def remember(self, outcome: Outcome) -> None:
-        """Keep what went wrong, if anything, for a health report."""
-        what = failure(outcome)
-        if what is not None:
-            self.last_error = UpstreamError(what, self._wall())
+        """Keep the failure in an outcome, if there is one, for a health report."""
+        kind = failure_of(outcome)
+        if kind is not None:
+            self.last_error = UpstreamError(kind, self._wall())
 
-    def count(self, outcome: Outcome, understood: Callable[[Reply], bool]) -> None:
-        """Take an outcome into account; a reply below 500 that is not understood says nothing."""
-        if failure(outcome) is not None:
+    def count(self, outcome: Outcome, is_api_reply: Callable[[Reply], bool]) -> None:
+        """Count an outcome. A reply below 500 that does not come from the API itself says nothing."""
+        if failure_of(outcome) is not None:
             self._count_failure(outcome)
-        elif (
-            (self._failures or self._opened_at is not None) and isinstance(outcome, Reply) and understood(outcome)
-        ):
+        elif not self._failures and self._opened_at is None:
+            return  # nothing to end: the reply need not be read
+        elif isinstance(outcome, Reply) and is_api_reply(outcome):
             self._count_success()
 
     def _count_failure(self, outcome: Outcome) -> None:
@@ -114,7 +119,7 @@ class Breaker:
                 self._opened_at = self._clock()
                 self._next_probe = dict.fromkeys((True, False), self._opened_at + _PROBE_EVERY)
         if opens:
-            what = (
+            cause = (
                 (outcome.cause or outcome.kind)
                 if isinstance(outcome, TransportError)
                 else f"status {outcome.status}"
@@ -122,8 +127,8 @@ class Breaker:
             logger.warning(
                 "the API at %s keeps failing, at last with: %s; calls are held back",
                 outcome.address,
-                what,
-                extra={"reason": "circuit_open", "address": outcome.address, "cause": what},
+                cause,
+                extra={"reason": "circuit_open", "address": outcome.address, "cause": cause},
             )
             self._hooks.emit(CircuitChanged("open"))
 

@@ -1,4 +1,4 @@
-"""What belongs to each event loop: its connections, its line, its shared calls, its work in the background."""
+"""What each event loop has of its own: connections, limiter, shared calls, work in the background."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
@@ -16,25 +16,26 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome
-from moonkey_core._transport.limiter import Pace, TaskLimiter
-from moonkey_core._transport.loop_shutdown import ClosesWithLoop
-from moonkey_core._transport.replies import is_settled
-from moonkey_core._transport.single_flight import AsyncSharing
+from moonkey_core._transport.limiter import LoopThrottle, TaskLimiter
+from moonkey_core._transport.replies import is_reusable
+from moonkey_core._transport.single_flight import AsyncSingleFlight
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
 logger = logging.getLogger("moonkey")
 
-_BEGINS_PER_TURN = 8
-_SENDS_PER_TURN = 8
-"""Calls that begin, and that are sent, within one turn of the loop: each takes tens or hundreds of microseconds,
-and a thousand that come at once must not hold up everything else."""
+_BEGINS_PER_ITERATION = 8
+_SENDS_PER_ITERATION = 8
+"""Calls that begin, and that are sent, in one iteration of the loop: each takes tens or hundreds of microseconds,
+and a thousand that come at the same time must not hold up everything else."""
 
-AT_ONCE_LATER = 4
-"""Pieces of work in the background; more are dropped."""
+MAX_BACKGROUND_TASKS = 4
+"""The most tasks in the background at the same time; more are not run."""
 
 
 class Sender(Protocol):
+    """What sends the calls of one event loop."""
+
     async def send(self, fetch: Fetch, seconds: float, /) -> Outcome:
         """Send once and read the reply."""
         ...
@@ -43,73 +44,104 @@ class Sender(Protocol):
         """Close all connections."""
 
     def abandon(self) -> None:
-        """Let go of all connections without touching them."""
+        """Forget all connections without closing them."""
 
 
-class Loop:
-    """What belongs to one event loop."""
+class CloseOnLoopShutdown:
+    """Calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
+
+    An event loop that shuts down closes the asynchronous generators that were started on it. So connections are
+    closed on the loop that they belong to, even where the app does not call ``aclose()``.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._guard = self._until_shutdown()
+        self._is_armed = False
+
+    async def arm(self) -> None:
+        """Call ``close`` at the shut-down of this event loop."""
+        if not self._is_armed:
+            self._is_armed = True
+            await anext(self._guard)
+
+    async def _until_shutdown(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self._close()
+
+
+class LoopState:
+    """What one event loop has of its own."""
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
-        self.sharing = AsyncSharing(_clock.monotonic, is_settled)
-        self.line = TaskLimiter(settings.max_connections)
-        self.begins = Pace(_BEGINS_PER_TURN)
-        self.sends = Pace(_SENDS_PER_TURN)
+        self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
+        self.limiter = TaskLimiter(settings.max_connections)
+        self.begin_throttle = LoopThrottle(_BEGINS_PER_ITERATION)
+        self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
         self.sender = sender
         self._background: set[asyncio.Task[None]] = set()
-        self.shutdown = ClosesWithLoop(self.close)
+        self.shutdown = CloseOnLoopShutdown(self.close)
 
-    def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run a task beside the others, unless too many are under way."""
-        if len(self._background) >= AT_ONCE_LATER:
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """Run a task beside the requests. Returns ``False`` where too many are under way."""
+        if len(self._background) >= MAX_BACKGROUND_TASKS:
             return False
-        task = asyncio.get_running_loop().create_task(self._work(run))
+        task = asyncio.get_running_loop().create_task(self._run_background(run))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return True
 
-    async def _work(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _run_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
-            await self.shutdown.watch()
+            await self.shutdown.arm()
             await run()
         except Exception:
             log_background_failure()
 
     async def close(self) -> None:
-        """Cancel what is under way and close the connections."""
+        """Cancel what is under way, and close the connections."""
         background = [task for task in self._background if task is not asyncio.current_task()]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await self.sharing.stop()
+        await self.single_flight.stop()
         await self.sender.aclose()
 
 
 def log_background_failure() -> None:
-    """Log the exception that has ended work in the background."""
+    """Log the exception that is being handled: it has ended work in the background."""
     logger.exception("work in the background failed", extra={"reason": "background_failed"})
 
 
-def sender_maker(
-    settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None
+def sender_factory(
+    settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.AsyncClient | None
 ) -> Callable[[], Sender]:
-    """What makes the sender of a loop: ``aiohttp`` where it is wanted and can do what is wanted, else ``httpx``.
+    """Return what makes the sender of an event loop: ``aiohttp`` where it can be used, else ``httpx``.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` where ``aiohttp`` is asked for but is not there, or
-    proxies of the environment are to be used, which are left to ``httpx``.
+    Args:
+        settings: The settings of the client.
+        tls: The context for its connections, or ``False`` where all addresses are plain http.
+        http_client: The client that was given to us, if any. It is used instead.
+
+    Raises:
+        ConfigurationError: ``aiohttp`` is asked for, but is not installed, or proxies of the environment are to be
+            used, which only ``httpx`` does.
     """
     from moonkey_core._transport import httpx_backend as _httpx
 
     _httpx.check_httpx()
-    plain = partial(_httpx.AsyncSender, settings, tls, given)
-    if given is not None or settings.transport == "httpx":
+    plain = partial(_httpx.AsyncSender, settings, tls, http_client)
+    if http_client is not None or settings.transport == "httpx":
         return plain
     proxied = settings.trust_env and _has_proxies()
     if importlib.util.find_spec("aiohttp") is not None and not proxied:
-        # Imported here, as it takes 100 ms that only its users should pay.
+        # Imported here, as it takes 100 ms, for its users only.
         from moonkey_core._transport import aiohttp_backend as _aiohttp
-        from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
+        from moonkey_core._transport import aiohttp_connections as _aiohttp_connections
 
-        _aiohttp_turns.check_aiohttp()
+        _aiohttp_connections.check_aiohttp()
         return partial(_aiohttp.AsyncSender, settings, tls)
     if settings.transport == "aiohttp":
         raise ConfigurationError(
@@ -128,48 +160,52 @@ def _has_proxies() -> bool:
     return any(name != "no" for name in getproxies())
 
 
-class Loops:
-    """The state of every event loop that a client is used on. Loops of several threads share this table."""
+class LoopStates:
+    """The state of every event loop that a client is used on. Thread-safe, as loops run in several threads."""
 
-    def __init__(self, settings: Settings, make_sender: Callable[[], Sender], one_only: bool) -> None:
+    def __init__(self, settings: Settings, make_sender: Callable[[], Sender], single_loop: bool) -> None:
         self._settings = settings
         self._make_sender = make_sender
-        self._one_only = one_only
-        self._only: ref[asyncio.AbstractEventLoop] | None = None
+        self._single_loop = single_loop
+        self._owner_loop: ref[asyncio.AbstractEventLoop] | None = None
         self._lock = threading.Lock()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._loops)
 
-    def here(self) -> Loop:
-        """The state of the running loop. Raises ``RuntimeError`` if all calls belong to another one."""
+    def current(self) -> LoopState:
+        """Return the state of the running event loop.
+
+        Raises:
+            RuntimeError: No loop runs, or the client that was given to us belongs to another one.
+        """
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
-        return state if state is not None else self._made(loop)
+        return state if state is not None else self._create(loop)
 
-    def _made(self, loop: asyncio.AbstractEventLoop) -> Loop:
+    def _create(self, loop: asyncio.AbstractEventLoop) -> LoopState:
         with self._lock:
-            if self._one_only and self._only is not None and self._only() is not loop:
+            if self._single_loop and self._owner_loop is not None and self._owner_loop() is not loop:
                 raise RuntimeError(
                     "The http_client of this AsyncMoonKey belongs to the event loop on which it was first used. "
                     "Give each loop a client of its own, or leave http_client out."
                 )
-            self._only = ref(loop)
+            self._owner_loop = ref(loop)
             for other in [other for other in self._loops if other.is_closed()]:
                 self._loops.pop(other).sender.abandon()
-            state = self._loops[loop] = Loop(self._settings, self._make_sender())
+            state = self._loops[loop] = LoopState(self._settings, self._make_sender())
         return state
 
     async def close(self) -> None:
-        """Close what belongs to the running loop, then what belongs to the others."""
-        here = self._loops.pop(asyncio.get_running_loop(), None)
+        """Close the connections of all event loops."""
+        current = self._loops.pop(asyncio.get_running_loop(), None)
         self.close_elsewhere()
-        if here is not None:
-            await here.close()
+        if current is not None:
+            await current.close()
 
     def close_elsewhere(self) -> None:
-        """Close the connections of loops that run in other threads; one that has ended has done so itself."""
+        """Close the connections of loops that run in other threads. A loop that has ended has closed its own."""
         for loop, state in list(self._loops.items()):
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(state.close(), loop)
@@ -178,7 +214,7 @@ class Loops:
         self._loops.clear()
 
     def abandon(self) -> None:
-        """In the child of a fork: let go of everything without touching it."""
+        """Forget everything without closing it, in the child of a fork."""
         for state in list(self._loops.values()):
             state.sender.abandon()
         self._loops.clear()

@@ -1,4 +1,8 @@
-"""From a :class:`Fetch` to its outcome: shared calls, the store, the line, the breaker, connections, deadlines."""
+"""From a :class:`Fetch` to its outcome, once for threads and once for tasks.
+
+Both share the decisions of a call (``retries``) and bring the waiting: for the call that another caller has begun
+(``single_flight``), for the shared store, for a slot (``limiter``), for the reply, before the next attempt.
+"""
 
 from __future__ import annotations
 
@@ -14,297 +18,343 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
-from moonkey_core._transport.circuit_breaker import Breaker
-from moonkey_core._transport.event_loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
+from moonkey_core._transport.event_loops import (
+    MAX_BACKGROUND_TASKS,
+    LoopState,
+    LoopStates,
+    log_background_failure,
+    sender_factory,
+)
 from moonkey_core._transport.limiter import ThreadLimiter
 from moonkey_core._transport.messages import tls_context
-from moonkey_core._transport.replies import is_settled
+from moonkey_core._transport.replies import is_reusable
 from moonkey_core._transport.retries import (
     CIRCUIT_OPEN,
     CLOSED,
-    Keep,
-    Look,
-    Send,
-    Try,
-    Watch,
-    goes_first,
-    steps,
+    Attempt,
+    CallMonitor,
+    LoadFromStore,
+    SaveToStore,
+    SendRequest,
+    call_steps,
+    has_priority,
     time_left,
 )
-from moonkey_core._transport.single_flight import SyncSharing, end_era
+from moonkey_core._transport.single_flight import SyncSingleFlight, start_revocation_generation
 from moonkey_core._transport.store import AsyncStore, Store
 from moonkey_core.events import Hooks
 from moonkey_core.settings import Settings
 
 
 class SyncExchange:
-    """Calls from threads.
-
-    ``http_client`` is used for all calls instead of connections of our own, and never closed. Raises ``TypeError``
-    for one of another kind.
-    """
+    """Makes the calls of threads. Thread-safe."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
         store: Store | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
+        """Make an exchange; it opens no connection yet.
+
+        Args:
+            settings: The settings of the client.
+            breaker: The circuit breaker, where it is shared with another part of the client.
+            hooks: Where each attempt is reported.
+            store: The store that the processes of the app share, if there is one.
+            http_client: Used for all calls instead of connections of our own, and never closed.
+
+        Raises:
+            TypeError: ``http_client`` is not of the blocking kind.
+        """
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise TypeError("http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey.")
         self._settings = settings
         self._store = store
-        self._given = http_client
+        self._http_client = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker: Breaker = self._watch.breaker
-        self._begin()
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self.breaker: CircuitBreaker = self._monitor.breaker
+        self._open()
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         self._lock = threading.Lock()
-        self._working = 0
-        self._sharing = SyncSharing(_clock.monotonic, is_settled)
-        self._line = ThreadLimiter(self._settings.max_connections)
+        self._background_count = 0
+        self._single_flight = SyncSingleFlight(_clock.monotonic, is_reusable)
+        self._limiter = ThreadLimiter(self._settings.max_connections)
         from moonkey_core._transport import httpx_backend as _httpx
 
-        self._sender = _httpx.SyncSender(self._settings, self._tls, self._given)
-        self._close_when_dropped = finalize(self, self._sender.close)
-        self._close_when_dropped.atexit = False
+        self._sender = _httpx.SyncSender(self._settings, self._tls, self._http_client)
+        self._finalizer = finalize(self, self._sender.close)
+        self._finalizer.atexit = False
 
     def reset(self) -> None:
-        """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
-        self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
-        if self._given is not None:
-            from moonkey_core._transport import httpx_backend as _httpx
+        """Make new locks and connections in the child of a fork.
 
-            _httpx.forget_parent(self._given)
-        self._begin()
+        The old ones are neither used nor closed: they belong to the parent process.
+        """
+        self._finalizer.detach()
+        self._monitor.breaker.reset_lock()
+        if self._http_client is not None:
+            from moonkey_core._transport import httpx_connections as _connections
+
+            _connections.forget_connections(self._http_client)
+        self._open()
 
     def close(self) -> None:
-        """Close all connections, those of calls under way when they end; may be called again."""
-        self._watch.closed = True
+        """Close all connections, those of calls under way when they end. Another call has no effect."""
+        self._monitor.closed = True
         self._sender.close()
 
-    def later(self, run: Callable[[], object]) -> bool:
-        """Run something in a thread of its own, beside the request. False: too much is under way, it is dropped.
+    def run_in_background(self, run: Callable[[], object]) -> bool:
+        """Run something in a thread of its own, beside the request. An exception is logged.
 
-        An exception is logged and goes no further.
+        Returns:
+            ``False`` where it is not run, since too much is under way.
         """
         with self._lock:
-            if self._watch.closed or self._working >= AT_ONCE_LATER:
+            if self._monitor.closed or self._background_count >= MAX_BACKGROUND_TASKS:
                 return False
-            self._working += 1
+            self._background_count += 1
         try:
-            threading.Thread(target=self._work, args=(run,), name="moonkey-later", daemon=True).start()
+            threading.Thread(target=self._run_background, args=(run,), name="moonkey-later", daemon=True).start()
         except RuntimeError:  # the interpreter is about to end
-            self._worked()
+            self._background_ended()
             return False
         return True
 
-    def _work(self, run: Callable[[], object]) -> None:
+    def _run_background(self, run: Callable[[], object]) -> None:
         try:
             run()
         except Exception:
             log_background_failure()
         finally:
-            self._worked()
+            self._background_ended()
 
-    def _worked(self) -> None:
+    def _background_ended(self) -> None:
         with self._lock:
-            self._working -= 1
+            self._background_count -= 1
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
-        """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        if self._watch.closed:
+        """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
+
+        Raises:
+            RuntimeError: The client is closed.
+        """
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         remaining = time_left(fetch, deadline)
-        make = partial(self._call, fetch, remaining)
+        make_call = partial(self._call, fetch, remaining)
         try:
-            return self._sharing.call(fetch, remaining, make) if fetch.share else make()
+            return self._single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
         finally:
             if fetch.revokes:
-                end_era()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even without a reply: the call may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = steps(fetch, remaining, self._store is not None, self._watch)
+        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
-            if isinstance(action, Send):
+            if isinstance(action, SendRequest):
                 answer = self._send(fetch, action.seconds)
-            elif isinstance(action, Look):
-                answer = self._store.get(action.stored) if self._store else None
-            elif isinstance(action, Keep):
+            elif isinstance(action, LoadFromStore):
+                answer = self._store.get(action.policy) if self._store else None
+            elif isinstance(action, SaveToStore):
                 if self._store:
-                    self._store.put(action.stored, action.reply)
+                    self._store.put(action.policy, action.reply)
             else:
                 time.sleep(action.seconds)
             action = step(call, answer)
         return action.value
 
     def _send(self, fetch: Fetch, seconds: float) -> Outcome:
-        if self._watch.refuses(fetch):
+        if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         end = _clock.elapsed() + seconds
-        verdict = self._line.enter(goes_first(fetch), seconds)
-        if verdict != "go":
-            return TransportError("busy" if verdict == "busy" else "timeout", unsent=True)
+        admission = self._limiter.acquire(has_priority(fetch), seconds)
+        if admission != "granted":
+            return TransportError("busy" if admission == "busy" else "timeout", unsent=True)
         try:
-            if self._watch.closed:
+            if self._monitor.closed:
                 return CLOSED
             left = end - _clock.elapsed()
             if left <= 0:
                 return TransportError("timeout", unsent=True)
-            attempt = self._watch.begin(fetch, left, seconds - left)
+            attempt = self._monitor.begin_attempt(fetch, left, seconds - left)
             return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, fetch, left)
         finally:
-            self._line.leave()
+            self._limiter.release()
 
-    def _attempt(self, attempt: Try, fetch: Fetch, seconds: float) -> Outcome:
+    def _attempt(self, attempt: Attempt, fetch: Fetch, seconds: float) -> Outcome:
         try:
             outcome = self._sender.send(fetch, seconds)
         except BaseException as error:
-            attempt.dropped()
-            if self._watch.closed and isinstance(error, RuntimeError):
+            attempt.cancelled()
+            if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
         finally:
-            if self._watch.closed:
-                self._sender.close()  # meanwhile, and this call's connection was left open for it
-        return attempt.ended(outcome)
+            if self._monitor.closed:
+                self._sender.close()  # the client was closed meanwhile; the connection of this call was left open
+        return attempt.finished(outcome)
 
 
 class AsyncExchange:
-    """Calls from tasks, over connections of each event loop's own.
-
-    ``http_client`` is used for all calls instead, and never closed; it belongs to one event loop, that of its
-    owner. Raises ``TypeError`` for one of another kind.
-    """
+    """Makes the calls of tasks. Each event loop has connections of its own."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
         store: AsyncStore | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
+        """Make an exchange; it opens no connection yet.
+
+        Args:
+            settings: The settings of the client.
+            breaker: The circuit breaker, where it is shared with another part of the client.
+            hooks: Where each attempt is reported.
+            store: The store that the processes of the app share, if there is one.
+            http_client: Used for all calls instead of connections of our own, and never closed. It belongs to the
+                event loop of its owner.
+
+        Raises:
+            TypeError: ``http_client`` is not of the asynchronous kind.
+            ConfigurationError: The transport of the settings is not installed, or cannot do what they ask for.
+        """
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self._settings = settings
         self._store = store
-        self._given = http_client
+        self._http_client = http_client
         tls = tls_context(settings) if http_client is None else False
-        self._make_sender = sender_maker(settings, tls, http_client)
-        self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker: Breaker = self._watch.breaker
-        self._begin()
+        self._make_sender = sender_factory(settings, tls, http_client)
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self.breaker: CircuitBreaker = self._monitor.breaker
+        self._open()
 
-    def _begin(self) -> None:
-        self._loops = Loops(self._settings, self._make_sender, one_only=self._given is not None)
-        self._close_when_dropped = finalize(self, self._loops.close_elsewhere)
-        self._close_when_dropped.atexit = False
+    def _open(self) -> None:
+        self._loops = LoopStates(self._settings, self._make_sender, single_loop=self._http_client is not None)
+        self._finalizer = finalize(self, self._loops.close_elsewhere)
+        self._finalizer.atexit = False
 
     def reset(self) -> None:
-        """Forget all loops: they belong to the parent process."""
-        self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
+        """Forget all event loops in the child of a fork: they belong to the parent process."""
+        self._finalizer.detach()
+        self._monitor.breaker.reset_lock()
         self._loops.abandon()
-        if self._given is not None:
-            from moonkey_core._transport import httpx_backend as _httpx
+        if self._http_client is not None:
+            from moonkey_core._transport import httpx_connections as _connections
 
-            _httpx.forget_parent(self._given)
-        self._begin()
+            _connections.forget_connections(self._http_client)
+        self._open()
 
     async def aclose(self) -> None:
-        """Close the connections of every loop that still runs; may be called again."""
-        self._watch.closed = True
+        """Close the connections of every event loop that still runs. Another call has no effect."""
+        self._monitor.closed = True
         await self._loops.close()
 
-    def later(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run something as a task beside the request. False: too much is under way, it is dropped.
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """Run something as a task beside the request. An exception is logged.
 
-        It is cancelled when the client is closed or the loop ends. An exception is logged and goes no further.
-        Where no loop runs, or a given client belongs to another, it is dropped as well.
+        The task is cancelled when the client is closed or the event loop ends.
+
+        Returns:
+            ``False`` where it is not run: too much is under way, no event loop runs, or the given client belongs
+            to another one.
         """
         try:
-            return not self._watch.closed and self._loops.here().later(run)
+            return not self._monitor.closed and self._loops.current().run_in_background(run)
         except RuntimeError:
             return False
 
-    async def turn(self, share: str | None = None) -> None:
-        """Wait where many begin at this moment, so that the event loop is not held up.
+    async def throttle(self, coalesce_key: str | None = None) -> None:
+        """Wait where many requests begin at the same time, so that other tasks run in between.
 
-        Who will share a call of that name which is under way need not wait.
+        Args:
+            coalesce_key: That of the call to be made. Where such a call is under way there is nothing to wait for,
+                as it will be shared.
+
+        Raises:
+            RuntimeError: The client is closed, or the given client belongs to another event loop.
         """
-        if self._watch.closed:
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.here()
-        if share is None or not here.sharing.is_under_way(share):
-            await here.begins.turn()
+        state = self._loops.current()
+        if coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key):
+            await state.begin_throttle.wait()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
-        """The outcome of a call by ``deadline`` (monotonic seconds)."""
-        if self._watch.closed:
+        """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
+
+        Raises:
+            RuntimeError: The client is closed, or the given client belongs to another event loop.
+        """
+        if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        here = self._loops.here()
+        state = self._loops.current()
         remaining = time_left(fetch, deadline)
-        make = partial(self._call, here, fetch, remaining)
+        make_call = partial(self._call, state, fetch, remaining)
         try:
-            return await (here.sharing.call(fetch, remaining, make) if fetch.share else make())
+            return await (
+                state.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
+            )
         finally:
             if fetch.revokes:
-                end_era()  # even where no answer came: it may have had its effect
+                start_revocation_generation()  # even without a reply: the call may have had its effect
 
-    async def _call(self, here: Loop, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = steps(fetch, remaining, self._store is not None, self._watch)
+    async def _call(self, state: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
-            if isinstance(action, Send):
-                answer = await self._send(here, fetch, action.seconds)
-            elif isinstance(action, Look):
-                answer = await self._store.get(action.stored) if self._store else None
-            elif isinstance(action, Keep):
+            if isinstance(action, SendRequest):
+                answer = await self._send(state, fetch, action.seconds)
+            elif isinstance(action, LoadFromStore):
+                answer = await self._store.get(action.policy) if self._store else None
+            elif isinstance(action, SaveToStore):
                 if self._store:
-                    await self._store.put(action.stored, action.reply)
+                    await self._store.put(action.policy, action.reply)
             else:
                 await asyncio.sleep(action.seconds)
             action = step(call, answer)
         return action.value
 
-    async def _send(self, here: Loop, fetch: Fetch, seconds: float) -> Outcome:
-        if self._watch.refuses(fetch):
+    async def _send(self, state: LoopState, fetch: Fetch, seconds: float) -> Outcome:
+        if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
-        attempt: Try | None = None
+        attempt: Attempt | None = None
         try:
             async with asyncio.timeout(seconds):
-                if await here.line.enter(goes_first(fetch)) == "busy":
+                if await state.limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
-                    await here.sends.turn()
-                    if self._watch.closed:
+                    await state.send_throttle.wait()
+                    if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began
-                    attempt = self._watch.begin(fetch, seconds - waited, waited)
+                    attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited)
                     if attempt is None:
                         return CIRCUIT_OPEN
-                    await here.shutdown.watch()
-                    outcome = await here.sender.send(fetch, seconds - waited)
+                    await state.shutdown.arm()
+                    outcome = await state.sender.send(fetch, seconds - waited)
                 finally:
-                    here.line.leave()
+                    state.limiter.release()
         except TimeoutError:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:
             if attempt is not None:
-                attempt.dropped()
-            if self._watch.closed and isinstance(error, RuntimeError):
+                attempt.cancelled()
+            if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
-        return outcome if attempt is None else attempt.ended(outcome)
+        return outcome if attempt is None else attempt.finished(outcome)

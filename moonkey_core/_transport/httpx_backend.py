@@ -1,4 +1,4 @@
-"""Calls sent by ``httpx``: over small pools of our own, or over a client that somebody else has made."""
+"""Calls sent by ``httpx``: over small pools of our own, or over a client that the app has made."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ import httpx
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core._transport.causes import cause_of
-from moonkey_core._transport.httpx_deadline import bound_reads, forget_connections, reads_until
-from moonkey_core._transport.httpx_unread import Unasked, check_in_turn, keep_in_turn
+from moonkey_core._transport.httpx_connections import (
+    UnsolicitedData,
+    check_guarded,
+    forget_connections,
+    guard_connections,
+    reads_until,
+)
 from moonkey_core._transport.messages import (
     KEEP_ALIVE,
     READ_SIZE,
@@ -31,8 +36,8 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
 _POOL_SIZE = 4
-"""Connections per pool. A pool of httpcore looks at each of its connections for every request; with 64 at once, 16
-pools of 4 carry ten times as many calls a second as one of 64 (4 and 8 measured alike, 16 half as much)."""
+"""Connections per pool. A pool of ``httpcore`` goes through all of its connections for every request: with 64
+calls at the same time, 16 pools of 4 make ten times as many calls a second as one of 64."""
 
 _LOGGERS = (
     "httpx",
@@ -44,18 +49,18 @@ _LOGGERS = (
 )
 _HTTP2_LOGGERS = ("hpack.hpack", "hpack.table")
 
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Unreadable, OSError, ValueError)
-"""What sending a request and reading its reply may raise: besides the client's own errors, those that it lets
-through of TLS (``ssl.SSLError``) and of a host name that a reply's ``Location`` holds (``UnicodeError``)."""
+_CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Unreadable, OSError, ValueError)
+"""What sending a request and reading its reply may raise: besides the errors of ``httpx``, those of TLS
+(``ssl.SSLError``) and of a host name in a ``Location`` (``UnicodeError``)."""
 
 C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 _operation: ContextVar[str | None] = ContextVar("moonkey_operation", default=None)
-"""The operation whose call is being sent right here, if any."""
+"""The operation of the call that is being sent in this context, if any."""
 
 
-class _Mask(logging.Filter):
-    """Takes out of the records of our own calls what could name a user or show a key: paths and headers."""
+class _LogMask(logging.Filter):
+    """Removes paths and headers from the log records of our own calls: they can name a user or hold a key."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         operation = _operation.get()
@@ -64,11 +69,11 @@ class _Mask(logging.Filter):
         if record.name == "httpx":
             args = record.args if isinstance(record.args, tuple) else ()
             shown = tuple(_without_path(arg, operation) if isinstance(arg, httpx.URL) else arg for arg in args)
-            if shown == args:  # no URL to be found: written otherwise than we know
+            if shown == args:  # no URL was found: the record is made otherwise than those that are known
                 record.msg, shown = "HTTP Request: %s", (operation,)
             record.args = shown
         else:
-            record.msg, record.args = str(record.msg).split(" ", 1)[0], ()  # the name of what happened
+            record.msg, record.args = str(record.msg).split(" ", 1)[0], ()  # the name of the event
         return True
 
 
@@ -76,7 +81,7 @@ def _without_path(url: httpx.URL, operation: str) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}/({operation})"
 
 
-_mask = _Mask()
+_mask = _LogMask()
 
 
 def _mask_logs() -> None:
@@ -94,27 +99,27 @@ def _sending(operation: str) -> Iterator[None]:
 
 
 class _Pools(Generic[C]):
-    """Small clients, made at need, each with a few connections. No more is in use than the limiter lets in.
+    """Small clients, made when they are needed, each with a few connections. The limiter bounds their number.
 
-    One with a call that was broken off is given no more: ``httpcore`` may count a connection or a request of it
-    for ever, if that came while it was putting things in order, and would be full before long.
+    A client whose call was cancelled is retired: ``httpcore`` may count a connection or a request of that call for
+    ever, and would be full before long.
     """
 
-    def __init__(self, make: Callable[[], C], given: C | None) -> None:
+    def __init__(self, make: Callable[[], C], http_client: C | None) -> None:
         self._make: Callable[[], C] = make
-        self._given: C | None = given
+        self._http_client: C | None = http_client
         self._closed = False
         self._lock = threading.Lock()
         self._pools: list[_Pool[C]] = []
-        self._left: list[_Pool[C]] = []
+        self._retired: list[_Pool[C]] = []
 
     @contextmanager
     def client(self) -> Iterator[C]:
-        """A client with a connection to spare, or the one that was given."""
-        if self._given is not None:
-            if self._given.is_closed:
+        """Lend a client with a free connection, or the one that was given."""
+        if self._http_client is not None:
+            if self._http_client.is_closed:
                 raise ConfigurationError("The http_client of this MoonKey client was closed by its owner.")
-            yield self._given
+            yield self._http_client
             return
         with self._lock:
             if self._closed:
@@ -132,47 +137,49 @@ class _Pools(Generic[C]):
             with self._lock:
                 if pool in self._pools:
                     self._pools.remove(pool)
-                    self._left.append(pool)
+                    self._retired.append(pool)
             raise
         finally:
             with self._lock:
                 pool.in_use -= 1
 
     def check(self, response: httpx.Response) -> None:
-        """Raise ``ConfigurationError`` where a client of our own has not used a connection that keeps in turn."""
-        if self._given is None:
-            check_in_turn(response.extensions.get("network_stream"))
+        """Raise ``ConfigurationError`` where a client of our own has not used a guarded connection."""
+        if self._http_client is None:
+            check_guarded(response.extensions.get("network_stream"))
 
     def take_all(self) -> list[C]:
-        """All clients of our own, to be closed. From now on there are none."""
+        """Return all clients of our own, to be closed. No more are lent."""
         with self._lock:
             self._closed = True
-            self._left += self._pools
-            clients = [pool.client for pool in self._left]
+            self._retired += self._pools
+            clients = [pool.client for pool in self._retired]
             self._pools.clear()
-            self._left.clear()
+            self._retired.clear()
         return clients
 
-    def take_left(self) -> list[C]:
-        """Those that are given to nobody any more and that nobody uses, to be closed."""
+    def take_retired(self) -> list[C]:
+        """Return the retired clients without a call under way, to be closed."""
         with self._lock:
-            idle = [pool.client for pool in self._left if not pool.in_use]
-            self._left = [pool for pool in self._left if pool.in_use]
+            idle = [pool.client for pool in self._retired if not pool.in_use]
+            self._retired = [pool for pool in self._retired if pool.in_use]
         return idle
 
     def take_idle(self) -> list[C]:
-        """Those that nobody uses, to be closed; the others may be opening connections, and are taken later.
+        """Return the clients without a call under way, to be closed. No more are lent.
 
-        No more are made from now on.
+        The others may be opening connections, and are returned by a later call.
         """
         with self._lock:
             self._closed = True
-            self._left += self._pools
+            self._retired += self._pools
             self._pools = []
-        return self.take_left()
+        return self.take_retired()
 
 
 class _Pool(Generic[C]):
+    """A client, and how many calls it is lent to."""
+
     __slots__ = ("client", "in_use")
 
     def __init__(self, client: C) -> None:
@@ -185,22 +192,22 @@ def _in_use(pool: _Pool[Any]) -> int:
 
 
 class SyncSender:
-    """Sends calls from threads."""
+    """Sends the calls of threads."""
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.Client | None) -> None:
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.Client | None) -> None:
         self._settings = settings
-        self._pools = _Pools(lambda: _own_client(settings, tls), given)
+        self._pools = _Pools(lambda: _own_client(settings, tls), http_client)
         check_httpx()
-        if given is not None:
-            bound_reads(given)
+        if http_client is not None:
+            guard_connections(http_client)
         _mask_logs()
 
     def send(self, fetch: Fetch, seconds: float) -> Outcome:
-        """Send once and read the reply, in so many seconds."""
+        """Send a request once and read the reply, within ``seconds``."""
         end = _clock.elapsed() + seconds
-        for left in self._pools.take_left():
-            with suppress(*_TROUBLE):
-                left.close()
+        for retired in self._pools.take_retired():
+            with suppress(*_CALL_ERRORS):
+                retired.close()
         try:
             with _sending(fetch.operation), self._pools.client() as client, reads_until(end):
                 request = _request(fetch, self._settings, seconds)
@@ -208,7 +215,7 @@ class SyncSender:
                 try:
                     self._pools.check(response)
                     body = _body(response, fetch)
-                    for chunk in _whole(response) or response.iter_raw(READ_SIZE):
+                    for chunk in _read_already(response) or response.iter_raw(READ_SIZE):
                         body.add(chunk)
                         if _clock.elapsed() > end:
                             return TransportError("timeout", cause="timed out")
@@ -216,38 +223,40 @@ class SyncSender:
                     response.close()
             return body.reply(response.status_code, response.headers.multi_items())
         except httpx.HTTPStatusError as error:
-            return _raised_by_a_hook(error)
-        except _TROUBLE as error:
+            return _reply_of_raised(error)
+        except _CALL_ERRORS as error:
             return _transport_error(error)
 
     def close(self) -> None:
-        """Close all connections of our own that are not in use. To be called again when one comes free."""
+        """Close all connections of our own that are not in use. To be called again after each call under way."""
         for client in self._pools.take_idle():
             client.close()
 
 
 class AsyncSender:
-    """Sends calls from the tasks of one event loop."""
+    """Sends the calls of the tasks of one event loop."""
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, given: httpx.AsyncClient | None) -> None:
+    def __init__(
+        self, settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.AsyncClient | None
+    ) -> None:
         self._settings = settings
-        self._pools = _Pools(lambda: _own_async_client(settings, tls), given)
-        if given is not None:
-            keep_in_turn(given)
+        self._pools = _Pools(lambda: _own_async_client(settings, tls), http_client)
+        if http_client is not None:
+            guard_connections(http_client)
         _mask_logs()
 
     async def send(self, fetch: Fetch, seconds: float) -> Outcome:
-        """Send once and read the reply. Whoever calls ends it when the time is over."""
-        for left in self._pools.take_left():
-            with suppress(*_TROUBLE):
-                await left.aclose()
+        """Send a request once and read the reply. The caller cancels it when the time is over."""
+        for retired in self._pools.take_retired():
+            with suppress(*_CALL_ERRORS):
+                await retired.aclose()
         try:
             with _sending(fetch.operation), self._pools.client() as client:
                 request = _request(fetch, self._settings, seconds)
                 response = await client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
                     self._pools.check(response)
-                    body, whole = _body(response, fetch), _whole(response)
+                    body, whole = _body(response, fetch), _read_already(response)
                     if whole is not None:
                         body.add(whole[0])
                     else:
@@ -257,8 +266,8 @@ class AsyncSender:
                     await response.aclose()
             return body.reply(response.status_code, response.headers.multi_items())
         except httpx.HTTPStatusError as error:
-            return _raised_by_a_hook(error)
-        except _TROUBLE as error:
+            return _reply_of_raised(error)
+        except _CALL_ERRORS as error:
             return _transport_error(error)
 
     async def aclose(self) -> None:
@@ -267,36 +276,32 @@ class AsyncSender:
             await client.aclose()
 
     def abandon(self) -> None:
-        """In the child of a fork: the connections are the parent's. Forgotten, they do no harm."""
-
-
-def forget_parent(given: httpx.Client | httpx.AsyncClient) -> None:
-    """In the child of a fork: make a client that was given open connections of its own."""
-    forget_connections(given)
+        """Do nothing: connections that are forgotten close nothing of the parent process."""
 
 
 def _own_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.Client:
     client = httpx.Client(**_client_options(settings, tls))
-    bound_reads(client)
+    guard_connections(client)
     return client
 
 
 def _own_async_client(settings: Settings, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:
     client = httpx.AsyncClient(**_client_options(settings, tls))
-    keep_in_turn(client)
+    guard_connections(client)
     return client
 
 
 @cache
 def check_httpx() -> None:
-    """Reach once for all that ``httpx`` keeps to itself and that is needed here, before any call depends on it.
+    """Check for the private attributes of ``httpx`` that are needed here, once, before any call depends on them.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` where something is missing.
+    Raises:
+        ConfigurationError: One is missing.
     """
     blocking = httpx.Client(verify=False, trust_env=False)  # noqa: S501 - neither ever connects
     other = httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501
-    bound_reads(blocking)
-    keep_in_turn(other)
+    guard_connections(blocking)
+    guard_connections(other)
     for client in (blocking, other):
         forget_connections(client)
 
@@ -308,7 +313,7 @@ def _client_options(settings: Settings, tls: ssl.SSLContext | bool) -> dict[str,
         "limits": httpx.Limits(
             max_connections=_POOL_SIZE, max_keepalive_connections=_POOL_SIZE, keepalive_expiry=KEEP_ALIVE
         ),
-        # A jar that takes nothing: a cookie set by a reply must not travel with anybody's next call.
+        # A jar that keeps nothing: a cookie set by a reply must not be sent with the call of another user.
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     }
 
@@ -330,18 +335,18 @@ def _body(response: httpx.Response, fetch: Fetch) -> Body:
     return Body(encoding, fetch.max_bytes)
 
 
-def _whole(response: httpx.Response) -> tuple[bytes] | None:
-    """The body of a reply that a hook of a given client, or its transport, has read and decoded already."""
+def _read_already(response: httpx.Response) -> tuple[bytes] | None:
+    """Return the body of a reply that a hook of a given client, or its transport, has read and decoded already."""
     return (response.content,) if response.is_stream_consumed else None
 
 
-def _raised_by_a_hook(error: httpx.HTTPStatusError) -> Reply:
-    """A given client raises for the status of a reply and drops its body; the status is all that is left."""
+def _reply_of_raised(error: httpx.HTTPStatusError) -> Reply:
+    """Return the reply behind an error that a hook of a given client has raised. Its body is lost."""
     return Reply(error.response.status_code, dict(error.response.headers), b"")
 
 
 def _transport_error(error: Exception) -> TransportError:
-    """What an exception of :data:`_TROUBLE` means."""
+    """Return what an exception of :data:`_CALL_ERRORS` means."""
     if isinstance(error, Unreadable):
         return error.outcome
     cause = cause_of(error)
@@ -350,4 +355,4 @@ def _transport_error(error: Exception) -> TransportError:
         return TransportError(kind, unsent=True, cause=cause)
     if isinstance(error, httpx.TimeoutException):
         return TransportError("timeout", cause=cause)
-    return TransportError("broken", unsent=isinstance(error.__cause__, Unasked), cause=cause)
+    return TransportError("broken", unsent=isinstance(error.__cause__, UnsolicitedData), cause=cause)

@@ -1,4 +1,4 @@
-"""How many calls are under way at a time, and who waits for the next place."""
+"""How many calls are under way at the same time, and which waiting call goes next."""
 
 from __future__ import annotations
 
@@ -9,165 +9,188 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-WAITERS = 4096
-"""Most calls that wait at a time; a stranger can make no more of them."""
+MAX_WAITERS = 4096
+"""The most calls that wait at the same time, so that a flood of requests cannot make memory grow without bound."""
 
-Verdict = Literal["waiting", "go", "busy", "gone"]
+WaiterState = Literal["waiting", "granted", "busy", "withdrawn"]
 
 
-class Place:
-    """A call that has come; ``wake`` is called when its verdict changes while it waits."""
+class Waiter:
+    """One call in the queue.
 
-    __slots__ = ("verdict", "wake")
+    Attributes:
+        state: What has been decided about it. ``granted``: it may go. ``busy``: too many calls wait.
+            ``withdrawn``: it was cancelled, or its time is over.
+        wake: Called when ``state`` changes while it waits.
+    """
+
+    __slots__ = ("state", "wake")
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self.verdict: Verdict = "waiting"
+        self.state: WaiterState = "waiting"
         self.wake = wake
 
 
-class Line:
-    """Who may go, who waits, who is sent away: the decisions alone. Whoever uses it from threads holds a lock.
+class PriorityLimiter:
+    """Decides which calls go, which wait and which are refused. It never waits itself.
 
-    Those whose credential was good before (``first``) go before all others; among equals, who came first. Where
-    nobody more may wait, such a one takes the place of the newest of the others.
+    Calls with ``priority`` go before all others; within each of the two queues the oldest goes first. Where no
+    more calls may wait, a call with priority displaces the newest call without. Not thread-safe: threads hold a
+    lock around each method.
     """
 
-    def __init__(self, slots: int, waiters: int = WAITERS) -> None:
+    def __init__(self, slots: int, max_waiters: int = MAX_WAITERS) -> None:
         self._free = slots
-        self._waiters = waiters
-        self._first: OrderedDict[Place, None] = OrderedDict()
-        self._others: OrderedDict[Place, None] = OrderedDict()
+        self._max_waiters = max_waiters
+        self._priority: OrderedDict[Waiter, None] = OrderedDict()
+        self._normal: OrderedDict[Waiter, None] = OrderedDict()
 
-    def take(self) -> bool:
-        """Take a free slot, if there is one."""
+    def try_acquire(self) -> bool:
+        """Take a free slot. Returns ``False`` where there is none."""
         if self._free > 0:
             self._free -= 1
             return True
         return False
 
-    def come(self, place: Place, first: bool) -> None:
-        """Decide about a newcomer: its verdict says what is to be done."""
-        if self.take():
-            place.verdict = "go"
+    def enqueue(self, waiter: Waiter, priority: bool) -> None:
+        """Add a call, and set its ``state``."""
+        if self.try_acquire():
+            waiter.state = "granted"
             return
-        if len(self._first) + len(self._others) >= self._waiters:
-            if not (first and self._others):
-                place.verdict = "busy"
+        if len(self._priority) + len(self._normal) >= self._max_waiters:
+            if not (priority and self._normal):
+                waiter.state = "busy"
                 return
-            displaced, _ = self._others.popitem(last=True)
-            self._tell(displaced, "busy")
-        (self._first if first else self._others)[place] = None
+            displaced, _ = self._normal.popitem(last=True)
+            self._decide(displaced, "busy")
+        (self._priority if priority else self._normal)[waiter] = None
 
-    def finish(self) -> None:
-        """A call has ended: the next one takes over its slot."""
-        for queue in (self._first, self._others):
+    def release(self) -> None:
+        """Give the slot of a call that has ended to the next one."""
+        for queue in (self._priority, self._normal):
             if queue:
-                place, _ = queue.popitem(last=False)
-                self._tell(place, "go")
+                waiter, _ = queue.popitem(last=False)
+                self._decide(waiter, "granted")
                 return
         self._free += 1
 
-    def give_up(self, place: Place) -> None:
-        """One who waited does no longer. A slot that it has been given meanwhile goes to the next."""
-        if place.verdict == "waiting":
-            self._first.pop(place, None)
-            self._others.pop(place, None)
-        elif place.verdict == "go":
-            self.finish()
-        place.verdict = "gone"
+    def withdraw(self, waiter: Waiter) -> None:
+        """Remove a call that waits no longer. A slot that it was granted meanwhile goes to the next one."""
+        if waiter.state == "waiting":
+            self._priority.pop(waiter, None)
+            self._normal.pop(waiter, None)
+        elif waiter.state == "granted":
+            self.release()
+        waiter.state = "withdrawn"
 
-    def _tell(self, place: Place, verdict: Verdict) -> None:
-        place.verdict = verdict
-        place.wake()
+    def _decide(self, waiter: Waiter, state: WaiterState) -> None:
+        waiter.state = state
+        waiter.wake()
 
 
 class ThreadLimiter:
-    """A line of threads."""
+    """Limits the calls of threads."""
 
     def __init__(self, slots: int) -> None:
         self._lock = threading.Lock()
-        self._line = Line(slots)
+        self._limiter = PriorityLimiter(slots)
 
-    def enter(self, first: bool, seconds: float) -> Verdict:
-        """Wait for a slot, so many seconds at most. After ``go``, call :meth:`leave`; ``gone`` is too late."""
+    def acquire(self, priority: bool, seconds: float) -> WaiterState:
+        """Wait for a slot.
+
+        Args:
+            priority: Whether the call goes before those without.
+            seconds: How long to wait at most.
+
+        Returns:
+            ``granted``, after which :meth:`release` must be called; ``busy`` where too many calls wait;
+            ``withdrawn`` where the time was over.
+        """
         woken = threading.Event()
-        place = Place(woken.set)
+        waiter = Waiter(woken.set)
         with self._lock:
-            self._line.come(place, first)
-        if place.verdict != "waiting":
-            return place.verdict
+            self._limiter.enqueue(waiter, priority)
+        if waiter.state != "waiting":
+            return waiter.state
         try:
             woken.wait(seconds)
         except BaseException:
             with self._lock:
-                self._line.give_up(place)
+                self._limiter.withdraw(waiter)
             raise
         with self._lock:
-            if place.verdict == "waiting":
-                self._line.give_up(place)
-        return place.verdict
+            if waiter.state == "waiting":
+                self._limiter.withdraw(waiter)
+        return waiter.state
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the slot back."""
         with self._lock:
-            self._line.finish()
+            self._limiter.release()
 
 
 class TaskLimiter:
-    """A line of the tasks of one event loop."""
+    """Limits the calls of the tasks of one event loop."""
 
     def __init__(self, slots: int) -> None:
-        self._line = Line(slots)
+        self._limiter = PriorityLimiter(slots)
 
-    async def enter(self, first: bool) -> Verdict:
-        """Wait for a slot. After ``go``, :meth:`leave` must be called. One who is cancelled has left the line."""
-        if self._line.take():
-            return "go"
+    async def acquire(self, priority: bool) -> WaiterState:
+        """Wait for a slot. A task that is cancelled meanwhile has left the queue.
+
+        Returns:
+            ``granted``, after which :meth:`release` must be called, or ``busy`` where too many calls wait.
+        """
+        if self._limiter.try_acquire():
+            return "granted"
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = Place(partial(_wake, woken))
-        self._line.come(place, first)
-        if place.verdict == "waiting":
+        waiter = Waiter(partial(_wake, woken))
+        self._limiter.enqueue(waiter, priority)
+        if waiter.state == "waiting":
             try:
                 await woken
             except BaseException:
-                self._line.give_up(place)  # it may have been let in at this very moment
+                self._limiter.withdraw(waiter)  # it may have been granted at this very moment
                 raise
-        return place.verdict
+        return waiter.state
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the slot back."""
-        self._line.finish()
+        self._limiter.release()
 
 
-class Pace:
-    """Spreads what many tasks do at one moment over several turns of the event loop, so that others get theirs."""
+class LoopThrottle:
+    """Spreads the work of many tasks over several iterations of the event loop.
 
-    def __init__(self, per_turn: int) -> None:
-        self._per_turn = per_turn
-        self._begun = 0
+    So other tasks run in between.
+    """
+
+    def __init__(self, per_iteration: int) -> None:
+        self._per_iteration = per_iteration
+        self._admitted = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def turn(self) -> None:
-        """Go on, in this turn of the loop or one of the next."""
+    async def wait(self) -> None:
+        """Return in this iteration of the loop, or in one of the next."""
         loop = asyncio.get_running_loop()
-        if self._begun == 0:
-            loop.call_soon(self._next_turn)
-        if self._begun < self._per_turn:
-            self._begun += 1
+        if self._admitted == 0:
+            loop.call_soon(self._next_iteration)
+        if self._admitted < self._per_iteration:
+            self._admitted += 1
             return
         woken: asyncio.Future[None] = loop.create_future()
         self._waiting.append(woken)
         await woken
 
-    def _next_turn(self) -> None:
-        self._begun = 0
-        while self._waiting and self._begun < self._per_turn:
+    def _next_iteration(self) -> None:
+        self._admitted = 0
+        while self._waiting and self._admitted < self._per_iteration:
             woken = self._waiting.popleft()
             if not woken.done():
                 woken.set_result(None)
-                self._begun += 1
-        if self._begun:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+                self._admitted += 1
+        if self._admitted:
+            asyncio.get_running_loop().call_soon(self._next_iteration)
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""What every call carries, whoever sends it, and a reply read within bounds."""
+"""What all backends have in common: headers and body of a request, a reply read within bounds, TLS."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from moonkey_core.settings import Settings
 
 READ_SIZE = 64 * 1024
 KEEP_ALIVE = 30.0  # seconds
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # what zlib calls them; "deflate" is its own format
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # the wbits of zlib; "deflate" is the format of zlib itself
 _MAX_MEMBERS = 16
 
-
-_WRONGLY = "compressed wrongly"
+_BAD_COMPRESSION = "compressed wrongly"
 
 
 class Unreadable(Exception):
-    """A reply that cannot be taken: too large, or in an encoding that was not asked for."""
+    """A reply that cannot be read: too large, compressed wrongly, or in an encoding that was not asked for."""
 
     def __init__(self, outcome: TransportError) -> None:
         super().__init__(outcome.kind)
@@ -32,9 +31,18 @@ class Unreadable(Exception):
 
 
 class Body:
-    """A reply's body being read, by its ``Content-Encoding``: bounded in bytes, before and after inflating."""
+    """Reads the body of a reply by its ``Content-Encoding``, bounded in bytes before and after inflating."""
 
     def __init__(self, encoding: str | None, limit: int) -> None:
+        """Begin a body.
+
+        Args:
+            encoding: The ``Content-Encoding`` of the reply, or ``None``.
+            limit: The most bytes, received or inflated.
+
+        Raises:
+            Unreadable: The encoding was not asked for.
+        """
         self._limit = limit
         self._data = bytearray()
         self._received = 0
@@ -42,23 +50,28 @@ class Body:
         self._inflate = None if encoding == "identity" else _Inflater(encoding)
 
     def add(self, chunk: bytes) -> None:
-        """Take the next piece. Raises :class:`Unreadable`."""
+        """Add the next piece. Raises :class:`Unreadable`."""
         self._received += len(chunk)
         if self._received > self._limit:
             raise Unreadable(TransportError("too_large"))
         if self._inflate is None:
             self._data += chunk
         else:
-            self._inflate.into(self._data, chunk, self._limit)
+            self._inflate.inflate_into(self._data, chunk, self._limit)
 
     def reply(self, status: int, headers: Iterable[tuple[str, str]]) -> Reply:
-        """The whole reply. A header that came more than once is joined by commas (RFC 9110 section 5.3).
+        """Return the whole reply. A body of no bytes at all is an empty one, whatever its encoding.
 
-        Raises :class:`Unreadable` where what was compressed ends before its checksum (RFC 1952 section 2.3.1, RFC
-        1950 section 2.2). A body of no bytes at all is an empty one, whatever its encoding.
+        Args:
+            status: The status of the reply.
+            headers: All header lines. Those of one name are joined by commas (RFC 9110 section 5.3).
+
+        Raises:
+            Unreadable: The compressed data ends before its checksum (RFC 1952 section 2.3.1, RFC 1950 section
+                2.2).
         """
         if self._inflate is not None and self._received and not self._inflate.at_end:
-            raise Unreadable(TransportError("broken", cause=_WRONGLY))
+            raise Unreadable(TransportError("broken", cause=_BAD_COMPRESSION))
         joined: dict[str, str] = {}
         for name, value in headers:
             name = name.lower()
@@ -67,7 +80,7 @@ class Body:
 
 
 class _Inflater:
-    """Takes one content coding off (RFC 9110 section 8.4.1). Raises :class:`Unreadable`."""
+    """Decodes one content coding (RFC 9110 section 8.4.1). Raises :class:`Unreadable`."""
 
     def __init__(self, encoding: str) -> None:
         window = _WINDOWS.get(encoding)
@@ -79,10 +92,10 @@ class _Inflater:
 
     @property
     def at_end(self) -> bool:
-        """Whether all that was begun has come to its end, checksum and all."""
+        """Whether the data is complete, with its checksum."""
         return self._stream.eof
 
-    def into(self, data: bytearray, chunk: bytes, limit: int) -> None:
+    def inflate_into(self, data: bytearray, chunk: bytes, limit: int) -> None:
         """Inflate a piece into ``data``, which may grow to ``limit`` bytes."""
         while chunk:
             if self._stream.eof:
@@ -90,21 +103,21 @@ class _Inflater:
             try:
                 data += self._stream.decompress(chunk, limit + 1 - len(data))
             except zlib.error:
-                raise Unreadable(TransportError("broken", cause=_WRONGLY)) from None
+                raise Unreadable(TransportError("broken", cause=_BAD_COMPRESSION)) from None
             if len(data) > limit:
                 raise Unreadable(TransportError("too_large"))
             chunk = self._stream.unused_data
 
     def _next_member(self) -> None:
-        """Begin anew behind an end: gzip may have several members in a row (RFC 1952 section 2.2), deflate not."""
+        """Begin the next member: gzip may have several in a row (RFC 1952 section 2.2), deflate only one."""
         self._members += 1
         if self._window != _WINDOWS["gzip"] or self._members > _MAX_MEMBERS:
-            raise Unreadable(TransportError("broken", cause=_WRONGLY))
+            raise Unreadable(TransportError("broken", cause=_BAD_COMPRESSION))
         self._stream = zlib.decompressobj(wbits=self._window)
 
 
 def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
-    """All headers of a call but those of the connection."""
+    """Return all headers of a request but those of the connection."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
@@ -114,21 +127,28 @@ def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
         headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
     if fetch.json is not None:
         headers["content-type"] = "application/json"
-    if fetch.ends_connection:
+    if fetch.closes_connection:
         headers["connection"] = "close"
     return headers
 
 
 def request_content(fetch: Fetch) -> bytes | None:
-    """The body of a call, if it has one."""
+    """Return the body of a request, if it has one."""
     return None if fetch.json is None else json.dumps(fetch.json).encode()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:
-    """One context for all pools of a client: making one costs about 20 ms."""
+    """Make the TLS context for all connections of a client: making one takes about 20 ms.
+
+    Returns:
+        ``False`` where all addresses are plain http, so that there is nothing to verify.
+
+    Raises:
+        ConfigurationError: The certificates cannot be loaded.
+    """
     urls = (settings.base_url, settings.jwks_url or settings.base_url)
     if all(url.startswith("http:") for url in urls):
-        return False  # nothing to verify: plain http only
+        return False
     try:
         return httpx.create_ssl_context(trust_env=settings.trust_env)
     except OSError as error:  # ssl.SSLError is one

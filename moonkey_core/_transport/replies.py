@@ -1,8 +1,8 @@
-"""What a reply of the API means, before anybody looks at its content.
+"""What a reply of the API means, before its content is judged.
 
-The three-way reading lives here: understood and good, understood and refused, not understood. Only a JSON object
-without any error is good, and only a JSON error of a known shape is a refusal; everything else is trouble, and
-trouble never becomes a refusal.
+A reply is one of three: a success, a refusal, or not understood. Only a JSON object without any error is a
+success, and only a JSON error of a known shape is a refusal. Everything else is a failure of the API, which never
+becomes a refusal.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from moonkey_core._strict_json import load_object
 from moonkey_core.errors import ProviderUnavailable
 
 DEAD_SESSION = frozenset({"invalid_session"})
-"""The codes that say that a session is over, or never was: the one that the guides name."""
+"""The codes that mean that a session is over, or never was: the one that the guides of MoonKey name."""
 
 _DEAD_STATUSES = (400, 401, 403, 404, 410, 422)  # with any other, the code and the status contradict each other
 _WAIT = (408, 425, 429)
-_LONGEST_OWN_CODE = 20  # of what may come back by chance
+_LONGEST_OWN_CODE = 20  # characters: a longer code that was sent, too, is a credential
 _CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _LONGEST_WAIT = 3600.0
 _ERRORS = (
@@ -39,38 +39,41 @@ _NOTHING: tuple[object, ...] = (None, False, "", [], {})
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """A JSON error of one of the two known shapes; ``code`` is ``None`` where it names none.
+    """A JSON error of one of the two known shapes.
 
-    ``said`` is its code and message for the operator, as :func:`~moonkey_core._evidence.quoted` leaves them.
+    Attributes:
+        status: The status of the reply.
+        code: The code of the error, or ``None`` where it names none.
+        detail: Code and message for the operator, as :func:`~moonkey_core._evidence.quoted` leaves them.
     """
 
     status: int
     code: str | None
-    said: str = field(default="", repr=False)
+    detail: str = field(default="", repr=False)
 
     @property
     def is_dead_session(self) -> bool:
-        """Whether it certainly says that a session is over, or never was."""
+        """Whether it certainly means that a session is over, or never was."""
         return self.code in DEAD_SESSION
 
 
-def arrived(outcome: Outcome) -> Reply:
-    """The reply, if there is one. Raises ``ProviderUnavailable``."""
+def require_reply(outcome: Outcome) -> Reply:
+    """Return the reply in an outcome. Raises ``ProviderUnavailable`` where there is none."""
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
     return outcome
 
 
 def content(reply: Reply) -> dict[str, Any]:
-    """The JSON object of a good reply. Raises ``ProviderUnavailable`` where there is none."""
+    """Return the JSON object of a success. Raises ``ProviderUnavailable`` where there is none."""
     try:
-        return load_answer(reply.body)
+        return load_success(reply.body)
     except ValueError:
         raise not_understood(reply) from None
 
 
-def load_answer(data: bytes) -> dict[str, Any]:
-    """The JSON object in a good reply. Raises ``ValueError`` for anything else, and where it names an error."""
+def load_success(data: bytes) -> dict[str, Any]:
+    """Return the JSON object of a success. Raises ``ValueError`` for anything else, and for an error in it."""
     body = load_object(data)
     status = body.get("status_code")
     denied = any(body.get(name) not in (None, True) for name in ("success", "ok"))
@@ -83,17 +86,24 @@ def load_answer(data: bytes) -> dict[str, Any]:
 
 
 def _is_failure(said: object) -> bool:
-    """Whether a status or code beside an answer, of whatever kind, is that of a failure."""
+    """Say whether a status or code in the body, of whatever type, is that of a failure."""
     if isinstance(said, str):
         return said in DEAD_SESSION or said.lower() in _FAILED
     return isinstance(said, int | float) and 400 <= said < 600
 
 
 def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
-    """The error in a reply, flat (``error_type``) or nested (``error.code``); ``None`` where it is not understood.
+    """Return the error in a reply, flat (``error_type``) or nested (``error.code``).
 
-    ``sent`` is what the call carried, and what its message must not repeat. An error that comes with what would
-    answer the question, or that names another status than a refusal's, contradicts itself.
+    An error that comes with a user or a session, or that names another status than that of a refusal, contradicts
+    itself and is not understood.
+
+    Args:
+        reply: The reply.
+        sent: What the request carried, which the message for the operator must not repeat.
+
+    Returns:
+        ``None`` where the error is not understood.
     """
     try:
         body = load_object(reply.body)
@@ -117,51 +127,51 @@ def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
         return None
     found = _code(code)
     if found is not None and len(found) > _LONGEST_OWN_CODE and found in sent:
-        found = None  # the credential itself, rather than a code
+        found = None  # the credential that was sent, rather than a code
     if found in DEAD_SESSION and reply.status not in _DEAD_STATUSES:
         return None
     return ApiError(reply.status, found, quoted(found or "", message or "", sent))
 
 
 def not_understood(reply: Reply) -> ProviderUnavailable:
-    """The error for a reply that says nothing about the credential."""
+    """Make the error for a reply that says nothing about the credential."""
     reason = "api_content" if reply.status < 300 else "api_rate_limited" if reply.status == 429 else "api_status"
     return ProviderUnavailable(
         reason=reason, retry_after=retry_after(reply), address=reply.address, cause=f"status {reply.status}"
     )
 
 
-def is_settled(fetch: Fetch, outcome: Outcome) -> bool:
-    """Whether an outcome says something definite and may be remembered for a while; trouble never may."""
+def is_reusable(fetch: Fetch, outcome: Outcome) -> bool:
+    """Say whether an outcome is definite, so that it may be reused for a while. A failure never may."""
     if isinstance(outcome, TransportError):
         return False
     if outcome.status in (200, 201):
         try:
-            body = load_answer(outcome.body)
+            body = load_success(outcome.body)
             if fetch.reader is not None:
                 fetch.reader(body)
         except ValueError:
             return False
         return True
-    if not fetch.linger_refusals or not _refuses(outcome.status):
+    if not fetch.reuse_refusals or not _refuses(outcome.status):
         return False
     return api_error(outcome) is not None or (outcome.status == 401 and not outcome.body)
 
 
 def retry_after(reply: Reply) -> float | None:
-    """Seconds to wait by ``Retry-After``, as seconds or as a date (RFC 9110 section 10.2.3), bounded."""
+    """Return the seconds of ``Retry-After``, a number or a date (RFC 9110 section 10.2.3), bounded."""
     value = reply.headers.get("retry-after", "").strip(" \t")
     if re.fullmatch(r"[0-9]{1,9}", value):
         return min(float(value), _LONGEST_WAIT)
     then = http_date(value)
     if then is None:
         return None
-    asked = http_date(reply.headers.get("date", ""))  # by the same clock, if it says so
+    asked = http_date(reply.headers.get("date", ""))  # by the clock of the server, if the reply names it
     return min(max(then - (_clock.wall() if asked is None else asked), 0.0), _LONGEST_WAIT)
 
 
 def http_date(value: str) -> float | None:
-    """Unix seconds of a date in a header (RFC 9110 section 5.6.7); ``None`` for anything else."""
+    """Return the Unix seconds of a date in a header (RFC 9110 section 5.6.7); ``None`` for anything else."""
     try:
         seconds = parsedate_to_datetime(value).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,4 +1,7 @@
-"""What a call consists of, for whoever sends and waits: the fleet's store, bounded tries, a watch over each."""
+"""The decisions of one call: shared store, bounded attempts, what each of them means for breaker and hooks.
+
+:func:`call_steps` is a generator. It yields what is to be done next, and an exchange does it.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,20 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._other_clock import OtherClock
-from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
+from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.circuit_breaker import Breaker, failure
+from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
 from moonkey_core._transport.replies import api_error, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
 
 logger = logging.getLogger("moonkey")
 
-_TRIES = 2
+_MAX_ATTEMPTS = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
-_JITTER = random.SystemRandom()  # workers that were forked share the state of any other
-_GOES_FIRST = ("jwks", "key-probe")  # all credentials depend on these
+_JITTER = random.SystemRandom()  # forked workers share the state of any other generator
+_PRIORITY_OPERATIONS = ("jwks", "key-probe")  # the verification of all credentials depends on these
 
-_DATE_WIDTH = 2.0  # seconds: a date is cut to whole ones, and many servers make a new one once a second only
+_DATE_WIDTH = 2.0  # seconds: a Date is cut to whole ones, and many servers make a new one once a second only
 _CAUSES = {
     "connect": "no connection",
     "timeout": "timed out",
@@ -31,38 +33,38 @@ _CAUSES = {
     "busy": "too many calls are waiting already",
     "circuit_open": "not asked, since the calls before have failed",
 }
-"""What is said of a call that failed, where nothing more is known."""
+"""The cause of a failed call, where nothing more is known."""
 
-CLOSED = TransportError("broken", unsent=True)  # by another thread or task, meanwhile
+CLOSED = TransportError("broken", unsent=True)  # by another thread or task, while the call waited
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
 
-def goes_first(fetch: Fetch) -> bool:
-    """Whether a call goes before others where calls have to wait."""
-    return fetch.known or not fetch.trips or fetch.operation in _GOES_FIRST
+def has_priority(fetch: Fetch) -> bool:
+    """Say whether a call goes before others where calls have to wait."""
+    return fetch.priority or not fetch.uses_breaker or fetch.operation in _PRIORITY_OPERATIONS
 
 
-class Look:
-    """Look into the store; the answer is what it holds."""
+class LoadFromStore:
+    """Load a reply from the shared store, and send it back into the generator, or ``None``."""
 
-    __slots__ = ("stored",)
+    __slots__ = ("policy",)
 
-    def __init__(self, stored: Stored) -> None:
-        self.stored = stored
+    def __init__(self, policy: StorePolicy) -> None:
+        self.policy = policy
 
 
-class Keep:
-    """Put a reply into the store."""
+class SaveToStore:
+    """Save a reply in the shared store."""
 
-    __slots__ = ("reply", "stored")
+    __slots__ = ("policy", "reply")
 
-    def __init__(self, stored: Stored, reply: Reply) -> None:
-        self.stored = stored
+    def __init__(self, policy: StorePolicy, reply: Reply) -> None:
+        self.policy = policy
         self.reply = reply
 
 
-class Send:
-    """Send the request now; it may take this many seconds. The answer is its outcome."""
+class SendRequest:
+    """Send the request now, within ``seconds``, and send its outcome back into the generator."""
 
     __slots__ = ("seconds",)
 
@@ -71,7 +73,7 @@ class Send:
 
 
 class Sleep:
-    """Wait before a try."""
+    """Wait for ``seconds`` before an attempt."""
 
     __slots__ = ("seconds",)
 
@@ -80,7 +82,12 @@ class Sleep:
 
 
 def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
-    """How many seconds a call has left, by the deadline of its plan (monotonic seconds) and its own."""
+    """Make a function that tells how many seconds a call has left.
+
+    Args:
+        fetch: The call; its ``timeout`` begins now.
+        deadline: That of the plan (monotonic seconds).
+    """
     end = deadline
     if fetch.timeout is not None:
         own = _clock.elapsed() + fetch.timeout
@@ -88,144 +95,169 @@ def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
     return lambda: end - _clock.elapsed()
 
 
-Steps = Generator[Look | Keep | Send | Sleep, Outcome | None, Outcome]
+CallSteps = Generator[LoadFromStore | SaveToStore | SendRequest | Sleep, Outcome | None, Outcome]
 
 
-def steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, watch: Watch) -> Steps:
-    """A call, for whoever looks up, sends and sleeps: the store before and after the tries."""
-    stored = fetch.stored if has_store else None
-    if stored is not None and stored.look:
-        found = yield Look(stored)
+def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, monitor: CallMonitor) -> CallSteps:
+    """Yield the steps of one call, and return its outcome.
+
+    Args:
+        fetch: The call.
+        remaining: Tells how many seconds it has left.
+        has_store: Whether there is a shared store.
+        monitor: That of the exchange.
+    """
+    policy = fetch.store_policy if has_store else None
+    if policy is not None and policy.read:
+        found = yield LoadFromStore(policy)
         if isinstance(found, Reply):
-            return replace(found, stored=True)
+            return replace(found, from_store=True)
     if fetch.pause:
         yield Sleep(fetch.pause)
-    outcome = yield from _tries(fetch, remaining, watch)
-    if stored is not None and isinstance(outcome, Reply) and outcome.status == 200:
-        yield Keep(stored, outcome)
+    outcome = yield from _attempts(fetch, remaining, monitor)
+    if policy is not None and isinstance(outcome, Reply) and outcome.status == 200:
+        yield SaveToStore(policy, outcome)
     return outcome
 
 
-def _tries(fetch: Fetch, remaining: Callable[[], float], watch: Watch) -> Steps:
-    """The bounded retry loop."""
+def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor) -> CallSteps:
+    """Yield the attempts of one call and the pauses between them."""
     outcome: Outcome = TransportError("timeout", unsent=True)
-    for attempt in range(_TRIES):
+    for attempt in range(_MAX_ATTEMPTS):
         if remaining() <= 0:
             break
-        answer = yield Send(remaining())
+        answer = yield SendRequest(remaining())
         assert answer is not None
-        if isinstance(answer, TransportError):  # one that was not even begun has not been told yet
-            answer = _located(answer, fetch)
+        if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
+            answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
-                break  # what came of the first try says more
+                break  # the outcome of the first attempt says more
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
         outcome = answer
-        wait = _retry_wait(fetch, outcome)
-        if attempt == _TRIES - 1 or wait is None or wait >= remaining():
+        wait = _retry_delay(fetch, outcome)
+        if attempt == _MAX_ATTEMPTS - 1 or wait is None or wait >= remaining():
             break
-        if watch.closed or watch.refuses(fetch):
+        if monitor.closed or monitor.refuses(fetch):
             break
         yield Sleep(wait)
     return outcome
 
 
-def _located(outcome: Outcome, fetch: Fetch) -> Outcome:
-    """An outcome that says whom we called and, where no reply came, why."""
+def _with_address(outcome: Outcome, fetch: Fetch) -> Outcome:
+    """Add the address that was called and, where no reply came, the cause."""
     if isinstance(outcome, Reply):
         return replace(outcome, address=fetch.address)
     return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 
-def _retry_wait(fetch: Fetch, outcome: Outcome) -> float | None:
-    """Seconds to wait before trying again, or ``None`` where that is of no use or could do harm."""
+def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
+    """Return how many seconds to wait before the next attempt, or ``None`` where there must be none."""
     backoff = _JITTER.uniform(*_BACKOFF)
     if isinstance(outcome, TransportError):
         if outcome.kind in ("busy", "circuit_open"):
             return None
-        safe = outcome.unsent or (fetch.repeatable and outcome.kind == "broken")
+        safe = outcome.unsent or (fetch.idempotent and outcome.kind == "broken")
         return backoff if safe else None
-    if outcome.status == 429 or (outcome.status >= 500 and fetch.repeatable):
+    if outcome.status == 429 or (outcome.status >= 500 and fetch.idempotent):
         return max(backoff, retry_after(outcome) or 0.0)
     return None
 
 
-class Watch:
-    """Sees every try: asks the breaker before it, tells breaker and hooks after it. Once ``closed``, no more."""
+class CallMonitor:
+    """Asks the circuit breaker before each attempt, and reports to breaker and hooks after it.
 
-    def __init__(self, breaker: Breaker | None, hooks: Hooks | None, leeway: float = 0.0) -> None:
+    ``closed`` is set when the client is closed: then no attempt is made any more.
+    """
+
+    def __init__(self, breaker: CircuitBreaker | None, hooks: Hooks | None, leeway: float = 0.0) -> None:
         self.hooks = Hooks() if hooks is None else hooks
-        self.breaker = Breaker(self.hooks) if breaker is None else breaker
+        self.breaker = CircuitBreaker(self.hooks) if breaker is None else breaker
         self.closed = False
-        self._api_clock = OtherClock(leeway)
+        self._api_clock = _clock.RemoteClock(leeway)
 
-    def note_date(self, fetch: Fetch, reply: Reply, asked_at: float) -> None:
-        """Compare our clock with the API's, which dates JWTs: a difference beyond the leeway is logged once."""
+    def compare_clocks(self, fetch: Fetch, reply: Reply, asked_at: float) -> None:
+        """Compare our clock with that of the API, which dates JWTs. Logs once a difference beyond the leeway.
+
+        Args:
+            fetch: The call.
+            reply: Its reply; the ``Date`` in it counts (RFC 9110 section 6.6.1).
+            asked_at: When the request was sent (Unix seconds).
+        """
         if fetch.operation == "jwks" or "age" in reply.headers:
-            return  # it may come from a cache
+            return  # the reply may come from a cache
         date = http_date(reply.headers.get("date", ""))
-        if date is None or not self._api_clock.saw(date, date + _DATE_WIDTH, asked_at, _clock.wall()):
+        if date is None or not self._api_clock.observe(date, date + _DATE_WIDTH, asked_at, _clock.wall()):
             return
         if self._api_clock.is_wrong:
             logger.warning(
                 "the clock of this machine is %s that of the API (by the Date of its replies), more than leeway "
                 "allows: JWTs may be refused or accepted at the wrong time. Set it by NTP",
-                self._api_clock.difference(),
+                self._api_clock.describe_difference(),
                 extra={"reason": "clock_skew_api"},
             )
         else:
             logger.info("the clock agrees with that of the API again", extra={"reason": "clock_agrees_api"})
 
     def refuses(self, fetch: Fetch) -> bool:
-        """Whether the breaker would refuse a call now."""
-        return fetch.trips and self.breaker.refuses(goes_first(fetch))
+        """Say whether the breaker would refuse a call now."""
+        return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
-    def begin(self, fetch: Fetch, seconds: float, waited: float) -> Try | None:
-        """A try that may be made now, with so many seconds left after waiting; ``None`` if the breaker refuses."""
-        if fetch.trips and not self.breaker.admit(goes_first(fetch)):
+    def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
+        """Begin an attempt, or return ``None`` where the breaker refuses it.
+
+        Args:
+            fetch: The call.
+            seconds: How long the attempt may take.
+            waited: How many seconds the call has waited for its slot.
+        """
+        if fetch.uses_breaker and not self.breaker.admit(has_priority(fetch)):
             return None
-        return Try(self, fetch, fair=waited <= seconds)
+        return Attempt(self, fetch, counts_timeout=waited <= seconds)
 
 
-class Try:
-    """One try under way. Where ``fair`` is false it has waited so long that a time-out is not the API's fault."""
+class Attempt:
+    """One attempt under way.
 
-    __slots__ = ("_began", "_fair", "_fetch", "_watch", "asked_at")
+    ``counts_timeout`` is false where the call has waited so long that a time-out is not the API's fault.
+    """
 
-    def __init__(self, watch: Watch, fetch: Fetch, fair: bool) -> None:
-        self._watch = watch
+    __slots__ = ("_began", "_counts_timeout", "_fetch", "_monitor", "asked_at")
+
+    def __init__(self, monitor: CallMonitor, fetch: Fetch, counts_timeout: bool) -> None:
+        self._monitor = monitor
         self._fetch = fetch
-        self._fair = fair
+        self._counts_timeout = counts_timeout
         self.asked_at = _clock.wall()
         self._began = _clock.elapsed()
 
-    def ended(self, outcome: Outcome) -> Outcome:
-        """It came to an outcome; a reply gets its time."""
-        outcome = _located(outcome, self._fetch)
-        self._tell(outcome.status if isinstance(outcome, Reply) else None, failure(outcome))
-        if self._fair or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
-            self._watch.breaker.remember(outcome)
-            if self._fetch.trips:
-                self._watch.breaker.count(outcome, _is_understood)
+    def finished(self, outcome: Outcome) -> Outcome:
+        """Report the outcome of the attempt, and return it with its address and time."""
+        outcome = _with_address(outcome, self._fetch)
+        self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
+        if self._counts_timeout or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
+            self._monitor.breaker.remember(outcome)
+            if self._fetch.uses_breaker:
+                self._monitor.breaker.count(outcome, _is_api_reply)
         if not isinstance(outcome, Reply):
             return outcome
-        self._watch.note_date(self._fetch, outcome, self.asked_at)
+        self._monitor.compare_clocks(self._fetch, outcome, self.asked_at)
         return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=outcome.address)
 
-    def dropped(self) -> None:
-        """Whoever asked went away."""
-        self._tell(None, "cancelled")
+    def cancelled(self) -> None:
+        """Report that the caller was cancelled."""
+        self._emit_event(None, "cancelled")
 
-    def _tell(self, status: int | None, trouble: str | None) -> None:
-        if self._watch.hooks:
+    def _emit_event(self, status: int | None, error: str | None) -> None:
+        if self._monitor.hooks:
             seconds = _clock.elapsed() - self._began
-            trouble = None if status is not None else trouble
-            self._watch.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, trouble))
+            error = None if status is not None else error
+            self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, error))
 
 
-def _is_understood(reply: Reply) -> bool:
-    """Whether the API itself has answered, rather than something in front of it."""
+def _is_api_reply(reply: Reply) -> bool:
+    """Say whether the API itself has replied, rather than a proxy in front of it."""
     if 200 <= reply.status < 300:
         try:
             load_object(reply.body)

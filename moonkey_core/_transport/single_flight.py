@@ -1,4 +1,4 @@
-"""Calls that overlap and would ask the same thing become one call, and its answer may linger for a while."""
+"""Calls with the same key that overlap become one call, and its outcome may be reused for a while."""
 
 from __future__ import annotations
 
@@ -13,75 +13,81 @@ from cachetools import TLRUCache
 
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
-Settled = Callable[[Fetch, Outcome], bool]
+IsReusable = Callable[[Fetch, Outcome], bool]
 Key = tuple[str, object]
 
-_MAX_LINGERING_BYTES = 8 * 1024 * 1024
-_ENTRY_OVERHEAD = 512  # bytes counted for an entry besides its body, so that their number is bounded too
+_MAX_CACHED_BYTES = 8 * 1024 * 1024
+_ENTRY_OVERHEAD = 512  # bytes that count for an entry besides its body: so their number is bounded too
 
 
-class _Era:
-    """The time between two revocations in this process; an answer about a session is good for one era only."""
+class _RevocationGeneration:
+    """The time between two revocations in this process. A reply about a session is shared within one only."""
 
     current = object()
 
 
-def end_era() -> None:
-    """From now on nobody is given an answer about a session that was asked for before."""
-    _Era.current = object()
+def start_revocation_generation() -> None:
+    """Share no reply about a session any more that was asked for before now."""
+    _RevocationGeneration.current = object()
 
 
 def _key(fetch: Fetch) -> Key:
-    assert fetch.share is not None
-    return (fetch.share, _Era.current if fetch.until_revoked else None)
+    assert fetch.coalesce_key is not None
+    return (fetch.coalesce_key, _RevocationGeneration.current if fetch.until_revoked else None)
 
 
-class Lingering:
-    """Answers that are handed out a little longer. Not thread-safe; the caller holds its lock."""
+class ReplyCache:
+    """Outcomes that are reused for their ``ttl``, bounded in bytes. Not thread-safe: threads hold a lock."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
-        self._settled = settled
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
+        self._is_reusable = is_reusable
         self._answers: TLRUCache[Key, tuple[Outcome, float]] = TLRUCache(
-            maxsize=_MAX_LINGERING_BYTES,
+            maxsize=_MAX_CACHED_BYTES,
             ttu=lambda _key, entry, now: now + entry[1],
             timer=clock,
             getsizeof=lambda entry: _ENTRY_OVERHEAD + (len(entry[0].body) if isinstance(entry[0], Reply) else 0),
         )
 
     def get(self, key: Key) -> Outcome | None:
-        """The lingering answer, if any."""
+        """Return the outcome that is kept, if there is one."""
         entry = self._answers.get(key)
         return entry[0] if entry is not None else None
 
     def put(self, key: Key, fetch: Fetch, outcome: Outcome) -> None:
-        """Keep an answer that may linger. ``key`` is that of the moment when its call began."""
-        if fetch.linger and (fetch.linger_trouble or self._settled(fetch, outcome)):
-            with contextlib.suppress(ValueError):  # larger than all there is room for
-                self._answers[key] = (outcome, fetch.linger)
+        """Keep an outcome that may be reused. ``key`` is that of the moment when its call began."""
+        if fetch.ttl and (fetch.reuse_failures or self._is_reusable(fetch, outcome)):
+            with contextlib.suppress(ValueError):  # larger than the whole cache
+                self._answers[key] = (outcome, fetch.ttl)
 
 
-class SyncSharing:
-    """Shared calls among threads."""
+class SyncSingleFlight:
+    """Shares calls among threads."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Key, Future[Outcome | None]] = {}
-        self._lingering = Lingering(clock, settled)
+        self._replies = ReplyCache(clock, is_reusable)
 
-    def call(self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Outcome]) -> Outcome:
-        """The outcome of ``make()``, or of the same call that another thread is already making."""
+    def call(self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Outcome]) -> Outcome:
+        """Return the outcome of ``make_call()``, or of the same call that another thread is making.
+
+        Args:
+            fetch: The call; it has a ``coalesce_key``.
+            remaining: Tells how many seconds this caller waits at most.
+            make_call: Makes the call.
+        """
         while True:
             key = _key(fetch)
             with self._lock:
-                lingering = self._lingering.get(key)
-                if lingering is not None:
-                    return lingering
+                cached = self._replies.get(key)
+                if cached is not None:
+                    return cached
                 flight = self._flights.get(key)
                 leads = flight is None
                 if flight is None:
                     flight = self._flights[key] = Future()
             if leads:
-                return self._lead(key, fetch, flight, make)
+                return self._lead(key, fetch, flight, make_call)
             try:
                 outcome = flight.result(max(remaining(), 0.0))
             except FutureTimeoutError:
@@ -90,87 +96,93 @@ class SyncSharing:
                 return outcome
 
     def _lead(
-        self, key: Key, fetch: Fetch, flight: Future[Outcome | None], make: Callable[[], Outcome]
+        self, key: Key, fetch: Fetch, flight: Future[Outcome | None], make_call: Callable[[], Outcome]
     ) -> Outcome:
         outcome: Outcome | None = None
         try:
-            outcome = make()
+            outcome = make_call()
             return outcome
         finally:
             with self._lock:
                 if outcome is not None:
-                    self._lingering.put(key, fetch, outcome)
+                    self._replies.put(key, fetch, outcome)
                 self._flights.pop(key, None)
-            # After an exception this is None, and one of the waiters takes the lead.
+            # After an exception this is None, and one of the waiting threads makes the call.
             flight.set_result(outcome)
 
 
 class _Flight:
-    """A call under way, how many wait for it, and by when it ends by itself (seconds of the loop's clock)."""
+    """A call under way, how many tasks wait for it, and when it ends at last (seconds of the loop's clock)."""
 
     def __init__(self, task: asyncio.Task[Outcome], ends_at: float) -> None:
         self.task = task
         self.ends_at = ends_at
         self.waiters = 0
-        task.add_done_callback(_look_at_exception)
+        task.add_done_callback(_retrieve_exception)
 
 
-class AsyncSharing:
-    """Shared calls among the tasks of one event loop."""
+class AsyncSingleFlight:
+    """Shares calls among the tasks of one event loop."""
 
-    def __init__(self, clock: Callable[[], float], settled: Settled) -> None:
+    def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._flights: dict[Key, _Flight] = {}
-        self._lingering = Lingering(clock, settled)
+        self._replies = ReplyCache(clock, is_reusable)
 
     async def call(
-        self, fetch: Fetch, remaining: Callable[[], float], make: Callable[[], Awaitable[Outcome]]
+        self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        """The outcome of ``make()``, or of the same call that is already under way.
+        """Return the outcome of ``make_call()``, or of the same call that is already under way.
 
-        The call is a task of its own, so that a caller who goes away does not take it from the others. When the
-        last one has gone, it ends too, unless its answer would linger.
+        The call is a task of its own, so that it goes on for the others when one caller is cancelled. When the
+        last one has gone it is cancelled too, unless its outcome would be reused.
+
+        Args:
+            fetch: The call; it has a ``coalesce_key``.
+            remaining: Tells how many seconds this caller waits at most.
+            make_call: Makes the call.
         """
         key = _key(fetch)
-        lingering = self._lingering.get(key)
-        if lingering is not None:
-            return lingering
+        cached = self._replies.get(key)
+        if cached is not None:
+            return cached
         loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + max(remaining(), 0.0)
+        deadline = loop.time() + max(remaining(), 0.0)
         flight = self._flights.get(key)
         if flight is None:
-            flight = _Flight(loop.create_task(self._lead(key, fetch, make)), gives_up_at)
+            flight = _Flight(loop.create_task(self._lead(key, fetch, make_call)), deadline)
             self._flights[key] = flight
         flight.waiters += 1
         try:
-            if gives_up_at >= flight.ends_at:
+            if deadline >= flight.ends_at:
                 return await asyncio.shield(flight.task)
-            async with asyncio.timeout_at(gives_up_at):
+            async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(flight.task)
         except TimeoutError:
             return TransportError("timeout")
         except asyncio.CancelledError:
             task_here = asyncio.current_task()
             if flight.task.cancelled() and not (task_here and task_here.cancelling()):
-                return TransportError("broken")  # the client was closed; the caller goes on
+                return TransportError("broken")  # the client was closed; the caller was not cancelled
             raise
         finally:
             flight.waiters -= 1
-            if not flight.waiters and not fetch.linger and not flight.task.done():
+            if not flight.waiters and not fetch.ttl and not flight.task.done():
                 self._drop(key, flight)
 
-    def is_under_way(self, share: str) -> bool:
-        """Whether somebody makes a call of this name just now."""
-        return (share, _Era.current) in self._flights or (share, None) in self._flights
+    def is_in_flight(self, coalesce_key: str) -> bool:
+        """Say whether a call with this key is under way."""
+        generations = (_RevocationGeneration.current, None)
+        return any((coalesce_key, generation) in self._flights for generation in generations)
 
     def _drop(self, key: Key, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.task.cancel()
 
-    async def _lead(self, key: Key, fetch: Fetch, make: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _lead(self, key: Key, fetch: Fetch, make_call: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
-            outcome = await make()
-            self._lingering.put(key, fetch, outcome)
+            outcome = await make_call()
+            self._replies.put(key, fetch, outcome)
             return outcome
         finally:
             flight = self._flights.get(key)
@@ -178,13 +190,13 @@ class AsyncSharing:
                 del self._flights[key]
 
     async def stop(self) -> None:
-        """Cancel what is still under way."""
+        """Cancel all calls that are under way."""
         flights = [flight.task for flight in self._flights.values()]
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
 
-def _look_at_exception(task: asyncio.Task[Outcome]) -> None:
+def _retrieve_exception(task: asyncio.Task[Outcome]) -> None:
     if not task.cancelled():
-        task.exception()  # read, so that a failure that nobody waited for is not reported as lost
+        task.exception()  # read, so that asyncio does not report it as never retrieved

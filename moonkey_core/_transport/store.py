@@ -1,27 +1,27 @@
-"""The store of a fleet, as whoever makes calls sees it."""
+"""What an exchange needs of the store that the processes of an app share."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from moonkey_core._plan import Reply, Stored
+from moonkey_core._plan import Reply, StorePolicy
 
 
 class Store(Protocol):
-    """The fleet's store, for threads. It raises nothing: in trouble, a look-up finds nothing."""
+    """The shared store, for threads. It raises nothing: where it cannot be reached, nothing is found."""
 
-    def get(self, stored: Stored, /) -> Reply | None:
-        """What is kept at a place, if it is not too old."""
+    def get(self, policy: StorePolicy, /) -> Reply | None:
+        """Return the reply that is kept, if it is young enough."""
 
-    def put(self, stored: Stored, reply: Reply, /) -> None:
+    def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""
 
 
 class AsyncStore(Protocol):
-    """The fleet's store, for tasks; like :class:`Store` otherwise."""
+    """The shared store, for tasks; like :class:`Store` otherwise."""
 
-    async def get(self, stored: Stored, /) -> Reply | None:
-        """What is kept at a place, if it is not too old."""
+    async def get(self, policy: StorePolicy, /) -> Reply | None:
+        """Return the reply that is kept, if it is young enough."""
 
-    async def put(self, stored: Stored, reply: Reply, /) -> None:
+    async def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from moonkey_core._verified import CacheEntry
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.errors import RevokedCredentials
 from moonkey_core.gate import Requirements
 from moonkey_core.revocations import Revocations
@@ -31,7 +31,7 @@ class Acceptance:
     def __init__(
         self,
         settings: Settings,
-        keys: KeyRing,
+        keys: JwksCache,
         revocations: Revocations,
         feed: Feed | None,
         clock: Callable[[], float],

@@ -25,7 +25,7 @@ from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
-from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.auth import Auth, new_auth
 from moonkey_core.errors import (
     AuthenticationError,
@@ -99,7 +99,7 @@ class Authenticator:
         self,
         settings: Settings,
         provider: Provider,
-        keys: KeyRing,
+        keys: JwksCache,
         cache: VerificationCache,
         acceptance: Acceptance,
         introspector: Introspector,
@@ -281,14 +281,16 @@ class Authenticator:
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
-        return _jwt.parse(value, self._clock(), self._settings, current.heads if current is not None else None)
+        return _jwt.parse(
+            value, self._clock(), self._settings, current.known_headers if current is not None else None
+        )
 
     def _verified_here(self, pending: Pending) -> Verification | None:
         """Return what a JWT proves by itself, where its key is at hand and that is enough."""
         jwt = pending.jwt
         if jwt is None or not self._verifies_jwts:
             return None
-        key = self._keys.calm_key(jwt.kid)
+        key = self._keys.cached_key(jwt.kid)
         if key is None:
             return None
         try:
@@ -362,8 +364,8 @@ class Authenticator:
             key=key,
         )
         current = self._keys.current
-        if current is not None and jwt.head not in current.heads:
-            current.remember(jwt.head, jwt.kid)
+        if current is not None and jwt.head not in current.known_headers:
+            current.remember_header(jwt.head, jwt.kid)
         if self._acceptance.is_revoked(entry):
             raise RevokedCredentials
         return entry

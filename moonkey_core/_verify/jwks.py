@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moonkey_core._strict_json import load_object
 
-if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+if TYPE_CHECKING:  # the import takes 25 ms, for processes that verify JWTs only
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 MAX_BYTES = 512 * 1024
@@ -17,14 +17,22 @@ _KEY_BITS = range(2048, 4097)
 
 
 def parse_key_set(body: bytes) -> dict[str, RSAPublicKey]:
-    """Usable keys by ``kid``. Raises ``ValueError`` where the body is not a key set or holds no usable key."""
+    """Return the usable keys in the body of a reply by ``kid``.
+
+    Raises:
+        ValueError: The body is not a key set, or holds no usable key.
+    """
     return usable_keys(load_object(body))
 
 
 def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
-    """Usable keys of a decoded set by ``kid``; a ``kid`` that two keys claim is not usable (RFC 7517 4.5).
+    """Return the usable keys of a decoded key set by ``kid``.
 
-    The same key twice, whatever else its entries say, is one key.
+    A ``kid`` that two different keys claim is not usable (RFC 7517 section 4.5). The same key twice is one key,
+    whatever else its entries say.
+
+    Raises:
+        ValueError: It is not a key set, or holds no usable key.
     """
     entries = key_set.get("keys")
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
@@ -49,7 +57,7 @@ def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
 
 
 def body_holds_secret(body: bytes) -> bool:
-    """:func:`holds_secret` for the body of a reply; a body that is no key set holds none."""
+    """Say the same as :func:`holds_secret` of the body of a reply. A body that is no key set holds none."""
     try:
         return holds_secret(load_object(body))
     except ValueError:
@@ -57,7 +65,7 @@ def body_holds_secret(body: bytes) -> bool:
 
 
 def holds_secret(key_set: Mapping[str, Any]) -> bool:
-    """Whether a key set has a private or symmetric key in it, which is worth waking the operator for."""
+    """Say whether a key set holds a private or symmetric key, which the operator has to know at once."""
     entries = key_set.get("keys")
     return isinstance(entries, list) and any(isinstance(one, Mapping) and _is_secret(one) for one in entries)
 
@@ -78,8 +86,8 @@ def _usable_key(entry: Mapping[str, Any]) -> RSAPublicKey | None:
         or "verify" not in operations
     ):
         return None
-    # Only what makes the key is handed on: certificates and addresses in the entry are never looked at. A modulus
-    # of 4096 bits is 683 characters; longer ones are not worth the CPU.
+    # Only the numbers of the key are used: certificates and addresses in the entry are never read. A modulus of
+    # 4096 bits is 683 characters; longer ones are not worth the CPU.
     modulus, exponent = entry.get("n"), entry.get("e")
     if not isinstance(modulus, str) or not isinstance(exponent, str) or len(modulus) > 700 or len(exponent) > 12:
         return None

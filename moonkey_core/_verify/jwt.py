@@ -60,15 +60,17 @@ class ParsedJwt:
         return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
 
 
-def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str] | None = None) -> ParsedJwt:
+def parse(
+    token: str, now: float, settings: Settings, known_headers: Mapping[bytes, str] | None = None
+) -> ParsedJwt:
     """Read the compact form and check what needs no key: form, header, types of the times, not in the future.
 
-    ``heads`` are headers that have been read before, with the key id that each names.
+    ``known_headers`` are headers that have been read before, with the key id that each names.
     """
     try:
         text = token.encode("ascii")
         head, middle, tail = text.split(b".", 3)
-        kid = heads.get(head) if heads else None
+        kid = known_headers.get(head) if known_headers else None
         header = load_object(_decode(head)) if kid is None else None
         body = _decode(middle)
         payload, signature = load_object(body), _decode(tail)

@@ -66,7 +66,7 @@ class SigningKey:
         return {"alg": "RS256", "kid": self.kid, "typ": "JWT"}
 
 
-class KeyRing:
+class SigningKeys:
     """The key that signs now, first, and those before it that are still published."""
 
     def __init__(self, keys: list[SigningKey] | None = None) -> None:

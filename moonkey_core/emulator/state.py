@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from moonkey_core.emulator.errors import ApiError, Shape, dead_session
 from moonkey_core.emulator.faults import FaultBoard
-from moonkey_core.emulator.keys import KeyRing, SigningKey
+from moonkey_core.emulator.keys import SigningKey, SigningKeys
 from moonkey_core.emulator.records import Pending, Sent, random_text
 from moonkey_core.emulator.store import StateFileError, Store
 from moonkey_core.emulator.traffic import Traffic
@@ -51,7 +51,7 @@ class State:
         self.public_token: str = self.store.setting("public_token", lambda: f"pk_test_{random_text(40)}")
         self.wallet_key: str = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
         self.session_claim = session_claim
-        self.keys: KeyRing = KeyRing(self._stored_keys())
+        self.keys: SigningKeys = SigningKeys(self._stored_keys())
         self.save_keys()
         self.faults: FaultBoard = FaultBoard()
         self.traffic: Traffic = Traffic()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from moonkey_core import _clock
 from moonkey_core._crypto import fleet_sealer
-from moonkey_core._plan import Reply, Stored
+from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.settings import Settings
 
 logger = logging.getLogger("moonkey")
@@ -41,36 +41,36 @@ class Places:
         self._sealer = fleet_sealer(settings, "store")
         self._clock = clock
 
-    def key(self, stored: Stored) -> str:
+    def key(self, policy: StorePolicy) -> str:
         """The key in Redis: a keyed digest, so that the same name is another in another environment."""
-        return f"moonkey:store:{self._sealer.digest(stored.name)}"
+        return f"moonkey:store:{self._sealer.digest(policy.name)}"
 
-    def parcel(self, stored: Stored, reply: Reply) -> Parcel | None:
+    def parcel(self, policy: StorePolicy, reply: Reply) -> Parcel | None:
         """What to put there; ``None`` where the answer is not to be kept."""
-        left = stored.seconds - (self._clock() - reply.asked_at)
-        if reply.status != 200 or reply.stored or not 0.001 <= left <= stored.seconds + _FUTURE:
+        left = policy.max_age - (self._clock() - reply.asked_at)
+        if reply.status != 200 or reply.from_store or not 0.001 <= left <= policy.max_age + _FUTURE:
             return None
         try:
-            body = stored.clean(reply.body)
+            body = policy.clean(reply.body)
         except ValueError:
             return None
         if len(body) > _MAX_BYTES:
             return None
-        key = self.key(stored)
+        key = self.key(policy)
         return Parcel(key, self._sealer.seal(key, _ASKED_AT.pack(reply.asked_at) + body), int(left * 1000))
 
-    def reply(self, stored: Stored, sealed: object) -> Reply | None:
+    def reply(self, policy: StorePolicy, sealed: object) -> Reply | None:
         """The answer in what Redis says; ``None`` where there is none, or it is not ours, or not from its time."""
         if not isinstance(sealed, bytes) or len(sealed) > self.longest:
             return None
         try:
-            data = self._sealer.open(self.key(stored), sealed)
+            data = self._sealer.open(self.key(policy), sealed)
             (asked_at,) = _ASKED_AT.unpack_from(data)
         except (ValueError, struct.error):
             return None
-        if not -_FUTURE <= self._clock() - asked_at <= stored.seconds:  # also false for NaN
+        if not -_FUTURE <= self._clock() - asked_at <= policy.max_age:  # also false for NaN
             return None
-        return Reply(200, {}, data[_ASKED_AT.size :], asked_at=asked_at, stored=True)
+        return Reply(200, {}, data[_ASKED_AT.size :], asked_at=asked_at, from_store=True)
 
 
 class Reach:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from moonkey_core import _clock
-from moonkey_core._other_clock import OtherClock
 
 logger = logging.getLogger("moonkey")
 
 
-class ServerClock(OtherClock):
+class ServerClock(_clock.RemoteClock):
     """The clock of the Redis server, next to our own one (``wall``)."""
 
     def __init__(self, tolerance: float, wall: Callable[[], float] = _clock.wall) -> None:
@@ -21,7 +20,7 @@ class ServerClock(OtherClock):
 
     def told(self, first: object, last: object, sent_at: float) -> None:
         """Two answers to ``TIME`` have just come, to a question of ``sent_at``."""
-        if self.saw(_seconds(last), _seconds(first), sent_at, self.wall()):
+        if self.observe(_seconds(last), _seconds(first), sent_at, self.wall()):
             self._report()
 
     def _report(self) -> None:
@@ -29,7 +28,7 @@ class ServerClock(OtherClock):
             logger.warning(
                 "feed: the clock of this machine is %s that of Redis, by which revocations are dated. "
                 "Set both by NTP: JWTs are judged by the clock of this machine",
-                self.difference(),
+                self.describe_difference(),
                 extra={"reason": "clock_skew_redis"},
             )
         else:

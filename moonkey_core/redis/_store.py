@@ -11,8 +11,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moonkey_core import _threads as _native
-from moonkey_core._plan import Reply, Stored
-from moonkey_core._transport.loop_shutdown import ClosesWithLoop
+from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core._transport.event_loops import CloseOnLoopShutdown
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis import _connect
 from moonkey_core.redis._places import SECONDS, Places, Reach
@@ -49,22 +49,22 @@ class RedisStore:
         _inherited.append(self._made)
         self._lock, self._made = _native.lock(), None
 
-    def get(self, stored: Stored) -> Reply | None:
+    def get(self, policy: StorePolicy) -> Reply | None:
         """The answer kept at that place, if it is young enough. One round trip."""
         if not self._reach.may_try():
             return None
         try:
             # What is too long to be ours is not even fetched.
-            found = self._client.getrange(self._places.key(stored), 0, self._places.longest)
+            found = self._client.getrange(self._places.key(policy), 0, self._places.longest)
         except Exception as error:
             self._reach.failed(error)
             return None
         self._reach.worked()
-        return self._places.reply(stored, found)
+        return self._places.reply(policy, found)
 
-    def put(self, stored: Stored, reply: Reply) -> None:
+    def put(self, policy: StorePolicy, reply: Reply) -> None:
         """Keep a good answer (status 200) there for what is left of its time."""
-        parcel = self._places.parcel(stored, reply)
+        parcel = self._places.parcel(policy, reply)
         if parcel is None or not self._reach.may_try():
             return
         try:
@@ -85,10 +85,10 @@ class _Loop:
 
     def __init__(self, url: Secret) -> None:
         self.client = _connect.async_client(url, SECONDS, _CONNECTIONS)
-        self._shutdown = ClosesWithLoop(self.close)
+        self._shutdown = CloseOnLoopShutdown(self.close)
 
     async def ready(self) -> Any:
-        await self._shutdown.watch()
+        await self._shutdown.arm()
         return self.client
 
     async def close(self) -> None:
@@ -112,23 +112,23 @@ class AsyncRedisStore:
         _inherited.append(list(self._loops.items()))
         self._loops = WeakKeyDictionary()
 
-    async def get(self, stored: Stored) -> Reply | None:
+    async def get(self, policy: StorePolicy) -> Reply | None:
         """The answer kept at that place, if it is young enough. One round trip."""
         if not self._reach.may_try():
             return None
         try:
             async with _connect.within(SECONDS):
                 client = await self._here().ready()
-                found = await client.getrange(self._places.key(stored), 0, self._places.longest)
+                found = await client.getrange(self._places.key(policy), 0, self._places.longest)
         except Exception as error:
             self._reach.failed(error)
             return None
         self._reach.worked()
-        return self._places.reply(stored, found)
+        return self._places.reply(policy, found)
 
-    async def put(self, stored: Stored, reply: Reply) -> None:
+    async def put(self, policy: StorePolicy, reply: Reply) -> None:
         """Keep a good answer (status 200) there for what is left of its time."""
-        parcel = self._places.parcel(stored, reply)
+        parcel = self._places.parcel(policy, reply)
         if parcel is None or not self._reach.may_try():
             return
         try:

@@ -83,7 +83,7 @@ class Worker:
         self._cancelled = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
         self._last_try = False
-        self._home: _native.Home  # known at the start only: a server may fork, and bring gevent, in between
+        self._home: _native.HomeThread  # known at the start only: a server may fork, and bring gevent, in between
         self._thread = self._new_thread()
 
     def _new_thread(self) -> _native.Thread:
@@ -99,7 +99,7 @@ class Worker:
         if self._died_at is not None:
             self._died_at = None
             self._thread = self._new_thread()
-        self._home = _native.Home()
+        self._home = _native.HomeThread()
         try:
             self._thread.start()
         except RuntimeError:
@@ -146,9 +146,9 @@ class Worker:
             )
 
     def _main(self) -> None:
-        self._home.own_this_thread()
+        self._home.adopt_current_thread()
         try:
-            loop = _native.OwnLoop()
+            loop = _native.ThreadEventLoop()
             try:
                 loop.run_until_complete(self._run())
             finally:
@@ -160,7 +160,7 @@ class Worker:
             self._announce(error)
             self._died_at = _clock.elapsed()
         finally:
-            self._home.leave_this_thread()
+            self._home.release_current_thread()
 
     async def _run(self) -> None:
         task = asyncio.current_task()

@@ -153,9 +153,9 @@ class TestBare401:
             api.authenticate(f"{TOKEN}{number}")
         first, second = (fetch for fetch in api.fetches if "/users/" in fetch.url)
         assert first.url != second.url  # nobody can register the user that would deceive it
-        assert first.share == second.share is not None
-        assert first.linger == 5.0
-        assert not first.linger_trouble
+        assert first.coalesce_key == second.coalesce_key is not None
+        assert first.ttl == 5.0
+        assert not first.reuse_failures
         assert first.send_key
         assert first.method == "GET"
 

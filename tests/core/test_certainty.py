@@ -11,7 +11,7 @@ from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply, run
 from moonkey_core._session_life.watch_policy import WatchedSession
-from moonkey_core._transport.replies import is_settled
+from moonkey_core._transport.replies import is_reusable
 from moonkey_core.gate import Requirements
 from support.cookie_visits import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 from support.decisions import NOW, replied, verified_body
@@ -219,14 +219,14 @@ def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None
     decisions.core.api._store_name = lambda _: "place"
     plan, fetch = decisions.begin(TOKEN)
     plan.close()
-    assert fetch.stored is not None
+    assert fetch.store_policy is not None
     if answer.status == 200:  # nothing else is put there
         with pytest.raises(ValueError, match=r".*"):
-            fetch.stored.clean(answer.body)
+            fetch.store_policy.clean(answer.body)
     plan, fetch = Visited().begin(good(NOW - 400))
     plan.close()
-    assert fetch.linger > 0
-    assert not is_settled(fetch, answer)
+    assert fetch.ttl > 0
+    assert not is_reusable(fetch, answer)
 
 
 @pytest.mark.rule("S19")
@@ -263,8 +263,8 @@ def test_what_the_store_keeps_refuses_nothing(kept: dict[str, Any]) -> None:
     """The session may have been extended since."""
     decisions = Visited(session_cache_ttl=60)
     decisions.core.api._store_name = lambda _: "place"
-    stored = Reply(200, {}, json.dumps(kept).encode(), asked_at=NOW - 30, stored=True)
-    decisions.answer = lambda fetch: decisions.by_heart(fetch) if fetch.stored is None else stored
+    stored = Reply(200, {}, json.dumps(kept).encode(), asked_at=NOW - 30, from_store=True)
+    decisions.answer = lambda fetch: decisions.by_heart(fetch) if fetch.store_policy is None else stored
     auth = visit(decisions)
     assert auth.is_authenticated
     assert SESSION not in set_after(decisions, auth)

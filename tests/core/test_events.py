@@ -29,7 +29,7 @@ from moonkey_core.events import (
 )
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, presenting, replied
-from support.key_ring import Ring
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.patience import PATIENT
 from support.redis_server import RedisServer, need_redis
@@ -95,12 +95,12 @@ class TestVerified:
         assert decisions.calls("jwks") == 1
 
     def test_a_jwt_by_keys_that_are_past_their_time(self) -> None:
-        ring = Ring()
-        ring.shown("old")
-        heard = heard_by(ring.core.hooks)
-        ring.now += 700
-        ring.published = DOWN
-        listen(ring, sign(header(kid="old"), claims(ring.now), "old"))
+        decisions = JwksDecisions()
+        decisions.shown("old")
+        heard = heard_by(decisions.core.hooks)
+        decisions.now += 700
+        decisions.published = DOWN
+        listen(decisions, sign(header(kid="old"), claims(decisions.now), "old"))
         assert verified(heard) == ("authenticated", "stale", None)
 
     def test_a_token_is_asked_for_each_time(self) -> None:
@@ -288,20 +288,20 @@ class TestKeySetFetched:
         assert heard[1] == KeySetFetched(None)
 
     def test_with_trouble(self) -> None:
-        ring = Ring()
-        heard = heard_by(ring.core.hooks)
-        ring.published = replied(200, b"<html>")
-        ring.shown("old")
+        decisions = JwksDecisions()
+        heard = heard_by(decisions.core.hooks)
+        decisions.published = replied(200, b"<html>")
+        decisions.shown("old")
         assert [event for event in heard if isinstance(event, KeySetFetched)] == [KeySetFetched("jwks_content")]
 
     def test_beside_the_requests(self) -> None:
-        ring = Ring()
-        ring.shown("old")
-        heard = heard_by(ring.core.hooks)
-        ring.now += 599
-        ring.shown("old")
+        decisions = JwksDecisions()
+        decisions.shown("old")
+        heard = heard_by(decisions.core.hooks)
+        decisions.now += 599
+        decisions.shown("old")
         assert KeySetFetched(None) in heard
-        assert ring.fetched == 2
+        assert decisions.fetched == 2
 
 
 class TestCircuitChanged:

@@ -10,7 +10,7 @@ import pytest
 from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
 from moonkey_core._operations.client_base import health_report
 from support.decisions import NOW
-from support.key_ring import Ring
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi
 
@@ -80,8 +80,8 @@ def test_an_answer_is_shared_and_does_not_linger() -> None:
     shares = set()
     for _ in range(3):
         plan, fetch = decisions.begin(jwt)
-        shares.add(fetch.share)
-        assert fetch.linger == 0
+        shares.add(fetch.coalesce_key)
+        assert fetch.ttl == 0
         assert fetch.until_revoked
         plan.close()
     assert len(shares) == 1
@@ -92,7 +92,7 @@ def test_a_route_that_wants_a_call_of_its_own_has_it() -> None:
     decisions, jwt = made(FakeFeed(is_live=False))
     for count in (1, 2, 3):
         plan, fetch = decisions.begin(jwt, max_staleness=0)
-        assert fetch.share is None
+        assert fetch.coalesce_key is None
         plan.close()
         assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
         assert decisions.asked == count
@@ -221,10 +221,10 @@ def test_health_tells_of_the_feed() -> None:
 
 
 def test_keys_are_fetched_as_ever() -> None:
-    ring = Ring(feed=FakeFeed(is_live=False))
-    assert ring.shown("old").source == "remote"
-    assert ring.fetched == 1
-    assert ring.shown("never").is_rejected
+    decisions = JwksDecisions(feed=FakeFeed(is_live=False))
+    assert decisions.shown("old").source == "remote"
+    assert decisions.fetched == 1
+    assert decisions.shown("never").is_rejected
 
 
 def test_an_older_revocation_of_the_user_is_no_reason_there_either() -> None:

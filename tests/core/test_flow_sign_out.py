@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Settings, SignInSettings
 from moonkey_core._plan import Fetch, step
-from moonkey_core._transport.retries import Send, Sleep, Watch, steps
+from moonkey_core._transport.retries import CallMonitor, SendRequest, Sleep, call_steps
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
@@ -380,11 +380,13 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
 
 def test_the_second_try_waits() -> None:
     """What comes at once would meet the same trouble."""
-    call = steps(Fetch("DELETE", "https://api.example", pause=2.0), lambda: 10.0, False, Watch(None, None))
+    call = call_steps(
+        Fetch("DELETE", "https://api.example", pause=2.0), lambda: 10.0, False, CallMonitor(None, None)
+    )
     first = step(call, None)
     assert isinstance(first, Sleep)
     assert first.seconds == 2.0
-    assert isinstance(step(call, None), Send)
+    assert isinstance(step(call, None), SendRequest)
 
 
 class TestWhatIsGivenBack:

@@ -60,7 +60,7 @@ class TestFork:
             jwt = client.sessions.verify(session_jwt=person.session_jwt)
             return token.user.id == jwt.user.id == person.user_id
 
-        locks = [client._exchange._lock, client._exchange._sharing._lock, client._core.keys._lock]
+        locks = [client._exchange._lock, client._exchange._single_flight._lock, client._core.keys._lock]
         for lock in locks:
             lock.acquire()
         try:

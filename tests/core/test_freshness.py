@@ -188,10 +188,10 @@ class TestMaxStaleness:
         for most in (0, 10, None):
             decisions.begin(TOKEN, max_staleness=most)[0].close()
         _, fetch = decisions.begin(TOKEN, max_staleness=0)
-        assert fetch.share is None
+        assert fetch.coalesce_key is None
         _, fetch = decisions.begin(TOKEN, max_staleness=10)
-        assert fetch.share is not None
-        assert fetch.linger == 0
+        assert fetch.coalesce_key is not None
+        assert fetch.ttl == 0
 
     @pytest.mark.parametrize("wrong", [-1, -0.001, float("nan"), float("inf"), True, "10", [1]])
     @pytest.mark.parametrize("name", ["max_staleness", "grace_seconds"])

@@ -15,7 +15,7 @@ from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, TransportError
 from moonkey_core.events import Event, GraceUsed
 from support.decisions import NOW, replied
-from support.key_ring import Ring
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DEAD, DOWN, KnownToTheApi
 from support.secrets import assert_no_secret
@@ -143,18 +143,18 @@ class TestGrace:
         assert decisions.authenticate(jwt).is_unavailable
 
     def test_not_a_jwt_whose_key_has_left(self) -> None:
-        ring = Ring(grace_seconds=300)
+        decisions = JwksDecisions(grace_seconds=300)
         jwt = sign(header(kid="old"), claims(NOW, exp=NOW + 20), "old")
-        assert ring.authenticate(jwt).is_authenticated
-        ring.published = replied(200, {"keys": []})
-        ring.answer = lambda fetch: ring.published if "jwks" in fetch.url else DOWN
-        ring.now = NOW + 30
-        assert ring.authenticate(jwt).source == "grace"
-        good_set = Ring().published
-        ring.published = replied(200, {"keys": [{**key, "kid": "new"} for key in keys_of(good_set)]})
-        ring.shown("new")
-        ring.now = NOW + 40
-        assert not ring.authenticate(jwt).is_authenticated
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.published = replied(200, {"keys": []})
+        decisions.answer = lambda fetch: decisions.published if "jwks" in fetch.url else DOWN
+        decisions.now = NOW + 30
+        assert decisions.authenticate(jwt).source == "grace"
+        good_set = JwksDecisions().published
+        decisions.published = replied(200, {"keys": [{**key, "kid": "new"} for key in keys_of(good_set)]})
+        decisions.shown("new")
+        decisions.now = NOW + 40
+        assert not decisions.authenticate(jwt).is_authenticated
 
     @pytest.mark.parametrize(
         ("answer", "accepted"),

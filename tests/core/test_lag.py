@@ -80,7 +80,7 @@ class TestTheTable:
     """The session is revoked right after it was verified."""
 
     def verified(self, kind: str, options: dict[str, Any]) -> tuple[KnownToTheApi, str, Any]:
-        # What lingers is handed out beneath the decisions: without it here, refreshes are left out.
+        # Reused replies come from beneath the decisions: without them here, refreshes are left out.
         decisions = KnownToTheApi(**{"refresh_jwt": False, **options})
         credential = credential_for(kind, decisions)
         assert decisions.authenticate(credential).is_authenticated
@@ -111,7 +111,7 @@ class TestTheTable:
         decisions.good.clear()
         decisions.down = True
         if options.get("jwt_issuer") == "" and kind == "session_jwt":
-            # The promise is about refreshes as well, which linger for longer.
+            # The promise is about refreshes as well, which are reused for longer.
             promised_grace = decisions.settings.session_cache_ttl + decisions.settings.grace_seconds
             assert promised_grace <= promised.in_grace
         else:

@@ -18,8 +18,12 @@ from support.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
 
-EARLY = "from gevent import monkey; monkey.patch_all()\nfrom moonkey_core import _native, _deadline\n"
-LATE = "from moonkey_core import _native, _deadline\nfrom gevent import monkey; monkey.patch_all(ssl=False)\n"
+OURS = (
+    "from moonkey_core import _threads as _native\n"
+    "from moonkey_core._transport import httpx_connections as connections\n"
+)
+EARLY = "from gevent import monkey; monkey.patch_all()\n" + OURS
+LATE = OURS + "from gevent import monkey; monkey.patch_all(ssl=False)\n"
 
 THREAD = """
 import logging, socket, threading, time, gevent, _thread
@@ -33,17 +37,17 @@ class Slow(logging.Handler):
         heard.append((record.getMessage(), ident()))
 
 logging.getLogger("moonkey").addHandler(Slow())
-home = _native.Home()
+home = _native.HomeThread()
 listener = real(); listener.bind(("127.0.0.1", 0)); listener.listen()
 
 def main():
-    home.own_this_thread()
-    loop = _native.OwnLoop()
+    home.adopt_current_thread()
+    loop = _native.ThreadEventLoop()
     loops.append(loop)
     loop.run_until_complete(run(loop))
     loop.close()
     kinds.append(gevent._hub_local.get_hub_if_exists())
-    home.leave_this_thread()
+    home.release_current_thread()
 
 async def run(loop):
     import asyncio
@@ -82,9 +86,9 @@ import gevent
 found = []
 
 def one(deadline, seconds):
-    with _deadline.reads_until(deadline):
+    with connections.reads_until(deadline):
         gevent.sleep(seconds)
-        found.append((deadline, _deadline._current.get()))
+        found.append((deadline, connections._deadline.get()))
 
 gevent.joinall([gevent.spawn(one, 10.0, 0.02), gevent.spawn(one, 20.0, 0.01), gevent.spawn(one, 30.0, 0.03)])
 assert len(found) == 3 and all(deadline == current for deadline, current in found), found
@@ -135,7 +139,7 @@ class TestWithoutGevent:
 
     def test_everything_is_said_at_once(self) -> None:
         said: list[int] = []
-        _native.Home().run(lambda: said.append(1))
+        _native.HomeThread().run(lambda: said.append(1))
         assert said == [1]
         assert not _native.is_patched()
 
@@ -153,12 +157,12 @@ class _Odd:
 
 
 def test_an_asyncio_that_wakes_its_loops_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    _native.OwnLoop().close()
+    _native.ThreadEventLoop().close()
 
     def pipe(self: Any) -> None:
         asyncio.SelectorEventLoop._make_self_pipe(self)  # type: ignore[attr-defined]
         self._csock = _Odd(self._csock)
 
-    monkeypatch.setattr(_native.OwnLoop, "_make_self_pipe", pipe)
+    monkeypatch.setattr(_native.ThreadEventLoop, "_make_self_pipe", pipe)
     with pytest.raises(RuntimeError, match="other means"):
-        _native.OwnLoop()
+        _native.ThreadEventLoop()

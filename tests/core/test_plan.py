@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, arun, run, step
-from moonkey_core._transport.single_flight import SyncSharing
 from support.decisions import replied
 
 FETCH = Fetch("GET", "https://api.example.com/")
@@ -76,30 +75,3 @@ def test_a_plan_that_needs_no_call() -> None:
         raise AssertionError
 
     assert run(ready(), never) == "ready"
-
-
-def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
-    sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
-    fetch = Fetch("GET", "https://api.example.com/", share="one", linger=5)
-
-    def fails() -> Outcome:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sharing.call(fetch, lambda: 5.0, fails)
-    assert sharing.call(fetch, lambda: 5.0, lambda: CALL) is CALL
-
-    def never() -> Outcome:
-        raise AssertionError
-
-    assert sharing.call(fetch, lambda: 5.0, never) is CALL
-
-
-def test_what_lingers_is_bounded() -> None:
-    sharing = SyncSharing(lambda: 0.0, lambda _fetch, _outcome: True)
-    for place in range(40):
-        fetch = Fetch("GET", "https://api.example.com/", share=f"user {place}", linger=60)
-        sharing.call(fetch, lambda: 5.0, lambda: replied(200, b"x" * 1_000_000))
-    kept = sharing._lingering._answers
-    assert 1 <= len(kept) <= 8
-    assert kept.currsize <= 8 * 1024 * 1024

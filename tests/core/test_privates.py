@@ -14,7 +14,7 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, ProviderUnavailable
-from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
+from moonkey_core._transport import aiohttp_connections
 from moonkey_core._transport import httpx_backend as _httpx
 from moonkey_core.privates import private, set_private
 from support.scripted import reply, scripted
@@ -101,7 +101,7 @@ def test_a_connector_that_makes_its_connections_in_another_way() -> None:
 
     async def work(url: str) -> None:
         async with AsyncMoonKey(transport="aiohttp", **{**OPTIONS, "base_url": url}) as client:
-            sender: Any = client._exchange._loops.here().sender
+            sender: Any = client._exchange._loops.current().sender
             plain = partial(ResponseHandler, loop=asyncio.get_running_loop())
             set_private(sender._opened().connector, "_factory", plain)
             await client.sessions.verify(session_token="x")
@@ -122,8 +122,8 @@ async def asked(url: str, transport: Literal["httpx", "aiohttp"]) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "told"),
     [
-        (_aiohttp_turns.Connector, "connect", r"BaseConnector\.connect"),
-        (_aiohttp_turns._Handler, "feed_data", r"ResponseHandler\.feed_data"),
+        (aiohttp_connections.Connector, "connect", r"BaseConnector\.connect"),
+        (aiohttp_connections._Handler, "feed_data", r"ResponseHandler\.feed_data"),
     ],
 )
 def test_what_aiohttp_calls_no_more(owner: type, name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,7 @@ def test_a_pool_that_opens_its_connections_in_another_way(monkeypatch: pytest.Mo
     def nothing(client: object) -> None:
         """As if it had no effect."""
 
-    monkeypatch.setattr(_httpx, "bound_reads", nothing)
-    monkeypatch.setattr(_httpx, "keep_in_turn", nothing)
+    monkeypatch.setattr(_httpx, "guard_connections", nothing)
     told = r"httpcore \(\d.*ConnectionPool\._network_backend"
     with scripted(reply(200, {})) as server:
         client = MoonKey(**{**OPTIONS, "base_url": server.url})

@@ -11,7 +11,7 @@ import pytest
 from moonkey_core import AsyncMoonKey, Auth, ExpiredCredentials, RevokedCredentials
 from moonkey_core.emulator import Emulator
 from support.decisions import NOW, Decisions, replied
-from support.key_ring import Ring
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, public_jwk, sign
 from support.scripted_api import KnownToTheApi
 
@@ -64,39 +64,39 @@ class TestUntilWhen:
         assert decisions.authenticate(jwt).source == "local"  # what was refused is not remembered as good
 
     def test_a_jwt_until_its_key_leaves_the_set(self) -> None:
-        ring = Ring()
+        decisions = JwksDecisions()
         jwt = sign(header(kid="old"), claims(NOW), "old")
         for source in ("local", "cache"):
-            assert ring.authenticate(jwt).source == source
-        ring.published = replied(200, {"keys": [public_jwk("old"), public_jwk("new")]})
-        assert ring.shown("new").is_authenticated
-        assert ring.authenticate(jwt).source == "cache"  # the same key in the next set
-        ring.published = replied(200, {"keys": [public_jwk("newer")]})
-        assert ring.shown("newer").is_authenticated
-        assert ring.known(bearing(jwt)) is None
-        assert ring.authenticate(jwt).is_rejected
+            assert decisions.authenticate(jwt).source == source
+        decisions.published = replied(200, {"keys": [public_jwk("old"), public_jwk("new")]})
+        assert decisions.shown("new").is_authenticated
+        assert decisions.authenticate(jwt).source == "cache"  # the same key in the next set
+        decisions.published = replied(200, {"keys": [public_jwk("newer")]})
+        assert decisions.shown("newer").is_authenticated
+        assert decisions.known(bearing(jwt)) is None
+        assert decisions.authenticate(jwt).is_rejected
 
     def test_a_jwt_until_another_key_has_the_name_of_its_key(self) -> None:
-        ring = Ring()
+        decisions = JwksDecisions()
         jwt = sign(header(kid="old"), claims(NOW), "old")
-        assert ring.authenticate(jwt).is_authenticated
-        ring.published = replied(200, {"keys": [public_jwk("other", kid="old"), public_jwk("new")]})
-        assert ring.shown("new").is_authenticated
-        auth = ring.known(bearing(jwt))
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.published = replied(200, {"keys": [public_jwk("other", kid="old"), public_jwk("new")]})
+        assert decisions.shown("new").is_authenticated
+        auth = decisions.known(bearing(jwt))
         assert auth is not None
         assert auth.error is not None
         assert auth.error.reason == "jwt_signature"
 
     def test_a_jwt_until_the_key_set_is_too_old(self) -> None:
-        ring = Ring(jwks_ttl=60, jwks_max_stale=90)
+        decisions = JwksDecisions(jwks_ttl=60, jwks_max_stale=90)
         jwt = sign(header(kid="old"), claims(NOW), "old")
-        assert ring.authenticate(jwt).is_authenticated
-        ring.published = replied(500)
-        ring.now = NOW + 89
-        assert ring.authenticate(jwt).source == "cache"
-        ring.now = NOW + 90
-        assert ring.known(bearing(jwt)) is None
-        assert ring.authenticate(jwt).is_unavailable
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.published = replied(500)
+        decisions.now = NOW + 89
+        assert decisions.authenticate(jwt).source == "cache"
+        decisions.now = NOW + 90
+        assert decisions.known(bearing(jwt)) is None
+        assert decisions.authenticate(jwt).is_unavailable
 
     def test_not_where_the_clock_was_set_back(self) -> None:
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60)
@@ -177,10 +177,10 @@ class TestRevoked:
         assert not decisions.authenticate(TOKEN).is_authenticated
 
     def test_nor_does_a_key_set_that_was_under_way(self) -> None:
-        ring = Ring()
-        plan, fetch = ring.begin(sign(header(kid="old"), claims(NOW), "old"))
-        ring.core.revocations.add(session_id="sess_1")
-        assert isinstance(ring.end(plan, ring.usual_or_published(fetch)).error, RevokedCredentials)
+        decisions = JwksDecisions()
+        plan, fetch = decisions.begin(sign(header(kid="old"), claims(NOW), "old"))
+        decisions.core.revocations.add(session_id="sess_1")
+        assert isinstance(decisions.end(plan, decisions.usual_or_published(fetch)).error, RevokedCredentials)
 
     def test_when_there_are_too_many_all_are_refused(self) -> None:
         decisions, jwt = Decisions(max_revocations=3, leeway=0), good(NOW - 1)
@@ -210,7 +210,7 @@ def test_a_header_with_white_space_in_front_is_one_kind_of_credential(name: str 
     """Cold and warm: never a JWT here and a session token there."""
     raw = b" " * 60 + json.dumps(header()).encode()
     jwt = sign(raw, claims(NOW), name or "jwk_test")
-    fetched = Ring()
+    fetched = JwksDecisions()
     fetched.published = replied(200, {"keys": [public_jwk("jwk_test")]})
     for decisions in (fetched, Decisions()):
         for _ in range(2):
@@ -224,7 +224,7 @@ def test_outside_an_event_loop_it_is_just_said(emulator: Emulator) -> None:
     client = AsyncMoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer)
     headers = {"Authorization": f"Bearer {person.session_jwt}"}
     assert asyncio.run(client.authenticate(headers)).is_authenticated
-    client._core.keys.ahead_at = 0
+    client._core.keys.refresh_at = 0
     found = client.begin(headers)
     assert isinstance(found, Auth)
     assert found.source == "cache"

@@ -52,10 +52,10 @@ class Late(KnownToTheApi):
     def late(self, fetch: Fetch) -> Outcome:
         found = self.by_heart(fetch)
         assert isinstance(found, Reply)
-        if fetch.share is None and fetch.stored is None:
+        if fetch.coalesce_key is None and fetch.store_policy is None:
             return found
-        body = self.core.api.without_credentials(json.loads(found.body)) if fetch.stored else found.body
-        return Reply(200, {}, body, asked_at=self.now - self.age, stored=fetch.stored is not None)
+        body = self.core.api.without_credentials(json.loads(found.body)) if fetch.store_policy else found.body
+        return Reply(200, {}, body, asked_at=self.now - self.age, from_store=fetch.store_policy is not None)
 
 
 def cookies(token: str, jwt: str | None = None) -> dict[str, list[str]]:
@@ -79,8 +79,8 @@ def asked_twice(decisions: Late, headers: dict[str, list[str]], requirements: Re
     auth = decisions.read(headers, requirements, GET)
     assert auth.is_authenticated, auth
     first, second = (fetch for fetch in decisions.fetches if "sessions/verify" in fetch.url)
-    assert first.share is not None
-    assert (second.share, second.stored, second.linger) == (None, None, 0)  # nobody else's answer
+    assert first.coalesce_key is not None
+    assert (second.coalesce_key, second.store_policy, second.ttl) == (None, None, 0)  # nobody else's answer
     assert first.json == second.json
     assert (auth.source, auth.as_of) == ("remote", decisions.now)
     return auth
@@ -108,15 +108,15 @@ class TestOfARoute:
         """The store is asked for no older one; if it gives one, that is not believed."""
         decisions = Late(5, store=True, session_cache_ttl=ttl)
         asked_twice(decisions, PRESENTED[presented], Requirements(max_staleness=2))
-        stored = decisions.fetches[0].stored
+        stored = decisions.fetches[0].store_policy
         if stored is not None:
-            assert stored.seconds == min(ttl, 2)
+            assert stored.max_age == min(ttl, 2)
 
     def test_none_at_all_is_taken_where_it_has_to_be_of_now(self, presented: str) -> None:
         decisions = Late(0.1, store=True, session_cache_ttl=60)
         auth = decisions.read(PRESENTED[presented], Requirements(max_staleness=0), GET)
         assert (auth.source, auth.as_of, decisions.asked) == ("remote", NOW, 1)
-        assert (decisions.fetches[0].share, decisions.fetches[0].stored) == (None, None)
+        assert (decisions.fetches[0].coalesce_key, decisions.fetches[0].store_policy) == (None, None)
 
 
 @pytest.mark.parametrize("presented", PRESENTED)
@@ -160,7 +160,7 @@ def share_of(decisions: KnownToTheApi, credential: str, extend: int | None = Non
     fetch = next(decisions.core.authenticator.verify(given(kind, credential), extend))
     assert "sessions/verify" in fetch.url
     assert (fetch.json or {}).get("session_expires_in") == extend
-    return fetch.share
+    return fetch.coalesce_key
 
 
 class TestExtending:
@@ -185,8 +185,8 @@ class TestExtending:
             assert decisions.read(headers, None, GET).is_authenticated
             (fetch,) = decisions.fetches
             assert ("session_expires_in" in (fetch.json or {})) == (days is not None)
-            assert fetch.share is not None
-            shares.add(fetch.share.rsplit(":", 1)[0])  # the last part is a digest with a key of its own
+            assert fetch.coalesce_key is not None
+            shares.add(fetch.coalesce_key.rsplit(":", 1)[0])  # the last part is a digest with a key of its own
         assert len(shares) == 3
 
     @pytest.mark.parametrize("presented", ["a token", "a JWT", "a cookie", "a pair"])
@@ -203,7 +203,7 @@ class TestExtending:
         assert decisions.read(headers, None, GET).is_authenticated
         later = [fetch for fetch in decisions.fetches if "session_expires_in" in (fetch.json or {})]
         assert len(later) == 1
-        assert (later[0].share, later[0].stored) == (None, None)
+        assert (later[0].coalesce_key, later[0].store_policy) == (None, None)
 
 
 def test_the_answer_of_a_method_is_of_now_too() -> None:
@@ -211,7 +211,7 @@ def test_the_answer_of_a_method_is_of_now_too() -> None:
     plan = operations.verify(decisions.core, session_token=TOKEN)
     first = next(plan)
     second = plan.send(decisions.late(first))
-    assert (first.share is None, second.share) == (False, None)
+    assert (first.coalesce_key is None, second.coalesce_key) == (False, None)
     with pytest.raises(StopIteration) as done:
         plan.send(decisions.late(second))
     assert done.value.value.user.id == verified_body()["session"]["user_id"]

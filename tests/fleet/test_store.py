@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, Settings
-from moonkey_core._plan import Reply, Stored
+from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.redis import AsyncRedisStore, RedisStore
 from moonkey_core.redis import _places as places
 from support.redis_server import RedisServer
@@ -29,7 +29,7 @@ def clean(body: bytes) -> bytes:
     return body.replace(b"session_secret", b"")
 
 
-PLACE = Stored("0123456789abcdef", 30.0, clean)
+PLACE = StorePolicy("0123456789abcdef", 30.0, clean)
 
 
 def good(body: bytes = BODY, **changes: Any) -> Reply:
@@ -49,12 +49,12 @@ class Store:
 
         return self.runner.run(awaited()) if self.runner else result
 
-    def get(self, stored: Stored = PLACE) -> Reply | None:
-        found: Reply | None = self._done(self.store.get(stored))
+    def get(self, policy: StorePolicy = PLACE) -> Reply | None:
+        found: Reply | None = self._done(self.store.get(policy))
         return found
 
-    def put(self, reply: Reply, stored: Stored = PLACE) -> None:
-        self._done(self.store.put(stored, reply))
+    def put(self, reply: Reply, policy: StorePolicy = PLACE) -> None:
+        self._done(self.store.put(policy, reply))
 
     def close(self) -> None:
         self._done(self.store.aclose() if self.runner else self.store.close())
@@ -89,7 +89,7 @@ class TestKeeping:
         assert other.get() is None
         one.put(reply)
         found = other.get()
-        assert found == Reply(200, {}, clean(BODY), asked_at=reply.asked_at, stored=True)
+        assert found == Reply(200, {}, clean(BODY), asked_at=reply.asked_at, from_store=True)
         assert other.get(replace(PLACE, name="another")) is None
 
     def test_one_round_trip(self, make_store: MakeStore, server: RedisServer) -> None:
@@ -116,7 +116,7 @@ class TestKeeping:
         (key,) = server.client.keys()
         assert 5_000 < server.client.pttl(key) <= 10_000
         assert store.get() is not None
-        assert store.get(replace(PLACE, seconds=15.0)) is None  # who wants it younger
+        assert store.get(replace(PLACE, max_age=15.0)) is None  # who wants it younger
 
     @pytest.mark.parametrize(
         "wrong",
@@ -125,7 +125,7 @@ class TestKeeping:
             {"status": 401},
             {"asked_at": 0.0},
             {"asked_at": time.time() + 3600},
-            {"stored": True},
+            {"from_store": True},
             {"body": b"x" * (512 * 1024 + 1)},
         ],
     )
@@ -310,17 +310,17 @@ def test_whatever_redis_says_is_no_error(said: object) -> None:
 
 @pytest.mark.rule("S34")
 @settings(deadline=None, derandomize=True, max_examples=80)
-@given(age=st.floats(-100, 100), seconds=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
-def test_no_answer_is_older_than_asked_for(age: float, seconds: float, later: float, junk: bytes) -> None:
+@given(age=st.floats(-100, 100), max_age=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
+def test_no_answer_is_older_than_asked_for(age: float, max_age: float, later: float, junk: bytes) -> None:
     now = [1000.0]
     kept = places.Places(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
-    stored = replace(PLACE, seconds=seconds)
-    parcel = kept.parcel(stored, good(asked_at=now[0] - age))
-    assert kept.reply(stored, junk) is None
+    policy = replace(PLACE, max_age=max_age)
+    parcel = kept.parcel(policy, good(asked_at=now[0] - age))
+    assert kept.reply(policy, junk) is None
     if parcel is None:
-        assert age > seconds - 0.0011 or age < -4.9
+        assert age > max_age - 0.0011 or age < -4.9
         return
-    assert 0 < parcel.milliseconds <= (seconds + 5) * 1000
+    assert 0 < parcel.milliseconds <= (max_age + 5) * 1000
     now[0] += later
-    reply = kept.reply(stored, parcel.sealed)
-    assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= seconds)
+    reply = kept.reply(policy, parcel.sealed)
+    assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= max_age)

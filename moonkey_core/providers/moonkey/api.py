@@ -10,7 +10,7 @@ from typing import Any
 from moonkey_core._evidence import strings_in
 from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.replies import ApiError, api_error, arrived, content, not_understood
+from moonkey_core._transport.replies import ApiError, api_error, content, not_understood, require_reply
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
 from moonkey_core.settings import Secret
 
@@ -43,7 +43,7 @@ class Asker:
 
         ``is_done`` is for calls whose reply has no content of interest: whether one with a good status will do.
         """
-        reply = arrived((yield fetch))
+        reply = require_reply((yield fetch))
         if is_done is not None and 200 <= reply.status < 300:
             if not is_done(reply):
                 raise not_understood(reply)
@@ -67,9 +67,9 @@ class Asker:
         ``ProviderUnavailable`` where that cannot be told either.
         """
         nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", share="key-probe", linger=_PROBE_SECONDS)
-        probe = replace(probe, operation="key-probe", known=True)
-        reply = arrived((yield probe))
+        probe = Fetch("GET", f"{self._root}/users/{nobody}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
+        probe = replace(probe, operation="key-probe", priority=True)
+        reply = require_reply((yield probe))
         error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):
             return
@@ -116,4 +116,4 @@ def misconfigured(error: ApiError) -> ProviderRejectedKey:
 
 def told(error: ApiError) -> str:
     """What the API has said, for the operator."""
-    return f"It answered {error.status}{f', {error.said!r}' if error.said else ''}."
+    return f"It answered {error.status}{f', {error.detail!r}' if error.detail else ''}."

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
-from moonkey_core._digest import Digest
+from moonkey_core._crypto import Digest
 from moonkey_core._evidence import seconds
-from moonkey_core._plan import Fetch, Plan, Stored
+from moonkey_core._plan import Fetch, Plan, StorePolicy
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, JwtClaims
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.replies import ApiError, load_answer
+from moonkey_core._transport.replies import ApiError, load_success
 from moonkey_core._verified import Body
 from moonkey_core.errors import (
     ExpiredCredentials,
@@ -110,7 +110,7 @@ class MoonKeyApi:
         try:
             result = self._judged(request, answer, reply.asked_at or self._clock())
         except MoonKeyError:
-            if not reply.stored:
+            if not reply.from_store:
                 raise
             # What is kept can only be good: the session may have been extended since.
             result = yield from self.introspect(replace(request, max_staleness=0))
@@ -121,23 +121,23 @@ class MoonKeyApi:
         if request.extends_by is not None:
             body["session_expires_in"] = request.extends_by
         url, name = f"{self._root}/sessions/verify", request.digest.hex()
-        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=request.was_good)
+        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", priority=request.was_good)
         oldest = math.inf if request.max_staleness is None else request.max_staleness
         if request.minutes is not None or oldest == 0:
             return call()
         if request.refresh:
-            linger = min(request.shared_for, oldest)
-            share = f"refresh:{linger:g}:{request.extension or 0}:{name}"
-            shared = partial(call, share=share, linger=linger, until_revoked=True)
+            ttl = min(request.shared_for, oldest)
+            coalesce_key = f"refresh:{ttl:g}:{request.extension or 0}:{name}"
+            shared = partial(call, coalesce_key=coalesce_key, ttl=ttl, until_revoked=True)
             # Of a refusal that is certain others know already; and what is of no use is not kept for them.
-            return shared(linger_refusals=False, reader=partial(self._check_good, request))
-        stored, ttl = None, self._settings.session_cache_ttl
+            return shared(reuse_refusals=False, reader=partial(self._check_good, request))
+        store_policy, ttl = None, self._settings.session_cache_ttl
         if request.extension is not None:
             return call()
         if self._store_name is not None and ttl > 0:
             place = self._store_name(request.value)
-            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, request))
-        return call(share=request.coalesce_key, until_revoked=True, stored=stored)
+            store_policy = StorePolicy(place, min(ttl, oldest), partial(self._cleaned, request))
+        return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
 
     def _judged(
         self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float
@@ -191,7 +191,7 @@ class MoonKeyApi:
 
     def _cleaned(self, request: IntrospectionRequest, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
-        answer = load_answer(body)
+        answer = load_success(body)
         self._check_good(request, answer)
         return self.without_credentials(answer)
 
@@ -267,12 +267,12 @@ class MoonKeyApi:
         """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
         fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}", operation="users.get")
         if remember:
-            share = self._digest("user", user_id)
+            coalesce_key = self._digest("user", user_id)
             fetch = replace(
                 fetch,
-                share=share,
-                linger=self._settings.user_ttl,
-                linger_refusals=False,
+                coalesce_key=coalesce_key,
+                ttl=self._settings.user_ttl,
+                reuse_refusals=False,
                 reader=partial(_check_user_of, user_id),
             )
         body = yield from self._asker.get(fetch)
@@ -286,7 +286,7 @@ class MoonKeyApi:
 
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
         answer = yield from self._asker.get(fetch)
         try:
             return parse_otp_request(answer)
@@ -295,7 +295,7 @@ class MoonKeyApi:
 
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
-        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
         _, answer = yield from self._asker.ask(fetch)
         if isinstance(answer, ApiError):
             raise _login_refusal(answer, body)

@@ -21,13 +21,13 @@ import pytest
 from moonkey_core import AsyncMoonKey, MoonKey, ProviderUnavailable
 from moonkey_core._plan import Fetch
 from moonkey_core._transport.causes import cause_of
-from moonkey_core._transport.httpx_unread import Unasked
+from moonkey_core._transport.httpx_connections import UnsolicitedData
 from moonkey_core.web.responses import refuse
 from support import odd_jwts
 from support.certificates import make_certificate
 from support.scripted import RESET, reply, scripted, unused_url
 from support.secrets import assert_no_secret
-from support.unasked import Answer, talkative
+from support.unsolicited import Answer, talkative
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 SECRET = "sk_test_" + "C" * 30
@@ -193,7 +193,7 @@ def test_what_a_library_writes_is_not_shown() -> None:
     assert cause_of(outer) == "refused"
     assert cause_of(ConnectionResetError(104, "x")) == "reset"
     wrapped = httpx.RemoteProtocolError("x")
-    wrapped.__cause__ = Unasked("x")
+    wrapped.__cause__ = UnsolicitedData("x")
     assert cause_of(wrapped) == "the server closed or spoke before it was asked"
     looped = ValueError()
     looped.__cause__ = looped

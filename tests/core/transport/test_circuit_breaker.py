@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
-from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
+from moonkey_core._transport.circuit_breaker import CircuitBreaker, UpstreamError
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import CircuitChanged, Event, Hooks
 from support.patience import PATIENCE
@@ -35,8 +35,8 @@ class Clock:
         return self.now
 
 
-def breaker(clock: Clock | None = None, hooks: Hooks | None = None) -> Breaker:
-    return Breaker(hooks, clock or Clock(), lambda: 1_700_000_000.0)
+def breaker(clock: Clock | None = None, hooks: Hooks | None = None) -> CircuitBreaker:
+    return CircuitBreaker(hooks, clock or Clock(), lambda: 1_700_000_000.0)
 
 
 def yes(_: Reply) -> bool:
@@ -125,16 +125,16 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
 def test_who_was_good_before_has_turns_of_their_own() -> None:
     """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
     clock = Clock()
-    breaker = Breaker(clock=clock)
+    breaker = CircuitBreaker(clock=clock)
     for _ in range(5):
         breaker.count(TransportError("connect"), lambda _: True)
     for _ in range(3):
         clock.now += 1
-        assert breaker.admit(first=False)
-        assert not breaker.admit(first=False)
-        assert not breaker.refuses(first=True)
-        assert breaker.admit(first=True)
-        assert breaker.refuses(first=True)
+        assert breaker.admit(priority=False)
+        assert not breaker.admit(priority=False)
+        assert not breaker.refuses(priority=True)
+        assert breaker.admit(priority=True)
+        assert breaker.refuses(priority=True)
 
 
 def test_a_hook_may_use_the_breaker() -> None:
@@ -224,7 +224,7 @@ class TestInTheExchange:
                 *[500] * 3,
                 *["circuit_open"] * 3,
             ]
-            assert isinstance(asked(trips=False, repeatable=False), Reply)  # that one does not take part
+            assert isinstance(asked(uses_breaker=False, idempotent=False), Reply)  # that one does not take part
             asked.clock.now += 1.0
             before = len(server.received)
             assert isinstance(asked(), Reply)
@@ -240,7 +240,7 @@ class TestInTheExchange:
     def test_a_refusal_never_opens_it(self, how: str, status: int) -> None:
         with scripted(reply(status, {"error_type": "x"})) as server, asking(how, server.url) as asked:
             for _ in range(8):
-                assert isinstance(asked(repeatable=False), Reply)
+                assert isinstance(asked(idempotent=False), Reply)
             assert asked.breaker.state == "closed"
             assert asked.breaker.last_error is None
 
@@ -248,7 +248,7 @@ class TestInTheExchange:
         answers = [reply(503)] * 5 + [reply(200, b"<html>"), reply(404, b"<html>"), reply(302), reply(200, OK)]
         with scripted(lambda _: answers.pop(0)) as server, asking(how, server.url) as asked:
             for _ in range(5):
-                asked(repeatable=False)
+                asked(idempotent=False)
             for left in (3, 2, 1, 0):
                 assert asked.breaker.state == "open"
                 asked.clock.now += 1.0

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from moonkey_core import Settings
-from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
-from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
+from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import Event, Hooks, UpstreamCall
 from support.patience import PATIENCE
@@ -39,25 +39,25 @@ class Shelf:
         self.kept: dict[str, Reply] = {}
         self.looks = 0
 
-    def get(self, stored: Stored) -> Reply | None:
+    def get(self, policy: StorePolicy) -> Reply | None:
         self.looks += 1
-        return self.kept.get(stored.name)
+        return self.kept.get(policy.name)
 
-    def put(self, stored: Stored, reply: Reply) -> None:
-        self.kept[stored.name] = reply
+    def put(self, policy: StorePolicy, reply: Reply) -> None:
+        self.kept[policy.name] = reply
 
 
 class AsyncShelf:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    async def get(self, stored: Stored) -> Reply | None:
+    async def get(self, policy: StorePolicy) -> Reply | None:
         await asyncio.sleep(0)
-        return self._shelf.get(stored)
+        return self._shelf.get(policy)
 
-    async def put(self, stored: Stored, reply: Reply) -> None:
+    async def put(self, policy: StorePolicy, reply: Reply) -> None:
         await asyncio.sleep(0)
-        self._shelf.put(stored, reply)
+        self._shelf.put(policy, reply)
 
 
 def ask(how: str, url: str, fetches: list[Fetch], *, shelf: Shelf | None = None, **options: Any) -> list[Outcome]:
@@ -77,29 +77,29 @@ def ask(how: str, url: str, fetches: list[Fetch], *, shelf: Shelf | None = None,
     return asyncio.run(work())
 
 
-def place(name: str = "a", look: bool = True) -> Stored:
-    return Stored(name, 60.0, lambda body: body, look)
+def place(name: str = "a", read: bool = True) -> StorePolicy:
+    return StorePolicy(name, 60.0, lambda body: body, read)
 
 
 class TestStore:
     def test_an_answer_is_kept_and_found(self, how: str) -> None:
         shelf = Shelf()
         with scripted(reply(200, OK)) as server:
-            fetch = Fetch("GET", server.url + "/x", stored=place())
+            fetch = Fetch("GET", server.url + "/x", store_policy=place())
             before = time.time()
             first, second = ask(how, server.url, [fetch, fetch], shelf=shelf)
             assert len(server.received) == 1
         assert isinstance(first, Reply)
         assert isinstance(second, Reply)
-        assert (first.stored, second.stored) == (False, True)
+        assert (first.from_store, second.from_store) == (False, True)
         assert (second.body, second.asked_at) == (first.body, first.asked_at)
         assert before <= first.asked_at <= time.time()
-        assert not shelf.kept["a"].stored
+        assert not shelf.kept["a"].from_store
 
     def test_one_that_is_not_looked_up_is_kept(self, how: str) -> None:
         shelf = Shelf()
         with scripted(reply(200, OK)) as server:
-            fetch = Fetch("GET", server.url + "/x", stored=place(look=False))
+            fetch = Fetch("GET", server.url + "/x", store_policy=place(read=False))
             ask(how, server.url, [fetch, fetch, Fetch("GET", server.url + "/x")], shelf=shelf)
             assert len(server.received) == 3
         assert (shelf.looks, list(shelf.kept)) == (0, ["a"])
@@ -108,25 +108,25 @@ class TestStore:
     def test_nothing_else_is_kept(self, how: str, status: int) -> None:
         shelf = Shelf()
         with scripted(reply(status, OK)) as server:
-            ask(how, server.url, [Fetch("GET", server.url + "/x", stored=place())], shelf=shelf)
+            ask(how, server.url, [Fetch("GET", server.url + "/x", store_policy=place())], shelf=shelf)
         assert shelf.kept == {}
 
     def test_it_answers_where_the_circuit_is_open(self, how: str) -> None:
-        shelf, breaker = Shelf(), Breaker()
+        shelf, breaker = Shelf(), CircuitBreaker()
         shelf.kept["a"] = Reply(200, {}, b"kept", 5.0)
         for _ in range(5):
             breaker.count(TransportError("timeout"), lambda _: True)
         url = unused_url()
-        fetches = [Fetch("GET", url, stored=place(name)) for name in "ab"]
+        fetches = [Fetch("GET", url, store_policy=place(name)) for name in "ab"]
         assert ask(how, url, fetches, shelf=shelf, breaker=breaker) == [
-            Reply(200, {}, b"kept", 5.0, stored=True),
+            Reply(200, {}, b"kept", 5.0, from_store=True),
             TransportError("circuit_open", unsent=True),
         ]
 
     def test_those_who_share_a_call_share_the_look(self, how: str) -> None:
         shelf = Shelf()
         with scripted(lambda _: [0.2, reply(200, OK)]) as server:
-            fetch = Fetch("GET", server.url + "/x", stored=place(), share="one")
+            fetch = Fetch("GET", server.url + "/x", store_policy=place(), coalesce_key="one")
             if how == "sync":
                 exchange = SyncExchange(settings(server.url), store=shelf)
                 found = together(5, lambda _: exchange(fetch, soon()))
@@ -161,7 +161,7 @@ class TestEvents:
     def test_a_try_without_a_reply(self, how: str) -> None:
         hooks, seen, url = Hooks(), list[Event](), unused_url()
         hooks.add(seen.append)
-        ask(how, url, [Fetch("GET", url + "/x", operation="jwks", trips=False)], hooks=hooks)
+        ask(how, url, [Fetch("GET", url + "/x", operation="jwks", uses_breaker=False)], hooks=hooks)
         assert [(one.status, one.failure) for one in seen if isinstance(one, UpstreamCall)] == [
             (None, "connect"),
             (None, "connect"),
@@ -186,7 +186,7 @@ class TestEvents:
 
 def test_a_second_try_that_is_held_back_leaves_the_first_outcome(how: str) -> None:
     """A call that may have had its effect is never called unsent because of what came of its second try."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(4):
         breaker.count(TransportError("broken"), lambda _: True)
     with scripted(lambda _: [b""]) as server:
@@ -203,14 +203,14 @@ class TestLater:
             gate.wait(PATIENCE)
             done.append(number)
 
-        taken = [exchange.later(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]
+        taken = [exchange.run_in_background(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]
         assert taken == [True] * 4 + [False] * 2
         gate.set()
         assert wait_until(lambda: sorted(done) == [0, 1, 2, 3])
-        assert wait_until(lambda: exchange.later(lambda: done.append(9)))
+        assert wait_until(lambda: exchange.run_in_background(lambda: done.append(9)))
         assert wait_until(lambda: 9 in done)
         exchange.close()
-        assert not exchange.later(lambda: done.append(10))
+        assert not exchange.run_in_background(lambda: done.append(10))
 
     def test_a_failure_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         def fails() -> None:
@@ -220,13 +220,13 @@ class TestLater:
             raise ValueError("something")
 
         exchange = SyncExchange(settings(unused_url()))
-        assert exchange.later(fails)
+        assert exchange.run_in_background(fails)
         assert wait_until(lambda: len(caplog.records) == 1)
         exchange.close()
 
         async def work() -> None:
             exchange = AsyncExchange(settings(unused_url()))
-            assert exchange.later(afails)
+            assert exchange.run_in_background(afails)
             assert await asyncio.to_thread(wait_until, lambda: len(caplog.records) == 2)
             await exchange.aclose()
 
@@ -252,12 +252,12 @@ class TestLater:
 
         async def main() -> None:
             exchange = AsyncExchange(settings(unused_url()))
-            assert [exchange.later(hangs(number)) for number in range(6)] == [True] * 4 + [False] * 2
+            assert [exchange.run_in_background(hangs(number)) for number in range(6)] == [True] * 4 + [False] * 2
             assert await asyncio.to_thread(wait_until, lambda: len(started) == 4)
             if ends == "aclose":
                 await exchange.aclose()
                 assert sorted(cancelled) == [0, 1, 2, 3]
-                assert not exchange.later(hangs(9))
+                assert not exchange.run_in_background(hangs(9))
 
         asyncio.run(main())
         assert sorted(cancelled) == [0, 1, 2, 3]

@@ -15,7 +15,7 @@ from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core._verify.jwks import parse_key_set, usable_keys
 from support.any_json import JSON
 from support.decisions import replied
-from support.key_ring import Ring
+from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import b64, key_set, public_jwk, rsa_key
 
 
@@ -143,9 +143,9 @@ def test_a_key_that_is_listed_twice_is_one_key(twin: dict[str, Any]) -> None:
 def test_a_set_that_lists_its_only_key_twice_signs_users_in(source: str) -> None:
     published = {"keys": [public_jwk("old"), public_jwk("old")]}
     if source == "fetched":
-        ring = Ring()
-        ring.published = replied(200, published)
-        assert ring.shown("old").is_authenticated
+        decisions = JwksDecisions()
+        decisions.published = replied(200, published)
+        assert decisions.shown("old").is_authenticated
     else:
         MoonKey("sk_test_1", jwks=published).close()
 
@@ -155,9 +155,9 @@ def test_a_set_that_lists_its_only_key_twice_signs_users_in(source: str) -> None
 def test_a_published_secret_wakes_somebody(entry: str, source: str, caplog: pytest.LogCaptureFixture) -> None:
     published = {"keys": [UNUSABLE[entry], public_jwk("old")]}
     if source == "fetched":
-        ring = Ring()
-        ring.published = replied(200, published)
-        assert all(ring.shown("old").is_authenticated for _ in range(3))
+        decisions = JwksDecisions()
+        decisions.published = replied(200, published)
+        assert all(decisions.shown("old").is_authenticated for _ in range(3))
     else:
         MoonKey("sk_test_1", jwks=published).close()
     assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core._plan import Fetch, Outcome
+from moonkey_core._transport.single_flight import SyncSingleFlight
 from moonkey_core.events import Event, UpstreamCall
 from moonkey_core.gate import Requirements
-from support.decisions import bearer, presenting
+from support.decisions import bearer, presenting, replied
 from support.odd_jwts import header, sign
 from support.patience import PATIENCE
 from support.scripted import Received, Scripted, reply, scripted, wait_until
@@ -83,7 +85,7 @@ class Threads:
 
     def waiting(self) -> int:
         """How many wait for a call that another one makes."""
-        flights: list[Any] = list(self.client._exchange._sharing._flights.values())
+        flights: list[Any] = list(self.client._exchange._single_flight._flights.values())
         return sum(len(flight._condition._waiters) for flight in flights)
 
     def requests(self, count: int) -> bool:
@@ -240,7 +242,7 @@ async def in_time(true: Callable[[], object]) -> bool:
 @pytest.mark.usefixtures("transport")
 class TestTasks:
     def flights(self, client: AsyncMoonKey) -> list[Any]:
-        return list(client._exchange._loops.here().sharing._flights.values())
+        return list(client._exchange._loops.current().single_flight._flights.values())
 
     def waiting(self, client: AsyncMoonKey) -> int:
         return sum(flight.waiters for flight in self.flights(client))
@@ -408,3 +410,33 @@ class TestTasks:
                 assert len(server.received) == 1
 
         asyncio.run(work())
+
+
+GOOD = replied(200, {})
+
+
+def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
+    single_flight = SyncSingleFlight(lambda: 0.0, lambda _fetch, _outcome: True)
+    fetch = Fetch("GET", "https://api.example.com/", coalesce_key="one", ttl=5)
+
+    def fails() -> Outcome:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        single_flight.call(fetch, lambda: 5.0, fails)
+    assert single_flight.call(fetch, lambda: 5.0, lambda: GOOD) is GOOD
+
+    def never() -> Outcome:
+        raise AssertionError
+
+    assert single_flight.call(fetch, lambda: 5.0, never) is GOOD
+
+
+def test_what_is_kept_is_bounded() -> None:
+    single_flight = SyncSingleFlight(lambda: 0.0, lambda _fetch, _outcome: True)
+    for place in range(40):
+        fetch = Fetch("GET", "https://api.example.com/", coalesce_key=f"user {place}", ttl=60)
+        single_flight.call(fetch, lambda: 5.0, lambda: replied(200, b"x" * 1_000_000))
+    kept = single_flight._replies._answers
+    assert 1 <= len(kept) <= 8
+    assert kept.currsize <= 8 * 1024 * 1024

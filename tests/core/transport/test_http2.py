@@ -20,7 +20,7 @@ from support.http2_server import http2_server
 from support.patience import PATIENCE
 from support.scripted import Received, reply
 from support.together import together
-from support.unasked import Answer, talkative
+from support.unsolicited import Answer, talkative
 
 SECRET = "sk_test_" + "H" * 30
 

@@ -17,14 +17,13 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
-from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
-from moonkey_core._transport import httpx_unread as _turns
+from moonkey_core._transport import aiohttp_connections, httpx_connections
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support import odd_jwts
 from support.certificates import make_certificate
 from support.patience import PATIENCE
 from support.scripted import Received, reply, wait_until
-from support.unasked import Answer, Talkative, talkative
+from support.unsolicited import Answer, Talkative, talkative
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -158,7 +157,7 @@ def call(way: str) -> Iterator[Callable[[Talkative], Caller]]:
 
 
 def get(server: Talkative, path: str) -> Fetch:
-    return Fetch("GET", server.url + path, repeatable=False)
+    return Fetch("GET", server.url + path, idempotent=False)
 
 
 def answers(outcome: Outcome, path: str) -> bool:
@@ -237,15 +236,15 @@ def after_the_greeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talkative],
 
         async def silent_later(self: Any) -> bool:
             assert await asyncio.to_thread(greeted)
-            by_httpx = isinstance(self, _turns._AsyncStream)
+            by_httpx = isinstance(self, httpx_connections._AsyncStream)
             return await (at_httpx(self) if by_httpx else at_aiohttp(self))
 
-        blocking = _turns._Stream._is_silent
-        at_httpx = _turns._AsyncStream._is_silent
-        at_aiohttp = _aiohttp_turns._Handler.is_silent
-        monkeypatch.setattr(_turns._Stream, "_is_silent", silent)
-        monkeypatch.setattr(_turns._AsyncStream, "_is_silent", silent_later)
-        monkeypatch.setattr(_aiohttp_turns._Handler, "is_silent", silent_later)
+        blocking = httpx_connections._Stream._is_drained
+        at_httpx = httpx_connections._AsyncStream._is_drained
+        at_aiohttp = aiohttp_connections._Handler.is_drained
+        monkeypatch.setattr(httpx_connections._Stream, "_is_drained", silent)
+        monkeypatch.setattr(httpx_connections._AsyncStream, "_is_drained", silent_later)
+        monkeypatch.setattr(aiohttp_connections._Handler, "is_drained", silent_later)
 
     return apply
 

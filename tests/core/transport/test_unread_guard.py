@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core._transport.httpx_unread import _Turn, _would_return
+from moonkey_core._transport.httpx_connections import _has_buffered_data, _UnreadGuard
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"DELETE /x HTTP/1.1", b"CONNECT a:443 HTTP/1.1"])
 def test_a_request_of_http_1(first: bytes) -> None:
-    turn = _Turn()
-    assert turn.begins(first)
-    assert not turn.begins(b"its body")
-    assert turn.is_busy
+    guard = _UnreadGuard()
+    assert guard.starts_request(first)
+    assert not guard.starts_request(b"its body")
+    assert guard.is_busy
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ def test_a_request_of_http_1(first: bytes) -> None:
 )
 def test_what_is_none_passes_unchanged(first: bytes) -> None:
     """HTTP/2, the handshake of SOCKS, a WebSocket."""
-    turn = _Turn()
-    assert not turn.begins(first)
-    assert turn.release() == b""
-    assert turn.hand_out(b"abc") == b"abc"
-    assert not turn.is_busy
+    guard = _UnreadGuard()
+    assert not guard.starts_request(first)
+    assert guard.release() == b""
+    assert guard.hold_back(b"abc") == b"abc"
+    assert not guard.is_busy
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=8), st.integers(0, 80))
@@ -36,13 +36,13 @@ def test_a_reader_gets_all_bytes_and_what_it_does_not_want_is_noticed(pieces: li
     """Whoever reads until so many bytes are there never waits for more, and leaves something if there is more."""
     everything = b"".join(pieces)
     wanted = min(max(wanted, 1), len(everything))
-    turn, waiting, got = _Turn(), list(pieces), b""
-    assert turn.begins(b"GET / HTTP/1.1")
+    guard, waiting, got = _UnreadGuard(), list(pieces), b""
+    assert guard.starts_request(b"GET / HTTP/1.1")
     while len(got) < wanted:
-        got += turn.release() or turn.hand_out(waiting.pop(0))
+        got += guard.release() or guard.hold_back(waiting.pop(0))
     arrived = len(everything) - sum(map(len, waiting))
-    assert got + turn.held == everything[:arrived]
-    assert (turn.held != b"" or len(got) > wanted) == (arrived > wanted)
+    assert got + guard.held == everything[:arrived]
+    assert (guard.held != b"" or len(got) > wanted) == (arrived > wanted)
 
 
 async def _later(count: int, result: bytes) -> bytes:
@@ -58,6 +58,6 @@ async def _never() -> bytes:
 
 def test_a_read_that_would_end_at_once() -> None:
     async def work() -> list[bool]:
-        return [_would_return(one) for one in (_later(0, b"x"), _later(3, b"x"), _later(0, b""), _never())]
+        return [_has_buffered_data(one) for one in (_later(0, b"x"), _later(3, b"x"), _later(0, b""), _never())]
 
     assert asyncio.run(work()) == [True, True, True, False]

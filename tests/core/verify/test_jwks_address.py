@@ -15,7 +15,7 @@ from moonkey_core._plan import TransportError
 from moonkey_core.web.responses import refuse
 from support.asking import SECRET, asked
 from support.decisions import Decisions, replied
-from support.key_ring import BAD, Ring
+from support.jwks_decisions import BAD, JwksDecisions
 from support.odd_jwts import ISSUER, claims, good, header, key_set, public_jwk, sign
 from support.scripted import Received, reply, scripted, unused_url
 from support.secrets import assert_no_secret
@@ -116,7 +116,7 @@ def test_settings_and_what_is_made_of_them_do_not_show_the_query() -> None:
     decisions.authenticate(good(decisions.now))
     (fetch,) = decisions.fetches
     assert fetch.url.endswith(f"?token={HIDDEN}")
-    assert fetch.stored is not None  # the place in the fleet's store, which is told by the whole address
+    assert fetch.store_policy is not None  # the place in the fleet's store, which is told by the whole address
     other = Core(load(**{**options, "jwks_url": f"{API}/keys?token=another"}))
     settings = decisions.settings
     with MoonKey(load(jwks_url=options["jwks_url"])) as client:
@@ -126,7 +126,7 @@ def test_settings_and_what_is_made_of_them_do_not_show_the_query() -> None:
             decisions.core.keys,
             other.keys,
             repr(fetch),
-            fetch.stored,
+            fetch.store_policy,
             client,
         ]
         assert_no_secret(things, [HIDDEN])
@@ -149,10 +149,10 @@ SAID: dict[str, tuple[Any, str]] = {
 def test_a_key_set_that_cannot_be_had_says_what_came_from_where(
     outcome: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ring = Ring()
-    ring.published = outcome
+    decisions = JwksDecisions()
+    decisions.published = outcome
     for _ in range(2):  # whoever made the fetch, and who comes while there is a pause
-        error = ring.shown("old").error
+        error = decisions.shown("old").error
         assert isinstance(error, MoonKeyError)
         assert f"The key set at {API}/v1/auth/jwks/default {said}" in str(error)
     (line,) = caplog.records
@@ -164,9 +164,9 @@ def test_a_key_set_that_cannot_be_had_says_what_came_from_where(
 @pytest.mark.rule("S30")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_nothing_of_what_came_is_repeated(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
-    ring = Ring()
-    ring.published = bad
-    error = ring.shown("old").error
+    decisions = JwksDecisions()
+    decisions.published = bad
+    error = decisions.shown("old").error
     body = json.dumps(key_set("evil"))
     for text in (str(error), caplog.text):
         assert "evil" not in text
@@ -175,9 +175,9 @@ def test_nothing_of_what_came_is_repeated(bad: Any, caplog: pytest.LogCaptureFix
 
 @pytest.mark.rule("S29")
 def test_the_caller_learns_no_address() -> None:
-    ring = Ring()
-    ring.published = replied(404)
-    error = ring.authenticate(sign(header(kid="old"), claims(ring.now), "old")).error
+    decisions = JwksDecisions()
+    decisions.published = replied(404)
+    error = decisions.authenticate(sign(header(kid="old"), claims(decisions.now), "old")).error
     assert isinstance(error, MoonKeyError)
     assert b"key set" not in refuse(error, load()).body
     assert b"api.moonkey" not in refuse(error, load()).body

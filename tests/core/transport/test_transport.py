@@ -12,11 +12,11 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey, ProviderUnavailable
 from moonkey_core.emulator import Emulator
 from support.asking import GOOD, SECRET, TOKEN, asked, trouble
+from support.clients import MakeClient
 from support.decisions import presenting
 from support.odd_jwts import ISSUER, good, key_set
 from support.patience import PATIENCE

@@ -275,7 +275,7 @@ def test_a_compressed_reply_that_is_cut(kind: str) -> None:
     sent = gzip.compress(json.dumps(OK).encode())[:-8]
     with scripted(lambda _: reply(200, sent, {"content-encoding": "gzip"})) as server:
         given = {"trust_env": False}
-        assert ask(kind, server.url, given, Fetch("POST", server.url, json={}, repeatable=False)) == [
+        assert ask(kind, server.url, given, Fetch("POST", server.url, json={}, idempotent=False)) == [
             TransportError("broken")
         ]
 

@@ -71,12 +71,16 @@ class TestManyAtOnce:
             first = opens("first")
             assert await asyncio.to_thread(wait_until, lambda: order == ["/first"])
             strangers = [opens(f"stranger{place}") for place in range(4096)]
-            line = exchange._loops.here().line._line
-            while len(line._others) < 4096:  # noqa: ASYNC110 - there is nothing to be told
+            limiter = exchange._loops.current().limiter._limiter
+            while len(limiter._normal) < 4096:  # noqa: ASYNC110 - there is nothing to be told
                 await asyncio.sleep(0.001)
             busy = TransportError("busy", unsent=True)
             assert await opens("one more") == busy
-            known = [opens("known", known=True), opens("jwks", trips=False), opens("probe", operation="key-probe")]
+            known = [
+                opens("known", priority=True),
+                opens("jwks", uses_breaker=False),
+                opens("probe", operation="key-probe"),
+            ]
             assert await asyncio.gather(*strangers[-3:]) == [busy] * 3
             order.append("go")
             assert isinstance(await first, Reply)
@@ -85,7 +89,7 @@ class TestManyAtOnce:
             for one in strangers:
                 one.cancel()
             await asyncio.gather(*strangers, return_exceptions=True)
-            assert not line._others
+            assert not limiter._normal
             await exchange.aclose()
 
         with scripted(script) as server:
@@ -98,7 +102,7 @@ class TestWhichOne:
         async def work() -> str:
             exchange = AsyncExchange(settings("http://127.0.0.1:1", **options))
             try:
-                return type(exchange._loops.here().sender).__module__
+                return type(exchange._loops.current().sender).__module__
             finally:
                 await exchange.aclose()
 
@@ -137,7 +141,7 @@ def test_one_try_is_one_request(transport: str) -> None:
         async def work() -> Outcome:
             exchange = AsyncExchange(settings(server.url))
             try:
-                return await exchange(Fetch("GET", server.url + "/x", repeatable=False), soon())
+                return await exchange(Fetch("GET", server.url + "/x", idempotent=False), soon())
             finally:
                 await exchange.aclose()
 

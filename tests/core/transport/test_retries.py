@@ -10,7 +10,6 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from moonkey_core import AsyncMoonKey, MoonKey, ProviderUnavailable
 from moonkey_core._transport.replies import retry_after
 from moonkey_core.emulator import Emulator
 from support.asking import GOOD, SECRET, TOKEN, asked, trouble
+from support.clients import MakeClient
 from support.decisions import replied
 from support.patience import PATIENCE, PATIENT
 from support.scripted import Received, reply, scripted, unused_url

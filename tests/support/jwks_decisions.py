@@ -1,4 +1,4 @@
-"""A key ring whose fetches are scripted, and what fetches may bring that is no good."""
+"""Decisions whose key-set fetches are scripted, and replies to a fetch that must not be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.odd_jwts import claims, header, key_set, public_jwk, sign
 GOOD = replied(200, key_set("old"))
 
 
-class Ring(Decisions):
+class JwksDecisions(Decisions):
     """Decisions whose key set is fetched; ``published`` is what the fetch brings."""
 
     def __init__(self, **options: Any) -> None:

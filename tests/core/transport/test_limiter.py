@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core._transport.limiter import Line, Pace, Place, TaskLimiter, ThreadLimiter
+from moonkey_core._transport.limiter import LoopThrottle, PriorityLimiter, TaskLimiter, ThreadLimiter, Waiter
 from support.patience import PATIENCE
 from support.scripted import wait_until
 
@@ -29,7 +29,7 @@ class Naive:
     waiting: list[tuple[int, bool]] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
 
-    def come(self, name: int, first: bool) -> None:
+    def enqueue(self, name: int, first: bool) -> None:
         if len(self.running) < self.slots:
             self.running.add(name)
         elif len(self.waiting) < self.waiters:
@@ -43,24 +43,24 @@ class Naive:
             else:
                 self.busy.add(name)
 
-    def finish(self, name: int) -> None:
+    def release(self, name: int) -> None:
         self.running.discard(name)
         if self.waiting:
             best = next((one for one in self.waiting if one[1]), self.waiting[0])
             self.waiting.remove(best)
             self.running.add(best[0])
 
-    def give_up(self, name: int) -> None:
+    def withdraw(self, name: int) -> None:
         if name in self.running:
-            self.finish(name)
+            self.release(name)
         self.waiting = [one for one in self.waiting if one[0] != name]
 
     def verdict(self, name: int) -> str:
         if name in self.running:
-            return "go"
+            return "granted"
         if name in self.busy:
             return "busy"
-        return "waiting" if name in [one[0] for one in self.waiting] else "gone"
+        return "waiting" if name in [one[0] for one in self.waiting] else "withdrawn"
 
 
 steps = st.lists(st.tuples(st.sampled_from(["known", "stranger", "finish", "give up"]), st.integers(0, 1000)))
@@ -69,50 +69,50 @@ steps = st.lists(st.tuples(st.sampled_from(["known", "stranger", "finish", "give
 @pytest.mark.rule("S38")
 @given(st.integers(1, 3), st.integers(0, 4), steps)
 def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves: list[tuple[str, int]]) -> None:
-    line, naive = Line(slots, waiters), Naive(slots, waiters)
-    places: dict[int, Place] = {}
+    limiter, naive = PriorityLimiter(slots, waiters), Naive(slots, waiters)
+    places: dict[int, Waiter] = {}
     ended: set[int] = set()
     for what, number in moves:
         if what in ("known", "stranger"):
             name = len(places)
-            places[name] = Place(lambda: None)
-            line.come(places[name], what == "known")
-            naive.come(name, what == "known")
+            places[name] = Waiter(lambda: None)
+            limiter.enqueue(places[name], what == "known")
+            naive.enqueue(name, what == "known")
         elif what == "finish" and naive.running:
             name = sorted(naive.running)[number % len(naive.running)]
             ended.add(name)
-            line.finish()
-            naive.finish(name)
+            limiter.release()
+            naive.release(name)
         elif what == "give up" and places:
             name = number % len(places)
-            if name not in ended and naive.verdict(name) in ("waiting", "go"):
-                line.give_up(places[name])
-                naive.give_up(name)
+            if name not in ended and naive.verdict(name) in ("waiting", "granted"):
+                limiter.withdraw(places[name])
+                naive.withdraw(name)
         assert len(naive.running) <= slots
-        assert {name: one.verdict for name, one in places.items() if name not in ended} == {
+        assert {name: one.state for name, one in places.items() if name not in ended} == {
             name: naive.verdict(name) for name in places if name not in ended
         }
     for _ in range(len(naive.running) + len(naive.waiting)):
-        line.finish()
-    all_free = [Place(lambda: None) for _ in range(slots + 1)]
+        limiter.release()
+    all_free = [Waiter(lambda: None) for _ in range(slots + 1)]
     for place in all_free:
-        line.come(place, False)
-    assert [place.verdict for place in all_free[:slots]] == ["go"] * slots
-    assert all_free[-1].verdict != "go"
+        limiter.enqueue(place, False)
+    assert [place.state for place in all_free[:slots]] == ["granted"] * slots
+    assert all_free[-1].state != "granted"
 
 
 @pytest.mark.rule("S38")
 def test_one_who_is_displaced_is_woken() -> None:
-    line = Line(1, 2)
+    limiter = PriorityLimiter(1, 2)
     woken: list[str] = []
-    runs, older, newer, known = (Place(partial(woken.append, name)) for name in "abcd")
+    runs, older, newer, known = (Waiter(partial(woken.append, name)) for name in "abcd")
     for place in (runs, older, newer):
-        line.come(place, False)
-    line.come(known, True)
+        limiter.enqueue(place, False)
+    limiter.enqueue(known, True)
     assert woken == ["c"]
-    assert [place.verdict for place in (runs, older, newer, known)] == ["go", "waiting", "busy", "waiting"]
-    line.finish()
-    line.finish()
+    assert [place.state for place in (runs, older, newer, known)] == ["granted", "waiting", "busy", "waiting"]
+    limiter.release()
+    limiter.release()
     assert woken == ["c", "d", "b"]
 
 
@@ -127,7 +127,7 @@ class TestTasks:
 
             async def one(name: int) -> None:
                 nonlocal running, most
-                assert await limiter.enter(False) == "go"
+                assert await limiter.acquire(False) == "granted"
                 try:
                     running += 1
                     most = max(most, running)
@@ -135,7 +135,7 @@ class TestTasks:
                     ran.add(name)
                 finally:
                     running -= 1
-                    limiter.leave()
+                    limiter.release()
 
             tasks = [asyncio.create_task(one(name)) for name in range(4)]
             for _ in range(turns):
@@ -144,9 +144,9 @@ class TestTasks:
             await asyncio.gather(*tasks, return_exceptions=True)
             assert ran >= {0, 1, 2, 3} - {victim}
             assert most == 1
-            assert await asyncio.wait_for(limiter.enter(False), 1) == "go"  # the slot is there
+            assert await asyncio.wait_for(limiter.acquire(False), 1) == "granted"  # the slot is there
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(limiter.enter(True), 0.01)  # once
+                await asyncio.wait_for(limiter.acquire(True), 0.01)  # once
 
         asyncio.run(work())
 
@@ -154,16 +154,16 @@ class TestTasks:
         async def work() -> None:
             for cancelled_first in (True, False):
                 limiter = TaskLimiter(1)
-                assert await limiter.enter(False) == "go"
-                waits = asyncio.create_task(limiter.enter(False))
-                behind = asyncio.create_task(limiter.enter(False))
+                assert await limiter.acquire(False) == "granted"
+                waits = asyncio.create_task(limiter.acquire(False))
+                behind = asyncio.create_task(limiter.acquire(False))
                 await asyncio.sleep(0)
                 if cancelled_first:
                     waits.cancel()
-                limiter.leave()
+                limiter.release()
                 if not cancelled_first:
                     waits.cancel()
-                assert await asyncio.wait_for(behind, 1) == "go"
+                assert await asyncio.wait_for(behind, 1) == "granted"
                 assert waits.cancelled()
 
         asyncio.run(work())
@@ -179,17 +179,17 @@ class TestThreads:
             nonlocal running, most, went, late
             chance = random.Random(seed)
             for _ in range(40):
-                verdict = limiter.enter(chance.random() < 0.5, chance.choice([0.0, 0.0005, 5.0]))
+                verdict = limiter.acquire(chance.random() < 0.5, chance.choice([0.0, 0.0005, 5.0]))
                 with lock:
-                    went, late = went + (verdict == "go"), late + (verdict == "gone")
-                if verdict == "go":
+                    went, late = went + (verdict == "granted"), late + (verdict == "withdrawn")
+                if verdict == "granted":
                     with lock:
                         running += 1
                         most = max(most, running)
                     threading.Event().wait(0.0002)
                     with lock:
                         running -= 1
-                    limiter.leave()
+                    limiter.release()
 
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(12)]
         for thread in threads:
@@ -199,7 +199,7 @@ class TestThreads:
         assert most == 3
         assert went + late == 12 * 40
         assert late > 0
-        assert [limiter.enter(False, 0) for _ in range(4)] == ["go", "go", "go", "gone"]
+        assert [limiter.acquire(False, 0) for _ in range(4)] == ["granted", "granted", "granted", "withdrawn"]
 
     def test_a_wait_that_is_broken_off(self) -> None:
         """As by Ctrl-C."""
@@ -211,33 +211,33 @@ class TestThreads:
             raise Stop
 
         limiter = ThreadLimiter(1)
-        assert limiter.enter(False, 1) == "go"
+        assert limiter.acquire(False, 1) == "granted"
         me, before = threading.get_ident(), signal.signal(signal.SIGUSR1, stop)
 
         def break_off() -> None:
-            assert wait_until(lambda: len(limiter._line._others) == 1)
+            assert wait_until(lambda: len(limiter._limiter._normal) == 1)
             signal.pthread_kill(me, signal.SIGUSR1)
 
         thread = threading.Thread(target=break_off)
         try:
             thread.start()
             with pytest.raises(Stop):
-                limiter.enter(False, 10)
+                limiter.acquire(False, 10)
         finally:
             thread.join(PATIENCE)
             signal.signal(signal.SIGUSR1, before)
-        assert len(limiter._line._others) == 0
-        limiter.leave()
-        assert limiter.enter(False, 0) == "go"
+        assert len(limiter._limiter._normal) == 0
+        limiter.release()
+        assert limiter.acquire(False, 0) == "granted"
 
 
-class TestPace:
+class TestLoopThrottle:
     def test_no_more_than_so_many_in_a_turn(self) -> None:
         async def work() -> None:
-            pace, turn, begun = Pace(8), 0, []
+            throttle, turn, begun = LoopThrottle(8), 0, []
 
             async def one() -> None:
-                await pace.turn()
+                await throttle.wait()
                 begun.append(turn)
 
             tasks = [asyncio.create_task(one()) for _ in range(100)]
@@ -247,7 +247,7 @@ class TestPace:
                 await asyncio.sleep(0)
             assert len(begun) == 99
             assert max(begun.count(place) for place in set(begun)) <= 8
-            more = (pace.turn() for _ in range(20))
+            more = (throttle.wait() for _ in range(20))
             await asyncio.wait_for(asyncio.gather(*more), PATIENCE)  # and later on again
 
         asyncio.run(work())

@@ -1,0 +1,177 @@
+"""The connections of ``aiohttp``: no unsolicited data becomes a reply, and no request is sent twice.
+
+``aiohttp`` reads on while a connection is idle, and takes what came meanwhile for the reply to the next request.
+Here a connection knows when a request begins, and is not used again once data has arrived that belongs to none
+(RFC 9112 section 9.2; see ``httpx_connections``). What follows a reply within one piece is found by feeding the
+parser all of it but the last byte: a reply that is complete without that byte was followed by something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from moonkey_core.privates import changed, set_private
+
+_TICKET_ITERATIONS = 4  # of the event loop, for the session tickets that TLS sends after its handshake
+
+used_connections: ContextVar[list[ResponseHandler]] = ContextVar("moonkey_used_connections")
+"""The connections that were handed out to the call that is being sent in this context: one at most.
+
+``aiohttp`` sends a GET or DELETE again over another connection when the first one breaks, and has a switch against
+that in some of its releases only."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """Hands out connections without unread data, and only one of them per call."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        set_private(self, "_factory", partial(_Handler, loop=asyncio.get_running_loop()))
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        """Return a connection for a request.
+
+        Raises:
+            ClientError: There is none, or the call has had its connection.
+        """
+        used = used_connections.get()
+        if used:  # aiohttp is about to send the request a second time
+            raise used[0].exception() or aiohttp.ServerDisconnectedError
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
+            if not isinstance(handler, _Handler):
+                connection.close()
+                raise changed("aiohttp", "BaseConnector._factory")
+            try:
+                is_drained = await handler.is_drained()
+            except BaseException:
+                connection.close()
+                raise
+            if handler.owes_reply:  # a pool keeps none whose reply has not ended: so our methods were not called
+                connection.close()
+                raise changed("aiohttp", "ResponseHandler.feed_data")
+            if is_drained:
+                used.append(handler)
+                if req.headers.get("Connection") == "close":
+                    handler.force_close()
+                return connection
+            fresh = handler.is_fresh
+            connection.close()
+            if fresh:
+                raise UnsolicitedData
+
+
+class UnsolicitedData(aiohttp.ClientError):
+    """Data, or the end of the connection, has arrived before a request was sent. Nothing was sent."""
+
+
+def check_connection_used() -> None:
+    """Check that the call was sent over a connection of :class:`Connector`.
+
+    Raises:
+        ConfigurationError: It was sent past it.
+    """
+    if not used_connections.get():
+        raise changed("aiohttp", "BaseConnector.connect")
+
+
+def check_aiohttp() -> None:
+    """Check for the private attributes of ``aiohttp`` that are needed here.
+
+    Raises:
+        ConfigurationError: One is missing.
+    """
+    made = aiohttp.BaseConnector.__init__.__code__.co_names
+    for name in ("_factory", "_closed"):
+        if name not in made:
+            raise changed("aiohttp", f"BaseConnector.{name}")
+
+
+class _Handler(ResponseHandler):
+    """A connection that knows when a reply is due, and is closed by data that arrives at any other time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.is_fresh = True
+        self._awaits_reply = False  # between a request and the end of its reply
+        self._body: Any = None  # of the reply, once its headers have arrived
+        self._has_unsolicited_data = False
+
+    def set_response_params(self, *args: Any, **options: Any) -> None:
+        """Note that a request begins."""
+        self.is_fresh, self._awaits_reply, self._body = False, True, None
+        super().set_response_params(*args, **options)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Note that the headers of a reply have arrived."""
+        message, body = data
+        if self._body is not None:
+            self._taint()  # a second reply
+        elif message.code >= 200:
+            self._body = body
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser with what has arrived. No bytes: a reader wants more of what is here."""
+        if not data:
+            super().data_received(data)
+            return
+        if not self._is_reply_due():
+            self._taint()
+            self.close()
+            return
+        if len(data) > 1:
+            super().data_received(data[:-1])
+            if not self._is_reply_due():
+                self._taint()
+                return
+        super().data_received(data[-1:])
+
+    def is_connected(self) -> bool:
+        """Say whether the connection may be used."""
+        return not self._has_unsolicited_data and super().is_connected()
+
+    @property
+    def owes_reply(self) -> bool:
+        """Whether a reply is still to come."""
+        return not self.is_fresh and self._is_reply_due()
+
+    async def is_drained(self) -> bool:
+        """Say whether no data is unread: neither here nor in the system."""
+        iterations = _TICKET_ITERATIONS if self.is_fresh and self._is_tls() else 0
+        while self.is_connected() and self._is_readable():
+            if not iterations:
+                return False
+            iterations -= 1
+            await asyncio.sleep(0)  # the loop reads: TLS keeps its tickets, and data taints the connection
+        return self.is_connected()
+
+    def _is_reply_due(self) -> bool:
+        if self._awaits_reply and self._body is not None and self._body.is_eof():
+            self._awaits_reply = False
+        return self._awaits_reply
+
+    def _taint(self) -> None:
+        self._has_unsolicited_data = True
+        self.force_close()
+
+    def _is_tls(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+
+    def _is_readable(self) -> bool:
+        sock = None if self.transport is None else self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return True
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([sock], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
