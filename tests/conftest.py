@@ -9,7 +9,7 @@ import pytest
 
 from moonkey_core import _repeated_log
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared as _shared
 from moonkey_core.settings import Settings
 
 

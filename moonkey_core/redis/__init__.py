@@ -9,15 +9,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from moonkey_core.redis._shared import after_fork, shared_revocations
+from moonkey_core.redis.shared import after_fork, shared_revocations
 
 if TYPE_CHECKING:
-    from moonkey_core.redis._feed import RedisRevocations
-    from moonkey_core.redis._store import AsyncRedisStore, RedisStore
+    from moonkey_core.redis.feed import RedisRevocations
+    from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
 __all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore", "after_fork", "shared_revocations"]
 
-_HOMES = {"AsyncRedisStore": "_store", "RedisRevocations": "_feed", "RedisStore": "_store"}
+_HOMES = {"AsyncRedisStore": "store", "RedisRevocations": "feed", "RedisStore": "store"}
 
 
 def __getattr__(name: str) -> Any:

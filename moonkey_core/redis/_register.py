@@ -6,6 +6,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis.feed import RedisRevocations
 
 feeds: WeakSet[RedisRevocations] = WeakSet()

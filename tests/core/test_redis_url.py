@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, MoonKey, Settings
-from moonkey_core.redis._connect import async_client, blocking_client, check
+from moonkey_core.redis.client import async_client, blocking_client, check
 from moonkey_core.settings import Secret
 
 KEY = "sk_test_x"

@@ -11,7 +11,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, RevokedCredentials
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared as _shared
 from support.decisions import bearer, presenting
 from support.redis_server import RedisServer
 from support.scripted import wait_until

@@ -14,8 +14,8 @@ from fleet.conftest import settings_for
 from moonkey_core._sealing import Sealer, fleet_sealer
 from moonkey_core.events import Hooks
 from moonkey_core.redis import RedisRevocations
-from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._server_clock import ServerClock
+from moonkey_core.redis.entries import opened_entry, sealed_entry
 from moonkey_core.revocations import Revocation, Revocations, retention
 from support.redis_server import RedisServer
 from support.scripted import wait_until

@@ -10,7 +10,7 @@ import pytest
 
 from moonkey_core import MoonKey, ProviderUnavailable, RevocationIncomplete
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared as _shared
 from support.decisions import bearer
 from support.redis_server import RedisServer
 from support.scripted import wait_until

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core._sealing import Sealer
-from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._missing import essence, missing, worth_saying
+from moonkey_core.redis.entries import opened_entry, sealed_entry
 from moonkey_core.revocations import Revocation
 from support.any_json import JSON
 

@@ -12,7 +12,7 @@ import pytest
 from fleet.conftest import settings_for
 
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis._worker import _LAST_SECONDS, STOP_SECONDS
+from moonkey_core.redis.worker import _LAST_SECONDS, STOP_SECONDS
 from support.fleets import Server, quiet_port, uvicorn, workers_of
 from support.redis_server import RedisServer
 

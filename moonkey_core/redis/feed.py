@@ -10,11 +10,11 @@ from moonkey_core import _clock
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
-from moonkey_core.redis import _connect
+from moonkey_core.redis import client as _connect
 from moonkey_core.redis._audience import Audience
-from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._register import feeds
-from moonkey_core.redis._worker import STOP_SECONDS, Worker
+from moonkey_core.redis.publish_queue import Outbox
+from moonkey_core.redis.worker import STOP_SECONDS, Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moonkey_core.redis._connect import within
 from moonkey_core.redis._epoch import FIELD, Epoch, HistoryLost, current_epoch, epoch_key, stream_key
 from moonkey_core.redis._server_clock import ServerClock
+from moonkey_core.redis.client import within
 
 _BATCH = 500  # entries of ours, of some hundred bytes
 _READ = 50  # of anybody's: a stranger's may be large

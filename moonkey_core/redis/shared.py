@@ -12,7 +12,7 @@ from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:
-    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis.feed import RedisRevocations
 
 _Key = tuple[object, ...]
 
@@ -37,7 +37,7 @@ def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocation
     table.keep_at_least(kept, settings.leeway)
     if settings.redis_url is None or feed is not None:
         return table, feed
-    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis.feed import RedisRevocations
 
     made = RedisRevocations(settings, table)
     with _lock:

@@ -16,16 +16,17 @@ from typing import Any
 from moonkey_core import _clock, _native
 from moonkey_core._sealing import Sealer
 from moonkey_core.events import FeedChanged
-from moonkey_core.redis import _connect, _pauses
+from moonkey_core.redis import _pauses
+from moonkey_core.redis import client as _connect
 from moonkey_core.redis._audience import Audience
-from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._epoch import Epoch, HistoryLost
 from moonkey_core.redis._missing import essence, missing, worth_saying
-from moonkey_core.redis._outbox import Outbox
 from moonkey_core.redis._pauses import Pauses
 from moonkey_core.redis._refusals import Refusals
 from moonkey_core.redis._server_clock import ServerClock
-from moonkey_core.redis._stream import Stream
+from moonkey_core.redis.entries import opened_entry, sealed_entry
+from moonkey_core.redis.publish_queue import Outbox
+from moonkey_core.redis.stream import Stream
 from moonkey_core.revocations import FUTURE, Revocation, Revocations
 from moonkey_core.settings import Secret
 

@@ -14,7 +14,7 @@ from moonkey_core import _native
 from moonkey_core._plan import Reply, Stored
 from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.redis import _connect
+from moonkey_core.redis import client as _connect
 from moonkey_core.redis._places import SECONDS, Places, Reach
 from moonkey_core.settings import Secret, Settings
 
