@@ -10,6 +10,7 @@ from cachetools import TLRUCache
 
 from moonkey_core import _clock
 from moonkey_core._digest import Digest
+from moonkey_core._fork import reset_after_fork
 
 _COUNTED = 65_536  # beyond, those that were seen least lately are forgotten
 
@@ -28,6 +29,7 @@ class Attempts:
         self._digest = Digest()
         self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=clock)
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
 
     def count(self, kind: str, value: str, most: int, seconds: float) -> float | None:
         """Count one more attempt, if fewer than ``most`` were counted within ``seconds``; returns ``None`` then.

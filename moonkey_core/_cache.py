@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from cachetools import FIFOCache, TTLCache
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.credentials import CookiePair, bare_token
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
@@ -109,6 +110,7 @@ class KnownCredentials:
         self._maxsize = settings.max_cached_sessions
         self._lock = threading.Lock()
         self._make_tables()
+        reset_after_fork(self.reset_lock)
 
     def _make_tables(self) -> None:
         # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.

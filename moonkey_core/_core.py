@@ -73,15 +73,6 @@ class Core:
             settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
         )
 
-    def reset_locks(self) -> None:
-        """New locks: the old ones may have been held by other threads when the process forked."""
-        self.keys.reset_lock()
-        self.recall.credentials.reset_lock()
-        self.revocations.reset_lock()
-        self.extension.reset_lock()
-        self.devices.reset_lock()
-        self.attempts.reset_lock()
-
     def start(
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
     ) -> Auth | Presented:

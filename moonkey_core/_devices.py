@@ -7,6 +7,7 @@ import threading
 from cachetools import TTLCache
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.auth import Auth
 from moonkey_core.credentials import HeaderView
 from moonkey_core.events import DeviceChanged
@@ -28,6 +29,7 @@ class Devices:
         self._settings = settings
         self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
         """The event to emit, if any. An address is compared only where a trusted proxy tells it."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from moonkey_core import _clock
 from moonkey_core._binding import Binding, Feed, OnFeedLost, Reason, Rules
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.auth import Auth
 from moonkey_core.revocations import Revocations
 
@@ -45,6 +46,7 @@ class Endings:
         # Changed without a lock, as the garbage collector may end a generator at any point.
         self._bindings: set[Binding] = set()
         revocations.watch(self._look)
+        reset_after_fork(self.reset)
 
     @contextlib.contextmanager
     def bound(self, auth: Auth, *, asks: bool) -> Iterator[Binding]:
@@ -95,6 +97,7 @@ class AsyncEndings:
         self._lock = threading.Lock()
         self._loops: tuple[_LoopEndings, ...] = ()
         revocations.watch(self._tell)
+        reset_after_fork(self.reset)
 
     async def end_of(self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
         """Why the session is over, once it is. Raises ``ValueError`` unless ``auth`` is authenticated."""

@@ -14,6 +14,7 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._breaker import Breaker
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._http import tls_context
 from moonkey_core._limiter import ThreadLimiter
 from moonkey_core._loops import AT_ONCE_LATER, Loop, Loops, log_background_failure, sender_maker
@@ -51,6 +52,7 @@ class SyncExchange:
         self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
+        reset_after_fork(self.reset)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +68,6 @@ class SyncExchange:
     def reset(self) -> None:
         """New locks and connections, the old ones neither used nor closed: they belong to the parent process."""
         self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
         if self._given is not None:
             from moonkey_core import _httpx
 
@@ -193,6 +194,7 @@ class AsyncExchange:
         self._watch = Watch(breaker, hooks, settings.leeway)
         self.breaker = self._watch.breaker
         self._begin()
+        reset_after_fork(self.reset)
 
     def _begin(self) -> None:
         self._loops = Loops(self._settings, self._make_sender, one_only=self._given is not None)
@@ -202,7 +204,6 @@ class AsyncExchange:
     def reset(self) -> None:
         """Forget all loops: they belong to the parent process."""
         self._close_when_dropped.detach()
-        self._watch.breaker.reset_lock()
         self._loops.abandon()
         if self._given is not None:
             from moonkey_core import _httpx

@@ -11,6 +11,7 @@ from datetime import timedelta
 from cachetools import TTLCache
 
 from moonkey_core._cache import Known
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
 
@@ -37,6 +38,7 @@ class Extension:
         self._longest = settings.session_max_lifetime.total_seconds()
         self._goes_on_at = self._told_again_at = -math.inf
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
         # By session: its end, and until when nobody else is to extend it.
         self._done: TTLCache[str, tuple[float, float]] = TTLCache(
             _REMEMBERED, settings.jwt_max_age + _PAUSE, timer=clock

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
 from moonkey_core._key_set import KeySet, life_of
 from moonkey_core._plan import Fetch, Outcome, Plan, Reply, Stored, TransportError
@@ -63,6 +64,7 @@ class KeyRing:
         self._bucket_at = 0.0
         self._drawn: tuple[int, float] = (-1, 0.0)  # which fetch the last draw was for, and when
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
         if settings.jwks is not None:
             try:
                 self.current = KeySet(usable_keys(settings.jwks), 0.0, math.inf, math.inf)

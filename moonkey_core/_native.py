@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import Any
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 
 _STEP = 0.01  # seconds between two looks, in a thread whose greenlets must get their turns
 
@@ -75,6 +76,9 @@ class Home:
 def forget_threads() -> None:
     """After ``fork()``: they are not here, and others may get their ids."""
     _homes.clear()
+
+
+reset_after_fork(forget_threads)
 
 
 def _log_at_home(record: logging.LogRecord) -> bool:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
-from weakref import WeakSet
 
 from moonkey_core import _methods as m
 from moonkey_core import _operations as operations
-from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
 from moonkey_core._binding import Reason
 from moonkey_core._client_base import ClientBase
@@ -79,7 +76,6 @@ class MoonKey(ClientBase, m.Runs):
         self.wallets = m.Wallets(core, exchange)
         self.users = m.Users(core, exchange)
         self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
-        _clients.add(self)
 
     @cached_property
     def flows(self) -> Flows:
@@ -166,7 +162,6 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.wallets = m.AsyncWallets(core, exchange)
         self.users = m.AsyncUsers(core, exchange)
         self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
-        _clients.add(self)
 
     @cached_property
     def flows(self) -> AsyncFlows:
@@ -239,22 +234,3 @@ def _leave(core: Core) -> None:
     closed, core.closed = core.closed, True
     if core.feed is not None and not closed:
         core.feed.release(core.hooks)
-
-
-_clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
-
-
-def _after_fork() -> None:
-    _repeated_log.reset()
-    _redis.after_fork()
-    # Locks may be held by threads that do not exist here, and connections belong to the parent.
-    for client in _clients:
-        client._core.reset_locks()
-        client._exchange.reset()
-        client._endings.reset()
-        if client._store is not None:
-            client._store.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

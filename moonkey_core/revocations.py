@@ -16,6 +16,7 @@ from weakref import WeakMethod
 from cachetools import TLRUCache
 
 from moonkey_core import _clock, _native
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
@@ -144,6 +145,7 @@ class Revocations:
         self._offset: float | None = None
         self._lock = _native.lock()
         self._make_tables()
+        reset_after_fork(self.reset_lock)
 
     def _make_tables(self) -> None:
         self._sessions: TLRUCache[str, float] = TLRUCache(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Reply, Stored
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.settings import Settings
@@ -79,6 +80,7 @@ class Reach:
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
         self._clock = clock
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
         self._lost = False
         self._again_at = 0.0
 

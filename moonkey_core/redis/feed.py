@@ -7,12 +7,12 @@ from functools import partial
 from weakref import finalize, ref
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._sealing import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
 from moonkey_core.redis import client as _connect
 from moonkey_core.redis._audience import Audience
-from moonkey_core.redis._register import feeds
 from moonkey_core.redis.publish_queue import Outbox
 from moonkey_core.redis.worker import STOP_SECONDS, Worker
 from moonkey_core.revocations import Revocations
@@ -54,7 +54,7 @@ class RedisRevocations:
         self._lock = threading.Lock()
         self._outbox = self._attached(None)
         self._worker, self._finalize = self._new_worker()
-        feeds.add(self)
+        reset_after_fork(self.reset)
 
     @property
     def is_live(self) -> bool:
@@ -125,7 +125,6 @@ class RedisRevocations:
         self._hooks = Audience(tuple(self._hooks))
         closed = self._finalize.detach() is None
         _inherited.append((self._worker, self._outbox))
-        self.revocations.reset_lock()
         self._outbox = self._attached(self._outbox)
         self._worker, self._finalize = self._new_worker()
         self._startable = True

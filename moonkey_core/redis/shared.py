@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from moonkey_core import _native
-from moonkey_core.redis._register import feeds
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
 
@@ -44,12 +43,9 @@ def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocation
         return table, _feeds.setdefault(key, made)
 
 
-def after_fork() -> None:
-    """In the child: new locks, and feeds of its own."""
+def _reset_lock() -> None:
     global _lock
     _lock = threading.Lock()
-    _native.forget_threads()
-    for table in list(_tables.values()):
-        table.reset_lock()
-    for feed in list(feeds):
-        feed.reset()
+
+
+reset_after_fork(_reset_lock)

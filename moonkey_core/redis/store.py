@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moonkey_core import _native
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Reply, Stored
 from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
@@ -33,6 +34,7 @@ class RedisStore:
         self._reach = Reach()
         self._lock = _native.lock()
         self._made: Any = None
+        reset_after_fork(self.reset)
 
     @property
     def _client(self) -> Any:
@@ -45,7 +47,6 @@ class RedisStore:
 
     def reset(self) -> None:
         """After ``fork()``: connections of the child's own."""
-        self._reach.reset_lock()
         _inherited.append(self._made)
         self._lock, self._made = _native.lock(), None
 
@@ -104,10 +105,10 @@ class AsyncRedisStore:
         self._reach = Reach()
         self._lock = threading.Lock()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        reset_after_fork(self.reset)
 
     def reset(self) -> None:
         """After ``fork()``: leave all loops alone, they belong to the parent process."""
-        self._reach.reset_lock()
         self._lock = threading.Lock()
         _inherited.append(list(self._loops.items()))
         self._loops = WeakKeyDictionary()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from core.conftest import MakeAsyncClient, MakeClient
-from core.test_fork import forks, in_child
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
+from support.forks import forks, in_child
 from support.scripted import wait_until
 
 SHORT = 0.03  # minutes

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fleet.conftest import MakeProcess, settings_for
 
-from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_revocations
+from moonkey_core.redis import AsyncRedisStore, RedisStore, shared_revocations
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -139,7 +139,6 @@ class Child:
         if self.pid == 0:
             code = 1
             try:
-                after_fork()
                 work(lambda text: void(os.write(theirs, text.encode())), lambda: os.read(mine, 100).decode())
                 code = 0
             finally:
@@ -259,8 +258,6 @@ class TestForks:
         assert works()
 
         def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
-            store.reset()
-            tasks.reset()
             tell("fine" if works() and works() else "broken")
 
         child = Child(work)
@@ -280,8 +277,6 @@ class TestForks:
             assert threads.get(PLACE) is not None
 
             def forget(tell: Callable[[str], None], _: Callable[[], str]) -> None:
-                store.reset()
-                threads.reset()
                 gc.collect()
                 tell("gone")
 
