@@ -64,7 +64,7 @@ class Binding:
         if not self.is_revoked:
             self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
         if self._asks and not self.is_revoked:
-            self._is_doubtful |= revocations.doubts(self.session_id, self.user_id, self.issued_at)
+            self._is_doubtful |= revocations.needs_confirmation(self.session_id, self.user_id, self.issued_at)
 
     @property
     def needs_attention(self) -> bool:

@@ -101,7 +101,7 @@ class Inquiry:
 
     def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
         answer = yield from self._api.verify(question)
-        doubted = self._revocations.doubts(answer.session_id, answer.user_id, answer.started_at)
+        doubted = self._revocations.needs_confirmation(answer.session_id, answer.user_id, answer.started_at)
         most = 0.0 if doubted else question.max_staleness
         if most is not None and answer.asked_at < began - most:
             question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves

@@ -213,7 +213,7 @@ class Recall:
         version = self._revocations.version
         if self._revocations.refuses(known.session_id, known.user_id, known.issued_at):
             return False
-        known.doubted = self._revocations.doubts(known.session_id, known.user_id, known.issued_at)
+        known.doubted = self._revocations.needs_confirmation(known.session_id, known.user_id, known.issued_at)
         known.checked = version
         return True
 

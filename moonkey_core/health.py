@@ -1,4 +1,4 @@
-"""How a process stands with the API and the fleet."""
+"""The state of a client: its key set, the API and the revocation feed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ __all__ = ["Health", "UpstreamError", "health_of"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """For a readiness probe. All ages and lags are in seconds.
+    """The state of a client, for a readiness probe.
 
-    ``key_set_age`` is ``None`` before the first fetch, and where no key set is fetched. ``feed_lag`` is how far
-    behind the revocation feed this process may be, ``None`` where nothing has come from it yet. ``feed`` is
-    ``none`` without one, ``lost`` while JWTs are verified at the API, or, with ``on_feed_lost="local"``, may have
-    been revoked unheard. ``unsent`` are revocations of this process that Redis may not have yet. ``last_error`` is
-    the last time that the API failed. ``degraded`` says that something here is not as it should be; requests may
-    well be answered nevertheless.
+    Attributes:
+        key_set_age: Seconds since the key set was fetched; ``None`` before the first fetch, and where none is
+            fetched.
+        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API or, with
+            ``on_feed_lost="local"``, may have been revoked without this process knowing.
+        feed_lag: Seconds that this process may be behind the feed; ``None`` before anything has come from it.
+        unsent: The number of revocations of this process that Redis may not have yet.
+        circuit: ``open`` while the API keeps failing.
+        last_error: The last failure of the API, if any.
+        revocations: The number of revocations that are known.
+        remembered: The number of verified credentials that are remembered.
     """
 
     key_set_age: float | None
@@ -35,12 +40,12 @@ class Health:
 
     @property
     def degraded(self) -> bool:
-        """The API is failing, or the feed is lost."""
+        """Whether the API keeps failing or the feed is lost. Requests may well be answered nevertheless."""
         return self.circuit == "open" or self.feed == "lost"
 
 
 def health_of(core: Core) -> Health:
-    """The report of one client."""
+    """Return the state of a client. Makes no network call."""
     current, feed = core.keys.current, core.feed
     fetched = current is not None and core.settings.jwks is None
     return Health(

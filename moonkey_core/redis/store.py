@@ -1,79 +1,213 @@
-"""Verified answers and the key set, shared by the processes of a fleet.
+"""Replies about verified credentials, and the key set, shared by the processes of a fleet.
 
-Losing Redis is never an error: a look-up finds nothing then, and nothing is put.
+The loss of Redis is never an error: a look-up finds nothing then, and nothing is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import struct
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from moonkey_core import _native
+from moonkey_core import _clock, _native
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Reply, Stored
+from moonkey_core._sealing import fleet_sealer
 from moonkey_core._shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.redis import client as _connect
-from moonkey_core.redis._places import SECONDS, Places, Reach
+from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
 from moonkey_core.settings import Secret, Settings
 
-_CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
-_inherited: list[
-    object
-] = []  # of a parent process: freeing it would take the shared sockets from the parent's loop
+logger = logging.getLogger("moonkey")
+
+TIMEOUT = 0.25
+"""Seconds that a look-up may take: it comes before a call of the API, which takes longer."""
+
+_MAX_CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
+_RETRY_SECONDS = 1.0  # without a call after a failure
+_MAX_BODY_BYTES = 512 * 1024  # the largest are key sets
+_OVERHEAD_BYTES = 64  # of the seal and the time
+_MAX_CLOCK_AHEAD = 5.0  # seconds that the clock of another machine may be ahead
+_ASKED_AT = struct.Struct(">d")
+
+_inherited: list[object] = []
+"""Clients of a parent process: freeing them would close the connections that are shared with it."""
 
 
-class RedisStore:
-    """The store for threads. Raises :class:`ConfigurationError` where redis-py is missing, or the URL is wrong."""
+@dataclass(frozen=True, slots=True)
+class SerializedReply:
+    """What is stored: the key in Redis, the sealed reply, and the milliseconds after which Redis drops it."""
+
+    key: str
+    sealed: bytes
+    ttl_ms: int
+
+
+class StoreSerializer:
+    """Turns replies into what is stored in Redis, and what Redis returns into replies. Makes no network call."""
+
+    max_bytes = _MAX_BODY_BYTES + _OVERHEAD_BYTES
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = _clock.wall) -> None:
+        self._sealer = fleet_sealer(settings, "store")
+        self._clock = clock
+
+    def key(self, stored: Stored) -> str:
+        """Return the key in Redis: a keyed digest, so that equal names differ between two environments."""
+        return f"moonkey:store:{self._sealer.digest(stored.name)}"
+
+    def serialize(self, stored: Stored, reply: Reply) -> SerializedReply | None:
+        """Return what to store for a reply, or ``None`` where it must not be stored."""
+        left = stored.seconds - (self._clock() - reply.asked_at)
+        if reply.status != 200 or reply.stored or not 0.001 <= left <= stored.seconds + _MAX_CLOCK_AHEAD:
+            return None
+        try:
+            body = stored.clean(reply.body)
+        except ValueError:
+            return None
+        if len(body) > _MAX_BODY_BYTES:
+            return None
+        key = self.key(stored)
+        sealed = self._sealer.seal(key, _ASKED_AT.pack(reply.asked_at) + body)
+        return SerializedReply(key, sealed, int(left * 1000))
+
+    def deserialize(self, stored: Stored, sealed: object) -> Reply | None:
+        """Return the reply in what Redis returned; ``None`` for anything else, or a reply that is too old."""
+        if not isinstance(sealed, bytes) or len(sealed) > self.max_bytes:
+            return None
+        try:
+            data = self._sealer.open(self.key(stored), sealed)
+            (asked_at,) = _ASKED_AT.unpack_from(data)
+        except (ValueError, struct.error):
+            return None
+        if not -_MAX_CLOCK_AHEAD <= self._clock() - asked_at <= stored.seconds:  # also false for NaN
+            return None
+        return Reply(200, {}, data[_ASKED_AT.size :], asked_at=asked_at, stored=True)
+
+
+class Availability:
+    """Whether to call Redis. After a failure no call is made for a second; then one caller tries for all."""
+
+    def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
+        self._clock = clock
+        self._lost = False
+        self._retry_at = 0.0
+        self.reset_lock()
+        reset_after_fork(self.reset_lock)
+
+    def reset_lock(self) -> None:
+        """Make a new lock in the child of a fork."""
+        self._lock = threading.Lock()
+
+    def allows_call(self) -> bool:
+        """Return whether to call Redis now. Then tell the outcome to :meth:`succeeded` or :meth:`failed`."""
+        if not self._lost:
+            return True
+        now = self._clock()
+        with self._lock:
+            if now < self._retry_at:
+                return False
+            self._retry_at = now + _RETRY_SECONDS
+            return True
+
+    def succeeded(self) -> None:
+        """Note that Redis has replied."""
+        if not self._lost:
+            return
+        with self._lock:
+            was_lost, self._lost = self._lost, False
+        if was_lost:
+            logger.warning("store: Redis is back", extra={"reason": "store_back"})
+
+    def failed(self, error: Exception) -> None:
+        """Note a failure. The text of the error is not logged, as it may hold what was sent."""
+        with self._lock:
+            was_lost, self._lost = self._lost, True
+            self._retry_at = self._clock() + _RETRY_SECONDS
+        if not was_lost:
+            name = type(error).__name__
+            logger.warning("store: Redis is lost (%s); going on without", name, extra={"reason": "store_lost"})
+
+
+class _StoreBase:
+    """What both stores have in common: all but the calls."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = _url(settings)
-        self._places = Places(settings)
-        self._reach = Reach()
+        if settings.redis_url is None:
+            raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) is missing. A store needs it.")
+        check_url(settings.redis_url)
+        self._url = settings.redis_url
+        self._serializer = StoreSerializer(settings)
+        self._availability = Availability()
+
+    def _serialized(self, stored: Stored, reply: Reply) -> SerializedReply | None:
+        """Return what to store now, if anything."""
+        serialized = self._serializer.serialize(stored, reply)
+        return serialized if serialized is not None and self._availability.allows_call() else None
+
+    def _range(self, stored: Stored) -> tuple[str, int, int]:
+        """Return the arguments of ``GETRANGE`` for a reply: a value that is too long to be ours is not fetched."""
+        return self._serializer.key(stored), 0, self._serializer.max_bytes
+
+    def _found(self, stored: Stored, sealed: object) -> Reply | None:
+        self._availability.succeeded()
+        return self._serializer.deserialize(stored, sealed)
+
+
+class RedisStore(_StoreBase):
+    """The store for threads.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self._lock = _native.lock()
         self._made: Any = None
         reset_after_fork(self.reset)
 
     @property
     def _client(self) -> Any:
-        """Made at first use: a server may replace all locks by gevent's after the app was loaded."""
+        # Made at first use: a server may replace all locks by gevent's after the app was loaded.
         if self._made is None:
             with self._lock:
                 if self._made is None:
-                    self._made = _connect.blocking_client(self._url, SECONDS, _CONNECTIONS)
+                    self._made = blocking_client(self._url, TIMEOUT, _MAX_CONNECTIONS)
         return self._made
 
     def reset(self) -> None:
-        """After ``fork()``: connections of the child's own."""
+        """Use new connections, in the child of a fork."""
         _inherited.append(self._made)
         self._lock, self._made = _native.lock(), None
 
     def get(self, stored: Stored) -> Reply | None:
-        """The answer kept at that place, if it is young enough. One round trip."""
-        if not self._reach.may_try():
+        """Return the stored reply, unless it is too old. Makes one round trip."""
+        if not self._availability.allows_call():
             return None
         try:
-            # What is too long to be ours is not even fetched.
-            found = self._client.getrange(self._places.key(stored), 0, self._places.longest)
+            sealed = self._client.getrange(*self._range(stored))
         except Exception as error:
-            self._reach.failed(error)
+            self._availability.failed(error)
             return None
-        self._reach.worked()
-        return self._places.reply(stored, found)
+        return self._found(stored, sealed)
 
     def put(self, stored: Stored, reply: Reply) -> None:
-        """Keep a good answer (status 200) there for what is left of its time."""
-        parcel = self._places.parcel(stored, reply)
-        if parcel is None or not self._reach.may_try():
+        """Store a reply with status 200 for the rest of its time."""
+        serialized = self._serialized(stored, reply)
+        if serialized is None:
             return
         try:
-            self._client.set(parcel.key, parcel.sealed, px=parcel.milliseconds)
+            self._client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
         except Exception as error:
-            self._reach.failed(error)
+            self._availability.failed(error)
         else:
-            self._reach.worked()
+            self._availability.succeeded()
 
     def close(self) -> None:
         """Close all connections; may be called again."""
@@ -81,11 +215,11 @@ class RedisStore:
             self._made.connection_pool.disconnect()
 
 
-class _Loop:
-    """The connections of one event loop, closed as it shuts down."""
+class _LoopClient:
+    """The client of one event loop, closed as the loop shuts down."""
 
     def __init__(self, url: Secret) -> None:
-        self.client = _connect.async_client(url, SECONDS, _CONNECTIONS)
+        self.client = async_client(url, TIMEOUT, _MAX_CONNECTIONS)
         self._shutdown = ClosesWithLoop(self.close)
 
     async def ready(self) -> Any:
@@ -96,77 +230,71 @@ class _Loop:
         await self.client.connection_pool.disconnect()
 
 
-class AsyncRedisStore:
-    """The store for tasks, with a few connections for each event loop."""
+class AsyncRedisStore(_StoreBase):
+    """The store for tasks, with a few connections for each event loop.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._url = _url(settings)
-        self._places = Places(settings)
-        self._reach = Reach()
+        super().__init__(settings)
         self._lock = threading.Lock()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()
         reset_after_fork(self.reset)
 
     def reset(self) -> None:
-        """After ``fork()``: leave all loops alone, they belong to the parent process."""
+        """Forget all event loops in the child of a fork: they belong to the parent process."""
         self._lock = threading.Lock()
         _inherited.append(list(self._loops.items()))
         self._loops = WeakKeyDictionary()
 
     async def get(self, stored: Stored) -> Reply | None:
-        """The answer kept at that place, if it is young enough. One round trip."""
-        if not self._reach.may_try():
+        """Return the stored reply, unless it is too old. Makes one round trip."""
+        if not self._availability.allows_call():
             return None
         try:
-            async with _connect.within(SECONDS):
-                client = await self._here().ready()
-                found = await client.getrange(self._places.key(stored), 0, self._places.longest)
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                sealed = await client.getrange(*self._range(stored))
         except Exception as error:
-            self._reach.failed(error)
+            self._availability.failed(error)
             return None
-        self._reach.worked()
-        return self._places.reply(stored, found)
+        return self._found(stored, sealed)
 
     async def put(self, stored: Stored, reply: Reply) -> None:
-        """Keep a good answer (status 200) there for what is left of its time."""
-        parcel = self._places.parcel(stored, reply)
-        if parcel is None or not self._reach.may_try():
+        """Store a reply with status 200 for the rest of its time."""
+        serialized = self._serialized(stored, reply)
+        if serialized is None:
             return
         try:
-            async with _connect.within(SECONDS):
-                client = await self._here().ready()
-                await client.set(parcel.key, parcel.sealed, px=parcel.milliseconds)
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                await client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
         except Exception as error:
-            self._reach.failed(error)
+            self._availability.failed(error)
         else:
-            self._reach.worked()
+            self._availability.succeeded()
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""
         with self._lock:
             loops = dict(self._loops)
             self._loops.clear()
-        here = asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
         for loop, state in loops.items():
-            if loop is here:
+            if loop is running:
                 await state.close()
             elif loop.is_running():
                 asyncio.run_coroutine_threadsafe(state.close(), loop)
 
-    def _here(self) -> _Loop:
+    def _loop_client(self) -> _LoopClient:
         loop = asyncio.get_running_loop()
         state = self._loops.get(loop)
         if state is None:
-            state = _Loop(self._url)
+            state = _LoopClient(self._url)
             with self._lock:  # loops of several threads share this table
                 for other in [other for other in self._loops if other.is_closed()]:
                     del self._loops[other]
                 self._loops[loop] = state
         return state
-
-
-def _url(settings: Settings) -> Secret:
-    if settings.redis_url is None:
-        raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) is missing. A store needs it.")
-    _connect.check(settings.redis_url)
-    return settings.redis_url

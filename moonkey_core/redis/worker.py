@@ -1,49 +1,110 @@
-"""The feed's background thread: one event loop, one reader, one writer, and reconnecting."""
+"""The background thread of the feed: one event loop, one connection after another, one reader, one publisher."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import math
-import secrets
+import random
 import threading
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from moonkey_core import _clock, _native
 from moonkey_core._sealing import Sealer
-from moonkey_core.events import FeedChanged
-from moonkey_core.redis import _pauses
-from moonkey_core.redis import client as _connect
-from moonkey_core.redis._audience import Audience
-from moonkey_core.redis._epoch import Epoch, HistoryLost
-from moonkey_core.redis._missing import essence, missing, worth_saying
-from moonkey_core.redis._pauses import Pauses
-from moonkey_core.redis._refusals import Refusals
-from moonkey_core.redis._server_clock import ServerClock
-from moonkey_core.redis.entries import opened_entry, sealed_entry
-from moonkey_core.redis.publish_queue import Outbox
-from moonkey_core.redis.stream import Stream
-from moonkey_core.revocations import FUTURE, Revocation, Revocations
+from moonkey_core.events import FeedChanged, Hooks
+from moonkey_core.redis.client import async_client, time_limit
+from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.publisher import Publisher
+from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.stream import ServerClock, Stream
+from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
 
 logger = logging.getLogger("moonkey")
 
-_BEATS = 5  # per max_revocation_lag
-_LAST_SECONDS = 0.5  # to say what is still to be said, when stopped
-STOP_SECONDS = 0.8  # that whoever stops it waits
-_PAUSE = 1.0  # before a thread that died is started again
-_TURN_SECONDS = 0.5  # at most, to let another say again what is missing
-_UNUSED_SECONDS = 60.0  # that Redis keeps the stream at least without anybody there
+STOP_TIMEOUT = 0.8
+"""Seconds that a caller of :meth:`Worker.stop` waits."""
+
+MAX_PAUSE = 2.0
+"""Seconds between two attempts to connect, at most: another process may take so long to publish again what Redis
+has lost."""
+
+_POLLS_PER_LAG = 5
+_LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
+_RESTART_SECONDS = 1.0  # before a thread that has failed is started again
+_MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
+_MAX_FIRST_PAUSE = 1.0  # seconds
+_MAX_URGENT_SECONDS = 10.0  # of short pauses: a long outage is no reason to connect that often for ever
+_RANDOM = random.SystemRandom()  # workers that were forked share the state of any other
+
+
+class WeakHooks:
+    """The hooks of several clients, weakly held. Clients come and go while the thread of the feed reads."""
+
+    def __init__(self, hooks: tuple[Hooks, ...] = ()) -> None:
+        self._lock = _native.lock()
+        self._members = tuple(ref(one) for one in hooks)
+
+    def __iter__(self) -> Iterator[Hooks]:
+        for member in self._members:
+            hooks = member()
+            if hooks is not None:
+                yield hooks
+
+    def add(self, hooks: Hooks) -> None:
+        """Emit events to these hooks from now on."""
+        self.discard(hooks)
+        with self._lock:
+            self._members = (*self._members, ref(hooks))
+
+    def discard(self, hooks: Hooks) -> None:
+        """Emit no more events to these hooks."""
+        with self._lock:
+            self._members = tuple(one for one in self._members if one() is not None and one() is not hooks)
+
+
+class Backoff:
+    """Pauses before Redis is tried again: each about twice as long as the last one, and random.
+
+    Where entries wait to be published the pauses stay shorter than half of the lag at first.
+    """
+
+    def __init__(self, poll_interval: float, max_lag: float) -> None:
+        self._first = min(poll_interval, _MAX_FIRST_PAUSE)
+        self._max_urgent = max_lag / 2
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as Redis has replied."""
+        self._next = self._first
+        self._urgent_seconds = 0.0
+
+    def next(self, *, urgent: bool) -> float:
+        """Return the seconds until the next attempt. ``urgent``: entries wait to be published."""
+        pause, self._next = self._next, min(2 * self._next, MAX_PAUSE)
+        if urgent and self._urgent_seconds < _MAX_URGENT_SECONDS:
+            pause = min(pause, self._max_urgent)
+            self._urgent_seconds += pause
+        return pause * _RANDOM.uniform(0.5, 1.0)
 
 
 class Worker:
-    """Reads and writes one process's feed until it is stopped; whoever goes on makes another.
+    """Runs the feed of one process until it is stopped. It cannot be used after that: make another one.
 
-    ``live_until`` and ``heard_at`` are monotonic seconds that other threads may read.
+    Args:
+        url: The ``redis_url`` of the settings.
+        sealer: Seals and opens entries.
+        revocations: The table that takes in the revocations of other processes.
+        queue: The revocations of this process.
+        hooks: The hooks that hear when the feed is lost or has caught up.
+        max_lag: Seconds that the process may be behind the stream.
+        leeway: Seconds that the clocks of two machines may differ.
+
+    Attributes:
+        reader: Knows how up to date this process is.
     """
 
     def __init__(
@@ -51,53 +112,65 @@ class Worker:
         url: Secret,
         sealer: Sealer,
         revocations: Revocations,
-        outbox: Outbox,
-        hooks: Audience,
+        queue: PublishQueue,
+        hooks: WeakHooks,
         *,
-        lag: float,
+        max_lag: float,
         leeway: float,
     ) -> None:
-        self.live_until = -math.inf
-        self.heard_at: float | None = None
         self._url = url
-        self._sealer = sealer
-        self._revocations = revocations
-        self._outbox = outbox
+        self._queue = queue
         self._hooks = hooks
-        self._lag = lag
-        self._leeway = leeway
-        self._clock = ServerClock(leeway, revocations.clock)
-        self._beat = lag / _BEATS
-        self._wait = lag / 2  # for a connection or a reply: with a beat before it, it is still less than the lag
-        self._kept = max(revocations.retention, 10 * lag, _UNUSED_SECONDS)
+        self._poll_interval = max_lag / _POLLS_PER_LAG
+        self._call_timeout = max_lag / 2  # after a poll interval, that is still less than the lag
+        self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
-        self._pauses = Pauses(self._beat, lag)
-        self._settled_at = math.inf
-        self._joined = False
+        self._clock = ServerClock(leeway, revocations.clock)
+        self._backoff = Backoff(self._poll_interval, max_lag)
+        self.reader = Reader(
+            sealer,
+            revocations,
+            queue.own,
+            self._clock,
+            max_lag=max_lag,
+            poll_interval=self._poll_interval,
+            max_pause=MAX_PAUSE,
+            on_read=self._on_read,
+        )
+        self._publisher = Publisher(
+            sealer,
+            revocations,
+            queue,
+            self.reader,
+            self._clock,
+            max_lag=max_lag,
+            leeway=leeway,
+            poll_interval=self._poll_interval,
+            on_published=self._on_published,
+        )
         self._announced: bool | None = None
-        self._refusals = Refusals(lag - 2 * self._beat)  # the others notice within a beat
-        self._unsaid_noted = False
-        self._died_at: float | None = None
-        self._junk_seen = False
-        self._stopped = False
-        self._cancelled = False
+        self._unsent_logged = False
+        self._failed_at: float | None = None
+        self._is_stopped = False
+        self._is_cancelled = False
+        self._is_last_attempt = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._last_try = False
         self._home: _native.Home  # known at the start only: a server may fork, and bring gevent, in between
         self._thread = self._new_thread()
 
-    def _new_thread(self) -> _native.Thread:
-        return _native.Thread(self._main, "moonkey-feed")
-
     @property
-    def may_start_again(self) -> bool:
-        """Whether its thread died a while ago, as where no event loop could be had."""
-        return self._died_at is not None and not self._stopped and _clock.elapsed() >= self._died_at + _PAUSE
+    def can_restart(self) -> bool:
+        """Whether the thread failed a while ago, as where no event loop could be made."""
+        return (
+            self._failed_at is not None
+            and not self._is_stopped
+            and _clock.elapsed() >= self._failed_at + _RESTART_SECONDS
+        )
 
     def start(self) -> bool:
-        """Begin, or begin again; false where no thread can be had."""
-        if self._died_at is not None:
-            self._died_at = None
+        """Start the thread, or start it again, and return whether that was possible."""
+        if self._failed_at is not None:
+            self._failed_at = None
             self._thread = self._new_thread()
         self._home = _native.Home()
         try:
@@ -106,44 +179,25 @@ class Worker:
             return False
         return True
 
-    def stop(self, wait: float = STOP_SECONDS) -> None:
-        """End it when what was revoked here has been said, in half a second at most; wait some seconds for that.
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """Stop the thread when the queue is published, in half a second at most.
 
-        May be called again, and from anywhere.
+        Waits ``timeout`` seconds for that. May be called again, and from any thread.
         """
-        self._stopped = True
+        self._is_stopped = True
+        self.reader.begin_close()
         running = self._running
         if running is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 running[0].call_soon_threadsafe(self._end)
-        if wait and not self._thread.is_current():
-            self._thread.join(wait)
-        if wait:
-            self._note_unsaid()
-        self.live_until = -math.inf
+        if timeout and not self._thread.is_current():
+            self._thread.join(timeout)
+        if timeout:
+            self._log_unsent()
+        self.reader.close()
 
-    def _end(self) -> None:
-        if self._running is not None:
-            if self._outbox.is_empty:
-                self._cancel()
-            else:
-                self._last_try = True
-                self._outbox.wake()
-                self._running[0].call_later(_LAST_SECONDS, self._cancel)
-
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._cancelled = True
-            self._running[1].cancel()
-
-    def _note_unsaid(self) -> None:
-        """It is over, and nobody else can tell the fleet."""
-        if not self._outbox.is_empty and not self._unsaid_noted:
-            self._unsaid_noted = True
-            unsent = self._outbox.unsent
-            logger.error(
-                "feed: ended before Redis had %d revocations", unsent, extra={"reason": "feed_ended_unsent"}
-            )
+    def _new_thread(self) -> _native.Thread:
+        return _native.Thread(self._main, "moonkey-feed")
 
     def _main(self) -> None:
         self._home.own_this_thread()
@@ -158,7 +212,7 @@ class Worker:
             pass
         except Exception as error:  # no file descriptors are left, for one
             self._announce(error)
-            self._died_at = _clock.elapsed()
+            self._failed_at = _clock.elapsed()
         finally:
             self._home.leave_this_thread()
 
@@ -166,194 +220,103 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         self._running = (asyncio.get_running_loop(), task)
-        self._outbox.open()
-        if self._stopped:
+        self._queue.attach()
+        if self._is_stopped:
             self._end()
         try:
             while True:
                 try:
-                    await self._session()
+                    await self._run_connection()
                 except Exception as error:
-                    # A task group with trouble of its own forgets that it was cancelled.
-                    if self._cancelled or self._last_try or not threading.main_thread().is_alive():
+                    # A task group with a failure of its own forgets that it was cancelled.
+                    if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
                         return
                     self._announce(error)
                 await self._pause()
         finally:
             self._running = None
-            self._outbox.shut()
-            self._note_unsaid()
+            self._queue.detach()
+            self._log_unsent()
+
+    async def _run_connection(self) -> None:
+        """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
+        client = async_client(self._url, self._poll_interval + self._call_timeout, 4)
+        try:
+            stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            self.reader.join(stream.epoch)
+            unpublished = await self._publisher.find_unpublished(stream)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.reader.follow(stream))
+                tasks.create_task(self._publisher.run(stream, unpublished))
+                tasks.create_task(self._renew(stream))
+        finally:
+            with contextlib.suppress(Exception):
+                async with time_limit(self._call_timeout):
+                    await client.connection_pool.disconnect()
+
+    async def _renew(self, stream: Stream) -> None:
+        while True:
+            await stream.renew()
+            await asyncio.sleep(self._retention / 4)
 
     async def _pause(self) -> None:
-        """Wait before the next try; no longer where it is to be the last one, or there is something to be said."""
-        urgent = self._outbox.is_urgent
+        """Wait before the next attempt, but not where it is the last one or there is something to be published."""
+        urgent = self._queue.is_urgent
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pauses.next(urgent=urgent)):
-                while not self._last_try:
-                    await self._outbox.wait()
+            async with asyncio.timeout(self._backoff.next(urgent=urgent)):
+                while not self._is_last_attempt:
+                    await self._queue.wait()
                     if not urgent:
                         return
 
-    async def _session(self) -> None:
-        """One connection's life: join, read all there is, then read and write until something breaks."""
-        client = _connect.async_client(self._url, self._beat + self._wait, 4)
-        try:
-            stream = await Stream.join(client, self._root, self._wait, self._kept, self._clock)
-            self._share_clock()
-            self._settle(stream.epoch)
-            unsaid = await self._unsaid(stream)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(stream))
-                tasks.create_task(self._write(stream, unsaid))
-                tasks.create_task(self._keep(stream))
-        finally:
-            with contextlib.suppress(Exception):
-                async with _connect.within(self._wait):
-                    await client.connection_pool.disconnect()
+    def _end(self) -> None:
+        """End the event loop when the queue is published. Runs in that loop."""
+        if self._running is not None:
+            if self._queue.is_empty:
+                self._cancel()
+            else:
+                self._is_last_attempt = True
+                self._queue.wake()
+                self._running[0].call_later(_LAST_PUBLISH_TIMEOUT, self._cancel)
 
-    def _settle(self, epoch: Epoch) -> None:
-        """Where the server may have forgotten something, give the others time to say it again.
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._is_cancelled = True
+            self._running[1].cancel()
 
-        They come back after a pause, which is no longer than Redis was away; then they have to be heard.
-        """
-        now = _clock.elapsed()
-        if self._joined:
-            away = _pauses.LONGEST if self.heard_at is None else min(now - self.heard_at, _pauses.LONGEST)
-            left = self._lag + away
-        else:
-            most = self._lag + _pauses.LONGEST
-            left = min(max(most - epoch.age, 0.0), most)
-        self._settled_at = now + left
-        self._joined = True
-
-    async def _catch_up(self, stream: Stream) -> set[object]:
-        """Read the whole stream; what is in it."""
-        present: set[object] = set()
-        while True:
-            sent_at = _clock.elapsed()
-            values, complete = await stream.read()
-            present.update(essence(entry) for entry in self._take(stream, values))
-            if complete:
-                self._heard(sent_at)
-                return present
-
-    async def _unsaid(self, stream: Stream) -> tuple[Revocation, ...]:
-        """Read the whole stream; what must be said (again).
-
-        It is what began here, and all else that is known here: Redis may have gone back in time, or whoever found
-        it empty knew nothing, and those who said it first may be gone.
-        """
-        present = await self._catch_up(stream)
-        own = missing(self._dated(self._outbox.everything()), present)
-        known = worth_saying(self._dated(self._revocations.entries()), self._leeway)
-        others = missing(known, {*present, *map(essence, own)})
-        if others and not stream.epoch.is_ours:
-            # All processes know it: one after another looks whether it was said meanwhile.
-            await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._beat, _TURN_SECONDS))
-            others = missing(others, await self._catch_up(stream))
-        return own + others
-
-    async def _read(self, stream: Stream) -> None:
-        while True:
-            sent_at = _clock.elapsed()
-            try:
-                values, complete = await stream.read(self._beat)
-            except HistoryLost:
-                self.live_until = -math.inf  # this is known, not feared: nobody waits for the lag to pass
-                raise
-            self._share_clock()
-            self._take(stream, values)
-            if complete:
-                self._heard(sent_at)
-
-    def _share_clock(self) -> None:
-        """What is revoked here is dated by the server's clock."""
-        if self._clock.is_known:
-            for table in (self._outbox.own, self._revocations):
-                table.set_common_clock(self._clock.offset)
-
-    def _dated(self, entries: Iterable[Revocation]) -> tuple[Revocation, ...]:
-        """Entries of ours with all their dates by the server's clock."""
-        offset = self._clock.offset
-        return tuple(replace(entry.by_common_clock(offset), added_at=entry.added_at + offset) for entry in entries)
-
-    def _take(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
-        entries = []
-        for added_at, value in values:
-            try:
-                entry = opened_entry(self._sealer, stream.name, value)
-            except ValueError:
-                if not self._junk_seen:
-                    self._junk_seen = True
-                    logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
-                continue
-            # Its sender's clock may have been anything. When it was added, the server knows.
-            entry = replace(entry.until(added_at + FUTURE), added_at=added_at - self._clock.offset)
-            self._revocations.receive(entry)
-            entries.append(entry)
-        return entries
-
-    def _heard(self, sent_at: float) -> None:
-        """All that was said before ``sent_at`` has been taken in."""
-        self.heard_at = sent_at
-        self._pauses.over()
-        if sent_at >= self._settled_at and not self._stopped:
-            self.live_until = sent_at + self._lag
+    def _on_read(self) -> None:
+        self._backoff.reset()
         self._announce()
 
-    async def _write(self, stream: Stream, entries: tuple[Revocation, ...]) -> None:
-        while True:
-            try:
-                await self._publish(stream, entries)
-            except _connect.response_error() as error:
-                if isinstance(error, _connect.read_only_error()):
-                    raise  # elsewhere there may be a server that can be written to
-                if self._refusals.last_too_long(error):
-                    with contextlib.suppress(_connect.response_error()):  # it may be forbidden, too
-                        await stream.give_up()
-                await asyncio.sleep(self._beat)
-                entries = self._dated(self._outbox.everything())
-                continue
-            self._refusals.over()
-            self._outbox.sent()
-            if self._stopped:
-                self._end()
-            entries = self._dated(await self._outbox.take())
+    def _on_published(self) -> None:
+        if self._is_stopped:
+            self._end()
 
-    async def _publish(self, stream: Stream, entries: Iterable[Revocation]) -> None:
-        """Say entries, which are dated by the server's clock."""
-        limit = 2 * self._revocations.maxsize
-        sealed = [sealed_entry(self._sealer, stream.name, entry) for entry in entries]
-        if not await stream.publish(sealed, limit):
-            return
-        # Nothing is ever dropped without an entry behind it that says more.
-        logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
-        everything = Revocation(None, None, self._revocations.now() + self._leeway, self._revocations.clock())
-        self._outbox.own.note(everything)
-        (dated,) = self._dated([everything])
-        await stream.publish([sealed_entry(self._sealer, stream.name, dated)], limit)
-        await stream.shorten(limit // 2)
-
-    async def _keep(self, stream: Stream) -> None:
-        while True:
-            await stream.keep()
-            await asyncio.sleep(self._kept / 4)
+    def _log_unsent(self) -> None:
+        """Log that the worker has ended before everything was published."""
+        if not self._queue.is_empty and not self._unsent_logged:
+            self._unsent_logged = True
+            unsent = self._queue.unsent
+            logger.error(
+                "feed: ended before Redis had %d revocations", unsent, extra={"reason": "feed_ended_unsent"}
+            )
 
     def _announce(self, error: BaseException | None = None) -> None:
-        """Tell of a change: that the feed has caught up, or that it is further behind than it may be."""
-        live = _clock.elapsed() < self.live_until
-        if self._stopped or live is self._announced or (self._announced is None and not live and error is None):
+        """Log and emit a change: the feed has caught up, or is further behind than it may be."""
+        is_live = _clock.elapsed() < self.reader.live_until
+        is_beginning = self._announced is None and not is_live and error is None
+        if self._is_stopped or is_live is self._announced or is_beginning:
             return
-        was, self._announced = self._announced, live
-        if not live:
+        was_live, self._announced = self._announced, is_live
+        if not is_live:
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             name = type(error).__name__ if error else "catching up"
             logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
-        elif was is False:
+        elif was_live is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
-        self._home.run(partial(self._tell_hooks, FeedChanged("caught_up" if live else "lost")))
+        self._home.run(partial(self._emit, FeedChanged("caught_up" if is_live else "lost")))
 
-    def _tell_hooks(self, event: FeedChanged) -> None:
+    def _emit(self, event: FeedChanged) -> None:
         for hooks in list(self._hooks):
             hooks.emit(event)

@@ -346,7 +346,7 @@ class TestOneThatIsDoubted:
             return answer
 
         early = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
-        revocations.cut_off("user_1")
+        revocations.add_cutoff("user_1")
         loop.settle()
         late = loop.begin(endings.end_of(identity("sess_1", started_at=NOW), verify))
         kept = loop.begin(endings.end_of(identity("sess_1", "user_2", started_at=NOW), verify))
@@ -360,7 +360,7 @@ class TestOneThatIsDoubted:
         endings = Endings(revocations, clock=loop.clock)
         auth = identity(started_at=NOW)
         with endings.bound(auth, asks=True) as one, endings.bound(auth, asks=False) as other:
-            revocations.cut_off("user_1")
+            revocations.add_cutoff("user_1")
             assert not endings.is_over(other, None)
             assert endings.is_over(one, lambda: REFUSED)
 

@@ -25,7 +25,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A memory that has just begun need not be waited for as long as in earnest."""
-    monkeypatch.setattr("moonkey_core.redis._pauses.LONGEST", 0.25)
+    monkeypatch.setattr("moonkey_core.redis.worker.MAX_PAUSE", 0.25)
 
 
 def settings_for(server: RedisServer, **options: Any) -> Settings:

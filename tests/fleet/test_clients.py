@@ -11,7 +11,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, RevokedCredentials
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import shared as _shared
+from moonkey_core.redis import shared
 from support.decisions import bearer, presenting
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -30,15 +30,15 @@ class Fleet:
         }
 
     def worker(self, **options: Any) -> MoonKey:
-        _shared._tables.clear()
-        _shared._feeds.clear()
+        shared._tables.clear()
+        shared._feeds.clear()
         client = self._stack.enter_context(MoonKey(**{**self._options, **options}))
         assert wait_until(lambda: client.health().feed == "live")
         return client
 
     def async_worker(self, **options: Any) -> AsyncMoonKey:
-        _shared._tables.clear()
-        _shared._feeds.clear()
+        shared._tables.clear()
+        shared._feeds.clear()
         return AsyncMoonKey(**{**self._options, **options})
 
 

@@ -412,7 +412,7 @@ class TestBounds:
         for turn in range(8):
             for place in range(100):
                 one.known.add(session_id=f"sess_{turn}_{place}")
-            assert wait_until(lambda: one.feed._outbox.is_empty, 5)
+            assert wait_until(lambda: one.feed._queue.is_empty, 5)
         assert server.client.xlen(name) <= 2 * 300 + 100
         assert "feed_full" in reasons(caplog)
         late = make_process(max_revocations=300)
@@ -422,7 +422,7 @@ class TestBounds:
     def test_what_is_past_its_time_is_dropped(
         self, make_process: MakeProcess, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("moonkey_core.redis.worker._UNUSED_SECONDS", 2.0)
+        monkeypatch.setattr("moonkey_core.redis.worker._MIN_RETENTION", 2.0)
         one = make_process(jwt_max_age=1, leeway=0, max_revocation_lag=0.2)
         assert all_live(one)
         name = stream(server)

@@ -215,7 +215,7 @@ class TestForks:
         known, feed = shared_revocations(settings_for(server))
         assert feed is not None
         feed.acquire()
-        locks: list[Any] = [known._lock, feed._lock, feed._outbox._lock, feed._outbox.own._lock]
+        locks: list[Any] = [known._lock, feed._lock, feed._queue._lock, feed._queue.own._lock]
         for lock in locks:
             lock.acquire()
 

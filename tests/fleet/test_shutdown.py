@@ -12,7 +12,7 @@ import pytest
 from fleet.conftest import settings_for
 
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis.worker import _LAST_SECONDS, STOP_SECONDS
+from moonkey_core.redis.worker import _LAST_PUBLISH_TIMEOUT, STOP_TIMEOUT
 from support.fleets import Server, quiet_port, uvicorn, workers_of
 from support.redis_server import RedisServer
 
@@ -83,7 +83,7 @@ def test_a_server_with_a_feed_ends_as_soon_as_one_without(
 
 
 def test_last_words_take_no_second() -> None:
-    assert _LAST_SECONDS < STOP_SECONDS < 1
+    assert _LAST_PUBLISH_TIMEOUT < STOP_TIMEOUT < 1
 
 
 MANY = """
@@ -107,4 +107,4 @@ def test_many_feeds_take_no_longer_than_one(server: RedisServer) -> None:
         server.resume()
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("ended before Redis had 8 revocations") == 8
-    assert seconds < 8 * STOP_SECONDS - 1  # and the start of an interpreter
+    assert seconds < 8 * STOP_TIMEOUT - 1  # and the start of an interpreter

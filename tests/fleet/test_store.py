@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core._plan import Reply, Stored
 from moonkey_core.redis import AsyncRedisStore, RedisStore
-from moonkey_core.redis import _places as places
+from moonkey_core.redis import store as store_module
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 from support.together import together
@@ -206,7 +206,7 @@ class TestLosing:
         store = make_store()
         store.put(good())
         clock = [1000.0]
-        store.store._reach = places.Reach(lambda: clock[0])
+        store.store._availability = store_module.Availability(lambda: clock[0])
         server.kill()
         assert store.get() is None
         server.start()
@@ -222,22 +222,22 @@ class TestLosing:
         assert make_store().get() is None
 
 
-class TestReach:
+class TestAvailability:
     def test_one_tries_for_all(self, caplog: pytest.LogCaptureFixture) -> None:
         now = [0.0]
-        reach = places.Reach(lambda: now[0])
+        availability = store_module.Availability(lambda: now[0])
         with caplog.at_level(logging.INFO, "moonkey"):
-            assert all(reach.may_try() for _ in range(3))
-            reach.failed(OSError("session_secret"))
-            reach.failed(OSError())
-            assert not reach.may_try()
+            assert all(availability.allows_call() for _ in range(3))
+            availability.failed(OSError("session_secret"))
+            availability.failed(OSError())
+            assert not availability.allows_call()
             now[0] += 1.0
-            assert together(8, lambda _: reach.may_try()).count(True) == 1
+            assert together(8, lambda _: availability.allows_call()).count(True) == 1
             now[0] += 1.0
-            assert reach.may_try()
-            reach.worked()
-            reach.worked()
-            assert all(reach.may_try() for _ in range(3))
+            assert availability.allows_call()
+            availability.succeeded()
+            availability.succeeded()
+            assert all(availability.allows_call() for _ in range(3))
         assert reasons(caplog) == ["store_lost", "store_back"]
         assert "session_secret" not in caplog.text
 
@@ -302,21 +302,24 @@ class TestSettings:
     )
 )
 def test_whatever_redis_says_is_no_error(said: object) -> None:
-    assert places.Places(Settings.load({"secret_key": "sk_test_x"}, {})).reply(PLACE, said) is None
+    assert (
+        store_module.StoreSerializer(Settings.load({"secret_key": "sk_test_x"}, {})).deserialize(PLACE, said)
+        is None
+    )
 
 
 @settings(deadline=None, derandomize=True, max_examples=80)
 @given(age=st.floats(-100, 100), seconds=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
 def test_no_answer_is_older_than_asked_for(age: float, seconds: float, later: float, junk: bytes) -> None:
     now = [1000.0]
-    kept = places.Places(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
+    serializer = store_module.StoreSerializer(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
     stored = replace(PLACE, seconds=seconds)
-    parcel = kept.parcel(stored, good(asked_at=now[0] - age))
-    assert kept.reply(stored, junk) is None
-    if parcel is None:
+    serialized = serializer.serialize(stored, good(asked_at=now[0] - age))
+    assert serializer.deserialize(stored, junk) is None
+    if serialized is None:
         assert age > seconds - 0.0011 or age < -4.9
         return
-    assert 0 < parcel.milliseconds <= (seconds + 5) * 1000
+    assert 0 < serialized.ttl_ms <= (seconds + 5) * 1000
     now[0] += later
-    reply = kept.reply(stored, parcel.sealed)
+    reply = serializer.deserialize(stored, serialized.sealed)
     assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= seconds)
