@@ -15,7 +15,7 @@ from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
-from moonkey_core import _clock, _native
+from moonkey_core import _clock, _threads
 from moonkey_core._fork import reset_after_fork
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
@@ -164,7 +164,7 @@ class Revocations:
         self.clock = clock
         self._leeway = leeway
         self._offset: float | None = None
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         self._make_tables()
         reset_after_fork(self.reset_lock)
 
@@ -309,7 +309,7 @@ class Revocations:
     def reset_lock(self) -> None:
         """Make a new lock in the child of a fork, and new tables if another thread was changing them."""
         is_torn = self._lock.locked()
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         if is_torn:
             entries = tuple(self._entries())
             self._make_tables()

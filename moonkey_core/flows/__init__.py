@@ -4,7 +4,7 @@ A framework package reads the request, calls ``client.flows.answer`` and writes 
 here.
 """
 
-from moonkey_core._rotation import Rotation
+from moonkey_core._operations.rotation import Rotation
 from moonkey_core.flows._reading import chunked_input, unreadable_body
 from moonkey_core.flows._routes import ROUTES
 from moonkey_core.flows._templates import TEMPLATES

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from moonkey_core._core import Core
-from moonkey_core.cookies import tell_of_plain_http
-from moonkey_core.credentials import cookie_lines
+from moonkey_core._operations.core import Core
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.flows._answers import not_allowed, problem
 from moonkey_core.flows._magic import magic
@@ -18,7 +16,9 @@ from moonkey_core.flows._sign_out import sign_out
 from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.flows._style import style
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.origin import cross_site, may_use_cookies
+from moonkey_core.web.cookies import tell_of_plain_http
+from moonkey_core.web.credentials import cookie_lines
+from moonkey_core.web.origin import cross_site, may_use_cookies
 
 Handler = Callable[[Core, FlowRequest], FlowPlan]
 

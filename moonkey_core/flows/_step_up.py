@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from moonkey_core._core import Core
-from moonkey_core._logins import send_otp, verify_otp, verify_totp
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
 from moonkey_core._plan import Plan
-from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, RequestRefused, TooManyAttempts
 from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem, see_other, shown
 from moonkey_core.flows._codes import CODE_MINUTES, code_in, refused_code
@@ -20,6 +19,7 @@ from moonkey_core.flows._step_up_options import Demand, Option, demand_in, maske
 from moonkey_core.flows._stepped_up import session_over, stepped_up, to_be_replaced
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.models import Login, OtpRequest, User
+from moonkey_core.web.pages import Page, urls
 
 _PURPOSE = "step_up"
 _Refused = InvalidCredentials | TooManyAttempts

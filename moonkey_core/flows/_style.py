@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
 from moonkey_core.flows._templates import TEMPLATES
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 

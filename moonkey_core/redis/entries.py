@@ -13,8 +13,8 @@ import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from moonkey_core._json import load_object
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
+from moonkey_core._strict_json import load_object
 from moonkey_core.models import bare_user_id, identifier
 from moonkey_core.revocations import Revocation
 

@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-from moonkey_core import _native
+from moonkey_core import _threads
 from moonkey_core.revocations import Revocation, Revocations
 
 
@@ -25,7 +25,7 @@ class PublishQueue:
     def __init__(self, own: Revocations, start: Callable[[], None]) -> None:
         self.own = own
         self._start = start
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
         self._overflowed = False
         self._unsent = 0

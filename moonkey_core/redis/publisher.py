@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
 from moonkey_core.redis.client import read_only_error, response_error
 from moonkey_core.redis.entries import entry_key, missing_entries, seal_entry, without_superseded
 from moonkey_core.redis.publish_queue import PublishQueue

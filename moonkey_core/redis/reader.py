@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
 from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations

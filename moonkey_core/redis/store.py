@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from moonkey_core import _clock, _native
+from moonkey_core import _clock, _threads
+from moonkey_core._crypto import fleet_sealer
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Reply, Stored
-from moonkey_core._sealing import fleet_sealer
-from moonkey_core._shutdown import ClosesWithLoop
+from moonkey_core._transport.loop_shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
 from moonkey_core.settings import Secret, Settings
@@ -168,7 +168,7 @@ class RedisStore(_StoreBase):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         self._made: Any = None
         reset_after_fork(self.reset)
 
@@ -184,7 +184,7 @@ class RedisStore(_StoreBase):
     def reset(self) -> None:
         """Use new connections, in the child of a fork."""
         _inherited.append(self._made)
-        self._lock, self._made = _native.lock(), None
+        self._lock, self._made = _threads.lock(), None
 
     def get(self, stored: Stored) -> Reply | None:
         """Return the stored reply, unless it is too old. Makes one round trip."""

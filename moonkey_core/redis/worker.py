@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from moonkey_core import _clock, _native
-from moonkey_core._sealing import Sealer
+from moonkey_core import _clock, _threads
+from moonkey_core._crypto import Sealer
 from moonkey_core.events import FeedChanged, Hooks
 from moonkey_core.redis.client import async_client, time_limit
 from moonkey_core.redis.publish_queue import PublishQueue
@@ -45,7 +45,7 @@ class WeakHooks:
     """The hooks of several clients, weakly held. Clients come and go while the thread of the feed reads."""
 
     def __init__(self, hooks: tuple[Hooks, ...] = ()) -> None:
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         self._members = tuple(ref(one) for one in hooks)
 
     def __iter__(self) -> Iterator[Hooks]:
@@ -155,7 +155,7 @@ class Worker:
         self._is_cancelled = False
         self._is_last_attempt = False
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._home: _native.Home  # known at the start only: a server may fork, and bring gevent, in between
+        self._home: _threads.Home  # known at the start only: a server may fork, and bring gevent, in between
         self._thread = self._new_thread()
 
     @property
@@ -172,7 +172,7 @@ class Worker:
         if self._failed_at is not None:
             self._failed_at = None
             self._thread = self._new_thread()
-        self._home = _native.Home()
+        self._home = _threads.Home()
         try:
             self._thread.start()
         except RuntimeError:
@@ -196,13 +196,13 @@ class Worker:
             self._log_unsent()
         self.reader.close()
 
-    def _new_thread(self) -> _native.Thread:
-        return _native.Thread(self._main, "moonkey-feed")
+    def _new_thread(self) -> _threads.Thread:
+        return _threads.Thread(self._main, "moonkey-feed")
 
     def _main(self) -> None:
         self._home.own_this_thread()
         try:
-            loop = _native.OwnLoop()
+            loop = _threads.OwnLoop()
             try:
                 loop.run_until_complete(self._run())
             finally:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
 from moonkey_core.models import identifier
 from moonkey_core.redis.entries import entry_key, missing_entries, open_entry, seal_entry, without_superseded
 from moonkey_core.revocations import Revocation
