@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from fleet.conftest import settings_for
 
 from moonkey_core._crypto import Sealer, fleet_sealer
 from moonkey_core.events import Hooks
@@ -17,6 +16,7 @@ from moonkey_core.redis import RedisRevocations
 from moonkey_core.redis.entries import open_entry, seal_entry
 from moonkey_core.redis.stream import ServerClock
 from moonkey_core.revocations import Revocation, Revocations, retention
+from support.feeds import settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 

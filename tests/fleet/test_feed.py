@@ -10,7 +10,6 @@ import weakref
 from typing import Any
 
 import pytest
-from fleet.conftest import MakeProcess, Process, settings_for
 
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core.events import FeedChanged
@@ -20,6 +19,7 @@ from moonkey_core.redis.stream import Stream
 from moonkey_core.redis.worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
+from support.feeds import MakeProcess, Process, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 

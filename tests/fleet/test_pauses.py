@@ -10,10 +10,10 @@ from contextlib import closing
 from itertools import takewhile
 
 import pytest
-from fleet.conftest import MakeProcess, Process, settings_for
 
 from moonkey_core.redis import worker
 from moonkey_core.redis.worker import Backoff
+from support.feeds import MakeProcess, Process, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.conftest import MakeProcess, settings_for
 
 from moonkey_core.redis import AsyncRedisStore, RedisStore, shared_revocations
+from support.feeds import PLACE, MakeProcess, good, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -247,8 +247,6 @@ class TestForks:
         assert child.ended() == 0
 
     def test_stores(self, server: RedisServer) -> None:
-        from fleet.test_store import PLACE, good
-
         store, tasks = RedisStore(settings_for(server)), AsyncRedisStore(settings_for(server))
         store.put(PLACE, good())
 
@@ -269,8 +267,6 @@ class TestForks:
     def test_a_fork_inside_a_loop_leaves_the_connections_of_the_parent_alone(
         self, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from fleet.test_store import PLACE, good
-
         async def work() -> list[bool]:
             store, threads = AsyncRedisStore(settings_for(server)), RedisStore(settings_for(server))
             await store.put(PLACE, good())

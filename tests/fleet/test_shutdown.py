@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 import pytest
-from fleet.conftest import settings_for
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis.worker import _LAST_PUBLISH_TIMEOUT, STOP_TIMEOUT
+from support.feeds import settings_for
 from support.fleets import Server, quiet_port, uvicorn, workers_of
 from support.redis_server import RedisServer
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet.conftest import settings_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,22 +17,10 @@ from moonkey_core import ConfigurationError, Settings
 from moonkey_core._plan import Reply, Stored
 from moonkey_core.redis import AsyncRedisStore, RedisStore
 from moonkey_core.redis import store as store_module
+from support.feeds import BODY, PLACE, clean, good, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 from support.together import together
-
-BODY = b'{"session": {"id": "sess_visible"}, "session_token": "session_secret"}'
-
-
-def clean(body: bytes) -> bytes:
-    return body.replace(b"session_secret", b"")
-
-
-PLACE = Stored("0123456789abcdef", 30.0, clean)
-
-
-def good(body: bytes = BODY, **changes: Any) -> Reply:
-    return replace(Reply(200, {}, body, asked_at=time.time()), **changes)
 
 
 class Store:
@@ -82,6 +69,13 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.__dict__["reason"] for record in caplog.records if "reason" in record.__dict__]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to take Redis for lost."""
+    monkeypatch.setattr(store_module, "TIMEOUT", 10.0)
+
+
+@pytest.mark.usefixtures("patient")
 class TestKeeping:
     def test_what_one_puts_another_gets(self, make_store: MakeStore) -> None:
         one, other = make_store(), make_store()
@@ -242,6 +236,7 @@ class TestAvailability:
         assert "session_secret" not in caplog.text
 
 
+@pytest.mark.usefixtures("patient")
 class TestThreadsLoopsAndTasks:
     def test_many_threads(self, server: RedisServer) -> None:
         store = RedisStore(settings_for(server))
