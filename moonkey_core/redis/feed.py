@@ -96,7 +96,7 @@ class RedisRevocations:
         """Count one more user of the feed, and open it again where it was closed.
 
         Args:
-            hooks: Hear from now on when the feed is lost or has caught up. They are held weakly.
+            hooks: Receive from now on the events that the feed is lost or has caught up. They are held weakly.
         """
         with self._lock:
             self._users += 1

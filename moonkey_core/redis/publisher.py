@@ -106,7 +106,7 @@ class Publisher:
         known = without_superseded(self._server_dated(self._revocations.entries()), self._leeway)
         others = missing_entries(known, {*present, *map(entry_key, own)})
         if others and not stream.epoch.is_new:
-            # All processes know them: one after another looks whether they have been published meanwhile.
+            # All processes have them: one after another checks whether they have been published meanwhile.
             await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._poll_interval, _MAX_TURN_SECONDS))
             others = missing_entries(others, await self._reader.read_all(stream))
         return own + others

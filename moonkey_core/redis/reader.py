@@ -22,7 +22,7 @@ class Reader:
     Args:
         sealer: Opens the entries.
         revocations: The table that takes them in.
-        own: The table of what this process has added. Both are told the offset of the server's clock.
+        own: The table of what this process has added. Both get the offset of the clock of the server.
         clock: The clock of the server.
         max_lag: Seconds that the process may be behind the stream.
         poll_interval: Seconds that a read waits for an entry.

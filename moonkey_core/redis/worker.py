@@ -99,7 +99,7 @@ class Worker:
         sealer: Seals and opens entries.
         revocations: The table that takes in the revocations of other processes.
         queue: The revocations of this process.
-        hooks: The hooks that hear when the feed is lost or has caught up.
+        hooks: Receive the events that the feed is lost or has caught up.
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
 
