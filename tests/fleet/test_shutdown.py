@@ -93,18 +93,20 @@ clients = [MoonKey("sk_test_x", redis_url=sys.argv[1], cache_secret=f"{place:032
 for client in clients:
     client.revocations.add(session_id="sess_1")
 time.sleep(0.3)
+print(time.monotonic())
 """
 
 
 def test_many_feeds_take_no_longer_than_one(server: RedisServer) -> None:
     server.pause()
     try:
-        began = time.monotonic()
         command = [sys.executable, "-c", MANY, settings_for(server).redis_url.reveal()]  # type: ignore[union-attr]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        seconds = time.monotonic() - began
+        ended_at = time.monotonic()
     finally:
         server.resume()
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("ended before Redis had 8 revocations") == 8
-    assert seconds < 8 * STOP_TIMEOUT - 1  # and the start of an interpreter
+    assert (
+        ended_at - float(done.stdout) < 8 * STOP_TIMEOUT - 1
+    )  # from the end of the script: the clock is the same
