@@ -1,58 +1,155 @@
-"""What a provider is asked about a credential, and what it answers where it is good."""
+"""The seam between the verification of a credential and the provider that has issued it.
+
+A provider answers an :class:`IntrospectionRequest` with an :class:`IntrospectionResult` (in the sense of RFC
+7662), and reads what its JWTs claim. Both are frozen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+from moonkey_core._plan import Plan
+from moonkey_core._verified import Body, BodyReader
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.lag import REFRESH_SECONDS
-from moonkey_core.web.credentials import Credentials
+from moonkey_core.models import User, VerifiedSession
+from moonkey_core.web.credentials import CredentialKind
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Question:
-    """Is this credential good? ``digest`` stands for it wherever it must not stand itself.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IntrospectionRequest:
+    """The question whether one credential is good.
 
-    With ``minutes``, its session is also extended; ``extend_by`` (minutes) does so by the way, and may share its
-    answer. ``session_id`` and ``users`` are what the credential itself names. ``refresh``: a JWT whose time is
-    over is to be renewed; ``linger`` is how many seconds that answer is shared. ``wants_jwt``: a new one is
-    welcome. ``known``: it was good before. ``max_staleness`` (seconds): how old an answer may be.
-    ``unextended`` is set where the credential was judged without extending its session, as the API refused that.
+    Attributes:
+        kind: The kind of the credential.
+        value: The credential.
+        digest: Its keyed digest, which stands for it wherever it must not stand itself.
+        minutes: To how many minutes from now its session is to be extended, on demand: the call is made for this
+            request alone.
+        extension: The same, by the way: the session is in use.
+        session_id: The session that the credential itself names, if it names one.
+        user_ids: The spellings of the user's id that the credential itself names.
+        refresh: A JWT whose time is over is to be renewed.
+        wants_jwt: A new JWT is welcome.
+        shared_for: For how many seconds the answer to a refresh is shared.
+        was_good: The credential was good before: it goes first where calls have to wait.
+        max_staleness: How old a shared answer may be, in seconds; ``None``: as old as shared answers get.
     """
 
-    credentials: Credentials
+    kind: CredentialKind
+    value: str = field(repr=False)
     digest: bytes = field(repr=False)
     minutes: int | None = None
+    extension: int | None = None
     session_id: str | None = None
-    users: Iterable[str] = ()
+    user_ids: tuple[str, ...] = ()
     refresh: bool = False
     wants_jwt: bool = False
-    extend_by: int | None = None
-    linger: float = REFRESH_SECONDS
-    known: bool = False
+    shared_for: float = REFRESH_SECONDS
+    was_good: bool = False
     max_staleness: float | None = None
-    unextended: MoonKeyError | None = None
 
     @property
-    def asks_for(self) -> int | None:
-        """How many minutes the session is to last from now, if it is to be extended."""
-        return self.extend_by if self.minutes is None else self.minutes
+    def extends_by(self) -> int | None:
+        """To how many minutes from now the session is to be extended, if at all."""
+        return self.extension if self.minutes is None else self.minutes
+
+    @property
+    def coalesce_key(self) -> str:
+        """The name under which requests with the same credential share one call."""
+        return introspection_key(self.digest)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Answer:
-    """It is, as of ``asked_at``. All times are Unix seconds; the others are its session's.
+def introspection_key(digest: bytes) -> str:
+    """Return the name under which requests with the credential of this digest share one call."""
+    return f"verify:{digest.hex()}"
 
-    ``body`` is the whole answer, with credentials; ``fresh_jwt`` is a new JWT for the same session, where a
-    refresh was asked for.
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IntrospectionResult:
+    """The answer that a credential is good. All times are Unix seconds.
+
+    Attributes:
+        session_id: Its session.
+        user_id: Its user, as the provider spells the id.
+        started_at: When the session started, if the provider says so.
+        ends_at: When the session ends.
+        asked_at: When the provider was asked.
+        body: The whole answer, with credentials.
+        fresh_jwt: A new JWT of the same session, where one was asked for.
+        extension_error: Why the session was not extended, where that was asked for and refused.
     """
 
     session_id: str
     user_id: str
     started_at: float | None
     ends_at: float
-    fresh_jwt: str | None = field(repr=False)
-    asked_at: float = 0.0
-    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    asked_at: float
+    body: Mapping[str, Any] = field(repr=False)
+    fresh_jwt: str | None = field(default=None, repr=False)
+    extension_error: MoonKeyError | None = None
+
+
+class SessionClaims(NamedTuple):
+    """What the claims of a proven JWT say about its user and session. The times are Unix seconds."""
+
+    user_id: str
+    session_id: str
+    started_at: float | None
+    ends_at: float
+
+
+class JwtClaims(BodyReader, Protocol):
+    """Reads what the JWTs of a provider claim about a user and a session."""
+
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        """Return what a payload says of its user and session.
+
+        Args:
+            payload: The payload of a JWT with a good signature, from the right issuer.
+            expires_at: The JWT's own end (Unix seconds).
+
+        Raises:
+            InvalidCredentials: The payload names no user or no session, or the session has ended.
+        """
+        ...
+
+    def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+        """Return the session id, and the spellings of the user id, in a payload that nobody has proven yet."""
+        ...
+
+
+class Provider(BodyReader, Protocol):
+    """A service that vouches for sessions."""
+
+    @property
+    def jwt_claims(self) -> JwtClaims:
+        """How the claims of its JWTs are read."""
+        ...
+
+    def introspect(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
+        """Ask whether a credential is good.
+
+        Raises:
+            InvalidCredentials: The provider says that it is not.
+            ProviderError: The provider could not be asked, or its answer is not about this credential.
+        """
+        ...
+
+    def verified_session(self, result: IntrospectionResult, user_id: str) -> VerifiedSession:
+        """Return all of an answer, with its credentials, for the user under this id."""
+        ...
+
+    def without_credentials(self, body: Mapping[str, Any]) -> Body:
+        """Return what a good answer says of its user and session, and no credential."""
+        ...
+
+    def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
+        """Return one user; ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
+        ...
+
+    def same_user(self, one: str, other: str) -> bool:
+        """Return whether two spellings of an id name one user."""
+        ...

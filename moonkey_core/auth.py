@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._verify.cache import Known
+from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession
@@ -28,8 +28,18 @@ class Auth:
     """
 
     __slots__ = (
-        "_as_of", "_asked", "_error", "_fresh", "_from_cookies", "_hint", "_known", "_looked_at", "_session",
-        "_source", "_state", "_user",
+        "_as_of",
+        "_asked",
+        "_entry",
+        "_error",
+        "_fresh",
+        "_from_cookies",
+        "_hint",
+        "_looked_at",
+        "_session",
+        "_source",
+        "_state",
+        "_user",
     )  # fmt: skip
 
     def __init__(
@@ -37,7 +47,7 @@ class Auth:
         *,
         verified: VerifiedSession | None = None,
         error: AuthenticationError | CrossSiteRequest | ProviderError | None = None,
-        known: Known | None = None,
+        entry: CacheEntry | None = None,
         source: Source = "none",
         as_of: float | None = None,
         fresh: str | None = None,
@@ -48,7 +58,7 @@ class Auth:
         good = verified if error is None else None
         self._user = None if good is None else good.user
         self._session = None if good is None else good.session
-        self._known = known if error is None else None
+        self._entry = entry if error is None else None
         self._error = error
         self._source: Source = source
         self._fresh = verified.fresh_jwt if verified is not None else fresh
@@ -60,7 +70,7 @@ class Auth:
         self._state: AuthState = "anonymous"
         if error is not None:
             self._state = "unavailable" if isinstance(error, ProviderError) else "rejected"
-        elif known is not None or verified is not None:
+        elif entry is not None or verified is not None:
             self._state = "authenticated"
 
     @property
@@ -103,13 +113,13 @@ class Auth:
         return self._made_session()
 
     def _made_user(self) -> User | None:
-        if self._user is None and self._known is not None:
-            self._user = self._known.user()
+        if self._user is None and self._entry is not None:
+            self._user = self._entry.user()
         return self._user
 
     def _made_session(self) -> Session | None:
-        if self._session is None and self._known is not None:
-            self._session = self._known.session()
+        if self._session is None and self._entry is not None:
+            self._session = self._entry.session()
         return self._session
 
     @property
@@ -158,9 +168,9 @@ class Auth:
         return self._hint
 
     @property
-    def known(self) -> Known | None:
+    def entry(self) -> CacheEntry | None:
         """How this identity is remembered, if it is; for the core itself."""
-        return self._known
+        return self._entry
 
     @property
     def refusal(self) -> MoonKeyError | None:
@@ -186,7 +196,7 @@ class Auth:
         state = {name: getattr(self, name) for name in self.__slots__}
         return None, {
             **state,
-            "_known": None,
+            "_entry": None,
             "_fresh": None,
             "_user": self._made_user(),
             "_session": self._made_session(),

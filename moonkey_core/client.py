@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
-from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers
 from moonkey_core._session_life.watch_policy import Reason
 from moonkey_core._session_life.watchers import AsyncEndings, Endings
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
+from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
 from moonkey_core.settings import Options, Settings, check_names
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
     import httpx
 
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
-__all__ = ["AsyncMoonKey", "MoonKey"]
+__all__ = ["AsyncMoonKey", "MoonKey", "Pending"]
 
 
 class MoonKey(ClientBase, m.Runs):
@@ -37,8 +37,6 @@ class MoonKey(ClientBase, m.Runs):
     survives ``fork()``.
     """
 
-    _authenticate = m.blocking(operations.authenticate)
-
     def authenticate(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
     ) -> Auth:
@@ -49,8 +47,16 @@ class MoonKey(ClientBase, m.Runs):
         cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
         :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
         """
-        found = self._core.start(headers, requirements, info)
-        return found if isinstance(found, Auth) else self._authenticate(found, requirements)
+        found = self._core.begin(headers, requirements, info)
+        return found if isinstance(found, Auth) else self.finish(found)
+
+    def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
+        """The identity of a request that :meth:`begin` could not tell; makes the call that is needed.
+
+        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        """
+        core = self._core
+        return m.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
 
     def __init__(
         self,
@@ -120,8 +126,6 @@ class AsyncMoonKey(ClientBase, m.Awaits):
     Settings as for :class:`MoonKey`; usable as an asynchronous context manager; survives ``fork()``.
     """
 
-    _authenticate = m.awaiting(operations.authenticate)
-
     async def authenticate(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
     ) -> Auth:
@@ -132,11 +136,17 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
         :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
         """
-        found = self._core.start(headers, requirements, info)
-        if isinstance(found, Auth):
-            return found
-        await self._exchange.turn(found.share)  # a thousand that begin at once must not hold up the event loop
-        return await self._authenticate(found, requirements)
+        found = self._core.begin(headers, requirements, info)
+        return found if isinstance(found, Auth) else await self.finish(found)
+
+    async def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
+        """The identity of a request that :meth:`begin` could not tell; makes the call that is needed.
+
+        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        """
+        core = self._core
+        await self._exchange.turn(pending.coalesce_key)  # many that begin at once must not hold up the event loop
+        return await m.arun_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
 
     def __init__(
         self,

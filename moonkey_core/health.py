@@ -56,5 +56,5 @@ def health_of(core: Core) -> Health:
         circuit=core.breaker.state,
         last_error=core.breaker.last_error,
         revocations=len(core.revocations),
-        remembered=len(core.recall.credentials),
+        remembered=len(core.cache),
     )

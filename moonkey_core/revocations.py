@@ -290,7 +290,7 @@ class Revocations:
             all_users = self._for_all_users(self.clock())
         return any(cutoff is not None and cutoff.covers(issued_at, session_id) for cutoff in (user, all_users))
 
-    def needs_confirmation(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
+    def needs_introspection(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Return whether a credential that is not revoked may be accepted only where the API confirms it now.
 
         The arguments are those of :meth:`refuses`.

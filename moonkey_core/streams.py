@@ -11,7 +11,7 @@ from moonkey_core._operations.core import Headers
 from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.gate import Requirements
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 
 __all__ = ["Ended", "abound_items", "before", "bound_items"]
 

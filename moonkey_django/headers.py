@@ -73,7 +73,7 @@ def is_due(identity: Identity, response: HttpResponseBase) -> bool:
     """
     if identity.auth is not None or not _may_look_later(response):
         return False
-    return presents_cookies(identity.headers, configuration().settings)
+    return presents_cookies(identity.headers, identity.info, configuration().settings)
 
 
 def _depends_on_identity(identity: Identity, response: HttpResponseBase, settings: Settings) -> bool:

@@ -12,12 +12,18 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from moonkey_core.auth import Auth
-from moonkey_core.client import AsyncMoonKey, MoonKey
+from moonkey_core.client import AsyncMoonKey, MoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.web.once import Once
-from moonkey_core.web.origin import RequestInfo, asgi_request, wsgi_request
+from moonkey_core.web.request import (
+    HeaderView,
+    RequestInfo,
+    asgi_headers,
+    asgi_request,
+    wsgi_headers,
+    wsgi_request,
+)
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.page_cache import keep_out
 from moonkey_django.signals import tell
@@ -40,7 +46,7 @@ class Identity:
     ``refused_with`` the status of a refusal of ours, of which our own log has told.
     """
 
-    __slots__ = ("_info", "_once", "_request", "auth", "headers", "is_asgi", "is_eager", "refused_with")
+    __slots__ = ("_once", "_pending", "_request", "auth", "headers", "info", "is_asgi", "is_eager", "refused_with")
 
     def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
         self.headers = header_view(request)
@@ -48,8 +54,9 @@ class Identity:
         self.auth: Auth | None = None
         self.refused_with: int | None = None
         self.is_asgi = is_asgi
-        self._info = request_info(request) if configuration().settings.watches_requests else None
+        self.info = request_info(request) if configuration().settings.watches_requests else None
         self._once: Once[Auth] | None = None
+        self._pending: Pending | None = None
         # Weak, as the request holds this; it need not wait for the garbage collector.
         self._request = weakref.ref(request)
 
@@ -65,20 +72,29 @@ class Identity:
         """The identity; awaits if it is not known yet. Callers at the same time share one verification."""
         if not self.is_asgi:
             return self.resolve()  # an event loop of this request's own: nobody else is held up
-        if self.at_once() is None:
+        if self.peek() is None:
             if self._once is None:
                 self._once = Once()
-            auth = await self._once.get(lambda: get_async_client().authenticate(self.headers, None, self._info))
+            auth = await self._once.get(self._finished)
             if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
                 self._settle(auth)
         assert self.auth is not None
         return self.auth
 
-    def at_once(self) -> Auth | None:
-        """The identity of an ASGI request, where it is known without any wait."""
-        if self.auth is None:
-            auth = get_async_client().known(self.headers, None, self._info)
-            return auth if auth is None else self._settle(auth)
+    async def _finished(self) -> Auth:
+        assert self._pending is not None
+        return await get_async_client().finish(self._pending)
+
+    def peek(self, requirements: Requirements | None = None) -> Auth | None:
+        """Return the identity of an ASGI request where no call is needed for it; else ``None``.
+
+        What was begun is kept, and :meth:`aresolve` goes on from there.
+        """
+        if self.auth is None and self._pending is None:
+            begun = get_async_client().begin(self.headers, requirements, self.info)
+            if not isinstance(begun, Pending):
+                return self._settle(begun)
+            self._pending = begun
         return self.auth
 
     def meet(self, requirements: Requirements) -> Auth:
@@ -95,11 +111,13 @@ class Identity:
         """The same, awaiting."""
         if not self.is_asgi:
             return self.meet(requirements)
-        auth = self.at_once()
+        auth = self.peek(requirements)
         if auth is None and requirements == _NOTHING_MORE:
             return await self.aresolve()
+        if auth is None and self._pending is not None:
+            return self._settle(await get_async_client().finish(self._pending, requirements))
         if auth is None or not requirements.are_met_by(auth):
-            auth = self._settle(await get_async_client().authenticate(self.headers, requirements, self._info))
+            auth = self._settle(await get_async_client().authenticate(self.headers, requirements, self.info))
         return auth
 
     def _verified_now(self, requirements: Requirements | None = None) -> Auth:
@@ -108,7 +126,7 @@ class Identity:
                 "request.moonkey was read in asynchronous code before it was known. Write "
                 '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
             )
-        return self._settle(get_client().authenticate(self.headers, requirements, self._info))
+        return self._settle(get_client().authenticate(self.headers, requirements, self.info))
 
     def _settle(self, auth: Auth) -> Auth:
         is_first, self.auth = self.auth is None, auth

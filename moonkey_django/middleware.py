@@ -69,7 +69,7 @@ class MoonKeyMiddleware:
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
         attach_user(request, identity)
-        if identity.is_eager and identity.at_once() is None:
+        if identity.is_eager and identity.peek() is None:
             await identity.aresolve()
         response = await aunless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
         if is_due(identity, response):

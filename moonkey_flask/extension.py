@@ -11,7 +11,8 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
-from moonkey_core.web.credentials import presents_any, presents_cookies, wsgi_headers
+from moonkey_core.web.credentials import presents_any, presents_cookies
+from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_core.web.responses import success_headers
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
@@ -136,6 +137,6 @@ def _identity_for(flask_request: Request, response: Response) -> Auth | None:
     headers, settings = wsgi_headers(flask_request.environ), get_client().settings
     if not presents_any(headers, settings):
         return None
-    if not presents_cookies(headers, settings):
+    if not presents_cookies(headers, wsgi_request(flask_request.environ), settings):
         return Auth()
     return auth_of(flask_request)  # a new cookie has to go out with the headers

@@ -16,8 +16,7 @@ from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements, known_user, require
 from moonkey_core.models import Session, User
-from moonkey_core.web.credentials import wsgi_headers
-from moonkey_core.web.origin import wsgi_request
+from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.names import EXTENSION
 from moonkey_flask.signals import announce
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from flask import Request, Response, current_app
 
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.web.credentials import wsgi_headers
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
+from moonkey_core.web.request import wsgi_headers
 from moonkey_flask.identity import current_request, get_client
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of

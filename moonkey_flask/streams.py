@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from moonkey_core.gate import require
 from moonkey_core.streams import bound_items
-from moonkey_core.web.credentials import wsgi_headers
-from moonkey_core.web.origin import wsgi_request
+from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
 
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from moonkey_core.auth import Auth
-from moonkey_core.client import AsyncMoonKey
+from moonkey_core.client import AsyncMoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import asgi_headers, presents_cookies
+from moonkey_core.web.credentials import presents_cookies
 from moonkey_core.web.once import Once
-from moonkey_core.web.origin import asgi_request
+from moonkey_core.web.request import asgi_headers, asgi_request
 from moonkey_starlette.pages import Pages
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
@@ -32,7 +32,7 @@ class Identity:
 
     pages: Pages
 
-    __slots__ = ("_once", "auth", "client", "headers", "info", "pages")
+    __slots__ = ("_once", "_pending", "auth", "client", "headers", "info", "pages")
 
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client = client
@@ -40,33 +40,47 @@ class Identity:
         self.info = asgi_request(scope) if client.settings.watches_requests else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
+        self._pending: Pending | None = None
 
-    def at_once(self) -> Auth | None:
-        """The identity, where it is known without any wait."""
-        if self.auth is None:
-            self.auth = self.client.known(self.headers, None, self.info)
+    def peek(self, requirements: Requirements | None = None) -> Auth | None:
+        """Return the identity where no call is needed; else ``None``, and :meth:`resolve` goes on from there."""
+        if self.auth is None and self._pending is None:
+            begun = self.client.begin(self.headers, requirements, self.info)
+            if isinstance(begun, Pending):
+                self._pending = begun
+            else:
+                self.auth = begun
         return self.auth
 
     async def resolve(self) -> Auth:
         """The identity, verified at the first need. Callers at the same time share one verification."""
-        if self.auth is None:
+        if self.peek() is None:
             if self._once is None:
                 self._once = Once()
-            auth = await self._once.get(lambda: self.client.authenticate(self.headers, None, self.info))
+            auth = await self._once.get(self._finished)
             if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
                 self.auth = auth
+        assert self.auth is not None
         return self.auth
+
+    async def _finished(self) -> Auth:
+        assert self._pending is not None
+        return await self.client.finish(self._pending)
 
     def fit_for(self, requirements: Requirements) -> Auth | None:
         """The identity for a gate, where it is known without any wait and is fresh enough for that one."""
-        auth = self.at_once()
+        auth = self.peek(requirements)
         return auth if auth is not None and requirements.are_met_by(auth) else None
 
     async def meet(self, requirements: Requirements) -> Auth:
         """The identity for a gate that :meth:`fit_for` has none for; it is that of the request from then on."""
         if self.auth is None and requirements == _NOTHING_MORE:
             return await self.resolve()
-        self.auth = auth = await self.client.authenticate(self.headers, requirements, self.info)
+        if self.auth is None and self._pending is not None:
+            auth = await self.client.finish(self._pending, requirements)
+        else:
+            auth = await self.client.authenticate(self.headers, requirements, self.info)
+        self.auth = auth
         return auth
 
     def known(self) -> Auth:
@@ -83,11 +97,8 @@ class Identity:
 
     @property
     def presents_cookies(self) -> bool:
-        """Whether there is a session cookie, and nothing that counts before it."""
-        settings = self.client.settings
-        if not presents_cookies(self.headers, settings):
-            return False
-        return not any(self.headers(name) for name in settings.credential_headers)
+        """Whether the credential that the request presents, good or bad, stands in its cookies."""
+        return presents_cookies(self.headers, self.info, self.client.settings)
 
     @property
     def shown(self) -> Auth | PendingAuth:

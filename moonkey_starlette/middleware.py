@@ -138,7 +138,7 @@ class MoonKeyMiddleware:
         try:
             self._routes.at_request(scope)
             attach(scope, identity)
-            if not self._lazy and identity.at_once() is None:
+            if not self._lazy and identity.peek() is None:
                 await identity.resolve()
             if not self._required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)

@@ -7,12 +7,12 @@ from typing import Literal
 
 from moonkey_core.models import bare_user_id, identifier, public_user_id
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import well_formed
+from moonkey_core.web.credentials import CredentialKind, PresentedCredentials, well_formed
 
 Lifetime = timedelta | int
 """A session lifetime: a ``timedelta``, or whole minutes."""
 
-Kind = Literal["session_id", "session_token", "session_jwt"]
+Kind = Literal["session_id"] | CredentialKind
 
 
 def exactly_one(
@@ -28,13 +28,19 @@ def exactly_one(
         ("session_token", session_token),
         ("session_jwt", session_jwt),
     )
-    given: list[tuple[Kind, str]] = [(kind, value) for kind, value in options if value is not None]
-    if len(given) != 1:
+    present: list[tuple[Kind, str]] = [(kind, value) for kind, value in options if value is not None]
+    if len(present) != 1:
         raise ValueError("Give exactly one credential: a session token or a session JWT (or, to revoke, an id).")
-    kind, value = given[0]
+    kind, value = present[0]
     if kind == "session_id":
         return kind, an_id(value, "session_id")
     return kind, well_formed(value, settings)
+
+
+def given(kind: Kind, value: str) -> PresentedCredentials:
+    """Return a credential that was given to a method, which names its kind; its form was checked."""
+    named: CredentialKind = "session_jwt" if kind == "session_jwt" else "session_token"
+    return PresentedCredentials(value, "argument", named_kind=named, is_checked=True)
 
 
 def an_id(value: object, name: str) -> str:

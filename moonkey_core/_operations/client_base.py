@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from moonkey_core._operations.core import Core, Headers
+from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
@@ -14,7 +15,7 @@ from moonkey_core.models import Login, VerifiedSession
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 from moonkey_core.web.cookies import cleared_cookies, cookies_after, session_cookies
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 
 
 class ClientBase:
@@ -37,12 +38,16 @@ class ClientBase:
         """Who is told of events."""
         return self._core.hooks
 
-    def known(
+    def begin(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
-    ) -> Auth | None:
-        """What :meth:`authenticate` would return, where that is known without any call or wait; else ``None``."""
-        found = self._core.start(headers, requirements, info)
-        return found if isinstance(found, Auth) else None
+    ) -> Auth | Pending:
+        """The first half of :meth:`authenticate`, which never waits and makes no call.
+
+        Returns:
+            The ``Auth`` where no call is needed; else a ``Pending`` for ``finish``, which goes on from there and
+            repeats nothing. One that is not finished may be dropped.
+        """
+        return self._core.begin(headers, requirements, info)
 
     def health(self) -> Health:
         """How this process stands with the API and the fleet, for a readiness probe. Asks nobody."""

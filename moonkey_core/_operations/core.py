@@ -12,18 +12,19 @@ from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import Devices
 from moonkey_core._session_life.sliding import Extension
 from moonkey_core._transport.circuit_breaker import Breaker
-from moonkey_core._verify.authenticator import Verifier
-from moonkey_core._verify.introspection import Inquiry
+from moonkey_core._verify.acceptance import Acceptance
+from moonkey_core._verify.authenticator import Authenticator, Pending
+from moonkey_core._verify.cache import VerificationCache
+from moonkey_core._verify.introspection import Introspector
 from moonkey_core._verify.jwks_cache import KeyRing
-from moonkey_core._verify.recall import Presented, Recall
 from moonkey_core.auth import Auth
 from moonkey_core.events import Hooks, Refreshed
 from moonkey_core.gate import Requirements
 from moonkey_core.providers.moonkey.client import MoonKeyApi
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import HeaderView, bare_token, mapped_headers
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.credentials import bare_token
+from moonkey_core.web.request import HeaderView, RequestInfo, mapped_headers
 
 if TYPE_CHECKING:
     from moonkey_core.redis import RedisRevocations
@@ -62,37 +63,49 @@ class Core:
         keys_url = settings.jwks_url or settings.base_url
         self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
         self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
-        self.recall = Recall(settings, self.keys, self.revocations, self.feed, clock)
+        self.cache = VerificationCache(settings)
+        acceptance = Acceptance(settings, self.keys, self.revocations, self.feed, clock)
         self.extension = Extension(settings, clock)
         self.devices = Devices(settings)
         self._extends = self.extension.is_on
         self.attempts = Attempts()
-        inquiry = Inquiry(settings, self.api, self.recall, self.revocations, self.hooks, self.extension, clock)
-        self.activity = Activity(settings, self.recall, inquiry, self.extension)
-        self.verifier = Verifier(
-            settings, self.api, self.keys, self.recall, inquiry, self.extension, self.hooks, clock
+        introspector = Introspector(
+            settings, self.api, self.cache, acceptance, self.revocations, self.hooks, self.extension, clock
+        )
+        self.activity = Activity(settings, self.cache, introspector, self.extension)
+        self.authenticator = Authenticator(
+            settings, self.api, self.keys, self.cache, acceptance, introspector, self.extension, self.hooks, clock
         )
 
-    def start(
+    def begin(
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
-    ) -> Auth | Presented:
-        """The identity of a request where it is known without any call or wait; else what is to be verified."""
+    ) -> Auth | Pending:
+        """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from."""
         started = _clock.elapsed() if self.hooks.all else 0.0
         if self._clock() >= self.keys.ahead_at:
             ahead = self.keys.due()
             if ahead is not None:
                 self.run_later(ahead)
         view = headers if callable(headers) else mapped_headers(headers)
-        found = self.recall.start(view, requirements, info)
-        if isinstance(found, Presented):
-            at_once = self.verifier.at_once(found, requirements)
-            found = found if at_once is None else at_once
-        if isinstance(found, Auth) and (started or self._extends):
-            self.after(found, started, view, info)
+        found = self.authenticator.begin(view, requirements, info)
+        if isinstance(found, Pending):
+            found.started = started
+        elif started or self._extends:
+            self._after(found, started, view, info)
         return found
 
-    def after(self, auth: Auth, started: float, headers: HeaderView, info: RequestInfo | None) -> None:
-        """What follows from a request's identity, and does not hold it up: hooks are told, sessions extended.
+    def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
+        """Return the identity of a request that :meth:`begin` could not tell.
+
+        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        """
+        auth = yield from self.authenticator.finish(pending, requirements)
+        if self.hooks.all or self._extends:
+            self._after(auth, pending.started, pending.headers, pending.info)
+        return auth
+
+    def _after(self, auth: Auth, started: float, headers: HeaderView, info: RequestInfo | None) -> None:
+        """Tell hooks of a request's identity, and extend its session. Neither holds the request up.
 
         ``started`` is in seconds of the performance counter.
         """
@@ -104,7 +117,7 @@ class Core:
             if changed is not None:
                 self.hooks.emit(changed)
         if self._extends:
-            later = self.activity.extension_due(auth, headers)
+            later = self.activity.extension_due(auth, headers, info)
             if later is not None:
                 self.run_later(later)
 

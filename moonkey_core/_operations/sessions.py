@@ -6,15 +6,11 @@ Signatures and docstrings here are the public ones; ``core`` is supplied by the 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Literal
 
-from moonkey_core import _clock
-from moonkey_core._operations.arguments import Kind, Lifetime, an_id, exactly_one, user_id_argument
+from moonkey_core._operations.arguments import Kind, Lifetime, an_id, exactly_one, given, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
-from moonkey_core._verify.recall import Presented
-from moonkey_core._verify.verification import NO_SUCH_USER
-from moonkey_core.auth import Auth
+from moonkey_core._verify.authenticator import NO_SUCH_USER
 from moonkey_core.errors import (
     MoonKeyError,
     NotFound,
@@ -23,22 +19,13 @@ from moonkey_core.errors import (
     RevocationIncomplete,
 )
 from moonkey_core.events import Revoked
-from moonkey_core.gate import Requirements
 from moonkey_core.models import Session, User, VerifiedSession
-from moonkey_core.web.credentials import Credentials
+from moonkey_core.web.credentials import PresentedCredentials
 
 _TROUBLES_BEFORE_GIVING_UP = 2
 
 Ids = tuple[str, str]
 """The ids of a session and of its user; that of the user is empty where nobody has said it."""
-
-
-def authenticate(core: Core, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
-    """The identity of a request that is not known yet."""
-    started = _clock.elapsed()
-    auth = yield from core.verifier.authenticate(presented, requirements)
-    core.after(auth, started, presented.headers, presented.info)
-    return auth
 
 
 def verify(
@@ -57,8 +44,7 @@ def verify(
     """
     kind, value = exactly_one(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
-    wanted: Literal["session_jwt", "session_token"] = "session_jwt" if kind == "session_jwt" else "session_token"
-    return (yield from core.verifier.verify(Credentials(value, wanted, "argument"), minutes))
+    return (yield from core.authenticator.verify(given(kind, value), minutes))
 
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
@@ -87,24 +73,24 @@ def revoke(
     if kind == "session_id":
         yield from end_session(core, kind, value, (value, ""))
         return
-    known, done = core.recall.credentials, False
-    digest = known.digest(value)
+    done = False
+    digest = core.cache.digest(value)
     try:
-        ids = yield from _ids_of(core, Credentials(value, kind, "argument"), digest)
+        ids = yield from _ids_of(core, given(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
     finally:
         if not done:  # raised, or cancelled
-            known.give_back(digest)
+            core.cache.deny(digest)
 
 
-def _ids_of(core: Core, credentials: Credentials, digest: bytes) -> Plan[Ids | None]:
+def _ids_of(core: Core, credential: PresentedCredentials, digest: bytes) -> Plan[Ids | None]:
     """The session of a credential and its user, as far as anybody can say."""
-    known = core.recall.credentials.get(digest)
+    entry = core.cache.get(digest)
     ids: Ids | None = None
     with suppress(ProviderError):
-        ids = yield from core.verifier.ids_of(credentials)
-    return ids if ids is not None or known is None else (known.session_id, known.user_id)
+        ids = yield from core.authenticator.ids_of(credential)
+    return ids if ids is not None or entry is None else (entry.session_id, entry.user_id)
 
 
 def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:

@@ -11,8 +11,8 @@ from moonkey_core._fork import reset_after_fork
 from moonkey_core.auth import Auth
 from moonkey_core.events import DeviceChanged
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import HeaderView
-from moonkey_core.web.origin import RequestInfo, client_address
+from moonkey_core.web.origin import client_address
+from moonkey_core.web.request import HeaderView, RequestInfo
 
 _REMEMBERED = 16_384
 _SECONDS = 3600.0
@@ -33,14 +33,14 @@ class Devices:
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
         """The event to emit, if any. An address is compared only where a trusted proxy tells it."""
-        known = auth.known
+        entry = auth.entry
         lines = headers("user-agent")
         agent = lines[0][:_LONGEST] if len(lines) == 1 else None
         address = client_address(info, headers, self._settings)
-        if known is not None and self._was_seen(known.session_id, agent, address):
+        if entry is not None and self._was_seen(entry.session_id, agent, address):
             return None
         verified = auth.verified()
-        if verified is None or (known is None and self._was_seen(verified[1].id, agent, address)):
+        if verified is None or (entry is None and self._was_seen(verified[1].id, agent, address)):
             return None
         user, session = verified
         device = session.device

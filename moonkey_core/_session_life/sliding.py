@@ -11,7 +11,7 @@ from datetime import timedelta
 from cachetools import TTLCache
 
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._verify.cache import Known
+from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
 
@@ -49,34 +49,34 @@ class Extension:
         """Whether sessions are extended at all."""
         return self._seconds > 0
 
-    def minutes(self, known: Known) -> int | None:
+    def minutes(self, entry: CacheEntry) -> int | None:
         """By how many minutes from now a session is to be extended; ``None`` where it is not due.
 
         One whose start is not known is never extended: it could go on for ever.
         """
-        if self._seconds <= 0 or known.started_at is None:
+        if self._seconds <= 0 or entry.started_at is None:
             return None
         now = self._clock()
         if now < self._goes_on_at <= now + _PAUSE:
             return None
         with self._lock:
-            ends_at = max(known.ends_at, self._done.get(known.session_id, (0.0, 0.0))[0])
-        target = min(now + self._seconds, known.started_at + self._longest)
+            ends_at = max(entry.ends_at, self._done.get(entry.session_id, (0.0, 0.0))[0])
+        target = min(now + self._seconds, entry.started_at + self._longest)
         if target - ends_at < self._every:
             return None
         minutes = math.floor((target - now) / 60)
         return minutes if minutes >= self._settings.min_session_minutes else None
 
-    def claim(self, known: Known) -> int | None:
+    def claim(self, entry: CacheEntry) -> int | None:
         """The same for one caller only: others are told, for a minute, that it is not due."""
-        minutes = self.minutes(known)
+        minutes = self.minutes(entry)
         if minutes is None:
             return None
         with self._lock:
-            ends_at, pause = self._done.get(known.session_id, (0.0, 0.0))
+            ends_at, pause = self._done.get(entry.session_id, (0.0, 0.0))
             if self._clock() < pause:
                 return None
-            self._done[known.session_id] = (ends_at, self._clock() + _PAUSE)
+            self._done[entry.session_id] = (ends_at, self._clock() + _PAUSE)
         return minutes
 
     def note(self, session_id: str, ends_at: float) -> None:

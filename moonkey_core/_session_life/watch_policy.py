@@ -64,7 +64,7 @@ class Binding:
         if not self.is_revoked:
             self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
         if self._asks and not self.is_revoked:
-            self._is_doubtful |= revocations.needs_confirmation(self.session_id, self.user_id, self.issued_at)
+            self._is_doubtful |= revocations.needs_introspection(self.session_id, self.user_id, self.issued_at)
 
     @property
     def needs_attention(self) -> bool:
@@ -131,9 +131,9 @@ class Rules:
 
 def _proven(auth: Auth) -> tuple[str, str, float | None, float] | None:
     """Session, user, since when and until when; ``None`` unless authenticated. It does not count as looking."""
-    known = auth.known
-    if known is not None:
-        return known.session_id, known.user_id, known.issued_at, known.ends_at
+    entry = auth.entry
+    if entry is not None:
+        return entry.session_id, entry.user_id, entry.issued_at, entry.ends_at
     verified = auth.verified()
     if verified is None:
         return None

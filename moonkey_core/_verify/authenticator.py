@@ -1,311 +1,489 @@
-"""From a request's headers to its ``Auth``: which way a credential goes, and nothing of how calls are made."""
+"""From a request to its ``Auth``: the one decision, in numbered steps. Nothing here knows how calls are made.
+
+The kind of a credential chooses the way, never its failure: a forged or foreign JWT is refused at once and costs
+nobody a call. Only a JWT that is genuine in every respect but its age has a second chance, at the provider. A
+session token and the JWT beside it in cookies are one credential: the JWT is only a cache of the token.
+
+``begin`` takes steps 1 to 4 and never waits. ``finish`` takes steps 5 to 8: it goes on from where ``begin``
+stopped, and repeats nothing.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moonkey_core._plan import Plan
+from moonkey_core._provider import IntrospectionRequest, Provider, SessionClaims, introspection_key
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import Extension
+from moonkey_core._verified import CacheEntry
 from moonkey_core._verify import jwt as _jwt
-from moonkey_core._verify.cache import Known
-from moonkey_core._verify.introspection import Inquiry
+from moonkey_core._verify.acceptance import Acceptance
+from moonkey_core._verify.cache import VerificationCache
+from moonkey_core._verify.introspection import Introspector, Verification
 from moonkey_core._verify.jwks_cache import KeyRing
-from moonkey_core._verify.recall import Presented, Recall
-from moonkey_core._verify.verification import Proof, completed
 from moonkey_core.auth import Auth
 from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
     InvalidCredentials,
+    NotFound,
     ProviderError,
     ProviderUnavailable,
+    RequestRefused,
+    RevokedCredentials,
     failed_call,
 )
-from moonkey_core.events import GraceUsed, Hooks, Source
+from moonkey_core.events import GraceUsed, Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.models import VerifiedSession, with_user_id
-from moonkey_core.providers.moonkey.client import MoonKeyApi, Question
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import Credentials, other_scheme, parse_credentials
+from moonkey_core.web.credentials import PresentedCredentials, read_credentials
+from moonkey_core.web.request import HeaderView, RequestInfo
 
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-
+NO_SUCH_USER = "user_not_found"
 _NO_REQUIREMENTS = Requirements()
 _PAIR_SECONDS = 2.0  # a page's requests come together; those that follow bring the new JWT
 
 
-class Verifier:
-    """Plans that verify credentials. The kind of a credential chooses the way, never its failure."""
+def _no_headers(_: str) -> Sequence[str]:
+    return ()
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Pending:
+    """A verification that has begun and has to wait for a call.
+
+    Attributes:
+        presented: The credential; its grammar has been checked.
+        digest: The digest of all of it.
+        token_digest: The digest of the session token alone, once it is needed; that of the whole for any other
+            credential.
+        headers: The request's headers.
+        requirements: What the route demands.
+        jwt: The JWT that is to be verified here, read but not proven.
+        entry: What that JWT proves.
+        verification: The verification, where only the user's fields are missing.
+        info: What else is known of the request.
+        started: When the verification began, in seconds of the performance counter.
+    """
+
+    presented: PresentedCredentials
+    digest: bytes = field(repr=False)
+    token_digest: bytes | None = field(repr=False)
+    headers: HeaderView = _no_headers
+    requirements: Requirements = _NO_REQUIREMENTS
+    jwt: _jwt.ParsedJwt | None = None
+    entry: CacheEntry | None = None
+    verification: Verification | None = None
+    info: RequestInfo | None = None
+    started: float = 0.0
+
+    @property
+    def coalesce_key(self) -> str:
+        """The name of the call that would verify it, if it has to be made."""
+        return introspection_key(self.digest)
+
+
+class Authenticator:
+    """Verifies credentials, those of requests and those given to methods of a client."""
 
     def __init__(
         self,
         settings: Settings,
-        api: MoonKeyApi,
+        provider: Provider,
         keys: KeyRing,
-        recall: Recall,
-        inquiry: Inquiry,
+        cache: VerificationCache,
+        acceptance: Acceptance,
+        introspector: Introspector,
         extension: Extension,
         hooks: Hooks,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._api = api
+        self._provider = provider
+        self._claims = provider.jwt_claims
         self._keys = keys
-        self._recall = recall
-        self._credentials = recall.credentials
-        self._inquiry = inquiry
+        self._cache = cache
+        self._acceptance = acceptance
+        self._introspector = introspector
         self._extension = extension
         self._hooks = hooks
         self._clock = clock
-        self._jwts = _jwt.JwtReader(settings)
-        # No issuer is named, or the users come from elsewhere: a JWT by itself never is the whole answer.
-        self._asks_always = not settings.jwt_issuer or settings.load_user
+        self._verifies_jwts = bool(settings.jwt_issuer)
+        self._loads_users = settings.load_user
 
-    def at_once(self, presented: Presented, requirements: Requirements | None = None) -> Auth | None:
-        """The identity that a JWT proves, where its key is at hand and nobody has to be asked; else ``None``.
+    def begin(
+        self, headers: HeaderView, requirements: Requirements | None = None, info: RequestInfo | None = None
+    ) -> Auth | Pending:
+        """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from.
 
-        A JWT that can be read is well-formed as a credential, too: its grammar need not be checked once more. What
-        cannot be read is not decided here.
+        Args:
+            headers: The request's headers.
+            requirements: What the route demands, if anything.
+            info: What cookies are judged by; ``None``: as those of an unsafe request.
         """
-        value, digest = presented.value, presented.digest
-        if value is None or digest is None or self._asks_always or "." not in value:
-            return None
-        if self._is_given_back(presented, digest):
-            return None
+        settings = self._settings
+        # 1. The one credential that the request presents.
+        presented = read_credentials(headers, info, settings, check=False)
+        if presented.error is not None:
+            return Auth(error=presented.error, from_cookies=presented.from_cookies)
+        if not presented.source:
+            return Auth(hint=presented.hint)
         try:
-            jwt = self._parsed(value)
+            # 2. Found good before, and still good? What was found good has passed the grammar.
+            text, digest, entry = "", b"", None
+            if presented.may_be_cached(settings):
+                text = presented.text
+                digest = self._cache.text_digest(text)
+                entry = self._remembered(presented, digest, requirements)
+            if entry is None and not presented.is_checked:
+                # 3. Its grammar.
+                presented = presented.checked(settings)
+                if presented.text != text:
+                    digest = self._cache.text_digest(presented.text)
+                    entry = self._remembered(presented, digest, requirements)
+            if entry is not None and not self._loads_users:
+                return Auth(
+                    entry=entry,
+                    source="cache",
+                    as_of=entry.vouched_at,
+                    from_cookies=presented.from_cookies,
+                )
+            alone = None if presented.cached_jwt is not None else digest
+            pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
+            if entry is not None:
+                pending.verification = Verification(entry, "cache", entry.vouched_at)
+                return pending
+            # 4. A JWT that is verified here with a key that is at hand.
+            self._check_not_denied(pending)
+            self._read_jwt(pending)
+            pending.verification = self._verified_here(pending)
+        except AuthenticationError as error:
+            return Auth(error=error, from_cookies=presented.from_cookies)
+        if pending.verification is None or self._loads_users:
+            return pending
+        return self._auth(pending, pending.verification)
+
+    def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
+        """Return the identity of a request that :meth:`begin` could not tell.
+
+        Raises nothing that concerns the client or the provider: the ``Auth`` says it.
+
+        Args:
+            pending: What :meth:`begin` has returned.
+            requirements: What the route demands, where it demands more than ``begin`` was told.
+        """
+        if requirements is not None:
+            pending = replace(pending, requirements=requirements)
+        try:
+            verification = pending.verification
+            if verification is None:
+                verification = yield from self._verified_or_in_grace(pending)
+            # 8. All the fields of the user, where they are asked for.
+            if not self._loads_users:
+                return self._auth(pending, verification)
+            verified = yield from self.with_whole_user(verification.entry.verified_session())
+            return self._auth(pending, verification, verified)
+        except (AuthenticationError, ProviderError) as error:
+            return Auth(error=error, from_cookies=pending.presented.from_cookies)
+
+    def verify(self, credential: PresentedCredentials, minutes: int | None = None) -> Plan[VerifiedSession]:
+        """Verify one credential that was given to a method, and return its user and session.
+
+        Args:
+            credential: The credential; its grammar has been checked.
+            minutes: To how many minutes from now its session is to be extended, if at all.
+
+        Raises:
+            AuthenticationError: It is not good.
+            ProviderError: It cannot be known whether it is good.
+            RequestRefused: It is good, but its session could not be extended so far.
+        """
+        digest = self._cache.digest(credential.value)
+        pending = Pending(credential, digest, digest)
+        self._check_not_denied(pending)
+        self._read_jwt(pending)
+        verification = yield from self._verified(pending, minutes)
+        result = verification.result
+        if result is None:
+            return verification.entry.verified_session()
+        if result.extension_error is not None:
+            raise result.extension_error
+        return self._provider.verified_session(result, verification.entry.user_id)
+
+    def ids_of(self, credential: PresentedCredentials) -> Plan[tuple[str, str] | None]:
+        """Return the session and user of a credential, also past its time; ``None`` where it is not good."""
+        try:
+            if credential.kind == "session_token" or not self._verifies_jwts:
+                verified = yield from self.verify(credential)
+                return verified.session.id, verified.user.id
+            jwt = self._parsed(credential.value)
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+            claims = self._proven_claims(jwt, key)
+            return claims.session_id, claims.user_id
         except InvalidCredentials:
             return None
-        key = self._keys.calm_key(jwt.kid)
-        if key is None:
-            return None
-        try:
-            known = self._judged(jwt, key)
-        except InvalidCredentials as error:
-            return Auth(error=error) if presented.pair is None else None
-        now = self._clock()
-        if now >= known.until or known.doubted or not self._recall.is_up_to_date():
-            return None
-        if requirements is not None and self._needs_asking(known, now, requirements):
-            return None
-        self._credentials.put(digest, known)
-        is_pair = presented.pair is not None
-        return Auth(known=known, source=self._local_source(now), as_of=known.as_of, from_cookies=is_pair)
 
-    def _is_given_back(self, presented: Presented, digest: bytes) -> bool:
-        if presented.pair is not None:
-            return self._credentials.is_pair_given_back(presented.pair)
-        return self._credentials.is_given_back(digest)
+    def _remembered(
+        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None
+    ) -> CacheEntry | None:
+        """Return what a credential proved before, where that is still good.
 
-    def authenticate(self, presented: Presented, requirements: Requirements | None = None) -> Plan[Auth]:
-        """The identity of a request. Raises nothing that concerns the caller or the provider: ``Auth`` says it."""
-        required = requirements or _NO_REQUIREMENTS
-        try:
-            if presented.pair is None:
-                credentials = presented.plain_token() or parse_credentials(presented.headers, self._settings)
-                if credentials is not None:
-                    digest = presented.digest or self._credentials.digest(credentials.value)
-                    return (yield from self._authenticated(Question(credentials, digest), required))
-                hint = other_scheme(presented.headers, self._settings)
-                found = self._recall.by_cookies(presented.headers, requirements, presented.info, hint)
-                if isinstance(found, Auth):
-                    return found
-                presented = found
-            return (yield from self._by_cookies(presented, required))
-        except (AuthenticationError, ProviderError) as error:
-            return Auth(error=error, from_cookies=presented.pair is not None)
-
-    def _by_cookies(self, presented: Presented, requirements: Requirements) -> Plan[Auth]:
-        """The identity that a pair of cookies proves.
-
-        The JWT is only a cache of the token: it is tried first, and whatever is wrong with it, the token is asked
-        about. Where it is genuine and merely old, this is its refresh, and the answer must be of the same session.
+        Raises:
+            RevokedCredentials: It has been revoked. Of a JWT beside a session token, this says nothing of the
+            token.
         """
-        pair, digest = presented.pair, presented.digest
-        assert pair is not None
-        assert digest is not None
-        token = Credentials(pair.token, "session_token", "cookie")
-        question = Question(token, self._credentials.digest(pair.token), linger=_PAIR_SECONDS)
-        self._inquiry.check_not_given_back(question)
-        jwt = None if pair.jwt is None else (yield from self._cached(pair.jwt))
-        question.wants_jwt = jwt is None and bool(self._settings.jwt_issuer)  # else nobody here could read it
-        if jwt is not None:
-            now = self._clock()
-            if now < jwt.until and not self._needs_asking(jwt, now, requirements):
-                self._credentials.put(digest, jwt)
-                proof = Proof(self._local_source(now), jwt.as_of, jwt)
-                return (yield from self._identity(proof, requirements, from_cookies=True))
-            question.refresh = now >= jwt.until
-            question.session_id, question.users = jwt.session_id, (jwt.user_id,)
-            question.extend_by = self._extension.minutes(jwt)
-        return (yield from self._authenticated(question, requirements, jwt, digest))
-
-    def _cached(self, value: str) -> Plan[Known | None]:
-        """What the JWT of a pair proves, be its time over or not; ``None`` where it is of no use."""
-        try:
-            jwt = self._parsed(value)
-            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
-            return self._judged(jwt, key)
-        except (InvalidCredentials, ProviderUnavailable):
+        entry = self._cache.get(digest)
+        if entry is None:
             return None
+        is_pair = presented.cached_jwt is not None
+        if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
+            return None
+        if self._acceptance.was_revoked(entry):
+            self._cache.forget(digest)
+            if presented.cached_jwt is None:
+                raise RevokedCredentials
+            return None
+        return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+
+    def _check_not_denied(self, pending: Pending) -> None:
+        """Raise where the user has signed out with a session token or JWT, whatever the JWT says by itself."""
+        if not self._cache.denies_any:
+            return
+        digest = self._token_digest(pending)
+        if self._cache.is_denied(digest):
+            raise self._introspector.as_seen_by_browser(digest, RevokedCredentials())
+
+    def _token_digest(self, pending: Pending) -> bytes:
+        if pending.token_digest is None:
+            pending.token_digest = self._cache.digest(pending.presented.value)
+        return pending.token_digest
+
+    def _read_jwt(self, pending: Pending) -> None:
+        """Read the JWT of a credential, if it has one; a malformed one beside a session token is left out."""
+        presented = pending.presented
+        if presented.cached_jwt is not None:
+            try:
+                pending.jwt = self._parsed(presented.cached_jwt)
+            except InvalidCredentials:
+                return
+        elif presented.kind == "session_jwt":
+            pending.jwt = self._parsed(presented.value)
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
         return _jwt.parse(value, self._clock(), self._settings, current.heads if current is not None else None)
 
-    def verify(self, credentials: Credentials, minutes: int | None = None) -> Plan[VerifiedSession]:
-        """Verify one credential now; with ``minutes``, also extend its session. Raises where it is not good."""
-        question = Question(credentials, self._credentials.digest(credentials.value), minutes=minutes)
-        proof = yield from self._proven(question)
-        if question.unextended is not None:
-            raise question.unextended
-        if proof.answer is None:
-            return proof.known.read()
-        verified = self._api.read_whole(proof.answer)
-        return replace(verified, user=with_user_id(verified.user, proof.known.user_id))
-
-    def ids_of(self, credentials: Credentials) -> Plan[tuple[str, str] | None]:
-        """The session and user that a credential proves, be its time over or not; ``None`` where it is no good."""
-        try:
-            if credentials.kind == "session_token" or not self._settings.jwt_issuer:
-                verified = yield from self.verify(credentials)
-                return verified.session.id, verified.user.id
-            jwt = self._parsed(credentials.value)
-            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
-            claims = _jwt.prove(jwt, key, self._settings)
-            return claims.session_id, claims.subject
-        except InvalidCredentials:
+    def _verified_here(self, pending: Pending) -> Verification | None:
+        """Return what a JWT proves by itself, where its key is at hand and that is enough."""
+        jwt = pending.jwt
+        if jwt is None or not self._verifies_jwts:
             return None
-
-    def _authenticated(
-        self,
-        question: Question,
-        requirements: Requirements,
-        jwt: Known | None = None,
-        pair: bytes | None = None,
-    ) -> Plan[Auth]:
-        """The identity that a credential proves.
-
-        Of a pair of cookies, ``question`` is about the token, ``jwt`` is what its JWT proves and ``pair`` is the
-        digest of both.
-        """
-        digest, question.max_staleness = question.digest, requirements.max_staleness
+        key = self._keys.calm_key(jwt.kid)
+        if key is None:
+            return None
         try:
-            # An old JWT is to be renewed, whatever is remembered of its token.
-            proof = None if question.refresh else self._recalled(digest, requirements)
-            if proof is None and pair is None:
-                proof = yield from self._proven(question, requirements)
-            elif proof is None:
-                proof = yield from self._inquiry.ask(question, user_id=jwt.user_id if jwt else None)
-        except ProviderUnavailable as error:
-            known = self._recall.in_grace(digest, requirements)
-            if known is None and pair is not None:
-                known = self._recall.in_grace(pair, requirements)
-            if known is None:
-                raise
-            self._tell_of_grace(known, error)
-            proof = Proof("grace", min(known.as_of, known.good_at), known)
+            pending.entry = self._proven(jwt, key)
         except InvalidCredentials:
-            self._credentials.forget(digest)
-            if pair is not None:
-                self._credentials.forget(pair)
+            if not pending.presented.from_cookies:
+                raise
+            pending.jwt = None  # the session token will tell
+            return None
+        return self._accepted(pending, pending.entry)
+
+    def _verified_or_in_grace(self, pending: Pending) -> Plan[Verification]:
+        try:
+            return (yield from self._verified(pending))
+        except ProviderUnavailable as error:
+            # 7. The provider cannot be asked: what was found good a short while ago may do.
+            verification = self._in_grace(pending, error)
+            if verification is None:
+                raise
+            return verification
+
+    def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
+        """Verify a credential. Raises where it is not good; it is forgotten then."""
+        try:
+            # 5. A JWT whose key has to be fetched first.
+            if pending.jwt is not None and pending.entry is None and self._verifies_jwts:
+                yield from self._prove(pending, pending.jwt)
+                if pending.entry is not None and minutes is None:
+                    verification = self._accepted(pending, pending.entry)
+                    if verification is not None:
+                        return verification
+            # 6. A session token, or a JWT that is too old or has to be vouched for: the provider is asked.
+            request = self._introspection_request(pending, minutes)
+            if pending.digest != request.digest and not request.refresh:
+                entry = self._remembered_token(pending)
+                if entry is not None:
+                    return Verification(entry, "cache", entry.vouched_at)
+            return (yield from self._introspected(pending, request))
+        except InvalidCredentials:
+            self._cache.forget(pending.digest)
+            if self._token_digest(pending) != pending.digest:
+                self._cache.forget(self._token_digest(pending))
             raise
-        return (yield from self._identity(proof, requirements, from_cookies=pair is not None))
 
-    def _identity(self, proof: Proof, requirements: Requirements, *, from_cookies: bool) -> Plan[Auth]:
-        # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
-        fresh, asked = proof.fresh_jwt, proof.asked_for_it and requirements.max_staleness is None
-        identity = partial(
-            Auth, source=proof.source, as_of=proof.as_of, asked_for_it=asked, from_cookies=from_cookies
-        )
-        if not self._settings.load_user:
-            return identity(known=proof.known, fresh=fresh)
-        verified = yield from completed(self._api, proof.known.read())
-        return identity(verified=replace(verified, fresh_jwt=fresh))
+    def _prove(self, pending: Pending, jwt: _jwt.ParsedJwt) -> Plan[None]:
+        try:
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+            pending.entry = self._proven(jwt, key)
+        except (InvalidCredentials, ProviderUnavailable):
+            if not pending.presented.from_cookies:
+                raise
+            pending.jwt = None  # the session token will tell
 
-    def _recalled(self, digest: bytes, requirements: Requirements) -> Proof | None:
-        known = self._recall.of(digest, requirements)
-        return None if known is None else Proof("cache", known.as_of, known)
-
-    def _proven(self, question: Question, requirements: Requirements = _NO_REQUIREMENTS) -> Plan[Proof]:
+    def _proven(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> CacheEntry:
+        """Return what a JWT proves, and until when. Raises where it is not genuine, or its session was revoked."""
         settings = self._settings
-        self._inquiry.check_not_given_back(question)
-        if question.credentials.kind == "session_token":
-            return (yield from self._inquiry.ask(question))
-        jwt = self._parsed(question.credentials.value)
-        if not settings.jwt_issuer:
-            question.refresh = self._refreshable(jwt, self._clock() >= jwt.stale_at(settings))
-            question.session_id, question.users = _jwt.claimed_ids(jwt, settings)
-            return (yield from self._inquiry.ask(question, over_at=jwt.stale_at(settings)))
-        key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
-        known = self._judged(jwt, key)
-        now = self._clock()
-        question.refresh = self._refreshable(jwt, now >= known.until)
-        asks = question.refresh or question.minutes is not None or self._needs_asking(known, now, requirements)
-        if not asks:
-            self._credentials.put(question.digest, known)
-            return Proof(self._local_source(now), known.as_of, known)
-        question.session_id = known.session_id
-        if question.refresh and question.minutes is None:
-            question.extend_by = self._extension.minutes(known)
-        question.users = (known.user_id, *_jwt.claimed_ids(jwt, settings)[1])
-        return (yield from self._inquiry.ask(question, known))
-
-    def _needs_asking(self, known: Known, now: float, requirements: Requirements) -> bool:
-        """Whether a genuine JWT whose time is not over has to be sent to the API as well."""
-        most = requirements.max_staleness
-        is_old = most is not None and not 0 < now - known.as_of <= most
-        return is_old or known.doubted or not self._recall.is_up_to_date()
-
-    def _judged(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> Known:
-        """What a JWT proves, and until when. Raises where it is not genuine, or revoked."""
-        settings = self._settings
-        claims = _jwt.prove(jwt, key, settings)
-        known = Known(
+        claims = self._proven_claims(jwt, key)
+        entry = CacheEntry(
             body=jwt.body,
-            reader=self._jwts,
+            reader=self._claims,
             session_id=claims.session_id,
-            user_id=claims.subject,
+            user_id=claims.user_id,
             issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
             started_at=claims.started_at,
             starts_at=jwt.starts_at,
-            until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
-            as_of=jwt.issued_at,
+            reusable_until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
+            vouched_at=jwt.issued_at,
             ends_at=claims.ends_at,
-            good_at=self._clock() if settings.grace_seconds else jwt.issued_at,
+            last_accepted_at=self._clock() if settings.grace_seconds else jwt.issued_at,
             kid=jwt.kid,
             key=key,
         )
         current = self._keys.current
         if current is not None and jwt.head not in current.heads:
             current.remember(jwt.head, jwt.kid)
-        self._inquiry.check_not_revoked(known)
-        return known
+        if self._acceptance.is_revoked(entry):
+            raise RevokedCredentials
+        return entry
 
-    def _local_source(self, now: float) -> Source:
+    def _proven_claims(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> SessionClaims:
+        _jwt.verify_signature(jwt, key)
+        _jwt.check_issuer_and_audience(jwt.payload, self._settings)
+        return self._claims.session_claims(jwt.payload, jwt.expires_at)
+
+    def _accepted(self, pending: Pending, entry: CacheEntry) -> Verification | None:
+        """Return the verification by a proven JWT, where that is enough by itself."""
+        now = self._clock()
+        if not self._acceptance.accepts(entry, now, pending.requirements):
+            return None
+        self._cache.put(pending.digest, entry)
         current = self._keys.current
-        return "stale" if current is not None and now >= current.fresh_until else "local"
+        is_stale = current is not None and now >= current.fresh_until
+        return Verification(entry, "stale" if is_stale else "local", entry.vouched_at)
 
-    def _tell_of_grace(self, known: Known, error: ProviderUnavailable) -> None:
-        age = self._clock() - known.good_at
-        log_repeated(
-            logging.WARNING,
-            "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
-            age,
-            error.reason_and_evidence,
-            extra={"reason": "grace_used", **failed_call(error)},
+    def _remembered_token(self, pending: Pending) -> CacheEntry | None:
+        """Return what the session token of a cookie pair proved before, where that is still good."""
+        entry = self._cache.get(self._token_digest(pending))
+        if entry is None:
+            return None
+        if self._acceptance.was_revoked(entry):
+            raise RevokedCredentials
+        return entry if self._acceptance.accepts(entry, self._clock(), pending.requirements) else None
+
+    def _introspection_request(self, pending: Pending, minutes: int | None) -> IntrospectionRequest:
+        """Return the question to the provider.
+
+        Raises:
+            ExpiredCredentials: The time of a JWT is over, and it is not to be renewed. Its session may go on.
+        """
+        presented, jwt, entry = pending.presented, pending.jwt, pending.entry
+        now, max_staleness = self._clock(), pending.requirements.max_staleness
+        if presented.from_cookies:
+            return IntrospectionRequest(
+                "session_token",
+                presented.value,
+                self._token_digest(pending),
+                session_id=None if entry is None else entry.session_id,
+                user_ids=() if entry is None else (entry.user_id,),
+                extension=None if entry is None else self._extension.minutes(entry),
+                refresh=entry is not None and now >= entry.reusable_until,
+                wants_jwt=entry is None and self._verifies_jwts,  # else nobody here could read it
+                shared_for=_PAIR_SECONDS,
+                max_staleness=max_staleness,
+            )
+        if jwt is None:
+            return IntrospectionRequest(
+                "session_token", presented.value, pending.digest, minutes=minutes, max_staleness=max_staleness
+            )
+        session_id, user_ids = self._claims.claimed_ids(jwt.payload)
+        refresh = now >= (jwt.stale_at(self._settings) if entry is None else entry.reusable_until)
+        if refresh and not self._settings.refresh_jwt:
+            raise ExpiredCredentials(evidence=jwt.age(now), session_is_over=False)
+        return IntrospectionRequest(
+            "session_jwt",
+            presented.value,
+            pending.digest,
+            minutes=minutes,
+            extension=self._extension.minutes(entry) if entry and refresh and minutes is None else None,
+            session_id=session_id if entry is None else entry.session_id,
+            user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
+            refresh=refresh,
+            max_staleness=max_staleness,
         )
-        self._hooks.emit(GraceUsed(age))
 
-    def _refreshable(self, jwt: _jwt.ParsedJwt, stale: bool) -> bool:
-        """``stale`` itself; raises where that is the end of the JWT (its session may go on)."""
-        if stale and not self._settings.refresh_jwt:
-            raise ExpiredCredentials(evidence=jwt.age(self._clock()), session_is_over=False)
-        return stale
+    def _introspected(self, pending: Pending, request: IntrospectionRequest) -> Plan[Verification]:
+        entry = pending.entry
+        if pending.presented.from_cookies:
+            return self._introspector.introspect(request, user_id=None if entry is None else entry.user_id)
+        is_unproven = pending.jwt is not None and entry is None
+        over_at = pending.jwt.stale_at(self._settings) if pending.jwt is not None and is_unproven else math.inf
+        return self._introspector.introspect(request, entry, over_at=over_at)
+
+    def _in_grace(self, pending: Pending, error: ProviderUnavailable) -> Verification | None:
+        """Return what was found good a short while ago, where the settings accept that in an outage."""
+        for digest in (self._token_digest(pending), pending.digest):
+            entry = self._cache.get(digest)
+            if entry is None or not self._acceptance.accepts_in_grace(entry, pending.requirements):
+                continue
+            age = self._clock() - entry.last_accepted_at
+            log_repeated(
+                logging.WARNING,
+                "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
+                age,
+                error.reason_and_evidence,
+                extra={"reason": "grace_used", **failed_call(error)},
+            )
+            self._hooks.emit(GraceUsed(age))
+            return Verification(entry, "grace", min(entry.vouched_at, entry.last_accepted_at))
+        return None
+
+    def with_whole_user(self, verified: VerifiedSession) -> Plan[VerifiedSession]:
+        """Return a user and session with all the user's fields, as the ``load_user`` setting asks for them."""
+        if verified.user.complete:
+            return verified
+        try:
+            user = yield from self._provider.get_user(verified.user.id, remember=True)
+        except NotFound as error:
+            # Only the code tells that it is the user who is not there any more.
+            raise InvalidCredentials(
+                reason="user_unknown", evidence=error.evidence, session_is_over=error.code == NO_SUCH_USER
+            ) from None
+        except RequestRefused as error:
+            raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
+        return replace(verified, user=with_user_id(user, verified.user.id))
+
+    def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
+        """Return the identity; ``verified`` has all the user's fields, where they were asked for."""
+        fresh = verification.fresh_jwt
+        # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
+        asked_now = verification.asked_now and pending.requirements.max_staleness is None
+        return Auth(
+            entry=verification.entry if verified is None else None,
+            verified=None if verified is None else replace(verified, fresh_jwt=fresh),
+            fresh=fresh,
+            source=verification.source,
+            as_of=verification.vouched_at,
+            asked_for_it=asked_now,
+            from_cookies=pending.presented.from_cookies,
+        )

@@ -1,158 +1,192 @@
-"""What the API says of a credential, and what follows from it for what is remembered here."""
+"""Asking the provider about a credential, and what follows from its answer for what is remembered here."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from moonkey_core._plan import Plan
+from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider
 from moonkey_core._session_life.sliding import Extension
+from moonkey_core._verified import CacheEntry
 from moonkey_core._verify import jwt as _jwt
-from moonkey_core._verify.cache import Known
-from moonkey_core._verify.recall import Recall
-from moonkey_core._verify.verification import Proof
+from moonkey_core._verify.acceptance import Acceptance
+from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RevokedCredentials
-from moonkey_core.events import Extended, Hooks
-from moonkey_core.providers.moonkey.client import Answer, MoonKeyApi, Question, same_user
+from moonkey_core.events import Extended, Hooks, Source
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
 
-logger = logging.getLogger("moonkey")
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Verification:
+    """A credential that is good.
+
+    Attributes:
+        entry: What it proved.
+        source: How that is known.
+        vouched_at: When the provider vouched for it (Unix seconds).
+        result: The provider's answer, if it was asked.
+        asked_now: Whether the provider was asked on behalf of this very request, not of an earlier one.
+    """
+
+    entry: CacheEntry
+    source: Source
+    vouched_at: float
+    result: IntrospectionResult | None = None
+    asked_now: bool = False
+
+    @property
+    def fresh_jwt(self) -> str | None:
+        """A new session JWT, where the provider has issued one."""
+        return self.result.fresh_jwt if self.result is not None else None
 
 
-class Inquiry:
-    """Plans that ask the API about a credential."""
+class Introspector:
+    """Plans that ask the provider about a credential."""
 
     def __init__(
         self,
         settings: Settings,
-        api: MoonKeyApi,
-        recall: Recall,
+        provider: Provider,
+        cache: VerificationCache,
+        acceptance: Acceptance,
         revocations: Revocations,
         hooks: Hooks,
         extension: Extension,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._api = api
-        self._recall = recall
-        self._credentials = recall.credentials
+        self._provider = provider
+        self._cache = cache
+        self._acceptance = acceptance
         self._revocations = revocations
         self._hooks = hooks
         self._extension = extension
         self._clock = clock
 
-    def ask(
+    def introspect(
         self,
-        question: Question,
-        jwt: Known | None = None,
+        request: IntrospectionRequest,
+        jwt: CacheEntry | None = None,
         *,
         over_at: float = math.inf,
         user_id: str | None = None,
-    ) -> Plan[Proof]:
-        """What the API says of a credential.
+    ) -> Plan[Verification]:
+        """Ask the provider whether a credential is good, and remember what it says.
 
-        ``jwt`` is what a JWT proves by itself, if it is verified here. The answer is not remembered beyond
-        ``over_at`` (Unix seconds). ``user_id`` is the spelling of the user's id by which this browser is known.
+        Args:
+            request: The question.
+            jwt: What the credential proves by itself, if it is a JWT that was verified here.
+            over_at: The answer is not remembered beyond this time (Unix seconds).
+            user_id: The spelling of the user's id by which this browser is known.
+
+        Raises:
+            InvalidCredentials: The credential is not good.
+            ProviderError: The provider cannot be asked or understood.
         """
-        refusal = self._credentials.refusal(question.digest)
-        if refusal is not None:
-            raise self._told(question, refusal)
-        question.known = self._credentials.is_acquainted(question.digest)
-        if not self._recall.is_up_to_date():
-            most = math.inf if question.max_staleness is None else question.max_staleness
-            question.max_staleness = min(self._settings.max_revocation_lag, most)
-        began, by_the_way = self._clock(), question.extend_by is not None
+        denial = self._cache.denial(request.digest)
+        if denial is not None:
+            raise self.as_seen_by_browser(request.digest, denial)
+        request = replace(request, was_good=self._cache.is_seen(request.digest))
+        if not self._acceptance.is_up_to_date():
+            most = math.inf if request.max_staleness is None else request.max_staleness
+            request = replace(request, max_staleness=min(self._settings.max_revocation_lag, most))
+        began = self._clock()
         try:
-            answer = yield from self._fresh_enough(question, began)
+            result = yield from self._fresh_enough(request, began)
         except InvalidCredentials as error:
-            self._note_refusal(question, jwt, error)
-            raise self._told(question, error) from None
+            self._note_refusal(request, jwt, error)
+            raise self.as_seen_by_browser(request.digest, error) from None
         # One person, one id: the JWT's subject, before and after a refresh.
-        known = self._confirmed(answer, (user_id or answer.user_id) if jwt is None else jwt.user_id)
-        self.check_not_revoked(known if jwt is None else jwt)
-        self._credentials.acquaint(question.digest)
-        if answer.fresh_jwt is not None and self._credentials.is_replaced(question.digest):
-            answer.fresh_jwt = None  # the browser has a newer one by now, or is about to
-        if by_the_way:
-            self.note_extension(known, question.unextended)
+        entry = self._entry_of(result, (user_id or result.user_id) if jwt is None else jwt.user_id)
+        if self._acceptance.is_revoked(entry if jwt is None else jwt):
+            raise RevokedCredentials
+        self._cache.mark_seen(request.digest)
+        if result.fresh_jwt is not None and self._cache.is_superseded(request.digest):
+            result = replace(result, fresh_jwt=None)  # the browser has a newer one by now, or is about to
+        if request.extension is not None:
+            self.note_extension(entry, result.extension_error)
         if jwt is not None:
-            jwt.as_of = jwt.asked_at = answer.asked_at
-            self._credentials.put(question.digest, jwt)
+            jwt.vouched_at = jwt.asked_at = result.asked_at
+            self._cache.put(request.digest, jwt)
         elif self._settings.session_cache_ttl or self._settings.grace_seconds:
-            known.until = min(known.until, over_at)
-            known.body = self._api.clean(answer.body)
-            self._credentials.put(question.digest, known)
-        return Proof("remote", answer.asked_at, known, answer, asked_for_it=answer.asked_at >= began)
+            entry.reusable_until = min(entry.reusable_until, over_at)
+            entry.body = self._provider.without_credentials(result.body)
+            self._cache.put(request.digest, entry)
+        return Verification(entry, "remote", result.asked_at, result, asked_now=result.asked_at >= began)
 
-    def check_not_given_back(self, question: Question) -> None:
-        """Raises where the owner of a credential has signed out with it, whatever its JWT says by itself."""
-        if self._credentials.is_given_back(question.digest):
-            raise self._told(question, RevokedCredentials())
-
-    def note_extension(self, known: Known, refusal: MoonKeyError | None = None) -> None:
-        """The API was asked to extend a session, and this is what it said; ``refusal``: that it would not."""
+    def note_extension(self, entry: CacheEntry, refusal: MoonKeyError | None) -> None:
+        """Note what the provider said to a call that was to extend a session; ``refusal``: that it would not."""
         if refusal is not None:
             self._extension.refused(refusal)
             return
-        self._extension.note(known.session_id, known.ends_at)
-        self._hooks.emit(Extended(known.user_id, known.session_id))
+        self._extension.note(entry.session_id, entry.ends_at)
+        self._hooks.emit(Extended(entry.user_id, entry.session_id))
 
-    def _fresh_enough(self, question: Question, began: float) -> Plan[Answer]:
-        answer = yield from self._api.verify(question)
-        doubted = self._revocations.needs_confirmation(answer.session_id, answer.user_id, answer.started_at)
-        most = 0.0 if doubted else question.max_staleness
-        if most is not None and answer.asked_at < began - most:
-            question.max_staleness = 0  # it was a shared one, and older than it may be: ask for ourselves
-            answer = yield from self._api.verify(question)
-        self._check_renewed(answer)
-        return answer
+    def as_seen_by_browser(self, digest: bytes, error: InvalidCredentials) -> InvalidCredentials:
+        """Return the error for a credential that is not good.
 
-    def _check_renewed(self, answer: Answer) -> None:
-        """A new JWT has to be of the session that the answer speaks of; what cannot be read is of no use later."""
-        if answer.fresh_jwt is None:
+        Where the browser has another one by now, the refusal of this one says nothing about its session.
+        """
+        return InvalidCredentials(reason="token_replaced") if self._cache.is_superseded(digest) else error
+
+    def _fresh_enough(self, request: IntrospectionRequest, began: float) -> Plan[IntrospectionResult]:
+        """Ask; and ask once more, alone, where a shared answer is older than it may be."""
+        result = yield from self._provider.introspect(request)
+        needed = self._revocations.needs_introspection(result.session_id, result.user_id, result.started_at)
+        most = 0.0 if needed else request.max_staleness
+        if most is not None and result.asked_at < began - most:
+            refused = result.extension_error
+            if refused is not None:
+                request = replace(request, minutes=None, extension=None)
+            result = yield from self._provider.introspect(replace(request, max_staleness=0))
+            if refused is not None:
+                result = replace(result, extension_error=refused)
+        self._check_fresh_jwt(result)
+        return result
+
+    def _check_fresh_jwt(self, result: IntrospectionResult) -> None:
+        """Check that a new JWT is of the session that the answer is about.
+
+        One that cannot be read passes: it will be refused when it is presented.
+        """
+        if result.fresh_jwt is None:
             return
         try:
-            jwt = _jwt.parse(answer.fresh_jwt, self._clock(), self._settings)
+            jwt = _jwt.parse(result.fresh_jwt, self._clock(), self._settings)
         except InvalidCredentials:
             return
-        session_id, users = _jwt.claimed_ids(jwt, self._settings)
-        is_another = session_id is not None and session_id != answer.session_id
-        if is_another or (users and not same_user(users[0], answer.user_id)):  # the subject, if it names one
+        session_id, users = self._provider.jwt_claims.claimed_ids(jwt.payload)
+        is_another = session_id is not None and session_id != result.session_id
+        # The first one is the subject, if it names one.
+        if is_another or (users and not self._provider.same_user(users[0], result.user_id)):
             raise ProviderUnavailable(reason="api_mismatch")
 
-    def _told(self, question: Question, error: InvalidCredentials) -> InvalidCredentials:
-        if self._credentials.is_replaced(question.digest):
-            return InvalidCredentials(reason="token_replaced")
-        return error
-
-    def _note_refusal(self, question: Question, jwt: Known | None, error: InvalidCredentials) -> None:
-        if question.minutes is not None or not error.session_is_over:
+    def _note_refusal(
+        self, request: IntrospectionRequest, jwt: CacheEntry | None, error: InvalidCredentials
+    ) -> None:
+        if request.minutes is not None or not error.session_is_over:
             return
-        self._credentials.refuse(question.digest, error)
-        if jwt is not None and not question.refresh and not self._credentials.is_replaced(question.digest):
+        self._cache.deny_briefly(request.digest, error)
+        if jwt is not None and not request.refresh and not self._cache.is_superseded(request.digest):
             # The JWT is genuine, its time is not over and it was not replaced: its session was ended elsewhere.
             self._revocations.add(session_id=jwt.session_id)
 
-    def _confirmed(self, answer: Answer, user_id: str) -> Known:
+    def _entry_of(self, result: IntrospectionResult, user_id: str) -> CacheEntry:
         settings = self._settings
-        return Known(
-            body=answer.body,
-            reader=self._api,
-            session_id=answer.session_id,
+        return CacheEntry(
+            body=result.body,
+            reader=self._provider,
+            session_id=result.session_id,
             user_id=user_id,
-            issued_at=answer.started_at,
-            started_at=answer.started_at,
-            starts_at=answer.asked_at + settings.leeway,  # not an instant earlier
-            until=min(answer.asked_at + settings.session_cache_ttl, answer.ends_at + settings.leeway),
-            as_of=answer.asked_at,
-            ends_at=answer.ends_at,
-            good_at=self._clock(),
-            asked_at=answer.asked_at,
+            issued_at=result.started_at,
+            started_at=result.started_at,
+            starts_at=result.asked_at + settings.leeway,  # not an instant earlier
+            reusable_until=min(result.asked_at + settings.session_cache_ttl, result.ends_at + settings.leeway),
+            vouched_at=result.asked_at,
+            ends_at=result.ends_at,
+            last_accepted_at=self._clock(),
+            asked_at=result.asked_at,
         )
-
-    def check_not_revoked(self, known: Known) -> None:
-        """Raises ``RevokedCredentials``."""
-        if not self._recall.passes(known):
-            raise RevokedCredentials

@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._strict_json import load_object
-from moonkey_core._verify.cache import Body
-from moonkey_core.errors import InvalidCredentials, RevokedCredentials
-from moonkey_core.models import Session, User, identifier
-from moonkey_core.providers.moonkey.wire import build_session, check_session, is_deleted, session_start
+from moonkey_core.errors import InvalidCredentials
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
@@ -27,13 +24,6 @@ if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here shoul
     from jwt.algorithms import RSAAlgorithm
 
 _MAX_KID_LENGTH = 256
-# Registered claims (RFC 7519 section 4.1), and what a session is built from and judged by: that is said inside
-# of the session claim or not at all.
-_NO_CLAIMS = frozenset(
-    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "id", "user_id", "factors", "custom_claims"}
-    | {"started_at", "created_at", "expires_at", "last_active_at", "updated_at", "deleted", "deleted_at"}
-    | {"device_fingerprint", "device_info"}
-)
 _SOME_TIME = 2**48
 # Base64url to base64; what only base64 has becomes a character that neither has.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
@@ -70,16 +60,6 @@ class ParsedJwt:
         return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Claims:
-    """Whom and what a JWT with a good signature, from the right issuer, is about. The times are its session's."""
-
-    subject: str
-    session_id: str
-    started_at: float | None
-    ends_at: float
-
-
 def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str] | None = None) -> ParsedJwt:
     """Read the compact form and check what needs no key: form, header, types of the times, not in the future.
 
@@ -112,23 +92,18 @@ def parse(token: str, now: float, settings: Settings, heads: Mapping[bytes, str]
     return ParsedJwt(head, kid, body, payload, issued_at, starts_at, expires_at, signed, signature)
 
 
-def prove(jwt: ParsedJwt, key: RSAPublicKey, settings: Settings) -> Claims:
-    """Check the signature, then the claims that say whose and for whom it is (RFC 7519 section 7.2)."""
+def verify_signature(jwt: ParsedJwt, key: RSAPublicKey) -> None:
+    """Check the signature. Raises :class:`InvalidCredentials` where it is not one of this key's."""
     if not _rs256().verify(jwt.signing_input, key, jwt.signature):
         raise _invalid("jwt_signature")
-    issuer = jwt.payload.get("iss")
+
+
+def check_issuer_and_audience(payload: Mapping[str, Any], settings: Settings) -> None:
+    """Check the claims that say by whom and for whom a JWT was issued (RFC 7519 sections 4.1.1 and 4.1.3)."""
+    issuer = payload.get("iss")
     if not isinstance(issuer, str) or issuer not in settings.jwt_issuer:  # a tuple: whole strings only
         raise _invalid("jwt_issuer", f"Its iss is {shown(issuer)}, jwt_issuer is {shown(settings.jwt_issuer)}.")
-    _check_audience(jwt.payload.get("aud"), settings.jwt_audience)
-    subject = _subject(jwt.payload, settings)
-    claim = _session_claim(jwt.payload, settings)
-    try:
-        if is_deleted(claim):
-            raise RevokedCredentials
-        ends_at = check_session(claim, user_id=subject, expires_at=jwt.expires_at)
-    except ValueError:
-        raise _invalid("jwt_session") from None
-    return Claims(subject, claim["id"], session_start(claim), ends_at)
+    _check_audience(payload.get("aud"), settings.jwt_audience)
 
 
 @cache
@@ -136,45 +111,6 @@ def _rs256() -> RSAAlgorithm:
     from jwt.algorithms import RSAAlgorithm
 
     return RSAAlgorithm(RSAAlgorithm.SHA256)
-
-
-class JwtReader:
-    """Reads the payload of a JWT that has been proven."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def user(self, body: Body) -> User:
-        """The user: a JWT says no more than the id."""
-        return User(id=_decoded(body)["sub"])
-
-    def session(self, body: Body) -> Session:
-        """The session; what else the payload says is among its claims, but never replaces what it says itself."""
-        payload = _decoded(body)
-        custom = payload.get("custom_claims")
-        said = {**payload, **custom} if isinstance(custom, dict) else payload
-        kept_out = _NO_CLAIMS.union(self._settings.jwt_session_claims)
-        beside = {name: value for name, value in said.items() if name not in kept_out}
-        claim = {**beside, "user_id": payload["sub"], **_session_claim(payload, self._settings)}
-        return build_session(claim, expires_at=math.floor(payload["exp"]))
-
-
-def _decoded(body: Body) -> Mapping[str, Any]:
-    return load_object(body) if isinstance(body, bytes) else body
-
-
-def claimed_ids(jwt: ParsedJwt, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
-    """The session id, and the spellings of the user id, in an unproven JWT: to compare with the API's answer."""
-    try:
-        claim = _session_claim(jwt.payload, settings)
-    except InvalidCredentials:
-        claim = {}
-    session_id = claim.get("id")
-    users = (jwt.payload.get("sub"), claim.get("user_id"))
-    return (
-        session_id if isinstance(session_id, str) and session_id else None,
-        tuple(user for user in users if isinstance(user, str) and user),
-    )
 
 
 def _decode(part: bytes) -> bytes:
@@ -232,26 +168,6 @@ def _check_audience(audience: object, allowed: tuple[str, ...]) -> None:
         or not any(item in allowed for item in found)
     ):
         raise _invalid("jwt_audience", f"Its aud is {shown(audience)}, jwt_audience is {shown(allowed)}.")
-
-
-def _subject(payload: Mapping[str, Any], settings: Settings) -> str:
-    try:
-        subject = identifier(payload.get("sub"))
-    except ValueError:
-        raise _invalid("jwt_subject") from None
-    if settings.strict_subject and _session_claim(payload, settings).get("user_id") != subject:
-        raise _invalid("jwt_subject")
-    return subject
-
-
-def _session_claim(payload: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    for name in settings.jwt_session_claims:
-        if name in payload:
-            claim = payload[name]
-            if isinstance(claim, dict):
-                return claim
-            break
-    raise _invalid("jwt_session")
 
 
 def _invalid(reason: str, evidence: str = "") -> InvalidCredentials:

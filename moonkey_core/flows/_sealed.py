@@ -13,7 +13,8 @@ from moonkey_core._strict_json import load_object
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
 from moonkey_core.web.cookies import MAX_COOKIE_BYTES, set_cookie
-from moonkey_core.web.credentials import HeaderView, cookie_lines, one_cookie
+from moonkey_core.web.credentials import cookie_lines, one_cookie
+from moonkey_core.web.request import HeaderView
 
 if TYPE_CHECKING:
     from moonkey_core._crypto import Sealer

@@ -6,7 +6,6 @@ from typing import Any
 
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import end_session, revoke_all
-from moonkey_core._verify.verification import completed
 from moonkey_core.auth import Auth
 from moonkey_core.errors import InvalidCredentials, NotFound, ProviderError, RevocationIncomplete
 from moonkey_core.flows._answers import as_json, for_browser, page, problem, see_other, shown
@@ -30,7 +29,7 @@ def session(core: Core, request: FlowRequest) -> FlowPlan:
         return as_json({"authenticated": False})
     user, current = own_session(auth)
     try:
-        user = (yield from completed(core.api, VerifiedSession(user, current))).user
+        user = (yield from core.authenticator.with_whole_user(VerifiedSession(user, current))).user
     except InvalidCredentials as error:
         if error.session_is_over:  # there is no such user any more
             cookies = cleared_cookies(core.settings) if auth.from_cookies else ()

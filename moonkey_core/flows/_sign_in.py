@@ -21,8 +21,7 @@ from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
 from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.models import Login, OtpRequest
-from moonkey_core.providers.moonkey.client import same_user
+from moonkey_core.models import Login, OtpRequest, same_user
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.pages import Page, urls
 

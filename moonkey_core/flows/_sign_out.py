@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import dataclass
 
+from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import Ids, end_session
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.errors import MalformedCredentials, MoonKeyError, ProviderError, RequestRefused
+from moonkey_core.errors import MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows._answers import as_json, for_browser, page, see_other
 from moonkey_core.flows._reading import body_of, query_of
@@ -18,7 +17,7 @@ from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies
-from moonkey_core.web.credentials import CookiePair, Credentials, cookie_pair, parse_credentials
+from moonkey_core.web.credentials import PresentedCredentials, read_cookies, read_credentials
 
 _PAUSE = 2.0  # seconds until the API is told once more
 
@@ -58,51 +57,34 @@ def end_own_session(core: Core, request: FlowRequest) -> Plan[bool]:
         # At once: no response that is on its way may set a new JWT of it.
         core.revocations.add(session_id=ids[0])
     complete = True
-    if presented.credentials is not None:
+    if presented is not None:
         try:
-            yield from _told(core, presented.credentials, ids)
+            yield from _told(core, presented, ids)
         except MoonKeyError as error:
             complete = False
             _log(error)
-            ids = yield from _refused_here(core, presented, presented.credentials, ids)
-            if core.run_later(_told_again(core, presented.credentials, ids)) is False:
+            ids = yield from _refused_here(core, presented, ids)
+            if core.run_later(_told_again(core, presented, ids)) is False:
                 _log_given_up(error)  # too much is under way beside the requests
     if ids is not None:
         core.hooks.emit(SignedOut(ids[1], ids[0], complete))
     return complete
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Presented:
-    """What a request presents: the credential to end, the JWT that may name its session, the cookies of both."""
-
-    credentials: Credentials | None = None
-    jwt: Credentials | None = None
-    pair: CookiePair | None = None
-
-
-def _presented(request: FlowRequest, settings: Settings) -> _Presented:
-    """A header goes before cookies. A malformed one is passed over here, as nothing is granted for it."""
-    header: Credentials | None = None
-    pair: CookiePair | None = None
-    with suppress(MalformedCredentials):
-        header = parse_credentials(request.headers, settings)
-    if header is not None:
-        return _Presented(header, header if header.kind == "session_jwt" else None)
-    with suppress(MalformedCredentials):
-        pair = cookie_pair(request.headers, settings)
-    if pair is None:
-        return _Presented()
-    jwt = None if pair.jwt is None else Credentials(pair.jwt, "session_jwt", "cookie")
-    return _Presented(Credentials(pair.token, "session_token", "cookie"), jwt, pair)
+def _presented(request: FlowRequest, settings: Settings) -> PresentedCredentials | None:
+    """Return the credential to end: where a header is malformed, the one in cookies. Nothing is granted for it."""
+    presented = read_credentials(request.headers, request.info, settings)
+    if presented.error is not None:
+        presented = read_cookies(request.headers, settings)
+    return presented if presented.source and presented.error is None else None
 
 
-def _told(core: Core, credentials: Credentials, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
+def _told(core: Core, credential: PresentedCredentials, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
     """Tell the API to end the session of a credential. Raises where it did not."""
     if ids is not None:  # the token may have been changed meanwhile, a JWT may be too old for the API
         yield from end_session(core, "session_id", ids[0], ids, pause=pause)
     else:
-        yield from end_session(core, credentials.kind, credentials.value, ids, pause=pause)
+        yield from end_session(core, credential.kind, credential.value, ids, pause=pause)
 
 
 def _log_given_up(error: MoonKeyError) -> None:
@@ -114,28 +96,27 @@ def _log_given_up(error: MoonKeyError) -> None:
     )
 
 
-def _told_again(core: Core, credentials: Credentials, ids: Ids | None) -> Plan[None]:
+def _told_again(core: Core, credential: PresentedCredentials, ids: Ids | None) -> Plan[None]:
     try:
-        yield from _told(core, credentials, ids, pause=_PAUSE)
+        yield from _told(core, credential, ids, pause=_PAUSE)
     except MoonKeyError as error:
         _log_given_up(error)
 
 
-def _refused_here(
-    core: Core, presented: _Presented, credentials: Credentials, ids: Ids | None
-) -> Plan[Ids | None]:
+def _refused_here(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
     """Refuse what the API could not be told of, here and in the fleet; returns the session and user, if known.
 
-    The credential itself is refused here, too: nobody may know its session. A JWT that is beside it names one, if
-    it is genuine, however old it is.
+    The credential itself is refused here, too, as its session may not be known. A JWT, also one beside a session
+    token, names its session if it is genuine, however old it is.
     """
-    known, pair = core.recall.credentials, presented.pair
-    known.give_back(known.digest(credentials.value))
-    if pair is not None and pair.jwt is not None:
-        known.forget(known.pair_digest(pair))
-    if ids is None and presented.jwt is not None and core.settings.jwt_issuer:
+    cache = core.cache
+    cache.deny(cache.digest(presented.value))
+    if presented.cached_jwt is not None:
+        cache.forget(cache.text_digest(presented.text))
+    jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
+    if ids is None and jwt is not None and core.settings.jwt_issuer:
         try:
-            ids = yield from core.verifier.ids_of(presented.jwt)
+            ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
         except ProviderError:
             return None
         if ids is not None:

@@ -17,7 +17,7 @@ from moonkey_core.flows._types import FlowPlan, FlowRequest
 from moonkey_core.models import Login
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import session_cookies
-from moonkey_core.web.credentials import cookie_pair
+from moonkey_core.web.credentials import read_cookies
 
 
 def lifetime(core: Core, *, remember_me: bool) -> timedelta:
@@ -84,15 +84,15 @@ def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
     if former is not None and former[1].id == new:
         return
     is_unknown = auth.from_cookies and (auth.is_unavailable or _may_go_on(auth))
-    pair = cookie_pair(request.headers, core.settings) if former is not None or is_unknown else None
-    if pair is not None:
+    pair = read_cookies(request.headers, core.settings) if former is not None or is_unknown else None
+    if pair is not None and pair.value:
         # Other requests of this browser may be under way with it: their refusal must not remove the new cookies.
-        core.recall.credentials.replace(core.recall.credentials.digest(pair.token))
+        core.cache.mark_superseded(core.cache.digest(pair.value))
     try:
         if former is not None:
             yield from revoke(core, session_id=former[1].id)
-        elif pair is not None:
-            yield from revoke(core, session_token=pair.token)
+        elif pair is not None and pair.value:
+            yield from revoke(core, session_token=pair.value)
     except MoonKeyError as error:
         log_repeated(
             logging.WARNING,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
@@ -13,32 +12,26 @@ from moonkey_core.flows._answers import as_json, for_browser, problem, see_other
 from moonkey_core.flows._sessions import own_session
 from moonkey_core.flows._types import FlowRequest, FlowResponse
 from moonkey_core.flows._views import session_view
-from moonkey_core.models import Login, Session
-from moonkey_core.providers.moonkey.client import same_user
+from moonkey_core.models import Login, Session, same_user
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies, session_cookies
-from moonkey_core.web.credentials import cookie_pair, parse_credentials
+from moonkey_core.web.credentials import CredentialKind, PresentedCredentials, read_credentials
 
 
-def held(request: FlowRequest, settings: Settings) -> tuple[Literal["session_token", "session_jwt"], str]:
-    """The credential that a signed-in request holds."""
-    if not request.auth.from_cookies:
-        credentials = parse_credentials(request.headers, settings)
-        if credentials is not None:
-            return credentials.kind, credentials.value
-    pair = cookie_pair(request.headers, settings)
-    if pair is None:
+def held(request: FlowRequest, settings: Settings) -> PresentedCredentials:
+    """Return the credential that a signed-in request presents."""
+    presented = read_credentials(request.headers, request.info, settings)
+    if presented.error is not None or not presented.source:
         raise MissingCredentials
-    return "session_token", pair.token
+    return presented
 
 
-def to_be_replaced(core: Core, request: FlowRequest) -> tuple[Literal["session_token", "session_jwt"], str]:
+def to_be_replaced(core: Core, request: FlowRequest) -> tuple[CredentialKind, str]:
     """The same, for a call that replaces it: other requests of this browser, under way with it, end no session."""
-    kind, value = held(request, core.settings)
-    known = core.recall.credentials
-    known.replace(known.digest(value))
-    return kind, value
+    presented = held(request, core.settings)
+    core.cache.mark_superseded(core.cache.digest(presented.value))
+    return presented.kind, presented.value
 
 
 def stepped_up(
@@ -96,12 +89,10 @@ def _same_session(request: FlowRequest, login: Login) -> Session:
 
 def _forget_former(core: Core, request: FlowRequest) -> None:
     """What is remembered of the credential that was presented does not know of the new factor."""
-    known = core.recall.credentials
-    _, value = held(request, core.settings)
-    known.forget(known.digest(value))
-    pair = cookie_pair(request.headers, core.settings) if request.auth.from_cookies else None
-    if pair is not None and pair.jwt is not None:
-        known.forget(known.pair_digest(pair))
+    presented = held(request, core.settings)
+    core.cache.forget(core.cache.digest(presented.value))
+    if presented.cached_jwt is not None:
+        core.cache.forget(core.cache.text_digest(presented.text))
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -15,8 +15,8 @@ from moonkey_core.models import Login, Session, VerifiedSession
 from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import is_on_loopback
-from moonkey_core.web.credentials import HeaderView
-from moonkey_core.web.origin import RequestInfo, own_origin, own_scheme
+from moonkey_core.web.origin import own_origin, own_scheme
+from moonkey_core.web.request import HeaderView, RequestInfo
 
 if TYPE_CHECKING:
     from moonkey_core.revocations import Revocations

@@ -1,6 +1,7 @@
-"""What a request presents: strict grammar of the credential headers, decided before any other work.
+"""What a request presents: the one reader of its credential, for headers and cookies alike.
 
-Nothing is ever read from a URL, a form or a body (RFC 9700 section 4.3.2).
+The grammar is strict, and decided before any other work. Nothing is ever read from a URL, a form or a body (RFC
+9700 section 4.3.2).
 """
 
 from __future__ import annotations
@@ -8,39 +9,33 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal, NoReturn
 
-from moonkey_core.errors import MalformedCredentials
+from moonkey_core.errors import CrossSiteRequest, MalformedCredentials
 from moonkey_core.settings import Settings
+from moonkey_core.web.origin import cross_site, may_use_cookies
+from moonkey_core.web.request import HeaderView, RequestInfo
 
 __all__ = [
-    "CookiePair",
-    "Credentials",
-    "HeaderView",
-    "asgi_headers",
+    "CredentialKind",
+    "PresentedCredentials",
     "bare_token",
-    "cookie_lines",
-    "cookie_pair",
     "is_jwt",
     "is_token",
-    "mapped_headers",
     "one_cookie",
-    "other_scheme",
-    "parse_credentials",
+    "cookie_lines",
     "presents_any",
     "presents_cookies",
+    "read_cookies",
+    "read_credentials",
     "same_token",
-    "unread_pair",
     "well_formed",
-    "well_formed_pair",
-    "wsgi_headers",
 ]
 
-HeaderView = Callable[[str], Sequence[str]]
-"""All values of one request header by its lower-case name, one entry per line, exactly as received."""
+CredentialKind = Literal["session_token", "session_jwt"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # b64token, RFC 6750 section 2.1
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
@@ -56,143 +51,224 @@ _SCHEMES = frozenset([
 _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SESSION = "session_"
+_USUAL_BEARER = "Bearer "
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
 _BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """One well-formed credential: its ``kind`` decides how it is verified, ``source`` is where it stood."""
-
-    value: str = field(repr=False)
-    kind: Literal["session_token", "session_jwt"]
-    source: str
-
-
 @dataclass(slots=True, eq=False, repr=False)
-class CookiePair:
-    """The one credential in a browser's cookies: a session token, and perhaps a JWT that was cached beside it."""
+class PresentedCredentials:
+    """The one credential that a request presents; or that it presents none; or why it cannot be used.
 
-    token: str
-    jwt: str | None = None
+    The cookies of a browser are one credential: a session token, with perhaps a session JWT beside it, which is
+    only a cache of the token. They count only where no header presents a credential. Immutable by convention.
+
+    Attributes:
+        value: The session token or session JWT as it stands in a header; of cookies, the session token. Empty
+        where
+            nothing is presented.
+        source: The name of the header, ``"cookie"``, ``"argument"`` (given to a method), or ``""`` for none.
+        cached_jwt: The session JWT beside the session token in cookies.
+        error: Why what is presented cannot be used, if it cannot.
+        hint: What stands in ``Authorization`` instead of a credential: a sentence for the operator, or nothing.
+        named_kind: The kind of credential, where the caller of a method has named it.
+        is_checked: Whether its grammar has been checked.
+    """
+
+    value: str = ""
+    source: str = ""
+    cached_jwt: str | None = None
+    error: MalformedCredentials | CrossSiteRequest | None = None
+    hint: str = ""
+    named_kind: CredentialKind | None = None
+    is_checked: bool = False
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: it holds a credential."""
+        raise TypeError("A presented credential cannot be pickled.")
+
+    @property
+    def from_cookies(self) -> bool:
+        """Whether what is presented stands in the request's cookies."""
+        return self.source == "cookie"
+
+    @property
+    def kind(self) -> CredentialKind:
+        """Which kind ``value`` is. It decides how the credential is verified."""
+        if self.named_kind is not None:
+            return self.named_kind
+        return "session_jwt" if not self.from_cookies and is_jwt(self.value) else "session_token"
 
     @property
     def text(self) -> str:
-        """Both as one text, to make a digest of; no header can hold the same. The token stands bare."""
-        token = bare_token(self.token)
-        return token if self.jwt is None else f"{token}\n{self.jwt}"
+        """All of the credential as one text, to make a digest of. A session token stands bare in it.
+
+        The text of a session token and the JWT beside it is one that no header can hold.
+        """
+        token = bare_token(self.value)
+        return token if self.cached_jwt is None else f"{token}\n{self.cached_jwt}"
+
+    def may_be_cached(self, settings: Settings) -> bool:
+        """Return whether this may be the text of a credential that was found good before.
+
+        What was found good has passed the grammar, so a text that is found again need not be checked once more.
+        That holds for ASCII text within bounds. A cookie with a dot may hold a JWT, which is no session token.
+        """
+        longest = settings.max_credential_length
+        if self.is_checked:
+            return True
+        if self.cached_jwt is not None:
+            return (
+                len(self.value) + len(self.cached_jwt) < 2 * longest
+                and self.value.isascii()
+                and self.cached_jwt.isascii()
+            )
+        if len(self.value) > longest or not self.value.isascii():
+            return False
+        return not (self.from_cookies and "." in self.value)
+
+    def checked(self, settings: Settings) -> PresentedCredentials:
+        """Return the credential with its grammar checked; a malformed JWT beside a session token is left out.
+
+        Raises:
+            MalformedCredentials: It has not the form of a credential.
+        """
+        if self.is_checked or not self.source:
+            return self
+        longest = settings.max_credential_length
+        if self.from_cookies:
+            if len(self.value) > longest or not _TOKEN.fullmatch(self.value) or is_jwt(self.value):
+                raise MalformedCredentials(reason="malformed_cookie")
+            jwt = self.cached_jwt
+            if jwt is not None and (len(jwt) > longest or not _TOKEN.fullmatch(jwt)):
+                jwt = None  # the token will do
+            return PresentedCredentials(self.value, self.source, jwt, is_checked=True)
+        line = f"Bearer {self.value}" if self.source == "authorization" else self.value
+        value = _value(self.source, line, longest)
+        assert value is not None  # a Bearer line holds a credential, or is malformed
+        return PresentedCredentials(value, self.source, is_checked=True)
 
 
-def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
-    """The headers in a WSGI environ (PEP 3333). Servers have joined repeated lines there, with a comma."""
+def read_credentials(
+    headers: HeaderView, info: RequestInfo | None, settings: Settings, *, check: bool = True
+) -> PresentedCredentials:
+    """Return the one credential that a request presents. Every decision about that is made here.
 
-    def values(name: str) -> Sequence[str]:
-        value = environ.get(_wsgi_name(name))
-        return () if value is None else (value,)
+    A header goes before cookies. A request that carries more than one credential in headers, even equal ones, is
+    malformed (RFC 6750 section 3.1), and so is one with a repeated line of a credential header. Cookies count only
+    where the browser did not send them for another site's page; of each there is one.
 
-    return values
-
-
-@lru_cache(256)  # names come from settings and from this package, never from a request
-def _wsgi_name(name: str) -> str:
-    spelled = name.upper().replace("-", "_")
-    return spelled if spelled in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{spelled}"
-
-
-def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
-    """The headers of an ASGI scope: each line as it came, by its exact name."""
-
-    def values(name: str) -> Sequence[str]:
-        wanted = name.encode("ascii")
-        length = len(wanted)  # which rules most lines out, and costs next to nothing
-        found = []
-        for key, value in lines:  # in Python 3.11 a comprehension here takes half as long again
-            if len(key) == length and key.lower() == wanted:
-                found.append(value.decode("latin-1"))
+    Args:
+        headers: The request's headers.
+        info: What cookies are judged by; ``None`` where nothing is known of the request: as an unsafe one.
+        settings: Which headers and cookies count.
+        check: Whether the grammar of the credential is checked. Without it, the caller has to do that by
+            :meth:`PresentedCredentials.checked` before anything but a look-up of its digest.
+    """
+    found: PresentedCredentials | None = None
+    other_scheme = ""
+    try:
+        for name in settings.credential_headers:
+            lines = headers(name)
+            if not lines:
+                continue
+            if found is not None:
+                found = found.checked(settings)
+            if len(lines) > 1:
+                raise MalformedCredentials(
+                    reason="repeated_header", evidence=f"{name} stands there {len(lines)} times."
+                )
+            one = _in_header(name, lines[0], settings)
+            if one is None:
+                other_scheme = lines[0]
+                continue
+            if found is not None:
+                one.checked(settings)
+                raise MalformedCredentials(
+                    reason="two_credentials", evidence=f"{found.source} and {name} both hold one."
+                )
+            found = one
+        if found is not None and check:
+            found = found.checked(settings)
+    except MalformedCredentials as error:
+        return PresentedCredentials(source="header", error=error)
+    if found is not None:
         return found
+    hint = f"Authorization has {_scheme_of(other_scheme)}, not 'Bearer'." if other_scheme else ""
+    if settings.cookies is None:
+        return PresentedCredentials(hint=hint)
+    found = read_cookies(headers, settings, check=False)
+    if found.error is not None:
+        return found
+    if not found.value:
+        return PresentedCredentials(hint=hint)
+    if not may_use_cookies(info, headers, settings):
+        return PresentedCredentials(source="cookie", error=cross_site(info, headers, settings))
+    return _checked_or_refused(found, settings) if check else found
 
-    return values
+
+def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True) -> PresentedCredentials:
+    """Return the credential in a request's cookies, whatever its headers hold and whichever page has sent it.
+
+    It is malformed where a name stands twice with different values, one of which may have been planted by another
+    host of the domain (RFC 6265 section 8.6), where the session token has not the form of one, and where there are
+    more than 64 KiB of cookies. A session JWT counts only beside a session token, and only where JWTs are verified
+    here.
+
+    Args:
+        headers: The request's headers.
+        settings: The names of the cookies.
+        check: As in :func:`read_credentials`.
+    """
+    cookies = settings.cookies
+    if cookies is None:
+        return PresentedCredentials()
+    try:
+        lines = cookie_lines(headers)
+        token = one_cookie(lines, cookies.session_name) if lines else None
+        jwt = one_cookie(lines, cookies.jwt_name) if token else None
+    except MalformedCredentials as error:
+        return PresentedCredentials(source="cookie", error=error)
+    if not token:
+        return PresentedCredentials()
+    found = PresentedCredentials(token, "cookie", (jwt or None) if settings.jwt_issuer else None)
+    return _checked_or_refused(found, settings) if check else found
 
 
-def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
-    """The headers in a mapping; two spellings of one name are two lines."""
+def _checked_or_refused(found: PresentedCredentials, settings: Settings) -> PresentedCredentials:
+    try:
+        return found.checked(settings)
+    except MalformedCredentials as error:
+        return PresentedCredentials(source=found.source, error=error)
 
-    def values(name: str) -> Sequence[str]:
-        return [value for key, value in headers.items() if key.lower() == name]
 
-    return values
+def _in_header(name: str, line: str, settings: Settings) -> PresentedCredentials | None:
+    """Return the credential in one header line; ``None`` where the line uses another authentication scheme.
+
+    In its usual form its grammar is not checked yet.
+    """
+    if name != "authorization":
+        return PresentedCredentials(line, name)
+    if line.startswith(_USUAL_BEARER):
+        return PresentedCredentials(line[len(_USUAL_BEARER) :], name)
+    value = _value(name, line, settings.max_credential_length)
+    return None if value is None else PresentedCredentials(value, name, is_checked=True)
+
+
+def presents_cookies(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> bool:
+    """Return whether the credential that a request presents, good or bad, stands in its cookies."""
+    return read_credentials(headers, info, settings, check=False).from_cookies
 
 
 def presents_any(headers: HeaderView, settings: Settings) -> bool:
     """Whether a request carries anything where a credential may stand, good or bad."""
-    return any(headers(name) for name in settings.credential_headers) or presents_cookies(headers, settings)
-
-
-def presents_cookies(headers: HeaderView, settings: Settings) -> bool:
-    """Whether a request carries anything where the session cookie may stand, good or bad."""
+    if any(headers(name) for name in settings.credential_headers):
+        return True
     if settings.cookies is None:
         return False
     name, lines = settings.cookies.session_name, headers("cookie")
     return any(name in line for line in lines) or _are_too_long(lines)
-
-
-def parse_credentials(headers: HeaderView, settings: Settings) -> Credentials | None:
-    """The one credential that a request carries, or ``None``.
-
-    Raises :class:`~moonkey_core.errors.MalformedCredentials` for a malformed one, for a repeated line of a
-    credential header, and for more than one credential, even if equal (RFC 6750 section 3.1).
-    """
-    found: Credentials | None = None
-    for name in settings.credential_headers:
-        lines = headers(name)
-        if not lines:
-            continue
-        if len(lines) > 1:
-            raise MalformedCredentials(
-                reason="repeated_header", evidence=f"{name} stands there {len(lines)} times."
-            )
-        value = _value(name, lines[0], settings.max_credential_length)
-        if value is None:
-            continue
-        if found is not None:
-            raise MalformedCredentials(
-                reason="two_credentials", evidence=f"{found.source} and {name} both hold one."
-            )
-        found = Credentials(value, "session_jwt" if is_jwt(value) else "session_token", name)
-    return found
-
-
-def cookie_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
-    """The credential in a request's cookies, or ``None``; a JWT counts only beside a session token.
-
-    Raises :class:`~moonkey_core.errors.MalformedCredentials` where a name stands twice with different values, one
-    of which may have been planted by another host of the domain (RFC 6265 section 8.6), where the token has not
-    the form of one, and where there are more than 64 KiB of cookies. A JWT of no good form is left out: the token
-    will do.
-    """
-    pair = unread_pair(headers, settings)
-    return None if pair is None else well_formed_pair(pair, settings)
-
-
-def unread_pair(headers: HeaderView, settings: Settings) -> CookiePair | None:
-    """The same, with nothing checked but that there is one of each."""
-    cookies = settings.cookies
-    lines = () if cookies is None else cookie_lines(headers)
-    if cookies is None or not lines:
-        return None
-    token = one_cookie(lines, cookies.session_name)
-    return CookiePair(token, one_cookie(lines, cookies.jwt_name) or None) if token else None
-
-
-def well_formed_pair(pair: CookiePair, settings: Settings) -> CookiePair:
-    """The pair, if its token has the form of one; without its JWT, if that has not."""
-    longest = settings.max_credential_length
-    if len(pair.token) > longest or not _TOKEN.fullmatch(pair.token) or is_jwt(pair.token):
-        raise MalformedCredentials(reason="malformed_cookie")
-    if pair.jwt is not None and (len(pair.jwt) > longest or not _TOKEN.fullmatch(pair.jwt)):
-        return CookiePair(pair.token)
-    return pair
 
 
 def cookie_lines(headers: HeaderView) -> Sequence[str]:
@@ -243,12 +319,6 @@ def _usual_cookie(line: str, start: str) -> str | None:
         return None
     end = line.find(";", at)
     return (line[at + len(start) :] if end < 0 else line[at + len(start) : end]).rstrip(" ")
-
-
-def other_scheme(headers: HeaderView, settings: Settings) -> str:
-    """What an ``Authorization`` line holds that is no credential, for the operator; empty where there is none."""
-    lines = headers("authorization") if "authorization" in settings.credential_headers else ()
-    return f"Authorization has {_scheme_of(lines[0])}, not 'Bearer'." if lines else ""
 
 
 def _scheme_of(line: str) -> str:

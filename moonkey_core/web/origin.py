@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from moonkey_core.errors import CrossSiteRequest
 from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import origin_of
-from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.request import HeaderView, RequestInfo
 
 __all__ = [
-    "RequestInfo", "asgi_request", "client_address", "cross_site", "may_use_cookies", "own_origin", "own_scheme",
-    "wsgi_request",
+    "client_address", "cross_site", "may_use_cookies", "own_origin", "own_scheme",
 ]  # fmt: skip
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
@@ -26,29 +25,6 @@ _WEB = {"ws": "http", "wss": "https"}
 _MAX_HOPS = 32
 _SITES = ("same-origin", "same-site", "cross-site", "none")  # all that browsers say in Sec-Fetch-Site
 _LONGEST_SHOWN = 120
-
-
-class RequestInfo(NamedTuple):
-    """What is to be known of a request beside its headers. ``peer`` is the address at its socket's other end."""
-
-    method: str
-    scheme: str
-    peer: str | None = None
-    is_websocket: bool = False
-
-
-def wsgi_request(environ: Mapping[str, Any]) -> RequestInfo:
-    """That of a WSGI environ (PEP 3333)."""
-    return RequestInfo(environ["REQUEST_METHOD"], environ["wsgi.url_scheme"], environ.get("REMOTE_ADDR"))
-
-
-def asgi_request(scope: Mapping[str, Any]) -> RequestInfo:
-    """That of an ASGI scope of type ``http`` or ``websocket``."""
-    client = scope.get("client")
-    peer = client[0] if client else None
-    if scope["type"] == "websocket":
-        return RequestInfo("GET", scope.get("scheme", "ws"), peer, is_websocket=True)
-    return RequestInfo(scope["method"], scope.get("scheme", "http"), peer)
 
 
 def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> bool:

@@ -34,7 +34,7 @@ from moonkey_core.errors import (
 )
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.request import HeaderView
 
 __all__ = ["Page", "Refusal", "refuse", "success_headers", "vary_on"]
 

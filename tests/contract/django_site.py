@@ -165,6 +165,15 @@ def late_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(content, content_type="text/plain")
 
 
+def unread_stream(request: HttpRequest) -> StreamingHttpResponse:
+    async def parts() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    content = parts() if isinstance(request, ASGIRequest) else iter(("a", "b"))
+    return StreamingHttpResponse(content, content_type="text/plain")
+
+
 def missing(request: HttpRequest) -> HttpResponse:
     raise Http404(auth_of(request).state)
 
@@ -218,6 +227,7 @@ urlpatterns = [
     path("foreign", foreign),
     path("stream", stream),
     path("late-stream", late_stream),
+    path("unread-stream", unread_stream),
     path("missing", missing),
     path("moved", moved),
     path("failed", failed),

@@ -130,6 +130,10 @@ def make_app(runs: Runs, options: Any) -> Flask:
 
         return Response(stream_with_context(parts()), mimetype="text/plain")
 
+    @app.get("/unread-stream")
+    def unread_stream() -> Any:
+        return Response(iter(("a", "b")), mimetype="text/plain")
+
     @app.get("/missing")
     @optional_auth
     def missing() -> Any:

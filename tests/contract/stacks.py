@@ -36,6 +36,7 @@ def flask_wsgi(options: dict[str, Any]) -> Iterator[Site]:
     from contract import flask_site
 
     runs: Runs = []
+    options = {name: value for name, value in options.items() if name != "lazy"}  # Flask is so always
     with serve_wsgi(flask_site.make_app(runs, options), **AS_SENT_WSGI) as url:
         yield Site(url, runs)
 

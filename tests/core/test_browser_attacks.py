@@ -14,9 +14,9 @@ from moonkey_core import SignInSettings
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.errors import MissingCredentials, StepUpRequired
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import asgi_headers, mapped_headers
-from moonkey_core.web.origin import RequestInfo, client_address
+from moonkey_core.web.origin import client_address
 from moonkey_core.web.pages import Visit, refuse_visit
+from moonkey_core.web.request import RequestInfo, asgi_headers, mapped_headers
 from support.flow_visits import JWT, OTP, SESSION, Visitor, code_of, flow_client, path_of, who, wrong
 
 GET = RequestInfo("GET", "https")

@@ -9,11 +9,11 @@ import pytest
 from core.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
+from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply, run
 from moonkey_core._session_life.watch_policy import Binding
 from moonkey_core._transport.replies import is_settled
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import Credentials
 from support.bindings import identity
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
@@ -238,8 +238,8 @@ def test_other_words_for_a_session_that_goes_on(members: dict[str, Any]) -> None
 def test_a_jwt_that_was_just_replaced_ends_no_session() -> None:
     decisions = Visited()
     assert decisions.authenticate(FRESH).is_authenticated
-    known = decisions.core.recall.credentials
-    known.replace(known.digest(FRESH))
+    known = decisions.core.cache
+    known.mark_superseded(known.digest(FRESH))
     decisions.verdict = CERTAIN["nested"]
     auth = decisions.authenticate(FRESH, max_staleness=0)
     assert auth.error is not None
@@ -328,7 +328,7 @@ class TestLengths:
         return decisions
 
     def extend(self, decisions: Visited, token: str) -> object:
-        plan = decisions.core.verifier.verify(Credentials(token, "session_token", "argument"), 86_400)
+        plan = decisions.core.authenticator.verify(given("session_token", token), 86_400)
         return run(plan, decisions.exchange)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 402, 422])

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonkey_core import Auth, CookieSettings, InvalidCredentials, MalformedCredentials, MoonKeyError
+from moonkey_core import Auth, CookieSettings, InvalidCredentials, MalformedCredentials
 from moonkey_core.gate import Requirements
 from moonkey_core.web.cookies import cookies_after
-from moonkey_core.web.credentials import cookie_pair
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.credentials import read_cookies
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DOWN, KnownToTheApi
@@ -212,8 +212,8 @@ class TestEnded:
 
     def test_a_token_that_was_just_replaced_leaves_the_cookies(self) -> None:
         decisions = made()
-        known = decisions.core.recall.credentials
-        known.replace(known.digest(UNKNOWN))
+        known = decisions.core.cache
+        known.mark_superseded(known.digest(UNKNOWN))
         for jwt in (OLD, None):
             auth = visit(decisions, token=UNKNOWN, jwt=jwt)
             assert auth.error is not None
@@ -339,13 +339,12 @@ def test_the_pair_is_read_as_the_grammar_says(parts: list[str], joint: str) -> N
         if name in values and equals:
             values[name].add(value)
     joined = any(f",{name}=" in line.replace(" ", "").replace("\t", "") for name in values)
-    try:
-        pair = cookie_pair(lambda name: [line] if name == "cookie" else [], decisions.settings)
-    except MoonKeyError:
+    pair = read_cookies(lambda name: [line] if name == "cookie" else [], decisions.settings)
+    if pair.error is not None:
         assert joined or any(len(found) > 1 for found in values.values()) or values[SESSION] - {TOKEN, OTHER, ""}
         return
-    if pair is None:
+    if not pair.source:
         assert SESSION not in line or values[SESSION] <= {""}
     else:
-        assert values[SESSION] == {pair.token}
-        assert pair.jwt is None or values[JWT] == {pair.jwt}
+        assert values[SESSION] == {pair.value}
+        assert pair.cached_jwt is None or values[JWT] == {pair.cached_jwt}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import MalformedCredentials, Settings
-from moonkey_core.web.credentials import Credentials, is_jwt, parse_credentials, well_formed
+from moonkey_core.web.credentials import is_jwt, read_credentials, well_formed
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x"}, {})
 LONG = Settings.load({"secret_key": "sk_test_x", "max_credential_length": 16_384}, {})
@@ -20,11 +20,14 @@ TOKEN = "session_" + "Ab3" * 20
 JWT = base64.urlsafe_b64encode(json.dumps({"alg": "RS256"}).encode()).decode().rstrip("=") + ".e30.c2ln"
 
 
-def read(settings: Settings = SETTINGS, **headers: str | Sequence[str]) -> Credentials | None:
+def read(settings: Settings = SETTINGS, **headers: str | Sequence[str]) -> tuple[str, str, str] | None:
     lines = {
         name.replace("_", "-"): [value] if isinstance(value, str) else value for name, value in headers.items()
     }
-    return parse_credentials(lambda name: lines.get(name, ()), settings)
+    found = read_credentials(lambda name: lines.get(name, ()), None, settings)
+    if found.error is not None:
+        raise found.error
+    return (found.value, found.kind, found.source) if found.source else None
 
 
 def reason(settings: Settings = SETTINGS, **headers: str | Sequence[str]) -> str:
@@ -36,12 +39,12 @@ def reason(settings: Settings = SETTINGS, **headers: str | Sequence[str]) -> str
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer    "])
 def test_the_scheme_has_any_case_and_any_number_of_spaces(scheme: str) -> None:
-    assert read(authorization=scheme + TOKEN) == Credentials(TOKEN, "session_token", "authorization")
+    assert read(authorization=scheme + TOKEN) == (TOKEN, "session_token", "authorization")
 
 
 @pytest.mark.parametrize("padding", [" ", "\t", " \t "])
 def test_white_space_around_a_field_value_is_none_of_its_own(padding: str) -> None:
-    assert read(session_token=padding + TOKEN + padding) == Credentials(TOKEN, "session_token", "session-token")
+    assert read(session_token=padding + TOKEN + padding) == (TOKEN, "session_token", "session-token")
     assert read(authorization=f"{padding}Bearer {TOKEN}{padding}") is not None
 
 
@@ -54,7 +57,7 @@ def test_no_header_is_no_credential() -> None:
 def test_another_scheme_is_none_of_ours(value: str) -> None:
     assert read(authorization=value) is None
     found = read(authorization=value, session_token=TOKEN)
-    assert found == Credentials(TOKEN, "session_token", "session-token")
+    assert found == (TOKEN, "session_token", "session-token")
 
 
 MALFORMED = [
@@ -128,8 +131,8 @@ def test_a_list_in_one_line_is_malformed() -> None:
 @pytest.mark.parametrize(("settings", "longest"), [(SETTINGS, 8192), (LONG, 16_384)])
 def test_the_longest_credential(settings: Settings, longest: int) -> None:
     fits, too_long = "a" * longest, "a" * (longest + 1)
-    assert read(settings, session_token=fits) == Credentials(fits, "session_token", "session-token")
-    assert read(settings, authorization=f"Bearer {fits}") == Credentials(fits, "session_token", "authorization")
+    assert read(settings, session_token=fits) == (fits, "session_token", "session-token")
+    assert read(settings, authorization=f"Bearer {fits}") == (fits, "session_token", "authorization")
     assert well_formed(fits, settings) == fits
     assert reason(settings, session_token=too_long) == "credential_too_long"
     assert reason(settings, authorization=f"Bearer {too_long}") == "credential_too_long"
@@ -141,7 +144,7 @@ def test_the_longest_credential(settings: Settings, longest: int) -> None:
 def test_only_configured_headers_are_read() -> None:
     settings = Settings.load({"secret_key": "sk_test_x", "credential_headers": "X-Session"}, {})
     assert read(settings, authorization=f"Bearer {TOKEN}", session_token=TOKEN) is None
-    assert read(settings, x_session=TOKEN) == Credentials(TOKEN, "session_token", "x-session")
+    assert read(settings, x_session=TOKEN) == (TOKEN, "session_token", "x-session")
     reason(settings, x_session=f"Bearer {TOKEN}")
 
 
@@ -161,7 +164,7 @@ def test_what_tries_to_be_a_jwt_is_judged_as_one(value: str) -> None:
     else:
         found = read(session_token=value)
         assert found is not None
-        assert found.kind == "session_jwt"
+        assert found[1] == "session_jwt"
 
 
 @pytest.mark.parametrize(
@@ -172,11 +175,13 @@ def test_an_opaque_token_is_told_by_its_form_and_not_by_a_prefix(value: str) -> 
     assert not is_jwt(value)
     found = read(authorization=f"Bearer {value}")
     assert found is not None
-    assert found.kind == "session_token"
+    assert found[1] == "session_token"
 
 
 def test_a_credential_does_not_show_itself() -> None:
-    assert TOKEN not in repr(read(session_token=TOKEN))
+    assert TOKEN not in repr(
+        read_credentials(lambda name: [TOKEN] if name == "session-token" else [], None, SETTINGS)
+    )
 
 
 ALPHABET = "ABCXYZabcxyz0189-._~+/"
@@ -187,7 +192,7 @@ def test_every_word_of_the_grammar_is_read_as_it_is(body: str, padding: int) -> 
     token = body + "=" * padding
     for found in (read(session_token=token), read(authorization=f"Bearer {token}")):
         assert found is not None
-        assert found.value == token
+        assert found[0] == token
 
 
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=80))
@@ -201,8 +206,8 @@ def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
             assert name == "authorization"
             assert not line.strip(" \t").lower().startswith("bearer ")
         else:
-            assert found.value in line
-            assert set(found.value) <= {*string.ascii_letters, *string.digits, *"-._~+/="}
+            assert found[0] in line
+            assert set(found[0]) <= {*string.ascii_letters, *string.digits, *"-._~+/="}
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=100))

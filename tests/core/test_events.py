@@ -14,7 +14,6 @@ from core.conftest import Both, MakeAsyncClient, MakeClient
 
 from moonkey_core import Auth, MoonKey, MoonKeyError, ProviderUnavailable
 from moonkey_core import events as all_events
-from moonkey_core._operations.sessions import authenticate
 from moonkey_core._plan import TransportError, run
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import (
@@ -75,10 +74,8 @@ def listen(decisions: Decisions, credential: str | None, **requirements: Any) ->
     """Authenticate by the plan that clients run."""
     headers = presenting(credential) if credential else lambda _name: []
     wanted = Requirements(**requirements)
-    found = decisions.core.start(headers, wanted)
-    return (
-        found if isinstance(found, Auth) else run(authenticate(decisions.core, found, wanted), decisions.exchange)
-    )
+    found = decisions.core.begin(headers, wanted)
+    return found if isinstance(found, Auth) else run(decisions.core.finish(found), decisions.exchange)
 
 
 class TestVerified:
@@ -159,9 +156,9 @@ class TestVerified:
         person = emulator.sign_in()
         call("authenticate", presenting(person.session_token))
         assert verified(heard) == ("authenticated", "remote", None)
-        assert call.client.known(lambda _name: []) is not None
+        assert isinstance(call.client.begin(lambda _name: []), Auth)
         assert verified(heard) == ("anonymous", "none", None)
-        assert call.client.known(presenting(person.session_token)) is None
+        assert not isinstance(call.client.begin(presenting(person.session_token)), Auth)
         assert heard == []  # nothing is known yet; who asks then is told of
 
 

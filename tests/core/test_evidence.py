@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from moonkey_core import MoonKeyError, RequestRefused
 from moonkey_core._evidence import quoted, shown
+from moonkey_core._operations import arguments
 from moonkey_core._plan import Plan, run
-from moonkey_core.web.credentials import Credentials
 from moonkey_core.web.responses import refuse
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import ISSUER, good
@@ -133,7 +133,7 @@ def test_a_length_that_is_refused_says_what_the_api_said(caplog: pytest.LogCaptu
     decisions.answer = lambda fetch: (
         replied(400, flat) if "session_expires_in" in (fetch.json or {}) else replied(200, verified_body())
     )
-    plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"), 86_400)
+    plan = decisions.core.authenticator.verify(arguments.given("session_token", TOKEN), 86_400)
     line = logged(refused(decisions, plan), decisions, caplog)
     assert "***: 43200 minutes at most" in line
 

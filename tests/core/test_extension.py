@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from moonkey_core import Auth
 from moonkey_core._session_life.sliding import Extension
-from moonkey_core._verify.cache import Known
+from moonkey_core._verified import CacheEntry
 from moonkey_core.events import Event, Extended
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, replied
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
@@ -161,9 +161,9 @@ class TestTheLongestLife:
 def test_the_end_moves_forward_and_never_too_far(started: float, left: float, wish: int, longest: int) -> None:
     decisions = KnownToTheApi(extend_on_activity=wish, session_max_lifetime=longest)
     extension = Extension(decisions.settings, lambda: NOW)
-    known = Known(
+    known = CacheEntry(
         body=b"", reader=decisions.core.api, session_id="s", user_id="u", issued_at=started, starts_at=NOW,
-        until=NOW, as_of=NOW, ends_at=NOW + left, good_at=NOW, started_at=started,
+        reusable_until=NOW, vouched_at=NOW, ends_at=NOW + left, last_accepted_at=NOW, started_at=started,
     )  # fmt: skip
     minutes = extension.minutes(known)
     if minutes is None:

@@ -87,8 +87,7 @@ class TestTries:
 
         from moonkey_core import AsyncMoonKey
         from moonkey_core.flows import FlowRequest
-        from moonkey_core.web.credentials import mapped_headers
-        from moonkey_core.web.origin import RequestInfo
+        from moonkey_core.web.request import RequestInfo, mapped_headers
 
         with flow_client("sync", emulator) as call:
             browser = Visitor(call)

@@ -21,9 +21,8 @@ from moonkey_core.flows._oauth import oauth_state
 from moonkey_core.flows._reading import body_of, is_on, query_of
 from moonkey_core.flows._sealed import sealed_cookie
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.credentials import asgi_headers
-from moonkey_core.web.origin import RequestInfo
 from moonkey_core.web.pages import wants_page
+from moonkey_core.web.request import RequestInfo, asgi_headers
 from support.any_json import JSON as ANY_JSON
 from support.decisions import Decisions, replied, verified_body
 from support.pages import read_page

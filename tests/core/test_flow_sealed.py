@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
 from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.web.credentials import asgi_headers
+from moonkey_core.web.request import asgi_headers
 
 DATA = {"state": "something", "next": "/a"}
 

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Settings, SignInSettings
 from moonkey_core._plan import Fetch, step
 from moonkey_core._transport.retries import Send, Sleep, Watch, steps
-from moonkey_core._verify.cache import KnownCredentials
+from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
-from moonkey_core.web.credentials import asgi_headers
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo, asgi_headers
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
 from support.scripted import wait_until
 from support.secrets import assert_no_secret
@@ -380,20 +379,20 @@ def test_the_second_try_waits() -> None:
 
 class TestWhatIsGivenBack:
     def test_it_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("moonkey_core._verify.cache._MAX_GIVEN_BACK", 3)
-        known = KnownCredentials(Settings.load({"secret_key": "sk_test_x"}, {}))
+        monkeypatch.setattr("moonkey_core._verify.cache._MAX_DENIED", 3)
+        known = VerificationCache(Settings.load({"secret_key": "sk_test_x"}, {}))
         digests = [known.digest(f"token{number}") for number in range(10)]
         for digest in digests:
-            known.give_back(digest)
-        assert sum(isinstance(known.refusal(digest), RevokedCredentials) for digest in digests) == 3
-        assert known.refusal(digests[-1]) is not None
+            known.deny(digest)
+        assert sum(isinstance(known.denial(digest), RevokedCredentials) for digest in digests) == 3
+        assert known.denial(digests[-1]) is not None
 
     def test_nothing_good_can_be_remembered_of_it(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
-        known = call.client._core.recall.credentials
+        known = call.client._core.cache
         digest = known.digest(person.session_jwt)
         assert call("authenticate", {"authorization": f"Bearer {person.session_jwt}"}).is_authenticated
         good = known.get(digest)
-        known.give_back(digest)
+        known.deny(digest)
         known.put(digest, good)
         assert known.get(digest) is None

@@ -21,7 +21,7 @@ from moonkey_core.flows._stepped_up import is_remembered
 from moonkey_core.gate import Requirements, refusal_of
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings.sign_in_settings import Attempt, safe_target
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import RequestInfo
 from support import quick
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret

@@ -17,10 +17,10 @@ from moonkey_core import (
     RequestRefused,
     RevokedCredentials,
 )
+from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Outcome, TransportError
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import Credentials
 from support.decisions import NOW, bearer, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import DOWN, KnownToTheApi
@@ -40,7 +40,7 @@ class TestRememberedAnswers:
             assert (auth.state, auth.source, auth.as_of) == ("authenticated", "remote", NOW)
             assert decisions.known({"session-token": [TOKEN]}) is None
             assert decisions.asked == count
-        assert len(decisions.core.recall.credentials) == 0
+        assert len(decisions.core.cache) == 0
 
     def test_for_the_seconds_of_the_setting(self) -> None:
         decisions = made(session_cache_ttl=30)
@@ -212,7 +212,7 @@ class TestRefusals:
         decisions = made()
         decisions.authenticate(UNKNOWN)
         decisions.good[UNKNOWN] = {}
-        refused, now = decisions.core.recall.credentials._refused, time.monotonic()
+        refused, now = decisions.core.cache._denied_briefly, time.monotonic()
         refused.expire(now + 1)
         assert decisions.authenticate(UNKNOWN).is_rejected
         refused.expire(now + 6)
@@ -262,7 +262,7 @@ class TestRefusals:
         usual, decisions.answer = decisions.answer, lambda _: trouble
         for _ in range(2):
             assert decisions.authenticate(TOKEN).is_unavailable
-        assert len(decisions.core.recall.credentials._refused) == 0
+        assert len(decisions.core.cache._denied_briefly) == 0
         decisions.answer = usual
         asked = decisions.asked
         assert decisions.authenticate(TOKEN).source == "remote"
@@ -277,13 +277,13 @@ class TestRefusals:
         decisions.end(plan, late)
         assert decisions.authenticate(TOKEN).is_rejected
         decisions.down = True
-        decisions.core.recall.credentials._refused.clear()
+        decisions.core.cache._denied_briefly.clear()
         assert decisions.authenticate(TOKEN).is_unavailable
 
     def test_a_length_that_is_refused_says_nothing_of_the_token(self) -> None:
         decisions = made(session_cache_ttl=30)
         assert decisions.authenticate(TOKEN).is_authenticated
-        plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"), 10)
+        plan = decisions.core.authenticator.verify(given("session_token", TOKEN), 10)
         assert (next(plan).json or {})["session_expires_in"] == 10
         again = plan.send(replied(400, {"error_type": "invalid_duration"}))
         assert (again.json or {}) == {"session_token": TOKEN}
@@ -305,8 +305,8 @@ class TestRefusals:
         wrong: list[dict[str, Any]] = [{}, {"session": {"id": 5}}, {"session": None}, {"user": {"id": "user_1"}}]
         for body in wrong:
             with pytest.raises(ValueError, match=r".*"):
-                api.clean(body)
-        kept = json.loads(api.clean(verified_body(session_token=TOKEN)))
+                api.without_credentials(body)
+        kept = json.loads(api.without_credentials(verified_body(session_token=TOKEN)))
         assert kept == verified_body()
 
     def test_a_wrong_key_of_ours_is_nobodys_refusal(self) -> None:
@@ -388,6 +388,6 @@ class TestWithWholeUsers:
 def test_the_header_makes_no_difference() -> None:
     decisions = made(session_cache_ttl=30)
     assert decisions.authenticate(TOKEN).source == "remote"
-    found = decisions.core.start(bearer(TOKEN), None)
+    found = decisions.core.begin(bearer(TOKEN), None)
     assert isinstance(found, Auth)
     assert found.source == "cache"

@@ -11,9 +11,9 @@ import pytest
 from moonkey_core import (
     ProviderUnavailable,
 )
+from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, TransportError
 from moonkey_core.events import Event, GraceUsed
-from moonkey_core.web.credentials import Credentials
 from support.decisions import NOW, replied
 from support.key_ring import Ring
 from support.odd_jwts import claims, good, header, sign
@@ -38,7 +38,7 @@ def graced(**options: Any) -> KnownToTheApi:
 class TestGrace:
     def test_no_record_is_kept_by_default(self) -> None:
         decisions = graced(grace_seconds=0)
-        assert len(decisions.core.recall.credentials) == 0
+        assert len(decisions.core.cache) == 0
         assert isinstance(decisions.authenticate(TOKEN).error, ProviderUnavailable)
         assert decisions.authenticate(TOKEN, grace_seconds=60).is_unavailable
 
@@ -84,7 +84,7 @@ class TestGrace:
         del decisions.good[TOKEN]
         assert decisions.authenticate(TOKEN).is_rejected
         decisions.down = True
-        decisions.core.recall.credentials._refused.clear()
+        decisions.core.cache._denied_briefly.clear()
         assert decisions.authenticate(TOKEN).is_unavailable
 
     def test_nor_whose_session_is_over(self) -> None:
@@ -199,7 +199,7 @@ class TestGrace:
     def test_sessions_verify_gives_none(self) -> None:
         """Whoever asks outright is told that it cannot be known."""
         decisions = graced()
-        plan = decisions.core.verifier.verify(Credentials(TOKEN, "session_token", "argument"))
+        plan = decisions.core.authenticator.verify(given("session_token", TOKEN))
         next(plan)
         with pytest.raises(ProviderUnavailable):
             plan.send(DOWN)

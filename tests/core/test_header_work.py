@@ -11,21 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, CrossSiteRequest, MissingCredentials, RequestRefused
-from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import Fetch, Outcome, run
 from moonkey_core.auth import Auth
 from moonkey_core.flows._reading import body_of, device_of
 from moonkey_core.flows._sealed import opened
 from moonkey_core.flows._types import FlowRequest
-from moonkey_core.web.credentials import (
-    HeaderView,
-    asgi_headers,
-    mapped_headers,
-    presents_any,
-    wsgi_headers,
-)
-from moonkey_core.web.origin import RequestInfo, may_use_cookies
+from moonkey_core.web.credentials import presents_any
+from moonkey_core.web.origin import may_use_cookies
 from moonkey_core.web.pages import Visit, refuse_visit
+from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, mapped_headers, wsgi_headers
 from support.decisions import Decisions, replied
 from support.visitors import SESSION
 from support.work import assert_linear
@@ -47,8 +41,8 @@ def all_that_is_read(view: HeaderView) -> None:
     core, chosen = DECISIONS.core, DECISIONS.settings
     presents_any(view, chosen)
     for info in INFOS:
-        found = core.start(view, None, info)
-        auth = found if isinstance(found, Auth) else run(operations.authenticate(core, found, None), usual)
+        found = core.begin(view, None, info)
+        auth = found if isinstance(found, Auth) else run(core.finish(found), usual)
         refuse_visit(auth.refusal or MissingCredentials(), chosen, view, VISIT)
         refuse_visit(CrossSiteRequest(), chosen, view, VISIT)
         may_use_cookies(info, view, chosen)

@@ -16,7 +16,7 @@ from moonkey_core import AsyncMoonKey, Auth, ConfigurationError, MoonKey, MoonKe
 from moonkey_core._operations.core import Core
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import require
-from moonkey_core.web.credentials import parse_credentials
+from moonkey_core.web.credentials import read_credentials
 from moonkey_core.web.responses import refuse
 from support.decisions import presenting
 from support.scripted import reply, scripted, unused_url
@@ -65,7 +65,7 @@ class Everything:
                 auth.error,
                 auth.user,
                 auth.session,
-                parse_credentials(presenting(credential), settings),
+                read_credentials(presenting(credential), None, settings),
             ]
             if auth.error is not None:
                 with pytest.raises(MoonKeyError) as caught:

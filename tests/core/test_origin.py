@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
-from moonkey_core.web.origin import (
-    RequestInfo,
-    asgi_request,
-    client_address,
-    may_use_cookies,
-    own_origin,
-    wsgi_request,
-)
+from moonkey_core.web.origin import client_address, may_use_cookies, own_origin
+from moonkey_core.web.request import RequestInfo, asgi_request, wsgi_request
 
 KEY = "sk_test_" + "k" * 30
 POST = RequestInfo("POST", "https", "203.0.113.9")

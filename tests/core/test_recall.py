@@ -221,5 +221,7 @@ def test_outside_an_event_loop_it_is_just_said(emulator: Emulator) -> None:
     headers = {"Authorization": f"Bearer {person.session_jwt}"}
     assert asyncio.run(client.authenticate(headers)).is_authenticated
     client._core.keys.ahead_at = 0
-    assert source_of(client.known(headers)) == "cache"
+    found = client.begin(headers)
+    assert isinstance(found, Auth)
+    assert found.source == "cache"
     asyncio.run(client.aclose())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from moonkey_core import Auth
-from moonkey_core._verify.recall import Presented
+from moonkey_core._verify.authenticator import Pending
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, verified_body
@@ -45,21 +45,21 @@ class TestWhatStandsThere:
         jwt = good(NOW)
         for credential in (TOKEN, jwt, UNKNOWN):
             decisions.authenticate(credential)
-        memory = decisions.core.recall.credentials
-        tables = (memory._good, memory._refused, memory._acquainted)
+        memory = decisions.core.cache
+        tables = (memory._entries, memory._denied_briefly, memory._seen)
         assert [len(table) for table in tables] == [2, 1, 1]
         assert all(type(key) is bytes and len(key) == 16 for table in tables for key in table)
-        bodies = b"".join(bytes(known.body) for known in memory._good.values() if isinstance(known.body, bytes))
+        bodies = b"".join(bytes(known.body) for known in memory._entries.values() if isinstance(known.body, bytes))
         assert bodies.count(b"user_1") >= 2
         for credential in (TOKEN, jwt, jwt.rsplit(".", 1)[1]):
             assert credential.encode() not in bodies
-        texts = [repr(memory), *(repr(known) for known in memory._good.values())]
+        texts = [repr(memory), *(repr(known) for known in memory._entries.values())]
         assert not any(secret in text for text in texts for secret in (TOKEN, jwt, "user_1", "sess_1"))
 
     def test_two_memories_never_mean_the_same(self) -> None:
-        usual = Decisions().core.recall.credentials
+        usual = Decisions().core.cache
         for options in ({}, {"leeway": 6}, {"jwt_issuer": "another"}, {"secret_key": "sk_test_another"}):
-            other = Decisions(**options).core.recall.credentials
+            other = Decisions(**options).core.cache
             assert other.digest(TOKEN) != usual.digest(TOKEN)
         assert usual.digest(TOKEN) == usual.digest(TOKEN)
         assert len({usual.digest(text) for text in (TOKEN, TOKEN[:-1], TOKEN + "t", OTHER)}) == 4
@@ -91,12 +91,12 @@ class TestWhatStandsThere:
                 assert other.looked_at
 
     def test_what_is_presented_shows_no_credential(self) -> None:
-        presented = Decisions(jwt_issuer="").core.start(
+        presented = Decisions(jwt_issuer="").core.begin(
             lambda name: [TOKEN] if name == "session-token" else [], None
         )
-        assert isinstance(presented, Presented)
-        assert presented.value == TOKEN
-        assert_no_secret([repr(presented), repr(presented.headers)], [TOKEN])
+        assert isinstance(presented, Pending)
+        assert presented.presented.value == TOKEN
+        assert_no_secret([repr(presented), repr(presented.presented), repr(presented.headers)], [TOKEN])
         assert str(presented.digest) not in repr(presented)
 
     def test_nobody_has_looked_at_it(self) -> None:
@@ -118,10 +118,10 @@ class TestBounds:
         decisions = KnownToTheApi(tokens, session_cache_ttl=60, max_cached_sessions=3)
         for token in tokens:
             assert decisions.authenticate(token).source == "remote"
-        assert len(decisions.core.recall.credentials) == 3
+        assert len(decisions.core.cache) == 3
         assert [decisions.authenticate(token).source for token in tokens[-3:]] == ["cache"] * 3
         assert decisions.authenticate(tokens[0]).source == "remote"
-        assert len(decisions.core.recall.credentials) == 3
+        assert len(decisions.core.cache) == 3
 
     @pytest.mark.long
     def test_strangers_push_nothing_out(self) -> None:
@@ -133,22 +133,22 @@ class TestBounds:
             assert decisions.authenticate(f"session_{place:060}").is_rejected
         for place in range(20):
             decisions.authenticate(sign(header(), claims(NOW, x=place), "foreign"))
-        assert len(decisions.core.recall.credentials._refused) <= 4096
+        assert len(decisions.core.cache._denied_briefly) <= 4096
         assert [decisions.authenticate(one).source for one in (TOKEN, jwt)] == ["cache", "cache"]
 
     def test_those_that_go_first(self) -> None:
-        memory = Decisions().core.recall.credentials
+        memory = Decisions().core.cache
         for place in range(65_536 + 10):
-            memory.acquaint(place.to_bytes(16, "big"))
-        assert len(memory._acquainted) == 65_536
-        assert not memory.is_acquainted(bytes(16))
-        assert memory.is_acquainted((65_545).to_bytes(16, "big"))
+            memory.mark_seen(place.to_bytes(16, "big"))
+        assert len(memory._seen) == 65_536
+        assert not memory.is_seen(bytes(16))
+        assert memory.is_seen((65_545).to_bytes(16, "big"))
 
 
 def test_a_fork_in_the_middle_of_a_change_leaves_a_memory_that_works() -> None:
     decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, max_cached_sessions=1)
     assert decisions.authenticate(TOKEN).is_authenticated
-    memory = decisions.core.recall.credentials
+    memory = decisions.core.cache
     memory._lock.acquire()  # as another thread of the parent may have done; it is not in the child
     memory.reset_lock()
     assert len(memory) == 0  # what was half changed is not looked at again
@@ -185,7 +185,7 @@ def test_threads_never_get_each_others_identity() -> None:
 
     hammer(8, work)
     assert wrong == []
-    assert len(decisions.core.recall.credentials) <= 5
+    assert len(decisions.core.cache) <= 5
 
 
 def test_no_thread_accepts_after_a_revocation_has_returned() -> None:

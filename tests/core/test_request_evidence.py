@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, MoonKeyError
-from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import run
 from moonkey_core.auth import Auth
 from moonkey_core.gate import refusal_of
 from moonkey_core.web import cookies as cookies_module
 from moonkey_core.web.cookies import set_cookie, tell_of_plain_http
-from moonkey_core.web.credentials import HeaderView
-from moonkey_core.web.origin import RequestInfo, cross_site
+from moonkey_core.web.origin import cross_site
+from moonkey_core.web.request import HeaderView, RequestInfo
 from moonkey_core.web.responses import refuse
 from support.decisions import Decisions, replied
 from support.visitors import SESSION
@@ -35,9 +34,9 @@ def view(**lines: str | list[str]) -> HeaderView:
 
 def refused(headers: HeaderView, info: RequestInfo = GET) -> MoonKeyError:
     """The error that a gate raises for a request."""
-    found = DECISIONS.core.start(headers, None, info)
+    found = DECISIONS.core.begin(headers, None, info)
     if not isinstance(found, Auth):
-        found = run(operations.authenticate(DECISIONS.core, found, None), lambda _: replied(503))
+        found = run(DECISIONS.core.finish(found), lambda _: replied(503))
     error = refusal_of(found)
     assert error is not None
     return error

@@ -33,7 +33,7 @@ from moonkey_core import (
 )
 from moonkey_core.gate import known_user, refusal_of, require
 from moonkey_core.providers.moonkey.wire import parse_session
-from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.request import HeaderView
 from moonkey_core.web.responses import refuse, success_headers
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x", "realm": "my app"}, {})

@@ -143,10 +143,10 @@ class TestCuttingOff:
             (NOW + leeway + 1, False, False),
         ):
             assert revocations.refuses("sess_2", "1", issued_at) is refused
-            assert revocations.needs_confirmation("sess_2", "1", issued_at) is doubted
+            assert revocations.needs_introspection("sess_2", "1", issued_at) is doubted
             assert not revocations.refuses("sess_1", "1", issued_at)
-            assert not revocations.needs_confirmation("sess_1", "1", issued_at)
-            assert not revocations.needs_confirmation("sess_2", "2", issued_at)
+            assert not revocations.needs_introspection("sess_1", "1", issued_at)
+            assert not revocations.needs_introspection("sess_2", "2", issued_at)
 
     def test_it_is_one_entry_for_the_fleet(self) -> None:
         revocations, clock = made(leeway=5.0)
@@ -156,7 +156,7 @@ class TestCuttingOff:
         assert len(revocations) == len(heard) == len(revocations.entries()) == 1
         clock.now += KEPT + 5
         assert len(revocations) == 0
-        assert not revocations.needs_confirmation("sess_1", "user_1", NOW)
+        assert not revocations.needs_introspection("sess_1", "user_1", NOW)
 
     def test_no_doubt_makes_room_for_another(self) -> None:
         """Doubts last longer than what came with them, so there may be more of them."""
@@ -166,12 +166,12 @@ class TestCuttingOff:
         clock.now += KEPT + 1
         for user in ("user_3", "user_4"):
             revocations.add_cutoff(user)
-            assert not revocations.needs_confirmation("sess_1", "user_1", clock.now)
-            assert not revocations.needs_confirmation("sess_1", "user_2", clock.now)
+            assert not revocations.needs_introspection("sess_1", "user_1", clock.now)
+            assert not revocations.needs_introspection("sess_1", "user_2", clock.now)
         for user in ("user_3", "user_4"):
             found = (
                 revocations.refuses("sess_1", user, clock.now),
-                revocations.needs_confirmation("sess_1", user, clock.now),
+                revocations.needs_introspection("sess_1", user, clock.now),
             )
             assert any(found)
 
@@ -180,7 +180,7 @@ class TestCuttingOff:
         for user in ("1", "2", "3"):
             revocations.add_cutoff(user)
         assert revocations.refuses("sess_1", "user_9", NOW + 5)
-        assert not revocations.needs_confirmation("sess_1", "user_1", NOW)
+        assert not revocations.needs_introspection("sess_1", "user_1", NOW)
 
 
 MOMENTS = st.sampled_from([NOW - 20, NOW - 10, NOW, NOW + 10])
@@ -222,7 +222,7 @@ def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
                 refused = any(issued_at <= (entry.issued_before or 0) for entry in covering)
                 doubted = any(issued_at <= (entry.confirm_before or 0) for entry in covering)
                 assert table.refuses(session, "1", issued_at) == refused
-                assert refused or table.needs_confirmation(session, "1", issued_at) == doubted
+                assert refused or table.needs_introspection(session, "1", issued_at) == doubted
 
 
 SAID = st.one_of(

@@ -334,8 +334,8 @@ class TestTasks:
                 tasks[0].cancel()
                 held.go.set()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                known = client.known(presenting(TOKEN))
-                assert known is not None
+                known = client.begin(presenting(TOKEN))
+                assert isinstance(known, Auth)
                 assert is_of(known, TOKEN)
                 assert len(server.received) == 1
 

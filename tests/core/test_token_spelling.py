@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, MalformedCredentials, ProviderUnavailable, Settings
-from moonkey_core._verify.cache import KnownCredentials
+from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator
-from moonkey_core.web.credentials import CookiePair, bare_token, is_jwt, one_cookie, same_token
+from moonkey_core.web.credentials import PresentedCredentials, bare_token, is_jwt, one_cookie, same_token
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.flow_visits import Visitor, flow_client, json_of
 from support.odd_jwts import good
@@ -61,14 +61,17 @@ class TestOneToken:
         assert not same_token(other, one)
 
     def test_what_stands_for_them(self) -> None:
-        known = KnownCredentials(Settings.load({"secret_key": "sk_test_x"}, {}))
+        def pair(token: str, jwt: str | None = None) -> str:
+            return PresentedCredentials(token, "cookie", jwt).text
+
+        known = VerificationCache(Settings.load({"secret_key": "sk_test_x"}, {}))
         texts = ["X", "session_session_X", "session_", "Y", "session_session_session_X", good(NOW)]
         texts.append(f"session_{good(NOW)}")
         digests = [known.digest(text) for text in texts]
-        digests += [known.pair_digest(CookiePair(text, good(NOW))) for text in texts]
+        digests += [known.text_digest(pair(text, good(NOW))) for text in texts]
         assert len(set(digests)) == len(digests)
-        assert known.digest("session_X") == known.digest("X") == known.pair_digest(CookiePair("session_X"))
-        assert known.pair_digest(CookiePair("session_X", "j")) == known.pair_digest(CookiePair("X", "j"))
+        assert known.digest("session_X") == known.digest("X") == known.text_digest(pair("session_X"))
+        assert known.text_digest(pair("session_X", "j")) == known.text_digest(pair("X", "j"))
 
 
 @pytest.mark.parametrize("echoed", SPELLINGS, ids=["bare", "prefixed"])

@@ -154,7 +154,7 @@ class Verdicts(RuleBasedStateMachine):
             self.check(known, credential, requirements)
         self.check(self.it.read(headers, requirements), credential, requirements)
         # What was refused is remembered for a few real seconds, in which years pass here.
-        self.it.core.recall.credentials._refused.clear()
+        self.it.core.cache._denied_briefly.clear()
 
     def check(self, auth: Auth, credential: str, requirements: Requirements) -> None:
         who = self.credentials[credential]

@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 from moonkey_core import Auth, Settings
-from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import HeaderView
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import HeaderView, RequestInfo
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
@@ -70,22 +68,22 @@ class Decisions:
         requirements: Requirements | None = None,
         info: RequestInfo | None = None,
     ) -> Auth:
-        found = self.core.start(partial(self._lines, headers), requirements, info)
+        found = self.core.begin(partial(self._lines, headers), requirements, info)
         if isinstance(found, Auth):
             return found
-        return run(operations.authenticate(self.core, found, requirements), self.exchange)
+        return run(self.core.finish(found), self.exchange)
 
     def known(self, headers: Mapping[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
         """What is said at once; ``None`` where a call may be needed."""
-        found = self.core.start(partial(self._lines, headers), requirements)
+        found = self.core.begin(partial(self._lines, headers), requirements)
         return found if isinstance(found, Auth) else None
 
     def begin(self, credential: str, **requirements: Any) -> tuple[Plan[Auth], Fetch]:
         """An authentication that has come as far as its first call."""
         asked = Requirements(**requirements)
-        found = self.core.start(presenting(credential), asked)
+        found = self.core.begin(presenting(credential), asked)
         assert not isinstance(found, Auth)
-        plan = operations.authenticate(self.core, found, asked)
+        plan = self.core.finish(found)
         return plan, next(plan)
 
     @staticmethod

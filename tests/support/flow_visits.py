@@ -14,8 +14,7 @@ from moonkey_core import Auth, CookieSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
 from moonkey_core.flows import FlowRequest, FlowResponse
-from moonkey_core.web.credentials import HeaderView, asgi_headers
-from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers
 from support.pages import Read, read_page
 
 SESSION, JWT, OTP = "__Host-moonkey_session", "__Host-moonkey_jwt", "__Host-moonkey_otp"

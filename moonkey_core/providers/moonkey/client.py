@@ -14,10 +14,10 @@ from urllib.parse import quote
 from moonkey_core._digest import Digest
 from moonkey_core._evidence import seconds
 from moonkey_core._plan import Fetch, Plan, Stored
-from moonkey_core._provider import Answer, Question
+from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, JwtClaims
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.replies import ApiError, load_answer
-from moonkey_core._verify.cache import Body, verify_share
+from moonkey_core._verified import Body
 from moonkey_core.errors import (
     ExpiredCredentials,
     InvalidCredentials,
@@ -32,8 +32,10 @@ from moonkey_core.models import (
     User,
     VerifiedSession,
     same_user,
+    with_user_id,
 )
 from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
+from moonkey_core.providers.moonkey.claims import MoonKeyClaims
 from moonkey_core.providers.moonkey.endings import check_gone, has_ended
 from moonkey_core.providers.moonkey.wire import (
     check_session,
@@ -79,57 +81,68 @@ class MoonKeyApi:
         self._root = f"{settings.base_url}/v1/auth"
         self._asker = Asker(self._root, settings.secret_key)
         self._digest = Digest()
+        self._claims = MoonKeyClaims(settings)
 
-    def verify(self, question: Question) -> Plan[Answer]:
-        """Ask whether a credential is good; callers with the same question at the same time share one call.
+    @property
+    def jwt_claims(self) -> JwtClaims:
+        """How the claims of its session JWTs are read."""
+        return self._claims
 
-        An answer about anybody but whom the credential itself names is a mix-up and counts as trouble. A refusal
+    def introspect(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
+        """Ask whether a credential is good; requests with the same question at the same time share one call.
+
+        An answer about another user than the credential itself names is a mix-up and counts as trouble. A refusal
         of a call that was to extend the session may mean the length: it is asked again without, and then
-        ``question.unextended`` says what was refused.
+        ``extension_error`` says what was refused. Source: API reference, Verify Session.
+
+        Raises:
+            InvalidCredentials: The credential is not good.
+            ProviderError: The API cannot be asked or understood.
         """
-        reply, answer = yield from self._asker.ask(self._verify_call(question))
-        if isinstance(answer, ApiError) and _may_mean_length(answer, question.asks_for):
-            question.unextended = refused(answer, reason="duration_refused")
-            question.minutes = question.extend_by = None
-            reply, answer = yield from self._asker.ask(self._verify_call(question))
+        refused_length: MoonKeyError | None = None
+        reply, answer = yield from self._asker.ask(self._introspection_call(request))
+        if isinstance(answer, ApiError) and _may_mean_length(answer, request.extends_by):
+            refused_length = refused(answer, reason="duration_refused")
+            request = replace(request, minutes=None, extension=None)
+            reply, answer = yield from self._asker.ask(self._introspection_call(request))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
         try:
-            verified = self._judged(question, answer)
+            result = self._judged(request, answer, reply.asked_at or self._clock())
         except MoonKeyError:
             if not reply.stored:
                 raise
             # What is kept can only be good: the session may have been extended since.
-            question.max_staleness = 0
-            return (yield from self.verify(question))
-        verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
-        return verified
+            result = yield from self.introspect(replace(request, max_staleness=0))
+        return result if refused_length is None else replace(result, extension_error=refused_length)
 
-    def _verify_call(self, question: Question) -> Fetch:
-        body: dict[str, Any] = {question.credentials.kind: question.credentials.value}
-        if question.asks_for is not None:
-            body["session_expires_in"] = question.asks_for
-        url, name = f"{self._root}/sessions/verify", question.digest.hex()
-        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=question.known)
-        oldest = math.inf if question.max_staleness is None else question.max_staleness
-        if question.minutes is not None or oldest == 0:
+    def _introspection_call(self, request: IntrospectionRequest) -> Fetch:
+        body: dict[str, Any] = {request.kind: request.value}
+        if request.extends_by is not None:
+            body["session_expires_in"] = request.extends_by
+        url, name = f"{self._root}/sessions/verify", request.digest.hex()
+        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=request.was_good)
+        oldest = math.inf if request.max_staleness is None else request.max_staleness
+        if request.minutes is not None or oldest == 0:
             return call()
-        if question.refresh:
-            linger = min(question.linger, oldest)
-            share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
+        if request.refresh:
+            linger = min(request.shared_for, oldest)
+            share = f"refresh:{linger:g}:{request.extension or 0}:{name}"
             shared = partial(call, share=share, linger=linger, until_revoked=True)
             # Of a refusal that is certain others know already; and what is of no use is not kept for them.
-            return shared(linger_refusals=False, reader=partial(self._check_good, question))
+            return shared(linger_refusals=False, reader=partial(self._check_good, request))
         stored, ttl = None, self._settings.session_cache_ttl
-        if question.extend_by is not None:
+        if request.extension is not None:
             return call()
         if self._store_name is not None and ttl > 0:
-            place = self._store_name(question.credentials.value)
-            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
-        return call(share=verify_share(question.digest), until_revoked=True, stored=stored)
+            place = self._store_name(request.value)
+            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, request))
+        return call(share=request.coalesce_key, until_revoked=True, stored=stored)
 
-    def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
-        """What a good answer says. Raises where it is none, or about somebody else."""
+    def _judged(
+        self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float
+    ) -> IntrospectionResult:
+        """Return what a good answer says. Raises where it is none, or about another session."""
         now, wire = self._clock(), body.get("session")
         try:
             ends_at, is_over, user_id = self._readable(body, now)
@@ -139,12 +152,11 @@ class MoonKeyApi:
         if not same_user(user_id, wire["user_id"]):
             raise ProviderUnavailable(reason="api_mismatch")
         token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
-        credentials = question.credentials
-        if credentials.kind == "session_token" and token is not None and not same_token(token, credentials.value):
+        if request.kind == "session_token" and token is not None and not same_token(token, request.value):
             raise ProviderUnavailable(reason="api_mismatch")
-        if question.session_id is not None and wire["id"] != question.session_id:
+        if request.session_id is not None and wire["id"] != request.session_id:
             raise ProviderUnavailable(reason="api_mismatch")
-        named = [user for user in question.users if user]
+        named = [user for user in request.user_ids if user]
         if named and not any(same_user(user_id, user) for user in named):
             raise ProviderUnavailable(reason="api_mismatch")
         if is_over:
@@ -153,8 +165,8 @@ class MoonKeyApi:
             raise ExpiredCredentials(
                 evidence=f"It ended {seconds(now - ends_at)} ago, by the clock of this machine."
             )
-        fresh = jwt if question.refresh or question.wants_jwt else None
-        return Answer(wire["id"], user_id, session_start(wire), ends_at, fresh)
+        fresh = jwt if request.refresh or request.wants_jwt else None
+        return IntrospectionResult(wire["id"], user_id, session_start(wire), ends_at, asked_at, body, fresh)
 
     def _readable(self, body: Mapping[str, Any], now: float | None = None) -> tuple[float, bool, str]:
         """The end of the session in an answer, whether it was ended before, and whose it is.
@@ -171,22 +183,22 @@ class MoonKeyApi:
         is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
         return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
-    def clean(self, answer: Mapping[str, Any]) -> bytes:
+    def without_credentials(self, body: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
-        check_session(answer.get("session"))
-        said = {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
+        check_session(body.get("session"))
+        said = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
         return json.dumps(said).encode()
 
-    def _cleaned(self, question: Question, body: bytes) -> bytes:
+    def _cleaned(self, request: IntrospectionRequest, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
         answer = load_answer(body)
-        self._check_good(question, answer)
-        return self.clean(answer)
+        self._check_good(request, answer)
+        return self.without_credentials(answer)
 
-    def _check_good(self, question: Question, answer: Mapping[str, Any]) -> None:
+    def _check_good(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
         """Raises ``ValueError`` where an answer is no good one to this question."""
         try:
-            self._judged(question, answer)
+            self._judged(request, answer, 0.0)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
 
@@ -199,13 +211,17 @@ class MoonKeyApi:
         """The session in an answer that was good."""
         return parse_session(_decoded(body)["session"])
 
-    def read_whole(self, answer: Answer) -> VerifiedSession:
-        """All of an answer, with its credentials."""
-        token, jwt = (
-            _sound_credential(answer.body.get("session_token")),
-            _sound_credential(answer.body.get("session_jwt")),
-        )
-        return VerifiedSession(self.user(answer.body), self.session(answer.body), token, jwt, answer.fresh_jwt)
+    def verified_session(self, result: IntrospectionResult, user_id: str) -> VerifiedSession:
+        """Return all of an answer, with its credentials, for the user under this id."""
+        body = result.body
+        token = _sound_credential(body.get("session_token"))
+        jwt = _sound_credential(body.get("session_jwt"))
+        user = with_user_id(self.user(body), user_id)
+        return VerifiedSession(user, self.session(body), token, jwt, result.fresh_jwt)
+
+    def same_user(self, one: str, other: str) -> bool:
+        """Return whether two spellings of an id name one user."""
+        return same_user(one, other)
 
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
@@ -361,4 +377,4 @@ def _sound_credential(value: object) -> str | None:
     return value
 
 
-__all__ = ["Answer", "MoonKeyApi", "Question", "same_user"]
+__all__ = ["MoonKeyApi"]

@@ -1,0 +1,111 @@
+"""When a credential that has been verified is accepted without asking the provider. Nothing here waits.
+
+This is the one place that says so, for what is remembered and for a JWT that was verified a moment ago alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from moonkey_core._verified import CacheEntry
+from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core.gate import Requirements
+from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Settings
+
+
+class Feed(Protocol):
+    """The feed that brings revocations from other processes."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all revocations have arrived but those of the last moment."""
+        ...
+
+
+class Acceptance:
+    """Judges verified credentials by their time, their key, the revocations, and what a route demands."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyRing,
+        revocations: Revocations,
+        feed: Feed | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._leeway = settings.leeway
+        self._grace = settings.grace_seconds
+        self._lag = settings.max_revocation_lag
+        self._feed = feed
+        self._ignores_lost_feed = settings.on_feed_lost == "local"
+        self._keys = keys
+        self._revocations = revocations
+        self._clock = clock
+
+    def is_revoked(self, entry: CacheEntry) -> bool:
+        """Return whether it has been revoked; also note whether the provider has to vouch for it."""
+        version = self._revocations.version
+        if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at):
+            return True
+        entry.needs_introspection = self._revocations.needs_introspection(
+            entry.session_id, entry.user_id, entry.issued_at
+        )
+        entry.revocations_version = version
+        return False
+
+    def was_revoked(self, entry: CacheEntry) -> bool:
+        """Return the same for an entry that passed before: only where something was revoked since."""
+        return entry.revocations_version != self._revocations.version and self.is_revoked(entry)
+
+    def accepts(self, entry: CacheEntry, now: float, requirements: Requirements | None) -> bool:
+        """Return whether a credential that is not revoked is accepted at ``now`` without asking the provider.
+
+        It is within its time; the key that signed it is still in a usable key set; revocations arrive, or the
+        provider was asked a moment ago; and the provider vouched for it as lately as the route demands.
+        """
+        if not entry.starts_at - self._leeway <= now < entry.reusable_until:
+            return False
+        if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
+            return False
+        if not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:
+            return False
+        most = None if requirements is None else requirements.max_staleness
+        if most is not None and not entry.is_fresh(now, most):
+            return False
+        if self._grace:
+            entry.last_accepted_at = now
+        return True
+
+    def accepts_in_grace(self, entry: CacheEntry, requirements: Requirements) -> bool:
+        """Return whether a credential is accepted while the provider cannot be asked.
+
+        That is one that was found good no longer ago than the ``grace_seconds`` setting says, which a route may
+        only lower, and that has not been revoked, refused or expired since.
+        """
+        allowed, now, most = self._grace, self._clock(), requirements.max_staleness
+        if requirements.grace_seconds is not None:
+            allowed = min(allowed, requirements.grace_seconds)
+        if allowed <= 0 or not 0 <= now - entry.last_accepted_at <= allowed or now >= entry.ends_at:
+            return False
+        if most is not None and not entry.is_fresh(now, most):
+            return False
+        if self.is_revoked(entry) or entry.needs_introspection:
+            return False
+        return entry.key is None or self._has_key(entry, now)
+
+    def is_up_to_date(self) -> bool:
+        """Return whether what is known here may be trusted: not while revocations may have been missed."""
+        return self._feed is None or self._feed.is_live or self._ignores_lost_feed  # asking also starts the feed
+
+    def _has_key(self, entry: CacheEntry, now: float) -> bool:
+        """Return whether the key that a JWT was verified with still is in a usable key set."""
+        current = self._keys.current
+        if current is None or not self._keys.is_usable(current, now):
+            return False
+        if entry.key_set is not current:
+            if entry.kid is None or current.keys.get(entry.kid) is not entry.key:
+                return False
+            entry.key_set = current
+        return True

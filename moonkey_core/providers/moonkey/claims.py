@@ -1,0 +1,104 @@
+"""What the session JWTs of MoonKey claim: the session claim, and the user that it is about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from moonkey_core._provider import SessionClaims
+from moonkey_core._strict_json import load_object
+from moonkey_core._verified import Body
+from moonkey_core.errors import InvalidCredentials, RevokedCredentials
+from moonkey_core.models import Session, User, identifier
+from moonkey_core.providers.moonkey.wire import build_session, check_session, is_deleted, session_start
+from moonkey_core.settings import Settings
+
+# Registered claims (RFC 7519 section 4.1), and what a session is built from and judged by: that is said inside
+# of the session claim or not at all.
+_NO_CLAIMS = frozenset(
+    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "id", "user_id", "factors", "custom_claims"}
+    | {"started_at", "created_at", "expires_at", "last_active_at", "updated_at", "deleted", "deleted_at"}
+    | {"device_fingerprint", "device_info"}
+)
+
+
+class MoonKeyClaims:
+    """Reads the payload of a session JWT. Its ``sub`` is the user, one of ``jwt_session_claims`` the session."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._names = settings.jwt_session_claims
+        self._strict_subject = settings.strict_subject
+        self._kept_out = _NO_CLAIMS.union(self._names)
+
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        """Return what a payload says of its user and session.
+
+        Args:
+            payload: The payload of a JWT with a good signature, from the right issuer.
+            expires_at: The JWT's own end (Unix seconds), for a session that names none.
+
+        Raises:
+            InvalidCredentials: The payload names no user or no session.
+            RevokedCredentials: The session has been ended.
+        """
+        subject = self._subject(payload)
+        claim = self._session_claim(payload)
+        try:
+            if is_deleted(claim):
+                raise RevokedCredentials
+            ends_at = check_session(claim, user_id=subject, expires_at=expires_at)
+        except ValueError:
+            raise InvalidCredentials(reason="jwt_session") from None
+        return SessionClaims(subject, claim["id"], session_start(claim), ends_at)
+
+    def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+        """Return the session id, and the spellings of the user id, in a payload that nobody has proven yet."""
+        try:
+            claim = self._session_claim(payload)
+        except InvalidCredentials:
+            claim = {}
+        session_id = claim.get("id")
+        users = (payload.get("sub"), claim.get("user_id"))
+        return (
+            session_id if isinstance(session_id, str) and session_id else None,
+            tuple(user for user in users if isinstance(user, str) and user),
+        )
+
+    def user(self, body: Body) -> User:
+        """Return the user: a JWT says no more than the id."""
+        return User(id=_decoded(body)["sub"])
+
+    def session(self, body: Body) -> Session:
+        """Return the session.
+
+        What else the payload says is among its claims, but never replaces what the session claim says.
+        """
+        payload = _decoded(body)
+        custom = payload.get("custom_claims")
+        said = {**payload, **custom} if isinstance(custom, dict) else payload
+        beside = {name: value for name, value in said.items() if name not in self._kept_out}
+        claim = {**beside, "user_id": payload["sub"], **self._session_claim(payload)}
+        return build_session(claim, expires_at=math.floor(payload["exp"]))
+
+    def _subject(self, payload: Mapping[str, Any]) -> str:
+        try:
+            subject = identifier(payload.get("sub"))
+        except ValueError:
+            raise InvalidCredentials(reason="jwt_subject") from None
+        if self._strict_subject and self._session_claim(payload).get("user_id") != subject:
+            raise InvalidCredentials(reason="jwt_subject")
+        return subject
+
+    def _session_claim(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        for name in self._names:
+            if name in payload:
+                claim = payload[name]
+                if isinstance(claim, dict):
+                    return claim
+                break
+        raise InvalidCredentials(reason="jwt_session")
+
+
+def _decoded(body: Body) -> Mapping[str, Any]:
+    return load_object(body) if isinstance(body, bytes) else body

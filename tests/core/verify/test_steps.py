@@ -1,0 +1,280 @@
+"""How often each step of a verification happens for one request: at most once for each text of a credential.
+
+A pair of cookies is two texts: that of both, and that of the session token alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from moonkey_core import MoonKey
+from moonkey_core._verify import jwt as _jwt
+from moonkey_core._verify.cache import VerificationCache
+from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_core.web.credentials import PresentedCredentials
+from support.visitors import JWT, SESSION, signed_in_long_ago
+
+Headers = dict[str, str]
+Serve = Callable[[Headers], int]
+
+# The most that one request may do: grammar, digest, cache look-up, JWT parse, signature check.
+Counts = tuple[int, int, int, int, int]
+WARM: Counts = (0, 1, 1, 0, 0)
+NONE: Counts = (0, 0, 0, 0, 0)
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count the steps while the block runs."""
+    found: Counter[str] = Counter()
+
+    def count(name: str, owner: Any, attribute: str, when: Callable[..., bool] = lambda *_: True) -> None:
+        original = getattr(owner, attribute)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            found[name] += when(*args)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, attribute, counting)
+
+    with monkeypatch.context() as patch:
+        monkeypatch = patch
+        count("grammar", PresentedCredentials, "checked", lambda one, _: not one.is_checked)
+        count("digest", VerificationCache, "text_digest")
+        count("look-up", VerificationCache, "get")
+        count("parse", _jwt, "parse")
+        count("signature", _jwt, "verify_signature")
+        yield found
+
+
+def shown(found: Counter[str]) -> Counts:
+    return found["grammar"], found["digest"], found["look-up"], found["parse"], found["signature"]
+
+
+@pytest.fixture(params=["wsgi", "asgi", "asgi-lazy"])
+def served(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Callable[..., Serve]]:
+    """Make an app with one gated view; called with the headers of a request, it returns the status."""
+    closing: list[Callable[[], object]] = []
+
+    def make(max_staleness: float | None = None, **options: Any) -> Serve:
+        settings = {
+            "secret_key": emulator.secret_key,
+            "base_url": emulator.base_url,
+            "jwt_issuer": emulator.issuer,
+            "session_cache_ttl": 60,
+            "cookies": {"insecure_development": True, "session_name": SESSION[7:], "jwt_name": JWT[7:]},
+            **options,
+        }
+        if request.param == "wsgi":
+            return flask_app(settings, max_staleness, closing)
+        return starlette_app(settings, max_staleness, closing, lazy=request.param == "asgi-lazy")
+
+    yield make
+    for close in closing:
+        close()
+
+
+def flask_app(settings: dict[str, Any], max_staleness: float | None, closing: list[Callable[[], object]]) -> Serve:
+    from flask import Flask
+
+    from moonkey_flask import FlaskMoonKey, require_auth
+
+    app = Flask("steps")
+    client = MoonKey(**settings)
+    closing.append(client.close)
+    FlaskMoonKey(app, client=client)
+
+    @app.get("/")
+    @require_auth(max_staleness=max_staleness)
+    def view() -> str:
+        return "yes"
+
+    browser = app.test_client(use_cookies=False)
+    return lambda headers: browser.get("/", headers=headers).status_code
+
+
+def starlette_app(
+    settings: dict[str, Any], max_staleness: float | None, closing: list[Callable[[], object]], *, lazy: bool
+) -> Serve:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    from moonkey_core import AsyncMoonKey
+    from moonkey_starlette import MoonKeyMiddleware, require_auth
+
+    @require_auth(max_staleness=max_staleness)
+    async def view(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("yes")
+
+    client = AsyncMoonKey(**settings)
+    app = Starlette(routes=[Route("/", view)])
+    app.add_middleware(MoonKeyMiddleware, client=client, lazy=lazy)
+    loop = asyncio.new_event_loop()
+    closing.append(loop.close)
+    closing.append(lambda: None)
+    closing.insert(0, lambda: loop.run_until_complete(client.aclose()))
+
+    def serve(headers: Headers) -> int:
+        lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": "/", "raw_path": b"/", "root_path": "", "query_string": b"", "headers": lines,
+            "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        loop.run_until_complete(app(scope, receive, send))
+        return statuses[0]
+
+    return serve
+
+
+def bearer(value: str) -> Headers:
+    return {"Authorization": f"Bearer {value}"}
+
+
+def cookies(token: str, jwt: str = "") -> Headers:
+    return {"Cookie": f"{SESSION[7:]}={token}" + (f"; {JWT[7:]}={jwt}" if jwt else "")}
+
+
+def pair_of(person: SignedIn) -> Headers:
+    return cookies(person.session_token, person.session_jwt)
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers", "cold", "warm"),
+    [
+        ("token", lambda one: bearer(one.session_token), (1, 1, 1, 0, 0), WARM),
+        ("jwt", lambda one: bearer(one.session_jwt), (1, 1, 1, 1, 1), WARM),
+        ("token cookie", lambda one: cookies(one.session_token), (1, 1, 1, 1, 0), WARM),
+        ("pair", pair_of, (1, 1, 1, 1, 1), WARM),
+        ("anonymous", lambda _: {}, NONE, NONE),
+        ("malformed", lambda _: bearer("a b"), (1, 1, 1, 0, 0), (1, 1, 1, 0, 0)),
+        ("two", lambda one: {**bearer(one.session_token), "Session-Token": "x"}, (2, 0, 0, 0, 0), (2, 0, 0, 0, 0)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_cold_and_warm(
+    served: Callable[..., Serve],
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    headers: Callable[[SignedIn], Headers],
+    cold: Counts,
+    warm: Counts,
+) -> None:
+    serve = served()
+    expected = {"anonymous": 401, "malformed": 400, "two": 400}.get(kind, 200)
+    person = emulator.sign_in()
+    for most in (cold, warm):
+        with counted(monkeypatch) as found:
+            assert serve(headers(person)) == expected
+        assert shown(found) == most
+
+
+def test_another_jwt_when_the_keys_are_there(
+    served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = served()
+    assert serve(bearer(emulator.sign_in().session_jwt)) == 200
+    for headers in (bearer(emulator.sign_in().session_jwt), pair_of(emulator.sign_in())):
+        with counted(monkeypatch) as found:
+            assert serve(headers) == 200
+        assert shown(found) == (1, 1, 1, 1, 1)
+
+
+def test_an_old_jwt(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new JWT in the answer is parsed too: it has to be of the same session."""
+    serve = served()
+    for headers, most in (
+        (bearer(signed_in_long_ago(emulator).session_jwt), (1, 1, 1, 2, 1)),
+        (pair_of(signed_in_long_ago(emulator)), (1, 2, 1, 2, 1)),
+    ):
+        with counted(monkeypatch) as found:
+            assert serve(headers) == 200
+        assert shown(found) == most
+
+
+def test_a_pair_whose_jwt_is_no_good(
+    served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session token is looked up by itself."""
+    serve = served()
+    person = emulator.sign_in()
+    forged = person.session_jwt[:-8] + "AAAAAAAA"
+    assert serve(bearer(emulator.sign_in().session_jwt)) == 200
+    with counted(monkeypatch) as found:
+        assert serve(cookies(person.session_token, forged)) == 200
+    assert shown(found) == (1, 2, 2, 2, 1)
+    with counted(monkeypatch) as found:
+        assert serve(cookies(person.session_token, forged)) == 200
+    assert shown(found) == (1, 2, 2, 1, 1)
+
+
+def test_a_gate_that_wants_the_word_of_the_provider(
+    served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> None:
+    """An eager middleware verifies first; what it learnt from the cache is not fresh enough for the gate."""
+    serve = served(max_staleness=0)
+    eager = request.node.callspec.params["served"] == "asgi"
+    person = emulator.sign_in()
+    for headers, most, again in (
+        (bearer(person.session_token), (1, 1, 1, 0, 0), (0, 1, 1, 0, 0)),
+        (bearer(person.session_jwt), (1, 1, 1, 1, 1), (0, 1, 1, 0, 0)),
+        (pair_of(person), (1, 2, 2, 1, 1), (0, 1, 1, 0, 0)),
+    ):
+        with counted(monkeypatch) as found:
+            assert serve(headers) == 200
+        first = shown(found)
+        if not eager:
+            assert first == most
+        else:
+            assert all(one <= other + more for one, other, more in zip(first, most, (1, 2, 2, 1, 1), strict=True))
+        with counted(monkeypatch) as found:
+            assert serve(headers) == 200
+        if eager:
+            assert all(one <= other + more for one, other, more in zip(shown(found), most, again, strict=True))
+        else:
+            assert shown(found) == most
+
+
+class LostFeed:
+    """A feed from which nothing comes."""
+
+    is_live = False
+    unsent = 0
+
+    def lag(self) -> None:
+        return None
+
+
+def test_a_lost_feed(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every credential is asked about, and nothing of it happens twice."""
+    from moonkey_core._verify.acceptance import Acceptance
+
+    serve = served(max_revocation_lag=1)
+    person = emulator.sign_in()
+    monkeypatch.setattr(Acceptance, "is_up_to_date", lambda _: False)
+    for headers, most in (
+        (bearer(person.session_token), (1, 1, 1, 0, 0)),
+        (bearer(person.session_jwt), (1, 1, 1, 1, 1)),
+        (pair_of(person), (1, 2, 2, 1, 1)),
+    ):
+        with counted(monkeypatch) as found:
+            assert serve(headers) == 200
+        assert shown(found) == most
