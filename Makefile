@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CANDIDATES := python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all test-lowest soak bench check format setup clean
+.PHONY: help demo test test-all test-lowest rules soak bench check format setup clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -23,6 +23,9 @@ test-lowest: setup ## Run core and frameworks on the oldest releases that pyproj
 	@$(BIN)/python tests/lowest.py .venv-lowest
 	@unset PYTHONDONTWRITEBYTECODE; .venv-lowest/bin/pytest -n 2 --dist loadfile -m 'not long' \
 	  -W default::DeprecationWarning tests/core tests/contract tests/integrations
+
+rules: setup ## List the rules of SECURITY.md, each with the tests that are marked with it
+	@cd tests && ../$(BIN)/python -m support.rules
 
 soak: setup ## Hammer a fleet for a minute, with everything around it failing at random
 	@$(BIN)/python tests/fleet/soak.py

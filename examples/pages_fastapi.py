@@ -8,11 +8,11 @@ from fastapi.templating import Jinja2Templates
 
 from moonkey_core import CookieSettings
 from moonkey_starlette import MoonKeyMiddleware
-from moonkey_starlette.fastapi import CurrentAuth, CurrentUser, RequireAuth, session_router
+from moonkey_starlette.fastapi import CurrentAuth, CurrentUser, RequireAuth, session_routes
 
 app = FastAPI()
 app.add_middleware(MoonKeyMiddleware, cookies=CookieSettings(), load_user=True)
-app.include_router(session_router())
+app.include_router(session_routes())
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 

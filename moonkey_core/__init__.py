@@ -1,5 +1,6 @@
 """MoonKey: a verified user and session on every request. The core; it knows no web framework."""
 
+from moonkey_core._operations.rotation import Rotation
 from moonkey_core.auth import Auth, AuthState
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import (
@@ -22,7 +23,11 @@ from moonkey_core.errors import (
     StepUpRequired,
     TooManyAttempts,
 )
+from moonkey_core.gate import Requirements
+from moonkey_core.health import Health
+from moonkey_core.lag import RevocationLag
 from moonkey_core.models import Device, Factor, Login, OtpRequest, Session, User, VerifiedSession
+from moonkey_core.revocations import Revocations
 from moonkey_core.settings import CookieSettings, Options, Settings, SignInSettings
 
 __all__ = [
@@ -36,6 +41,7 @@ __all__ = [
     "Device",
     "ExpiredCredentials",
     "Factor",
+    "Health",
     "InvalidCredentials",
     "Login",
     "MalformedCredentials",
@@ -50,8 +56,12 @@ __all__ = [
     "ProviderRejectedKey",
     "ProviderUnavailable",
     "RequestRefused",
+    "Requirements",
     "RevocationIncomplete",
+    "RevocationLag",
+    "Revocations",
     "RevokedCredentials",
+    "Rotation",
     "Session",
     "Settings",
     "SignInSettings",

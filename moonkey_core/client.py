@@ -7,6 +7,8 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
+import httpx
+
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
 from moonkey_core._operations.client_base import ClientBase
@@ -21,8 +23,6 @@ from moonkey_core.settings import Options, Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
-    import httpx
-
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
 __all__ = ["AsyncMoonKey", "MoonKey", "Pending"]

@@ -19,6 +19,7 @@ __all__ = [
     "FeedChanged",
     "GraceUsed",
     "Hook",
+    "Hooks",
     "KeySetFetched",
     "Refreshed",
     "Revoked",

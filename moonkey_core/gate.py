@@ -16,10 +16,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
 
-__all__ = [
-    "ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "known_user", "like_demands",
-    "own_attributes", "refusal_of", "require",
-]  # fmt: skip
+__all__ = ["ClaimDemand", "FreshnessOptions", "RequirementOptions", "Requirements", "known_user", "require"]
 
 Scalar = str | int | float
 ClaimDemand = Scalar | AbstractSet[Scalar] | Callable[[Any], bool]

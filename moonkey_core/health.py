@@ -9,7 +9,7 @@ from moonkey_core import _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._transport.circuit_breaker import UpstreamError
 
-__all__ = ["Health", "UpstreamError", "health_of"]
+__all__ = ["Health", "UpstreamError"]
 
 
 @dataclass(frozen=True, slots=True)

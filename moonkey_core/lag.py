@@ -9,7 +9,7 @@ from moonkey_core.settings import Settings
 REFRESH_SECONDS = 10.0
 """For how long a refresh is shared by requests with the same old JWT that come after it."""
 
-__all__ = ["Lag", "RevocationLag", "lag_of"]
+__all__ = ["Lag", "RevocationLag"]
 
 
 @dataclass(frozen=True, slots=True)

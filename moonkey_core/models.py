@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from moonkey_core import _clock
+from moonkey_core._values import Value, value
 
 __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "VerifiedSession"]
 
@@ -26,7 +27,7 @@ _READ_ONLY: Any = _refuse_change
 
 
 class Extra(dict[str, Any]):
-    """A read-only dict; a real ``dict``, so that JSON encoders and ``dataclasses.asdict`` take it."""
+    """A read-only dict; a real ``dict``, so that JSON encoders take it."""
 
     __setitem__ = __delitem__ = __ior__ = _READ_ONLY
     clear = pop = popitem = setdefault = update = _READ_ONLY
@@ -35,18 +36,22 @@ class Extra(dict[str, Any]):
         return Extra, (dict(self),)
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+@value
+class Device(Value):
     """The device a session was started from; either field is ``None`` where it is not known."""
+
+    shown_fields: ClassVar = ("user_agent", "ip")
 
     user_agent: str | None = None
     ip: str | None = None
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Factor:
+@value
+class Factor(Value):
     """One way in which the user proved who they are. ``type`` and ``delivery_channel`` are open sets."""
+
+    shown_fields: ClassVar = ("type", "delivery_channel", "method_type", "method_id", "last_verified_at")
 
     type: str | None = None
     delivery_channel: str | None = None
@@ -56,14 +61,25 @@ class Factor:
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+@value
+class User(Value):
     """A signed-in person. ``id`` is always known; the rest is ``None`` unless ``complete`` is true.
 
     ``id`` is as the API spells it, ``user_…``. Methods take it without the ``user_`` as well.
 
     ``email`` and ``phone_number`` are verified ones where the API says which are verified.
     """
+
+    shown_fields: ClassVar = (
+        "id",
+        "email",
+        "phone_number",
+        "first_name",
+        "last_name",
+        "status",
+        "created_at",
+        "complete",
+    )
 
     id: str
     email: str | None = field(default=None, repr=False)
@@ -76,9 +92,11 @@ class User:
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+@value
+class Session(Value):
     """A signed-in state. All times are aware UTC datetimes."""
+
+    shown_fields: ClassVar = ("id", "user_id", "expires_at", "started_at", "last_active_at", "factors", "device")
 
     id: str
     user_id: str
@@ -109,12 +127,14 @@ class Session:
         return self.expires_in <= within
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedSession:
+@value
+class VerifiedSession(Value):
     """What verifying a credential proved. The credentials are for cookies and clients: never log them.
 
     ``fresh_jwt`` is a new session JWT, set where the one presented was too old and has been refreshed.
     """
+
+    shown_fields: ClassVar = ("user", "session")
 
     user: User
     session: Session
@@ -123,9 +143,11 @@ class VerifiedSession:
     fresh_jwt: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+@value
+class Login(Value):
     """A verified login step. ``session`` and its credentials are ``None`` unless a session was asked for."""
+
+    shown_fields: ClassVar = ("user", "session", "method_id")
 
     user: User
     session: Session | None = None
@@ -135,13 +157,19 @@ class Login:
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class OtpRequest:
+@value
+class OtpRequest(Value):
     """A one-time passcode on its way: hand ``method_id`` and the code to ``otps.verify``."""
+
+    shown_fields: ClassVar = ("method_id", "user_id")
 
     method_id: str
     user_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=Extra, repr=False, hash=False)
+
+
+MODELS = (User, Session, Device, Factor, Login, VerifiedSession, OtpRequest)
+"""All of them, for a framework that has to be told what to make of each: ``to_dict()``."""
 
 
 def identifier(value: object) -> str:
@@ -190,4 +218,4 @@ def fits_challenge(name: object) -> bool:
 
 def with_user_id(user: User, user_id: str) -> User:
     """The same user under the id that the credential proved."""
-    return user if user.id == user_id else replace(user, id=user_id)
+    return user if user.id == user_id else user.replace(id=user_id)

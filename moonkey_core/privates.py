@@ -9,8 +9,6 @@ from typing import Any
 
 from moonkey_core.errors import ConfigurationError
 
-__all__ = ["changed", "missing", "private", "set_private"]
-
 
 def private(owner: object, name: str) -> Any:
     """The value of a private attribute. Raises ``ConfigurationError`` where there is none."""

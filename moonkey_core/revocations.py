@@ -20,7 +20,7 @@ from moonkey_core._fork import reset_after_fork
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
-__all__ = ["Revocation", "Revocations", "retention"]
+__all__ = ["Revocation", "Revocations"]
 
 logger = logging.getLogger("moonkey")
 

@@ -13,7 +13,7 @@ from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.gate import Requirements
 from moonkey_core.web.request import RequestInfo
 
-__all__ = ["Ended", "abound_items", "before", "bound_items"]
+__all__ = ["abound_items", "bound_items"]
 
 T = TypeVar("T")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Unpack
 
 from flask import Flask, Request, Response, current_app
@@ -10,6 +11,7 @@ from flask import Flask, Request, Response, current_app
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
 from moonkey_core.web.credentials import presents_any, presents_cookies
 from moonkey_core.web.request import wsgi_headers, wsgi_request
@@ -53,6 +55,7 @@ class FlaskMoonKey:
         watch_gates(app)
         _watch_settings(app, configured)
         app.request_class = with_identity(app.request_class)
+        _write_models(app)
         # First in the list is last to run: it sees whether any other function has looked at the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, _with_identity_headers)
         # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
@@ -70,6 +73,20 @@ class FlaskMoonKey:
                     "value. Set it there, or leave the client out."
                 )
         return self._client
+
+
+def _write_models(app: Flask) -> None:
+    """Have ``jsonify`` write users, sessions and so on as ``to_dict()`` does.
+
+    ``app.json.default`` is Flask's own hook for this. A provider without it (of another JSON library) gets none.
+    """
+    otherwise = getattr(app.json, "default", None)
+    if callable(otherwise):
+        app.json.default = partial(_as_json, otherwise)  # type: ignore[attr-defined]
+
+
+def _as_json(otherwise: Callable[[Any], Any], thing: Any) -> Any:
+    return thing.to_dict() if isinstance(thing, MODELS) else otherwise(thing)
 
 
 def _configured(app: Flask) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from moonkey_starlette.identity import Identity, identity_of
 from moonkey_starlette.messages import close_code
 from moonkey_starlette.replies import WebSocketReply, offers_denial
 
-__all__ = ["BoundReply", "SessionOver", "WatchedIdentity", "bound_stream"]
-
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0
@@ -32,17 +30,17 @@ _CLOSE_SECONDS = 5.0
 _CODE, _REASON = close_code(HTTPStatus.UNAUTHORIZED), HTTPStatus.UNAUTHORIZED.phrase
 
 
-def bound_stream(connection: HTTPConnection, items: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, None]:
+def bound_stream(request: HTTPConnection, items: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, None]:
     """The items of a stream, until the session of its request is over; for a ``StreamingResponse`` and its like.
 
     Whoever makes the next item asynchronously is cancelled then; a plain iterable is asked between two items.
     Raises what a gate would for a request without a verified user and session, and
     :class:`~moonkey_core.errors.ConfigurationError` without the middleware, or where nobody has verified it yet.
     """
-    identity = identity_of(connection)
+    identity = identity_of(request)
     auth = require(identity.known())
     made = items if isinstance(items, AsyncIterable) else iterate_in_threadpool(items)
-    return abound_items(identity.client, auth, made, identity.headers, asgi_request(connection.scope))
+    return abound_items(identity.client, auth, made, identity.headers, asgi_request(request.scope))
 
 
 class SessionOver(ConnectionError):

@@ -17,8 +17,6 @@ from moonkey_core.web.placement import gated as note_gate
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.signatures import NoParameter
 
-__all__ = ["require_auth"]
-
 P = ParamSpec("P")
 Endpoint = Callable[P, Any]
 GatedEndpoint = Callable[P, Coroutine[Any, Any, Any]]

@@ -8,8 +8,6 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader
 
 from moonkey_core.flows import TEMPLATES
 
-__all__ = ["make_engine"]
-
 _DELIMITERS = {
     "{{": "variable_start_string",
     "}}": "variable_end_string",

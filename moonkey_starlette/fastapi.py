@@ -15,24 +15,32 @@ from moonkey_core.extras import needs
 with needs("fastapi", extra="fastapi"):
     from fastapi import APIRouter, FastAPI, Security
 
+from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
-from moonkey_core.models import Session, User
+from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import by_keyword
-from moonkey_starlette.identity import get_auth, identity_of
+from moonkey_starlette.bound import bound_stream
+from moonkey_starlette.identity import get_auth, get_client, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.routes import endpoints
 from moonkey_starlette.signatures import Dependency
 
-__all__ = ["CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "document_cookies", "session_router"]
+__all__ = [
+    "CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "bound_stream", "document_cookies",
+    "get_client", "session_routes",
+]  # fmt: skip
 
 _COOKIE_SCHEME = "MoonKeySessionCookie"
+
+# For endpoints without a return annotation. With one, pydantic asks the models themselves.
+ENCODERS_BY_TYPE.update({model: model.to_dict for model in MODELS})
 
 
 class _Bearer(SecurityBase):
@@ -176,8 +184,8 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session; a request without one is refused."""
 
 
-def session_router(prefix: str = "/auth", *, templates: "Templates | None" = None) -> APIRouter:
-    """All session routes as a router: ``app.include_router(session_router("/auth"))``.
+def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" = None) -> APIRouter:
+    """All session routes as a router: ``app.include_router(session_routes(url_prefix="/auth"))``.
 
     Otherwise as :func:`~moonkey_starlette.routes.session_routes`. They are no operations of your API: they are not
     in the OpenAPI document, and dependencies of the app or of an outer router don't apply to them, so that nobody
@@ -185,7 +193,7 @@ def session_router(prefix: str = "/auth", *, templates: "Templates | None" = Non
     """
     router = APIRouter()
     for route, endpoint in endpoints(templates):
-        path, name = prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
+        path, name = url_prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
         router.add_route(path, endpoint, methods=list(route.methods), name=name, include_in_schema=False)
     return router
 

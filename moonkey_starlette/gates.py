@@ -25,8 +25,6 @@ from moonkey_core.web.placement import (
 )
 from moonkey_starlette.signatures import all_of, check_parameters
 
-__all__ = ["RouteCheck"]
-
 _STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_first)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
 _MOST_LAYERS = 100

@@ -16,8 +16,6 @@ from moonkey_core.web.once import Once
 from moonkey_core.web.request import asgi_headers, asgi_request
 from moonkey_starlette.pages import Pages
 
-__all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]
-
 KEY = "moonkey"
 """Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
 
@@ -126,20 +124,20 @@ class PendingAuth:
         return "PendingAuth()" if self._identity.auth is None else repr(self._identity.auth)
 
 
-async def get_auth(connection: HTTPConnection) -> Auth:
+async def get_auth(request: HTTPConnection) -> Auth:
     """The identity of a request or WebSocket, in any of its four states; with ``lazy=True`` this verifies it.
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
     """
-    return await identity_of(connection).resolve()
+    return await identity_of(request).resolve()
 
 
-def get_client(connection: HTTPConnection) -> AsyncMoonKey:
+def get_client(request: HTTPConnection) -> AsyncMoonKey:
     """The middleware's client, to revoke sessions, send codes and so on.
 
     Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
     """
-    return identity_of(connection).client
+    return identity_of(request).client
 
 
 def identity_of(connection: HTTPConnection) -> Identity:

@@ -15,8 +15,6 @@ from moonkey_core.web.credentials import presents_any
 from moonkey_core.web.responses import Refusal, success_headers, vary_on
 from moonkey_starlette.identity import Identity
 
-__all__ = ["close_code", "has_to_know", "marked", "refusal_messages", "with_cookies"]
-
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
 _INTERNAL_ERROR = 1011

@@ -23,8 +23,6 @@ from moonkey_starlette.paths import answers_preflights, exact_paths, is_prefligh
 from moonkey_starlette.replies import Reply, reply_to
 from moonkey_starlette.scope import attach
 
-__all__ = ["MoonKeyMiddleware"]
-
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
 _NEEDS_ASYNCIO = (
     "MoonKey runs on asyncio only, and this server runs the app on another kind of event loop. "

@@ -16,8 +16,6 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import ROUTES
 from moonkey_core.settings import Settings
 
-__all__ = ["NAME", "Mounted", "check_cookies", "is_inside_an_app"]
-
 NAME = "moonkey"
 """The names of the routes are ``moonkey:sign_in`` and so on."""
 

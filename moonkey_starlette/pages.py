@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from starlette.templating import Jinja2Templates
 
-__all__ = ["HTML", "Pages", "Templates"]
-
 Templates: TypeAlias = "Jinja2Templates | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """Where an app keeps templates of its own."""
 

@@ -15,16 +15,6 @@ from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
 
-__all__ = [
-    "answers_preflights",
-    "as_link",
-    "exact_paths",
-    "is_preflight",
-    "route_path",
-    "target_of",
-    "visible_path",
-]
-
 _NOT_IN_A_PATH = "*{}?#"
 _MAY_STAND = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
 _HAND_ON_AS_IT_IS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)

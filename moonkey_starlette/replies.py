@@ -17,8 +17,6 @@ from moonkey_starlette.messages import close_code, has_to_know, marked, refusal_
 from moonkey_starlette.mounted import Mounted
 from moonkey_starlette.paths import as_link, target_of
 
-__all__ = ["Reply", "WebSocketReply", "offers_denial", "reply_to"]
-
 _DENIAL = "websocket.http.response"
 _SERVER_ERROR = 500
 

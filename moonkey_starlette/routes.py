@@ -19,27 +19,25 @@ from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import HTML, Pages, Templates
 from moonkey_starlette.paths import as_link, visible_path
 
-__all__ = ["Endpoint", "endpoints", "session_routes"]
-
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def session_routes(path: str = "/auth", *, templates: Templates | None = None) -> Mount:
-    """All session routes: ``Starlette(routes=[session_routes("/auth"), …])``.
+def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = None) -> Mount:
+    """All session routes: ``Starlette(routes=[session_routes(url_prefix="/auth"), …])``.
 
     They need the middleware, and cookies: an app that mounts them without does not start. They decide themselves
     who may do what, and stay open under ``required=True``. Their names are ``moonkey:sign_in``,
     ``moonkey:sign_out``, ``moonkey:sessions`` and so on, for ``request.url_for``.
 
     ``templates`` is where the app has pages of its own, as for the middleware, whose are used if none are given.
-    Without Jinja2 installed the routes speak JSON only. For FastAPI there is ``session_router`` in
+    Without Jinja2 installed the routes speak JSON only. For FastAPI there is one of the same name in
     :mod:`moonkey_starlette.fastapi`.
     """
     routes = [
         Route(route.path, endpoint, methods=list(route.methods), name=route.name)
         for route, endpoint in endpoints(templates)
     ]
-    return Mount(path, routes=routes, name=NAME)
+    return Mount(url_prefix, routes=routes, name=NAME)
 
 
 def endpoints(templates: Templates | None = None) -> Iterator[tuple[Served, Endpoint]]:

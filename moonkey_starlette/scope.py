@@ -12,8 +12,6 @@ from moonkey_core.gate import known_user
 from moonkey_core.models import User
 from moonkey_starlette.identity import KEY, Identity
 
-__all__ = ["AUTHENTICATED", "attach"]
-
 AUTHENTICATED = "authenticated"
 """The one permission that Starlette's ``@requires`` can ask for."""
 

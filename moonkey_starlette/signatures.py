@@ -14,8 +14,6 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import Session, User
 from moonkey_core.web.placement import described, kind_of
 
-__all__ = ["Dependency", "NoParameter", "all_of", "check_parameters"]
-
 _VALUES: dict[Any, str] = {User: "CurrentUser", Session: "CurrentSession", Auth: "CurrentAuth"}
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from moonkey_core import _repeated_log
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis import shared
 from moonkey_core.settings import Settings
+from support.scripted import wait_until
 
 
 def pytest_collection_finish() -> None:
@@ -43,5 +45,11 @@ def nothing_is_logged_yet() -> None:
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Emulator:
     shared_emulator.start()
-    shared_emulator.reset()
+    assert wait_until(partial(_is_in_its_first_state, shared_emulator))
     return shared_emulator
+
+
+def _is_in_its_first_state(emulator: Emulator) -> bool:
+    """Reset it; whether no call of the last test is left, which would count among those of the next."""
+    emulator.reset()
+    return emulator.in_flight_max() == 0

@@ -13,6 +13,7 @@ import pytest
 
 from support import quick
 from support.examples import EXAMPLES
+from support.patience import PATIENCE
 from support.visitors import Visitor
 
 EMAIL = "ada@example.com"
@@ -34,7 +35,7 @@ def test_the_demo() -> None:
     assert visit is not None, done.stdout
     for url in (*(row[1] for row in rows), visit[1]):
         with pytest.raises(httpx.ConnectError):
-            quick.get(url, timeout=5)
+            quick.get(url)
 
 
 @pytest.mark.long
@@ -48,17 +49,17 @@ def test_the_demo_by_hand() -> None:
     try:
         assert process.stdout is not None
         url = next(line.strip() for line in process.stdout if re.fullmatch(r"  http://\S+/\n", line)).rstrip("/")
-        with quick.Client(base_url=url, timeout=10) as browser:
+        with quick.Client(base_url=url) as browser:
             visitor = Visitor(browser)
             visitor.post("/sign-in/otp", {"address": EMAIL})
             code = next(line.split()[-1] for line in process.stdout if line.startswith(f"The code for {EMAIL}: "))
             assert visitor.post("/sign-in/otp/verify", {"code": code}).status_code == 303
             assert EMAIL in visitor.get("/account").text
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
         with pytest.raises(httpx.ConnectError):
-            quick.get(url, timeout=5)
+            quick.get(url)
     finally:
         watchdog.cancel()
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)

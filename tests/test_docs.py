@@ -127,7 +127,7 @@ def probed(kind: str, monkeypatch: pytest.MonkeyPatch, **environ: str) -> Iterat
         monkeypatch.setenv(f"MOONKEY_{name.upper()}", value)
     module: dict[str, Any] = {"__name__": "shown"}
     exec(shown[1] + GUARDED[kind], module)
-    with SERVERS[kind](module["app"]) as url, quick.Client(base_url=url, timeout=10) as browser:
+    with SERVERS[kind](module["app"]) as url, quick.Client(base_url=url) as browser:
         yield browser
 
 
@@ -157,12 +157,12 @@ def test_a_probe_of_a_process_that_is_cut_off(kind: str, monkeypatch: pytest.Mon
     with RedisServer() as server:
         settings = {"secret_key": "sk_test_docs", "base_url": unused_url(), "redis_url": server.url}
         with probed(kind, monkeypatch, **settings) as browser:
-            assert wait_until(lambda: state(browser) == (200, "live", "closed"), 10)
+            assert wait_until(lambda: state(browser) == (200, "live", "closed"))
             server.kill()
-            assert wait_until(lambda: state(browser) == (200, "lost", "closed"), 10)
+            assert wait_until(lambda: state(browser) == (200, "lost", "closed"))
             for _ in range(3):  # of two tries each
                 assert browser.get("/me", headers={"session-token": "session_" + "Ab3" * 20}).status_code == 503
-            assert wait_until(lambda: state(browser) == (503, "lost", "open"), 10)
+            assert wait_until(lambda: state(browser) == (503, "lost", "open"))
 
 
 def state(browser: httpx.Client) -> tuple[int, str, str]:

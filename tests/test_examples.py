@@ -25,14 +25,14 @@ EMAIL = "ada@example.com"
 def test_example(target: str) -> None:
     with Emulator() as emulator, running(target, emulator) as site:
         url = f"{site}/me"
-        assert quick.get(url, timeout=10).status_code == 401
+        assert quick.get(url).status_code == 401
         ada = emulator.sign_in(email=EMAIL)
         for credential in (ada.session_token, ada.session_jwt):
             for headers in ({"Authorization": f"Bearer {credential}"}, {"session-token": credential}):
-                response = quick.get(url, headers=headers, timeout=10)
+                response = quick.get(url, headers=headers)
                 assert (response.status_code, response.json()) == (200, {"user_id": ada.user_id})
         emulator.revoke(ada.session_id)
-        assert quick.get(url, headers={"session-token": ada.session_token}, timeout=10).status_code == 401
+        assert quick.get(url, headers={"session-token": ada.session_token}).status_code == 401
 
 
 class Person(Visitor):
@@ -48,7 +48,7 @@ class Person(Visitor):
 
 @contextmanager
 def visiting(target: str, emulator: Emulator) -> Iterator[tuple[Person, httpx.Client]]:
-    with running(target, emulator) as site, quick.Client(base_url=site, timeout=10) as browser:
+    with running(target, emulator) as site, quick.Client(base_url=site) as browser:
         yield Person(browser), browser
 
 

@@ -69,12 +69,20 @@ class Core:
         self.devices = Devices(settings)
         self._extends = self.extension.is_on
         self.attempts = Attempts()
-        introspector = Introspector(
+        self.introspector = Introspector(
             settings, self.api, self.cache, acceptance, self.revocations, self.hooks, self.extension, clock
         )
-        self.activity = Activity(settings, self.cache, introspector, self.extension)
+        self.activity = Activity(settings, self.cache, self.introspector, self.extension)
         self.authenticator = Authenticator(
-            settings, self.api, self.keys, self.cache, acceptance, introspector, self.extension, self.hooks, clock
+            settings,
+            self.api,
+            self.keys,
+            self.cache,
+            acceptance,
+            self.introspector,
+            self.extension,
+            self.hooks,
+            clock,
         )
 
     def begin(

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from moonkey_core._operations.arguments import Lifetime, exactly_one, text, user_id_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
+from moonkey_core.errors import InvalidCredentials
 from moonkey_core.models import Device, Login, OtpRequest
 
 _MAX_OTP_MINUTES = 10
-
-
-class SessionWanted(TypedDict, total=False):
-    """What every login step takes: which session to start or to extend, and from which device.
-
-    ``session_expires_in`` starts a session of that length (``timedelta`` or minutes), or extends the one whose
-    credential is given: ``session_token`` or ``session_jwt``, not both. With neither, no session is made.
-    """
-
-    session_expires_in: Lifetime | None
-    session_token: str | None
-    session_jwt: str | None
-    device: Device | None
 
 
 def send_otp(
@@ -62,12 +50,17 @@ def verify_otp(
     *,
     method_id: str | None = None,
     email: str | None = None,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a one-time passcode, by the ``method_id`` of its sending or by ``email``: exactly one of the two.
 
-    ``session_expires_in`` starts a session of that length, or extends the one whose credential is given. Raises
-    ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
+    ``session_expires_in`` (a ``timedelta``, or minutes) starts a session of that length, or extends the one whose
+    credential is given: ``session_token`` or ``session_jwt``, not both. Without them, no session is made.
+
+    Raises ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
     without a word about the code; it may be that length. Source: API reference, OTP verify.
     """
     if (method_id is None) == (email is None):
@@ -76,19 +69,23 @@ def verify_otp(
         body = {"method_id": text(method_id, "method_id"), "otp": text(code, "code")}
     else:
         body = {"email": text(email, "email"), "code": text(code, "code")}
-    wanted = _session_wanted(core, **session)
-    return (yield from core.api.login("otps/verify", {**body, **wanted}))
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, "otps/verify", {**body, **wanted}))
 
 
 def verify_magic_link(
     core: Core,
     token: str,
-    **session: Unpack[SessionWanted],
+    *,
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify the token of a magic link. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {"token": text(token, "token", 2048), **wanted}
-    return (yield from core.api.login("magic_links/verify", body))
+    return (yield from _verified(core, "magic_links/verify", body))
 
 
 def verify_oauth(
@@ -96,7 +93,10 @@ def verify_oauth(
     *,
     token: str | None = None,
     code: str | None = None,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Exchange the ``token`` (or ``code``) that an OAuth sign-in came back with: exactly one of the two.
 
@@ -105,9 +105,9 @@ def verify_oauth(
     if (token is None) == (code is None):
         raise ValueError("Give exactly one of token and code.")
     name, value = ("token", token) if token is not None else ("code", code)
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {name: text(value, name, 2048), **wanted}
-    return (yield from core.api.login("oauth/verify", body))
+    return (yield from _verified(core, "oauth/verify", body))
 
 
 def verify_totp(
@@ -115,12 +115,15 @@ def verify_totp(
     code: str,
     *,
     user_id: str,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {"totp": text(code, "code"), "user_id": user_id_argument(user_id), **wanted}
-    return (yield from core.api.login("totps/verify", body))
+    return (yield from _verified(core, "totps/verify", body))
 
 
 def verify_wallet(
@@ -129,20 +132,23 @@ def verify_wallet(
     wallet_type: str,
     public_address: str,
     signature: str,
-    **session: Unpack[SessionWanted],
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
 ) -> Plan[Login]:
     """Verify a wallet's signature (``wallet_type`` such as ``"ethereum"`` or ``"solana"``).
 
     Sessions and errors as in ``otps.verify``.
     """
-    wanted = _session_wanted(core, **session)
+    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
     body = {
         "wallet_type": text(wallet_type, "wallet_type"),
         "public_address": text(public_address, "public_address"),
         "signature": text(signature, "signature", 4096),
         **wanted,
     }
-    return (yield from core.api.login("wallets/verify", body))
+    return (yield from _verified(core, "wallets/verify", body))
 
 
 def _send(
@@ -167,13 +173,23 @@ def _send(
     return (yield from core.api.send_otp(path, body))
 
 
+def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
+    """The answer to a login step; where it says that the session in ``body`` is over, that is remembered."""
+    try:
+        return (yield from core.api.login(path, body))
+    except InvalidCredentials as error:
+        credential = body.get("session_token") or body.get("session_jwt")
+        if credential is not None and error.session_is_over:
+            core.introspector.note_end_of(credential, error)
+        raise
+
+
 def _session_wanted(
     core: Core,
-    *,
-    session_expires_in: Lifetime | None = None,
-    session_token: str | None = None,
-    session_jwt: str | None = None,
-    device: Device | None = None,
+    session_expires_in: Lifetime | None,
+    session_token: str | None,
+    session_jwt: str | None,
+    device: Device | None,
 ) -> Mapping[str, Any]:
     """The part that all login bodies share: which session to start or to extend, and from which device."""
     body = _device(device)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
-from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import cache, partial
+from types import FunctionType
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_args, get_type_hints
 
 from moonkey_core import _clock
 from moonkey_core._operations import logins as logins
@@ -16,6 +18,7 @@ from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=Callable[..., object])
 
 
 def run_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
@@ -28,7 +31,18 @@ async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -
     return await arun(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
-class Runs:
+class _Named:
+    """A class that tells its methods their names, as ``def`` would: they are made before they have one."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, method in vars(cls).items():
+            if isinstance(method, FunctionType) and hasattr(method, "__signature__"):
+                method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
+                method.__module__ = cls.__module__
+
+
+class Runs(_Named):
     """Something of a blocking client."""
 
     def __init__(self, core: Core, exchange: SyncExchange) -> None:
@@ -36,7 +50,7 @@ class Runs:
         self._exchange = exchange
 
 
-class Awaits:
+class Awaits(_Named):
     """Something of an asynchronous client."""
 
     def __init__(self, core: Core, exchange: AsyncExchange) -> None:
@@ -47,11 +61,11 @@ class Awaits:
 def blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concatenate[Runs, P], T]:
     """A method that runs a plan to its result."""
 
-    @wraps(plan)
     def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return run_in_time(self._exchange, self._core.settings.timeout, plan(self._core, *args, **kwargs))
+        made = _begun(method, plan, self, *args, **kwargs)
+        return run_in_time(self._exchange, self._core.settings.timeout, made)
 
-    return method
+    return _described(method, plan)
 
 
 def awaiting(
@@ -59,11 +73,55 @@ def awaiting(
 ) -> Callable[Concatenate[Awaits, P], Coroutine[Any, Any, T]]:
     """A method that awaits a plan's result."""
 
-    @wraps(plan)
     async def method(self: Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await arun_in_time(self._exchange, self._core.settings.timeout, plan(self._core, *args, **kwargs))
+        made = _begun(method, plan, self, *args, **kwargs)
+        return await arun_in_time(self._exchange, self._core.settings.timeout, made)
 
+    return _described(method, plan)
+
+
+def _described(method: M, plan: Callable[..., object]) -> M:
+    """Have a method tell of itself what a plan says: its docstring and its signature, in the terms of a caller.
+
+    ``self`` stands where the plan has ``core``, and the plan's result where it has ``Plan[…]``.
+    """
+    signature = _signature_of(plan)
+    method.__doc__, method.__signature__ = plan.__doc__, signature  # type: ignore[attr-defined]
+    method.__annotations__ = {name: one.annotation for name, one in signature.parameters.items() if name != "self"}
+    method.__annotations__["return"] = signature.return_annotation
     return method
+
+
+@cache
+def _signature_of(plan: Callable[..., object]) -> inspect.Signature:
+    hints = get_type_hints(plan)
+    _, *taken = inspect.signature(plan).parameters.values()
+    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    result = get_args(hints["return"])[-1]
+    return inspect.Signature(
+        [me, *(one.replace(annotation=hints[one.name]) for one in taken)],
+        return_annotation=None if result is type(None) else result,
+    )
+
+
+def _begun(
+    method: Callable[..., object],
+    plan: Callable[Concatenate[Core, P], Plan[T]],
+    owner: Runs | Awaits,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Plan[T]:
+    """A plan with its arguments. Raises ``TypeError`` for wrong ones, which names the method."""
+    try:
+        return plan(owner._core, *args, **kwargs)  # a generator: nothing but its arguments can fail yet
+    except TypeError as error:
+        name, inner = f"{method.__qualname__}()", f"{plan.__qualname__}()"
+        for unknown in (one for one in kwargs if one not in method.__annotations__):
+            raise TypeError(f"{name} got an unexpected keyword argument {unknown!r}") from None
+        if not str(error).startswith(inner):
+            raise
+        raise TypeError(str(error).replace(inner, name, 1)) from None
 
 
 class Sessions(Runs):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify.jwks_cache import KeyRing
+from moonkey_core.errors import RevokedCredentials
 from moonkey_core.gate import Requirements
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
@@ -55,18 +56,19 @@ class Acceptance:
         entry.revocations_version = version
         return False
 
-    def was_revoked(self, entry: CacheEntry) -> bool:
-        """Return the same for an entry that passed before: only where something was revoked since."""
-        return entry.revocations_version != self._revocations.version and self.is_revoked(entry)
-
     def accepts(self, entry: CacheEntry, now: float, requirements: Requirements | None) -> bool:
-        """Return whether a credential that is not revoked is accepted at ``now`` without asking the provider.
+        """Return whether a verified credential is accepted at ``now`` without asking the provider.
 
         It is within its time; the key that signed it is still in a usable key set; revocations arrive, or the
         provider was asked a moment ago; and the provider vouched for it as lately as the route demands.
+
+        Raises:
+            RevokedCredentials: It was revoked since it was last accepted.
         """
         if not entry.starts_at - self._leeway <= now < entry.reusable_until:
             return False
+        if entry.revocations_version != self._revocations.version and self.is_revoked(entry):
+            raise RevokedCredentials
         if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
             return False
         if not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:

@@ -139,9 +139,9 @@ class Authenticator:
             return Auth(hint=presented.hint)
         try:
             # 2. Found good before, and still good? What was found good has passed the grammar.
-            text, digest, entry = "", b"", None
-            if presented.may_be_cached(settings):
-                text = presented.text
+            digest, entry = b"", None
+            text = presented.cached_text(settings)
+            if text is not None:
                 digest = self._cache.text_digest(text)
                 entry = self._remembered(presented, digest, requirements)
             if entry is None and not presented.is_checked:
@@ -247,12 +247,13 @@ class Authenticator:
         is_pair = presented.cached_jwt is not None
         if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
-        if self._acceptance.was_revoked(entry):
+        try:
+            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+        except RevokedCredentials:
             self._cache.forget(digest)
-            if presented.cached_jwt is None:
-                raise RevokedCredentials
+            if not is_pair:
+                raise
             return None
-        return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
 
     def _check_not_denied(self, pending: Pending) -> None:
         """Raise where the user has signed out with a session token or JWT, whatever the JWT says by itself."""
@@ -387,8 +388,6 @@ class Authenticator:
         entry = self._cache.get(self._token_digest(pending))
         if entry is None:
             return None
-        if self._acceptance.was_revoked(entry):
-            raise RevokedCredentials
         return entry if self._acceptance.accepts(entry, self._clock(), pending.requirements) else None
 
     def _introspection_request(self, pending: Pending, minutes: int | None) -> IntrospectionRequest:
@@ -471,7 +470,7 @@ class Authenticator:
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return replace(verified, user=with_user_id(user, verified.user.id))
+        return verified.replace(user=with_user_id(user, verified.user.id))
 
     def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
         """Return the identity; ``verified`` has all the user's fields, where they were asked for."""
@@ -480,7 +479,7 @@ class Authenticator:
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
         return Auth(
             entry=verification.entry if verified is None else None,
-            verified=None if verified is None else replace(verified, fresh_jwt=fresh),
+            verified=None if verified is None else verified.replace(fresh_jwt=fresh),
             fresh=fresh,
             source=verification.source,
             as_of=verification.vouched_at,

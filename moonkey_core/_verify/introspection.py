@@ -167,12 +167,23 @@ class Introspector:
     def _note_refusal(
         self, request: IntrospectionRequest, jwt: CacheEntry | None, error: InvalidCredentials
     ) -> None:
-        if request.minutes is not None or not error.session_is_over:
-            return
-        self._cache.deny_briefly(request.digest, error)
-        if jwt is not None and not request.refresh and not self._cache.is_superseded(request.digest):
-            # The JWT is genuine, its time is not over and it was not replaced: its session was ended elsewhere.
-            self._revocations.add(session_id=jwt.session_id)
+        if error.session_is_over:
+            self._note_end(request.digest, error, None if request.refresh else jwt)
+        else:
+            self._cache.forget(request.digest)
+
+    def note_end_of(self, credential: str, error: InvalidCredentials) -> None:
+        """Remember that the session of a credential is certainly over, as another call has learnt."""
+        digest = self._cache.digest(credential)
+        entry = self._cache.get(digest)
+        is_good_jwt = entry is not None and entry.key is not None and self._clock() < entry.reusable_until
+        self._note_end(digest, error, entry if is_good_jwt else None)
+
+    def _note_end(self, digest: bytes, error: InvalidCredentials, jwt: CacheEntry | None) -> None:
+        """Remember the end of a session; ``jwt`` is that of a JWT that is genuine and whose time is not over."""
+        self._cache.deny_briefly(digest, error)
+        if jwt is not None and not self._cache.is_superseded(digest):
+            self._revocations.add(session_id=jwt.session_id)  # it was ended elsewhere
 
     def _entry_of(self, result: IntrospectionResult, user_id: str) -> CacheEntry:
         settings = self._settings

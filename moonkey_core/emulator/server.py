@@ -21,7 +21,7 @@ from moonkey_core.emulator.prompt import PromptServer
 from moonkey_core.emulator.records import Sent
 from moonkey_core.emulator.state import SESSION_CLAIM, State
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 class _Protocol(H11Protocol):

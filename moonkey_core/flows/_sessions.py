@@ -11,7 +11,7 @@ from moonkey_core.errors import InvalidCredentials, NotFound, ProviderError, Rev
 from moonkey_core.flows._answers import as_json, for_browser, page, problem, see_other, shown
 from moonkey_core.flows._sign_out import end_own_session, signed_out
 from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows._views import for_page, listed_views, session_view, user_view
+from moonkey_core.flows._views import for_page, listed_views, session_view
 from moonkey_core.gate import require
 from moonkey_core.models import Session, User, VerifiedSession
 from moonkey_core.web.cookies import cleared_cookies
@@ -36,7 +36,7 @@ def session(core: Core, request: FlowRequest) -> FlowPlan:
             return as_json({"authenticated": False}, cookies=cookies)
     except ProviderError:
         pass
-    return as_json({"authenticated": True, "user": user_view(user), "session": session_view(current)})
+    return as_json({"authenticated": True, "user": user.to_dict(), "session": session_view(current)})
 
 
 def sessions(core: Core, request: FlowRequest) -> FlowPlan:

@@ -7,38 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from moonkey_core.flows._devices import describe_device
-from moonkey_core.models import Device, Session, User
-
-
-def user_view(user: User) -> dict[str, Any]:
-    """A user. ``complete`` is false where only the id is known."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "phone_number": user.phone_number,
-        "first_name": user.first_name,
-        "last_name": user.last_name,
-        "complete": user.complete,
-    }
+from moonkey_core.models import Device, Session
 
 
 def session_view(session: Session) -> dict[str, Any]:
-    """A session, with its times in ISO 8601; ``expires_in`` is in seconds."""
-    factors = [
-        {
-            "type": factor.type,
-            "delivery_channel": factor.delivery_channel,
-            "last_verified_at": iso(factor.last_verified_at),
-        }
-        for factor in session.factors
-    ]
+    """A session, with the seconds that it has left, and a name for its device."""
     return {
-        "id": session.id,
-        "started_at": iso(session.started_at),
-        "expires_at": iso(session.expires_at),
+        **session.to_dict(),
         "expires_in": int(session.expires_in.total_seconds()),
-        "last_active_at": iso(session.last_active_at),
-        "factors": factors,
         "device": device_view(session.device),
     }
 
@@ -59,13 +35,8 @@ def for_page(view: dict[str, Any], routes: str) -> dict[str, Any]:
 
 def device_view(device: Device | None) -> dict[str, str | None]:
     """A device: in a few words, and what these are taken from."""
-    agent, address = (None, None) if device is None else (device.user_agent, device.ip)
-    return {"name": describe_device(agent), "user_agent": agent, "ip": address}
-
-
-def iso(moment: datetime | None) -> str | None:
-    """A time in ISO 8601, in whole seconds."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    known = Device() if device is None else device
+    return {"name": describe_device(known.user_agent), **known.to_dict()}
 
 
 def in_words(moment: str | None) -> str:

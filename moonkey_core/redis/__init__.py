@@ -10,13 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from moonkey_core.redis.shared import shared_revocations
+from moonkey_core.redis.shared import shared_revocations as shared_revocations
 
 if TYPE_CHECKING:
     from moonkey_core.redis.feed import RedisRevocations
     from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
-__all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore", "shared_revocations"]
+__all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore"]
 
 _MODULES = {"AsyncRedisStore": "store", "RedisRevocations": "feed", "RedisStore": "store"}
 

@@ -38,11 +38,6 @@ from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, prefixed
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
 
-__all__ = [
-    "DJANGO_KEYS", "CookieSettings", "Options", "Secret", "Settings", "SignInSettings", "check_names", "has_value",
-    "mean_the_same", "variables",
-]  # fmt: skip
-
 _REQUIRED = dataclasses.MISSING
 
 

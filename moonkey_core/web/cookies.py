@@ -21,10 +21,6 @@ from moonkey_core.web.request import HeaderView, RequestInfo
 if TYPE_CHECKING:
     from moonkey_core.revocations import Revocations
 
-__all__ = [
-    "CookieSettings", "cleared_cookies", "cookies_after", "session_cookies", "set_cookie", "tell_of_plain_http",
-]  # fmt: skip
-
 logger = logging.getLogger("moonkey")
 
 MAX_COOKIE_BYTES = 4096  # the least that every browser keeps (RFC 6265 section 6.1)

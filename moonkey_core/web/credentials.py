@@ -19,21 +19,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.origin import cross_site, may_use_cookies
 from moonkey_core.web.request import HeaderView, RequestInfo
 
-__all__ = [
-    "CredentialKind",
-    "PresentedCredentials",
-    "bare_token",
-    "is_jwt",
-    "is_token",
-    "one_cookie",
-    "cookie_lines",
-    "presents_any",
-    "presents_cookies",
-    "read_cookies",
-    "read_credentials",
-    "same_token",
-    "well_formed",
-]
+__all__ = ["CredentialKind", "PresentedCredentials", "presents_any", "presents_cookies", "read_credentials"]
 
 CredentialKind = Literal["session_token", "session_jwt"]
 
@@ -109,24 +95,22 @@ class PresentedCredentials:
         token = bare_token(self.value)
         return token if self.cached_jwt is None else f"{token}\n{self.cached_jwt}"
 
-    def may_be_cached(self, settings: Settings) -> bool:
-        """Return whether this may be the text of a credential that was found good before.
+    def cached_text(self, settings: Settings) -> str | None:
+        """Return :attr:`text` where a credential of this text may have been found good before; else ``None``.
 
         What was found good has passed the grammar, so a text that is found again need not be checked once more.
         That holds for ASCII text within bounds. A cookie with a dot may hold a JWT, which is no session token.
         """
-        longest = settings.max_credential_length
         if self.is_checked:
-            return True
-        if self.cached_jwt is not None:
-            return (
-                len(self.value) + len(self.cached_jwt) < 2 * longest
-                and self.value.isascii()
-                and self.cached_jwt.isascii()
-            )
-        if len(self.value) > longest or not self.value.isascii():
-            return False
-        return not (self.from_cookies and "." in self.value)
+            return self.text
+        value, jwt, longest = self.value, self.cached_jwt, settings.max_credential_length
+        if not value.isascii():
+            return None
+        if jwt is not None:
+            return self.text if jwt.isascii() and len(value) + len(jwt) < 2 * longest else None
+        if len(value) > longest or (self.source == "cookie" and "." in value):
+            return None
+        return bare_token(value)
 
     def checked(self, settings: Settings) -> PresentedCredentials:
         """Return the credential with its grammar checked; a malformed JWT beside a session token is left out.
@@ -148,6 +132,9 @@ class PresentedCredentials:
         value = _value(self.source, line, longest)
         assert value is not None  # a Bearer line holds a credential, or is malformed
         return PresentedCredentials(value, self.source, is_checked=True)
+
+
+_NOTHING = PresentedCredentials()
 
 
 def read_credentials(
@@ -179,10 +166,17 @@ def read_credentials(
                 raise MalformedCredentials(
                     reason="repeated_header", evidence=f"{name} stands there {len(lines)} times."
                 )
-            one = _in_header(name, lines[0], settings)
-            if one is None:
-                other_scheme = lines[0]
-                continue
+            line = lines[0]
+            if name != "authorization":
+                one = PresentedCredentials(line, name)
+            elif line.startswith(_USUAL_BEARER):
+                one = PresentedCredentials(line[len(_USUAL_BEARER) :], name)
+            else:
+                value = _value(name, line, settings.max_credential_length)
+                if value is None:
+                    other_scheme = line
+                    continue
+                one = PresentedCredentials(value, name, is_checked=True)
             if found is not None:
                 one.checked(settings)
                 raise MalformedCredentials(
@@ -195,14 +189,13 @@ def read_credentials(
         return PresentedCredentials(source="header", error=error)
     if found is not None:
         return found
-    hint = f"Authorization has {_scheme_of(other_scheme)}, not 'Bearer'." if other_scheme else ""
-    if settings.cookies is None:
-        return PresentedCredentials(hint=hint)
     found = read_cookies(headers, settings, check=False)
     if found.error is not None:
         return found
     if not found.value:
-        return PresentedCredentials(hint=hint)
+        if not other_scheme:
+            return found
+        return PresentedCredentials(hint=f"Authorization has {_scheme_of(other_scheme)}, not 'Bearer'.")
     if not may_use_cookies(info, headers, settings):
         return PresentedCredentials(source="cookie", error=cross_site(info, headers, settings))
     return _checked_or_refused(found, settings) if check else found
@@ -223,7 +216,7 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
     """
     cookies = settings.cookies
     if cookies is None:
-        return PresentedCredentials()
+        return _NOTHING
     try:
         lines = cookie_lines(headers)
         token = one_cookie(lines, cookies.session_name) if lines else None
@@ -231,7 +224,7 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
     except MalformedCredentials as error:
         return PresentedCredentials(source="cookie", error=error)
     if not token:
-        return PresentedCredentials()
+        return _NOTHING
     found = PresentedCredentials(token, "cookie", (jwt or None) if settings.jwt_issuer else None)
     return _checked_or_refused(found, settings) if check else found
 
@@ -241,19 +234,6 @@ def _checked_or_refused(found: PresentedCredentials, settings: Settings) -> Pres
         return found.checked(settings)
     except MalformedCredentials as error:
         return PresentedCredentials(source=found.source, error=error)
-
-
-def _in_header(name: str, line: str, settings: Settings) -> PresentedCredentials | None:
-    """Return the credential in one header line; ``None`` where the line uses another authentication scheme.
-
-    In its usual form its grammar is not checked yet.
-    """
-    if name != "authorization":
-        return PresentedCredentials(line, name)
-    if line.startswith(_USUAL_BEARER):
-        return PresentedCredentials(line[len(_USUAL_BEARER) :], name)
-    value = _value(name, line, settings.max_credential_length)
-    return None if value is None else PresentedCredentials(value, name, is_checked=True)
 
 
 def presents_cookies(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> bool:

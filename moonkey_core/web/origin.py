@@ -15,10 +15,6 @@ from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import origin_of
 from moonkey_core.web.request import HeaderView, RequestInfo
 
-__all__ = [
-    "client_address", "cross_site", "may_use_cookies", "own_origin", "own_scheme",
-]  # fmt: skip
-
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 _WEB = {"ws": "http", "wss": "https"}

@@ -20,7 +20,7 @@ from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.request import HeaderView
 from moonkey_core.web.responses import Page, Refusal, refuse, vary_on
 
-__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "tell_of_no_page", "wants_page"]
+__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "tell_of_no_page"]
 
 PAGE_HEADERS = (
     (

@@ -29,11 +29,6 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
 
 from moonkey_core.errors import ConfigurationError
 
-__all__ = [
-    "Framework", "Registered", "attribute", "by_keyword", "calls", "check_once", "check_target", "decorator",
-    "described", "fault_in", "gated", "has_gate", "kind_of", "route_first",
-]  # fmt: skip
-
 T = TypeVar("T", bound=Callable[..., Any])
 
 _MOST_OBJECTS = 20_000

@@ -17,6 +17,7 @@ BROWSER = "203.0.113.9"
 FETCH_METADATA = frozenset({"sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"})
 
 
+@pytest.mark.rule("S44")
 @pytest.mark.parametrize(
     ("target", "drop"), [*((one, FETCH_METADATA) for one in STACKS), (STACKS[0], frozenset[str]())]
 )
@@ -36,6 +37,7 @@ def test_a_trusted_proxy(target: str, drop: frozenset[str], person: MakePerson, 
         assert (ada.path, ada.session_cookies()) == ("/", {})
 
 
+@pytest.mark.rule("S44")
 @pytest.mark.parametrize("target", STACKS)
 def test_a_proxy_that_nobody_trusts(target: str, person: MakePerson, emulator: Emulator) -> None:
     """What it says of the browser's origin is not believed, and so its forms are another site's."""

@@ -113,6 +113,7 @@ def test_step_up_by_an_authenticator_app(site: str, person: MakePerson, emulator
     assert "flower pot" in grace.text
 
 
+@pytest.mark.rule("S45")
 def test_trouble_signs_nobody_out(site: str, person: MakePerson, emulator: Emulator) -> None:
     """While the API is down a page says so; nobody is sent to sign in, and all goes on afterwards."""
     joan = person(site, "joan@example.com")

@@ -15,7 +15,7 @@ from moonkey_core.emulator import Emulator
 from support.other_site import form, other_site
 from support.person import Person, magic_link
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.rule("S43")]
 
 ORIGINS = {"same-site": "127.0.0.1", "cross-site": "localhost"}
 Pages = dict[str, str]

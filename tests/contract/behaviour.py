@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 from moonkey_core import CookieSettings, SignInSettings
+from support.patience import PATIENCE
 
 ORIGIN = "https://app.example"
 PARTNER = "https://partner.example"
@@ -33,11 +34,11 @@ class Held:
     def wait(self) -> None:
         """To be called by the view, in a thread that it may block."""
         self._waits.set()
-        self._may_go.wait(10)
+        self._may_go.wait(PATIENCE)
 
     def arrived(self) -> bool:
         """Whether the view has come so far; for the test, which then lets it go."""
-        return self._waits.wait(10)
+        return self._waits.wait(PATIENCE)
 
     def let_go(self) -> None:
         self._may_go.set()

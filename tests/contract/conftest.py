@@ -35,7 +35,7 @@ def usual_options(emulator: Emulator) -> dict[str, Any]:
         "secret_key": emulator.secret_key,
         "base_url": emulator.base_url,
         "jwt_issuer": emulator.issuer,
-        "timeout": 2.0,
+        "timeout": 30.0,
     }
 
 
@@ -65,7 +65,7 @@ def _browsed_site(serving: Serving, shared_emulator: Emulator) -> Iterator[tuple
     shared_emulator.start()
     with (
         serving({**usual_options(shared_emulator), **BROWSING}) as site,
-        quick.Client(base_url=site.url, timeout=20) as client,
+        quick.Client(base_url=site.url) as client,
     ):
         yield site, client
 
@@ -89,5 +89,5 @@ def runs(_browsed_site: tuple[Site, httpx.Client]) -> Runs:
 @pytest.fixture
 def browser() -> Iterator[httpx.Client]:
     """An HTTP client that keeps connections alive and no cookies of note."""
-    with quick.Client(timeout=20) as client:
+    with quick.Client() as client:
         yield client

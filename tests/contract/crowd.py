@@ -12,6 +12,7 @@ import httpx
 
 from moonkey_core.emulator import SignedIn
 from support import quick
+from support.patience import PATIENCE
 
 _WORKERS = 6
 _REQUESTS = 25  # of each worker
@@ -28,7 +29,7 @@ def wrong_answers(url: str, people: Sequence[SignedIn], seed: int = 1) -> list[s
 
 def _one_connection(url: str, people: Sequence[SignedIn], dice: random.Random) -> list[str]:
     wrong = []
-    with quick.Client(timeout=20) as client:
+    with quick.Client() as client:
         for _ in range(_REQUESTS):
             person = dice.choice(people)
             kind = dice.choice(["token", "token", "jwt", "anonymous", "dead", "upload", "hang up"])
@@ -63,6 +64,6 @@ def _ask(client: httpx.Client, url: str, person: SignedIn, kind: str) -> str | N
 def _hang_up(url: str, person: SignedIn) -> None:
     """Send a whole request and go away without reading the answer."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
-    with socket.create_connection((host, port), timeout=5) as connection:
+    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
         head = f"GET /optional HTTP/1.1\r\nHost: {host}\r\nsession-token: {person.session_token}\r\n\r\n"
         connection.sendall(head.encode())

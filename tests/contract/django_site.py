@@ -119,6 +119,14 @@ def optional(request: HttpRequest) -> HttpResponse:
 
 
 @require_auth
+def models(request: HttpRequest) -> HttpResponse:
+    user, session = auth_of(request).user, auth_of(request).session
+    assert user is not None
+    assert session is not None
+    return JsonResponse({"user": user.to_dict(), "session": session.to_dict()})
+
+
+@require_auth
 def cached(request: HttpRequest) -> HttpResponse:
     headers = {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
     return JsonResponse(who(request), headers=headers)
@@ -210,6 +218,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("public", public),
+    path("models", models),
     path("protected", protected),
     path("other-colour", other_colour),
     path("strict", strict),

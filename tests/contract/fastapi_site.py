@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_starlette import MoonKeyMiddleware
-from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_router
+from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_routes
 
 
 def make_app(runs: Runs, options: Any) -> FastAPI:
@@ -21,7 +21,7 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
 
     if options.get("cookies"):
-        app.include_router(session_router("/auth"))
+        app.include_router(session_routes(url_prefix="/auth"))
 
     def who(request: Request) -> dict[str, Any]:
         runs.append(request.method)
@@ -88,6 +88,10 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     @app.get("/optional")
     async def optional(auth: CurrentAuth) -> Any:
         return optional_body(auth)
+
+    @app.get("/models")
+    async def models(user: CurrentUser, session: CurrentSession) -> Any:
+        return {"user": user.to_dict(), "session": session.to_dict()}
 
     @app.get("/cached")
     async def cached(request: Request, user: CurrentUser, response: Response) -> Any:

@@ -96,6 +96,14 @@ def make_app(runs: Runs, options: Any) -> Flask:
             "user": auth.user.id if auth.user else None,
         }
 
+    @app.get("/models")
+    @require_auth
+    def models() -> Any:
+        auth = current_auth
+        assert auth.user is not None
+        assert auth.session is not None
+        return {"user": auth.user.to_dict(), "session": auth.session.to_dict()}
+
     @app.get("/cached")
     @require_auth
     def cached() -> Any:

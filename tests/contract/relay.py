@@ -10,6 +10,7 @@ import httpx
 
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.patience import PATIENCE
 from support.scripted import Received, reply, scripted
 
 _HANDED_ON = ("authorization", "content-type")
@@ -36,7 +37,7 @@ class Relay:
         answer = self._api.request(request.method, request.path, headers=headers, content=request.body)
         if is_chosen:
             self._answered.set()
-            self._may_go.wait(10)
+            self._may_go.wait(PATIENCE)
         return reply(answer.status_code, answer.content)
 
     @property
@@ -46,7 +47,7 @@ class Relay:
 
     def has_answered(self) -> bool:
         """Whether the API has given such an answer, which is kept back."""
-        return self._answered.wait(10)
+        return self._answered.wait(PATIENCE)
 
     def let_go(self) -> None:
         """Hand it over, and keep no other one back."""
@@ -56,7 +57,7 @@ class Relay:
 @contextmanager
 def relayed(emulator: Emulator, chosen: Callable[[Received], bool] = lambda _: False) -> Iterator[Relay]:
     """Serve one, under its ``url``."""
-    with quick.Client(base_url=emulator.base_url, timeout=20) as api:
+    with quick.Client(base_url=emulator.base_url) as api:
         relay = Relay(api, chosen)
         with scripted(relay) as server:
             relay.url = server.url

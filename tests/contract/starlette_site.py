@@ -80,6 +80,11 @@ def make_app(runs: Runs, options: Any) -> Starlette:
         return JSONResponse(optional_body(request.state.moonkey))
 
     @require_auth
+    async def models(request: Request) -> Response:
+        user, session = request.state.moonkey.user, request.state.moonkey.session
+        return JSONResponse({"user": user.to_dict(), "session": session.to_dict()})
+
+    @require_auth
     async def cached(request: Request) -> Response:
         headers = {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
         return JSONResponse(who(request), headers=headers)
@@ -125,8 +130,9 @@ def make_app(runs: Runs, options: Any) -> Starlette:
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"]
     return Starlette(
         routes=[
-            *([session_routes("/auth")] if options.get("cookies") else []),
+            *([session_routes(url_prefix="/auth")] if options.get("cookies") else []),
             Route("/public", public),
+            Route("/models", models),
             Route("/protected", protected, methods=methods),
             Route("/other-colour", other_colour),
             Route("/strict", strict),

@@ -46,6 +46,7 @@ HOSTS: dict[str, tuple[str, str | None]] = {
 }
 
 
+@pytest.mark.rule("S43", "S44")
 def test_no_host_makes_another_site_ours(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
     """To a browser that says no more than its origin: what is compared with it is not for others to choose."""
     headers = {**pair(ada), "Origin": EVIL}
@@ -54,6 +55,7 @@ def test_no_host_makes_another_site_ours(web: httpx.Client, ada: SignedIn, runs:
     assert runs == []
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize("path", ["/protected", "/auth/sign-out", "/auth/sessions/revoke-others"])
 def test_no_spelling_of_a_method_is_safer(
     web: httpx.Client, ada: SignedIn, runs: Runs, emulator: Emulator, path: str
@@ -68,6 +70,7 @@ def test_no_spelling_of_a_method_is_safer(
     assert emulator.requests()["DELETE /v1/auth/sessions/delete"] == 0
 
 
+@pytest.mark.rule("S48")
 def test_many_tries_at_once_are_no_more_tries(web: httpx.Client, emulator: Emulator) -> None:
     browser = Visitor(web)
     browser.post("/sign-in/otp", {"address": "ada@example.com"})
@@ -87,6 +90,7 @@ def test_many_tries_at_once_are_no_more_tries(web: httpx.Client, emulator: Emula
     assert web.post("/auth/sign-in/otp/verify", data={"code": code}, headers=headers).status_code == 429
 
 
+@pytest.mark.rule("S47")
 @pytest.mark.parametrize(
     "path",
     [

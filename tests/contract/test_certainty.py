@@ -58,6 +58,7 @@ def held(person: SignedIn) -> list[dict[str, str]]:
     return [pair(person), {"Cookie": f"{SESSION}={person.session_token}"}]
 
 
+@pytest.mark.rule("S19", "S20", "S45")
 @pytest.mark.parametrize("answer", NOT_CERTAIN)
 def test_a_refusal_that_is_not_certain_takes_no_cookie(
     web: httpx.Client, emulator: Emulator, runs: Runs, answer: str
@@ -87,6 +88,7 @@ def test_a_refusal_that_is_not_certain_takes_no_cookie(
         assert web.get("/protected", headers=cookies).status_code == 200  # a minute later
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("place", range(6))
 def test_what_cannot_be_read_is_503(web: httpx.Client, emulator: Emulator, runs: Runs, place: int) -> None:
     person = signed_in_long_ago(emulator)
@@ -104,6 +106,7 @@ def test_what_cannot_be_read_is_503(web: httpx.Client, emulator: Emulator, runs:
         assert web.get("/protected", headers=cookies).status_code == 200
 
 
+@pytest.mark.rule("S19")
 def test_it_revokes_nothing_for_the_routes_that_ask_each_time(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()
     for answer in (*unreadable(person, emulator.now()).values(), *NOT_CERTAIN.values()):
@@ -117,6 +120,7 @@ def test_it_revokes_nothing_for_the_routes_that_ask_each_time(web: httpx.Client,
     assert web.get("/strict", headers=pair(person)).status_code == 200
 
 
+@pytest.mark.rule("S19", "S45")
 def test_a_step_up_that_is_refused_for_something_else(web: httpx.Client, emulator: Emulator) -> None:
     visitor = Visitor(web)
     visitor.sign_in(emulator, new_address())
@@ -134,6 +138,7 @@ def test_a_step_up_that_is_refused_for_something_else(web: httpx.Client, emulato
     assert visitor.post("/step-up/otp/verify", code).status_code == 303
 
 
+@pytest.mark.rule("S45")
 def test_a_session_that_ends_during_a_step_up(web: httpx.Client, emulator: Emulator) -> None:
     visitor = Visitor(web)
     visitor.sign_in(emulator, new_address())
@@ -146,6 +151,7 @@ def test_a_session_that_ends_during_a_step_up(web: httpx.Client, emulator: Emula
     assert set_by(refused) == GONE
 
 
+@pytest.mark.rule("S20")
 class TestALengthThatIsRefused:
     """Of the session, which says nothing of the code; the API takes 20,000 minutes at most."""
 

@@ -47,6 +47,7 @@ def lines_of(response: httpx.Response) -> list[tuple[str, set[str]]]:
     return sorted((first, set(rest)) for first, *rest in split)
 
 
+@pytest.mark.rule("S28", "S40")
 def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     for path in ("/protected", "/other-colour", "/protected"):
         response = web.get(path, headers=pair(ada))
@@ -58,6 +59,7 @@ def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emu
     assert verifications(emulator) == 0
 
 
+@pytest.mark.rule("S40")
 def test_the_token_alone_gets_its_jwt(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     response = web.get("/protected", headers={"Cookie": f"{SESSION}={ada.session_token}"})
     assert response.json()["user"] == ada.user_id
@@ -67,6 +69,7 @@ def test_the_token_alone_gets_its_jwt(web: httpx.Client, ada: SignedIn, emulator
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S40")
 def test_a_jwt_alone_is_nobody(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     alone = {"Cookie": f"{JWT}={ada.session_jwt}"}
     assert_refused(web.get("/protected", headers=alone), 401)
@@ -78,6 +81,7 @@ def test_a_jwt_alone_is_nobody(web: httpx.Client, ada: SignedIn, emulator: Emula
     assert runs == []
 
 
+@pytest.mark.rule("S42")
 def test_a_header_wins_and_a_bad_one_never_falls_back(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs
 ) -> None:
@@ -101,6 +105,7 @@ def test_a_header_wins_and_a_bad_one_never_falls_back(
     assert web.get("/protected", headers={**pair(ada), "Authorization": "Basic eDp5"}).status_code == 200
 
 
+@pytest.mark.rule("S41")
 @pytest.mark.parametrize("which", [SESSION, JWT])
 def test_a_name_that_stands_twice_is_never_picked_from(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs, which: str
@@ -124,6 +129,7 @@ def test_a_name_that_stands_twice_is_never_picked_from(
     assert web.get("/protected", headers={"Cookie": f"{own}; {own}"}).status_code == 200
 
 
+@pytest.mark.rule("S41")
 def test_only_the_configured_names_are_read(
     open_site: OpenSite, browser: httpx.Client, ada: SignedIn, emulator: Emulator
 ) -> None:
@@ -143,6 +149,7 @@ def test_only_the_configured_names_are_read(
     assert lines_of(refused) == [("__Secure-j=", gone), ("__Secure-s=", gone)]
 
 
+@pytest.mark.rule("S45")
 def test_a_session_that_is_over_takes_its_cookies_along(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     person = signed_in_long_ago(emulator)
     emulator.revoke(person.session_id)
@@ -158,6 +165,7 @@ def test_a_session_that_is_over_takes_its_cookies_along(web: httpx.Client, emula
     assert runs == []
 
 
+@pytest.mark.rule("S45")
 @pytest.mark.parametrize("held", ["revoked", "never one", "no form of one", "dead jwt"])
 def test_dead_cookies_take_no_public_page_down(web: httpx.Client, emulator: Emulator, held: str) -> None:
     person = signed_in_long_ago(emulator)
@@ -176,6 +184,7 @@ def test_dead_cookies_take_no_public_page_down(web: httpx.Client, emulator: Emul
         assert web.get("/nowhere", headers=headers).status_code == 404
 
 
+@pytest.mark.rule("S45")
 def test_the_api_is_down(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     """Trouble takes nobody's cookies away, and sends nobody to sign in."""
     person = signed_in_long_ago(emulator)
@@ -210,6 +219,7 @@ def test_a_jwt_that_no_browser_would_keep(
     assert reasons.count("jwt_cookie_too_long") == 1
 
 
+@pytest.mark.rule("S28")
 def test_the_apps_own_cache_headers_give_way_to_a_new_cookie(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     renewed = web.get("/cached", headers=pair(person))
@@ -220,6 +230,7 @@ def test_the_apps_own_cache_headers_give_way_to_a_new_cookie(web: httpx.Client, 
         assert {"accept-language", "cookie"} <= vary(response)
 
 
+@pytest.mark.rule("S1")
 def test_without_cookie_mode_cookies_are_nothing(
     open_site: OpenSite, browser: httpx.Client, ada: SignedIn
 ) -> None:
@@ -230,6 +241,7 @@ def test_without_cookie_mode_cookies_are_nothing(
     assert browser.get(site.url + "/auth/sign-in", headers=PAGE).status_code == 404
 
 
+@pytest.mark.rule("S30")
 def test_no_credential_is_shown_anywhere(
     web: httpx.Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -91,6 +91,7 @@ def assert_cross_site(response: httpx.Response) -> None:
     assert set_by(response) == {}
 
 
+@pytest.mark.rule("S43")
 def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     statuses = {
         case: web.post("/protected", headers=[*pair(ada).items(), *lines_for(own_url(web), lines)]).status_code
@@ -100,6 +101,7 @@ def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emu
     assert runs == ["POST"] * len(PASS)
 
 
+@pytest.mark.rule("S43")
 def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     emulator.clear_requests()
     answers = {
@@ -113,6 +115,7 @@ def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs:
     assert emulator.requests() == {}
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND"])
 def test_every_unsafe_method(web: httpx.Client, ada: SignedIn, runs: Runs, method: str) -> None:
     assert_cross_site(web.request(method, "/protected", headers={**pair(ada), **FOREIGN}))
@@ -120,6 +123,7 @@ def test_every_unsafe_method(web: httpx.Client, ada: SignedIn, runs: Runs, metho
     assert web.request(method, "/protected", headers={**pair(ada), **OURS}).status_code == 200
 
 
+@pytest.mark.rule("S43")
 def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -> None:
     """They change nothing; and a link from another site must not find the user signed out."""
     for lines in ([], *REFUSED.values()):
@@ -128,6 +132,7 @@ def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -
     assert web.head("/protected", headers={**pair(ada), **FOREIGN}).status_code == 200
 
 
+@pytest.mark.rule("S43")
 def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: SignedIn) -> None:
     for name, value in (("Authorization", f"Bearer {ada.session_token}"), ("session-token", ada.session_jwt)):
         for more in (FOREIGN, {**FOREIGN, **pair(ada)}, {}):
@@ -145,6 +150,7 @@ def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs
 POSTS = [route.path.format(session_id="sess_1") for route in ROUTES if "POST" in route.methods]
 
 
+@pytest.mark.rule("S43")
 def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     """Signing in too: else another site could sign a browser in as somebody else."""
     emulator.clear_requests()
@@ -188,6 +194,7 @@ HANDSHAKES: list[tuple[Lines, bool]] = [
 ]
 
 
+@pytest.mark.rule("S43")
 @with_websockets
 def test_a_handshake_is_judged_by_its_origin(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     emulator.clear_requests()

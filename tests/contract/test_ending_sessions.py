@@ -24,6 +24,7 @@ def assert_left(web: httpx.Client, emulator: Emulator, mine: SignedIn, others: l
         assert [status(web, other, kind) for other in others] == [401] * len(others)
 
 
+@pytest.mark.rule("S35")
 def test_one_that_cannot_be_ended(web: httpx.Client, emulator: Emulator) -> None:
     mine, other = (emulator.sign_in(email="ada@example.com") for _ in range(2))
     assert status(web, other, "cookies") == 200
@@ -33,6 +34,7 @@ def test_one_that_cannot_be_ended(web: httpx.Client, emulator: Emulator) -> None
     assert_left(web, emulator, mine, [other])
 
 
+@pytest.mark.rule("S35")
 @pytest.mark.parametrize("path", [DELETE, LIST])
 def test_others_that_cannot_be_ended(web: httpx.Client, emulator: Emulator, path: str) -> None:
     mine, *others = (emulator.sign_in(email="ada@example.com") for _ in range(3))

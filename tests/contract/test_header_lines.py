@@ -30,6 +30,7 @@ def open_web(open_site: Callable[..., Site]) -> Site:
     return open_site(**BROWSING)
 
 
+@pytest.mark.rule("S3")
 @pytest.mark.parametrize("name", ["Authorization", "session-token"])
 def test_many_lines_of_a_credential_are_malformed(open_web: Site, emulator: Emulator, name: str) -> None:
     value = emulator.sign_in().session_token if name != "Authorization" else "Basic eDp5"
@@ -38,6 +39,7 @@ def test_many_lines_of_a_credential_are_malformed(open_web: Site, emulator: Emul
     assert open_web.runs == []
 
 
+@pytest.mark.rule("S41")
 def test_many_lines_of_cookies_are_all_read(open_web: Site, emulator: Emulator) -> None:
     cookies = pair(emulator.sign_in())["Cookie"]
     lines = "\r\n".join([f"Cookie: {cookies}; x=y", *["Cookie: a=b"] * 5000])
@@ -47,6 +49,7 @@ def test_many_lines_of_cookies_are_all_read(open_web: Site, emulator: Emulator) 
     assert exchange(open_web.url, request.removesuffix(END) + planted + END) in (400, 431)
 
 
+@pytest.mark.rule("S41")
 class TestLongCookies:
     def test_up_to_a_bound(self, open_web: Site, emulator: Emulator, browser: httpx.Client) -> None:
         ada = emulator.sign_in()

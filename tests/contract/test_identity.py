@@ -24,6 +24,7 @@ def people(emulator: Emulator) -> list[SignedIn]:
     return [emulator.sign_in(email=f"person{number}@example.com") for number in range(8)]
 
 
+@pytest.mark.rule("S25")
 def test_nobody_is_taken_for_somebody_else(site: Site, people: list[SignedIn]) -> None:
     assert wrong_answers(site.url, people) == []
 

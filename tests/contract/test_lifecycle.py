@@ -27,7 +27,7 @@ def left(emulator: Emulator, person: SignedIn) -> float:
     """How many seconds the API gives a session, without asking as the app does."""
     url = f"{emulator.base_url}/v1/auth/sessions/list"
     headers = bearer(emulator.secret_key)
-    found = quick.get(url, params={"user_id": person.user_id}, headers=headers, timeout=20).raise_for_status()
+    found = quick.get(url, params={"user_id": person.user_id}, headers=headers).raise_for_status()
     (session,) = [one for one in found.json()["sessions"] if one["id"] == person.session_id]
     return float(session["expires_at"]) - emulator.now()
 
@@ -124,6 +124,7 @@ def closed(websocket: ClientConnection) -> tuple[int, str] | None:
         return (error.rcvd.code, error.rcvd.reason) if error.rcvd else None
 
 
+@pytest.mark.rule("S52")
 @with_websockets
 def test_a_websocket_ends_with_its_session(web: httpx.Client, emulator: Emulator) -> None:
     here, there = (emulator.sign_in(email="ada@example.com") for _ in range(2))

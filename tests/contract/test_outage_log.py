@@ -61,6 +61,7 @@ def test_the_rest_is_counted_when_it_is_over(
     assert len(refused) + sum(int(str(count)) for count in counts) == _REQUESTS
 
 
+@pytest.mark.rule("S34")
 def test_sessions_in_grace(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:

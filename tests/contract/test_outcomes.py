@@ -54,6 +54,7 @@ def test_no_credential(site: Site, browser: httpx.Client, path: str) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S28", "S34")
 @pytest.mark.parametrize("path", PROTECTED)
 def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator, path: str) -> None:
     signed_in = emulator.sign_in(email="ada@example.com")
@@ -74,6 +75,7 @@ def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator,
     assert emulator.requests()["GET /v1/auth/jwks/default"] <= 1
 
 
+@pytest.mark.rule("S2")
 @pytest.mark.parametrize("path", PROTECTED)
 @pytest.mark.parametrize(
     "value",
@@ -97,6 +99,7 @@ def test_malformed(site: Site, browser: httpx.Client, emulator: Emulator, path: 
     assert site.runs == []
 
 
+@pytest.mark.rule("S3")
 def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S3."""
     token = emulator.sign_in().session_token
@@ -110,6 +113,7 @@ def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) 
     assert site.runs == []
 
 
+@pytest.mark.rule("S20")
 @pytest.mark.parametrize(
     ("status", "coded", "shape"), [(404, True, "A"), (404, True, "B"), (400, True, "A"), (401, False, "A")]
 )
@@ -127,6 +131,7 @@ def test_dead_session(
     assert_refused(browser.get(site.url + path, headers=bearer("never-existed")), 401, "invalid_token")
 
 
+@pytest.mark.rule("S4", "S7")
 @pytest.mark.parametrize("path", PROTECTED)
 def test_bad_jwts_cost_no_call(site: Site, browser: httpx.Client, emulator: Emulator, path: str) -> None:
     """S4, S7."""
@@ -153,6 +158,7 @@ def test_bad_jwts_cost_no_call(site: Site, browser: httpx.Client, emulator: Emul
     assert site.runs == []
 
 
+@pytest.mark.rule("S13")
 def test_old_jwt_is_refreshed(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     emulator.set_clock(-400)
     signed_in = emulator.sign_in()
@@ -165,6 +171,7 @@ def test_old_jwt_is_refreshed(site: Site, browser: httpx.Client, emulator: Emula
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 1
 
 
+@pytest.mark.rule("S13")
 def test_expired_beyond_refresh(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S13."""
     emulator.set_clock(-400)
@@ -175,6 +182,7 @@ def test_expired_beyond_refresh(site: Site, browser: httpx.Client, emulator: Emu
     assert_refused(refused, 401, "invalid_token")
 
 
+@pytest.mark.rule("S28")
 def test_fresh_jwt_is_handed_out_where_configured(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator
 ) -> None:
@@ -194,7 +202,7 @@ def test_fresh_jwt_is_handed_out_where_configured(
 
 TROUBLE: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
-    "503": {"status": 503, "headers": {"Retry-After": "9"}},
+    "503": {"status": 503, "headers": {"Retry-After": "60"}},
     "429": {"status": 429},
     "html 404": {"status": 404, "body": "<h1>Not found</h1>", "headers": {"Content-Type": "text/html"}},
     "other json 404": {"status": 404, "body": '{"detail": "nope"}'},
@@ -207,6 +215,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_trouble_of_the_api(
     site: Site, open_site: OpenSite, browser: httpx.Client, emulator: Emulator, trouble: str
@@ -226,6 +235,7 @@ def test_trouble_of_the_api(
     assert browser.get(site.url + PROTECTED[0], headers=bearer(signed_in.session_token)).status_code == 200
 
 
+@pytest.mark.rule("S17", "S19")
 def test_api_is_down(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S17, S19."""
     signed_in = emulator.sign_in()
@@ -238,6 +248,7 @@ def test_api_is_down(site: Site, browser: httpx.Client, emulator: Emulator) -> N
     assert_refused(browser.get(site.url + "/protected", headers=forged), 401, "invalid_token")
 
 
+@pytest.mark.rule("S17")
 def test_keys_cannot_be_fetched(open_site: OpenSite, browser: httpx.Client, emulator: Emulator) -> None:
     site = open_site()
     signed_in = emulator.sign_in()
@@ -246,6 +257,7 @@ def test_keys_cannot_be_fetched(open_site: OpenSite, browser: httpx.Client, emul
     assert site.runs == []
 
 
+@pytest.mark.rule("S20")
 def test_our_key_is_wrong(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -260,6 +272,7 @@ def test_our_key_is_wrong(
     assert any("MOONKEY_SECRET_KEY" in message for message in messages)
 
 
+@pytest.mark.rule("S28")
 def test_optional_route_runs_in_all_four_states(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     signed_in = emulator.sign_in()
     url = site.url + "/optional"
@@ -291,6 +304,7 @@ def test_what_never_looks_is_left_alone(site: Site, browser: httpx.Client, emula
         assert browser.get(site.url + "/nowhere", headers=headers).status_code == 404
 
 
+@pytest.mark.rule("S28")
 def test_the_apps_own_cache_headers_are_kept(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S28."""
     response = browser.get(site.url + "/cached", headers=bearer(emulator.sign_in().session_token))
@@ -304,6 +318,7 @@ def test_an_error_raised_by_a_view(site: Site, browser: httpx.Client, emulator: 
     assert response.headers["retry-after"] == "7"
 
 
+@pytest.mark.rule("S27")
 def test_foreign_gates_do_not_take_cannot_know_for_anonymous(
     site: Site, browser: httpx.Client, emulator: Emulator
 ) -> None:
@@ -317,6 +332,7 @@ def test_foreign_gates_do_not_take_cannot_know_for_anonymous(
     assert_refused(browser.get(url, headers=bearer(signed_in.session_token)), 503)
 
 
+@pytest.mark.rule("S28")
 def test_streams(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     signed_in = emulator.sign_in()
     response = browser.get(site.url + "/stream", headers=bearer(signed_in.session_token))
@@ -324,6 +340,7 @@ def test_streams(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     assert response.headers["cache-control"] == "private"
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 def test_no_method_runs_a_protected_view(
     site: Site, browser: httpx.Client, emulator: Emulator, method: str
@@ -336,6 +353,7 @@ def test_no_method_runs_a_protected_view(
     assert site.runs == []
 
 
+@pytest.mark.rule("S1")
 @pytest.mark.parametrize("where", ["query", "form", "json", "cookie", "path"])
 def test_credentials_elsewhere_are_never_read(
     site: Site, browser: httpx.Client, emulator: Emulator, where: str
@@ -379,6 +397,7 @@ def test_cors_preflight_and_refusals(site: Site, browser: httpx.Client, emulator
     assert site.runs == []
 
 
+@pytest.mark.rule("S32")
 def test_refusals_are_logged_with_a_reason_and_the_request_id(
     site: Site, browser: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -167,6 +167,7 @@ def test_sign_out_while_the_api_is_down(
 # --- the user's devices
 
 
+@pytest.mark.rule("S51")
 def test_the_users_sessions(web: httpx.Client, emulator: Emulator) -> None:
     phone = Visitor(
         web, **{"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Version/17.0 Mobile Safari/604.1"}
@@ -191,6 +192,7 @@ def test_the_users_sessions(web: httpx.Client, emulator: Emulator) -> None:
     assert sent.headers["location"] == "/auth/sign-in?next=%2Fauth%2Fsessions"
 
 
+@pytest.mark.rule("S35")
 def test_one_of_them_is_thrown_out_on_its_next_click(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     here, there = visitor_of(web, ada), visitor_of(web, emulator.sign_in(email="ada@example.com"))
     theirs = there.get("/auth/session").json()["session"]["id"]
@@ -205,6 +207,7 @@ def test_one_of_them_is_thrown_out_on_its_next_click(web: httpx.Client, ada: Sig
     assert here.cookies == {}
 
 
+@pytest.mark.rule("S51")
 @pytest.mark.parametrize("how", ["another user's", "never one", "odd", "escaped", "empty"])
 def test_nobody_ends_a_session_of_somebody_else(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, how: str

@@ -12,6 +12,8 @@ from contract.test_csrf import ORIGIN, OWN, lines_for
 from moonkey_core.emulator import Emulator, SignedIn
 from support.visitors import Visitor, pair
 
+pytestmark = pytest.mark.rule("S44")
+
 OpenSite = Callable[..., Site]
 VIA = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example"}
 AT_THE_PROXY: list[tuple[Mapping[str, str], str, int]] = [

@@ -59,6 +59,7 @@ def assert_quiet(caplog: pytest.LogCaptureFixture) -> None:
     assert [one for one in told if not one[1].startswith(WAITRESS)] == []
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.long
 @pytest.mark.parametrize("path", READS_BODIES)
 def test_bodies(url: str, emulator: Emulator, caplog: pytest.LogCaptureFixture, path: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from contract.stacks import Site
 
 from moonkey_core.emulator import Emulator
+from support.patience import PATIENCE
 
 TOKEN = b"{token}"
 END = b"\r\n\r\n"
@@ -53,7 +54,7 @@ METHODS = ["GET", "HEAD", "get", "BREW", "TRACE"]
 def exchange(url: str, request: bytes) -> int:
     """Send bytes, return the status of the first answer; 0 where the server just hangs up."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         try:
             connection.sendall(request)
             answer = b""
@@ -64,6 +65,7 @@ def exchange(url: str, request: bytes) -> int:
     return int(answer.split()[1]) if answer else 0
 
 
+@pytest.mark.rule("S2", "S3")
 @pytest.mark.parametrize("case", HEADS)
 def test_odd_headers(site: Site, emulator: Emulator, case: str) -> None:
     token = emulator.sign_in().session_token.encode()
@@ -80,6 +82,7 @@ def test_the_good_request_of_these_tests_is_let_in(site: Site, emulator: Emulato
         assert exchange(site.url, request) == 200
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_methods(site: Site, method: str) -> None:
     status = exchange(site.url, f"{method} /protected HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -87,6 +90,7 @@ def test_odd_methods(site: Site, method: str) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     "target", ["//protected", "/./protected", "/public/../protected", "/protected/", "/%70rotected", "/PROTECTED"]
 )
@@ -97,6 +101,7 @@ def test_tricks_with_path_and_host(site: Site, target: str, host: str) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S1")
 def test_a_trailer_is_not_a_header(site: Site, emulator: Emulator) -> None:
     """Identity is decided from the header section of this very request."""
     token = emulator.sign_in().session_token.encode()
@@ -109,6 +114,7 @@ def test_a_trailer_is_not_a_header(site: Site, emulator: Emulator) -> None:
     assert site.runs == []
 
 
+@pytest.mark.rule("S1")
 def test_an_underscore_is_not_a_hyphen(site: Site, emulator: Emulator) -> None:
     """A header that a proxy does not know to strip must not come through under the name of ours."""
     token = emulator.sign_in().session_token.encode()

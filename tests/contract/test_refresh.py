@@ -16,6 +16,7 @@ from contract.test_outcomes import assert_refused
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.patience import PATIENCE
 from support.scripted import Received
 from support.together import together
 from support.visitors import GONE, JWT, OURS, SESSION, pair, set_by, signed_in_long_ago, vary, verifications
@@ -58,6 +59,7 @@ FAULTS: dict[str, Callable[[Emulator, SignedIn], str]] = {
 }
 
 
+@pytest.mark.rule("S28", "S40")
 @pytest.mark.parametrize(("method", "path", "status"), EVERYWHERE)
 def test_the_new_one_goes_out_on_that_very_response(
     web: httpx.Client, emulator: Emulator, method: str, path: str, status: int
@@ -87,6 +89,7 @@ def test_a_bug_of_the_app(web: httpx.Client, emulator: Emulator, serving: Servin
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S40")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_any_fault_of_a_jwt_is_the_end_of_it_alone(web: httpx.Client, emulator: Emulator, fault: str) -> None:
     person = emulator.sign_in()
@@ -112,6 +115,7 @@ def test_ten_requests_at_once_cost_one_call(web: httpx.Client, emulator: Emulato
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S13", "S40", "S45")
 def test_one_of_somebody_else_is_refused(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     """An old JWT beside a token is renewed by it: the answer has to be of the same user and session."""
     ada, other = signed_in_long_ago(emulator), signed_in_long_ago(emulator)
@@ -125,11 +129,12 @@ def test_one_of_somebody_else_is_refused(web: httpx.Client, emulator: Emulator, 
     assert good.json() == {"user": ada.user_id, "session": ada.session_id}
 
 
+@pytest.mark.rule("S13", "S40")
 def test_an_answer_with_somebody_elses_jwt_is_refused(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     ada, ben = signed_in_long_ago(emulator), emulator.sign_in(email="ben@example.com")
     headers = {"authorization": f"Bearer {emulator.secret_key}"}
     url = f"{emulator.base_url}/v1/auth/sessions/verify"
-    answer = quick.post(url, json={"session_token": ada.session_token}, headers=headers, timeout=20).json()
+    answer = quick.post(url, json={"session_token": ada.session_token}, headers=headers).json()
     emulator.fault("/v1/auth/sessions/verify", body=json.dumps({**answer, "session_jwt": ben.session_jwt}))
     refused = web.get("/protected", headers=pair(ada))
     assert_refused(refused, 503)
@@ -137,6 +142,7 @@ def test_an_answer_with_somebody_elses_jwt_is_refused(web: httpx.Client, emulato
     assert runs == []
 
 
+@pytest.mark.rule("S42")
 def test_a_header_never_changes_cookies(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     bearer = {"Authorization": f"Bearer {person.session_jwt}"}
@@ -160,6 +166,7 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
 # --- a response that is on its way while the user signs out
 
 
+@pytest.mark.rule("S46")
 def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     with ThreadPoolExecutor(1) as pool:
@@ -169,11 +176,12 @@ def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> Non
             out = web.post("/auth/sign-out", headers={**pair(person), **OURS})
         finally:
             HELD.let_go()
-        assert set_by(late.result(10)) == {}  # no cookie comes back to life
+        assert set_by(late.result(PATIENCE)) == {}  # no cookie comes back to life
     assert set_by(out) == GONE
     assert web.get("/protected", headers=pair(person)).status_code == 401
 
 
+@pytest.mark.rule("S46")
 def test_the_api_is_still_at_work(open_site: OpenSite, browser: httpx.Client, emulator: Emulator) -> None:
     """The API has found the session good, but its answer comes when the session was ended."""
     person = signed_in_long_ago(emulator)
@@ -187,7 +195,7 @@ def test_the_api_is_still_at_work(open_site: OpenSite, browser: httpx.Client, em
         finally:
             api.let_go()
         assert (out.json(), set_by(out)) == ({"signed_out": True, "complete": True}, GONE)
-        assert late.result(20).status_code == 401
+        assert late.result(PATIENCE).status_code == 401
         assert not any(set_by(late.result()).values())
     assert site.runs == []
 

@@ -11,6 +11,8 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.web import cookies
 from support.visitors import FOREIGN, Visitor, pair
 
+pytestmark = pytest.mark.rule("S32")
+
 
 @pytest.fixture(autouse=True)
 def _log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

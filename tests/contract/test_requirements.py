@@ -16,6 +16,7 @@ VERIFY = "POST /v1/auth/sessions/verify"
 STRICT = ["/strict", "/other-strict"]
 
 
+@pytest.mark.rule("S34")
 @pytest.mark.parametrize("path", STRICT)
 def test_a_jwt_of_a_session_that_was_ended_elsewhere(
     site: Site, browser: httpx.Client, emulator: Emulator, path: str
@@ -31,6 +32,7 @@ def test_a_jwt_of_a_session_that_was_ended_elsewhere(
     assert site.runs == []
 
 
+@pytest.mark.rule("S34")
 @pytest.mark.parametrize("path", STRICT)
 def test_a_remembered_token_of_a_session_that_was_ended_elsewhere(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator, path: str
@@ -46,6 +48,7 @@ def test_a_remembered_token_of_a_session_that_was_ended_elsewhere(
     assert site.runs == []
 
 
+@pytest.mark.rule("S34")
 @pytest.mark.parametrize("path", STRICT)
 def test_the_api_is_asked_each_time_and_its_answer_is_the_identity(
     site: Site, browser: httpx.Client, emulator: Emulator, path: str
@@ -97,6 +100,7 @@ def test_the_api_is_down(open_site: OpenSite, browser: httpx.Client, emulator: E
         assert browser.get(site.url + "/protected", headers=bearer(credential)).status_code == 200
 
 
+@pytest.mark.rule("S34")
 def test_a_route_may_refuse_what_is_accepted_in_grace(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator
 ) -> None:

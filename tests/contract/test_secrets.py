@@ -12,6 +12,7 @@ from contract.stacks import Site
 from moonkey_core.emulator import Emulator
 
 
+@pytest.mark.rule("S30")
 @pytest.mark.long
 def test_no_secret_in_logs_or_responses(
     open_site: Callable[..., Site],

@@ -145,6 +145,7 @@ def test_whether_an_address_is_known_nobody_learns(web: httpx.Client, emulator: 
         assert known[0] == expected
 
 
+@pytest.mark.rule("S48")
 def test_a_code_is_tried_five_times(web: httpx.Client, emulator: Emulator) -> None:
     visitor = Visitor(web, Accept="application/json")
     visitor.post("/sign-in/otp", {"address": "tries@example.com"})
@@ -161,6 +162,7 @@ def test_a_code_is_tried_five_times(web: httpx.Client, emulator: Emulator) -> No
     assert visitor.post("/sign-in/otp/verify", {"code": emulator.outbox()[0].code}).status_code == 200
 
 
+@pytest.mark.rule("S48")
 def test_an_address_is_sent_so_many_codes(web: httpx.Client, emulator: Emulator) -> None:
     form = {"address": "Sends@example.com"}
     for _ in range(3):
@@ -183,6 +185,7 @@ def test_the_apps_own_limiter_has_a_say(web: httpx.Client, emulator: Emulator) -
     assert emulator.requests() == {}
 
 
+@pytest.mark.rule("S48")
 def test_a_code_counts_only_where_it_was_asked_for(web: httpx.Client, emulator: Emulator) -> None:
     visitor = Visitor(web, Accept="application/json")
     visitor.post("/sign-in/otp", {"address": "asks@example.com"})
@@ -226,6 +229,7 @@ def test_the_api_is_down(web: httpx.Client, emulator: Emulator) -> None:
 # --- by a link, or by another provider
 
 
+@pytest.mark.rule("S49")
 def test_a_link_is_not_burnt_by_opening_it(web: httpx.Client, emulator: Emulator) -> None:
     url = f"{emulator.base_url}/v1/auth/magic_links/email/login_or_create"
     key = {"authorization": f"Bearer {emulator.secret_key}"}
@@ -250,6 +254,7 @@ def test_a_link_is_not_burnt_by_opening_it(web: httpx.Client, emulator: Emulator
     assert_page(Visitor(web).get("/auth/sign-in/magic"), 400)
 
 
+@pytest.mark.rule("S48", "S49")
 def test_oauth_is_bound_to_the_browser_that_began_it(web: httpx.Client, emulator: Emulator) -> None:
     with MoonKey(**usual_options(emulator), cookies=True) as client:  # the app's own view, elsewhere in the fleet
         start = client.flows.oauth_state(next="/account")
@@ -275,6 +280,7 @@ def test_oauth_is_bound_to_the_browser_that_began_it(web: httpx.Client, emulator
 # --- where to go afterwards
 
 
+@pytest.mark.rule("S47")
 def test_nobody_is_sent_to_another_site(web: httpx.Client) -> None:
     headers = {**OURS, **PAGE}
     for target in [*HOSTILE_TARGETS, *GOOD_TARGETS]:

@@ -83,6 +83,7 @@ def factor(kind: str, minutes_ago: float | None = 0, method_id: str = "m_1") -> 
     return {"type": kind, "delivery_channel": f"{kind}_channel", "method": method}
 
 
+@pytest.mark.rule("S50")
 @pytest.mark.parametrize(("path", "factors", "claims", "challenge", "members"), CASES)
 def test_the_same_answer_by_token_and_by_jwt(
     site: Site,
@@ -151,6 +152,7 @@ def test_claims_of_the_jwt_itself(site: Site, browser: httpx.Client, emulator: E
         assert_let_in(browser.get(site.url + path, headers=bearer(jwt)), signed_in)
 
 
+@pytest.mark.rule("S50")
 def test_a_jwt_says_nothing_of_the_session_outside_of_its_claim(
     site: Site, browser: httpx.Client, emulator: Emulator
 ) -> None:

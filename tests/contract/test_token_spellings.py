@@ -29,6 +29,7 @@ def both(person: SignedIn) -> tuple[str, str]:
     return bare, f"session_{bare}"
 
 
+@pytest.mark.rule("S3")
 def test_a_header(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()
     answer = {"user": person.user_id, "session": person.session_id}
@@ -40,6 +41,7 @@ def test_a_header(site: Site, browser: httpx.Client, emulator: Emulator) -> None
     assert_refused(browser.get(site.url + "/protected", headers=two), 400, "invalid_request")
 
 
+@pytest.mark.rule("S41")
 def test_cookies(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()
     emulator.clear_requests()
@@ -55,6 +57,7 @@ def test_cookies(web: httpx.Client, emulator: Emulator) -> None:
     assert_refused(web.get("/protected", headers=wrong), 400, "invalid_request")
 
 
+@pytest.mark.rule("S33")
 @pytest.mark.parametrize("first", [0, 1], ids=SPELLINGS)
 def test_what_is_refused_in_one_is_refused_in_both(
     site: Site, browser: httpx.Client, emulator: Emulator, first: int
@@ -68,6 +71,7 @@ def test_what_is_refused_in_one_is_refused_in_both(
     assert verifications(emulator) == 1  # the second one is remembered
 
 
+@pytest.mark.rule("S35")
 @pytest.mark.parametrize("used", [0, 1], ids=SPELLINGS)
 def test_signing_out_with_one_ends_both(web: httpx.Client, emulator: Emulator, used: int) -> None:
     person = emulator.sign_in()
@@ -98,6 +102,7 @@ def test_proving_more(web: httpx.Client, emulator: Emulator, used: int) -> None:
     assert web.get("/totp", headers=bearer(found.json()["session_token"])).status_code == 200
 
 
+@pytest.mark.rule("S52")
 @with_websockets
 def test_a_websocket(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()

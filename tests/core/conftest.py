@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.emulator import Emulator
+from support.patience import PATIENT
 from support.scripted import Scripted, reply, scripted
 
 settings.register_profile(
@@ -27,14 +28,14 @@ MakeAsyncClient = Callable[..., AbstractAsyncContextManager[AsyncMoonKey]]
 def make_client(emulator: Emulator) -> Iterator[MakeClient]:
     """``make_client(**options)``: a client of the emulator, closed after the test."""
     with ExitStack() as stack:
-        usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+        usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
         yield lambda **options: stack.enter_context(MoonKey(**{**usual, **options}))
 
 
 @pytest.fixture
 def make_async_client(emulator: Emulator) -> MakeAsyncClient:
     """The asynchronous twin, as a context manager for the test's own loop."""
-    usual: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+    usual: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
 
     @asynccontextmanager
     async def make(**options: Any) -> AsyncIterator[AsyncMoonKey]:
@@ -68,7 +69,7 @@ class Both:
 
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    both = Both(request.param, {"secret_key": emulator.secret_key, "base_url": emulator.base_url})
+    both = Both(request.param, {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT})
     yield both
     both.close()
 

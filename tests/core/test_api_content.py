@@ -19,6 +19,7 @@ from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
 
 
+@pytest.mark.rule("S19")
 def test_a_good_answer() -> None:
     auth = judged(replied(200, verified_body(user={"id": "user_1", "email": "a@b.c"}, session_token=TOKEN)))
     assert auth.user is not None
@@ -74,11 +75,13 @@ WRONG: dict[str, object] = {
 }
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("body", WRONG.values(), ids=WRONG.keys())
 def test_a_good_status_with_something_wrong_inside_is_trouble(body: object) -> None:
     assert unavailable(judged(replied(200, body))) in ("api_content", "api_mismatch")
 
 
+@pytest.mark.rule("S19")
 def test_numbers_and_text_that_json_allows_twice() -> None:
     body = json.dumps(verified_body()).encode()
     for odd in (
@@ -91,16 +94,19 @@ def test_numbers_and_text_that_json_allows_twice() -> None:
         unavailable(judged(replied(200, odd)))
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("deletion", [{"deleted": True}, {"deleted_at": int(NOW) - 9}])
 def test_a_session_that_is_deleted(deletion: dict[str, Any]) -> None:
     assert isinstance(judged(replied(200, session(**deletion))).error, RevokedCredentials)
 
 
+@pytest.mark.rule("S19")
 def test_a_session_that_is_over() -> None:
     assert isinstance(judged(replied(200, session(expires_at=NOW - 5))).error, ExpiredCredentials)
     assert judged(replied(200, session(expires_at=NOW - 4.9))).is_authenticated
 
 
+@pytest.mark.rule("S23")
 def test_two_spellings_of_one_user() -> None:
     for inner in ("user_1", "1"):
         auth = judged(replied(200, verified_body(inner, user={"user_id": "user_1"})))
@@ -112,6 +118,7 @@ def test_empty_texts_are_no_credentials() -> None:
     assert judged(replied(200, verified_body(session_token="", session_jwt=""))).is_authenticated
 
 
+@pytest.mark.rule("S13", "S23")
 @pytest.mark.parametrize("issuer", ["", None], ids=["asked", "refreshed"])
 def test_an_answer_about_another_session_or_user_than_the_jwt(issuer: str | None) -> None:
     options: dict[str, Any] = {} if issuer is None else {"jwt_issuer": issuer}
@@ -124,6 +131,7 @@ def test_an_answer_about_another_session_or_user_than_the_jwt(issuer: str | None
     assert Api(replied(200, verified_body()), **options).authenticate(token).is_authenticated
 
 
+@pytest.mark.rule("S19")
 @given(
     changes=st.dictionaries(
         st.sampled_from(["id", "user_id", "expires_at", "factors", "deleted", "device_info"]), JSON

@@ -49,6 +49,7 @@ UNKNOWN_BODIES: dict[str, object] = {
 }
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("body", KNOWN_ERRORS.values(), ids=KNOWN_ERRORS.keys())
 @pytest.mark.parametrize("status", [400, 404, 410])
 def test_an_understood_refusal(status: int, body: object) -> None:
@@ -57,6 +58,7 @@ def test_an_understood_refusal(status: int, body: object) -> None:
     assert isinstance(auth.error, InvalidCredentials)
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("body", DEAD.values(), ids=DEAD.keys())
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
 def test_the_code_of_a_dead_session_under_any_refusal(status: int, body: object) -> None:
@@ -65,6 +67,7 @@ def test_the_code_of_a_dead_session_under_any_refusal(status: int, body: object)
     assert len(api.fetches) == 1  # no question about our own key
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("body", UNKNOWN_BODIES.values(), ids=UNKNOWN_BODIES.keys())
 @pytest.mark.parametrize(
     "status", [200, 201, 202, 204, 302, 304, 400, 402, 403, 404, 409, 410, 418, 422, 500, 502]
@@ -73,6 +76,7 @@ def test_what_is_not_understood_is_trouble(status: int, body: object) -> None:
     unavailable(judged(replied(status, body)))
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("body", [*KNOWN_ERRORS.values(), *DEAD.values()])
 @pytest.mark.parametrize(
     "status", [200, 201, 206, 301, 302, 303, 304, 307, 308, 500, 501, 502, 503, 504, 520, 599]
@@ -81,6 +85,7 @@ def test_an_error_body_under_another_status_is_trouble(status: int, body: object
     unavailable(judged(replied(status, body)))
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("status", [408, 429])
 def test_being_told_to_wait_is_trouble(status: int) -> None:
     auth = judged(replied(status, FLAT, retry_after="7"))
@@ -89,6 +94,7 @@ def test_being_told_to_wait_is_trouble(status: int) -> None:
     assert auth.error.retry_after == 7
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("status", [402, 409, 403])
 def test_a_refusal_that_is_ours_to_mend(status: int) -> None:
     auth = judged(replied(status, FLAT))
@@ -97,6 +103,7 @@ def test_a_refusal_that_is_ours_to_mend(status: int) -> None:
     assert auth.error.status == 500
 
 
+@pytest.mark.rule("S19", "S39")
 @pytest.mark.parametrize("kind", ["connect", "timeout", "broken", "too_large"])
 def test_no_reply_is_trouble(kind: Any) -> None:
     assert unavailable(judged(TransportError(kind))) == f"api_{kind}"
@@ -105,6 +112,7 @@ def test_no_reply_is_trouble(kind: Any) -> None:
 BARE = {"flat": replied(401, {**FLAT, "error_type": "unauthorized"}), "nothing": replied(401, b"")}
 
 
+@pytest.mark.rule("S20")
 @pytest.mark.parametrize("bare", BARE.values(), ids=BARE.keys())
 class TestBare401:
     """A 401 that may mean the session or our key: one more call tells."""
@@ -166,6 +174,7 @@ BODIES = st.one_of(
 STATUSES = st.one_of(st.integers(200, 599), st.sampled_from([200, 400, 401, 404, 410, 429, 500]))
 
 
+@pytest.mark.rule("S19")
 @given(STATUSES, BODIES, STATUSES, BODIES, st.text(max_size=20))
 @settings(max_examples=400)
 def test_no_reply_that_says_nothing_accepts_anybody(
@@ -196,6 +205,7 @@ LOADS: dict[str, tuple[Outcome, Callable[[Auth], bool]]] = {
 }
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize(("answer", "expected"), LOADS.values(), ids=LOADS.keys())
 def test_loading_the_user_never_turns_trouble_into_a_verdict(
     answer: Outcome, expected: Callable[[Auth], bool]

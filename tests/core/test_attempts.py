@@ -31,6 +31,7 @@ def attempts(clock: Clock) -> Attempts:
     return Attempts(clock)
 
 
+@pytest.mark.rule("S48")
 def test_so_many_and_no_more(attempts: Attempts, clock: Clock) -> None:
     for _ in range(3):
         assert attempts.count("send", "a", 3, 60) is None
@@ -65,6 +66,7 @@ def test_what_is_given_back(attempts: Attempts, clock: Clock) -> None:
     assert attempts.counted("send", "a") == 0
 
 
+@pytest.mark.rule("S48")
 @given(st.lists(st.floats(0, 30), max_size=40), st.integers(1, 5))
 def test_never_more_within_any_such_time(pauses: Iterable[float], most: int) -> None:
     clock = Clock()
@@ -98,12 +100,14 @@ def test_what_is_over_is_forgotten(attempts: Attempts, clock: Clock) -> None:
     assert len(attempts._logs) == 1
 
 
+@pytest.mark.rule("S31")
 def test_no_address_is_kept(attempts: Attempts) -> None:
     attempts.count("send", "me@example.com", 1, 60)
     assert "example" not in repr(dict(attempts._logs))
     assert Attempts().count("send", "me@example.com", 1, 60) is None
 
 
+@pytest.mark.rule("S48")
 def test_threads(attempts: Attempts) -> None:
     found = together(16, lambda _: attempts.count("try", "a", 5, 60))
     assert found.count(None) == 5

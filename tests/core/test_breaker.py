@@ -20,6 +20,7 @@ from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import CircuitChanged, Event, Hooks
+from support.patience import PATIENCE
 from support.scripted import Received, reply, scripted, wait_until
 from support.together import together
 
@@ -120,6 +121,7 @@ def test_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+@pytest.mark.rule("S38", "S39")
 def test_who_was_good_before_has_turns_of_their_own() -> None:
     """S39. Answers about a stranger's junk may say nothing; they do not take every probe."""
     clock = Clock()
@@ -166,7 +168,7 @@ class Asked:
         self.breaker = breaker(self.clock)
         self._url = url
         self._runner = None if how == "sync" else asyncio.Runner()
-        settings = Settings.load({"secret_key": "sk_test_" + "b" * 30, "base_url": url, "timeout": 2.0})
+        settings = Settings.load({"secret_key": "sk_test_" + "b" * 30, "base_url": url, "timeout": 30.0})
         kind: Any = SyncExchange if how == "sync" else AsyncExchange
         self.exchange: Any = kind(settings, breaker=self.breaker)
 
@@ -178,7 +180,7 @@ class Asked:
         return Fetch("POST", self._url + "/v1/call", json={}, **options)
 
     def deadline(self) -> float:
-        return time.monotonic() + 2.0
+        return time.monotonic() + PATIENCE
 
     def run(self, make: Callable[[], Any]) -> Any:
         if self._runner is None:
@@ -207,6 +209,7 @@ def asking(how: str, url: str) -> Iterator[Asked]:
 
 
 class TestInTheExchange:
+    @pytest.mark.rule("S39")
     def test_it_opens_and_closes(self, how: str) -> None:
         down = True
 
@@ -255,7 +258,7 @@ class TestInTheExchange:
 
     def test_a_probe_that_is_cancelled(self) -> None:
         with (
-            scripted(lambda request: [5.0] if request.body != b"{}" else reply(200, OK)) as server,
+            scripted(lambda request: [PATIENCE] if request.body != b"{}" else reply(200, OK)) as server,
             asking("httpx", server.url) as asked,
         ):
             for outcome in BAD[:5]:
@@ -276,28 +279,40 @@ class TestInTheExchange:
             assert asked.breaker.state == "closed"
 
 
+@pytest.mark.rule("S38")
 def test_a_time_out_while_waiting_says_nothing_about_the_api(how: str) -> None:
     """One slow call holds the only connection; those that wait in vain are not the API's failures."""
-    with scripted(lambda request: [0.6, reply(200, OK)] if json.loads(request.body) else reply(200, OK)) as server:
+    go = threading.Event()
+
+    def script(request: Received) -> bytes:
+        if json.loads(request.body):
+            go.wait(PATIENCE)
+        return reply(200, OK)
+
+    with scripted(script) as server:
         options = {"secret_key": "sk_test_" + "b" * 30, "base_url": server.url, "max_connections": 1}
         settings, one, found = Settings.load(options), breaker(), list[Outcome]()
         slow = Fetch("POST", server.url + "/slow", json={"slow": True})
         quick = Fetch("POST", server.url + "/quick", json={}, timeout=0.1)
         if how == "sync":
             exchange = SyncExchange(settings, breaker=one)
-            thread = threading.Thread(target=lambda: found.append(exchange(slow, time.monotonic() + 3)))
+            thread = threading.Thread(target=lambda: found.append(exchange(slow, time.monotonic() + PATIENCE)))
             thread.start()
             assert wait_until(lambda: len(server.received) == 1)
-            found += together(6, lambda _: exchange(quick, time.monotonic() + 3))
-            thread.join(5)
+            found += together(6, lambda _: exchange(quick, time.monotonic() + PATIENCE))
+            go.set()
+            thread.join(PATIENCE)
             exchange.close()
         else:
 
             async def work() -> None:
                 exchange = AsyncExchange(settings, breaker=one)
-                first = asyncio.create_task(exchange(slow, time.monotonic() + 3))
+                first = asyncio.create_task(exchange(slow, time.monotonic() + PATIENCE))
                 assert await asyncio.to_thread(wait_until, lambda: len(server.received) == 1)
-                found.extend(await asyncio.gather(*(exchange(quick, time.monotonic() + 3) for _ in range(6))))
+                found.extend(
+                    await asyncio.gather(*(exchange(quick, time.monotonic() + PATIENCE) for _ in range(6)))
+                )
+                go.set()
                 found.append(await first)
                 await exchange.aclose()
 

@@ -57,6 +57,7 @@ def sign_in(browser: Visitor, emulator: Emulator, address: str) -> None:
 class TestAnAnswerThatComesLate:
     """A tab that polls must not undo what another tab of the same browser has just done."""
 
+    @pytest.mark.rule("S45", "S46")
     def test_a_refusal_of_the_former_session_leaves_the_new_cookies(self, call: Both, emulator: Emulator) -> None:
         browser = browser_of(call, emulator.sign_in(email="ada@example.com"))
         former = dict(browser.cookies)
@@ -66,6 +67,7 @@ class TestAnAnswerThatComesLate:
         browser.keep(list(call.client.cookies_after(late)))
         assert who(browser) == "ben@example.com"
 
+    @pytest.mark.rule("S46")
     def test_nor_does_a_refresh_of_the_former_session_touch_them(self, call: Both, emulator: Emulator) -> None:
         browser = browser_of(call, old(emulator))
         late = identity(call, browser.cookies)
@@ -104,6 +106,7 @@ class TestTakenForAnother:
         for headers in ({"session-token": both}, {"authorization": f"Bearer {both}"}):
             assert call("authenticate", headers, None, GET).error.reason == "malformed_credentials"
 
+    @pytest.mark.rule("S4", "S40")
     def test_a_jwt_that_is_remembered_from_a_header_is_no_token(self, call: Both, emulator: Emulator) -> None:
         jwt = emulator.sign_in().session_jwt
         for _ in range(2):
@@ -133,6 +136,7 @@ class TestWhatAnAnswerGivesAway:
         assert (again.user, again.session, again.fresh) == (auth.user, auth.session, None)
 
 
+@pytest.mark.rule("S48")
 class TestCodes:
     def test_many_tries_at_once_are_no_more_tries(self, call: Both, emulator: Emulator) -> None:
         browser = Visitor(call, html=False)
@@ -152,6 +156,7 @@ class TestCodes:
         assert browser.post("verify_otp", {"code": code}).status == 429
 
 
+@pytest.mark.rule("S47")
 class TestRedirects:
     """A sign-in page that is itself behind a gate must not be sent to itself for ever."""
 
@@ -189,6 +194,7 @@ class TestRedirects:
         assert path_of(browser.post("verify_otp", {"code": code_of(emulator)})) == "/"
 
 
+@pytest.mark.rule("S44")
 class TestAddresses:
     @pytest.mark.parametrize("zone", ["eth0", "<script>", "1%2", " x"])
     def test_a_zone_is_not_told_to_anybody(self, emulator: Emulator, zone: str) -> None:

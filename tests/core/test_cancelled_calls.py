@@ -10,6 +10,7 @@ import pytest
 from moonkey_core import Settings
 from moonkey_core._plan import Fetch, Reply
 from moonkey_core._transport.exchange import AsyncExchange
+from support.patience import PATIENCE
 from support.scripted import Received, Scripted, reply, scripted
 
 _TURNS = 60  # of the event loop, from the beginning of a call to beyond its end
@@ -26,7 +27,7 @@ def settings(server: Scripted, transport: str) -> Settings:
 @pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
 def test_cancelled_in_any_turn_of_the_loop(transport: str) -> None:
     async def cancelled(exchange: AsyncExchange, url: str, turns: int) -> None:
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         fetch = Fetch("DELETE", url + "/cancelled", json={})  # each takes a new connection
         call = asyncio.ensure_future(exchange(fetch, end))
         for _ in range(turns):
@@ -40,7 +41,9 @@ def test_cancelled_in_any_turn_of_the_loop(transport: str) -> None:
             for turns in range(_TURNS):
                 await cancelled(exchange, server.url, turns)
         for _ in range(6):
-            assert isinstance(await exchange(Fetch("GET", server.url + "/good"), time.monotonic() + 2), Reply)
+            assert isinstance(
+                await exchange(Fetch("GET", server.url + "/good"), time.monotonic() + PATIENCE), Reply
+            )
         await exchange.aclose()
 
     with scripted(answered) as server:

@@ -92,7 +92,7 @@ def error_of(how: str, url: str, ask: Callable[[Any], Any]) -> ProviderUnavailab
     options: dict[str, Any] = {
         "secret_key": SECRET,
         "base_url": url,
-        "timeout": 0.4 if "127" in url else 5,
+        "timeout": 0.4 if "127" in url else 30,
         "jwks_timeout": 0.4,
         "jwt_issuer": odd_jwts.ISSUER,
     }

@@ -158,6 +158,7 @@ def nothing_follows(decisions: Visited, auth: Auth, jwt: str | None) -> None:
     assert decisions.ask_anew(jwt).is_authenticated  # it was not remembered
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("jwt", [None, FRESH, OLD], ids=["token", "pair", "old pair"])
 @pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_cannot_be_read_is_trouble(answer: Outcome, jwt: str | None) -> None:
@@ -170,6 +171,7 @@ def test_what_cannot_be_read_is_trouble(answer: Outcome, jwt: str | None) -> Non
     nothing_follows(decisions, auth, jwt)
 
 
+@pytest.mark.rule("S19", "S45")
 @pytest.mark.parametrize("jwt", [None, FRESH, OLD], ids=["token", "pair", "old pair"])
 @pytest.mark.parametrize("answer", NOT_CERTAIN.values(), ids=NOT_CERTAIN.keys())
 def test_what_is_not_certain_takes_nothing_away(answer: Outcome, jwt: str | None) -> None:
@@ -182,6 +184,7 @@ def test_what_is_not_certain_takes_nothing_away(answer: Outcome, jwt: str | None
     nothing_follows(decisions, auth, jwt)
 
 
+@pytest.mark.rule("S19", "S45")
 @pytest.mark.parametrize("answer", CERTAIN.values(), ids=CERTAIN.keys())
 def test_what_is_certain_ends_it(answer: Outcome) -> None:
     decisions = Visited()
@@ -198,6 +201,7 @@ def test_what_is_certain_ends_it(answer: Outcome) -> None:
     assert bound.is_revoked
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("answer", [*UNREADABLE.values(), *NOT_CERTAIN.values()])
 @pytest.mark.parametrize("credential", [TOKEN, FRESH], ids=["token", "jwt"])
 def test_the_same_of_a_credential_in_a_header(answer: Outcome, credential: str) -> None:
@@ -208,6 +212,7 @@ def test_the_same_of_a_credential_in_a_header(answer: Outcome, credential: str) 
     nothing_follows(decisions, auth, None)
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize("answer", [one for one in UNREADABLE.values() if isinstance(one, Reply)])
 def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None:
     decisions = Visited(session_cache_ttl=60)
@@ -224,6 +229,7 @@ def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None
     assert not is_settled(fetch, answer)
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize(
     "members", [{"active": True, "revoked": False, "status": "active"}, {"active": 1, "revoked": 0}]
 )
@@ -247,6 +253,7 @@ def test_a_jwt_that_was_just_replaced_ends_no_session() -> None:
     assert not decisions.revoked
 
 
+@pytest.mark.rule("S19")
 @pytest.mark.parametrize(
     "kept",
     [session(expires_at=int(NOW) - 60), session(id="sess_2", user_id="user_2", expires_at=int(NOW) - 60), {}],
@@ -273,6 +280,7 @@ def test_a_jwt_too_old_to_be_renewed_is_not_the_end_of_its_session() -> None:
     assert not auth.error.session_is_over
 
 
+@pytest.mark.rule("S19", "S23")
 def test_another_sessions_end_is_not_ours() -> None:
     decisions = Visited()
     decisions.verdict = replied(200, session(id="sess_2", deleted=True))
@@ -313,6 +321,7 @@ def test_a_login_that_cannot_be_read(members: dict[str, Any]) -> None:
         run(decisions.core.api.login("otps/verify", {"otp": "123456"}), decisions.exchange)
 
 
+@pytest.mark.rule("S20")
 class TestLengths:
     """A length that is refused says nothing of the session."""
 

@@ -39,6 +39,7 @@ CUT: dict[str, tuple[str, bytes]] = {
 }
 
 
+@pytest.mark.rule("S15", "S22")
 @pytest.mark.parametrize(("encoding", "body"), CUT.values(), ids=CUT.keys())
 @pytest.mark.parametrize("framing", ["length", "until closed"])
 def test_what_is_compressed_has_to_come_to_its_end(how: str, framing: str, encoding: str, body: bytes) -> None:
@@ -57,6 +58,7 @@ def test_a_gzip_body_in_several_members_is_whole(how: str) -> None:
             assert asked(server.url, how).is_authenticated
 
 
+@pytest.mark.rule("S15")
 @pytest.mark.parametrize("missing", [1, 8])
 def test_a_key_set_without_its_checksum_is_no_key_set(how: str, missing: int) -> None:
     keys = gzip.compress(json.dumps(key_set()).encode())
@@ -78,6 +80,7 @@ def test_a_body_in_pieces_of_any_size(size: int) -> None:
     assert body.reply(200, ()).body == ONE
 
 
+@pytest.mark.rule("S22")
 def test_the_bytes_before_inflating_are_bounded_as_well() -> None:
     """What inflates to nothing, for ever, is not read for ever."""
     nothing = b"\0\0\0\xff\xff" * 100  # empty stored blocks

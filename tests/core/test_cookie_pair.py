@@ -56,6 +56,7 @@ def set_after(decisions: KnownToTheApi, auth: Auth, *already: str) -> dict[str, 
     return {name: value for name, _, value in pairs}
 
 
+@pytest.mark.rule("S40")
 class TestTheJwtFirst:
     def test_a_good_one_asks_nobody(self) -> None:
         decisions = made()
@@ -120,6 +121,7 @@ class TestTheJwtFirst:
 
 
 class TestItsRefresh:
+    @pytest.mark.rule("S13", "S40", "S45")
     @pytest.mark.parametrize("change", [{"id": "sess_9"}, {"user_id": "user_9"}])
     def test_one_that_names_somebody_else_is_refused(self, change: dict[str, str]) -> None:
         decisions = made()
@@ -130,6 +132,7 @@ class TestItsRefresh:
         assert auth.error.reason == "api_mismatch"
         assert set_after(decisions, auth) == {JWT: ""}  # the token alone tells, next time
 
+    @pytest.mark.rule("S13", "S40")
     @pytest.mark.parametrize(
         "jwt",
         [good(NOW, sub="user_9"), good(NOW, jti="sess_9", session={"id": "sess_9"}), good(NOW, sub="user_2")],
@@ -142,12 +145,14 @@ class TestItsRefresh:
             assert auth.is_unavailable
             assert NEW not in set_after(decisions, auth).values()
 
+    @pytest.mark.rule("S13", "S40")
     def test_the_jwt_of_another_session_never_makes_its_user(self) -> None:
         decisions = made()
         auth = visit(decisions, token=OTHER, jwt=OLD)
         assert auth.is_unavailable
         assert visit(decisions, token=OTHER).is_authenticated
 
+    @pytest.mark.rule("S46")
     def test_a_session_that_was_ended_meanwhile_gets_no_new_jwt(self) -> None:
         decisions = made()
         auth = visit(decisions, jwt=OLD)
@@ -160,6 +165,7 @@ class TestItsRefresh:
         assert set_after(decisions, auth, f"{SESSION}=; Path=/; Max-Age=0") == {}
         assert set_after(decisions, auth, "other=1; Path=/") == {JWT: NEW}
 
+    @pytest.mark.rule("S45")
     def test_an_api_that_is_down_signs_nobody_out(self) -> None:
         decisions = made()
         decisions.down = True
@@ -168,6 +174,7 @@ class TestItsRefresh:
         assert set_after(decisions, auth) == {}
         assert visit(decisions, jwt=FRESH).is_authenticated
 
+    @pytest.mark.rule("S34")
     def test_grace_holds_for_pairs_too(self) -> None:
         decisions = made(grace_seconds=60)
         assert visit(decisions, jwt=good(NOW - 290)).source == "local"
@@ -180,6 +187,7 @@ class TestItsRefresh:
         assert auth.user is not None
         assert (auth.user.email, auth.from_cookies) == ("me@example.com", True)
 
+    @pytest.mark.rule("S34")
     def test_the_answer_is_remembered_as_the_token_s(self) -> None:
         decisions = made(session_cache_ttl=30)
         for jwt in (OLD, "junk", None):
@@ -188,6 +196,7 @@ class TestItsRefresh:
 
 
 class TestEnded:
+    @pytest.mark.rule("S45")
     def test_a_dead_session_takes_both_cookies_along(self) -> None:
         decisions = made()
         for jwt in (OLD, "junk", None):
@@ -195,6 +204,7 @@ class TestEnded:
             assert isinstance(auth.error, InvalidCredentials)
             assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
 
+    @pytest.mark.rule("S35", "S45")
     def test_one_that_is_known_to_be_revoked_is_refused_with_a_good_jwt(self) -> None:
         decisions = made()
         assert visit(decisions, jwt=FRESH).is_authenticated
@@ -210,6 +220,7 @@ class TestEnded:
         assert auth.user is not None
         assert auth.user.id == "user_2"
 
+    @pytest.mark.rule("S45")
     def test_a_token_that_was_just_replaced_leaves_the_cookies(self) -> None:
         decisions = made()
         known = decisions.core.cache
@@ -228,12 +239,14 @@ class TestEnded:
 
 
 class TestHeadersAndCookies:
+    @pytest.mark.rule("S42")
     def test_a_good_header_wins(self) -> None:
         decisions = made()
         auth = visit(decisions, jwt=FRESH, session_token=OTHER)
         assert auth.user is not None
         assert (auth.user.id, auth.from_cookies) == ("user_2", False)
 
+    @pytest.mark.rule("S42")
     @pytest.mark.parametrize(
         "headers",
         [
@@ -254,9 +267,11 @@ class TestHeadersAndCookies:
     def test_another_scheme_is_no_credential_of_ours(self) -> None:
         assert visit(made(), jwt=FRESH, authorization="Basic dTpw").from_cookies
 
+    @pytest.mark.rule("S43")
     def test_headers_are_exempt_from_the_origin_check(self) -> None:
         assert visit(made(), token=None, info=POST, session_token=TOKEN).is_authenticated
 
+    @pytest.mark.rule("S43")
     def test_cookies_are_not(self) -> None:
         decisions = made()
         auth = visit(decisions, jwt=FRESH, info=POST, origin="https://evil.example")
@@ -267,6 +282,7 @@ class TestHeadersAndCookies:
 
 
 class TestGrammar:
+    @pytest.mark.rule("S41")
     @pytest.mark.parametrize("name", [SESSION, JWT])
     @pytest.mark.parametrize("joint", ["; ", ";", ";; "])
     def test_one_name_with_two_values_is_malformed(self, name: str, joint: str) -> None:
@@ -275,20 +291,24 @@ class TestGrammar:
         assert isinstance(auth.error, MalformedCredentials)
         assert auth.error.reason == "repeated_cookie"
 
+    @pytest.mark.rule("S41")
     def test_so_it_is_in_two_lines(self) -> None:
         auth = made().read({"cookie": [f"{SESSION}={TOKEN}", f"{SESSION}={OTHER}"]}, None, GET)
         assert auth.is_rejected
 
+    @pytest.mark.rule("S41")
     def test_so_it_is_in_two_lines_that_a_server_has_joined(self) -> None:
         line = f"x=1; {SESSION}={TOKEN}; y=2, {SESSION}={OTHER}; z=3"
         auth = made().read({"cookie": [line]}, None, GET)
         assert auth.error is not None
         assert auth.error.reason == "repeated_cookie"
 
+    @pytest.mark.rule("S41")
     def test_twice_the_same_is_one(self) -> None:
         auth = made().read({"cookie": [f"{SESSION}={TOKEN}; {SESSION}={TOKEN}"]}, None, GET)
         assert auth.is_authenticated
 
+    @pytest.mark.rule("S2", "S45")
     @pytest.mark.parametrize(
         "value", ["a b", '"' + TOKEN + '"', "a\\073b", "é", "a,b", "a=b", "x" * 9000, FRESH, "a\tb", "%41"]
     )
@@ -299,6 +319,7 @@ class TestGrammar:
         assert decisions.asked == 0
         assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
 
+    @pytest.mark.rule("S41")
     @pytest.mark.parametrize(
         "line",
         [
@@ -312,6 +333,7 @@ class TestGrammar:
     def test_other_names_are_not_read(self, line: str) -> None:
         assert made().read({"cookie": [line]}, None, GET).is_anonymous
 
+    @pytest.mark.rule("S1", "S41")
     def test_nothing_is_read_unless_configured(self) -> None:
         decisions = KnownToTheApi([TOKEN])
         assert visit(decisions).is_anonymous
@@ -327,6 +349,7 @@ PARTS = st.lists(
 )
 
 
+@pytest.mark.rule("S2", "S41")
 @settings(max_examples=300)
 @given(PARTS, st.sampled_from(["; ", ";", " ;\t", ","]))
 def test_the_pair_is_read_as_the_grammar_says(parts: list[str], joint: str) -> None:

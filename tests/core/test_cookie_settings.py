@@ -145,11 +145,13 @@ class TestInSettings:
 OUTWARD = ["//evil", "/\\evil", "\\evil", "https://evil", "javascript:x", "/a\tb", "/\t/evil", "/a\r\nb"]
 
 
+@pytest.mark.rule("S47")
 @pytest.mark.parametrize("target", [*OUTWARD, "", " /a", "/é", "a", "/" + "a" * 2048])
 def test_no_way_out_of_the_site(target: str) -> None:
     assert safe_target(target, "/home") == "/home"
 
 
+@pytest.mark.rule("S47")
 @given(st.text("/\\\t\r\n :.a?#%@", max_size=12))
 def test_a_safe_target_stays_on_the_site(target: str) -> None:
     from httpx import URL

@@ -92,6 +92,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.rule("S2")
 @pytest.mark.parametrize("value", MALFORMED)
 def test_a_malformed_bearer_line(value: str) -> None:
     assert reason(authorization=value) == "malformed_credentials"
@@ -100,6 +101,7 @@ def test_a_malformed_bearer_line(value: str) -> None:
 ODD = ["\r", "\n", "\r\n", "\0", "\x01", "\x1f", "\x7f", "\x80", "\x85", "\xa0", "\xad", "é", "\t", " ", ",", ";"]
 
 
+@pytest.mark.rule("S2")
 @pytest.mark.parametrize("character", [*ODD, '"', "'", "\\", "%", "*", "(", "{", "<", "@", "€", "\ud800", "٣"])
 @pytest.mark.parametrize("place", [0, 10, len(TOKEN)])
 def test_no_odd_character_anywhere(character: str, place: int) -> None:
@@ -111,6 +113,7 @@ def test_no_odd_character_anywhere(character: str, place: int) -> None:
         well_formed(odd, SETTINGS)
 
 
+@pytest.mark.rule("S3")
 def test_a_repeated_line_is_malformed_even_if_equal() -> None:
     assert reason(authorization=[f"Bearer {TOKEN}", f"Bearer {TOKEN}"]) == "repeated_header"
     assert reason(session_token=[TOKEN, TOKEN]) == "repeated_header"
@@ -118,16 +121,19 @@ def test_a_repeated_line_is_malformed_even_if_equal() -> None:
     assert reason(session_token=[TOKEN, ""]) == "repeated_header"
 
 
+@pytest.mark.rule("S3")
 def test_two_credential_headers_are_malformed_even_if_equal() -> None:
     assert reason(authorization=f"Bearer {TOKEN}", session_token=TOKEN) == "two_credentials"
     assert reason(authorization=f"Bearer {JWT}", session_token=TOKEN) == "two_credentials"
 
 
+@pytest.mark.rule("S2", "S3")
 def test_a_list_in_one_line_is_malformed() -> None:
     for joined in (f"{TOKEN},{TOKEN}", f"{TOKEN}, {TOKEN}", f"{TOKEN},", f",{TOKEN}"):
         reason(session_token=joined)
 
 
+@pytest.mark.rule("S2")
 @pytest.mark.parametrize(("settings", "longest"), [(SETTINGS, 8192), (LONG, 16_384)])
 def test_the_longest_credential(settings: Settings, longest: int) -> None:
     fits, too_long = "a" * longest, "a" * (longest + 1)
@@ -141,6 +147,7 @@ def test_the_longest_credential(settings: Settings, longest: int) -> None:
         well_formed(too_long, settings)
 
 
+@pytest.mark.rule("S1")
 def test_only_configured_headers_are_read() -> None:
     settings = Settings.load({"secret_key": "sk_test_x", "credential_headers": "X-Session"}, {})
     assert read(settings, authorization=f"Bearer {TOKEN}", session_token=TOKEN) is None
@@ -153,6 +160,7 @@ UTF16 = base64.urlsafe_b64encode('{"alg":1}'.encode("utf-16")).decode()
 BOM = base64.urlsafe_b64encode(b'\xef\xbb\xbf{"a":1}').decode()
 
 
+@pytest.mark.rule("S4")
 @pytest.mark.parametrize(
     "value",
     [JWT, f"{HEAD}.e30.", f"{HEAD}.", f"{HEAD}=.e30.a", f"{HEAD}.a.b.c.d", f"{UTF16}.e30.a", f"{BOM}.e30.a"],
@@ -167,6 +175,7 @@ def test_what_tries_to_be_a_jwt_is_judged_as_one(value: str) -> None:
         assert found[1] == "session_jwt"
 
 
+@pytest.mark.rule("S4")
 @pytest.mark.parametrize(
     "value",
     [TOKEN, "a.b.c", "session_jwt.x.y", "eyJ", "eyJhbGciOiJSUzI1NiJ9", "....", "~._~", "aa.bb"],
@@ -178,6 +187,7 @@ def test_an_opaque_token_is_told_by_its_form_and_not_by_a_prefix(value: str) -> 
     assert found[1] == "session_token"
 
 
+@pytest.mark.rule("S30")
 def test_a_credential_does_not_show_itself() -> None:
     assert TOKEN not in repr(
         read_credentials(lambda name: [TOKEN] if name == "session-token" else [], None, SETTINGS)
@@ -187,6 +197,7 @@ def test_a_credential_does_not_show_itself() -> None:
 ALPHABET = "ABCXYZabcxyz0189-._~+/"
 
 
+@pytest.mark.rule("S2")
 @given(st.text(ALPHABET, min_size=1, max_size=200), st.integers(0, 3))
 def test_every_word_of_the_grammar_is_read_as_it_is(body: str, padding: int) -> None:
     token = body + "=" * padding
@@ -195,6 +206,7 @@ def test_every_word_of_the_grammar_is_read_as_it_is(body: str, padding: int) -> 
         assert found[0] == token
 
 
+@pytest.mark.rule("S2")
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=80))
 def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
     for name in ("authorization", "session_token"):
@@ -210,6 +222,7 @@ def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
             assert set(found[0]) <= {*string.ascii_letters, *string.digits, *"-._~+/="}
 
 
+@pytest.mark.rule("S4")
 @given(st.text(st.characters(max_codepoint=127), max_size=100))
 def test_telling_a_jwt_from_a_token_never_fails(value: str) -> None:
     assert is_jwt(value) in (True, False)

@@ -23,6 +23,7 @@ def refused(sealer: Sealer, name: str, sealed: bytes) -> bool:
     return False
 
 
+@pytest.mark.rule("S37", "S48")
 @given(NAMES, st.binary())
 def test_what_was_sealed_opens(name: str, data: bytes) -> None:
     sealed = SEALER.seal(name, data)
@@ -31,12 +32,14 @@ def test_what_was_sealed_opens(name: str, data: bytes) -> None:
     assert len(data) < 8 or data not in sealed
 
 
+@pytest.mark.rule("S37", "S48")
 @given(NAMES, NAMES, st.binary())
 def test_not_under_another_name(name: str, other: str, data: bytes) -> None:
     assume(name != other)
     assert refused(SEALER, other, SEALER.seal(name, data))
 
 
+@pytest.mark.rule("S37", "S48")
 @given(st.binary(max_size=40), st.data())
 def test_not_with_any_bit_changed_nor_cut_nor_prolonged(data: bytes, draw: st.DataObject) -> None:
     sealed = SEALER.seal("name", data)
@@ -55,6 +58,7 @@ def test_anything_at_all(junk: bytes) -> None:
     assert refused(SEALER, "name", b"\x01" + junk)
 
 
+@pytest.mark.rule("S37")
 @pytest.mark.parametrize("other", [("another secret", "test"), ("a secret of the fleet", "tes"), ("", "")])
 def test_another_secret_or_purpose(other: tuple[str, str]) -> None:
     stranger = Sealer(*other)

@@ -61,6 +61,7 @@ def test_each_difference_is_told_once(credential: str) -> None:
     ]
 
 
+@pytest.mark.rule("S44")
 def test_addresses_are_believed_of_trusted_proxies_only() -> None:
     decisions, seen = made()
     visit(decisions, address="198.51.100.9", info=DIRECT)

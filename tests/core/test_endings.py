@@ -18,6 +18,7 @@ from moonkey_core._session_life.watch_policy import PAUSE, Binding
 from moonkey_core._session_life.watchers import _SLICE, AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 RETENTION = 300.0
@@ -69,6 +70,7 @@ def bindings() -> int:
     return sum(type(one) is Binding for one in gc.get_objects())  # others may be lazy, and wake up when asked
 
 
+@pytest.mark.rule("S52")
 class TestTheEnd:
     def test_it_comes_in_time(self, loop: StillLoop, endings: AsyncEndings) -> None:
         task = loop.begin(endings.end_of(identity(ends_at=NOW + 1000), None))
@@ -121,6 +123,7 @@ class TestTheEnd:
         assert len(endings) == 0
 
 
+@pytest.mark.rule("S52")
 class TestRevocation:
     @pytest.mark.parametrize(
         "entry",
@@ -212,6 +215,7 @@ class TestRevocation:
         assert all(task.done() for task in tasks)
 
 
+@pytest.mark.rule("S52")
 class TestExtension:
     def ended(self, loop: StillLoop, endings: AsyncEndings, answer: object) -> asyncio.Task[Any]:
         task = loop.begin(endings.end_of(identity(ends_at=NOW + 100), answering({"sess_1": answer}, "sess_1")))
@@ -263,6 +267,7 @@ class TestExtension:
         assert (len(endings), timers(loop)) == (0, 0)
 
 
+@pytest.mark.rule("S52")
 class TestAFeedThatIsAway:
     """Redis forgets an entry after a while; what we have missed by then, only the API knows."""
 
@@ -365,6 +370,7 @@ class TestOneThatIsDoubted:
             assert endings.is_over(one, lambda: REFUSED)
 
 
+@pytest.mark.rule("S52")
 class TestInThreads:
     @pytest.fixture
     def bound(self, loop: StillLoop, revocations: Revocations) -> Endings:
@@ -479,7 +485,7 @@ class TestManyLoops:
         assert {place for place, _ in found} == {0, 2, 4}
         revocations.add(session_id="sess_1")
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         assert sorted(found) == [(place, "revoked") for place in range(6)]
         assert len(endings) == 0
 

@@ -16,7 +16,7 @@ from moonkey_core._session_life.watchers import AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.rule("S52")]
 
 SESSIONS = st.sampled_from(["sess_1", "sess_2", "sess_3"])
 USERS = {"sess_1": "user_1", "sess_2": "user_1", "sess_3": "user_2"}

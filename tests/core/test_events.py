@@ -31,6 +31,7 @@ from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, presenting, replied
 from support.key_ring import Ring
 from support.odd_jwts import claims, good, header, sign
+from support.patience import PATIENT
 from support.redis_server import RedisServer, need_redis
 from support.scripted import RESET, reply, scripted, unused_url, wait_until
 
@@ -271,7 +272,12 @@ class TestUpstreamCall:
 class TestKeySetFetched:
     @pytest.mark.parametrize("kind", ["sync", "async"])
     def test_by_a_request(self, kind: str, emulator: Emulator) -> None:
-        options = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer}
+        options = {
+            "secret_key": emulator.secret_key,
+            "base_url": emulator.base_url,
+            **PATIENT,
+            "jwt_issuer": emulator.issuer,
+        }
         both = Both(kind, options)
         heard = heard_by(both.client.hooks)
         person = emulator.sign_in()
@@ -336,7 +342,7 @@ class TestFeedChanged:
                 if change is not None:
                     change()
                 expected.append(event)
-                assert wait_until(lambda: heard == expected, 10), heard
+                assert wait_until(lambda: heard == expected), heard
         assert heard == expected  # closing is no loss
 
 
@@ -393,7 +399,7 @@ class TestWhatEventsAre:
     KINDS = get_args(Event)
 
     def test_each_is_public_immutable_and_explained(self) -> None:
-        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "SessionEvent"} == set(
+        assert {kind.__name__ for kind in self.KINDS} | {"Event", "Hook", "Hooks", "SessionEvent"} == set(
             all_events.__all__
         )
         assert Hook is not None

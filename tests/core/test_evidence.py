@@ -57,6 +57,7 @@ CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 }
 
 
+@pytest.mark.rule("S32")
 @pytest.mark.parametrize(("claims", "options", "expected"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_a_jwt(
     claims: dict[str, Any], options: dict[str, Any], expected: list[str], caplog: pytest.LogCaptureFixture
@@ -105,6 +106,7 @@ MESSAGES = {
 }
 
 
+@pytest.mark.rule("S32")
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize(("message", "expected"), MESSAGES.values(), ids=MESSAGES.keys())
 def test_what_the_api_says(message: str, expected: str, shape: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,6 +140,7 @@ def test_a_length_that_is_refused_says_what_the_api_said(caplog: pytest.LogCaptu
     assert "***: 43200 minutes at most" in line
 
 
+@pytest.mark.rule("S32")
 def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -> None:
     decisions, token = Decisions(), "Ab3" * 20
     decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
@@ -145,6 +148,7 @@ def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -
     assert token not in logged(error, decisions, caplog)
 
 
+@pytest.mark.rule("S32")
 def test_a_token_that_was_sent_is_no_code(caplog: pytest.LogCaptureFixture) -> None:
     decisions, token = Decisions(), "Ab3" * 20
     decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
@@ -162,6 +166,7 @@ def test_our_own_trouble_says_it_too(caplog: pytest.LogCaptureFixture) -> None:
     assert "402, 'not_enabled: sessions are off'" in logged(error, decisions, caplog)
 
 
+@pytest.mark.rule("S32")
 @given(st.text(max_size=3000), st.lists(st.text(min_size=3, max_size=40), max_size=4))
 def test_a_saying_is_bounded_and_printable(message: str, sent: list[str]) -> None:
     for text in (quoted("code", message, sent), shown(message), shown([message] * 9)):

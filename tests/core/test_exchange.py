@@ -16,6 +16,7 @@ from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
 from moonkey_core._transport.circuit_breaker import Breaker
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import Event, Hooks, UpstreamCall
+from support.patience import PATIENCE
 from support.scripted import reply, scripted, unused_url, wait_until
 from support.together import together
 
@@ -27,7 +28,7 @@ def settings(url: str, **options: Any) -> Settings:
     return Settings.load({"secret_key": "sk_test_" + "e" * 30, "base_url": url, **options})
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 
@@ -155,7 +156,7 @@ class TestEvents:
             ("users.get", 503, None),
             ("users.get", 200, None),
         ]
-        assert all(before <= one.started_at <= time.time() and 0 <= one.seconds < 5 for one in calls)
+        assert all(before <= one.started_at <= time.time() and 0 <= one.seconds < PATIENCE for one in calls)
 
     def test_a_try_without_a_reply(self, how: str) -> None:
         hooks, seen, url = Hooks(), list[Event](), unused_url()
@@ -199,7 +200,7 @@ class TestLater:
         exchange, gate, done = SyncExchange(settings(unused_url())), threading.Event(), list[int]()
 
         def work(number: int) -> None:
-            gate.wait(5)
+            gate.wait(PATIENCE)
             done.append(number)
 
         taken = [exchange.later(lambda number=number: work(number)) for number in range(6)]  # type: ignore[misc]

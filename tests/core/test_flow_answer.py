@@ -53,6 +53,7 @@ def test_methods(call: Both, route: Route, method: str) -> None:
         assert header(answer, "allow") == ", ".join(route.methods)
 
 
+@pytest.mark.rule("S43")
 class TestTheOriginOfEveryPost:
     @pytest.mark.parametrize("route", POSTS, ids=lambda route: route.name)
     @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from support.flow_visits import (
     shown,
     wrong,
 )
+from support.patience import PATIENT
 
 VERIFY = "POST /v1/auth/otps/verify"
 REVOKE = "DELETE /v1/auth/sessions/delete"
@@ -40,6 +41,7 @@ def browser(call: Both) -> Visitor:
     return Visitor(call)
 
 
+@pytest.mark.rule("S48")
 class TestTries:
     def test_a_wrong_code(self, browser: Visitor, emulator: Emulator) -> None:
         browser.post("send_otp", {**ME, "next": "/x", "remember_me": "on"})
@@ -95,7 +97,7 @@ class TestTries:
             code = wrong(code_of(emulator))
 
         async def work() -> list[int]:
-            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
             async with AsyncMoonKey(cookies=CookieSettings(), **options) as client:
                 lines = mapped_headers(
                     {
@@ -130,6 +132,7 @@ class TestTries:
         assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 401
 
 
+@pytest.mark.rule("S48")
 class TestSends:
     def test_no_more_than_so_many_to_one_address(self, call: Both, emulator: Emulator) -> None:
         """Whoever asks, and however it is spelled."""

@@ -48,6 +48,7 @@ def token(emulator: Emulator) -> str:
     return code_of(emulator)
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_opening_it_asks_nobody(browser: Visitor, emulator: Emulator, token: str, method: str) -> None:
     for _ in range(3):
@@ -93,6 +94,7 @@ def test_what_is_no_token(browser: Visitor, emulator: Emulator, odd: str, method
     assert not emulator.requests()
 
 
+@pytest.mark.rule("S49")
 def test_a_query_is_no_way_to_sign_in(browser: Visitor, emulator: Emulator, token: str) -> None:
     """Of a POST, only the body counts."""
     kind = {"content-type": "application/x-www-form-urlencoded"}
@@ -100,12 +102,14 @@ def test_a_query_is_no_way_to_sign_in(browser: Visitor, emulator: Emulator, toke
     assert not emulator.requests()
 
 
+@pytest.mark.rule("S47")
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "javascript:alert(1)", "/\t/evil"])
 def test_no_way_out(browser: Visitor, token: str, target: str) -> None:
     assert shown(browser.get("magic", {"token": token, "next": target})).fields()["next"] == ""
     assert path_of(browser.post("magic", {"token": token, "next": target})) == "/"
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize(
     "headers",
     [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": None, "origin": "https://evil.example"}],
@@ -120,6 +124,7 @@ def test_another_site_cannot_press_the_button(
     assert not emulator.requests()
 
 
+@pytest.mark.rule("S21")
 def test_it_is_never_sent_twice(browser: Visitor, emulator: Emulator, token: str, quick_retries: None) -> None:
     emulator.fault("/v1/auth/magic_links/verify", status=500)
     answer = browser.post("magic", {"token": token})

@@ -64,6 +64,7 @@ def test_there_and_back(browser: Visitor, emulator: Emulator, proof: str) -> Non
     assert [event.method for event in events if isinstance(event, SignedIn)] == ["oauth"]
 
 
+@pytest.mark.rule("S48")
 def test_what_begins_it(call: Both) -> None:
     one, other = (call.client.flows.oauth_state() for _ in range(2))
     assert one.state != other.state
@@ -86,6 +87,7 @@ def test_without_cookies(emulator: Emulator) -> None:
         client.flows.oauth_state()
 
 
+@pytest.mark.rule("S48", "S49")
 class TestWithoutItsState:
     @pytest.fixture(autouse=True)
     def nothing_is_sent(self, browser: Visitor, emulator: Emulator) -> Iterator[None]:
@@ -179,6 +181,7 @@ class TestWithoutItsState:
         assert (answer.status, header(answer, "allow")) == (405, "GET")
 
 
+@pytest.mark.rule("S49")
 def test_it_works_once(browser: Visitor, emulator: Emulator) -> None:
     """Even where somebody has kept the cookie."""
     state = begin(browser)
@@ -222,6 +225,7 @@ def test_the_api_breaks_off(browser: Visitor, emulator: Emulator, quick_retries:
     assert emulator.requests()[VERIFY] == 1
 
 
+@pytest.mark.rule("S47")
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example/", "/a\\b", "/" + "x" * 3000])
 def test_no_way_out(browser: Visitor, emulator: Emulator, target: str) -> None:
     state = begin(browser, next=target)

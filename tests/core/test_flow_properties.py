@@ -87,6 +87,7 @@ APIS = [Api(says_yes=True), Api(says_yes=False)]
 START = APIS[0].core
 
 
+@pytest.mark.rule("S47")
 class TestTargets:
     @given(targets)
     def test_a_target_stays_here(self, text: str) -> None:

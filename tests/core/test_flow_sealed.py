@@ -45,6 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.mark.rule("S48")
 def test_what_goes_in_comes_out(pair: str) -> None:
     assert read(SETTINGS, "otp", pair) == DATA
     assert read(SETTINGS, "otp", f"a=b; {pair}; c=d") == DATA
@@ -80,6 +81,7 @@ def test_attributes_by_settings() -> None:
     assert read(plain, "otp", pair_of(sealed_cookie(plain, "otp", DATA))) == DATA
 
 
+@pytest.mark.rule("S48")
 def test_nothing_can_be_read() -> None:
     data = {"address": "me@example.com", "next": "/secret/place"}
     cookies = [sealed_cookie(SETTINGS, "otp", data) for _ in range(2)]
@@ -89,6 +91,7 @@ def test_nothing_can_be_read() -> None:
         assert piece not in raw
 
 
+@pytest.mark.rule("S48")
 def test_it_cannot_be_moved(pair: str) -> None:
     value = pair.partition("=")[2]
     assert read(SETTINGS, "oauth", f"__Host-moonkey_oauth={value}") is None
@@ -104,6 +107,7 @@ def test_processes_of_one_app_understand_each_other(pair: str) -> None:
     assert read(settings_of(), "otp", pair) == DATA
 
 
+@pytest.mark.rule("S48")
 def test_its_time(clock: list[float]) -> None:
     pair = pair_of(sealed_cookie(SETTINGS, "otp", DATA))
     clock[0] += 599
@@ -119,6 +123,7 @@ def test_two_of_one_name(pair: str) -> None:
     assert read(SETTINGS, "otp", pair, other) is None
 
 
+@pytest.mark.rule("S48")
 @given(place=st.integers(0), bit=st.integers(0, 7))
 def test_a_changed_bit(place: int, bit: int) -> None:
     name, _, value = pair_of(sealed_cookie(SETTINGS, "otp", DATA)).partition("=")
@@ -128,12 +133,14 @@ def test_a_changed_bit(place: int, bit: int) -> None:
     assert read(SETTINGS, "otp", f"{name}={changed}") is None
 
 
+@pytest.mark.rule("S48")
 @given(st.text(st.characters(max_codepoint=255), max_size=300))
 def test_whatever_comes_in(text: str) -> None:
     assert read(SETTINGS, "otp", f"__Host-moonkey_otp={text}") is None
     assert read(SETTINGS, "otp", text) is None
 
 
+@pytest.mark.rule("S48")
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_piece_of_one(pair: str, cut: int) -> None:
     assert read(SETTINGS, "otp", pair[:-cut]) is None

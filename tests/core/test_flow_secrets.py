@@ -13,6 +13,8 @@ from support import quick
 from support.flow_visits import Visitor, code_of, events_of, flow_client, wrong
 from support.secrets import assert_no_secret
 
+pytestmark = pytest.mark.rule("S30")
+
 ADDRESS = "somebody.special@example.com"
 
 

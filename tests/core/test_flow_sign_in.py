@@ -55,6 +55,7 @@ class TestThePages:
         assert page.fields() == {"address": "", "next": "/account?tab=1"}
         assert not cookies_of(answer)
 
+    @pytest.mark.rule("S47")
     @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/a b"])
     def test_no_way_out(self, browser: Visitor, emulator: Emulator, target: str) -> None:
         assert shown(browser.get("sign_in", {"next": target})).fields()["next"] == ""

@@ -66,6 +66,7 @@ class TestTrouble:
         assert OTP in browser.cookies
         assert browser.post("verify_otp", {"code": code}).status == 303
 
+    @pytest.mark.rule("S21")
     def test_a_login_is_never_sent_twice(self, browser: Visitor, emulator: Emulator, quick_retries: None) -> None:
         browser.post("send_otp", ME)
         emulator.clear_requests()
@@ -85,6 +86,7 @@ class TestTrouble:
         assert browser.post("verify_otp", {"code": "123456"}).status == 503
         assert SESSION not in browser.cookies
 
+    @pytest.mark.rule("S23")
     def test_an_answer_about_somebody_else(self, browser: Visitor, emulator: Emulator) -> None:
         browser.post("send_otp", ME)
         ends = int(emulator.now()) + 3600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
 from moonkey_core.web.request import RequestInfo, asgi_headers
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
+from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until
 from support.secrets import assert_no_secret
 
@@ -77,11 +79,12 @@ def comes_true(call: Both, condition: Callable[[], bool]) -> bool:
         return wait_until(condition)
 
     async def wait() -> bool:
-        for _ in range(1000):
-            if condition():
-                return True
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > end:
+                return False
             await asyncio.sleep(0.005)
-        return False
+        return True
 
     return call._runner.run(wait())
 
@@ -97,6 +100,7 @@ def is_alive(emulator: Emulator, person: SignedIn) -> bool:
 
 
 class TestThePage:
+    @pytest.mark.rule("S49")
     def test_asking_signs_nobody_out(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
         browser = visitor(call, person)
@@ -108,6 +112,7 @@ class TestThePage:
         assert browser.cookies
         assert is_alive(emulator, person)
 
+    @pytest.mark.rule("S47")
     @pytest.mark.parametrize(
         "target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:1"]
     )
@@ -155,6 +160,7 @@ class TestSigningOut:
         assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True}
         assert not is_alive(emulator, person)
 
+    @pytest.mark.rule("S43")
     def test_a_page_of_another_site_signs_nobody_out(self, call: Both, emulator: Emulator) -> None:
         person = emulator.sign_in()
         browser = visitor(call, person)
@@ -265,6 +271,7 @@ class TestWithoutTheApi:
         assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": False})
         assert browser.cookies == {}
 
+    @pytest.mark.rule("S35")
     def test_all_credentials_of_the_session_are_refused_here_and_in_the_fleet(
         self, call: Both, emulator: Emulator
     ) -> None:
@@ -340,12 +347,14 @@ class TestWithoutTheApi:
         assert json_of(visitor(call, person).get("session"))["authenticated"]
 
 
+@pytest.mark.rule("S46")
 def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
     """A refresh began before the sign-out and ends after it: its response may not set the JWT."""
     person = old(emulator)
     options: dict[str, Any] = {
         "secret_key": emulator.secret_key,
         "base_url": emulator.base_url,
+        **PATIENT,
         "jwt_issuer": emulator.issuer,
         "cookies": CookieSettings(),
     }
@@ -362,7 +371,7 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
         view = asgi_headers([(b"cookie", cookie.encode()), (b"sec-fetch-site", b"same-origin")])
         post = RequestInfo("POST", "https")
         late.flows.answer(FlowRequest(route="sign_out", routes="/auth", info=post, headers=view, auth=refreshed))
-        slow.join(10)
+        slow.join(PATIENCE)
         (auth,) = found
         for client, one in ((early, auth), (late, refreshed)):
             assert all("Max-Age=0" in value for value in client.cookies_after(one))

@@ -271,6 +271,7 @@ class TestByACode:
         me.post("step_up_send_otp", {"which": "email", "email": "evil@example.com", "address": "evil@example.com"})
         assert emulator.outbox()[0].to == ME
 
+    @pytest.mark.rule("S48")
     def test_wrong_codes(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator)
         code = me.ask(next="/pay")
@@ -307,6 +308,7 @@ class TestByACode:
         assert {**me.cookies, SEALED: sealed} == {**after, SEALED: sealed}
         assert len(me.session()["factors"]) == 2
 
+    @pytest.mark.rule("S48")
     def test_the_cookie_of_another_session(self, call: Both, emulator: Emulator) -> None:
         """A code that was sent for one session is of no use in any other, of whomever."""
         me, again, other = (
@@ -333,6 +335,7 @@ class TestByACode:
         me.cookies[SEALED] = value
         assert me.post("step_up_verify_otp", {"code": code}).status == 400
 
+    @pytest.mark.rule("S48")
     def test_the_cookie_of_a_sign_in(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator)
         me.post("send_otp", {"address": ME})
@@ -352,6 +355,7 @@ class TestByAnApp:
         assert [one["type"] for one in me.session()["factors"]] == ["otp", "totp"]
         assert me.session()["id"] == me.session_id
 
+    @pytest.mark.rule("S48")
     def test_wrong_codes(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator)
         secret = me.add_app()
@@ -396,6 +400,7 @@ class TestByAnApp:
         assert [one["type"] for one in thief.session()["factors"]] == ["otp"]
 
 
+@pytest.mark.rule("S48")
 class TestLimits:
     def test_codes_sent(self, kind: str, emulator: Emulator) -> None:
         with flow_client(kind, emulator, sign_in=SignInSettings(max_sends=2)) as call:
@@ -422,6 +427,7 @@ class TestLimits:
 
 
 class TestMixUps:
+    @pytest.mark.rule("S23")
     @pytest.mark.parametrize(
         "change",
         [
@@ -491,6 +497,7 @@ class TestMixUps:
             assert shown(response).one("h1").text
         assert me.cookies == before
 
+    @pytest.mark.rule("S43")
     def test_a_page_of_another_site(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator)
         before = len(emulator.outbox())
@@ -498,6 +505,7 @@ class TestMixUps:
             assert me.post(route, {"which": "email", "code": "123456"}, sec_fetch_site="cross-site").status == 403
         assert len(emulator.outbox()) == before
 
+    @pytest.mark.rule("S30")
     def test_no_secret_is_logged(self, call: Both, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("DEBUG")
         me = Person(call, emulator, "somebody.with.a.name@example.com")

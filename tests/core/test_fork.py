@@ -14,6 +14,7 @@ import pytest
 from moonkey_core import AsyncMoonKey, MoonKey, _fork
 from moonkey_core.emulator import Emulator
 from support.forks import forks, in_child
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 
@@ -52,7 +53,7 @@ class TestFork:
         thread.start()
         assert wait_until(lambda: emulator.requests()["GET /v1/auth/jwks/default"] == 1)
         assert in_child(lambda: client.sessions.verify(session_jwt=person.session_jwt).user.id == person.user_id)
-        thread.join(5)
+        thread.join(PATIENCE)
         client.close()
 
     @pytest.mark.usefixtures("transport")
@@ -89,7 +90,7 @@ class TestFork:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert results == [True] * 3
         client.close()
 

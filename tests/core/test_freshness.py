@@ -32,6 +32,7 @@ def made(**options: Any) -> KnownToTheApi:
     return KnownToTheApi([TOKEN], **options)
 
 
+@pytest.mark.rule("S34")
 class TestRememberedAnswers:
     def test_off_by_default(self) -> None:
         decisions = made()
@@ -199,6 +200,7 @@ class TestMaxStaleness:
             Requirements(**{name: wrong})
 
 
+@pytest.mark.rule("S34")
 class TestRefusals:
     def test_a_refused_token_costs_one_call(self) -> None:
         decisions = made()
@@ -230,6 +232,7 @@ class TestRefusals:
                 assert type(decisions.authenticate(TOKEN).error) is kind
             assert decisions.asked == 1
 
+    @pytest.mark.rule("S19", "S39")
     @pytest.mark.parametrize(
         "trouble",
         [

@@ -35,6 +35,7 @@ def graced(**options: Any) -> KnownToTheApi:
     return decisions
 
 
+@pytest.mark.rule("S34")
 class TestGrace:
     def test_no_record_is_kept_by_default(self) -> None:
         decisions = graced(grace_seconds=0)

@@ -71,6 +71,7 @@ VALUES: dict[str, Callable[[str, int], list[str]]] = {
 UNITS = st.text(st.sampled_from("a,; =\t.\"'%:/[]@q*0~-\xff") | st.sampled_from(SESSION), min_size=1, max_size=10)
 
 
+@pytest.mark.rule("S3", "S41")
 @pytest.mark.long
 @pytest.mark.parametrize("shape", VALUES)
 @settings(max_examples=5)
@@ -90,6 +91,7 @@ def test_what_is_read_costs_each_byte_the_same(shape: str, name: str, unit: str)
     assert_linear(lambda count: all_that_is_read(held(name, VALUES[shape](unit, count))), MANY)
 
 
+@pytest.mark.rule("S3", "S41")
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_lines_are_collected_in_one_pass(name: str) -> None:
@@ -109,6 +111,7 @@ def test_lines_are_collected_in_one_pass(name: str) -> None:
         assert_linear(view, 300)
 
 
+@pytest.mark.rule("S3")
 def test_headers_are_asked_for_a_bounded_number_of_times() -> None:
     """So that what one pass costs is what a request costs."""
     for name in NAMES:

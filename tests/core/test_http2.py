@@ -17,6 +17,7 @@ from moonkey_core._plan import Fetch, Outcome, Reply
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support.certificates import make_certificate
 from support.http2_server import http2_server
+from support.patience import PATIENCE
 from support.scripted import Received, reply
 from support.together import together
 from support.unasked import Answer, talkative
@@ -54,7 +55,7 @@ def path_of(request: Received) -> object:
 def test_each_gets_its_own_reply_over_one_connection(certificate: Path, context: ssl.SSLContext | None) -> None:
     with http2_server(path_of, context) as server, httpx.Client(**options(certificate, context)) as client:
         exchange = SyncExchange(settings(server.url), http_client=client)
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
 
         def ask(place: int) -> list[Outcome]:
             return [exchange(Fetch("GET", f"{server.url}/{place}/{turn}"), end) for turn in range(5)]
@@ -70,7 +71,7 @@ def test_each_gets_its_own_reply_in_one_event_loop(certificate: Path, context: s
     async def work(url: str) -> list[Outcome]:
         async with httpx.AsyncClient(**options(certificate, context)) as client:
             exchange = AsyncExchange(settings(url), http_client=client)
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE
             await exchange(Fetch("GET", url + "/first"), end)
             return await asyncio.gather(*(exchange(Fetch("GET", f"{url}/{place}"), end) for place in range(30)))
 
@@ -88,6 +89,7 @@ def answered(request: Received) -> object:
     return {"session": {"id": f"sess_{name}", "user_id": f"user_{name}", "expires_at": 4_000_000_000}}
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_revocation_leaves_the_connection_and_sends_no_header_of_http_1(
     kind: str, certificate: Path, context: ssl.SSLContext | None

@@ -61,6 +61,7 @@ ODD = [
 ]
 
 
+@pytest.mark.rule("S12")
 @pytest.mark.parametrize("value", REAL)
 def test_a_real_id(value: str) -> None:
     assert identifier(value) == value
@@ -70,6 +71,7 @@ def test_a_real_id(value: str) -> None:
     assert (auth.user.id, auth.session.id) == (value, value)
 
 
+@pytest.mark.rule("S12")
 @pytest.mark.parametrize("value", ODD, ids=repr)
 class TestAnOddOne:
     def test_is_none_in_a_jwt(self, value: str) -> None:

@@ -25,6 +25,7 @@ def test_a_good_one() -> None:
 WRONG_TIMES: list[object] = ["", str(int(NOW)), True, False, None, [], [NOW], {}, {"seconds": NOW}, HUGE, -HUGE]
 
 
+@pytest.mark.rule("S10")
 @pytest.mark.parametrize("value", WRONG_TIMES, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
 def test_a_time_is_a_finite_number(name: str, value: object) -> None:
@@ -33,6 +34,7 @@ def test_a_time_is_a_finite_number(name: str, value: object) -> None:
     assert refused(good(NOW, **{name: value})) == "jwt_claims"
 
 
+@pytest.mark.rule("S9", "S10")
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000])
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
 def test_a_time_that_json_has_no_number_for(name: str, text: str) -> None:
@@ -40,6 +42,7 @@ def test_a_time_that_json_has_no_number_for(name: str, text: str) -> None:
     assert refused(sign(header(), body.encode())) == "jwt_form"
 
 
+@pytest.mark.rule("S10", "S11", "S12")
 @pytest.mark.parametrize("name", ["exp", "iat", "sub", "iss", CLAIM])
 def test_a_claim_that_must_be_there(name: str) -> None:
     refused(sign(header(), without(claims(NOW), name)))
@@ -50,6 +53,7 @@ def test_a_claim_that_may_be_missing(name: str) -> None:
     accepted(sign(header(), without(claims(NOW), name)))
 
 
+@pytest.mark.rule("S10")
 @pytest.mark.parametrize("leeway", [0.0, 5.0, 60.0])
 def test_the_leeway_holds_at_its_boundary_and_not_behind_it(leeway: float) -> None:
     options = {"leeway": leeway, "refresh_jwt": False, "jwt_max_age": 86_400}
@@ -67,6 +71,7 @@ def test_a_fraction_of_a_second_is_no_longer_life() -> None:
     assert refused(good(NOW, exp=NOW + 0.9), **options) == "expired_credentials"
 
 
+@pytest.mark.rule("S10")
 @pytest.mark.parametrize("age", [300.0, 60.0])
 def test_our_own_maximum_age(age: float) -> None:
     options = {"jwt_max_age": age, "refresh_jwt": False}
@@ -85,6 +90,7 @@ def test_a_time_before_all_times(name: str) -> None:
         assert refused(token, refresh_jwt=False) == "expired_credentials"
 
 
+@pytest.mark.rule("S10")
 @pytest.mark.parametrize("value", [1e308, 10**18, 2**63, 1e17])
 def test_a_huge_end_is_no_error(value: float) -> None:
     assert Decisions().authenticate(good(NOW, exp=value)).is_authenticated
@@ -116,12 +122,14 @@ ISSUERS: list[object] = [
 ]
 
 
+@pytest.mark.rule("S11")
 @pytest.mark.parametrize("issuer", ISSUERS, ids=repr)
 def test_the_issuer_is_equal_or_wrong(issuer: object) -> None:
     assert refused(good(NOW, iss=issuer)) == "jwt_issuer"
     assert refused(good(NOW, iss=issuer), jwt_issuer=["another/app", ISSUER]) == "jwt_issuer"
 
 
+@pytest.mark.rule("S11")
 def test_several_issuers_can_be_configured() -> None:
     accepted(good(NOW), jwt_issuer=f"another/app,{ISSUER}")
     assert refused(good(NOW), jwt_issuer=["another/app"]) == "jwt_issuer"
@@ -130,6 +138,7 @@ def test_several_issuers_can_be_configured() -> None:
 AUDIENCES: list[object] = ["app", "our-app2", "our", "OUR-APP", "", [], ["app"], [["our-app"]], ["our-app", 1]]
 
 
+@pytest.mark.rule("S11")
 @pytest.mark.parametrize(
     "audience", [*AUDIENCES, {"our-app": 1}, None, 7, True, ["our-app", None], "our-app "], ids=repr
 )
@@ -137,6 +146,7 @@ def test_a_configured_audience_must_be_there(audience: object) -> None:
     assert refused(good(NOW, aud=audience), jwt_audience="our-app") == "jwt_audience"
 
 
+@pytest.mark.rule("S11")
 def test_audiences_that_are_ours() -> None:
     for audience in ("our-app", ["our-app"], ["another", "our-app"]):
         accepted(good(NOW, aud=audience), jwt_audience=["first", "our-app"])
@@ -160,11 +170,13 @@ SUBJECTS: list[object] = [
 ]
 
 
+@pytest.mark.rule("S12")
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda value: repr(value)[:20])
 def test_the_subject_is_a_bounded_text(subject: object) -> None:
     assert refused(good(NOW, sub=subject)) == "jwt_subject"
 
 
+@pytest.mark.rule("S12")
 def test_the_subject_and_the_inner_user() -> None:
     for inner in ("user_1", "1", "somebody-else"):
         auth = accepted(good(NOW, session={"user_id": inner}))
@@ -179,10 +191,12 @@ def test_the_subject_and_the_inner_user() -> None:
     assert refused(sign(header(), bare), strict_subject=True) == "jwt_subject"
 
 
+@pytest.mark.rule("S10", "S13")
 def test_a_jwt_that_is_not_yet_valid_is_not_refreshed() -> None:
     assert refused(good(NOW, exp=NOW - 100, nbf=NOW + 100)) == "jwt_not_yet_valid"
 
 
+@pytest.mark.rule("S7")
 def test_the_key_must_be_in_the_set() -> None:
     token = sign(header(kid="another"), claims(NOW), "another")
     assert refused(token) == "jwt_unknown_key"
@@ -190,6 +204,7 @@ def test_the_key_must_be_in_the_set() -> None:
     assert refused(token, jwks={"keys": [public_jwk(), public_jwk(kid="another")]}) == "jwt_signature"
 
 
+@pytest.mark.rule("S13")
 def test_nothing_but_age_leads_to_a_call() -> None:
     """A JWT that is stale and wrong in anything else is refused without one."""
     old = NOW - 1000

@@ -33,6 +33,7 @@ def test_those_of_the_payload_are_there() -> None:
     assert found == {"scope": "read write", "roles": ("admin",), "org": {"id": "org_1"}, "plan": "pro"}
 
 
+@pytest.mark.rule("S50")
 def test_those_of_the_session_come_first() -> None:
     inner = {"plan": "free", "custom_claims": {"team": "a"}}
     for said in ({"plan": "pro", "team": "b"}, {"custom_claims": {"plan": "pro", "team": "b"}}):
@@ -40,6 +41,7 @@ def test_those_of_the_session_come_first() -> None:
         assert (found["plan"], found["team"]) == ("free", "a")
 
 
+@pytest.mark.rule("S50")
 def test_no_member_of_the_session_comes_from_elsewhere() -> None:
     odd = {
         "id": "sess_2", "user_id": "user_2", "factors": [{"type": "totp"}], "created_at": 1, "updated_at": 1,
@@ -65,6 +67,7 @@ def test_odd_ones_break_nothing(wrong: Any) -> None:
     assert Requirements(scopes={"x"}, roles={"y"}).refusal_of(found, datetime.now(UTC)) is not None
 
 
+@pytest.mark.rule("S30", "S50")
 def test_none_is_registered_or_a_session_or_a_secret() -> None:
     found = read(aud="me", session_token="t", secret="s", other="o")
     assert found.claims == {"other": "o"}

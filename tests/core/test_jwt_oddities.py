@@ -89,6 +89,7 @@ def test_the_tokens_made_here_would_be_good(client: MoonKey, emulator: Emulator)
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 0
 
 
+@pytest.mark.rule("S5", "S6", "S7")
 @pytest.mark.parametrize("head", HEADERS.values(), ids=HEADERS.keys())
 def test_an_odd_header(client: MoonKey, emulator: Emulator, head: dict[str, Any]) -> None:
     named = {**head, "kid": emulator.kid} if head.get("kid") == header()["kid"] else head
@@ -107,6 +108,7 @@ KIDS = [
 ]
 
 
+@pytest.mark.rule("S7")
 @pytest.mark.parametrize("kid", [*KIDS, "k" * 256])
 def test_a_key_id_is_only_looked_up(
     client: MoonKey, emulator: Emulator, kid: str, caplog: pytest.LogCaptureFixture
@@ -121,6 +123,7 @@ def test_a_key_id_is_only_looked_up(
     assert all("\r" not in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.rule("S6", "S14")
 @pytest.mark.parametrize("member", ["jku", "x5u"])
 def test_an_address_in_the_header_is_never_visited(client: MoonKey, emulator: Emulator, member: str) -> None:
     with scripted(reply(200, {"keys": []})) as trap:
@@ -133,6 +136,7 @@ def test_an_address_in_the_header_is_never_visited(client: MoonKey, emulator: Em
         assert trap.connections == 0
 
 
+@pytest.mark.rule("S6")
 def test_a_key_in_the_header_is_not_used(client: MoonKey, emulator: Emulator) -> None:
     for extra in ({"jwk": public_jwk("foreign")}, {"x5c": ["MIIB"]}, {"jwk": public_jwk("foreign"), "kid": None}):
         head = {**header(kid=emulator.kid), **extra}
@@ -162,6 +166,7 @@ def spelled(emulator: Emulator) -> dict[str, str]:
     }
 
 
+@pytest.mark.rule("S8")
 def test_another_spelling_of_a_good_jwt(client: MoonKey, emulator: Emulator) -> None:
     for name, token in spelled(emulator).items():
         auth = client.authenticate(presenting(token))
@@ -208,6 +213,7 @@ RAW_HEADS = {
 }
 
 
+@pytest.mark.rule("S9")
 @pytest.mark.parametrize("oddity", RAW_HEADS.values(), ids=RAW_HEADS.keys())
 @pytest.mark.parametrize("part", ["header", "payload"])
 def test_odd_json(client: MoonKey, emulator: Emulator, part: str, oddity: Any) -> None:
@@ -221,6 +227,7 @@ def test_odd_json(client: MoonKey, emulator: Emulator, part: str, oddity: Any) -
         assert auth.is_rejected
 
 
+@pytest.mark.rule("S9")
 @pytest.mark.parametrize("name", ["alg", "kid", "typ"])
 def test_a_header_member_twice(client: MoonKey, emulator: Emulator, name: str) -> None:
     good = header(kid=emulator.kid)
@@ -230,6 +237,7 @@ def test_a_header_member_twice(client: MoonKey, emulator: Emulator, name: str) -
         assert_refused(client, emulator, signed(emulator, f"{{{twice}, {rest}".encode()))
 
 
+@pytest.mark.rule("S9")
 @pytest.mark.parametrize("name", ["iss", "sub", "exp", "iat"])
 def test_a_claim_twice(client: MoonKey, emulator: Emulator, name: str) -> None:
     good = emulator_claims(emulator)
@@ -238,6 +246,7 @@ def test_a_claim_twice(client: MoonKey, emulator: Emulator, name: str) -> None:
     assert_refused(client, emulator, signed(emulator, body=f"{{{twice}, {rest}".encode()))
 
 
+@pytest.mark.rule("S5")
 def test_the_public_key_is_no_hmac_secret(client: MoonKey, emulator: Emulator) -> None:
     public = emulator.private_key.public_key()
     forms = [
@@ -270,6 +279,7 @@ def test_an_altered_signature(client: MoonKey, emulator: Emulator) -> None:
     assert_refused(client, emulator, f"{head}.{other_body}.{tail}")
 
 
+@pytest.mark.rule("S4")
 def test_without_a_jwks_and_issuer_odd_jwts_cost_no_call_either(
     make_client: MakeClient, emulator: Emulator
 ) -> None:
@@ -280,6 +290,7 @@ def test_without_a_jwks_and_issuer_odd_jwts_cost_no_call_either(
     assert sum(emulator.requests().values()) == 0
 
 
+@pytest.mark.rule("S9")
 @pytest.mark.parametrize(("depth", "accepted"), [(20, True), (70, False), (500, False)])
 def test_nesting_is_bounded_alike_on_every_interpreter(depth: int, accepted: bool) -> None:
     """S9: the recursion limit of the parser is another one in each Python."""

@@ -122,6 +122,7 @@ def altered(part: dict[str, Any], changes: dict[str, Any], left_out: list[str]) 
     return {name: value for name, value in {**part, **changes}.items() if name not in left_out}
 
 
+@pytest.mark.rule("S5", "S10")
 @given(head=HEADERS, body=CLAIMS, no_head=WITHOUT_HEADERS, no_body=WITHOUT, signer=SIGNERS)
 @settings(max_examples=500)
 def test_what_pyjwt_refuses_we_refuse(
@@ -138,6 +139,7 @@ def test_the_claims_alone(body: dict[str, Any], no_body: list[str]) -> None:
     check(token, AUDIENCE)
 
 
+@pytest.mark.rule("S11")
 @given(audience=AUDIENCES | JSON)
 def test_an_audience(audience: object) -> None:
     token = good(NOW, aud=audience)
@@ -171,6 +173,7 @@ def test_bytes_of_a_part_that_was_signed_afterwards(data: st.DataObject, which: 
         assert auth.user.id == json.loads(base64.urlsafe_b64decode(parts[1] + "=="))["sub"]
 
 
+@pytest.mark.rule("S9")
 @given(data=st.data(), which=st.sampled_from(["head", "body"]))
 @settings(max_examples=300)
 def test_bytes_of_the_json(data: st.DataObject, which: str) -> None:
@@ -187,6 +190,7 @@ def test_bytes_of_the_json(data: st.DataObject, which: str) -> None:
     check(sign(raw, claims(NOW)) if which == "head" else sign(header(), raw))
 
 
+@pytest.mark.rule("S9")
 @given(st.data())
 def test_a_member_twice(data: st.DataObject) -> None:
     """PyJWT takes the last one; we take neither."""
@@ -339,12 +343,14 @@ def decoded(part: str) -> bytes | None:
         return None
 
 
+@pytest.mark.rule("S8")
 @given(st.text(ALPHABET, max_size=12) | st.text(ALPHABET + "+/=! \n\t\x00\xff.", max_size=6))
 @settings(max_examples=800)
 def test_base64url_against_a_slow_model(part: str) -> None:
     assert decoded(part) == slowly_decoded(part)
 
 
+@pytest.mark.rule("S8")
 @given(st.binary(min_size=1, max_size=100))
 def test_base64url_has_one_spelling(raw: bytes) -> None:
     part = b64(raw)
@@ -353,6 +359,7 @@ def test_base64url_has_one_spelling(raw: bytes) -> None:
         assert decoded(other) is None or decoded(other) != raw
 
 
+@pytest.mark.rule("S8")
 def test_base64url_all_short_texts() -> None:
     for first in ALPHABET + "+/=!":
         assert decoded(first) is None

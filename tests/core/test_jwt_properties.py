@@ -76,6 +76,7 @@ def at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwt.api_jwt, "datetime", Clock)
 
 
+@pytest.mark.rule("S10")
 @given(changes=CHANGES, head=HEADERS, leeway=st.sampled_from([0.0, 5.0, 60.0]))
 @settings(max_examples=400)
 def test_what_pyjwt_refuses_we_refuse(changes: dict[str, Any], head: dict[str, Any], leeway: float) -> None:
@@ -127,6 +128,7 @@ def test_any_session_in_a_good_jwt(session: dict[str, Any]) -> None:
     assert decisions.fetches == []
 
 
+@pytest.mark.rule("S8")
 @given(st.data())
 def test_one_altered_character_is_enough(data: st.DataObject) -> None:
     token = good(NOW)

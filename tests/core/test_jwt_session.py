@@ -39,6 +39,7 @@ WRONG_SESSIONS: list[object] = [
 ]
 
 
+@pytest.mark.rule("S12")
 @pytest.mark.parametrize("session", WRONG_SESSIONS, ids=repr)
 def test_a_session_claim_of_the_wrong_kind(session: object) -> None:
     assert refused(sign(header(), {**claims(NOW), CLAIM: session})) == "jwt_session"
@@ -59,6 +60,7 @@ FIELDS: dict[str, list[object]] = {
 }
 
 
+@pytest.mark.rule("S12")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -88,6 +90,7 @@ def test_a_session_that_says_it_is_not_deleted(deletion: dict[str, Any]) -> None
     accepted(good(NOW, session=deletion))
 
 
+@pytest.mark.rule("S9")
 @pytest.mark.parametrize("depth", [40, 150, 400, 800, 1500])
 @pytest.mark.parametrize("opening", ['{"a":', "["])
 def test_deep_nesting_inside_the_session(opening: str, depth: int) -> None:

@@ -119,6 +119,7 @@ def test_a_new_key_is_accepted_at_once_right_after_a_fetch() -> None:
     assert ring.fetched == 2
 
 
+@pytest.mark.rule("S7")
 def test_a_removed_key_is_refused_after_the_next_fetch() -> None:
     ring = Ring()
     assert ring.shown("old").is_authenticated
@@ -128,6 +129,7 @@ def test_a_removed_key_is_refused_after_the_next_fetch() -> None:
     assert isinstance(auth.error, InvalidCredentials)
 
 
+@pytest.mark.rule("S18")
 def test_unknown_key_ids_draw_from_a_bucket_of_three() -> None:
     ring = Ring()
     assert ring.shown("old").is_authenticated
@@ -150,6 +152,7 @@ def test_unknown_key_ids_draw_from_a_bucket_of_three() -> None:
     assert ring.fetched == before + 3
 
 
+@pytest.mark.rule("S18")
 def test_with_an_empty_bucket_a_younger_jwt_cannot_be_judged() -> None:
     ring = Ring()
     for place in range(4):
@@ -163,6 +166,7 @@ def test_with_an_empty_bucket_a_younger_jwt_cannot_be_judged() -> None:
     assert ring.shown("new").is_authenticated
 
 
+@pytest.mark.rule("S17")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_answer_never_replaces_good_keys(bad: Outcome) -> None:
     ring = Ring(jwks_ttl=60, jwks_max_stale=3600)
@@ -182,6 +186,7 @@ def test_a_bad_answer_never_replaces_good_keys(bad: Outcome) -> None:
     assert ring.shown("old").is_authenticated
 
 
+@pytest.mark.rule("S17")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_while_asking_for_an_unknown_key_fails_it_cannot_be_known(bad: Outcome) -> None:
     ring = Ring()
@@ -192,6 +197,7 @@ def test_while_asking_for_an_unknown_key_fails_it_cannot_be_known(bad: Outcome) 
     assert ring.shown("old").is_authenticated
 
 
+@pytest.mark.rule("S17")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_answer_first_of_all_is_no_verdict(bad: Outcome) -> None:
     ring = Ring()
@@ -212,6 +218,7 @@ def test_a_rejected_api_key_is_ours_to_mend(status: int, body: object) -> None:
     assert auth.error.status == 500
 
 
+@pytest.mark.rule("S17")
 def test_without_stale_time_the_age_is_the_end() -> None:
     ring = Ring(jwks_ttl=60, jwks_max_stale=0)
     assert ring.shown("old").is_authenticated
@@ -220,6 +227,7 @@ def test_without_stale_time_the_age_is_the_end() -> None:
     assert ring.shown("old").is_unavailable
 
 
+@pytest.mark.rule("S18")
 def test_failed_fetches_cool_down_and_the_pause_doubles() -> None:
     ring = Ring()
     ring.published = replied(500)
@@ -252,12 +260,14 @@ def test_a_fixed_key_set_is_never_fetched() -> None:
     assert ring.fetches == []
 
 
+@pytest.mark.rule("S14")
 def test_the_secret_goes_to_the_key_set_only_in_a_header_and_only_if_told() -> None:
     ring = Ring(jwks_auth="none", jwks_url="https://keys.example.com/jwks")
     assert ring.shown("old").is_authenticated
     assert (ring.fetches[0].send_key, ring.fetches[0].url) == (False, "https://keys.example.com/jwks")
 
 
+@pytest.mark.rule("S18")
 def test_unknown_key_ids_draw_from_the_bucket_while_fetches_fail_as_well() -> None:
     """S18."""
     ring = Ring(jwks_ttl=86_400)
@@ -269,6 +279,7 @@ def test_unknown_key_ids_draw_from_the_bucket_while_fetches_fail_as_well() -> No
     assert ring.fetched == 1 + 3
 
 
+@pytest.mark.rule("S18")
 def test_who_has_a_usable_key_does_not_wait_for_somebody_elses_fetch() -> None:
     """S17. The first to find the set old makes the fetch; until it ends, all others go on with what they have."""
     ring = Ring()

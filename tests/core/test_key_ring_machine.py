@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -13,6 +14,8 @@ from moonkey_core._plan import Outcome
 from support.decisions import NOW, replied
 from support.key_ring import BAD, Ring
 from support.odd_jwts import claims, header, key_set, sign
+
+pytestmark = pytest.mark.rule("S17", "S18")
 
 
 class KeyRingMachine(RuleBasedStateMachine):

@@ -74,6 +74,7 @@ UNUSABLE: dict[str, object] = {
 }
 
 
+@pytest.mark.rule("S16")
 @pytest.mark.parametrize("entry", UNUSABLE.values(), ids=UNUSABLE.keys())
 def test_an_unusable_key_is_skipped_singly(entry: object) -> None:
     assert list(usable_keys({"keys": [entry, public_jwk("other")]})) == ["other"]
@@ -82,6 +83,7 @@ def test_an_unusable_key_is_skipped_singly(entry: object) -> None:
         usable_keys({"keys": [entry]})
 
 
+@pytest.mark.rule("S16")
 @pytest.mark.parametrize("left_out", ["alg", "use", "key_ops"])
 def test_what_a_key_need_not_say(left_out: str) -> None:
     changes: dict[str, Any] = {left_out: None}
@@ -90,6 +92,7 @@ def test_what_a_key_need_not_say(left_out: str) -> None:
     assert list(usable_keys({"keys": [many]})) == ["jwk_test"]
 
 
+@pytest.mark.rule("S7", "S16")
 def test_a_name_that_two_keys_claim_is_of_no_use() -> None:
     twins = [public_jwk("a"), public_jwk("b", kid="a"), public_jwk("c")]
     assert list(usable_keys({"keys": twins})) == ["c"]
@@ -123,6 +126,7 @@ USELESS_TWINS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rule("S16")
 @pytest.mark.parametrize("twin", (SAME | USELESS_TWINS).values(), ids=(SAME | USELESS_TWINS).keys())
 def test_a_key_that_is_listed_twice_is_one_key(twin: dict[str, Any]) -> None:
     """S16."""
@@ -134,6 +138,7 @@ def test_a_key_that_is_listed_twice_is_one_key(twin: dict[str, Any]) -> None:
     assert sorted(usable_keys(twins)) == ["a", "c"]
 
 
+@pytest.mark.rule("S16")
 @pytest.mark.parametrize("source", ["fetched", "fixed"])
 def test_a_set_that_lists_its_only_key_twice_signs_users_in(source: str) -> None:
     published = {"keys": [public_jwk("old"), public_jwk("old")]}
@@ -180,16 +185,19 @@ BODIES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.rule("S15")
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_is_no_key_set(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"not|no usable"):
         parse_key_set(body)
 
 
+@pytest.mark.rule("S15")
 def test_as_many_keys_as_allowed() -> None:
     assert len(usable_keys({"keys": [public_jwk(kid=f"k{place}") for place in range(64)]})) == 64
 
 
+@pytest.mark.rule("S16")
 @given(st.dictionaries(st.sampled_from(["kty", "n", "e", "kid", "use", "alg", "key_ops", "d", "k"]), JSON))
 def test_any_entry_is_a_key_or_skipped(changes: dict[str, Any]) -> None:
     entry = {**public_jwk(), **changes}
@@ -200,6 +208,7 @@ def test_any_entry_is_a_key_or_skipped(changes: dict[str, Any]) -> None:
         assert key.public_numbers().e >= 65537
 
 
+@pytest.mark.rule("S16")
 @given(n=st.binary(max_size=530), e=st.binary(max_size=9))
 def test_any_numbers_are_a_key_or_skipped(n: bytes, e: bytes) -> None:
     found = usable_keys({"keys": [public_jwk(n=b64(n), e=b64(e)), public_jwk("other")]})

@@ -28,6 +28,7 @@ def load(**options: Any) -> Settings:
     return Settings.load({"secret_key": SECRET, **options}, {})
 
 
+@pytest.mark.rule("S14")
 @pytest.mark.parametrize(
     "url",
     [
@@ -44,6 +45,7 @@ def test_an_address_may_have_a_query(url: str) -> None:
     assert load(jwks_url=url).jwks_url == url.replace("HTTPS:", "https:")
 
 
+@pytest.mark.rule("S14")
 @pytest.mark.parametrize(
     ("url", "options", "mend"),
     [
@@ -67,6 +69,7 @@ def test_what_an_address_may_not_be(url: str, options: dict[str, Any], mend: str
     assert_no_secret([caught.value], [SECRET, HIDDEN])
 
 
+@pytest.mark.rule("S14")
 def test_a_query_is_sent_as_it_was_given(how: str) -> None:
     def answer(request: Received) -> bytes:
         return reply(200, key_set()) if "/keys" in request.path else reply(500)
@@ -79,6 +82,7 @@ def test_a_query_is_sent_as_it_was_given(how: str) -> None:
         assert received.headers["authorization"] == f"Bearer {SECRET}"
 
 
+@pytest.mark.rule("S14", "S30")
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("trouble", ["away", "status", "html", "refused"])
 def test_the_query_is_never_shown(how: str, trouble: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,6 +105,7 @@ def test_the_query_is_never_shown(how: str, trouble: str, caplog: pytest.LogCapt
     assert f"The key set at {url}/keys " in line.getMessage()
 
 
+@pytest.mark.rule("S14", "S30")
 def test_settings_and_what_is_made_of_them_do_not_show_the_query() -> None:
     options = {
         "jwks_url": f"{API}/jwks?token={HIDDEN}",
@@ -156,6 +161,7 @@ def test_a_key_set_that_cannot_be_had_says_what_came_from_where(
         assert "Check MOONKEY_SECRET_KEY" in str(error)
 
 
+@pytest.mark.rule("S30")
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_nothing_of_what_came_is_repeated(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
     ring = Ring()
@@ -167,6 +173,7 @@ def test_nothing_of_what_came_is_repeated(bad: Any, caplog: pytest.LogCaptureFix
         assert body not in text
 
 
+@pytest.mark.rule("S29")
 def test_the_caller_learns_no_address() -> None:
     ring = Ring()
     ring.published = replied(404)

@@ -73,6 +73,7 @@ def is_worst(last: float, promised: float) -> bool:
     return promised - 2 * STEP <= last <= promised if promised else last == -1
 
 
+@pytest.mark.rule("S34", "S36")
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 class TestTheTable:

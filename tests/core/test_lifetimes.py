@@ -15,6 +15,7 @@ from core.conftest import MakeAsyncClient, MakeClient
 from moonkey_core import AsyncMoonKey, MoonKey, MoonKeyError, ProviderUnavailable
 from moonkey_core.emulator import Emulator
 from support.decisions import presenting
+from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until
 
 FILES = Path("/proc/self/fd")
@@ -27,7 +28,11 @@ def open_files() -> int:
 
 
 def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
-    return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **more}
+    return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT, **more}
+
+
+def asked_for_keys(emulator: Emulator) -> bool:
+    return emulator.requests()["GET /v1/auth/jwks/default"] > 0
 
 
 @pytest.mark.usefixtures("transport")
@@ -108,7 +113,7 @@ def test_loops_in_many_threads_at_once(emulator: Emulator) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
     finally:
         sys.setswitchinterval(interval)
     assert failed == []
@@ -131,7 +136,7 @@ def test_threads_share_a_client(make_client: MakeClient, emulator: Emulator) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert wrong == []
 
 
@@ -141,14 +146,14 @@ class TestCancelling:
         self, make_async_client: MakeAsyncClient, emulator: Emulator
     ) -> None:
         person = emulator.sign_in()
-        emulator.fault("/v1/auth/jwks", delay=0.2)
+        emulator.fault("/v1/auth/jwks", delay=0.5)
 
         async def work() -> None:
             async with make_async_client(jwt_issuer=emulator.issuer) as client:
                 tasks = [
                     asyncio.create_task(client.sessions.verify(session_jwt=person.session_jwt)) for _ in range(6)
                 ]
-                await asyncio.sleep(0.05)
+                assert await asyncio.to_thread(wait_until, lambda: asked_for_keys(emulator))
                 for task in tasks[:5]:
                     task.cancel()
                 assert (await tasks[5]).user.id == person.user_id
@@ -241,14 +246,14 @@ class TestClosing:
     @pytest.mark.usefixtures("transport")
     def test_closing_while_calls_are_under_way(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
-        emulator.fault("/v1/auth/jwks", delay=5)
+        emulator.fault("/v1/auth/jwks", delay=2 * PATIENCE)
 
         async def work() -> None:
             client = AsyncMoonKey(**options(emulator, jwt_issuer=emulator.issuer))
             calls = [asyncio.create_task(client.sessions.verify(session_jwt=person.session_jwt)) for _ in range(3)]
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(wait_until, lambda: asked_for_keys(emulator))
             await client.aclose()
-            ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2)
+            ends = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
             # Not CancelledError: nobody has cancelled these callers.
             assert all(isinstance(end, ProviderUnavailable) for end in ends)
 
@@ -274,7 +279,7 @@ def test_a_call_under_way_ends_well_and_closes_its_connection(emulator: Emulator
     (pool,) = client._exchange._sender._pools._pools
     client.close()
     assert not pool.client.is_closed
-    thread.join(5)
+    thread.join(PATIENCE)
     assert len(answers) == 1
     assert pool.client.is_closed
     assert client._exchange._sender._pools._pools == []

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core._transport.limiter import Line, Pace, Place, TaskLimiter, ThreadLimiter
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 
@@ -65,6 +66,7 @@ class Naive:
 steps = st.lists(st.tuples(st.sampled_from(["known", "stranger", "finish", "give up"]), st.integers(0, 1000)))
 
 
+@pytest.mark.rule("S38")
 @given(st.integers(1, 3), st.integers(0, 4), steps)
 def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves: list[tuple[str, int]]) -> None:
     line, naive = Line(slots, waiters), Naive(slots, waiters)
@@ -99,6 +101,7 @@ def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves:
     assert all_free[-1].verdict != "go"
 
 
+@pytest.mark.rule("S38")
 def test_one_who_is_displaced_is_woken() -> None:
     line = Line(1, 2)
     woken: list[str] = []
@@ -167,6 +170,7 @@ class TestTasks:
 
 
 class TestThreads:
+    @pytest.mark.rule("S38")
     def test_many_that_come_and_go(self) -> None:
         limiter, lock = ThreadLimiter(3), threading.Lock()
         running, most, went, late = 0, 0, 0, 0
@@ -191,7 +195,7 @@ class TestThreads:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert most == 3
         assert went + late == 12 * 40
         assert late > 0
@@ -220,7 +224,7 @@ class TestThreads:
             with pytest.raises(Stop):
                 limiter.enter(False, 10)
         finally:
-            thread.join(5)
+            thread.join(PATIENCE)
             signal.signal(signal.SIGUSR1, before)
         assert len(limiter._line._others) == 0
         limiter.leave()
@@ -243,6 +247,7 @@ class TestPace:
                 await asyncio.sleep(0)
             assert len(begun) == 99
             assert max(begun.count(place) for place in set(begun)) <= 8
-            await asyncio.wait_for(asyncio.gather(*(pace.turn() for _ in range(20))), 1)  # and later on again
+            more = (pace.turn() for _ in range(20))
+            await asyncio.wait_for(asyncio.gather(*more), PATIENCE)  # and later on again
 
         asyncio.run(work())

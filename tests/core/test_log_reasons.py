@@ -104,6 +104,7 @@ class TestRefusals:
             assert lines(log) == [expected]
             emulator.clear_faults()
 
+    @pytest.mark.rule("S32")
     def test_a_request_id_is_logged_only_if_it_is_plain(self, call: Both, log: pytest.LogCaptureFixture) -> None:
         error = refused(call("authenticate", presenting("two words")))
         for given, kept in (("abc-1.2_3", True), ("a\nfaked line", False), ("x" * 500, False), ("", False)):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import _threads as _native
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ while thread.is_alive():
             loops[0].call_soon_threadsafe(loops[0].woken.set)
         except RuntimeError:
             pass  # closed just now
-thread.join(5)
+thread.join(60)
 gevent.sleep(0.1)
 assert thread.ident != ident()
 assert kinds == [real, real, real, None], kinds
@@ -108,7 +109,7 @@ class TestWithoutGevent:
         def run() -> None:
             names.append(threading.current_thread().name)
             assert thread.is_current()
-            go.wait(10)
+            go.wait(PATIENCE)
 
         thread = _native.Thread(run, "moonkey-test")
         assert thread.ident is None
@@ -119,7 +120,7 @@ class TestWithoutGevent:
         thread.join(0.01)
         assert thread.is_alive()
         go.set()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
     def test_one_that_cannot_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,7 @@ TROUBLE: list[tuple[bool, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.rule("S30")
 @pytest.mark.parametrize(("local", "trouble"), TROUBLE)
 def test_nothing_that_comes_of_verifying_shows_a_secret(
     emulator: Emulator, local: bool, trouble: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -124,6 +125,7 @@ def test_nothing_that_comes_of_verifying_shows_a_secret(
     assert bool(fresh) is (trouble == {})
 
 
+@pytest.mark.rule("S30")
 def test_a_rejected_api_key_is_not_shown(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     person = emulator.sign_in()
@@ -139,6 +141,7 @@ def test_a_rejected_api_key_is_not_shown(emulator: Emulator, caplog: pytest.LogC
     assert "MOONKEY_SECRET_KEY" in caplog.text  # while the operator is told what to mend
 
 
+@pytest.mark.rule("S30")
 def test_what_a_crash_report_with_local_variables_would_hold(emulator: Emulator) -> None:
     """The errors carry no chain into the transport, whose frames hold the API key."""
     with scripted(reply(302, b"", {"location": "http://["})) as server:
@@ -151,6 +154,7 @@ def test_what_a_crash_report_with_local_variables_would_hold(emulator: Emulator)
                     assert KEY not in printed(error)
 
 
+@pytest.mark.rule("S30")
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_a_secret_in_an_unreadable_reply_is_not_in_the_chain(status: int) -> None:
     token = "session_" + "T" * 40
@@ -167,6 +171,7 @@ def test_a_secret_in_an_unreadable_reply_is_not_in_the_chain(status: int) -> Non
             assert_no_secret(errors_of(calls), [token])
 
 
+@pytest.mark.rule("S30")
 def test_a_setting_in_the_wrong_place_is_not_repeated() -> None:
     wrong: list[dict[str, Any]] = [
         {"secret_key": "pk_" + KEY},
@@ -191,6 +196,7 @@ def test_a_setting_in_the_wrong_place_is_not_repeated() -> None:
     assert assert_no_secret(errors, [KEY]) == len(wrong)
 
 
+@pytest.mark.rule("S30")
 def test_settings_and_clients_do_not_show_the_key() -> None:
     settings = Settings.load({"secret_key": KEY}, {})
     core = Core(settings)
@@ -207,6 +213,7 @@ def test_settings_and_clients_do_not_show_the_key() -> None:
     assert settings.secret_key.reveal() == KEY
 
 
+@pytest.mark.rule("S30")
 def test_what_a_request_carries_holds_no_credential(emulator: Emulator) -> None:
     person = emulator.sign_in()
     with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url) as client:

@@ -32,6 +32,7 @@ def view(**headers: Any) -> Any:
 TRUSTING = settings(trusted_origins=("https://ok.example",))
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize(
     ("headers", "allowed"),
     [
@@ -67,17 +68,20 @@ def test_an_unsafe_request(headers: dict[str, Any], allowed: bool) -> None:
     assert may_use_cookies(POST, view(host="app.example", **headers), TRUSTING) is allowed
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
 def test_a_safe_one(method: str) -> None:
     headers = view(host="app.example", sec_fetch_site="cross-site", origin="https://evil.example")
     assert may_use_cookies(RequestInfo(method, "https"), headers, TRUSTING)
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get", "", "QUERY"])
 def test_every_other_is_unsafe(method: str) -> None:
     assert not may_use_cookies(RequestInfo(method, "https"), view(host="app.example"), TRUSTING)
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize(
     ("headers", "allowed"),
     [
@@ -95,11 +99,13 @@ def test_a_websocket_is_judged_by_its_origin(headers: dict[str, Any], allowed: b
     assert may_use_cookies(handshake, view(host="app.example", **headers), TRUSTING) is allowed
 
 
+@pytest.mark.rule("S43")
 def test_nothing_known_is_unsafe() -> None:
     assert not may_use_cookies(None, view(host="app.example", origin="https://app.example"), TRUSTING)
     assert may_use_cookies(None, view(sec_fetch_site="same-origin"), TRUSTING)
 
 
+@pytest.mark.rule("S44")
 class TestOwnOrigin:
     def test_from_the_request(self) -> None:
         assert own_origin(RequestInfo("POST", "http"), view(host="app.example:8000"), settings()) == (
@@ -135,6 +141,7 @@ class TestOwnOrigin:
         assert own_origin(POST, view(host=host), settings()) is None
 
 
+@pytest.mark.rule("S44")
 class TestClientAddress:
     @pytest.mark.parametrize(
         ("peer", "forwarded", "expected"),

@@ -16,6 +16,7 @@ from moonkey_core import MoonKey, MoonKeyError, otel
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import CircuitChanged, FeedChanged, GraceUsed, KeySetFetched, UpstreamCall, Verified
 from support.decisions import presenting
+from support.patience import PATIENT
 from support.reasons import KINDS, error_reasons, operations
 from support.secrets import pieces_of
 from support.telemetry import GAUGES, Seen
@@ -135,7 +136,7 @@ class TestLabels:
         emulator.reset()
         kinds, seen, private = everything_of(emulator), Seen(), {emulator.secret_key}
         options = {"jwt_issuer": emulator.issuer, "session_cache_ttl": 30, "grace_seconds": grace}
-        both = Both(kind, {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **options})
+        both = Both(kind, {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT, **options})
         seen.watch(both.client)
         asked = 0
         for what, detail in traffic:

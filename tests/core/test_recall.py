@@ -27,6 +27,7 @@ def source_of(auth: Auth | None) -> str | None:
     return None if auth is None else auth.source
 
 
+@pytest.mark.rule("S33")
 class TestUntilWhen:
     def test_what_was_verified_once_is_remembered(self) -> None:
         decisions, jwt = Decisions(), good(NOW)
@@ -133,6 +134,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 STARTED = {"session": {"started_at": NOW}}
 
 
+@pytest.mark.rule("S33", "S35")
 class TestRevoked:
     @pytest.mark.parametrize("which", REVOCATIONS.values(), ids=REVOCATIONS)
     @pytest.mark.parametrize("kind", ["jwt", "token"])
@@ -190,6 +192,7 @@ class TestRevoked:
         assert decisions.authenticate(good(decisions.now)).is_authenticated
 
 
+@pytest.mark.rule("S34")
 def test_a_jwt_that_is_asked_about_is_remembered_no_longer_than_it_is_good() -> None:
     jwt = good(NOW, exp=NOW + 10)
     decisions = KnownToTheApi([jwt], jwt_issuer="", session_cache_ttl=60, refresh_jwt=False)
@@ -201,6 +204,7 @@ def test_a_jwt_that_is_asked_about_is_remembered_no_longer_than_it_is_good() -> 
     assert isinstance(decisions.authenticate(jwt).error, ExpiredCredentials)
 
 
+@pytest.mark.rule("S4")
 @pytest.mark.parametrize("name", [None, "foreign"])
 def test_a_header_with_white_space_in_front_is_one_kind_of_credential(name: str | None) -> None:
     """Cold and warm: never a JWT here and a session token there."""

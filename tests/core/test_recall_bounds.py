@@ -39,6 +39,7 @@ def source_of(auth: Auth | None) -> str | None:
 
 
 class TestWhatStandsThere:
+    @pytest.mark.rule("S31", "S33")
     def test_never_the_credential(self) -> None:
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, grace_seconds=60)
         decisions.good[TOKEN] = {"session_token": TOKEN, "session_jwt": good(NOW), "user": {"id": "user_1"}}
@@ -56,6 +57,7 @@ class TestWhatStandsThere:
         texts = [repr(memory), *(repr(known) for known in memory._entries.values())]
         assert not any(secret in text for text in texts for secret in (TOKEN, jwt, "user_1", "sess_1"))
 
+    @pytest.mark.rule("S31", "S33")
     def test_two_memories_never_mean_the_same(self) -> None:
         usual = Decisions().core.cache
         for options in ({}, {"leeway": 6}, {"jwt_issuer": "another"}, {"secret_key": "sk_test_another"}):
@@ -64,6 +66,7 @@ class TestWhatStandsThere:
         assert usual.digest(TOKEN) == usual.digest(TOKEN)
         assert len({usual.digest(text) for text in (TOKEN, TOKEN[:-1], TOKEN + "t", OTHER)}) == 4
 
+    @pytest.mark.rule("S30")
     def test_a_pickle_holds_no_credential(self) -> None:
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60)
         jwt = good(NOW)
@@ -90,6 +93,7 @@ class TestWhatStandsThere:
                 assert (other.source, other.as_of, other.fresh) == (auth.source, auth.as_of, None)
                 assert other.looked_at
 
+    @pytest.mark.rule("S30")
     def test_what_is_presented_shows_no_credential(self) -> None:
         presented = Decisions(jwt_issuer="").core.begin(
             lambda name: [TOKEN] if name == "session-token" else [], None
@@ -167,6 +171,7 @@ def hammer(count: int, work: Callable[[int], None]) -> None:
         sys.setswitchinterval(interval)
 
 
+@pytest.mark.rule("S25")
 def test_threads_never_get_each_others_identity() -> None:
     people = {f"session_{place:060}": f"user_{place}" for place in range(12)}
     decisions = KnownToTheApi(session_cache_ttl=60, max_cached_sessions=5)
@@ -188,6 +193,7 @@ def test_threads_never_get_each_others_identity() -> None:
     assert len(decisions.core.cache) <= 5
 
 
+@pytest.mark.rule("S33", "S35")
 def test_no_thread_accepts_after_a_revocation_has_returned() -> None:
     tokens = [f"session_{place:060}" for place in range(20)]
     decisions = KnownToTheApi(session_cache_ttl=60)

@@ -65,6 +65,7 @@ def said(auth: Auth) -> tuple[object, ...]:
     return (auth.state, type(auth.error), reason, *who)
 
 
+@pytest.mark.rule("S2", "S3", "S33")
 @pytest.mark.long
 @given(
     headers=HEADERS,
@@ -98,6 +99,7 @@ def test_it_says_nothing_else_than_an_empty_memory(
     assert said(warm.read(headers, requirements)) == expected
 
 
+@pytest.mark.rule("S2", "S33")
 @pytest.mark.parametrize("credential", [TOKEN, JWT])
 def test_a_remembered_credential_is_as_wrong_in_a_wrong_place_as_any(credential: str) -> None:
     decisions = with_them(0, revoked=False, seen=True)

@@ -43,6 +43,7 @@ def raw(emulator: Emulator, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.rule("S20")
 @pytest.mark.parametrize("kind", ["session_token", "session_jwt"])
 def test_extending(call: Both, emulator: Emulator, kind: str) -> None:
     person = emulator.sign_in(email="me@example.com")
@@ -56,6 +57,7 @@ def test_extending(call: Both, emulator: Emulator, kind: str) -> None:
     assert caught.value.session_is_over
 
 
+@pytest.mark.rule("S20")
 def test_every_way_to_sign_in(call: Both, emulator: Emulator) -> None:
     sent = call("otps.login_or_create", email="me@example.com")
     code = emulator.outbox()[0].code
@@ -141,6 +143,7 @@ def site(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
         yield call
 
 
+@pytest.mark.rule("S20")
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"message":"Unauthorized"}'])
 def test_a_401_that_says_nothing_says_nothing_of_the_code(body: bytes) -> None:
     decisions = KnownToTheApi()
@@ -151,6 +154,7 @@ def test_a_401_that_says_nothing_says_nothing_of_the_code(body: bytes) -> None:
     assert caught.value.reason == "login_unclear"
 
 
+@pytest.mark.rule("S20", "S48")
 class TestThePages:
     def test_no_try_is_counted_and_the_page_says_why(
         self, site: Both, emulator: Emulator, caplog: pytest.LogCaptureFixture

@@ -59,6 +59,7 @@ def logged(error: MoonKeyError, caplog: pytest.LogCaptureFixture) -> str:
     return line
 
 
+@pytest.mark.rule("S32")
 class TestTheScheme:
     @pytest.mark.parametrize("scheme", ["Basic", "Token", "JWT", "Digest", "DPoP", "AWS4-HMAC-SHA256", "Bearrer"])
     def test_another_one_is_named(self, scheme: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,6 +115,7 @@ class TestTheScheme:
         assert (error.evidence, str(error)) == ("", error.default_message)
 
 
+@pytest.mark.rule("S32")
 class TestCrossSiteRequests:
     def test_what_was_compared_with_what(self, caplog: pytest.LogCaptureFixture) -> None:
         cookie, host = f"{SESSION}={TOKEN}", "app.example:8000"

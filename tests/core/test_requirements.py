@@ -94,6 +94,7 @@ class TestClaims:
         assert refusal is not None
         assert (refusal.__cause__, refusal.__context__) == (None, None)
 
+    @pytest.mark.rule("S50")
     def test_a_function_is_not_asked_about_what_is_not_there(self) -> None:
         seen: list[Any] = []
         refusal = lacks({"claims": {"age": seen.append}})
@@ -162,6 +163,7 @@ MINUTE = timedelta(minutes=1)
 OLD, FRESH, AHEAD = timedelta(hours=2), 3 * MINUTE, -2 * MINUTE
 
 
+@pytest.mark.rule("S50")
 class TestFactors:
     @pytest.mark.parametrize(
         ("asked", "factors", "met"),

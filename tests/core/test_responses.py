@@ -68,6 +68,7 @@ def test_a_refusal_of_the_caller(error: MoonKeyError, status: int, code: str | N
     assert error.reason not in refusal.body.decode()
 
 
+@pytest.mark.rule("S29")
 def test_all_invalid_credentials_get_the_same_answer() -> None:
     bodies = set()
     for error in (
@@ -93,6 +94,7 @@ def test_trouble_says_when_to_come_again(wait: float | None, expected: str) -> N
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.rule("S29")
 @pytest.mark.parametrize("error", [ProviderRejectedKey(), ConfigurationError("MOONKEY_X is wrong")])
 def test_what_is_ours_to_mend_is_for_the_log_alone(error: MoonKeyError, caplog: pytest.LogCaptureFixture) -> None:
     refusal = refuse(error, SETTINGS)
@@ -103,6 +105,7 @@ def test_what_is_ours_to_mend_is_for_the_log_alone(error: MoonKeyError, caplog: 
     assert caplog.records[0].levelname == "ERROR"
 
 
+@pytest.mark.rule("S29")
 def test_the_log_says_which_check_failed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     refusal = refuse(InvalidCredentials(reason="jwt_issuer"), SETTINGS, lambda _: ["request-7"])
@@ -115,6 +118,7 @@ def _always(lines: list[str]) -> HeaderView:
     return lambda _: lines
 
 
+@pytest.mark.rule("S32")
 @given(st.text(max_size=80))
 def test_a_request_id_is_taken_over_only_if_it_is_harmless(given_id: str) -> None:
     for lines in ([given_id], [given_id, given_id], []):
@@ -139,12 +143,14 @@ SUCCESS: list[tuple[str | None, str | None, dict[str, str]]] = [
 ]
 
 
+@pytest.mark.rule("S28")
 @pytest.mark.parametrize(("vary", "cache_control", "expected"), SUCCESS)
 def test_success_headers(vary: str | None, cache_control: str | None, expected: dict[str, str]) -> None:
     for auth in (Auth(), Auth(verified=VERIFIED), Auth(verified=FRESH), Auth(error=InvalidCredentials())):
         assert success_headers(auth, SETTINGS, vary=vary, cache_control=cache_control) == expected
 
 
+@pytest.mark.rule("S28")
 def test_a_fresh_jwt_goes_out_only_where_told_and_is_stored_nowhere() -> None:
     settings = Settings.load({"secret_key": "sk_test_x", "fresh_jwt_header": "X-Fresh"}, {})
     found = success_headers(Auth(verified=FRESH), settings, vary=None, cache_control="public")

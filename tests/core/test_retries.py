@@ -19,11 +19,13 @@ from moonkey_core._transport.replies import retry_after
 from moonkey_core.emulator import Emulator
 from support.asking import GOOD, SECRET, TOKEN, asked, trouble
 from support.decisions import replied
+from support.patience import PATIENCE, PATIENT
 from support.scripted import Received, reply, scripted, unused_url
 
 VERIFY = "POST /v1/auth/sessions/verify"
 
 
+@pytest.mark.rule("S21")
 class TestRetries:
     def test_a_refused_connection_is_tried_again(self, emulator: Emulator, make_client: MakeClient) -> None:
         client, person = make_client(), emulator.sign_in()
@@ -88,12 +90,12 @@ class TestRetries:
 
     def test_a_wait_beyond_the_deadline_is_handed_on(self, how: str) -> None:
         later = formatdate(time.time() + 100, usegmt=True)
-        for value, least, most in (("7", 7, 7), ("100000000", 3600, 3600), (later, 90, 100)):
+        for value, least, most in (("70", 70, 70), ("100000000", 3600, 3600), (later, 70, 100)):
             for status in (429, 503):
                 with scripted(reply(status, {"error_type": "x"}, {"retry-after": value})) as server:
                     start = time.monotonic()
-                    error = trouble(asked(server.url, how, timeout=2.0))
-                    assert time.monotonic() - start < 2.0
+                    error = trouble(asked(server.url, how, timeout=60.0))
+                    assert time.monotonic() - start < 50  # it is not waited out
                     assert len(server.received) == 1
                     assert error.retry_after is not None
                     assert least <= error.retry_after <= most
@@ -106,7 +108,7 @@ class TestRetries:
             return reply(503, b"", {"retry-after": "1"}) if len(times) == 1 else reply(200, GOOD)
 
         with scripted(script) as server:
-            assert asked(server.url, how, timeout=4.0).is_authenticated
+            assert asked(server.url, how).is_authenticated
         assert len(times) == 2
         assert times[1] - times[0] >= 1.0
 
@@ -122,6 +124,7 @@ def test_any_retry_after_is_bounded_or_nothing(value: str) -> None:
 
 
 class TestConnections:
+    @pytest.mark.rule("S22")
     @pytest.mark.long
     def test_a_timed_out_call_takes_its_connection_with_it(self, how: str) -> None:
         """The late answer to one must never be read as the answer to another."""
@@ -177,7 +180,7 @@ class TestConnections:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert found == {place: person.user_id for place, person in enumerate(people)}
         assert emulator.in_flight_max() <= 2
 
@@ -187,7 +190,7 @@ class TestConnections:
         emulator.fault("/v1/auth/sessions", delay=0.02)
 
         async def work() -> None:
-            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
             async with AsyncMoonKey(max_connections=2, **options) as client:
                 calls = [client.sessions.verify(session_token=person.session_token) for _ in range(12)]
                 assert {found.user.id for found in await asyncio.gather(*calls)} == {person.user_id}

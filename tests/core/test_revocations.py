@@ -33,6 +33,7 @@ def made(**options: Any) -> tuple[Revocations, Clock]:
     return Revocations(**{"retention": KEPT, "clock": clock, **options}), clock
 
 
+@pytest.mark.rule("S35")
 class TestWhatAnEntryRefuses:
     def test_nothing_at_first(self) -> None:
         revocations, _ = made()
@@ -299,6 +300,7 @@ class TestWrongEntries:
         assert len(revocations) == revocations.version == len(heard) == 0
 
 
+@pytest.mark.rule("S35")
 class TestTime:
     @pytest.mark.parametrize("entry", [{"session_id": "sess_1"}, {"user_id": "user_1"}, {"issued_before": NOW}])
     def test_kept_for_the_retention_and_no_longer(self, entry: Any) -> None:
@@ -341,6 +343,7 @@ class TestTime:
         assert len(revocations) == revocations.version == 0
 
 
+@pytest.mark.rule("S35")
 class TestFull:
     def test_it_refuses_everything_older_instead(self, caplog: pytest.LogCaptureFixture) -> None:
         revocations, clock = made(maxsize=3, leeway=5.0)

@@ -26,6 +26,7 @@ from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
 from moonkey_core.web.request import RequestInfo
 from support import quick
+from support.patience import PATIENT
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
 
@@ -169,6 +170,7 @@ class TestTrouble:
         done = call("sessions.revoke_all", owner.id, keep=session.id)
         assert {*found.error.failed} <= set(done)
 
+    @pytest.mark.rule("S35")
     @pytest.mark.parametrize("path", [DELETE, "/v1/auth/sessions/list"])
     def test_what_was_before_is_refused_all_the_same(self, emulator: Emulator, path: str) -> None:
         emulator.set_clock(-30)  # so that the others began well before
@@ -176,7 +178,12 @@ class TestTrouble:
         emulator.set_clock(0)
         both = Both(
             "sync",
-            {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer},
+            {
+                "secret_key": emulator.secret_key,
+                "base_url": emulator.base_url,
+                **PATIENT,
+                "jwt_issuer": emulator.issuer,
+            },
         )
         try:
             owner = Owner(both, emulator, 1)
@@ -224,6 +231,7 @@ class TestTrouble:
         assert not found.is_complete
         assert new_of(found)[1].id == "sess_1"
 
+    @pytest.mark.rule("S30")
     def test_no_secret_is_shown(self, call: Both, emulator: Emulator) -> None:
         found = Owner(call, emulator).rotate()
         login, _ = new_of(found)
@@ -236,6 +244,7 @@ class TestCookiesOfTheAppsOwn:
             options = {
                 "secret_key": emulator.secret_key,
                 "base_url": emulator.base_url,
+                **PATIENT,
                 "cookies": CookieSettings(),
             }
             call = Both(kind, options)

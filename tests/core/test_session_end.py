@@ -14,6 +14,7 @@ from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from support.forks import forks, in_child
+from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until
 
 SHORT = 0.03  # minutes
@@ -48,6 +49,7 @@ async def result(task: asyncio.Task[str]) -> str:
         return await task
 
 
+@pytest.mark.rule("S52")
 class TestSessionEnd:
     @pytest.mark.parametrize("kind", [by_token, by_jwt])
     @pytest.mark.parametrize("options", [{}, {"load_user": True}])
@@ -175,6 +177,7 @@ class TestSessionEnd:
         asyncio.run(go())
 
 
+@pytest.mark.rule("S52")
 class TestIsOver:
     def test_revoked(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
@@ -189,7 +192,7 @@ class TestIsOver:
         auth = client.authenticate(by_token(person))
         assert not client.is_over(auth)
         emulator.clear_requests()
-        assert wait_until(lambda: client.is_over(auth), 10)
+        assert wait_until(lambda: client.is_over(auth))
         assert not emulator.requests()
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
@@ -200,7 +203,7 @@ class TestIsOver:
 @forks
 class TestFork:
     def test_the_child_binds_anew(self, emulator: Emulator, ada: SignedIn) -> None:
-        options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+        options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
         client, blocking = AsyncMoonKey(**options), MoonKey(**options)
         auth = blocking.authenticate(by_token(ada))
         found: list[str] = []
@@ -227,6 +230,6 @@ class TestFork:
             assert not found  # and the parent has heard nothing of it
             blocking.revocations.add(session_id=ada.session_id)
             assert binding.is_revoked
-        thread.join(5)
+        thread.join(PATIENCE)
         assert found == ["revoked"]
         blocking.close()

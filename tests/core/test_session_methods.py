@@ -35,6 +35,7 @@ class TestSessions:
         assert found.session_token == person.session_token
         assert found.user.email == "demo@example.com"
 
+    @pytest.mark.rule("S30")
     def test_listing_shows_no_secret(self, call: Both, emulator: Emulator) -> None:
         people = [emulator.sign_in() for _ in range(3)]
         found = call("sessions.list", people[0].user_id)
@@ -58,6 +59,7 @@ class TestSessions:
             call("sessions.verify", session_token=person.session_token)
         assert emulator.requests()[DELETE] == 2
 
+    @pytest.mark.rule("S23")
     def test_revoking_ends_what_lingers(self, call: Both, emulator: Emulator) -> None:
         emulator.set_clock(-400)
         person = emulator.sign_in()
@@ -92,6 +94,7 @@ class TestSessions:
         assert {one.reason for one in error.failed.values()} == {"api_status", "not_tried"}
         assert error.status == 503
 
+    @pytest.mark.rule("S23")
     def test_sessions_of_somebody_else_are_not_ended(self) -> None:
         """An answer about another user is a mix-up, and its sessions are not ours to end."""
         wrong = {"sessions": [{"id": "sess_9", "user_id": "user_9", "expires_at": 4_000_000_000}]}
@@ -145,6 +148,7 @@ class TestUsers:
             call("users.get", user_id)
         assert isinstance(caught.value, NotFound | ProviderUnavailable)
 
+    @pytest.mark.rule("S23")
     def test_an_answer_about_another(self) -> None:
         for body in (
             {"user_id": "user_2"},

@@ -52,6 +52,7 @@ def test_the_places_that_are_named_are_there() -> None:
     assert set(_setting_names.DJANGO_KEYS) == django - {"settings"}
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("kind", [MoonKey, AsyncMoonKey])
 @pytest.mark.parametrize(
     ("name", "mend"),
@@ -104,6 +105,7 @@ def test_these_values_are_copied_as_ever(value: Any) -> None:
     assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == dataclasses.replace(value) == value
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("option", "key", "mend"),
     [
@@ -119,6 +121,7 @@ def test_an_unknown_key_of_a_dict(option: str, key: str, mend: str) -> None:
     assert mend in str(caught.value)
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("variable", "mend"),
     [
@@ -260,6 +263,7 @@ def test_what_has_no_effect_beside_a_client_of_the_app() -> None:
         MoonKey(KEY, http_client=http_client, trust_env=False, transport="httpx").close()
 
 
+@pytest.mark.rule("S11")
 @pytest.mark.parametrize(("name", "value"), [("jwt_audience", "us"), ("strict_subject", True)])
 def test_what_has_no_effect_without_an_issuer(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"{name}.*no effect without jwt_issuer"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from moonkey_core.events import Event, UpstreamCall
 from moonkey_core.gate import Requirements
 from support.decisions import bearer, presenting
 from support.odd_jwts import header, sign
+from support.patience import PATIENCE
 from support.scripted import Received, Scripted, reply, scripted, wait_until
 
 TOKEN, OTHER = "session_" + "t" * 40, "session_" + "o" * 40
@@ -30,7 +32,7 @@ class Held:
         self.answer: bytes | None = None  # instead of the right one
 
     def __call__(self, request: Received) -> bytes:
-        self.go.wait(10)
+        self.go.wait(PATIENCE)
         if request.method == "DELETE":
             return reply(200, {})
         if self.answer is not None:
@@ -54,7 +56,7 @@ def server(held: Held) -> Iterator[Scripted]:
 
 
 def options(server: Scripted, **more: Any) -> dict[str, Any]:
-    return {"secret_key": "sk_test_" + "s" * 20, "base_url": server.url, "timeout": 20, **more}
+    return {"secret_key": "sk_test_" + "s" * 20, "base_url": server.url, "timeout": 60, **more}
 
 
 def is_of(auth: Auth, token: str) -> bool:
@@ -89,12 +91,13 @@ class Threads:
 
 
 class TestThreads:
+    @pytest.mark.rule("S34")
     def test_the_same_credential_is_one_call(self, server: Scripted, held: Held) -> None:
         with Threads(server) as threads:
             found = threads.ask(*[TOKEN] * 20)
             assert wait_until(lambda: threads.waiting() == 19)
             held.go.set()
-            assert all(is_of(one.result(10), TOKEN) for one in found)
+            assert all(is_of(one.result(PATIENCE), TOKEN) for one in found)
             assert len(server.received) == 1
             assert is_of(threads.client.authenticate(presenting(TOKEN)), TOKEN)
             assert len(server.received) == 2  # nothing of it is left
@@ -105,31 +108,59 @@ class TestThreads:
             second = threads._pool.submit(threads.client.authenticate, bearer(TOKEN))
             assert wait_until(lambda: threads.waiting() == 1)
             held.go.set()
-            assert all(is_of(one.result(10), TOKEN) for one in [*first, second])
+            assert all(is_of(one.result(PATIENCE), TOKEN) for one in [*first, second])
             assert len(server.received) == 1
 
+    @pytest.mark.rule("S34")
     def test_other_credentials_are_other_calls(self, server: Scripted, held: Held) -> None:
         tokens = [TOKEN, OTHER, TOKEN + "=", TOKEN[:-1], TOKEN.upper()]
         with Threads(server) as threads:
             found = threads.ask(*tokens)
             assert threads.requests(len(tokens))
             held.go.set()
-            assert all(is_of(one.result(10), token) for one, token in zip(found, tokens, strict=True))
+            assert all(is_of(one.result(PATIENCE), token) for one, token in zip(found, tokens, strict=True))
 
     def test_who_wants_a_call_of_their_own_has_it(self, server: Scripted, held: Held) -> None:
         with Threads(server) as threads:
             found = threads.ask(TOKEN) + threads.ask(*[TOKEN] * 3, requirements=FRESH)
             assert threads.requests(4)
             held.go.set()
-            assert all(is_of(one.result(10), TOKEN) for one in found)
+            assert all(is_of(one.result(PATIENCE), TOKEN) for one in found)
+
+    def test_who_wants_it_fresher_than_the_shared_answer_asks_again(self, server: Scripted, held: Held) -> None:
+        with Threads(server) as threads:
+            first = threads.ask(TOKEN)
+            assert threads.requests(1)
+            time.sleep(0.02)  # by so much the answer is too old
+            late = threads.ask(TOKEN, requirements=Requirements(max_staleness=0.01))
+            assert wait_until(lambda: threads.waiting() == 1)
+            held.go.set()
+            early, fresh = first[0].result(PATIENCE), late[0].result(PATIENCE)
+            assert is_of(early, TOKEN)
+            assert is_of(fresh, TOKEN)
+            assert len(server.received) == 2
+            assert fresh.as_of > early.as_of
+
+    def test_who_extends_a_session_shares_no_call_of_others(self, server: Scripted, held: Held) -> None:
+        with Threads(server) as threads:
+            found = threads.ask(TOKEN)
+            assert threads.requests(1)
+            verify = threads.client.sessions.verify
+            longer = [threads._pool.submit(verify, session_token=TOKEN, extend=60) for _ in range(2)]
+            assert threads.requests(3)
+            assert [one.json.get("session_expires_in") for one in server.received] == [None, 60, 60]
+            held.go.set()
+            assert is_of(found[0].result(PATIENCE), TOKEN)
+            assert all(one.result(PATIENCE).user.id == f"user_{TOKEN[-40:]}" for one in longer)
 
     def test_clients_share_nothing(self, server: Scripted, held: Held) -> None:
         with Threads(server) as one, Threads(server) as other:
             found = one.ask(TOKEN) + other.ask(TOKEN)
             assert one.requests(2)
             held.go.set()
-            assert all(is_of(auth.result(10), TOKEN) for auth in found)
+            assert all(is_of(auth.result(PATIENCE), TOKEN) for auth in found)
 
+    @pytest.mark.rule("S34")
     @pytest.mark.parametrize(
         ("answer", "state"),
         [
@@ -148,7 +179,7 @@ class TestThreads:
             found = threads.ask(*[TOKEN] * 8)
             assert wait_until(lambda: threads.waiting() == 7)
             held.go.set()
-            assert {one.result(10).state for one in found} == {state}
+            assert {one.result(PATIENCE).state for one in found} == {state}
             assert len({id(one.result().error) for one in found}) == 8  # each with a traceback of its own
             assert len(server.received) == 1
             held.answer = None
@@ -156,6 +187,7 @@ class TestThreads:
             assert again.state == ("authenticated" if state == "unavailable" else "rejected")
             assert is_of(threads.client.authenticate(presenting(OTHER)), OTHER)
 
+    @pytest.mark.rule("S23")
     def test_nobody_joins_a_call_that_began_before_a_revocation(self, server: Scripted, held: Held) -> None:
         with Threads(server) as threads:
             early = threads.ask(TOKEN)
@@ -163,14 +195,14 @@ class TestThreads:
             ended = threads._pool.submit(threads.client.sessions.revoke, session_id=f"of_{OTHER[-40:]}")
             assert threads.requests(2)
             held.go.set()
-            ended.result(10)
+            ended.result(PATIENCE)
             held.go.clear()
-            early[0].result(10)
+            early[0].result(PATIENCE)
             middle = threads.ask(TOKEN)
             assert threads.requests(3)
             threads.client.revocations.add(session_id=f"of_{TOKEN[-40:]}")
             held.go.set()
-            assert middle[0].result(10).is_rejected  # the answer was good; the revocation is newer
+            assert middle[0].result(PATIENCE).is_rejected  # the answer was good; the revocation is newer
 
     def test_nobody_joins_a_call_that_is_older_than_they_want(self, server: Scripted, held: Held) -> None:
         """Whoever comes too late for it has an answer of their own."""
@@ -180,7 +212,7 @@ class TestThreads:
             late = threads.ask(TOKEN, requirements=Requirements(max_staleness=1e-6))
             assert wait_until(lambda: threads.waiting() == 1 or len(server.received) == 2)
             held.go.set()
-            assert all(is_of(one.result(10), TOKEN) for one in first + late)
+            assert all(is_of(one.result(PATIENCE), TOKEN) for one in first + late)
             assert len(server.received) == 2
 
     def test_jwts_that_are_asked_about(self, server: Scripted, held: Held) -> None:
@@ -191,17 +223,18 @@ class TestThreads:
             assert wait_until(lambda: threads.waiting() == 4)
             held.go.set()
             for one, jwt in zip(found, jwts * 3, strict=True):
-                assert is_of(one.result(10), jwt)
+                assert is_of(one.result(PATIENCE), jwt)
             assert len(server.received) == 2
 
 
 async def in_time(true: Callable[[], object]) -> bool:
     """Whether a condition comes true while this loop goes on."""
-    for _ in range(5000):
-        if true():
-            return True
+    end = time.monotonic() + PATIENCE
+    while not true():
+        if time.monotonic() > end:
+            return False
         await asyncio.sleep(0.001)
-    return False
+    return True
 
 
 @pytest.mark.usefixtures("transport")
@@ -215,6 +248,7 @@ class TestTasks:
     def ask(self, client: AsyncMoonKey, *tokens: str, requirements: Requirements | None = None) -> list[Any]:
         return [asyncio.create_task(client.authenticate(presenting(one), requirements)) for one in tokens]
 
+    @pytest.mark.rule("S34")
     def test_the_same_credential_is_one_call(self, server: Scripted, held: Held) -> None:
         async def work() -> None:
             async with AsyncMoonKey(**options(server)) as client:
@@ -226,6 +260,7 @@ class TestTasks:
 
         asyncio.run(work())
 
+    @pytest.mark.rule("S34")
     def test_others_are_other_calls(self, server: Scripted, held: Held) -> None:
         async def work() -> None:
             async with AsyncMoonKey(**options(server)) as client:
@@ -236,6 +271,38 @@ class TestTasks:
                 found = await asyncio.gather(*tasks)
                 for auth, token in zip(found, [*tokens, TOKEN, TOKEN], strict=True):
                     assert is_of(auth, token)
+
+        asyncio.run(work())
+
+    def test_who_wants_it_fresher_than_the_shared_answer_asks_again(self, server: Scripted, held: Held) -> None:
+        async def work() -> None:
+            async with AsyncMoonKey(**options(server)) as client:
+                first = self.ask(client, TOKEN)
+                assert await in_time(lambda: len(server.received) == 1)
+                await asyncio.sleep(0.02)  # by so much the answer is too old
+                late = self.ask(client, TOKEN, requirements=Requirements(max_staleness=0.01))
+                assert await in_time(lambda: self.waiting(client) == 2)
+                held.go.set()
+                early, fresh = await asyncio.gather(*first, *late)
+                assert is_of(early, TOKEN)
+                assert is_of(fresh, TOKEN)
+                assert len(server.received) == 2
+                assert fresh.as_of > early.as_of
+
+        asyncio.run(work())
+
+    def test_who_extends_a_session_shares_no_call_of_others(self, server: Scripted, held: Held) -> None:
+        async def work() -> None:
+            async with AsyncMoonKey(**options(server)) as client:
+                found = self.ask(client, TOKEN)
+                assert await in_time(lambda: len(server.received) == 1)
+                verify = client.sessions.verify
+                longer = [asyncio.create_task(verify(session_token=TOKEN, extend=60)) for _ in range(2)]
+                assert await in_time(lambda: len(server.received) == 3)
+                assert [one.json.get("session_expires_in") for one in server.received] == [None, 60, 60]
+                held.go.set()
+                assert is_of(await found[0], TOKEN)
+                assert {one.user.id for one in await asyncio.gather(*longer)} == {f"user_{TOKEN[-40:]}"}
 
         asyncio.run(work())
 
@@ -297,6 +364,7 @@ class TestTasks:
 
         asyncio.run(work())
 
+    @pytest.mark.rule("S34")
     def test_an_error_is_shared_and_not_remembered(self, server: Scripted, held: Held) -> None:
         held.answer = reply(503, b"", SOON)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def is_recent(ago: int | None, age: int) -> bool:
     return ago <= age if ago >= 0 else ago >= -AHEAD
 
 
+@pytest.mark.rule("S50")
 @settings(max_examples=400)
 @given(FACTORS, TIMES, SETS, st.sampled_from([None, 1, 2, 3]), AGES, AGES)
 def test_factors(
@@ -177,6 +179,7 @@ def test_permission(
         assert set(refusal.scope) == (scopes if held_up_by_scopes else set())
 
 
+@pytest.mark.rule("S50")
 @given(st.dictionaries(st.text(min_size=1, max_size=6), JSON, max_size=4), st.text(min_size=1, max_size=6))
 def test_no_claims_at_all_break_the_gate_or_meet_what_they_do_not_say(carried: dict[str, Any], word: str) -> None:
     found = session(custom_claims=carried)

@@ -128,6 +128,7 @@ async def until_over(client: AsyncMoonKey, stream: AsyncIterator[int], revoke: s
 
 
 class TestTasks:
+    @pytest.mark.rule("S52")
     def test_it_ends_at_once(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -140,6 +141,7 @@ class TestTasks:
 
         asyncio.run(go())
 
+    @pytest.mark.rule("S52")
     def test_nothing_is_handed_out_after_the_end(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -214,6 +216,7 @@ class TestTasks:
 
 
 class TestThreads:
+    @pytest.mark.rule("S52")
     def test_it_ends_between_two_items(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
         closed = []

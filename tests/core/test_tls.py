@@ -14,6 +14,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey, ProviderUnavailable
 from support.certificates import make_certificate
+from support.patience import PATIENCE
 from support.scripted import reply
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -57,7 +58,7 @@ def tls_server(certificate: Path, seen: list[bytes]) -> Iterator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def asked(url: str, how: str, **options: object) -> Auth:
@@ -65,11 +66,11 @@ def asked(url: str, how: str, **options: object) -> Auth:
         return ["session_token"] if name == "session-token" else []
 
     if how == "sync":
-        with MoonKey(secret_key=SECRET, base_url=url, timeout=2.0, **options) as client:  # type: ignore[arg-type]
+        with MoonKey(secret_key=SECRET, base_url=url, timeout=30.0, **options) as client:  # type: ignore[arg-type]
             return client.authenticate(headers)
 
     async def work() -> Auth:
-        async with AsyncMoonKey(secret_key=SECRET, base_url=url, timeout=2.0, **options) as client:  # type: ignore[arg-type]
+        async with AsyncMoonKey(secret_key=SECRET, base_url=url, timeout=30.0, **options) as client:  # type: ignore[arg-type]
             return await client.authenticate(headers)
 
     return asyncio.run(work())
@@ -84,6 +85,7 @@ def test_an_unknown_certificate(certificate: Path, how: str, scheme: str) -> Non
     assert b"".join(seen) == b""
 
 
+@pytest.mark.rule("S24")
 def test_a_certificate_that_the_environment_vouches_for(
     certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +124,7 @@ def broken_tls_server(certificate: Path) -> Iterator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_a_broken_record_is_trouble(certificate: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ class TestOneToken:
         assert not same_token(one, other)
         assert not same_token(other, one)
 
+    @pytest.mark.rule("S31", "S33")
     def test_what_stands_for_them(self) -> None:
         def pair(token: str, jwt: str | None = None) -> str:
             return PresentedCredentials(token, "cookie", jwt).text
@@ -82,6 +83,7 @@ class TestTheApiEchoes:
         decisions.good = {spelling: {"session_token": echoed} for spelling in SPELLINGS}
         return decisions
 
+    @pytest.mark.rule("S23")
     @pytest.mark.parametrize("header", ["session-token", "cookie"])
     def test_either(self, presented: str, echoed: str, header: str) -> None:
         decisions = self.made(echoed)
@@ -93,11 +95,13 @@ class TestTheApiEchoes:
         assert isinstance(error, ProviderUnavailable)
         assert error.reason == "api_mismatch"
 
+    @pytest.mark.rule("S33")
     def test_what_was_good_is_remembered_for_both(self, presented: str, echoed: str) -> None:
         decisions = self.made(echoed, session_cache_ttl=60)
         assert decisions.authenticate(presented).source == "remote"
         assert [decisions.authenticate(one).source for one in SPELLINGS] == ["cache", "cache"]
 
+    @pytest.mark.rule("S33")
     def test_what_was_refused_is_refused_in_both(self, presented: str, echoed: str) -> None:
         decisions = self.made(echoed)
         decisions.answer = lambda _: DEAD
@@ -107,6 +111,7 @@ class TestTheApiEchoes:
         assert decisions.calls("sessions/verify") == 1
 
 
+@pytest.mark.rule("S4")
 def test_a_jwt_is_no_token_with_a_prefix() -> None:
     decisions = Decisions()
     jwt = good(NOW)
@@ -120,6 +125,7 @@ def test_a_jwt_is_no_token_with_a_prefix() -> None:
     assert isinstance(error, ProviderUnavailable)
 
 
+@pytest.mark.rule("S41")
 def test_a_cookie_that_stands_twice() -> None:
     for lines in ([f"s={TOKEN}; s={PREFIXED}"], [f"s={PREFIXED}", f"s={TOKEN}"]):
         found = one_cookie(lines, "s")
@@ -154,6 +160,7 @@ class TestWithTheEmulator:
                 call("sessions.verify", session_token=spelling)
         assert call("authenticate", {"authorization": f"Bearer {person.session_jwt}"}).is_rejected
 
+    @pytest.mark.rule("S33")
     @pytest.mark.parametrize("kind", ["sync", "async"])
     def test_signing_out_without_the_api(self, kind: str, emulator: Emulator) -> None:
         """The token is given back in one spelling, and no good in the other."""
@@ -168,6 +175,7 @@ class TestWithTheEmulator:
             for spelling in (bare, f"session_{bare}"):
                 assert call("authenticate", {"session-token": spelling}).is_rejected
 
+    @pytest.mark.rule("S30")
     def test_no_spelling_is_shown(self, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
         person = emulator.sign_in()
         bare = bare_token(person.session_token)

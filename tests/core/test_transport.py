@@ -19,6 +19,7 @@ from moonkey_core.emulator import Emulator
 from support.asking import GOOD, SECRET, TOKEN, asked, trouble
 from support.decisions import presenting
 from support.odd_jwts import ISSUER, good, key_set
+from support.patience import PATIENCE
 from support.scripted import RESET, Pieces, reply, scripted
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -33,6 +34,7 @@ DRIPS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rule("S21")
 @pytest.mark.long
 @pytest.mark.parametrize("fault", DRIPS.values(), ids=DRIPS.keys())
 @pytest.mark.parametrize("credential", ["session_token", "session_jwt"])
@@ -43,7 +45,6 @@ def test_a_reply_that_drips_in_ends_with_the_deadline(
     emulator.fault(**fault)
     options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "timeout": 0.25}
     value = getattr(person, credential)
-    start = time.monotonic()
     if how == "sync":
         with MoonKey(jwt_issuer=emulator.issuer, **options) as client:
             auth = client.authenticate(presenting(value))
@@ -54,24 +55,25 @@ def test_a_reply_that_drips_in_ends_with_the_deadline(
                 return await client.authenticate(presenting(value))
 
         auth = asyncio.run(work())
-    assert time.monotonic() - start < 1.25
+    # All of it would take longer than anybody waits for a single byte.
     assert trouble(auth).reason in ("api_timeout", "jwks_timeout")
 
 
+@pytest.mark.rule("S15")
 def test_the_key_set_has_a_shorter_deadline_of_its_own(emulator: Emulator, make_client: MakeClient) -> None:
     client, person = make_client(jwt_issuer=emulator.issuer, jwks_timeout=0.3), emulator.sign_in()
     emulator.fault("/v1/auth/jwks", drip=0.05)
-    start = time.monotonic()
     auth = client.authenticate(presenting(person.session_jwt))
-    assert time.monotonic() - start < 1.3
     assert trouble(auth).reason == "jwks_timeout"
 
 
-def endless(head: bytes, piece: bytes) -> Pieces:
+def endless(head: bytes, piece: bytes, came_to_its_end: list[bool]) -> Pieces:
+    """Goes on for longer than anybody should read; then says so."""
     yield head
-    end = time.monotonic() + 8
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         yield piece
+    came_to_its_end.append(True)
 
 
 FLOODS: dict[str, tuple[bytes, bytes]] = {
@@ -87,13 +89,14 @@ FLOODS: dict[str, tuple[bytes, bytes]] = {
 }
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.long
 @pytest.mark.parametrize(("head", "piece"), FLOODS.values(), ids=FLOODS.keys())
 def test_a_reply_without_an_end(how: str, head: bytes, piece: bytes) -> None:
-    with scripted(lambda _: endless(head, piece)) as server:
-        start = time.monotonic()
+    came_to_its_end: list[bool] = []
+    with scripted(lambda _: endless(head, piece, came_to_its_end)) as server:
         trouble(asked(server.url, how, timeout=1.0))
-        assert time.monotonic() - start < 2.0
+        assert not came_to_its_end
 
 
 def deflated(body: bytes) -> bytes:
@@ -113,6 +116,7 @@ SIZES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("raw", SIZES.values(), ids=SIZES.keys())
 def test_a_reply_that_is_too_large(how: str, raw: bytes) -> None:
     with scripted(raw) as server:
@@ -148,6 +152,7 @@ def test_a_reply_that_is_broken(how: str, raw: bytes) -> None:
         assert len(server.received) <= 2
 
 
+@pytest.mark.rule("S15", "S22")
 def test_a_reply_that_was_inflated(how: str) -> None:
     raw = json.dumps(GOOD).encode()
     for encoding, body in (("gzip", gzip.compress(raw)), ("deflate", deflated(raw)), ("identity", raw)):
@@ -170,12 +175,14 @@ PLACES = [
 ]
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_redirect_to_nowhere(how: str, place: str) -> None:
     with scripted(reply(302, b"", {"location": place})) as server:
         trouble(asked(server.url, how))
 
 
+@pytest.mark.rule("S14", "S22")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_and_the_key_stays(how: str, status: int) -> None:
     with scripted(reply(200, GOOD)) as trap:
@@ -192,6 +199,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays(how: str, status: int) -> 
         assert trap.connections == 0
 
 
+@pytest.mark.rule("S22")
 def test_what_a_request_carries(how: str) -> None:
     with scripted(reply(200, GOOD, {"set-cookie": "sticky=yes; Path=/"})) as server:
         assert asked(server.url, how).is_authenticated
@@ -209,6 +217,7 @@ def test_what_a_request_carries(how: str) -> None:
         assert server.connections == 2  # kept alive within a client
 
 
+@pytest.mark.rule("S14")
 def test_the_key_of_the_key_set_is_in_the_header_alone() -> None:
     for mode in ("header", "none"):
         with scripted(reply(200, key_set())) as server:
@@ -222,6 +231,7 @@ def test_the_key_of_the_key_set_is_in_the_header_alone() -> None:
             assert sent == (f"Bearer {SECRET}" if mode == "header" else None)
 
 
+@pytest.mark.rule("S24")
 @pytest.mark.parametrize("trusts", [False, True])
 def test_the_environment_is_asked_only_where_told(how: str, trusts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if how == "aiohttp" and trusts:
@@ -235,15 +245,16 @@ def test_the_environment_is_asked_only_where_told(how: str, trusts: bool, monkey
         assert (proxy.connections > 0) is trusts
 
 
+@pytest.mark.rule("S21")
 def test_a_host_with_many_addresses_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S21. Each of four addresses takes no connection; all of them together get the time of one call."""
+    """S21. No address takes a connection; all of them together get the time of one call."""
     real = socket.getaddrinfo
 
-    def four_addresses(host: str, *args: Any, **kwargs: Any) -> Any:
+    def many_addresses(host: str, *args: Any, **kwargs: Any) -> Any:
         found = real("127.0.0.1" if host == "localhost" else host, *args, **kwargs)
-        return found[:1] * 4 if host == "localhost" else found
+        return found[:1] * 1000 if host == "localhost" else found
 
-    monkeypatch.setattr(socket, "getaddrinfo", four_addresses)
+    monkeypatch.setattr(socket, "getaddrinfo", many_addresses)
     with socket.socket() as listener, ExitStack() as waiting:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -256,4 +267,4 @@ def test_a_host_with_many_addresses_has_one_deadline(monkeypatch: pytest.MonkeyP
         with MoonKey(secret_key=SECRET, base_url=f"http://localhost:{port}", timeout=0.4) as client:
             started = time.monotonic()
             assert client.authenticate(presenting(TOKEN)).is_unavailable
-            assert time.monotonic() - started < 0.4 + 1
+            assert time.monotonic() - started < PATIENCE  # that of a thousand is 400 s

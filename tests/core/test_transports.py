@@ -16,6 +16,7 @@ import pytest
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, MoonKeyError, Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 from moonkey_core._transport.exchange import AsyncExchange
+from support.patience import PATIENCE
 from support.scripted import Pieces, Received, reply, scripted, wait_until
 from support.secrets import assert_no_secret
 
@@ -29,17 +30,18 @@ def settings(url: str, **options: Any) -> Settings:
     return Settings.load({"secret_key": SECRET, "base_url": url, **options})
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 
+@pytest.mark.rule("S38")
 class TestManyAtOnce:
     def test_a_thousand_different_calls_on_a_cold_client(self, transport: str) -> None:
         with scripted(lambda request: [0.005, reply(200, {"path": request.path})]) as server:
 
             async def work() -> list[Outcome]:
-                exchange = AsyncExchange(settings(server.url, timeout=30))
-                calls = [exchange(Fetch("GET", f"{server.url}/{place}"), soon(60)) for place in range(1000)]
+                exchange = AsyncExchange(settings(server.url))
+                calls = [exchange(Fetch("GET", f"{server.url}/{place}"), soon()) for place in range(1000)]
                 try:
                     return await asyncio.gather(*calls)
                 finally:
@@ -59,11 +61,11 @@ class TestManyAtOnce:
         def script(request: Received) -> Pieces:
             order.append(request.path)
             if request.path == "/first":
-                assert wait_until(lambda: len(order) > 1 or server.stopping.is_set(), 20)
+                assert wait_until(lambda: len(order) > 1 or server.stopping.is_set())
             yield reply(200, OK)
 
         def opens(name: str, **options: Any) -> asyncio.Task[Outcome]:
-            return asyncio.create_task(exchange(Fetch("GET", f"{server.url}/{name}", **options), soon(20)))
+            return asyncio.create_task(exchange(Fetch("GET", f"{server.url}/{name}", **options), soon()))
 
         async def work() -> None:
             first = opens("first")
@@ -111,6 +113,7 @@ class TestWhichOne:
         with pytest.raises(ConfigurationError, match=r"pip install 'moonkey\[fast\]'"):
             self.maker(transport="aiohttp")
 
+    @pytest.mark.rule("S24")
     def test_proxies_of_the_environment_are_for_httpx(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
@@ -201,6 +204,7 @@ class TestLogs:
         else:
             asyncio.run(work())
 
+    @pytest.mark.rule("S30")
     @pytest.mark.parametrize("status", [200, 302, 404, 503])
     def test_nothing_is_shown(self, how: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
         headers = {

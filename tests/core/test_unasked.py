@@ -22,6 +22,7 @@ from moonkey_core._transport import httpx_unread as _turns
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support import odd_jwts
 from support.certificates import make_certificate
+from support.patience import PATIENCE
 from support.scripted import Received, reply, wait_until
 from support.unasked import Answer, Talkative, talkative
 
@@ -90,7 +91,7 @@ class Caller:
         self.exchange = make(settings, http_client=self.given)
 
     def __call__(self, fetch: Fetch) -> Outcome:
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         outcome: Outcome = self.run(lambda: self.exchange(fetch, end))
         return outcome
 
@@ -169,6 +170,7 @@ def answers(outcome: Outcome, path: str) -> bool:
     return bool(json.loads(outcome.body) == {"path": path})
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.long
 @pytest.mark.parametrize("moment", ["behind", "idle", "idle and read"])
 def test_it_answers_nobody(
@@ -208,6 +210,7 @@ def test_a_connection_on_which_only_replies_arrive_is_used_again(
         assert server.connections == 1
 
 
+@pytest.mark.rule("S22")
 def test_over_tls_too(call: Callable[[Talkative], Caller], context: ssl.SSLContext | None) -> None:
     with talkative(lambda request: Answer(framed(request)), context=context) as server:
         ask = call(server)
@@ -247,6 +250,7 @@ def after_the_greeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talkative],
     return apply
 
 
+@pytest.mark.rule("S22")
 @pytest.mark.parametrize("name", ["a 200", "half a head", "one byte"])
 def test_before_the_first_request(
     name: str,
@@ -262,6 +266,7 @@ def test_before_the_first_request(
         assert server.connections == 2
 
 
+@pytest.mark.rule("S22")
 class TestTheBodyOfADelete:
     """A front end that gives DELETE none reads ours as another request, and answers that with a 400."""
 
@@ -293,6 +298,7 @@ class TestTheBodyOfADelete:
             assert "close" not in [one.headers.get("connection") for one in server.heard[3:]]
 
 
+@pytest.mark.rule("S22")
 class TestPeople:
     """Carol's reply is followed by one about mallory; dave is dave."""
 
@@ -380,7 +386,7 @@ def test_many_at_once_get_their_own(call: Callable[[Talkative], Caller]) -> None
     with talkative(answer) as server:
         ask = call(server)
         paths = [f"/length/{place}" for place in range(200)]
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         if ask.way in ("sync", "given sync"):
             from concurrent.futures import ThreadPoolExecutor
 

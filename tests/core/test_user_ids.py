@@ -70,6 +70,7 @@ class TestWhoeverTakesOne:
         assert listed.path == "/v1/auth/sessions/list?user_id=user_1"
         assert totp.json["user_id"] == "user_1"
 
+    @pytest.mark.rule("S12")
     @pytest.mark.parametrize("nobody", ["", "user_", 5, None, "line\nbreak", "user_line\nbreak", "x" * 257])
     def test_what_is_no_id(self, nobody: Any) -> None:
         with MoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:9") as client:
@@ -86,6 +87,7 @@ class TestWhoeverTakesOne:
                     work(nobody)
             assert len(client.revocations) == 0
 
+    @pytest.mark.rule("S12")
     def test_the_longest(self) -> None:
         longest = "x" * 256
         answer = reply(200, {"sessions": [], "user": {"id": longest}})

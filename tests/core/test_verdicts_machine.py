@@ -19,7 +19,7 @@ from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.rule("S19", "S35", "S36")]
 
 PEOPLE = ("1", "2")
 OPTIONS = st.fixed_dictionaries(

@@ -28,6 +28,7 @@ def stale_session(emulator: Emulator) -> SignedIn:
     return person
 
 
+@pytest.mark.rule("S34")
 def test_a_session_token_is_asked_for_each_time(make_client: MakeClient, emulator: Emulator) -> None:
     client, person = make_client(jwt_issuer=emulator.issuer), emulator.sign_in()
     for count in range(1, 4):
@@ -50,6 +51,7 @@ def test_a_jwt_is_judged_without_a_call(make_client: MakeClient, emulator: Emula
     assert client.authenticate(bearer(person.session_jwt)).is_authenticated
 
 
+@pytest.mark.rule("S11")
 def test_without_an_issuer_a_jwt_is_asked_for(make_client: MakeClient, emulator: Emulator) -> None:
     client, person = make_client(), emulator.sign_in()
     for _ in range(2):
@@ -61,6 +63,7 @@ def test_without_an_issuer_a_jwt_is_asked_for(make_client: MakeClient, emulator:
     assert client.authenticate(bearer(foreign)).is_rejected
 
 
+@pytest.mark.rule("S20")
 @pytest.mark.parametrize("status", [400, 401, 404])
 @pytest.mark.parametrize("coded", [True, False])
 def test_whichever_answer_a_dead_session_gets(
@@ -83,6 +86,7 @@ def test_whichever_answer_a_dead_session_gets(
     assert emulator.requests()[USER] == probes + 1
 
 
+@pytest.mark.rule("S20")
 def test_many_bare_401s_share_one_question_about_our_key(make_client: MakeClient, emulator: Emulator) -> None:
     emulator.dead_session(401, coded=False)
     client = make_client()
@@ -92,6 +96,7 @@ def test_many_bare_401s_share_one_question_about_our_key(make_client: MakeClient
     assert emulator.requests() == {VERIFY: 20, USER: 1}
 
 
+@pytest.mark.rule("S20")
 def test_a_failing_question_about_our_key_is_no_verdict(make_client: MakeClient, emulator: Emulator) -> None:
     emulator.dead_session(401, coded=False)
     client = make_client()
@@ -110,6 +115,7 @@ def check_refreshed(found: list[Auth], person: SignedIn, old: str) -> None:
     assert {auth.session.id for auth in found if auth.session} == {person.session_id}
 
 
+@pytest.mark.rule("S13")
 @pytest.mark.parametrize("local", [True, False])
 def test_a_stale_jwt_is_refreshed_once_among_threads(
     make_client: MakeClient, emulator: Emulator, local: bool
@@ -127,6 +133,7 @@ def test_a_stale_jwt_is_refreshed_once_among_threads(
     assert renewed.fresh is None
 
 
+@pytest.mark.rule("S13")
 def test_a_stale_jwt_is_refreshed_once_among_tasks(make_async_client: MakeAsyncClient, emulator: Emulator) -> None:
     person = stale_session(emulator)
     emulator.fault("/v1/auth/sessions/verify", delay=0.1)
@@ -150,6 +157,7 @@ def test_two_stale_jwts_are_two_refreshes(make_client: MakeClient, emulator: Emu
     assert emulator.requests()[VERIFY] == 8
 
 
+@pytest.mark.rule("S13")
 def test_refresh_can_be_turned_off(make_client: MakeClient, emulator: Emulator) -> None:
     person = stale_session(emulator)
     for issuer in (emulator.issuer, None):
@@ -158,6 +166,7 @@ def test_refresh_can_be_turned_off(make_client: MakeClient, emulator: Emulator) 
     assert emulator.requests()[VERIFY] == 0
 
 
+@pytest.mark.rule("S13")
 def test_a_stale_jwt_of_a_dead_session_is_refused(make_client: MakeClient, emulator: Emulator) -> None:
     person = stale_session(emulator)
     emulator.revoke(person.session_id)
@@ -167,6 +176,7 @@ def test_a_stale_jwt_of_a_dead_session_is_refused(make_client: MakeClient, emula
     assert emulator.requests()[VERIFY] == 1
 
 
+@pytest.mark.rule("S34")
 def test_trouble_while_refreshing_is_shared_but_not_remembered(
     make_client: MakeClient, emulator: Emulator
 ) -> None:
@@ -188,6 +198,7 @@ def test_trouble_while_refreshing_is_shared_but_not_remembered(
         client = make_client(jwt_issuer=emulator.issuer)
 
 
+@pytest.mark.rule("S4", "S13")
 def test_a_forged_jwt_is_refused_without_a_call_however_old(make_client: MakeClient, emulator: Emulator) -> None:
     client, person = make_client(jwt_issuer=emulator.issuer), stale_session(emulator)
     old = emulator.now() - 1000
@@ -203,6 +214,7 @@ def test_a_forged_jwt_is_refused_without_a_call_however_old(make_client: MakeCli
     assert emulator.requests()[VERIFY] == 0
 
 
+@pytest.mark.rule("S13", "S23")
 def test_an_answer_about_somebody_else_is_not_taken(make_client: MakeClient, emulator: Emulator) -> None:
     person, other = stale_session(emulator), emulator.sign_in(email="other@example.com")
     body = {"session": {"id": other.session_id, "user_id": other.user_id, "expires_at": int(emulator.now()) + 999}}
@@ -213,6 +225,7 @@ def test_an_answer_about_somebody_else_is_not_taken(make_client: MakeClient, emu
         assert auth.user is None
 
 
+@pytest.mark.rule("S13", "S23")
 def test_an_answer_about_somebody_else_with_the_right_session_is_not_taken(
     make_client: MakeClient, emulator: Emulator
 ) -> None:
@@ -239,6 +252,7 @@ def test_keys_may_rotate_at_any_time(make_client: MakeClient, emulator: Emulator
     assert client.authenticate(bearer(before.session_jwt)).is_rejected
 
 
+@pytest.mark.rule("S18")
 def test_a_cold_start_of_200_threads_fetches_the_keys_once(make_client: MakeClient, emulator: Emulator) -> None:
     client, person = make_client(jwt_issuer=emulator.issuer), emulator.sign_in()
     emulator.fault(JWKS.split()[1], delay=0.2)
@@ -247,6 +261,7 @@ def test_a_cold_start_of_200_threads_fetches_the_keys_once(make_client: MakeClie
     assert emulator.requests() == {JWKS: 1}
 
 
+@pytest.mark.rule("S18")
 def test_a_cold_start_of_200_tasks_fetches_the_keys_once(
     make_async_client: MakeAsyncClient, emulator: Emulator
 ) -> None:

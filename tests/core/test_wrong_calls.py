@@ -61,6 +61,7 @@ def test_a_wrong_call_is_told_before_anything_is_sent(
     assert sum(emulator.requests().values()) == 0
 
 
+@pytest.mark.rule("S2", "S30")
 @pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:12])
 def test_an_odd_argument_is_never_sent_nor_repeated(
     make_client: MakeClient, emulator: Emulator, value: Any

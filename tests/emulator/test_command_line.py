@@ -19,6 +19,7 @@ import pytest
 
 import moonkey_core
 from support import quick
+from support.patience import PATIENCE
 
 ROOT = Path(moonkey_core.__file__).parents[1]
 MODULE = [sys.executable, "-m", "moonkey_core.emulator"]
@@ -49,7 +50,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
         process.stdout.close()
         process.stderr.close()
 
@@ -67,7 +68,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
             body = {"code": shown[1], "email": "ada@example.com", "session_expires_in": 60}
             login = api.post("otps/verify", json=body).raise_for_status().json()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr
         assert process.stderr.read() == ""
 
@@ -77,7 +78,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
         answer = quick.post(url, json={"session_token": login["session_token"]}, headers=headers)
         assert answer.json()["session"]["id"] == login["session"]["id"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_credential_and_the_line_that_it_prints_work_as_they_are() -> None:

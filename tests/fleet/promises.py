@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.fleets import Server, Worker, quiet_redis, workers_of
+from support.patience import PATIENCE
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 
 ALLOWANCE = 2.0  # seconds
-PATIENCE = 20.0  # seconds for what has no bound of its own, such as a worker's start
 
 _VERIFY = "POST /v1/auth/sessions/verify"
 

@@ -62,6 +62,7 @@ async def listens(websocket: WebSocket) -> None:
         """Nothing is done with it."""
 
 
+@pytest.mark.rule("S52")
 def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
     person, other = emulator.sign_in(email="a@example.com"), emulator.sign_in(email="b@example.com")
     client = AsyncMoonKey(**options(emulator, server))
@@ -74,7 +75,7 @@ def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
             connect(url, additional_headers={"session-token": other.session_token}) as hers,
         ):
             assert mine.recv(10) == hers.recv(10) == "hello"
-            assert wait_until(lambda: client.health().feed == "live", 10)
+            assert wait_until(lambda: client.health().feed == "live")
             revoke_elsewhere(emulator, server, person)
             with pytest.raises(ConnectionClosed) as closed:
                 mine.recv(10)
@@ -84,17 +85,19 @@ def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
     asyncio.run(client.aclose())
 
 
+@pytest.mark.rule("S52")
 def test_a_stream_in_a_thread(emulator: Emulator, server: RedisServer) -> None:
     person = emulator.sign_in()
     headers = {"session-token": person.session_token}
     with MoonKey(**options(emulator, server)) as client:
         stream = bound_items(client, client.authenticate(headers), iter(int, 1), headers)
         assert next(stream) == 0
-        assert wait_until(lambda: client.health().feed == "live", 10)
+        assert wait_until(lambda: client.health().feed == "live")
         revoke_elsewhere(emulator, server, person)
-        assert wait_until(lambda: next(stream, None) is None, 10)
+        assert wait_until(lambda: next(stream, None) is None)
 
 
+@pytest.mark.rule("S52")
 def test_a_feed_that_is_away_for_longer_than_anything_is_kept(emulator: Emulator, server: RedisServer) -> None:
     """What Redis has forgotten by the time it is back, the API still knows."""
     person = emulator.sign_in()

@@ -109,6 +109,7 @@ def test_entries_of_the_version_before(said: str, meant: Revocation) -> None:
     assert json.loads(SEALER.open("stream", seal_entry(SEALER, "stream", meant))) == json.loads(said)
 
 
+@pytest.mark.rule("S37")
 @quick
 @given(st.one_of(JSON, st.lists(JSON, min_size=4, max_size=4)))
 def test_any_content_is_an_entry_or_refused(content: Any) -> None:
@@ -120,6 +121,7 @@ def test_any_content_is_an_entry_or_refused(content: Any) -> None:
             assert math.isfinite(entry.added_at)
 
 
+@pytest.mark.rule("S37")
 @quick
 @given(st.one_of(st.none(), st.integers(), st.text(), st.binary(max_size=6000)))
 def test_anything_at_all(value: Any) -> None:
@@ -127,6 +129,7 @@ def test_anything_at_all(value: Any) -> None:
         open_entry(SEALER, "stream", value)
 
 
+@pytest.mark.rule("S37")
 @pytest.mark.parametrize(
     "fields",
     [

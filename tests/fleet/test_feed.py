@@ -20,6 +20,7 @@ from moonkey_core.redis.worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
 from support.feeds import MakeProcess, Process, settings_for
+from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -29,7 +30,7 @@ LAG = 0.5
 
 
 def all_live(*processes: Process) -> bool:
-    return wait_until(lambda: all(process.is_live for process in processes), 10)
+    return wait_until(lambda: all(process.is_live for process in processes))
 
 
 def none_live(*processes: Process) -> bool:
@@ -53,11 +54,11 @@ class TestTelling:
         one, other = (make_process(max_revocation_lag=60) for _ in range(2))  # a beat is 12 seconds
         for process in (one, other):
             process.feed.start()
-            assert wait_until(lambda: process.feed.lag() is not None, 5)  # noqa: B023 - called at once
+            assert wait_until(lambda: process.feed.lag() is not None)  # noqa: B023 - called at once
         # The first epoch settles for a minute; the entries flow meanwhile.
         for session in ("sess_1", "sess_2", "sess_3"):
             one.known.add(session_id=session)
-            assert wait_until(lambda: other.refuses(session), 5)  # noqa: B023
+            assert wait_until(lambda: other.refuses(session))  # noqa: B023
 
     def test_users_and_moments(self, make_process: MakeProcess) -> None:
         one, other = make_process(), make_process()
@@ -65,7 +66,7 @@ class TestTelling:
         now = time.time()
         one.known.add(user_id="user_é")
         one.known.add(issued_before=now - 100)
-        assert wait_until(lambda: len(other.known) == 2, 5)
+        assert wait_until(lambda: len(other.known) == 2)
         assert other.known.refuses("sess", "é", now - 1)
         assert not other.known.refuses("sess", "user_2", now - 99)
         assert other.known.refuses("sess", "user_2", now - 101)
@@ -73,7 +74,7 @@ class TestTelling:
     def test_what_was_added_before_the_start(self, make_process: MakeProcess) -> None:
         one, late = make_process(), make_process()
         one.known.add(session_id="sess_1")  # begins the feed
-        assert wait_until(lambda: one.feed.lag() is not None, 5)
+        assert wait_until(lambda: one.feed.lag() is not None)
         assert all_live(late)
         assert late.refuses("sess_1")
 
@@ -82,7 +83,7 @@ class TestTelling:
         assert all_live(one, other)
         for place in range(1700):
             one.known.add(session_id=f"sess_{place}")
-        assert wait_until(lambda: len(other.known) == 1700, 10)
+        assert wait_until(lambda: len(other.known) == 1700)
         third = make_process()
         assert all_live(third)
         assert len(third.known) == 1700
@@ -108,6 +109,7 @@ def stream(server: RedisServer) -> bytes:
     return name
 
 
+@pytest.mark.rule("S36")
 class TestLosing:
     @pytest.mark.parametrize("how", ["stop", "kill", "pause"])
     def test_not_live_in_time_and_back_with_everything(
@@ -121,7 +123,7 @@ class TestLosing:
         getattr(server, how)()
         began = time.monotonic() if how == "stop" else began
         assert wait_until(lambda: none_live(one, other), LAG + 0.5)
-        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2, 5)
+        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2)
         one.known.add(session_id="meanwhile 1")
         other.known.add(session_id="meanwhile 2")
         assert none_live(one, other)
@@ -131,7 +133,7 @@ class TestLosing:
         assert all_live(late)
         for session in ("before", "meanwhile 1", "meanwhile 2"):
             assert all(process.refuses(session) for process in (one, other, late))
-        assert wait_until(lambda: reasons(caplog).count("feed_back") == 2, 5)
+        assert wait_until(lambda: reasons(caplog).count("feed_back") == 2)
         assert reasons(caplog).count("feed_lost") == 2
         changes = [event.state for event in one.heard if isinstance(event, FeedChanged)]
         assert changes == ["caught_up", "lost", "caught_up"]
@@ -160,7 +162,7 @@ class TestLosing:
         one.feed.close()  # its process is gone, and with it the only one that began this entry
         server.kill()
         server.start()
-        assert wait_until(lambda: none_live(other), 5)
+        assert wait_until(lambda: none_live(other))
         assert all_live(other)
         late = make_process()
         assert all_live(late)
@@ -178,7 +180,7 @@ class TestLosing:
         server.kill()
         server.start()  # with what was saved
         assert server.client.keys("moonkey:*:epoch")
-        assert wait_until(lambda: none_live(other), 5)
+        assert wait_until(lambda: none_live(other))
         assert all_live(other)
         late = make_process()
         assert all_live(late)
@@ -218,7 +220,7 @@ class TestLosing:
         else:
             server.client.delete(name.rsplit(b":", 1)[0] + b":epoch")
         # It takes the loss of the whole history for what it is, and says it again.
-        assert wait_until(lambda: none_live(one, other), 5)
+        assert wait_until(lambda: none_live(one, other))
         assert all_live(one, other)
         late = make_process()
         assert all_live(late)
@@ -248,7 +250,7 @@ class TestLosing:
 
         assert wait_until(lambda: heard_at() > cut_at + 0.3)
         assert not one.feed.caught_up(cut_at + 2.2)
-        assert wait_until(lambda: one.feed.caught_up(cut_at + 4), 10)
+        assert wait_until(lambda: one.feed.caught_up(cut_at + 4))
 
     def test_nothing_is_said_twice_after_a_mere_cut(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process()
@@ -259,7 +261,7 @@ class TestLosing:
         assert wait_until(lambda: server.client.xlen(name) == 21)
         server.client.client_kill_filter(_type="normal", skipme=True)
         one.known.add(session_id="sess_20")
-        assert wait_until(lambda: server.client.xlen(name) == 22, 5)
+        assert wait_until(lambda: server.client.xlen(name) == 22)
         assert all_live(one)
         assert server.client.xlen(name) == 22
 
@@ -271,7 +273,7 @@ class TestLosing:
         one.known.add(session_id="early")
         assert not one.is_live
         assert one.feed.lag() is None
-        assert wait_until(lambda: "feed_lost" in reasons(caplog), 5)
+        assert wait_until(lambda: "feed_lost" in reasons(caplog))
         server.start()
         assert all_live(one)
         late = make_process()
@@ -287,10 +289,10 @@ class TestLosing:
         server.client.config_set("maxmemory-policy", "noeviction")
         server.client.config_set("maxmemory", "1")
         one.known.add(session_id="sess_1")
-        assert wait_until(lambda: "feed_publish_failed" in reasons(caplog), 5)
+        assert wait_until(lambda: "feed_publish_failed" in reasons(caplog))
         assert not other.refuses("sess_1")
         server.client.config_set("maxmemory", "0")
-        assert wait_until(lambda: other.refuses("sess_1"), 5)
+        assert wait_until(lambda: other.refuses("sess_1"))
         assert reasons(caplog).count("feed_publish_failed") == 1
         assert all_live(one, other)
 
@@ -303,10 +305,10 @@ class TestLosing:
         server.client.config_set("maxmemory", "1")
         one.known.add(session_id="sess_1")
         assert one.feed.unsent == 1
-        assert wait_until(lambda: none_live(one, other), 2.5)
+        assert wait_until(lambda: none_live(one, other))
         assert caplog.text.count("publishing still fails (OutOfMemoryError)") == 1
         assert not other.refuses("sess_1")  # so it asks the API
-        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2, 5)
+        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2)
         assert not wait_until(lambda: one.is_live or other.is_live, 3)
         server.client.config_set("maxmemory", "0")
         assert all_live(one, other)
@@ -329,6 +331,7 @@ class TestStrangers:
 
         assert asyncio.run(read()) == [(49, False), (50, False), (21, True)]  # one is the blank one
 
+    @pytest.mark.rule("S37")
     def test_entries_under_another_secret_are_skipped(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -344,7 +347,7 @@ class TestStrangers:
         for name in streams:
             server.client.xadd(name, {"entry": sealed})
         one.known.add(session_id="sess_2")
-        assert wait_until(lambda: reasons(caplog).count("feed_foreign_entry") >= 1, 5)
+        assert wait_until(lambda: reasons(caplog).count("feed_foreign_entry") >= 1)
         assert not one.refuses("sess_1")
         assert one.is_live
 
@@ -357,6 +360,7 @@ class TestStrangers:
         assert wait_until(lambda: same.refuses("sess_1"))
         assert not other.refuses("sess_1")
 
+    @pytest.mark.rule("S37")
     def test_a_flood_of_junk(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -370,7 +374,7 @@ class TestStrangers:
             pipe.xadd(name, junk[place % len(junk)])
         pipe.execute()
         one.known.add(session_id="after")
-        assert wait_until(lambda: other.refuses("after"), 5)
+        assert wait_until(lambda: other.refuses("after"))
         late = make_process()
         assert all_live(one, other, late)
         assert late.refuses("before")
@@ -383,12 +387,13 @@ class TestStrangers:
         one.known.add(session_id="sess_1")
         epoch = stream(server).rsplit(b":", 1)[0] + b":epoch"
         server.client.set(epoch, "junk")
-        assert wait_until(lambda: server.client.get(epoch) != b"junk", 5)
+        assert wait_until(lambda: server.client.get(epoch) != b"junk")
         assert all_live(one)
         late = make_process()
         assert all_live(late)
         assert late.refuses("sess_1")
 
+    @pytest.mark.rule("S37")
     def test_nothing_readable_lies_in_redis(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process()
         assert all_live(one)
@@ -402,6 +407,7 @@ class TestStrangers:
 
 
 class TestBounds:
+    @pytest.mark.rule("S35")
     def test_a_stream_that_grows_too_long_becomes_one_entry(
         self, make_process: MakeProcess, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -412,7 +418,7 @@ class TestBounds:
         for turn in range(8):
             for place in range(100):
                 one.known.add(session_id=f"sess_{turn}_{place}")
-            assert wait_until(lambda: one.feed._queue.is_empty, 5)
+            assert wait_until(lambda: one.feed._queue.is_empty)
         assert server.client.xlen(name) <= 2 * 300 + 100
         assert "feed_full" in reasons(caplog)
         late = make_process(max_revocations=300)
@@ -447,7 +453,7 @@ class TestBounds:
             one.known.add(session_id=f"sess_{place}")
         server.resume()
         now = time.time()
-        assert wait_until(lambda: all(other.known.refuses(f"sess_{n}", "u", now - 5) for n in range(120)), 5)
+        assert wait_until(lambda: all(other.known.refuses(f"sess_{n}", "u", now - 5) for n in range(120)))
 
 
 class TestLifetimes:
@@ -457,7 +463,7 @@ class TestLifetimes:
         assert server.client.info("clients")["connected_clients"] == 1
         for _ in range(3):
             one.feed.start()
-        assert wait_until(lambda: one.feed.caught_up(time.monotonic()), 5)
+        assert wait_until(lambda: one.feed.caught_up(time.monotonic()))
         assert server.client.info("clients")["connected_clients"] <= 1 + 3
         assert "lag=0." in repr(one.feed)
 
@@ -492,7 +498,7 @@ class TestLifetimes:
         for process in (one, idle):
             thread = process.feed._worker._thread
             process.feed.close()
-            thread.join(5)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
             assert not process.is_live
         server.resume()
@@ -506,7 +512,7 @@ class TestLifetimes:
         del process
         gc.collect()
         assert gone() is None
-        assert wait_until(lambda: not thread.is_alive(), 5)
+        assert wait_until(lambda: not thread.is_alive())
         assert known.listeners == ()
 
     def test_a_thread_that_cannot_be_had(self, make_process: MakeProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,7 +542,7 @@ class TestSettings:
         one = make_process()
         assert all_live(one)
         server.kill()
-        assert wait_until(lambda: bool(caplog.records), 5)
+        assert wait_until(lambda: bool(caplog.records))
         assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 

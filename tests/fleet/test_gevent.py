@@ -14,6 +14,7 @@ from fleet.promises import Fleet, fleet_of, refused_in_time, signed_in
 
 from moonkey_core.emulator import Emulator
 from support.fleets import Line, Server, bearer, quiet_port
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 pytestmark = pytest.mark.long
@@ -80,7 +81,7 @@ def test_a_revocation_arrives_under_load(fleet: Fleet) -> None:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
     assert wrong == []
 
 
@@ -94,8 +95,8 @@ def test_what_the_feed_has_to_say_is_said_among_the_greenlets(fleet: Fleet) -> N
         def heard() -> dict[str, Any]:
             return worker.get("/heard").body  # noqa: B023 - called at once
 
-        assert wait_until(lambda: ["feed_back", True] in heard()["logged"], 5)
-        assert wait_until(lambda: len(heard()["told"]) >= 3, 5)
+        assert wait_until(lambda: ["feed_back", True] in heard()["logged"])
+        assert wait_until(lambda: len(heard()["told"]) >= 3)
         found = heard()
         assert [state for state, _ in found["told"]] == ["caught_up", "lost", "caught_up"]
         assert all(side for _, side in found["logged"] + found["told"])

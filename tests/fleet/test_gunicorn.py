@@ -20,14 +20,17 @@ def fleet(emulator: Emulator) -> Iterator[Fleet]:
         yield fleet
 
 
+@pytest.mark.rule("S35")
 def test_a_revoked_session_is_refused_by_all(fleet: Fleet) -> None:
     promises.a_revoked_session_is_refused_by_all(fleet)
 
 
+@pytest.mark.rule("S35")
 def test_a_revoked_user_is_refused_by_all(fleet: Fleet) -> None:
     promises.a_revoked_user_is_refused_by_all(fleet)
 
 
+@pytest.mark.rule("S36")
 def test_without_the_feed_the_api_is_asked(fleet: Fleet) -> None:
     promises.without_the_feed_the_api_is_asked(fleet)
 

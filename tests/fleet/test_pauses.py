@@ -14,6 +14,7 @@ import pytest
 from moonkey_core.redis import worker
 from moonkey_core.redis.worker import Backoff
 from support.feeds import MakeProcess, Process, settings_for
+from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -76,13 +77,13 @@ class DeadPort:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture
 def outage(make_process: MakeProcess, server: RedisServer) -> Iterator[tuple[Process, DeadPort]]:
     process = make_process()
-    assert wait_until(lambda: process.is_live, 10)
+    assert wait_until(lambda: process.is_live)
     server.kill()
     with closing(DeadPort(server.port)) as dead:
         yield process, dead
@@ -92,7 +93,7 @@ def outage(make_process: MakeProcess, server: RedisServer) -> Iterator[tuple[Pro
 class TestOutage:
     def test_tries_become_rare(self, outage: tuple[Process, DeadPort]) -> None:
         _, dead = outage
-        assert wait_until(lambda: len(dead.comers) >= 9, 30)
+        assert wait_until(lambda: len(dead.comers) >= 9)
         gaps = [after - before for before, after in zip(dead.comers, dead.comers[1:], strict=False)]
         # Never sooner than its pause; how much later depends on the machine.
         assert all(gap >= least / 2 for gap, least in zip(gaps, [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2], strict=False))
@@ -101,26 +102,26 @@ class TestOutage:
         self, outage: tuple[Process, DeadPort]
     ) -> None:
         process, dead = outage
-        assert wait_until(lambda: len(dead.comers) >= 7, 30)
+        assert wait_until(lambda: len(dead.comers) >= 7)
         count, since = len(dead.comers), time.monotonic()
         process.known.add(session_id="sess_1")
-        assert wait_until(lambda: len(dead.comers) > count, 5)
+        assert wait_until(lambda: len(dead.comers) > count)
         for place in range(200):
             process.known.add(session_id=f"sess_{place}")
-        assert wait_until(lambda: len(dead.comers) >= count + 8, 10)
+        assert wait_until(lambda: len(dead.comers) >= count + 8)
         # More of them are no more tries.
         assert (len(dead.comers) - count - 1) * LAG / 4 <= time.monotonic() - since + LAG
 
     def test_a_redis_that_is_back_is_noticed(self, make_process: MakeProcess, server: RedisServer) -> None:
         one, other = make_process(), make_process()
-        assert wait_until(lambda: one.is_live and other.is_live, 10)
+        assert wait_until(lambda: one.is_live and other.is_live)
         server.kill()
         dead = DeadPort(server.port)
-        assert wait_until(lambda: len(dead.comers) >= 16, 40)  # the pauses are the longest
+        assert wait_until(lambda: len(dead.comers) >= 16)  # the pauses are the longest
         one.known.add(session_id="sess_1")
         dead.close()
         server.start()
-        assert wait_until(lambda: one.is_live and other.is_live, 20)
+        assert wait_until(lambda: one.is_live and other.is_live)
         assert other.refuses("sess_1")
 
 
@@ -129,28 +130,28 @@ class TestNothingIsMissed:
     def test_a_newcomer_waits_for_those_who_pause(self, make_process: MakeProcess, server: RedisServer) -> None:
         """Redis has forgotten all, who said it is gone, and the one who knows is in the middle of a pause."""
         sayer, knows = make_process(), make_process()
-        assert wait_until(lambda: sayer.is_live and knows.is_live, 10)
+        assert wait_until(lambda: sayer.is_live and knows.is_live)
         sayer.known.add(session_id="sess_1")
-        assert wait_until(lambda: knows.refuses("sess_1"), 5)
+        assert wait_until(lambda: knows.refuses("sess_1"))
         sayer.feed.close()
         server.kill()
         with closing(DeadPort(server.port)) as dead:
-            assert wait_until(lambda: len(dead.comers) >= 8, 30)
+            assert wait_until(lambda: len(dead.comers) >= 8)
         server.start()
         late = Process(settings_for(server))
         try:
-            assert wait_until(lambda: late.is_live or late.refuses("sess_1"), 10)
+            assert wait_until(lambda: late.is_live or late.refuses("sess_1"))
             assert late.refuses("sess_1")
         finally:
             late.feed.close()
 
     def test_so_does_one_who_was_away(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process()
-        assert wait_until(lambda: one.is_live, 10)
+        assert wait_until(lambda: one.is_live)
         server.kill()
         with closing(DeadPort(server.port)) as dead:
-            assert wait_until(lambda: len(dead.comers) >= 8, 30)
+            assert wait_until(lambda: len(dead.comers) >= 8)
         server.start()
         began = time.monotonic()
-        assert wait_until(lambda: one.is_live, 20)
+        assert wait_until(lambda: one.is_live)
         assert one.feed._worker.reader.trusted_from >= began + LAG + worker.MAX_PAUSE

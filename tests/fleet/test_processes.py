@@ -87,7 +87,7 @@ class TestScripts:
         self, how: str, host: str, make_process: MakeProcess, server: RedisServer
     ) -> None:
         one = make_process()
-        assert wait_until(lambda: one.is_live, 10)
+        assert wait_until(lambda: one.is_live)
         done = script(server, how, host)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert wait_until(lambda: one.refuses("sess_script"))
@@ -113,7 +113,7 @@ class TestScripts:
         self, make_process: MakeProcess, server: RedisServer
     ) -> None:
         one = make_process()
-        assert wait_until(lambda: one.is_live, 10)
+        assert wait_until(lambda: one.is_live)
         done = subprocess.run(
             [sys.executable, "-c", NO_FILES, server.url],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -181,17 +181,17 @@ class TestForks:
         assert feed is not None
         feed.acquire()
         known.add(session_id="before")
-        assert wait_until(lambda: feed.is_live, 10)
+        assert wait_until(lambda: feed.is_live)
 
         def work(tell: Callable[[str], None], told: Callable[[], str]) -> None:
             assert not feed.caught_up(0.0)
             assert known.refuses("before", "u", None)
-            assert wait_until(lambda: feed.is_live, 10)
+            assert wait_until(lambda: feed.is_live)
             tell("live")
             mine = told()
             known.add(session_id=mine)
             everyone = ("child 0", "child 1", "child 2", "parent")
-            assert wait_until(lambda: all(known.refuses(session, "u", None) for session in everyone), 10)
+            assert wait_until(lambda: all(known.refuses(session, "u", None) for session in everyone))
             tell("heard")
             told()
 
@@ -221,7 +221,7 @@ class TestForks:
 
         def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
             known.add(session_id="sess_1")
-            assert wait_until(lambda: feed.is_live, 10)
+            assert wait_until(lambda: feed.is_live)
             tell("live")
 
         child = Child(work)
@@ -229,7 +229,7 @@ class TestForks:
             lock.release()
         assert child.tells() == "live"
         assert child.ended() == 0
-        assert wait_until(lambda: feed.is_live, 10)
+        assert wait_until(lambda: feed.is_live)
         assert wait_until(lambda: known.refuses("sess_1", "u", None))
         feed.close()
 

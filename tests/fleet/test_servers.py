@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fleet.promises import ALLOWANCE, PATIENCE
+from fleet.promises import ALLOWANCE
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.fleets import Server, quiet_port
+from support.patience import PATIENCE
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 

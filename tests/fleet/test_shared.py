@@ -64,7 +64,7 @@ class TestSharing:
         assert len(table.listeners) == 1
         for _ in range(2):
             feed.acquire()
-        assert wait_until(lambda: feed.is_live, 10)
+        assert wait_until(lambda: feed.is_live)
         feed.release()
         assert feed.is_live
         feed.release()

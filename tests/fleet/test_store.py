@@ -95,6 +95,7 @@ class TestKeeping:
         assert [name for name in calls if "getrange" in name or name == "cmdstat_get"] == ["cmdstat_getrange"]
         assert calls["cmdstat_getrange"] == 1
 
+    @pytest.mark.rule("S37")
     def test_nothing_readable_lies_in_redis(self, make_store: MakeStore, server: RedisServer) -> None:
         store = make_store()
         store.put(good())
@@ -126,6 +127,7 @@ class TestKeeping:
         make_store().put(good(**wrong))
         assert server.client.keys() == []
 
+    @pytest.mark.rule("S37")
     def test_what_cannot_be_cleaned_is_not_kept(self, make_store: MakeStore, server: RedisServer) -> None:
         def fail(_: bytes) -> bytes:
             raise ValueError
@@ -142,6 +144,7 @@ class TestKeeping:
         assert found.body == body
 
 
+@pytest.mark.rule("S37")
 class TestStrangers:
     def test_other_secrets_and_environments_do_not_meet(self, make_store: MakeStore) -> None:
         make_store().put(good())
@@ -190,7 +193,7 @@ class TestLosing:
             store.put(good())
             return store.get() is not None
 
-        assert wait_until(back, 10)
+        assert wait_until(back)
         assert reasons(caplog) == ["store_lost", "store_back"]
         assert "sess" not in caplog.text
 
@@ -303,6 +306,7 @@ def test_whatever_redis_says_is_no_error(said: object) -> None:
     )
 
 
+@pytest.mark.rule("S34")
 @settings(deadline=None, derandomize=True, max_examples=80)
 @given(age=st.floats(-100, 100), seconds=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
 def test_no_answer_is_older_than_asked_for(age: float, seconds: float, later: float, junk: bytes) -> None:

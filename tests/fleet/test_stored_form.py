@@ -72,11 +72,11 @@ def test_a_stream_is_read_and_written(make_process: MakeProcess, server: RedisSe
     server.client.xadd(STREAM, {"entry": b""})
     server.client.xadd(STREAM, {"entry": SESSION_ENTRY})
     process = make_process()
-    assert wait_until(lambda: process.is_live, 10)
+    assert wait_until(lambda: process.is_live)
     assert process.refuses("sess_1")
     process.known.add(session_id="sess_new")
     process.known.add_cutoff("user_2", keep="sess_2")
-    assert wait_until(lambda: process.feed.unsent == 0, 10)
+    assert wait_until(lambda: process.feed.unsent == 0)
     assert set(server.client.keys()) == {f"{ROOT}:epoch".encode(), STREAM.encode()}
     assert server.client.get(f"{ROOT}:epoch") == EPOCH
     rows = server.client.xrange(STREAM)
@@ -95,7 +95,7 @@ def test_a_stream_is_read_and_written(make_process: MakeProcess, server: RedisSe
 def test_an_epoch_of_ours(make_process: MakeProcess, server: RedisServer) -> None:
     process = make_process()
     process.feed.start()
-    assert wait_until(lambda: process.feed.lag() is not None, 10)
+    assert wait_until(lambda: process.feed.lag() is not None)
     name, _, milliseconds = server.client.get(f"{ROOT}:epoch").partition(b".")
     assert len(bytes.fromhex(name.decode())) == 16
     assert milliseconds.isdigit()

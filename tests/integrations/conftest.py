@@ -23,7 +23,7 @@ def configure(settings: Any, emulator: Emulator) -> Configure:
     """Set Django's ``MOONKEY`` to that of a usual app, and then again with other options."""
 
     def set_(**options: object) -> None:
-        base = {"SECRET_KEY": emulator.secret_key, "BASE_URL": emulator.base_url, "TIMEOUT": 2.0}
+        base = {"SECRET_KEY": emulator.secret_key, "BASE_URL": emulator.base_url, "TIMEOUT": 30.0}
         settings.MOONKEY = {**base, "JWT_ISSUER": emulator.issuer, **options}
 
     set_()

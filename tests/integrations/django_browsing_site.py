@@ -200,7 +200,7 @@ def browsing(kind: str, mounted_at: str = "") -> Iterator[httpx.Client]:
 
     ``kind`` is ``wsgi`` or ``asgi``; ``mounted_at`` is the path under which the server has the whole site.
     """
-    with _serving(kind, mounted_at) as url, quick.Client(base_url=url, timeout=20) as browser:
+    with _serving(kind, mounted_at) as url, quick.Client(base_url=url) as browser:
         yield browser
 
 

@@ -18,7 +18,7 @@ from support.visitors import JWT
 
 def make_app(emulator: Emulator, **options: Any) -> Flask:
     app = Flask("flask_visits", template_folder=None)
-    usual = {"base_url": emulator.base_url, "jwt_issuer": emulator.issuer, "timeout": 2.0, "cookies": True}
+    usual = {"base_url": emulator.base_url, "jwt_issuer": emulator.issuer, "timeout": 30.0, "cookies": True}
     FlaskMoonKey(app, **{"secret_key": emulator.secret_key, **usual, **options})
     _views(app)
     return app
@@ -66,5 +66,5 @@ def _views(app: Flask) -> None:
 @contextmanager
 def visiting(app: Flask) -> Iterator[httpx.Client]:
     """A browser in front of the app: it follows no redirects and keeps no cookies."""
-    with serve_wsgi(app, threads=12) as url, quick.Client(base_url=url, timeout=20) as browser:
+    with serve_wsgi(app, threads=12) as url, quick.Client(base_url=url) as browser:
         yield browser

@@ -112,5 +112,5 @@ def app_of(emulator: Emulator, *routes: BaseRoute, **more: Any) -> Starlette:
 @contextmanager
 def visiting(app: ASGIApp) -> Iterator[httpx.Client]:
     """A browser in front of the app: it follows no redirects and keeps no cookies."""
-    with serve_asgi(app) as url, quick.Client(base_url=url, timeout=20) as browser:
+    with serve_asgi(app) as url, quick.Client(base_url=url) as browser:
         yield browser

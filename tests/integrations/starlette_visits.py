@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware
+from support.patience import PATIENCE
 
 P = ParamSpec("P")
 
@@ -25,7 +26,7 @@ P = ParamSpec("P")
 def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
     """The settings of a usual app."""
     usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer}
-    return {**usual, "timeout": 2.0, **more}
+    return {**usual, "timeout": 30.0, **more}
 
 
 def bearer(person: SignedIn) -> dict[str, str]:
@@ -40,7 +41,7 @@ def names(header: str) -> set[str]:
 def raw_status(url: str, target: str, headers: dict[str, str] | None = None, method: str = "GET") -> int:
     """The status for a request target that is sent to the letter."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
     try:
         connection.putrequest(method, target, skip_host=True)
         for name, value in {"Host": parts.netloc, **(headers or {})}.items():

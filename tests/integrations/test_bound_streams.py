@@ -128,7 +128,7 @@ def served(
 @contextmanager
 def begun(url: str, person: SignedIn) -> Iterator[Iterator[str]]:
     """The chunks of a stream that has begun."""
-    with quick.stream("GET", url, headers=bearer(person), timeout=10) as response:
+    with quick.stream("GET", url, headers=bearer(person)) as response:
         assert response.status_code == 200
         chunks = response.iter_text()
         assert "tick" in next(chunks)
@@ -141,6 +141,7 @@ def left(client: MoonKey | AsyncMoonKey) -> int:
     return len(client._endings) + len(stream_items.running)
 
 
+@pytest.mark.rule("S52")
 class TestTheEnd:
     def test_revoked(self, served: Served, ada: SignedIn) -> None:
         url, client = served
@@ -165,7 +166,7 @@ class TestTheEnd:
             with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url) as other:
                 other.sessions.verify(session_token=person.session_token, extend=60)
             emulator.clear_requests()
-            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1, 10)
+            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1)
             assert len(client._endings) == 1
             client.revocations.add(session_id=person.session_id)
             assert all("tick" in chunk for chunk in chunks)
@@ -176,7 +177,7 @@ class TestTheEnd:
         url, client = served
         with begun(url, ada):
             assert len(client._endings) == 1
-        assert wait_until(lambda: left(client) == 0, 20)
+        assert wait_until(lambda: left(client) == 0)
 
     def test_who_is_not_signed_in_gets_an_answer_and_no_stream(
         self, served: Served, emulator: Emulator, ada: SignedIn

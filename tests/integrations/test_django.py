@@ -57,6 +57,7 @@ def test_a_gate_lets_only_the_authenticated_in(visit: Visit, emulator: Emulator,
     assert django_site.ran == []
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", [path for path in GATED if path != "/method-decorated"])
 def test_a_gate_refuses_whatever_the_method(visit: Visit, path: str, method: str) -> None:
@@ -84,6 +85,7 @@ def test_a_gate_names_the_missing_middleware(visit: Visit, settings: Any, rf: Re
     assert django_site.ran == []
 
 
+@pytest.mark.rule("S26")
 def test_a_gate_on_a_bare_method_runs_nothing(visit: Visit, emulator: Emulator) -> None:
     assert visit("/undecorated", emulator.sign_in().session_token).status_code == 500
     assert django_site.ran == []
@@ -231,6 +233,7 @@ def asgi_request(*headers: tuple[bytes, bytes]) -> Any:
     return ASGIRequest(scope, io.BytesIO())
 
 
+@pytest.mark.rule("S3")
 def test_asgi_headers_are_read_line_by_line(configure: Configure, emulator: Emulator) -> None:
     token = emulator.sign_in().session_token.encode()
 
@@ -249,11 +252,13 @@ def test_asgi_headers_are_read_line_by_line(configure: Configure, emulator: Emul
     assert state((b"session-token", b"caf\xe9")) == "rejected"
 
 
+@pytest.mark.rule("S3")
 def test_repeated_lines_joined_by_a_wsgi_server_are_refused(configure: Configure, emulator: Emulator) -> None:
     token = emulator.sign_in().session_token
     assert visit_wsgi("/me", **{"session-token": f"{token},{token}"}).status_code == 400
 
 
+@pytest.mark.rule("S25")
 def test_the_identity_lives_on_the_request_alone(rf: RequestFactory, configure: Configure) -> None:
     request = rf.get("/")
     before = set(vars(request))

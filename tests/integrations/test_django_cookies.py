@@ -76,6 +76,7 @@ def browser(with_cookies: Configure, kind: str) -> Iterator[httpx.Client]:
         yield browser
 
 
+@pytest.mark.rule("S40")
 @lazily
 def test_a_pair_is_verified_here(browser: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     for path in ("/me", "/ame", "/me"):
@@ -88,6 +89,7 @@ def test_a_pair_is_verified_here(browser: httpx.Client, ada: SignedIn, emulator:
     assert browser.get("/me", headers={"Cookie": f"{JWT}={ada.session_jwt}"}).status_code == 401
 
 
+@pytest.mark.rule("S40")
 @pytest.mark.parametrize(
     ("kind", "path", "status"),
     [*(("lazy", path, status) for path, status in EVERYWHERE), *((kind, *OWN_401) for kind in ("wsgi", "asgi"))],
@@ -135,6 +137,7 @@ def test_parallel_requests_share_one_refresh(browser: httpx.Client, emulator: Em
     assert verifications(emulator) == 1
 
 
+@pytest.mark.rule("S45")
 @lazily
 def test_a_session_that_is_over_takes_its_cookies_along(browser: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
@@ -158,6 +161,7 @@ def test_a_gate_that_asks_once_more_loses_no_jwt(browser: httpx.Client, emulator
         assert (response.status_code, set(set_by(response))) == (200, {JWT})
 
 
+@pytest.mark.rule("S46")
 @lazily
 def test_a_response_on_its_way_does_not_bring_the_jwt_back(browser: httpx.Client, emulator: Emulator) -> None:
     response = browser.get("/ends", headers=pair(signed_in_long_ago(emulator)))
@@ -193,6 +197,7 @@ def test_a_page_cache_keeps_nobodys_cookie(
     assert len(django_browsing_site.made) == (1 if place == "view" else 0)
 
 
+@pytest.mark.rule("S43")
 @lazily
 def test_another_sites_page_may_not_use_the_cookies(browser: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
@@ -211,6 +216,7 @@ def test_another_sites_page_may_not_use_the_cookies(browser: httpx.Client, emula
     assert browser.post("/me", headers={**bearer, **pair(person), **FOREIGN}).status_code == 200
 
 
+@pytest.mark.rule("S42")
 @lazily
 def test_a_header_wins_and_a_bad_one_is_the_end_of_it(
     browser: httpx.Client, ada: SignedIn, emulator: Emulator
@@ -225,6 +231,7 @@ def test_a_header_wins_and_a_bad_one_is_the_end_of_it(
         assert set_by(refused) == {}
 
 
+@pytest.mark.rule("S41")
 @lazily
 def test_one_name_with_two_values_is_malformed(browser: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     ben = emulator.sign_in(email="ben@example.com")

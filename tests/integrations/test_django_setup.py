@@ -20,6 +20,7 @@ from integrations.django_visits import Configure, visit_wsgi
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
 from moonkey_core.emulator import Emulator
 from moonkey_django import get_async_client, get_client
+from support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 OURS = "moonkey_django.MoonKeyMiddleware"
@@ -34,6 +35,7 @@ def problems() -> dict[str, CheckMessage]:
     return {str(message.id): message for message in found}
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
 @pytest.mark.parametrize(
     ("value", "said"),
@@ -117,14 +119,14 @@ def test_one_client_of_each_kind(configure: Configure) -> None:
     found: list[MoonKey | AsyncMoonKey] = []
 
     def look() -> None:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         found.extend([get_client(), get_async_client()])
 
     looking = [threading.Thread(target=look) for _ in range(8)]
     for thread in looking:
         thread.start()
     for thread in looking:
-        thread.join(5)
+        thread.join(PATIENCE)
     assert len(found) == 16
     assert set(found) == {get_client(), get_async_client()}
 

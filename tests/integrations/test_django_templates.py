@@ -86,6 +86,7 @@ def test_the_user_in_a_template(visit: Visit, ada: SignedIn, emulator: Emulator,
     assert response.headers["Cache-Control"] == "private"
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", ["user", "and", "not"])
 def test_no_operator_makes_nobody_of_whom_we_cannot_know(

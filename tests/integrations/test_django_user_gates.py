@@ -28,6 +28,7 @@ def _project(settings: Any, configure: Configure) -> None:
     configure(USERS="match")
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize("path", GATED)
 def test_djangos_gates(visit: Visit, ada: SignedIn, emulator: Emulator, path: str) -> None:
     user = mapped(ada)
@@ -63,6 +64,7 @@ def test_permissions_with_our_backend_alone(visit: Visit, ada: SignedIn, setting
     assert visit("/permission-raises", ada.session_token).status_code == 200
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize(
     "middleware", [[OURS, f"{PEOPLE}.Asks"], [f"{PEOPLE}.Asks", OURS], [OURS, f"{PEOPLE}.AsksFirst"]]
 )

@@ -31,6 +31,7 @@ from moonkey_django.users.finding import find_user, mapped_user
 from moonkey_django.users.models import MoonKeyUser
 from support import quick
 from support.any_json import JSON
+from support.patience import PATIENCE
 from support.servers import serve_asgi, serve_wsgi
 from support.together import together
 
@@ -109,7 +110,7 @@ def meeting(count: int) -> Iterator[None]:
     def wait(**_kwargs: Any) -> None:
         if not getattr(waited, "once", False):
             waited.once = True
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
 
     pre_save.connect(wait, sender=get_user_model(), weak=False)
     try:
@@ -123,7 +124,7 @@ def meeting(count: int) -> Iterator[None]:
 def test_two_first_requests_create_one_user(ada: SignedIn, stack: str, path: str) -> None:
     serving = serve_wsgi(WSGIHandler()) if stack == "wsgi" else serve_asgi(ASGIHandler(), lifespan="off")
     headers = {"Authorization": f"Bearer {ada.session_token}"}
-    with serving as url, quick.Client(base_url=url, timeout=20) as browser:
+    with serving as url, quick.Client(base_url=url) as browser:
         with meeting(2):
             answers = together(2, lambda _: browser.get(path, headers=headers))
         assert [answer.json() for answer in answers] == [{"user": bare(ada), "in": True}] * 2

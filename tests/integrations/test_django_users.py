@@ -90,6 +90,7 @@ def test_a_revoked_session_is_nobodys(visit: Visit, ada: SignedIn, emulator: Emu
     assert visit(path, ada.session_token).json() == ANONYMOUS
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize("path", [*READ, "/stream"])
 def test_what_cannot_be_known_is_503(visit: Visit, ada: SignedIn, emulator: Emulator, path: str) -> None:
     mapped(ada)
@@ -101,6 +102,7 @@ def test_what_cannot_be_known_is_503(visit: Visit, ada: SignedIn, emulator: Emul
     assert visit("/plain", ada.session_token).status_code == 200
 
 
+@pytest.mark.rule("S27")
 def test_a_view_that_catches_it_is_503_all_the_same(visit: Visit, ada: SignedIn, emulator: Emulator) -> None:
     emulator.fault(status=500)
     assert visit("/catches", ada.session_token).status_code == 503
@@ -151,6 +153,7 @@ def test_lazy_asgi(configure: Configure, ada: SignedIn, emulator: Emulator) -> N
         assert visit_asgi(path).json() == ANONYMOUS
 
 
+@pytest.mark.rule("S28")
 @pytest.mark.parametrize("path", READ)
 def test_a_page_that_reads_the_user_says_so(visit: Visit, ada: SignedIn, path: str) -> None:
     mapped(ada)
@@ -161,6 +164,7 @@ def test_a_page_that_reads_the_user_says_so(visit: Visit, ada: SignedIn, path: s
     assert "Vary" not in visit("/plain", ada.session_token).headers
 
 
+@pytest.mark.rule("S28")
 def test_a_cache_keeps_no_page_of_a_user(visit: Visit, ada: SignedIn) -> None:
     cache.clear()
     mapped(ada)

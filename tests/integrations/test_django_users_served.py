@@ -35,7 +35,7 @@ def _project(settings: Any, configure: Configure) -> None:
 @pytest.fixture(params=["wsgi", "asgi"])
 def browser(request: pytest.FixtureRequest, _project: None) -> Iterator[httpx.Client]:
     serving = serve_wsgi(WSGIHandler()) if request.param == "wsgi" else serve_asgi(ASGIHandler(), lifespan="off")
-    with serving as url, quick.Client(base_url=url, timeout=20) as client:
+    with serving as url, quick.Client(base_url=url) as client:
         yield client
 
 
@@ -71,6 +71,7 @@ def test_the_user_of_a_request(browser: httpx.Client, ada: SignedIn, emulator: E
         assert refused.headers["Content-Type"] == kind
 
 
+@pytest.mark.rule("S43")
 def test_a_cookie_that_another_site_sends_is_nobodys(browser: httpx.Client, ada: SignedIn, settings: Any) -> None:
     mapped(ada)
     settings.MIDDLEWARE = [one for one in settings.MIDDLEWARE if "csrf" not in one.lower()]

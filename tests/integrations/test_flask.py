@@ -190,6 +190,7 @@ def test_verified_once_and_only_when_looked_at(app: Flask, ada: SignedIn, emulat
     assert emulator.requests() == {"POST /v1/auth/sessions/verify": 1}
 
 
+@pytest.mark.rule("S25")
 def test_the_identity_is_not_kept_with_the_app_context(app: Flask, emulator: Emulator) -> None:
     """An app context that was pushed once outlives requests, and so does all that is on its ``g``."""
 
@@ -207,6 +208,7 @@ def test_the_identity_is_not_kept_with_the_app_context(app: Flask, emulator: Emu
             assert client.get("/who").get_json() is None
 
 
+@pytest.mark.rule("S25")
 def test_requests_inside_one_another(app: Flask, emulator: Emulator) -> None:
     ada, ben = (emulator.sign_in(email=f"{name}@example.com") for name in ("ada", "ben"))
     with app.test_request_context("/", headers=bearer(ada)):
@@ -250,6 +252,7 @@ def test_settings_by_argument_configuration_and_environment(
     assert (settings.realm, settings.leeway, settings.timeout) == ("from the environment", 9.0, 4.0)
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("config", "words"),
     [

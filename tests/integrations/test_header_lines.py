@@ -19,7 +19,10 @@ from starlette.websockets import WebSocket
 
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, require_auth, session_routes
-from moonkey_starlette.fastapi import CurrentUser, session_router
+from moonkey_starlette.fastapi import CurrentUser
+from moonkey_starlette.fastapi import session_routes as fastapi_routes
+
+pytestmark = pytest.mark.rule("S3", "S41")
 
 NAMES = ["cookie", "authorization", "session-token", "origin", "x-forwarded-for", "accept"]
 BOUND = 60
@@ -49,13 +52,13 @@ def app(request: pytest.FixtureRequest, emulator: Emulator, configure: Configure
     middleware = [Middleware(MoonKeyMiddleware, **chosen)]
     if request.param == "starlette":
         routes = [
-            session_routes("/auth"),
+            session_routes(url_prefix="/auth"),
             Route("/me", require_auth(plain)),
             WebSocketRoute("/socket", require_auth(socket)),
         ]
         return Starlette(routes=routes, middleware=middleware)
     served = FastAPI(middleware=middleware)
-    served.include_router(session_router("/auth"))
+    served.include_router(fastapi_routes(url_prefix="/auth"))
 
     @served.get("/me")
     def me(user: CurrentUser) -> str:

@@ -82,6 +82,7 @@ class OwnWay(RequireAuthMixin, TemplateView):
         return made
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("inner", "outer"),
     [(lambda one: one, lambda one: require_auth(timed(one))), (require_auth, require_auth(roles={"admin"}))],
@@ -97,6 +98,7 @@ def test_a_gate_above_other_decorators_that_came_after_the_path(
     assert "/me is open to everybody" in found()[0]
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("function", [view, aview])
 @pytest.mark.parametrize("nest", [lambda one: one, lambda one: path("in/", include([one]))])
 def test_s26_a_gate_that_came_after_the_path(
@@ -246,6 +248,7 @@ def below(request: HttpRequest) -> Response:
     return Response("seen")
 
 
+@pytest.mark.rule("S26")
 def test_views_in_order(serve: Callable[..., None], visit: Visit) -> None:
     router = SimpleRouter()
     router.register("set", First, basename="set")

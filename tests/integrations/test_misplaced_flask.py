@@ -199,6 +199,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("write", MISTAKES, ids=lambda write: write.__name__)
 def test_s26_a_gate_that_nobody_calls_keeps_the_app_from_answering(
     write: Callable[[Flask], None], caplog: pytest.LogCaptureFixture
@@ -323,6 +324,7 @@ def test_a_gate_that_a_view_calls_by_itself() -> None:
     assert [status(app, path) for path in ("/public", "/private", "/now")] == [200, 401, 401]
 
 
+@pytest.mark.rule("S26")
 def test_gates_where_they_belong() -> None:
     app = made()
 

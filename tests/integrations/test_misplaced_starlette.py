@@ -198,6 +198,7 @@ def on_a_dependency(app: FastAPI) -> None:
         return "open"
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("write", "said"),
     [
@@ -399,6 +400,7 @@ PARAMETERS: list[tuple[Write, str]] = [
 ]
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(("write", "said"), PARAMETERS, ids=lambda one: getattr(one, "__name__", ""))
 def test_a_parameter_that_asks_nobody(write: Write, said: str, caplog: pytest.LogCaptureFixture) -> None:
     app = made()
@@ -443,6 +445,7 @@ async def own_user(auth: CurrentAuth) -> User | None:
     return auth.user
 
 
+@pytest.mark.rule("S26")
 def test_apps_in_order() -> None:
     app = made(dependencies=[Depends(own_user)])
     router = APIRouter(dependencies=[Depends(RequireAuth())])

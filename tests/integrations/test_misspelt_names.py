@@ -60,6 +60,7 @@ DECORATORS: list[Callable[..., Any]] = [
 # --- demands
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("gate", DECORATORS)
 @pytest.mark.parametrize(("name", "meant"), NEAR.items())
 def test_a_misspelt_keyword_of_a_gate(gate: Callable[..., Any], name: str, meant: str) -> None:
@@ -67,6 +68,7 @@ def test_a_misspelt_keyword_of_a_gate(gate: Callable[..., Any], name: str, meant
         gate(**{name: {"admin"}})
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("view", [View, TemplateView, APIView])
 @pytest.mark.parametrize(("name", "meant"), NEAR.items())
 def test_a_misspelt_demand_of_a_class_of_views(view: type, name: str, meant: str) -> None:
@@ -82,6 +84,7 @@ def test_a_misspelt_demand_of_a_class_of_views(view: type, name: str, meant: str
             made.as_view()
 
 
+@pytest.mark.rule("S26")
 def test_a_misspelt_keyword_of_as_view() -> None:
     class Members(RequireAuthMixin, View):
         pass
@@ -129,6 +132,7 @@ def test_a_method_that_takes_something_is_no_demand() -> None:
                 made.as_view()
 
 
+@pytest.mark.rule("S26")
 def test_view_sets(configure: Configure) -> None:
     class Members(RequireAuthMixin, ViewSet):
         max_staleness = 0
@@ -158,6 +162,7 @@ def test_the_views_of_the_frameworks_have_no_such_attributes() -> None:
     assert set(like_demands(dir(RequireAuthMixin))) == known
 
 
+@pytest.mark.rule("S26")
 def test_an_attribute_of_a_gate_of_the_app_s_own() -> None:
     """FastAPI: what a subclass of ``RequireAuth`` does not hand on demands nothing."""
 
@@ -180,6 +185,7 @@ def test_an_attribute_of_a_gate_of_the_app_s_own() -> None:
     assert Right().requirements.roles == {"admin"}
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("name", ["roles", "role"])
 def test_an_attribute_of_an_authentication_class(name: str) -> None:
     """Django REST framework: it says who somebody is, and demands nothing."""
@@ -191,6 +197,7 @@ def test_an_attribute_of_an_authentication_class(name: str) -> None:
 # --- Flask
 
 
+@pytest.mark.rule("S26")
 def test_settings_beside_a_client_would_be_ignored(emulator: Emulator) -> None:
     with MoonKey(**options(emulator)) as client:
         losses: list[dict[str, Any]] = [{"jwt_issuer": "x", "nonsense": 1}, {"nonsense": 1}, {"realm": None}]
@@ -213,6 +220,7 @@ def test_the_settings_that_a_client_was_made_of_may_stand_in_the_config(emulator
         assert app.extensions["moonkey"] is client
 
 
+@pytest.mark.rule("S26")
 def test_a_key_that_is_set_too_late(emulator: Emulator) -> None:
     app = Flask(__name__)
     app.config.update(MOONKEY_TIMEOUT=3, MOONKEY_REALM=None)
@@ -231,6 +239,7 @@ def test_a_key_that_is_set_too_late(emulator: Emulator) -> None:
     assert visits.get("/").text == "fine"
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("config", "mend"),
     [
@@ -275,6 +284,7 @@ def test_other_keys_are_the_app_s_own(
 # --- Django
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
@@ -341,6 +351,7 @@ def test_a_name_for_a_variable_that_the_project_has_converted(
         WSGIHandler()
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("key", "mend"),
     [

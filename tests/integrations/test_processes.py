@@ -17,6 +17,7 @@ import pytest
 
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.patience import PATIENCE
 
 _APP = """
 import os, threading, time
@@ -58,7 +59,7 @@ def gunicorn(folder: Path, environ: dict[str, str]) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.mark.long
@@ -75,7 +76,7 @@ def test_gunicorn_with_preload(tmp_path: Path, emulator: Emulator, monkeypatch: 
     processes: Counter[int] = Counter()
     # A connection of its own for each request, so that both workers get some.
     single_use = httpx.Limits(max_keepalive_connections=0)
-    with gunicorn(tmp_path, environ) as url, quick.Client(limits=single_use, timeout=20) as browser:
+    with gunicorn(tmp_path, environ) as url, quick.Client(limits=single_use) as browser:
         _wait_until_up(url)
         for number in range(60):
             person = people[number % len(people)]
@@ -88,10 +89,10 @@ def test_gunicorn_with_preload(tmp_path: Path, emulator: Emulator, monkeypatch: 
 
 
 def _wait_until_up(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            quick.get(f"{url}/me", timeout=5)
+            quick.get(f"{url}/me")
             return
         except httpx.TransportError:
             assert time.monotonic() < deadline

@@ -39,6 +39,7 @@ from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from moonkey_starlette.fastapi import CurrentUser, RequireAuth
 from moonkey_starlette.identity import identity_of
 from support import quick
+from support.patience import PATIENCE
 from support.scripted import wait_until
 from support.servers import serve_asgi
 
@@ -208,6 +209,7 @@ class Feed(WebSocketEndpoint):
         await websocket.send_text(f"{websocket.user.identity} {data}")
 
 
+@pytest.mark.rule("S52")
 def test_a_long_connection_ends_with_its_session(emulator: Emulator, ada: SignedIn) -> None:
     """Each message is a request of its own to such a gate."""
     headers = {"Authorization": f"Bearer {ada.session_jwt}"}
@@ -216,11 +218,11 @@ def test_a_long_connection_ends_with_its_session(emulator: Emulator, ada: Signed
         connect(url.replace("http", "ws") + "/feed", additional_headers=headers) as websocket,
     ):
         websocket.send("one")
-        assert websocket.recv(timeout=5) == f"{ada.user_id} one"
+        assert websocket.recv(timeout=PATIENCE) == f"{ada.user_id} one"
         emulator.revoke(ada.session_id)
         websocket.send("two")
         with pytest.raises(ConnectionClosedError) as closed:
-            websocket.recv(timeout=5)
+            websocket.recv(timeout=PATIENCE)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
 

@@ -92,6 +92,7 @@ async def test_other_scopes_pass_untouched(emulator: Emulator) -> None:
 # --- foreign gates
 
 
+@pytest.mark.rule("S27")
 def test_the_user_and_permissions_of_starlette(emulator: Emulator, ada: SignedIn) -> None:
     """S27 with a caller who is known: Starlette's own contract."""
     app = site(emulator, Route("/user", user_seen), Route("/foreign", foreign), Route("/sync", foreign_sync))
@@ -109,6 +110,7 @@ def test_the_user_and_permissions_of_starlette(emulator: Emulator, ada: SignedIn
         assert browser.get("/sync", headers=bearer(ada)).text == ada.user_id
 
 
+@pytest.mark.rule("S27")
 @pytest.mark.parametrize("attribute", ["is_authenticated", "identity", "display_name", "scopes"])
 def test_what_cannot_be_known_is_never_nobody(emulator: Emulator, ada: SignedIn, attribute: str) -> None:
     """S27: whatever another gate reads, an outage ends in 503."""

@@ -99,6 +99,7 @@ def test_who_is_signed_in_may_go_everywhere(url: str, emulator: Emulator) -> Non
     assert names(response.headers["vary"]) == {"authorization", "session-token"}
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     "target",
     [
@@ -121,6 +122,7 @@ def test_everything_else_is_denied(url: str, target: str) -> None:
         assert raw_status(url, target, method=method) == 401
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     "host", ["localhost/public?", "public", "public/public#", "[::1]:80", "x/public?y=/me", ""]
 )
@@ -132,6 +134,7 @@ def test_the_host_has_no_say(url: str, host: str) -> None:
     assert raw_status(url, "/me", forwarded) == 401
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("target", ["/public", "/%70ublic", "/public?x=/me", "/"])
 def test_public_paths_are_open(url: str, emulator: Emulator, target: str) -> None:
     """Also with a credential that is no good, and then as public as before."""
@@ -152,6 +155,7 @@ def test_lazy_and_required(emulator: Emulator) -> None:
         assert raw_status(url, "/me", bearer(ada)) == 503
 
 
+@pytest.mark.rule("S26")
 def test_websockets_as_well(url: str, emulator: Emulator) -> None:
     base = url.replace("http", "ws")
     with connect(f"{base}/live") as websocket:
@@ -164,6 +168,7 @@ def test_websockets_as_well(url: str, emulator: Emulator) -> None:
         assert websocket.recv() == "live"
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("root", ["", "/api"])
 def test_paths_are_those_of_the_app_that_is_protected(emulator: Emulator, root: str) -> None:
     """A mounted app's public paths are its own, and so are those of an app behind a prefix."""
@@ -187,6 +192,7 @@ def test_the_route_path_is_the_one_that_is_routed_by(path: str, root: str) -> No
         assert route_path(scope) == get_route_path(scope)
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("paths", ["/health", ["health"], ["/docs/*"], ["/users/{id}"], ["/a?b"], ["/a#b"], [""]])
 def test_what_is_no_exact_path(emulator: Emulator, paths: Any) -> None:
     with pytest.raises(ConfigurationError, match="public_paths"):
@@ -246,6 +252,7 @@ class Override:
         await self.app({**scope, "method": "GET"} if scope["type"] == "http" else scope, receive, send)
 
 
+@pytest.mark.rule("S26")
 @pytest.mark.parametrize("inner", [[], [Middleware(Override)], [Middleware(Override), cors]])
 def test_a_preflight_that_nobody_answers_grants_nothing_and_runs_nothing(emulator: Emulator, inner: Any) -> None:
     """S26, whatever the method."""

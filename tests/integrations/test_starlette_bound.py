@@ -149,6 +149,7 @@ def server_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.rule("S52")
 class TestRevoked:
     @pytest.mark.parametrize(
         ("path", "ended"),
@@ -199,6 +200,7 @@ class TestRevoked:
         assert wait_until(lambda: len(site.client._endings) == 0)
 
 
+@pytest.mark.rule("S52")
 class TestExpired:
     def test_at_the_end(self, site: Site, url: str, emulator: Emulator) -> None:
         with opened(url, "/listens", emulator.sign_in(minutes=0.03)) as websocket:
@@ -213,7 +215,7 @@ class TestExpired:
         ):
             client.sessions.verify(session_token=person.session_token, extend=60)
             emulator.clear_requests()
-            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1, 10)
+            assert wait_until(lambda: emulator.requests()["POST /v1/auth/sessions/verify"] == 1)
             websocket.send("still")
             assert websocket.recv(10) == "still"
             site.client.revocations.add(session_id=person.session_id)

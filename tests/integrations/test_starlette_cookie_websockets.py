@@ -71,6 +71,7 @@ def test_from_a_page_of_this_site(url: str, ada: SignedIn) -> None:
         assert answered(websocket).get_all("set-cookie") == []
 
 
+@pytest.mark.rule("S43")
 @pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.example"}, {"Origin": "null"}, OURS, PAGE])
 def test_from_anywhere_else(url: str, emulator: Emulator, headers: dict[str, str]) -> None:
     person = signed_in_long_ago(emulator)
@@ -84,11 +85,13 @@ def test_from_anywhere_else(url: str, emulator: Emulator, headers: dict[str, str
     assert emulator.requests() == {}
 
 
+@pytest.mark.rule("S42", "S43")
 def test_a_credential_in_a_header_needs_no_origin(url: str, ada: SignedIn) -> None:
     with connect(f"{url}/me", additional_headers={**bearer(ada), "Origin": "https://evil.example"}) as websocket:
         assert websocket.recv() == ada.user_id
 
 
+@pytest.mark.rule("S40")
 def test_the_acceptance_renews_an_old_jwt(url: str, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     with connect(f"{url}/me", additional_headers={**pair(person), **own_origin(url)}) as websocket:
@@ -99,6 +102,7 @@ def test_the_acceptance_renews_an_old_jwt(url: str, emulator: Emulator) -> None:
         assert answered(websocket)["x-own"] == "1"
 
 
+@pytest.mark.rule("S45")
 def test_a_denial_takes_dead_cookies_along(url: str, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     emulator.revoke(person.session_id)

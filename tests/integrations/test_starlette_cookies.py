@@ -48,6 +48,7 @@ def browser(emulator: Emulator, lazy: bool) -> Iterator[httpx.Client]:
 # --- the pair and its renewal
 
 
+@pytest.mark.rule("S40")
 @lazily
 def test_a_pair_is_verified_here(browser: httpx.Client, emulator: Emulator, ada: SignedIn) -> None:
     emulator.clear_requests()
@@ -61,6 +62,7 @@ def test_a_pair_is_verified_here(browser: httpx.Client, emulator: Emulator, ada:
     assert browser.get("/me", headers={"Cookie": f"{JWT}={ada.session_jwt}"}).status_code == 401
 
 
+@pytest.mark.rule("S40")
 @pytest.mark.parametrize(
     ("lazy", "path", "status"),
     [
@@ -143,6 +145,7 @@ def test_a_gate_that_wants_to_know_it_now(browser: httpx.Client, emulator: Emula
 # --- sessions that are over
 
 
+@pytest.mark.rule("S45")
 @lazily
 @pytest.mark.parametrize(
     ("path", "status"), [("/me", 401), ("/public", 200), ("/redirect", 307), ("/stream", 200)]
@@ -157,6 +160,7 @@ def test_a_session_that_is_over_takes_its_cookies_along(
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.rule("S46")
 @lazily
 def test_a_response_on_its_way_does_not_bring_the_jwt_back(browser: httpx.Client, emulator: Emulator) -> None:
     response = browser.get("/ends", headers=pair(signed_in_long_ago(emulator)))
@@ -171,6 +175,7 @@ def test_the_app_s_own_word_on_our_cookies_stands(browser: httpx.Client, emulato
 # --- which request may use them
 
 
+@pytest.mark.rule("S43")
 @lazily
 def test_another_site_s_page_may_not(browser: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
@@ -187,6 +192,7 @@ def test_another_site_s_page_may_not(browser: httpx.Client, emulator: Emulator) 
     assert browser.post("/me", headers=both).status_code == 200
 
 
+@pytest.mark.rule("S42")
 @lazily
 def test_a_header_wins_and_a_bad_one_is_the_end_of_it(
     browser: httpx.Client, emulator: Emulator, ada: SignedIn
@@ -199,6 +205,7 @@ def test_a_header_wins_and_a_bad_one_is_the_end_of_it(
         assert set_by(refused) == {}
 
 
+@pytest.mark.rule("S41")
 @lazily
 def test_one_name_with_two_values_is_malformed(browser: httpx.Client, emulator: Emulator, ada: SignedIn) -> None:
     ben = emulator.sign_in(email="ben@example.com")

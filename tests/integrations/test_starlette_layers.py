@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, require_auth
 from support import quick
+from support.patience import PATIENCE
 from support.servers import serve_asgi
 
 ran_afterwards = threading.Event()
@@ -124,7 +125,7 @@ def test_errors_of_the_app_are_not_ours(browser: httpx.Client, ada: SignedIn) ->
     response = browser.get("/own_500", headers=bearer(ada))
     assert (response.status_code, response.json()) == (500, {"own": 500, "who": "authenticated"})
     assert names(response.headers["vary"]) == {"authorization", "session-token"}
-    assert ran_afterwards.wait(5)
+    assert ran_afterwards.wait(PATIENCE)
     response = browser.get("/streamed_500")
     assert (response.status_code, response.text) == (500, "one two")
     response = quick.get(f"{browser.base_url}/broken")  # on a connection of its own: the server ends it

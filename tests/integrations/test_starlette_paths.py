@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from urllib.parse import unquote, urlsplit
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from integrations.starlette_visits import scope
@@ -40,6 +41,7 @@ def test_a_path_that_is_no_text_harms_nobody() -> None:
     assert target_of({**scope(), "path": "/\ud800"}, "") == "/%3F"
 
 
+@pytest.mark.rule("S47")
 @given(st.one_of(PATHS, st.sampled_from(["", "/", "//evil.example", "/\\evil.example", "///", "/a/"])))
 def test_a_link_never_leads_to_another_host(prefix: str) -> None:
     link = as_link(prefix)
@@ -49,12 +51,13 @@ def test_a_link_never_leads_to_another_host(prefix: str) -> None:
     assert unquote(link).strip("/") == prefix.strip("/")
 
 
+@pytest.mark.rule("S26")
 @given(st.lists(st.sampled_from(WORDS), max_size=5).map("/".join).map(lambda path: f"/auth/{path}"))
 @example("/auth/sign-in\n")
 @example("/auth/sessions/x/revoke")
 def test_nothing_is_left_open_but_the_routes(path: str) -> None:
     """``required=True`` leaves open what Starlette would hand to one of them, and nothing else."""
-    app = Starlette(routes=[session_routes("/auth")])
+    app = Starlette(routes=[session_routes(url_prefix="/auth")])
     (mount,) = app.routes
     _, inner = mount.matches(scope(path=path))
     routes = mount.routes  # type: ignore[attr-defined]

@@ -25,6 +25,8 @@ from moonkey_core import AsyncMoonKey, ConfigurationError
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from support import quick
+from support.patience import PATIENCE
+from support.scripted import wait_until
 from support.servers import serve_asgi
 
 
@@ -86,11 +88,11 @@ async def test_who_waits_goes_on_when_the_first_is_cancelled(emulator: Emulator,
     async def app(asgi_scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(asgi_scope)
         first, second = (asyncio.create_task(get_auth(connection)) for _ in range(2))
-        await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(wait_until, lambda: sum(emulator.requests().values()) == 1)
         first.cancel()
         answers.append((await second).is_authenticated)
 
-    emulator.fault("/v1/auth/sessions/verify", delay=0.05)
+    emulator.fault("/v1/auth/sessions/verify", delay=0.5)
     headers = [(b"Authorization", bearer(ada)["Authorization"].encode())]
     async with AsyncMoonKey(**options(emulator)) as client:
         await drive(MoonKeyMiddleware(app, client, lazy=True), scope(headers=headers))
@@ -150,7 +152,7 @@ def test_a_background_task_runs_after_the_response(emulator: Emulator, ada: Sign
     with serve_asgi(site(emulator, Route("/", require_auth(endpoint)))) as url:
         assert quick.get(url, headers=bearer(ada)).text == "done"
         go_on.set()
-        assert done.wait(5)
+        assert done.wait(PATIENCE)
     assert seen == [ada.user_id]
 
 
@@ -191,6 +193,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     yield {"pool": "the pool", "visits": []}
 
 
+@pytest.mark.rule("S25")
 def test_many_people_on_one_connection(emulator: Emulator) -> None:
     """S25, and the state of the lifespan stays what it was."""
 
@@ -214,6 +217,7 @@ def test_many_people_on_one_connection(emulator: Emulator) -> None:
                 assert browser.get(url, headers=headers).json() == expected
 
 
+@pytest.mark.rule("S25")
 @on_a_loop
 async def test_a_state_that_requests_share_never_holds_an_identity(emulator: Emulator, ada: SignedIn) -> None:
     """S25: there are servers that give one dict to all requests of a connection."""

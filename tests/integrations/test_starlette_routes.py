@@ -19,7 +19,8 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, Refreshed, Revoked, SessionEvent, SignedIn, SignedOut
 from moonkey_core.flows import MAX_BODY_BYTES
 from moonkey_starlette import MoonKeyMiddleware, session_routes
-from moonkey_starlette.fastapi import CurrentUser, RequireAuth, session_router
+from moonkey_starlette.fastapi import CurrentUser, RequireAuth
+from moonkey_starlette.fastapi import session_routes as fastapi_routes
 from support.visitors import (
     JWT,
     OURS,
@@ -32,13 +33,13 @@ from support.visitors import (
 
 
 def starlette_app(emulator: Emulator, **more: Any) -> ASGIApp:
-    return app_of(emulator, session_routes("/auth"), **more)
+    return app_of(emulator, session_routes(url_prefix="/auth"), **more)
 
 
 def fastapi_app(emulator: Emulator, **more: Any) -> ASGIApp:
     app = FastAPI(dependencies=[Depends(RequireAuth())])
     app.add_middleware(MoonKeyMiddleware, **options(emulator, **{"cookies": CookieSettings(), **more}))
-    app.include_router(session_router("/auth"))
+    app.include_router(fastapi_routes(url_prefix="/auth"))
 
     @app.get("/me")
     @app.post("/me")

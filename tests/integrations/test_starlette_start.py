@@ -122,6 +122,7 @@ APPS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.rule("S26")
 @APPS
 @pytest.mark.parametrize(("wrong", "kind", "said"), WRONG, ids=[row[2] for row in WRONG])
 def test_the_start_up_fails_and_says_why(make: MakeApp, wrong: Any, kind: type[Exception], said: str) -> None:
@@ -146,6 +147,7 @@ def test_the_start_up_fails_and_says_why(make: MakeApp, wrong: Any, kind: type[E
     assert life.events == []
 
 
+@pytest.mark.rule("S26")
 @APPS
 @pytest.mark.parametrize(("wrong", "kind", "said"), WRONG[::4], ids=[row[2] for row in WRONG[::4]])
 def test_without_a_start_up_each_request_raises_it(
@@ -324,6 +326,7 @@ def test_uvicorn_says_why_and_ends(tmp_path: Any) -> None:
     assert "our own" not in done.stdout
 
 
+@pytest.mark.rule("S26")
 def test_a_server_without_lifespan_answers_500(caplog: pytest.LogCaptureFixture) -> None:
     life = Life()
     with serve_asgi(fastapi({"secret_key": "pk_test_x"}, life), lifespan="off") as url:

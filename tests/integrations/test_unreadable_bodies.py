@@ -71,6 +71,7 @@ def werkzeug(environ: dict[str, str], log: pytest.LogCaptureFixture) -> Iterator
         server.server_close()
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("worker", "app"), [("sync", "flask_app"), ("gthread", "flask_app"), ("gthread", "django_app"), ("", "")]
@@ -137,6 +138,7 @@ def wsgi(emulator: Emulator, configure: Configure, settings: Any, framework: str
         return flask_app()
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.parametrize("framework", ["flask", "django"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("first", [b"", b"a=b"])
@@ -154,6 +156,7 @@ def test_whatever_a_wsgi_server_raises(
     assert_one_line(caplog, type(fault).__name__)
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.parametrize("framework", ["flask", "django"])
 @pytest.mark.parametrize(("terminated", "reason"), [(True, "body_malformed"), (False, "body_unreadable")])
 def test_chunks_are_never_taken_for_an_empty_body(
@@ -180,6 +183,7 @@ def assert_one_line(caplog: pytest.LogCaptureFixture, *causes: str) -> None:
     assert not any(record.exc_info for record in caplog.records)
 
 
+@pytest.mark.rule("S49")
 @pytest.mark.parametrize("events", [[], [{"type": "http.request", "body": b"a=b", "more_body": True}]])
 def test_whoever_hangs_up_on_an_asgi_server(
     emulator: Emulator, ada: SignedIn, events: list[Message], caplog: pytest.LogCaptureFixture
@@ -191,7 +195,9 @@ def test_whoever_hangs_up_on_an_asgi_server(
     async def visit() -> None:
         headers = [(b"sec-fetch-site", b"same-origin"), (b"cookie", f"{SESSION}={ada.session_token}".encode())]
         made = scope(method="POST", path="/auth/sign-out", headers=headers)
-        sent = await drive(app_of(emulator, session_routes("/auth")), made, [*events, {"type": "http.disconnect"}])
+        sent = await drive(
+            app_of(emulator, session_routes(url_prefix="/auth")), made, [*events, {"type": "http.disconnect"}]
+        )
         assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [400]
 
     visit()

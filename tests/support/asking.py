@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey, ProviderUnavailable
+from support.patience import PATIENT
 
 SECRET = "sk_test_" + "t" * 30
 TOKEN = "session_" + "Ab3" * 20
@@ -18,7 +19,7 @@ def asked(url: str, how: str = "sync", credential: str = TOKEN, **options: Any) 
     def headers(name: str) -> list[str]:
         return [credential] if name == "session-token" else []
 
-    options = {"secret_key": SECRET, "base_url": url, **options}
+    options = {"secret_key": SECRET, "base_url": url, **PATIENT, **options}
     if how == "sync":
         with MoonKey(**options) as client:
             return client.authenticate(headers)

@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from support.patience import PATIENCE
+
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = FORM + b"Transfer-Encoding: chunked\r\n"
@@ -91,7 +93,7 @@ def answer_to(
     """
     parts = urlsplit(url)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nConnection: close\r\n".encode()
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         answer = b""
         with suppress(ConnectionError):
             connection.sendall(head + headers + body[0] + b"\r\n" + body[1])

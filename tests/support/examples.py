@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moonkey_core.emulator import Emulator
+from support.patience import PATIENCE
 from support.scripted import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,8 +34,6 @@ PAGES = {
 }
 """Those for browsers: they have the session routes, ``/``, ``/account`` and ``/vault``."""
 
-_START_SECONDS = 30.0
-
 
 @contextmanager
 def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
@@ -54,13 +53,13 @@ def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
         },
     )
     try:
-        assert wait_until(lambda: process.poll() is not None or _listens(port), _START_SECONDS)
+        assert wait_until(lambda: process.poll() is not None or _listens(port), PATIENCE)
         assert process.poll() is None, f"{target} ended at once"
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -18,15 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
 APPS = Path(__file__).parents[1] / "fleet"
 WORKER_HEADER = "x-worker"  # each answer of the apps says which process gave it
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 15.0
-_TIMEOUT = 30.0  # of one request: longer than any deadline inside a worker
+_START_SECONDS = PATIENCE
+_STOP_SECONDS = PATIENCE
+_TIMEOUT = PATIENCE  # of one request: longer than any deadline inside a worker
 _LOW_PORTS = (10_000, 30_000)
 
 

@@ -16,6 +16,7 @@ from moonkey_core.events import Event
 from moonkey_core.flows import FlowRequest, FlowResponse
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers
 from support.pages import Read, read_page
+from support.patience import PATIENT
 
 SESSION, JWT, OTP = "__Host-moonkey_session", "__Host-moonkey_jwt", "__Host-moonkey_otp"
 
@@ -23,7 +24,12 @@ SESSION, JWT, OTP = "__Host-moonkey_session", "__Host-moonkey_jwt", "__Host-moon
 @contextmanager
 def flow_client(kind: str, emulator: Emulator, **options: Any) -> Iterator[Both]:
     """A client of the emulator (``"sync"`` or ``"async"``) in cookie mode, verifying JWTs by itself."""
-    usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer}
+    usual = {
+        "secret_key": emulator.secret_key,
+        "base_url": emulator.base_url,
+        **PATIENT,
+        "jwt_issuer": emulator.issuer,
+    }
     call = Both(kind, {**usual, "cookies": CookieSettings(), **options})
     try:
         yield call

@@ -15,6 +15,7 @@ import h2.config
 import h2.connection
 import h2.events
 
+from support.patience import PATIENCE
 from support.scripted import Received
 
 
@@ -90,4 +91,4 @@ def http2_server(
             yield server
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(PATIENCE)

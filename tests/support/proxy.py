@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from support.patience import PATIENCE
+
 _OF_ONE_HOP = {"connection", "host", "keep-alive", "transfer-encoding"}  # RFC 9110 section 7.6.1
 
 
@@ -31,7 +33,7 @@ def reverse_proxy(app: str, *, browser: str, drop: frozenset[str] = frozenset())
             headers["X-Forwarded-Host"] = self.headers["Host"]
             headers["X-Forwarded-Proto"] = "http"
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            upstream = http.client.HTTPConnection(netloc, timeout=20)
+            upstream = http.client.HTTPConnection(netloc, timeout=PATIENCE)
             upstream.request(self.command, self.path, body or None, headers)
             found = upstream.getresponse()
             content = found.read()
@@ -65,4 +67,4 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)

@@ -6,9 +6,11 @@ from functools import partial
 
 import httpx
 
-Client = partial(httpx.Client, verify=False)
-get = partial(httpx.get, verify=False)
-post = partial(httpx.post, verify=False)
-put = partial(httpx.put, verify=False)
-request = partial(httpx.request, verify=False)
-stream = partial(httpx.stream, verify=False)
+from support.patience import PATIENCE
+
+Client = partial(httpx.Client, verify=False, timeout=PATIENCE)
+get = partial(httpx.get, verify=False, timeout=PATIENCE)
+post = partial(httpx.post, verify=False, timeout=PATIENCE)
+put = partial(httpx.put, verify=False, timeout=PATIENCE)
+request = partial(httpx.request, verify=False, timeout=PATIENCE)
+stream = partial(httpx.stream, verify=False, timeout=PATIENCE)

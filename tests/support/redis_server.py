@@ -15,7 +15,8 @@ from typing import Any, Self
 import pytest
 import redis
 
-_START_SECONDS = 10.0
+from support.patience import PATIENCE
+
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
@@ -62,7 +63,7 @@ class RedisServer:
             self._process = subprocess.Popen(
                 [PROGRAM, *arguments, "--dir", self._directory.name, *options], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError("redis-server did not start")
@@ -98,5 +99,5 @@ class RedisServer:
             self._client = None
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from support.patience import PATIENCE
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: closing sends a reset
 RESET = -1.0
 
@@ -51,7 +53,7 @@ def reply(
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    timeout = 10
+    timeout = 2 * PATIENCE  # longer than any client waits: a connection that rests is not closed from here
     disable_nagle_algorithm = True
     server: Scripted
 
@@ -135,7 +137,7 @@ def scripted(script: Script | bytes) -> Iterator[Scripted]:
         server.stopping.set()
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def unused_url() -> str:
@@ -144,7 +146,7 @@ def unused_url() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether a condition comes true in time."""
     end = time.monotonic() + seconds
     while not true():

@@ -14,8 +14,7 @@ import waitress.server
 import waitress.wasyncore
 
 from moonkey_core.emulator.prompt import PromptServer
-
-_START_SECONDS = 10.0
+from support.patience import PATIENCE
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def serve_wsgi(app: Callable[..., Any], threads: int = 8, **options: Any) -> Ite
     finally:
         stopping.set()
         server.pull_trigger()
-        thread.join(5)
+        thread.join(PATIENCE)
         server.task_dispatcher.shutdown()
         waitress.wasyncore.close_all(sockets)
 
@@ -53,7 +52,7 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     server = PromptServer(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not server.started:
         if time.monotonic() > deadline or not thread.is_alive():
             raise RuntimeError("the server did not start")
@@ -62,5 +61,5 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.end()
-        thread.join(10)
+        thread.join(PATIENCE)
         listener.close()

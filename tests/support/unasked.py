@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from support.patience import PATIENCE
 from support.scripted import Received
 
 
@@ -116,4 +117,4 @@ def talkative(
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             server.end()
-            thread.join(5)
+            thread.join(PATIENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from moonkey_core import AsyncMoonKey, Auth, Login, MoonKey, OtpRequest, Session, User, VerifiedSession
 
@@ -18,6 +18,9 @@ def blocking(client: MoonKey) -> None:
     assert_type(client.otps.verify("123456", method_id="m", session_expires_in=60), Login)
     assert_type(client.users.get("user_1"), User)
     client.sessions.revoke(session_id="s")
+    assert_type(client.users.get("user_1").to_dict(), dict[str, Any])
+    assert_type(client.users.get("user_1").replace(email=None), User)
+    client.otps.verify("123456", method_id="m", lifetime=60)  # type: ignore[call-arg]
     client.sessions.verify("t")  # type: ignore[call-arg] # credentials are named
     client.users.get(1)  # type: ignore[arg-type]
 

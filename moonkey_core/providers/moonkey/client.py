@@ -375,6 +375,3 @@ def _sound_credential(value: object) -> str | None:
     if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
         raise ProviderUnavailable(reason="api_content")
     return value
-
-
-__all__ = ["MoonKeyApi"]

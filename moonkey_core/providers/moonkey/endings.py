@@ -62,6 +62,4 @@ def check_gone(error: ApiError) -> None:
 
 def _trouble(error: ApiError) -> MoonKeyError:
     # "Not found" is said of something else: of our address, of the app.
-    return (
-        ProviderUnavailable(reason="api_status") if error.status in (401, 404, 408, 410, 429) else refused(error)
-    )
+    return ProviderUnavailable(reason="api_status") if error.status in (401, 404, 410) else refused(error)

@@ -27,6 +27,7 @@ from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.revocations import Revocation
 from support.decisions import bearer
 from support.flow_visits import Visitor, flow_client
+from support.patience import PATIENT
 from support.scripted import Received, reply, scripted
 from support.visitors import SESSION
 
@@ -41,7 +42,12 @@ def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
     """A client that verifies JWTs by itself."""
     both = Both(
         request.param,
-        {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer},
+        {
+            "secret_key": emulator.secret_key,
+            "base_url": emulator.base_url,
+            **PATIENT,
+            "jwt_issuer": emulator.issuer,
+        },
     )
     yield both
     both.close()
@@ -125,7 +131,7 @@ def deleting(status: int, body: bytes | str) -> Iterator[MoonKey]:
             return reply(status, body, length)
         return reply(404, {"error_type": "user_not_found"})
 
-    with scripted(script) as server, MoonKey(secret_key="sk_test_x", base_url=server.url, timeout=5) as client:
+    with scripted(script) as server, MoonKey(secret_key="sk_test_x", base_url=server.url, timeout=30) as client:
         yield client
 
 
@@ -153,6 +159,7 @@ class TestTheAnswer:
             assert client.revocations.refuses("sess_1", "user_1", None)
 
 
+@pytest.mark.rule("S35")
 class TestOneSession:
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_is_refused_whatever_the_api_does(self, call: Both, emulator: Emulator, kind: str) -> None:
@@ -216,7 +223,7 @@ class TestOneSession:
 
     def test_a_call_that_is_cancelled(self, emulator: Emulator) -> None:
         async def work() -> None:
-            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
             async with AsyncMoonKey(jwt_issuer=emulator.issuer, **options) as client:
                 for kind in KINDS:
                     person = emulator.sign_in()
@@ -231,7 +238,7 @@ class TestOneSession:
 
     def test_a_client_that_is_closed(self, emulator: Emulator) -> None:
         person = emulator.sign_in()
-        options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+        options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
         with MoonKey(jwt_issuer=emulator.issuer, **options) as other:
             client = MoonKey(jwt_issuer=emulator.issuer, **options)
             client.close()
@@ -240,6 +247,7 @@ class TestOneSession:
             assert other.authenticate(bearer(person.session_jwt)).is_rejected
 
 
+@pytest.mark.rule("S35")
 class TestAllOfAUser:
     def test_what_was_issued_until_now_is_refused_first(self, call: Both, emulator: Emulator) -> None:
         """A session that the API does not list, as it was ended elsewhere, has a JWT all the same."""
@@ -278,7 +286,7 @@ class TestAllOfAUser:
 
     def test_a_call_that_is_cancelled_in_the_middle(self, emulator: Emulator) -> None:
         async def work() -> None:
-            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+            options: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **PATIENT}
             people = [emulator.sign_in() for _ in range(4)]
             async with AsyncMoonKey(jwt_issuer=emulator.issuer, **options) as client:
                 emulator.fault(DELETE, delay=5)

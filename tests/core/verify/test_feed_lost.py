@@ -34,12 +34,14 @@ def made(feed: FakeFeed, **options: Any) -> tuple[KnownToTheApi, str]:
     return KnownToTheApi([jwt, TOKEN], feed=feed, **options), jwt
 
 
+@pytest.mark.rule("S36")
 def test_while_it_is_live_jwts_are_judged_here() -> None:
     decisions, jwt = made(FakeFeed())
     assert [decisions.authenticate(jwt).source for _ in range(3)] == ["local", "cache", "cache"]
     assert decisions.fetches == []
 
 
+@pytest.mark.rule("S36")
 @pytest.mark.parametrize("seen_before", [True, False])
 def test_when_it_is_lost_the_api_is_asked(seen_before: bool) -> None:
     feed = FakeFeed()
@@ -57,6 +59,7 @@ def test_when_it_is_lost_the_api_is_asked(seen_before: bool) -> None:
     assert isinstance(decisions.authenticate(jwt).error, InvalidCredentials)
 
 
+@pytest.mark.rule("S36")
 @pytest.mark.parametrize("lag", [0.1, 1, 5, 60])
 def test_an_answer_is_reused_for_the_greatest_lag(lag: float) -> None:
     decisions, jwt = made(FakeFeed(is_live=False), max_revocation_lag=lag)
@@ -102,6 +105,7 @@ def test_a_clock_that_was_set_back_reuses_nothing() -> None:
     assert decisions.authenticate(jwt).source == "remote"
 
 
+@pytest.mark.rule("S34", "S36")
 def test_answers_about_tokens_are_reused_no_longer_either() -> None:
     feed = FakeFeed()
     decisions, _ = made(feed, session_cache_ttl=30)
@@ -119,6 +123,7 @@ def test_answers_about_tokens_are_reused_no_longer_either() -> None:
     assert decisions.authenticate(TOKEN).source == "cache"
 
 
+@pytest.mark.rule("S36")
 def test_back_again() -> None:
     feed = FakeFeed(is_live=False)
     decisions, jwt = made(feed)
@@ -131,6 +136,7 @@ def test_back_again() -> None:
     assert decisions.asked == 1
 
 
+@pytest.mark.rule("S36")
 def test_what_comes_with_the_feed_counts_from_then_on() -> None:
     feed = FakeFeed(is_live=False)
     decisions, jwt = made(feed)
@@ -148,6 +154,7 @@ def test_a_bad_jwt_costs_no_call_all_the_same() -> None:
     assert decisions.fetches == []
 
 
+@pytest.mark.rule("S13")
 def test_an_answer_about_somebody_else_is_trouble() -> None:
     decisions, jwt = made(FakeFeed(is_live=False))
     for changes in ({"session": {"id": "sess_2"}}, {"session": {"user_id": "user_2"}}):
@@ -155,6 +162,7 @@ def test_an_answer_about_somebody_else_is_trouble() -> None:
         assert isinstance(decisions.authenticate(jwt).error, ProviderUnavailable)
 
 
+@pytest.mark.rule("S36")
 class TestWithoutTheApi:
     def test_it_is_not_known(self) -> None:
         feed = FakeFeed()
@@ -177,6 +185,7 @@ class TestWithoutTheApi:
         assert decisions.authenticate(jwt).is_unavailable
 
 
+@pytest.mark.rule("S36")
 class TestLocal:
     """``on_feed_lost="local"``."""
 

@@ -1,0 +1,59 @@
+"""How pydantic sees our values: as what ``to_dict()`` says of them. pydantic is loaded by whoever calls this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+
+@cache
+def serializer_of(owner: type) -> Any:
+    """What writes a value whose type pydantic was not told. Raises ``AttributeError`` without pydantic."""
+    try:
+        from pydantic import TypeAdapter
+    except ImportError:
+        raise AttributeError("__pydantic_serializer__") from None
+    return TypeAdapter(owner).serializer
+
+
+def core_schema_of(cls: Any, schema_of: Callable[[Any], Any]) -> Any:
+    """The schema of a class of values: an instance, or what ``to_dict()`` makes of one; written as the latter."""
+    from pydantic_core import core_schema as core
+
+    def taken(found: Any, checked: Callable[[Any], Mapping[str, Any]]) -> Any:
+        return found if isinstance(found, cls) else cls(**checked(found))
+
+    def written(one: Any, info: Any) -> Any:
+        asked = {name: getattr(info, name) for name in ("include", "exclude", "exclude_none")}
+        return _writer_of(cls).to_python(one.to_dict(), **asked)
+
+    hints = get_type_hints(cls)
+    return core.no_info_wrap_validator_function(
+        taken,
+        core.typed_dict_schema({name: core.typed_dict_field(schema_of(hints[name])) for name in cls.shown_fields}),
+        ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
+        serialization=core.plain_serializer_function_ser_schema(written, info_arg=True),
+    )
+
+
+@cache
+def _writer_of(cls: type) -> Any:
+    """What leaves out of a dict what ``response_model_exclude`` and its like ask to leave out."""
+    from pydantic_core import SchemaSerializer
+
+    return SchemaSerializer(_plain_schema(cls))
+
+
+def _plain_schema(hint: Any) -> Any:
+    """What ``to_dict()`` has for a type, as pydantic describes plain data."""
+    from pydantic_core import core_schema as core
+
+    if hasattr(hint, "shown_fields"):
+        hints = get_type_hints(hint)
+        fields = {name: core.typed_dict_field(_plain_schema(hints[name])) for name in hint.shown_fields}
+        return core.typed_dict_schema(fields)
+    inner = [one for one in map(_plain_schema, get_args(hint)) if one["type"] != "any"]
+    if not inner:
+        return core.any_schema()
+    return core.list_schema(inner[0]) if get_origin(hint) is tuple else core.nullable_schema(inner[0])

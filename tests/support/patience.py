@@ -1,0 +1,9 @@
+"""How long a test waits for what is sure to come: so long that even a very busy machine gets there."""
+
+from __future__ import annotations
+
+PATIENCE = 60.0
+"""Seconds. Only a failure takes as long; nothing that a test asserts may depend on it."""
+
+PATIENT = {"timeout": 30.0, "jwks_timeout": 30.0}
+"""Settings of a client whose calls are sure to be answered, however busy the machine is."""
