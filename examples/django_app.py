@@ -3,14 +3,13 @@ from django.core.asgi import get_asgi_application
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
-from moonkey_django import MoonKeyRequest, require_auth
+from moonkey_django import AuthenticatedRequest, require_auth
 
 settings.configure(ROOT_URLCONF=__name__, MIDDLEWARE=["moonkey_django.MoonKeyMiddleware"])
 
 
 @require_auth
-def me(request: MoonKeyRequest) -> HttpResponse:
-    assert request.moonkey.user is not None  # require_auth has seen to that
+def me(request: AuthenticatedRequest) -> HttpResponse:
     return JsonResponse({"user_id": request.moonkey.user.id})
 
 

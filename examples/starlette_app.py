@@ -1,14 +1,13 @@
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from moonkey_starlette import MoonKeyMiddleware, require_auth
+from moonkey_starlette import AuthenticatedRequest, MoonKeyMiddleware, require_auth
 
 
 @require_auth
-async def me(request: Request) -> JSONResponse:
+async def me(request: AuthenticatedRequest) -> JSONResponse:
     return JSONResponse({"user_id": request.state.moonkey.user.id})
 
 

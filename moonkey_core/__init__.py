@@ -1,7 +1,7 @@
 """MoonKey: a verified user and session on every request. The core; it knows no web framework."""
 
 from moonkey_core._operations.rotation import Rotation
-from moonkey_core.auth import Auth, AuthState
+from moonkey_core.auth import Auth, AuthenticatedAuth, AuthState
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import (
     AuthenticationError,
@@ -34,6 +34,7 @@ __all__ = [
     "AsyncMoonKey",
     "Auth",
     "AuthState",
+    "AuthenticatedAuth",
     "AuthenticationError",
     "ConfigurationError",
     "CookieSettings",

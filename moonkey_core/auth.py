@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, cast
 
 from moonkey_core import _clock
 from moonkey_core._verified import CacheEntry
@@ -10,12 +11,14 @@ from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyEr
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession
 
-__all__ = ["Auth", "AuthState"]
+__all__ = ["Auth", "AuthState", "AuthenticatedAuth"]
 
 AuthState = Literal["anonymous", "authenticated", "rejected", "unavailable"]
 
+P = ParamSpec("P")
 
-class Auth:
+
+class BaseAuth:
     """The identity of one request.
 
     - *anonymous*: the request carried no credential.
@@ -25,7 +28,12 @@ class Auth:
 
     ``bool(auth)`` is ``auth.is_authenticated``. Immutable, except that it notes whether anybody has looked:
     a response that depends on identity must tell caches so.
+
+    This is the class of every ``Auth``. Annotate with :data:`Auth`, and with :class:`AuthenticatedAuth` behind a
+    gate.
     """
+
+    __qualname__ = "Auth"  # what users call it; pickles name it too
 
     __slots__ = (
         "_as_of",
@@ -208,3 +216,79 @@ class Auth:
     def __repr__(self) -> str:
         reason = f", reason={self._error.reason!r}" if self._error else ""
         return f"Auth({self._state!r}{reason})"
+
+
+BaseAuth.__name__ = "Auth"
+
+if TYPE_CHECKING:
+    MYPY = False  # mypy alone takes this for true
+
+    class AuthenticatedAuth(BaseAuth):
+        """An ``Auth`` whose user and session are known to be there, as behind a gate."""
+
+        @property
+        def state(self) -> Literal["authenticated"]: ...
+        @property
+        def is_authenticated(self) -> Literal[True]: ...
+        @property
+        def is_anonymous(self) -> Literal[False]: ...
+        @property
+        def is_rejected(self) -> Literal[False]: ...
+        @property
+        def is_unavailable(self) -> Literal[False]: ...
+        @property
+        def user(self) -> User: ...
+        @property
+        def session(self) -> Session: ...
+        @property
+        def error(self) -> None: ...
+        def __bool__(self) -> Literal[True]: ...
+
+    class _UnauthenticatedAuth(BaseAuth):
+        """An ``Auth`` in one of the three other states."""
+
+        @property
+        def state(self) -> Literal["anonymous", "rejected", "unavailable"]: ...
+        @property
+        def is_authenticated(self) -> Literal[False]: ...
+        def __bool__(self) -> Literal[False]: ...
+
+        # pyright does not narrow a union by `if auth.is_authenticated`. With None here it would report each
+        # `auth.user.id` in that branch. mypy narrows, and reports the ones outside of it.
+        if MYPY:
+
+            @property
+            def user(self) -> None: ...  # pyright: ignore[reportRedeclaration]
+            @property
+            def session(self) -> None: ...  # pyright: ignore[reportRedeclaration]
+        else:
+
+            @property
+            def user(self) -> Any: ...
+            @property
+            def session(self) -> Any: ...
+
+    Auth: TypeAlias = AuthenticatedAuth | _UnauthenticatedAuth
+    """The identity of one request, see :class:`BaseAuth`. ``auth.is_authenticated`` tells the two apart."""
+else:
+    Auth = BaseAuth
+
+    class _Authenticated(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, BaseAuth) and instance.is_authenticated
+
+    class AuthenticatedAuth(BaseAuth, metaclass=_Authenticated):
+        """An ``Auth`` whose user and session are known to be there, as behind a gate.
+
+        For annotations. ``isinstance`` holds for each ``Auth`` that is authenticated.
+        """
+
+        __slots__ = ()
+
+
+def _typed(kind: Callable[P, BaseAuth]) -> Callable[P, Auth]:
+    return cast("Callable[P, Auth]", kind)
+
+
+new_auth: Final = _typed(BaseAuth)
+"""Makes an ``Auth``: the class itself, typed as what it makes."""

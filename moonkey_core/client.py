@@ -74,13 +74,13 @@ class MoonKey(ClientBase, m.Runs):
         super().__init__(core, exchange)
         seconds = core.settings.timeout  # not `core` itself, which would then hold itself
         core.run_later = lambda plan: exchange.later(partial(m.run_in_time, exchange, seconds, plan))
-        self.sessions = m.Sessions(core, exchange)
-        self.otps = m.Otps(core, exchange)
-        self.magic_links = m.MagicLinks(core, exchange)
-        self.oauth = m.OAuth(core, exchange)
-        self.totps = m.Totps(core, exchange)
-        self.wallets = m.Wallets(core, exchange)
-        self.users = m.Users(core, exchange)
+        self.sessions: m.Sessions = m.Sessions(core, exchange)
+        self.otps: m.Otps = m.Otps(core, exchange)
+        self.magic_links: m.MagicLinks = m.MagicLinks(core, exchange)
+        self.oauth: m.OAuth = m.OAuth(core, exchange)
+        self.totps: m.Totps = m.Totps(core, exchange)
+        self.wallets: m.Wallets = m.Wallets(core, exchange)
+        self.users: m.Users = m.Users(core, exchange)
         self._endings = Endings(core.revocations, core.feed, core.settings.on_feed_lost)
 
     @cached_property
@@ -164,13 +164,13 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         super().__init__(core, exchange)
         seconds = core.settings.timeout
         core.run_later = lambda plan: exchange.later(partial(m.arun_in_time, exchange, seconds, plan))
-        self.sessions = m.AsyncSessions(core, exchange)
-        self.otps = m.AsyncOtps(core, exchange)
-        self.magic_links = m.AsyncMagicLinks(core, exchange)
-        self.oauth = m.AsyncOAuth(core, exchange)
-        self.totps = m.AsyncTotps(core, exchange)
-        self.wallets = m.AsyncWallets(core, exchange)
-        self.users = m.AsyncUsers(core, exchange)
+        self.sessions: m.AsyncSessions = m.AsyncSessions(core, exchange)
+        self.otps: m.AsyncOtps = m.AsyncOtps(core, exchange)
+        self.magic_links: m.AsyncMagicLinks = m.AsyncMagicLinks(core, exchange)
+        self.oauth: m.AsyncOAuth = m.AsyncOAuth(core, exchange)
+        self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
+        self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
+        self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
         self._endings = AsyncEndings(core.revocations, core.feed, core.settings.on_feed_lost)
 
     @cached_property

@@ -48,7 +48,7 @@ class MoonKeyError(Exception):
     def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
         said = message or self.default_message
         super().__init__(f"{said} {evidence}" if evidence else said)
-        self.reason = reason or self.default_reason
+        self.reason: str = reason or self.default_reason
         self.evidence = evidence
 
     @property
@@ -106,7 +106,7 @@ class InvalidCredentials(AuthenticationError):
         session_is_over: bool | None = None,
     ) -> None:
         super().__init__(message, reason=reason, evidence=evidence)
-        self.session_is_over = self.reason in _OVER if session_is_over is None else session_is_over
+        self.session_is_over: bool = self.reason in _OVER if session_is_over is None else session_is_over
 
 
 class ExpiredCredentials(InvalidCredentials):
@@ -256,8 +256,8 @@ class ProviderUnavailable(ProviderError):
         super().__init__(message, reason=reason, evidence=found)
         self._message = message
         self.retry_after = retry_after
-        self.address = address or None
-        self.cause = cause or None
+        self.address: str | None = address or None
+        self.cause: str | None = cause or None
 
     def again(self, retry_after: float | None) -> ProviderUnavailable:
         """A new error that says the same: exceptions collect tracebacks, and some are remembered."""

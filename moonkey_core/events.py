@@ -30,7 +30,7 @@ __all__ = [
     "Verified",
 ]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 Source = Literal["none", "local", "cache", "remote", "stale", "grace"]
 """Where an answer came from: no credential, a JWT verified here, remembered, the API, here with keys that are past

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, cast
 
 from moonkey_core import _clock
 from moonkey_core._spelling import KnownArguments, near_miss
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
 
@@ -177,16 +177,14 @@ def refusal_of(auth: Auth, requirements: Requirements | None = None) -> MoonKeyE
         return auth.error or MissingCredentials(evidence=auth.hint)
     if requirements is None or not requirements._asks_more:
         return None
-    session = auth.session
-    assert session is not None
-    return requirements.refusal_of(session, _clock.now())
+    return requirements.refusal_of(auth.session, _clock.now())
 
 
-def require(auth: Auth, requirements: Requirements | None = None) -> Auth:
+def require(auth: Auth, requirements: Requirements | None = None) -> AuthenticatedAuth:
     """``auth`` itself where it may go on; else raises what a protected route must answer with."""
     error = refusal_of(auth, requirements)
     if error is None:
-        return auth
+        return cast("AuthenticatedAuth", auth)
     raise error
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from moonkey_core import _clock
 from moonkey_core._values import Value, value
@@ -23,14 +23,12 @@ def _refuse_change(*_: object, **__: object) -> NoReturn:
     raise TypeError("This mapping is read-only.")
 
 
-_READ_ONLY: Any = _refuse_change
-
-
 class Extra(dict[str, Any]):
     """A read-only dict; a real ``dict``, so that JSON encoders take it."""
 
-    __setitem__ = __delitem__ = __ior__ = _READ_ONLY
-    clear = pop = popitem = setdefault = update = _READ_ONLY
+    if not TYPE_CHECKING:  # to type checkers, a dict
+        __setitem__ = __delitem__ = __ior__ = _refuse_change
+        clear = pop = popitem = setdefault = update = _refuse_change
 
     def __reduce__(self) -> tuple[type[Extra], tuple[dict[str, Any]]]:
         return Extra, (dict(self),)

@@ -22,7 +22,7 @@ from moonkey_core.settings import Settings
 
 __all__ = ["Revocation", "Revocations"]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 MAX_CLOCK_AHEAD = 60.0
 """Seconds that a time may lie in the future: the largest clock difference that can be configured."""
@@ -156,9 +156,9 @@ class Revocations:
         leeway: float = 0.0,
         clock: Callable[[], float] = _clock.wall,
     ) -> None:
-        self.retention = retention
+        self.retention: float = retention
         self.maxsize = maxsize
-        self.version = 0
+        self.version: int = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
         self.watchers: tuple[WeakMethod[Callable[[], None]], ...] = ()
         self.clock = clock

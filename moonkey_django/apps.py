@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
@@ -10,7 +12,7 @@ class MoonKeyConfig(AppConfig):
     """Registers the checks of :mod:`moonkey_django.checks`."""
 
     name = "moonkey_django"
-    verbose_name = "MoonKey"
+    verbose_name: Any = "MoonKey"
 
     def ready(self) -> None:
         from moonkey_django.checks import check_middleware, check_settings

@@ -8,7 +8,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.log import log_response
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import presents_any, presents_cookies
 from moonkey_core.web.responses import success_headers
@@ -53,7 +53,7 @@ def with_cache_headers(
         headers = response.headers
         vary = headers.get("Vary")
         found = success_headers(
-            Auth() if identity.auth is None else identity.auth,
+            new_auth() if identity.auth is None else identity.auth,
             settings,
             vary=vary,
             cache_control=headers.get("Cache-Control"),

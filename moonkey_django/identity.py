@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth, BaseAuth
 from moonkey_core.client import AsyncMoonKey, MoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
@@ -39,6 +39,13 @@ class MoonKeyRequest(HttpRequest):
     amoonkey: Callable[[], Coroutine[Any, Any, Auth]]
 
 
+class AuthenticatedRequest(MoonKeyRequest):
+    """A request that has passed a gate: ``def view(request: AuthenticatedRequest)`` below ``@require_auth``."""
+
+    moonkey: AuthenticatedAuth  # pyright: ignore[reportIncompatibleVariableOverride]
+    amoonkey: Callable[[], Coroutine[Any, Any, AuthenticatedAuth]]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
 class Identity:
     """Who sent one request; ``auth`` once anybody has worked it out.
 
@@ -49,12 +56,14 @@ class Identity:
     __slots__ = ("_once", "_pending", "_request", "auth", "headers", "info", "is_asgi", "is_eager", "refused_with")
 
     def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
-        self.headers = header_view(request)
-        self.is_eager = is_eager
+        self.headers: HeaderView = header_view(request)
+        self.is_eager: bool = is_eager
         self.auth: Auth | None = None
         self.refused_with: int | None = None
-        self.is_asgi = is_asgi
-        self.info = request_info(request) if configuration().settings.watches_requests else None
+        self.is_asgi: bool = is_asgi
+        self.info: RequestInfo | None = (
+            request_info(request) if configuration().settings.watches_requests else None
+        )
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
         # Weak, as the request holds this; it need not wait for the garbage collector.
@@ -173,8 +182,8 @@ class LazyAuth:
         self._identity = identity
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[Auth]:  # type: ignore[override]
-        return Auth
+    def __class__(self) -> type[BaseAuth]:  # type: ignore[override]
+        return BaseAuth
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._identity.look(), name)

@@ -47,7 +47,7 @@ class MoonKeyMiddleware:
             raise ImproperlyConfigured(str(error)) from None
         self.get_response = get_response
         self._checked: URLResolver | None = None
-        self.async_mode = iscoroutinefunction(get_response)
+        self.async_mode: bool = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
             if type(self).process_view is MoonKeyMiddleware.process_view:

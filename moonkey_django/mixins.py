@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.decorators import classonlymethod
-from django.views.generic.base import View
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import ClaimDemand, RequirementOptions, like_demands, own_attributes
 from moonkey_django.decorators import require_auth
+
+if TYPE_CHECKING:
+    # django-stubs has a type of view for each type of response: the mixin must go with all of them.
+    View = object
+else:
+    from django.views.generic.base import View
 
 
 class RequireAuthMixin(View):
@@ -46,13 +51,18 @@ class RequireAuthMixin(View):
                 f"Put it first: class {cls.__name__}(RequireAuthMixin, …)."
             )
 
-    @classonlymethod
-    def as_view(cls, *args: Any, **initkwargs: Any) -> Any:  # views of other kinds say more of what they return
-        names = RequirementOptions.__optional_keys__
-        _check_names(cls, names, initkwargs)
-        asked = {name: initkwargs.get(name, getattr(cls, name)) for name in names}
-        gate = require_auth(**cast(RequirementOptions, asked))
-        return gate(super().as_view(*args, **initkwargs))
+    if not TYPE_CHECKING:  # to type checkers, it returns what the view's own kind does
+
+        @classonlymethod
+        def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
+            return _gate_of(cls, initkwargs)(super().as_view(*args, **initkwargs))
+
+
+def _gate_of(view: type, initkwargs: Mapping[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    names = RequirementOptions.__optional_keys__
+    _check_names(view, names, initkwargs)
+    asked = {name: initkwargs.get(name, getattr(view, name)) for name in names}
+    return require_auth(**cast(RequirementOptions, asked))
 
 
 def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any]) -> None:

@@ -47,14 +47,14 @@ class MoonKeySignal(Signal):
         _listen()
 
 
-authenticated = MoonKeySignal()
-rejected = MoonKeySignal()
-refreshed = MoonKeySignal()
-extended = MoonKeySignal()
-signed_in = MoonKeySignal()
-signed_out = MoonKeySignal()
-revoked = MoonKeySignal()
-device_changed = MoonKeySignal()
+authenticated: MoonKeySignal = MoonKeySignal()
+rejected: MoonKeySignal = MoonKeySignal()
+refreshed: MoonKeySignal = MoonKeySignal()
+extended: MoonKeySignal = MoonKeySignal()
+signed_in: MoonKeySignal = MoonKeySignal()
+signed_out: MoonKeySignal = MoonKeySignal()
+revoked: MoonKeySignal = MoonKeySignal()
+device_changed: MoonKeySignal = MoonKeySignal()
 
 _BY_EVENT: dict[type[Event], MoonKeySignal] = {
     Refreshed: refreshed,

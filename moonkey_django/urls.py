@@ -8,10 +8,10 @@ under ``moonkey/`` win over those that come along. Importing this raises
 from __future__ import annotations
 
 from moonkey_core.flows import ROUTES
-from moonkey_django.views import need_cookies, pattern_of
+from moonkey_django.views import RoutePattern, need_cookies, pattern_of
 
 app_name = "moonkey"
 
 need_cookies()
 
-urlpatterns = [pattern_of(route) for route in ROUTES]
+urlpatterns: list[RoutePattern] = [pattern_of(route) for route in ROUTES]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from typing import Any, ParamSpec, Unpack, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from flask import current_app, has_request_context
 from flask.sansio.scaffold import Scaffold
@@ -18,8 +18,17 @@ from moonkey_flask.gates import expect_an_app
 from moonkey_flask.identity import auth_for, current_request
 
 P = ParamSpec("P")
-View = Callable[P, Any]
-"""A view returns whatever Flask allows, or a coroutine of it."""
+R = TypeVar("R")
+
+
+class ViewDecorator(Protocol):
+    """Keeps the parameters of a view, and what it returns: Flask runs the coroutine of an async one."""
+
+    @overload
+    def __call__(self, view: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, view: Callable[P, R], /) -> Callable[P, R]: ...
+
 
 Gate = Callable[[Auth, Requirements], object]
 
@@ -27,12 +36,14 @@ _PACKAGE = "moonkey_flask"
 
 
 @overload
-def require_auth(view: View[P]) -> View[P]: ...
+def require_auth(view: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]: ...
 @overload
-def require_auth(**requirements: Unpack[RequirementOptions]) -> Callable[[View[P]], View[P]]: ...
+def require_auth(view: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def require_auth(**requirements: Unpack[RequirementOptions]) -> ViewDecorator: ...
 def require_auth(
-    view: View[P] | None = None, *more: object, **requirements: Unpack[RequirementOptions]
-) -> View[P] | Callable[[View[P]], View[P]]:
+    view: Callable[..., Any] | None = None, *more: object, **requirements: Unpack[RequirementOptions]
+) -> Any:
     """Run the view only for a request with a verified user and session, whatever its method.
 
     Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the extension turns into the
@@ -48,12 +59,14 @@ def require_auth(
 
 
 @overload
-def optional_auth(view: View[P]) -> View[P]: ...
+def optional_auth(view: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]: ...
 @overload
-def optional_auth(**freshness: Unpack[FreshnessOptions]) -> Callable[[View[P]], View[P]]: ...
+def optional_auth(view: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def optional_auth(**freshness: Unpack[FreshnessOptions]) -> ViewDecorator: ...
 def optional_auth(
-    view: View[P] | None = None, *more: object, **freshness: Unpack[FreshnessOptions]
-) -> View[P] | Callable[[View[P]], View[P]]:
+    view: Callable[..., Any] | None = None, *more: object, **freshness: Unpack[FreshnessOptions]
+) -> Any:
     """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``.
 
     The keywords are ``max_staleness`` and ``grace_seconds`` of :func:`require_auth`. Raises ``TypeError`` for the
@@ -73,8 +86,8 @@ def _look(auth: Auth, requirements: Requirements) -> None:
 
 
 def _decorator(
-    name: str, gate: Gate, requirements: Requirements, view: View[P] | None, more: tuple[object, ...]
-) -> View[P] | Callable[[View[P]], View[P]]:
+    name: str, gate: Gate, requirements: Requirements, view: Callable[..., Any] | None, more: tuple[object, ...]
+) -> Callable[..., Any]:
     decorated = partial(_decorated, name, gate, requirements)
     if view is None and not more:
         return decorator(decorated, _PACKAGE, name)
@@ -83,7 +96,7 @@ def _decorator(
     return decorated(view)
 
 
-def _decorated(name: str, gate: Gate, requirements: Requirements, view: View[P]) -> View[P]:
+def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable[P, Any]) -> Callable[P, Any]:
     check_target(view, name, f"write decorators = [{name}] in it.")
     if isinstance(view, Scaffold):
         raise TypeError(

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from flask import Flask, Request, Response, current_app
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.models import MODELS
@@ -155,5 +155,5 @@ def _identity_for(flask_request: Request, response: Response) -> Auth | None:
     if not presents_any(headers, settings):
         return None
     if not presents_cookies(headers, wsgi_request(flask_request.environ), settings):
-        return Auth()
+        return new_auth()
     return auth_of(flask_request)  # a new cookie has to go out with the headers

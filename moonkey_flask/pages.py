@@ -14,7 +14,7 @@ from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import Page
 from moonkey_flask.names import PAGES
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _DELIMITERS = {
     "{{": "variable_start_string",

@@ -9,7 +9,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_core.flows import ROUTES as ALL_ROUTES
@@ -69,7 +69,7 @@ def _view(route: Route) -> Callable[..., Response]:
                 routes=path_of(request).rsplit("/", depth)[0],
                 info=wsgi_request(environ),
                 headers=wsgi_headers(environ),
-                auth=auth_of(request) if needs_identity else Auth(),
+                auth=auth_of(request) if needs_identity else new_auth(),
                 query=environ.get("QUERY_STRING", ""),
                 body=body,
                 session_id=session_id,

@@ -11,7 +11,7 @@ import logging
 import weakref
 from functools import partial
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace, Signal
 from flask import Flask, current_app, has_app_context
 
 from moonkey_core.auth import Auth
@@ -30,18 +30,22 @@ __all__ = [
     "signed_out",
 ]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _ours = Namespace()
 
-authenticated = _ours.signal("authenticated", "A request has a verified user and session: ``auth``.")
-rejected = _ours.signal("rejected", "A request presents a credential that is not good: ``auth``.")
-refreshed = _ours.signal("refreshed", "A JWT was too old, and a new one was obtained: ``event``.")
-extended = _ours.signal("extended", "The end of a session was moved: ``event``.")
-signed_in = _ours.signal("signed_in", "The session routes have begun or strengthened a session: ``event``.")
-signed_out = _ours.signal("signed_out", "A user has signed out: ``event``.")
-revoked = _ours.signal("revoked", "A session was ended through the app's client: ``event``.")
-device_changed = _ours.signal("device_changed", "A session is used by another device than before: ``event``.")
+authenticated: NamedSignal = _ours.signal("authenticated", "A request has a verified user and session: ``auth``.")
+rejected: NamedSignal = _ours.signal("rejected", "A request presents a credential that is not good: ``auth``.")
+refreshed: NamedSignal = _ours.signal("refreshed", "A JWT was too old, and a new one was obtained: ``event``.")
+extended: NamedSignal = _ours.signal("extended", "The end of a session was moved: ``event``.")
+signed_in: NamedSignal = _ours.signal(
+    "signed_in", "The session routes have begun or strengthened a session: ``event``."
+)
+signed_out: NamedSignal = _ours.signal("signed_out", "A user has signed out: ``event``.")
+revoked: NamedSignal = _ours.signal("revoked", "A session was ended through the app's client: ``event``.")
+device_changed: NamedSignal = _ours.signal(
+    "device_changed", "A session is used by another device than before: ``event``."
+)
 
 _SIGNALS: dict[type[Event], Signal] = {
     Refreshed: refreshed,

@@ -12,6 +12,23 @@ from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.decorators import require_auth
 from moonkey_starlette.identity import get_auth, get_client
 from moonkey_starlette.middleware import MoonKeyMiddleware
+from moonkey_starlette.requests import (
+    AuthenticatedRequest,
+    AuthenticatedWebSocket,
+    MoonKeyRequest,
+    MoonKeyWebSocket,
+)
 from moonkey_starlette.routes import session_routes
 
-__all__ = ["MoonKeyMiddleware", "bound_stream", "get_auth", "get_client", "require_auth", "session_routes"]
+__all__ = [
+    "AuthenticatedRequest",
+    "AuthenticatedWebSocket",
+    "MoonKeyMiddleware",
+    "MoonKeyRequest",
+    "MoonKeyWebSocket",
+    "bound_stream",
+    "get_auth",
+    "get_client",
+    "require_auth",
+    "session_routes",
+]

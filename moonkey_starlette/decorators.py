@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from typing import Annotated, Any, ParamSpec, Unpack, get_args, get_origin, overload
+from typing import Annotated, Any, ParamSpec, Protocol, TypeVar, Unpack, get_args, get_origin, overload
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
@@ -18,26 +18,40 @@ from moonkey_starlette.identity import identity_of
 from moonkey_starlette.signatures import NoParameter
 
 P = ParamSpec("P")
+R = TypeVar("R")
 Endpoint = Callable[P, Any]
-GatedEndpoint = Callable[P, Coroutine[Any, Any, Any]]
+GatedEndpoint = Callable[P, Coroutine[Any, Any, R]]
+
+
+class EndpointDecorator(Protocol):
+    """Keeps the parameters of an endpoint, and what it returns; a sync one is awaited as well from then on."""
+
+    @overload
+    def __call__(self, endpoint: Callable[P, Coroutine[Any, Any, R]], /) -> GatedEndpoint[P, R]: ...
+    @overload
+    def __call__(self, endpoint: Callable[P, R], /) -> GatedEndpoint[P, R]: ...
+
 
 _PACKAGE = "moonkey_starlette"
 _IN_A_CLASS = "in an endpoint class, decorate its methods; for a whole app, use MoonKeyMiddleware(required=True)."
 _USUAL_NAMES = ("request", "websocket")
-_CLASS_NAMES = ("Request", "WebSocket", "HTTPConnection")
+_CLASS_NAMES = (
+    "Request", "WebSocket", "HTTPConnection",
+    "MoonKeyRequest", "MoonKeyWebSocket", "AuthenticatedRequest", "AuthenticatedWebSocket",
+)  # fmt: skip
 
 
 @overload
-def require_auth(endpoint: Endpoint[P]) -> GatedEndpoint[P]: ...
+def require_auth(endpoint: Callable[P, Coroutine[Any, Any, R]]) -> GatedEndpoint[P, R]: ...
 @overload
+def require_auth(endpoint: Callable[P, R]) -> GatedEndpoint[P, R]: ...
+@overload
+def require_auth(**requirements: Unpack[RequirementOptions]) -> EndpointDecorator: ...
 def require_auth(
-    **requirements: Unpack[RequirementOptions],
-) -> Callable[[Endpoint[P]], GatedEndpoint[P]]: ...
-def require_auth(
-    endpoint: Annotated[Endpoint[P] | None, NoParameter] = None,
+    endpoint: Annotated[Callable[..., Any] | None, NoParameter] = None,
     *more: object,
     **requirements: Unpack[RequirementOptions],
-) -> GatedEndpoint[P] | Callable[[Endpoint[P]], GatedEndpoint[P]]:
+) -> Any:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
 
     The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
@@ -60,7 +74,7 @@ def require_auth(
 decorator(require_auth, _PACKAGE, "require_auth")
 
 
-def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParameter]) -> GatedEndpoint[P]:
+def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParameter]) -> GatedEndpoint[P, Any]:
     check_target(endpoint, "require_auth", _IN_A_CLASS)
     _check_kind(endpoint)
     signature = _signature(endpoint)

@@ -19,7 +19,7 @@ from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
 from moonkey_core.models import MODELS, Session, User
@@ -51,7 +51,7 @@ class _Bearer(SecurityBase):
     """
 
     scheme_name = "MoonKeyBearer"
-    model = models.HTTPBearer(
+    model: models.SecurityBase = models.HTTPBearer(
         bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."
     )
 
@@ -60,7 +60,7 @@ class _SessionTokenHeader(SecurityBase):
     """The other way."""
 
     scheme_name = "MoonKeySessionToken"
-    model = models.APIKey.model_validate(
+    model: models.SecurityBase = models.APIKey.model_validate(
         {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
     )
 
@@ -107,7 +107,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
             raise by_keyword(type(self).__name__, surplus[0])
-        self.requirements = Requirements(**requirements)
+        self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may ask more than its base, and never is the same gate.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
@@ -122,7 +122,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
                     f"Hand it on: super().__init__({demand}=…)."
                 )
 
-    async def _passed(self, connection: HTTPConnection) -> Auth:
+    async def _passed(self, connection: HTTPConnection) -> AuthenticatedAuth:
         identity = identity_of(connection)
         asked = self.requirements
         auth = identity.fit_for(asked)
@@ -143,37 +143,37 @@ class RequireAuth(_Gate, _Bearer):
 
     Only a request or WebSocket with a verified user and session passes, whatever its method. For any other it
     raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the right
-    answer. Its value is the :class:`~moonkey_core.auth.Auth`. Gates of equal configuration are equal, so that
-    ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
+    answer. Its value is an :class:`~moonkey_core.auth.AuthenticatedAuth`. Gates of equal configuration are equal,
+    so that ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
 
     The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
     each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
     """
 
-    async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
+    async def __call__(
+        self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]
+    ) -> AuthenticatedAuth:
         return await self._passed(connection)
 
 
 class _InnerGate(_Gate, _SessionTokenHeader):
     """The gate inside of ``CurrentUser`` and ``CurrentSession``; who overrides ``RequireAuth()`` replaces it."""
 
-    async def __call__(self, connection: HTTPConnection) -> Auth:
+    async def __call__(self, connection: HTTPConnection) -> AuthenticatedAuth:
         return await self._passed(connection)
 
 
 class _CurrentUser(_Bearer, Dependency):
     written = "CurrentUser"
 
-    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> User:
-        assert auth.user is not None
+    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> User:
         return auth.user
 
 
 class _CurrentSession(_Bearer, Dependency):
     written = "CurrentSession"
 
-    async def __call__(self, auth: Annotated[Auth, Security(_InnerGate())]) -> Session:
-        assert auth.session is not None
+    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> Session:
         return auth.session
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import presents_cookies
 from moonkey_core.web.once import Once
-from moonkey_core.web.request import asgi_headers, asgi_request
+from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, asgi_request
 from moonkey_starlette.pages import Pages
+from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSocket
 
 KEY = "moonkey"
 """Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
@@ -33,9 +34,9 @@ class Identity:
     __slots__ = ("_once", "_pending", "auth", "client", "headers", "info", "pages")
 
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
-        self.client = client
-        self.headers = asgi_headers(scope["headers"])
-        self.info = asgi_request(scope) if client.settings.watches_requests else None
+        self.client: AsyncMoonKey = client
+        self.headers: HeaderView = asgi_headers(scope["headers"])
+        self.info: RequestInfo | None = asgi_request(scope) if client.settings.watches_requests else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
@@ -124,6 +125,10 @@ class PendingAuth:
         return "PendingAuth()" if self._identity.auth is None else repr(self._identity.auth)
 
 
+@overload
+async def get_auth(request: AuthenticatedRequest | AuthenticatedWebSocket) -> AuthenticatedAuth: ...
+@overload
+async def get_auth(request: HTTPConnection) -> Auth: ...
 async def get_auth(request: HTTPConnection) -> Auth:
     """The identity of a request or WebSocket, in any of its four states; with ``lazy=True`` this verifies it.
 

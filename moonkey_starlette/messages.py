@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from starlette.types import Message
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import presents_any
 from moonkey_core.web.responses import Refusal, success_headers, vary_on
@@ -50,7 +50,7 @@ def marked(start: Message, identity: Identity) -> Message:
     if b"vary" not in names and b"cache-control" not in names and not _says_more(auth, settings):
         return {**start, "headers": [*lines, *_usual(settings.identity_headers)]}
     found = success_headers(
-        Auth() if auth is None else auth,
+        new_auth() if auth is None else auth,
         settings,
         vary=_joined(lines, b"vary") if b"vary" in names else None,
         cache_control=_joined(lines, b"cache-control") if b"cache-control" in names else None,

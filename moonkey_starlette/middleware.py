@@ -114,7 +114,7 @@ class MoonKeyMiddleware:
         self._routes = RouteCheck(self.app)
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
-        self.client = client or AsyncMoonKey(settings)
+        self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)

@@ -154,7 +154,7 @@ class HttpReply:
 class WebSocketReply:
     """The answer to a WebSocket: before it is accepted an HTTP response or a close, afterwards a close."""
 
-    held = ()
+    held: Sequence[Message] = ()
     is_bound = False
 
     def __init__(self, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool) -> None:

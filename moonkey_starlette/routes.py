@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, unreadable_body
 from moonkey_core.flows import Route as Served
 from moonkey_core.web.request import HeaderView, asgi_request
@@ -60,7 +60,7 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
                 info=identity.info or asgi_request(scope),
                 headers=identity.headers if pages.can_render else _without_accept(identity.headers),
                 # The style sheet is the same for everybody.
-                auth=Auth() if route.name == "style" else await identity.resolve(),
+                auth=new_auth() if route.name == "style" else await identity.resolve(),
                 query=scope["query_string"].decode("latin-1"),
                 body=body,
                 session_id=session_id,

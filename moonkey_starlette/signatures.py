@@ -9,12 +9,17 @@ from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_origin
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import Session, User
 from moonkey_core.web.placement import described, kind_of
 
-_VALUES: dict[Any, str] = {User: "CurrentUser", Session: "CurrentSession", Auth: "CurrentAuth"}
+_VALUES: dict[Any, str] = {
+    User: "CurrentUser",
+    Session: "CurrentSession",
+    Auth: "CurrentAuth",
+    AuthenticatedAuth: "Annotated[AuthenticatedAuth, Depends(RequireAuth())]",
+}
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 

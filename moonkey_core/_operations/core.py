@@ -61,19 +61,21 @@ class Core:
         self.closed = False
         place = _place_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
-        self.api = MoonKeyApi(settings, clock, place and (lambda token: place(f"token {bare_token(token)}")))
-        self.cache = VerificationCache(settings)
+        self.keys: KeyRing = KeyRing(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.api: MoonKeyApi = MoonKeyApi(
+            settings, clock, place and (lambda token: place(f"token {bare_token(token)}"))
+        )
+        self.cache: VerificationCache = VerificationCache(settings)
         acceptance = Acceptance(settings, self.keys, self.revocations, self.feed, clock)
-        self.extension = Extension(settings, clock)
-        self.devices = Devices(settings)
+        self.extension: Extension = Extension(settings, clock)
+        self.devices: Devices = Devices(settings)
         self._extends = self.extension.is_on
-        self.attempts = Attempts()
-        self.introspector = Introspector(
+        self.attempts: Attempts = Attempts()
+        self.introspector: Introspector = Introspector(
             settings, self.api, self.cache, acceptance, self.revocations, self.hooks, self.extension, clock
         )
-        self.activity = Activity(settings, self.cache, self.introspector, self.extension)
-        self.authenticator = Authenticator(
+        self.activity: Activity = Activity(settings, self.cache, self.introspector, self.extension)
+        self.authenticator: Authenticator = Authenticator(
             settings,
             self.api,
             self.keys,

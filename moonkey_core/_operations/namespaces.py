@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from functools import cache, partial
 from types import FunctionType
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
 from moonkey_core import _clock
 from moonkey_core._operations import logins as logins
@@ -127,94 +127,94 @@ def _begun(
 class Sessions(Runs):
     """Sessions: verify, list, revoke, rotate."""
 
-    verify = blocking(operations.verify)
-    list = blocking(operations.list_sessions)
-    revoke = blocking(operations.revoke)
-    revoke_all = blocking(operations.revoke_all)
-    rotate = blocking(rotate)
+    verify: Final = blocking(operations.verify)
+    list: Final = blocking(operations.list_sessions)
+    revoke: Final = blocking(operations.revoke)
+    revoke_all: Final = blocking(operations.revoke_all)
+    rotate: Final = blocking(rotate)
 
 
 class AsyncSessions(Awaits):
     """Sessions: verify, list, revoke, rotate."""
 
-    verify = awaiting(operations.verify)
-    list = awaiting(operations.list_sessions)
-    revoke = awaiting(operations.revoke)
-    revoke_all = awaiting(operations.revoke_all)
-    rotate = awaiting(rotate)
+    verify: Final = awaiting(operations.verify)
+    list: Final = awaiting(operations.list_sessions)
+    revoke: Final = awaiting(operations.revoke)
+    revoke_all: Final = awaiting(operations.revoke_all)
+    rotate: Final = awaiting(rotate)
 
 
 class Otps(Runs):
     """One-time passcodes by e-mail or text message."""
 
-    send = blocking(logins.send_otp)
-    login_or_create = blocking(logins.login_or_create)
-    verify = blocking(logins.verify_otp)
+    send: Final = blocking(logins.send_otp)
+    login_or_create: Final = blocking(logins.login_or_create)
+    verify: Final = blocking(logins.verify_otp)
 
 
 class AsyncOtps(Awaits):
     """One-time passcodes by e-mail or text message."""
 
-    send = awaiting(logins.send_otp)
-    login_or_create = awaiting(logins.login_or_create)
-    verify = awaiting(logins.verify_otp)
+    send: Final = awaiting(logins.send_otp)
+    login_or_create: Final = awaiting(logins.login_or_create)
+    verify: Final = awaiting(logins.verify_otp)
 
 
 class MagicLinks(Runs):
     """Magic links."""
 
-    verify = blocking(logins.verify_magic_link)
+    verify: Final = blocking(logins.verify_magic_link)
 
 
 class AsyncMagicLinks(Awaits):
     """Magic links."""
 
-    verify = awaiting(logins.verify_magic_link)
+    verify: Final = awaiting(logins.verify_magic_link)
 
 
 class OAuth(Runs):
     """Sign-in with another provider."""
 
-    verify = blocking(logins.verify_oauth)
+    verify: Final = blocking(logins.verify_oauth)
 
 
 class AsyncOAuth(Awaits):
     """Sign-in with another provider."""
 
-    verify = awaiting(logins.verify_oauth)
+    verify: Final = awaiting(logins.verify_oauth)
 
 
 class Totps(Runs):
     """Codes of authenticator apps."""
 
-    verify = blocking(logins.verify_totp)
+    verify: Final = blocking(logins.verify_totp)
 
 
 class AsyncTotps(Awaits):
     """Codes of authenticator apps."""
 
-    verify = awaiting(logins.verify_totp)
+    verify: Final = awaiting(logins.verify_totp)
 
 
 class Wallets(Runs):
     """Signatures of wallets."""
 
-    verify = blocking(logins.verify_wallet)
+    verify: Final = blocking(logins.verify_wallet)
 
 
 class AsyncWallets(Awaits):
     """Signatures of wallets."""
 
-    verify = awaiting(logins.verify_wallet)
+    verify: Final = awaiting(logins.verify_wallet)
 
 
 class Users(Runs):
     """Users."""
 
-    get = blocking(operations.get_user)
+    get: Final = blocking(operations.get_user)
 
 
 class AsyncUsers(Awaits):
     """Users."""
 
-    get = awaiting(operations.get_user)
+    get: Final = awaiting(operations.get_user)

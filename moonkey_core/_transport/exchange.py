@@ -61,7 +61,7 @@ class SyncExchange:
         self._given = http_client
         self._tls = tls_context(settings) if http_client is None else False
         self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self.breaker: Breaker = self._watch.breaker
         self._begin()
         reset_after_fork(self.reset)
 
@@ -203,7 +203,7 @@ class AsyncExchange:
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_maker(settings, tls, http_client)
         self._watch = Watch(breaker, hooks, settings.leeway)
-        self.breaker = self._watch.breaker
+        self.breaker: Breaker = self._watch.breaker
         self._begin()
         reset_after_fork(self.reset)
 

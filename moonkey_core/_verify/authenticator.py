@@ -26,7 +26,7 @@ from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
 from moonkey_core._verify.jwks_cache import KeyRing
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, new_auth
 from moonkey_core.errors import (
     AuthenticationError,
     ExpiredCredentials,
@@ -134,9 +134,9 @@ class Authenticator:
         # 1. The one credential that the request presents.
         presented = read_credentials(headers, info, settings, check=False)
         if presented.error is not None:
-            return Auth(error=presented.error, from_cookies=presented.from_cookies)
+            return new_auth(error=presented.error, from_cookies=presented.from_cookies)
         if not presented.source:
-            return Auth(hint=presented.hint)
+            return new_auth(hint=presented.hint)
         try:
             # 2. Found good before, and still good? What was found good has passed the grammar.
             digest, entry = b"", None
@@ -151,7 +151,7 @@ class Authenticator:
                     digest = self._cache.text_digest(presented.text)
                     entry = self._remembered(presented, digest, requirements)
             if entry is not None and not self._loads_users:
-                return Auth(
+                return new_auth(
                     entry=entry,
                     source="cache",
                     as_of=entry.vouched_at,
@@ -167,7 +167,7 @@ class Authenticator:
             self._read_jwt(pending)
             pending.verification = self._verified_here(pending)
         except AuthenticationError as error:
-            return Auth(error=error, from_cookies=presented.from_cookies)
+            return new_auth(error=error, from_cookies=presented.from_cookies)
         if pending.verification is None or self._loads_users:
             return pending
         return self._auth(pending, pending.verification)
@@ -193,7 +193,7 @@ class Authenticator:
             verified = yield from self.with_whole_user(verification.entry.verified_session())
             return self._auth(pending, verification, verified)
         except (AuthenticationError, ProviderError) as error:
-            return Auth(error=error, from_cookies=pending.presented.from_cookies)
+            return new_auth(error=error, from_cookies=pending.presented.from_cookies)
 
     def verify(self, credential: PresentedCredentials, minutes: int | None = None) -> Plan[VerifiedSession]:
         """Verify one credential that was given to a method, and return its user and session.
@@ -477,7 +477,7 @@ class Authenticator:
         fresh = verification.fresh_jwt
         # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
-        return Auth(
+        return new_auth(
             entry=verification.entry if verified is None else None,
             verified=None if verified is None else verified.replace(fresh_jwt=fresh),
             fresh=fresh,

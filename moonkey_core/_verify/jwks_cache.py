@@ -56,7 +56,7 @@ class KeyRing:
         self._url = Address(settings.jwks_url or f"{settings.base_url}/v1/auth/jwks/default")
         self.current: KeySet | None = None
         self.trouble: MoonKeyError | None = None
-        self.ahead_at = math.inf  # when a fetch off the request path is due
+        self.ahead_at: float = math.inf  # when a fetch off the request path is due
         self._attempts = 0  # finished fetches; names the next one
         self._failures = 0  # since the last good one
         self._ended_at = -_LONGEST_COOLDOWN  # when the last fetch ended

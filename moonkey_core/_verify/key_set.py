@@ -28,12 +28,12 @@ class KeySet:
     __slots__ = ("ahead_at", "calm_until", "fetched_at", "fresh_until", "heads", "keys", "usable_until")
 
     def __init__(self, keys: Mapping[str, RSAPublicKey], fetched_at: float, life: float, longest: float) -> None:
-        self.keys = keys
-        self.fetched_at = fetched_at
-        self.ahead_at = fetched_at + _AHEAD * life
-        self.fresh_until = fetched_at + life
-        self.usable_until = fetched_at + max(longest, life)
-        self.calm_until = min(fetched_at + 2 * life, self.usable_until)
+        self.keys: Mapping[str, RSAPublicKey] = keys
+        self.fetched_at: float = fetched_at
+        self.ahead_at: float = fetched_at + _AHEAD * life
+        self.fresh_until: float = fetched_at + life
+        self.usable_until: float = fetched_at + max(longest, life)
+        self.calm_until: float = min(fetched_at + 2 * life, self.usable_until)
         self.heads: dict[bytes, str] = {}
 
     def remember(self, head: bytes, kid: str) -> None:

@@ -28,11 +28,11 @@ class Control:
     def __init__(self, state: State) -> None:
         self._state = state
         self._foreign_key: SigningKey | None = None
-        self.secret_key = state.secret_key
-        self.issuer = state.issuer
-        self.app_id = state.app_id
-        self.public_token = state.public_token
-        self.wallet_key = state.wallet_key
+        self.secret_key: str = state.secret_key
+        self.issuer: str = state.issuer
+        self.app_id: str = state.app_id
+        self.public_token: str = state.public_token
+        self.wallet_key: str = state.wallet_key
 
     @property
     def kid(self) -> str:

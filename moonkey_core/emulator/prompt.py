@@ -18,7 +18,7 @@ class PromptServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.ready = threading.Event()
+        self.ready: threading.Event = threading.Event()
         self._told = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 

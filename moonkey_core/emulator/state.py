@@ -43,26 +43,26 @@ class State:
         session_claim: str = SESSION_CLAIM,
         on_sent: Callable[[Sent], None] | None = None,
     ) -> None:
-        self.lock = threading.RLock()
-        self.store = Store(path)
-        self.app_id = self.store.setting("app_id", lambda: str(uuid.uuid4()))
-        self.secret_key = self._setting("secret_key", secret_key, lambda: f"sk_test_{random_text(40)}")
-        self.issuer = self._setting("issuer", issuer, lambda: f"api.moonkey.fun/{self.app_id}")
-        self.public_token = self.store.setting("public_token", lambda: f"pk_test_{random_text(40)}")
-        self.wallet_key = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
+        self.lock: threading.RLock = threading.RLock()
+        self.store: Store = Store(path)
+        self.app_id: str = self.store.setting("app_id", lambda: str(uuid.uuid4()))
+        self.secret_key: str = self._setting("secret_key", secret_key, lambda: f"sk_test_{random_text(40)}")
+        self.issuer: str = self._setting("issuer", issuer, lambda: f"api.moonkey.fun/{self.app_id}")
+        self.public_token: str = self.store.setting("public_token", lambda: f"pk_test_{random_text(40)}")
+        self.wallet_key: str = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
         self.session_claim = session_claim
-        self.keys = KeyRing(self._stored_keys())
+        self.keys: KeyRing = KeyRing(self._stored_keys())
         self.save_keys()
-        self.faults = FaultBoard()
-        self.traffic = Traffic()
+        self.faults: FaultBoard = FaultBoard()
+        self.traffic: Traffic = Traffic()
         self.outbox: deque[Sent] = deque(maxlen=MAX_OUTBOX)
         self._on_sent = on_sent
         self._pending: dict[tuple[str, str], Pending] = {}
-        self.clock_offset = 0.0
+        self.clock_offset: float = 0.0
         self.dead_session_answer: tuple[int, bool] = (404, True)
         self.error_shape: Shape | None = None
         self.max_session_minutes: int | None = None
-        self.token_prefix = False
+        self.token_prefix: bool = False
 
     def spelled(self, token: str) -> str:
         """Return a session token as the service writes it now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from moonkey_core._operations.namespaces import Awaits, Runs, awaiting, blocking
 from moonkey_core.flows import OAuthStart
 from moonkey_core.flows._answer import answer
@@ -11,7 +13,7 @@ from moonkey_core.flows._oauth import oauth_state
 class Flows(Runs):
     """The ready-made session routes."""
 
-    answer = blocking(answer)
+    answer: Final = blocking(answer)
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
@@ -25,7 +27,7 @@ class Flows(Runs):
 class AsyncFlows(Awaits):
     """The ready-made session routes."""
 
-    answer = awaiting(answer)
+    answer: Final = awaiting(answer)
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """The same as on the blocking client; nothing is awaited."""

@@ -13,7 +13,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.sign_in_settings import SignInSettings
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 PREFIX = "MOONKEY_"
 

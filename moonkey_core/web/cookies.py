@@ -21,7 +21,7 @@ from moonkey_core.web.request import HeaderView, RequestInfo
 if TYPE_CHECKING:
     from moonkey_core.revocations import Revocations
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 MAX_COOKIE_BYTES = 4096  # the least that every browser keeps (RFC 6265 section 6.1)
 _LONGEST = timedelta(days=400)

@@ -38,7 +38,7 @@ from moonkey_core.web.request import HeaderView
 
 __all__ = ["Page", "Refusal", "refuse", "success_headers", "vary_on"]
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _RETRY_AFTER = 5.0  # seconds, where the API named none

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
 from django.contrib import admin
 
 from moonkey_django.users.models import MoonKeyUser
 
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[MoonKeyUser]
+else:  # takes no arguments at run time
+    _ModelAdmin = admin.ModelAdmin
+
+_Names: TypeAlias = list[str] | tuple[str, ...]
+
 
 @admin.register(MoonKeyUser)
-class MoonKeyUserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no arguments at run time
-    list_display = ("moonkey_id", "user")
-    list_select_related = ("user",)
-    raw_id_fields = ("user",)
-    search_fields = ("moonkey_id",)
+class MoonKeyUserAdmin(_ModelAdmin):
+    """Lists MoonKey users by their ids."""
+
+    list_display: Any = ("moonkey_id", "user")
+    list_select_related: ClassVar[bool | _Names] = ("user",)
+    raw_id_fields: ClassVar[_Names] = ("user",)
+    search_fields: ClassVar[_Names] = ("moonkey_id",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -10,4 +12,4 @@ class MoonKeyUsersConfig(AppConfig):
 
     name = "moonkey_django.users"
     label = "moonkey_users"
-    verbose_name = "MoonKey users"
+    verbose_name: Any = "MoonKey users"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import lookups
 
 from moonkey_core.models import bare_user_id, public_user_id
+
+if TYPE_CHECKING:
+    _CharField = models.CharField[str, str]
+else:  # takes no arguments at run time
+    _CharField = models.CharField
 
 _NO_ID = "That is no MoonKey user id."
 
@@ -21,7 +26,7 @@ def bare_id(moonkey_id: str) -> str:
     return bare
 
 
-class MoonKeyIdField(models.CharField):  # type: ignore[type-arg]  # takes no arguments at run time
+class MoonKeyIdField(_CharField):
     """Takes both spellings, and gives the one that the API documents: ``user_…``, as :class:`User` does.
 
     The table holds the bare id, as it always did.

@@ -122,7 +122,7 @@ def make_app(runs: Runs, options: Any) -> Flask:
     @app.get("/stream")
     @require_auth
     def stream() -> Any:
-        auth = current_auth._get_current_object()  # type: ignore[attr-defined]
+        auth = current_auth._get_current_object()  # type: ignore[union-attr]
 
         def parts() -> Iterator[str]:
             for _ in range(3):

@@ -16,14 +16,15 @@ import pytest
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
 from moonkey_core._session_life.watch_policy import PAUSE, Binding
 from moonkey_core._session_life.watchers import _SLICE, AsyncEndings, Endings
+from moonkey_core.auth import new_auth
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
 from support.patience import PATIENCE
 from support.scripted import wait_until
 
 RETENTION = 300.0
-TROUBLE = Auth(error=ProviderUnavailable())
-REFUSED = Auth(error=RevokedCredentials())
+TROUBLE = new_auth(error=ProviderUnavailable())
+REFUSED = new_auth(error=RevokedCredentials())
 
 
 class Feed:
@@ -117,7 +118,7 @@ class TestTheEnd:
             assert sum(task.done() for task in tasks) == place + 1
 
     def test_nobody_is_signed_in(self, loop: StillLoop, endings: AsyncEndings) -> None:
-        for auth in (Auth(), TROUBLE, REFUSED):
+        for auth in (new_auth(), TROUBLE, REFUSED):
             with pytest.raises(ValueError, match="Nobody is signed in"):
                 loop.begin(endings.end_of(auth, None)).result()
         assert len(endings) == 0
@@ -241,7 +242,7 @@ class TestExtension:
             identity(user="user_2", ends_at=NOW + 900),
             REFUSED,
             TROUBLE,
-            Auth(),
+            new_auth(),
         ],
     )
     def test_nothing_else_does(self, loop: StillLoop, endings: AsyncEndings, answer: Auth) -> None:

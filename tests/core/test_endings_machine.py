@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
 from moonkey_core._session_life.watch_policy import Binding
 from moonkey_core._session_life.watchers import AsyncEndings, Endings
+from moonkey_core.auth import new_auth
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
 
@@ -22,7 +23,12 @@ SESSIONS = st.sampled_from(["sess_1", "sess_2", "sess_3"])
 USERS = {"sess_1": "user_1", "sess_2": "user_1", "sess_3": "user_2"}
 STARTED = NOW - 100
 WHEN = st.integers(-400, 50)
-TROUBLE = [Auth(error=ProviderUnavailable()), Auth(error=RevokedCredentials()), Auth(), RuntimeError("odd")]
+TROUBLE = [
+    new_auth(error=ProviderUnavailable()),
+    new_auth(error=RevokedCredentials()),
+    new_auth(),
+    RuntimeError("odd"),
+]
 
 
 class Model:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
-from moonkey_core.auth import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.flows import ROUTES, FlowRequest, FlowResponse
 from moonkey_core.flows._address import address_in
 from moonkey_core.flows._answer import answer
@@ -59,7 +59,7 @@ def request_of(route: str, method: str = "POST", **changes: Any) -> FlowRequest:
     lines: dict[str, str] = {"sec-fetch-site": "same-origin", **changes.pop("headers", {})}
     headers = asgi_headers([(name.encode(), value.encode("latin-1")) for name, value in lines.items()])
     info = RequestInfo(method, "https", "127.0.0.1")
-    return FlowRequest(route=route, routes="/auth", info=info, headers=headers, auth=Auth(), **changes)
+    return FlowRequest(route=route, routes="/auth", info=info, headers=headers, auth=new_auth(), **changes)
 
 
 class Api(Decisions):

@@ -17,6 +17,7 @@ from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Sett
 from moonkey_core._plan import Fetch, step
 from moonkey_core._transport.retries import Send, Sleep, Watch, steps
 from moonkey_core._verify.cache import VerificationCache
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
@@ -239,7 +240,7 @@ class TestWhateverTheCookiesHold:
         with MoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:9", cookies=CookieSettings()) as client:
             view = asgi_headers([(b"cookie", f"{SESSION}={line}".encode()), (b"sec-fetch-site", b"same-origin")])
             request = FlowRequest(
-                route="sign_out", routes="/a", info=RequestInfo("POST", "https"), headers=view, auth=Auth()
+                route="sign_out", routes="/a", info=RequestInfo("POST", "https"), headers=view, auth=new_auth()
             )
             found = client.flows.answer(request)
             assert found.status == 200

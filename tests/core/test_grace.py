@@ -50,7 +50,7 @@ class TestGrace:
             auth = decisions.authenticate(TOKEN)
             assert (auth.source, auth.as_of) == ("grace", NOW)
             assert auth.user is not None
-            assert (auth.user.id, auth.session and auth.session.id) == ("user_1", "sess_1")
+            assert (auth.user.id, auth.session.id) == ("user_1", "sess_1")
         decisions.now = NOW + 60.1
         assert decisions.authenticate(TOKEN).is_unavailable
         decisions.now = NOW + 59  # the grace that was given is no verification

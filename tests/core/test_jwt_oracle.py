@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCredentials
 from moonkey_core._strict_json import load_object
 from moonkey_core._verify.jwt import _decode
+from moonkey_core.auth import new_auth
 from moonkey_core.providers.moonkey.wire import build_session, check_session, check_user, parse_session, parse_user
 from support.any_json import JSON
 from support.decisions import NOW, Decisions
@@ -106,7 +107,7 @@ def judged(token: str, audience: str | None = None) -> Auth:
     auth = decisions.authenticate(token)
     if decisions.fetches:  # it does not even look like a JWT, and was asked about as a session token
         assert not token.startswith("eyJ")
-        return Auth()
+        return new_auth()
     return auth
 
 

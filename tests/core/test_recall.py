@@ -33,8 +33,8 @@ class TestUntilWhen:
         decisions, jwt = Decisions(), good(NOW)
         found = [decisions.known(bearing(jwt)) for _ in range(3)]
         assert [source_of(auth) for auth in found] == ["local", "cache", "cache"]
-        assert all(auth and auth.user and auth.user.id == "user_1" for auth in found)
-        assert all(auth and auth.session and auth.session.id == "sess_1" for auth in found)
+        assert all(auth and auth.user.id == "user_1" for auth in found)
+        assert all(auth and auth.session.id == "sess_1" for auth in found)
         assert all(auth and auth.as_of == NOW for auth in found)
         assert decisions.fetches == []
 

@@ -12,6 +12,7 @@ import pytest
 
 from moonkey_core import Auth
 from moonkey_core._verify.authenticator import Pending
+from moonkey_core.auth import new_auth
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, verified_body
@@ -84,7 +85,7 @@ class TestWhatStandsThere:
         found = [decisions.authenticate(one) for one in (TOKEN, TOKEN, jwt, jwt, FORGED)]
         decisions.down = True
         decisions.now += 31
-        found += [decisions.authenticate(TOKEN), Auth()]
+        found += [decisions.authenticate(TOKEN), new_auth()]
         assert {auth.source for auth in found} == {"none", "remote", "cache", "local", "grace"}
         for auth in found:
             for _ in range(2):  # before and after somebody has looked at all of it

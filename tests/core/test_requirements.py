@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from moonkey_core import (
     User,
     VerifiedSession,
 )
+from moonkey_core.auth import BaseAuth, new_auth
 from moonkey_core.gate import Requirements, refusal_of, require
 
 NOW = datetime(2027, 1, 15, 12, tzinfo=UTC)
@@ -242,7 +244,7 @@ class TestFactors:
         assert lacks(asked, extra={"plan": "pro"}, factors=(factor("totp"),)) is None
 
 
-class Unread(Auth):
+class Unread(BaseAuth):
     """An identity whose session must not be made."""
 
     @property
@@ -251,10 +253,10 @@ class Unread(Auth):
 
 
 class TestTheGate:
-    def auth(self, kind: type[Auth] = Auth, **changes: Any) -> Auth:
+    def auth(self, kind: Callable[..., BaseAuth] = new_auth, **changes: Any) -> Auth:
         now = datetime.now(UTC)
         made = session(expires_at=now + TEN, started_at=now, **changes)
-        return kind(verified=VerifiedSession(User(id="user_1"), made))
+        return cast("Auth", kind(verified=VerifiedSession(User(id="user_1"), made)))
 
     def test_now_is_now(self) -> None:
         just = Factor(type="otp", last_verified_at=datetime.now(UTC) - timedelta(seconds=5))
@@ -280,6 +282,6 @@ class TestTheGate:
 
     def test_who_is_not_signed_in_is_told_so(self) -> None:
         asked = Requirements(factors={"totp"}, roles={"admin"})
-        assert isinstance(refusal_of(Auth(), asked), MissingCredentials)
+        assert isinstance(refusal_of(new_auth(), asked), MissingCredentials)
         for error in (InvalidCredentials(), ProviderUnavailable()):
-            assert refusal_of(Auth(error=error), asked) is error
+            assert refusal_of(new_auth(error=error), asked) is error

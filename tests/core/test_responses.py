@@ -31,6 +31,7 @@ from moonkey_core import (
     User,
     VerifiedSession,
 )
+from moonkey_core.auth import new_auth
 from moonkey_core.gate import known_user, refusal_of, require
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.web.request import HeaderView
@@ -146,30 +147,35 @@ SUCCESS: list[tuple[str | None, str | None, dict[str, str]]] = [
 @pytest.mark.rule("S28")
 @pytest.mark.parametrize(("vary", "cache_control", "expected"), SUCCESS)
 def test_success_headers(vary: str | None, cache_control: str | None, expected: dict[str, str]) -> None:
-    for auth in (Auth(), Auth(verified=VERIFIED), Auth(verified=FRESH), Auth(error=InvalidCredentials())):
+    for auth in (
+        new_auth(),
+        new_auth(verified=VERIFIED),
+        new_auth(verified=FRESH),
+        new_auth(error=InvalidCredentials()),
+    ):
         assert success_headers(auth, SETTINGS, vary=vary, cache_control=cache_control) == expected
 
 
 @pytest.mark.rule("S28")
 def test_a_fresh_jwt_goes_out_only_where_told_and_is_stored_nowhere() -> None:
     settings = Settings.load({"secret_key": "sk_test_x", "fresh_jwt_header": "X-Fresh"}, {})
-    found = success_headers(Auth(verified=FRESH), settings, vary=None, cache_control="public")
+    found = success_headers(new_auth(verified=FRESH), settings, vary=None, cache_control="public")
     assert {name.lower(): value for name, value in found.items()} == {
         "vary": "Authorization, Session-Token",
         "x-fresh": "a.b.c",
         "cache-control": "no-store",
     }
     assert "cache-control" not in success_headers(
-        Auth(verified=VERIFIED), settings, vary=None, cache_control="public"
+        new_auth(verified=VERIFIED), settings, vary=None, cache_control="public"
     )
 
 
 class TestAuth:
     STATES: dict[str, Callable[[], Auth]] = {
-        "anonymous": Auth,
-        "authenticated": lambda: Auth(verified=VERIFIED),
-        "rejected": lambda: Auth(error=InvalidCredentials()),
-        "unavailable": lambda: Auth(error=ProviderUnavailable()),
+        "anonymous": new_auth,
+        "authenticated": lambda: new_auth(verified=VERIFIED),
+        "rejected": lambda: new_auth(error=InvalidCredentials()),
+        "unavailable": lambda: new_auth(error=ProviderUnavailable()),
     }
 
     @pytest.mark.parametrize("state", STATES)
@@ -185,12 +191,12 @@ class TestAuth:
         assert (auth.error is not None) is (state in ("rejected", "unavailable"))
 
     def test_an_error_wins_over_a_verified_session(self) -> None:
-        auth = Auth(verified=VERIFIED, error=ProviderUnavailable())
+        auth = new_auth(verified=VERIFIED, error=ProviderUnavailable())
         assert (auth.state, auth.user, auth.session) == ("unavailable", None, None)
 
     @pytest.mark.parametrize("name", ["state", "is_anonymous", "user", "session", "error", "__bool__"])
     def test_reading_is_looking(self, name: str) -> None:
-        auth = Auth(verified=FRESH)
+        auth = new_auth(verified=FRESH)
         assert auth.fresh == "a.b.c"
         assert repr(auth) == "Auth('authenticated')"
         assert not auth.looked_at

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from core.conftest import MakeAsyncClient, MakeClient
 
-from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core import AsyncMoonKey, MoonKey
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from support.forks import forks, in_child
@@ -197,7 +198,7 @@ class TestIsOver:
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
         with pytest.raises(ValueError, match="Nobody is signed in"):
-            make_client().is_over(Auth())
+            make_client().is_over(new_auth())
 
 
 @forks

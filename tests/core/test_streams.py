@@ -12,6 +12,7 @@ import pytest
 from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.streams import Ended, abound_items, before, bound_items
 
@@ -210,7 +211,7 @@ class TestTasks:
         async def go() -> None:
             async with make_async_client() as client:
                 with pytest.raises(ValueError, match="Nobody is signed in"):
-                    await anext(abound_items(client, Auth(), Ticks(1).items()))
+                    await anext(abound_items(client, new_auth(), Ticks(1).items()))
 
         asyncio.run(go())
 
@@ -265,4 +266,4 @@ class TestThreads:
 
     def test_nobody_is_signed_in(self, make_client: MakeClient) -> None:
         with pytest.raises(ValueError, match="Nobody is signed in"):
-            next(bound_items(make_client(), Auth(), "abc"))
+            next(bound_items(make_client(), new_auth(), "abc"))

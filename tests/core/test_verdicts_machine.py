@@ -165,7 +165,7 @@ class Verdicts(RuleBasedStateMachine):
             assert who in self.ended, auth
             return
         assert auth.user is not None
-        assert (auth.user.id, auth.session and auth.session.id) == (f"user_{who}", f"sess_{who}")
+        assert (auth.user.id, auth.session.id) == (f"user_{who}", f"sess_{who}")
         self.check_age(auth, requirements)
         if who in self.ended:
             self.check_lag(auth, credential, *self.ended[who])

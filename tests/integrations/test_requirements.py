@@ -13,6 +13,7 @@ import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.views import View
 from fastapi import Depends, FastAPI
 from flask import Flask, request
 from integrations.django_visits import Configure
@@ -30,6 +31,7 @@ import moonkey_django
 import moonkey_flask
 import moonkey_starlette
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from moonkey_django.identity import attach
@@ -62,10 +64,10 @@ def test_a_wrong_number_is_told_at_once(gate: Callable[..., Any], name: str, wro
 
 
 def test_a_wrong_number_on_a_class_of_views() -> None:
-    class Wrong(moonkey_django.RequireAuthMixin):
+    class Wrong(moonkey_django.RequireAuthMixin, View):
         max_staleness = -1
 
-    class Right(moonkey_django.RequireAuthMixin):
+    class Right(moonkey_django.RequireAuthMixin, View):
         pass
 
     with pytest.raises(ValueError, match="max_staleness"):
@@ -133,7 +135,7 @@ def test_request_moonkey_acts_as_the_identity_of_the_moment(
     assert emulator.requests() == {}
     assert lazy.user.id == ada.user_id
     assert lazy == lazy == identity.auth == copy.copy(lazy)
-    assert lazy != Auth()
+    assert lazy != new_auth()
     assert (hash(lazy), repr(lazy), bool(lazy)) == (hash(identity.auth), repr(identity.auth), True)
     assert pickle.loads(pickle.dumps(lazy)).user == lazy.user
     assert view(request).content == b"remote"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moonkey_core import Auth
+from moonkey_core.auth import new_auth
 from moonkey_core.models import Session, User, VerifiedSession
 
 NOW = 1_800_000_000.0
@@ -22,7 +23,7 @@ def identity(
     """An authenticated ``Auth``; times in Unix seconds."""
     started = None if started_at is None else datetime.fromtimestamp(started_at, UTC)
     ends = datetime.fromtimestamp(ends_at, UTC)
-    return Auth(verified=VerifiedSession(User(id=user), Session(session, user, ends, started)))
+    return new_auth(verified=VerifiedSession(User(id=user), Session(session, user, ends, started)))
 
 
 class StillLoop(asyncio.SelectorEventLoop):
