@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 
 __all__ = ["INTERVAL", "log_repeated", "reset", "summarize"]
 
@@ -72,6 +73,9 @@ def reset() -> None:
     global _lock
     _lock = threading.Lock()
     _kinds.clear()
+
+
+reset_after_fork(reset)
 
 
 def _admit(key: tuple[str, str, str], level: int) -> int | None:

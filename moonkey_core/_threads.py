@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import Any
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 
 _POLL_SECONDS = 0.01  # in a thread whose other greenlets must run in between
 
@@ -76,6 +77,9 @@ class HomeThread:
 def forget_threads() -> None:
     """Forget all threads in the child of a fork: they do not run there, and their ids may be used again."""
     _homes.clear()
+
+
+reset_after_fork(forget_threads)
 
 
 def _forward_record(record: logging.LogRecord) -> bool:

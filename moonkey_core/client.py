@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
-from weakref import WeakSet
 
 import httpx
 
-from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
 from moonkey_core._operations.client_base import ClientBase
@@ -85,7 +82,6 @@ class MoonKey(ClientBase, m.Runs):
         self.wallets: m.Wallets = m.Wallets(core, exchange)
         self.users: m.Users = m.Users(core, exchange)
         self._session_watcher = SessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
-        _clients.add(self)
 
     @cached_property
     def flows(self) -> Flows:
@@ -177,7 +173,6 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
         self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
         self._session_watcher = AsyncSessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
-        _clients.add(self)
 
     @cached_property
     def flows(self) -> AsyncFlows:
@@ -250,22 +245,3 @@ def _leave(core: Core) -> None:
     closed, core.closed = core.closed, True
     if core.feed is not None and not closed:
         core.feed.release(core.hooks)
-
-
-_clients: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
-
-
-def _after_fork() -> None:
-    _repeated_log.reset()
-    _redis.after_fork()
-    # Locks may be held by threads that do not exist here, and connections belong to the parent.
-    for client in _clients:
-        client._core.reset_locks()
-        client._exchange.reset()
-        client._session_watcher.reset()
-        if client._store is not None:
-            client._store.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

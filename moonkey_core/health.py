@@ -1,4 +1,4 @@
-"""The health of a process: its key set, its revocation feed, and the API."""
+"""The state of a client: its key set, the API and the revocation feed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["Health", "UpstreamError"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A report for a readiness probe. Ages and lags are in seconds.
+    """The state of a client, for a readiness probe.
 
     Attributes:
-        key_set_age: Seconds since the key set was fetched; ``None`` where none was.
-        feed: The revocation feed: ``none`` without one; ``lost`` while it is further behind than
-            ``max_revocation_lag``, so that JWTs are verified at the API, or with ``on_feed_lost="local"`` may have
-            been revoked unnoticed.
-        feed_lag: How far behind the feed this process may be; ``None`` before anything was read from it.
-        unsent: How many revocations of this process Redis may not have yet.
-        circuit: ``open`` while the API keeps failing and most calls are held back.
-        last_error: The last failure of the API.
-        revocations: How many revocations are remembered.
-        remembered: How many verified credentials are remembered.
+        key_set_age: Seconds since the key set was fetched; ``None`` before the first fetch, and where none is
+            fetched.
+        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API or, with
+            ``on_feed_lost="local"``, may have been revoked without this process knowing.
+        feed_lag: Seconds that this process may be behind the feed; ``None`` before anything has come from it.
+        unsent: The number of revocations of this process that Redis may not have yet.
+        circuit: ``open`` while the API keeps failing.
+        last_error: The last failure of the API, if any.
+        revocations: The number of revocations that are known.
+        remembered: The number of verified credentials that are remembered.
     """
 
     key_set_age: float | None

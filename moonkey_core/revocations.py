@@ -1,6 +1,6 @@
-"""Who may no longer pass: sessions, users, and everything issued before a moment, in memory.
+"""Revoked sessions and users, and everything issued before a time, in memory.
 
-Never blocks and does no I/O. An entry is kept until every JWT it speaks of has expired.
+Never blocks and does no I/O. An entry is kept until every JWT that it affects has expired.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
-from moonkey_core import _clock
-from moonkey_core import _threads as _native
+from moonkey_core import _clock, _threads
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
@@ -24,107 +24,128 @@ __all__ = ["Revocation", "Revocations"]
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
+MAX_CLOCK_AHEAD = 60.0
+"""Seconds that a time may lie in the future: the largest clock difference that can be configured."""
+
 _INSTANT = 0.001
-FUTURE = 60.0  # seconds that a moment may lie ahead: the largest clock difference that can be configured
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One entry: a session; or a user, or everybody (both ids ``None``), for what was issued until a moment.
+    """One revocation: of a session, or of everything that was issued up to a time to one user or to all users.
 
-    Of a user, the session with the id ``kept`` is left out, and what was issued later, until ``doubted_before``,
-    is doubted: the API has to vouch for it. Times are Unix seconds: ``issued_before`` and ``doubted_before`` are
-    compared with the dates of JWTs, ``added_at`` tells the entry's age by the clock of this machine.
-    ``by_own_clock``: the former were "now" by that clock, for want of a better one.
+    All times are Unix seconds.
+
+    Attributes:
+        session_id: The session, which is revoked as a whole; or ``None``.
+        user_id: The user; ``None`` together with ``session_id`` for all users.
+        issued_before: Revoked is what was issued at or before this time, by the dates of JWTs and sessions.
+            ``None`` for a session.
+        added_at: When the entry was added, by the clock of this machine. Tells its age.
+        exempt_session_id: A session of the user that is not revoked.
+        confirm_before: What was issued to the user after ``issued_before``, but at or before this time, has to be
+            confirmed by the API.
+        by_local_clock: Whether ``issued_before`` and ``confirm_before`` are by the clock of this machine, as the
+            common clock was not known.
     """
 
     session_id: str | None
     user_id: str | None
     issued_before: float | None
     added_at: float
-    kept: str | None = None
-    doubted_before: float | None = None
-    by_own_clock: bool = field(default=False, compare=False, repr=False)
+    exempt_session_id: str | None = None
+    confirm_before: float | None = None
+    by_local_clock: bool = field(default=False, compare=False, repr=False)
 
-    def by_common_clock(self, offset: float) -> Revocation:
-        """The same with dates by the common clock, which is ``offset`` seconds ahead of ours."""
-        return self._dated(lambda at: at + offset) if self.by_own_clock else self
+    def shifted(self, offset: float) -> Revocation:
+        """Return the entry by the common clock, which is ``offset`` seconds ahead of that of this machine."""
+        return self._with_times(lambda at: at + offset) if self.by_local_clock else self
 
-    def until(self, latest: float) -> Revocation:
-        """The same without what is issued after ``latest``."""
-        return self._dated(lambda at: min(at, latest))
+    def limited_to(self, latest: float) -> Revocation:
+        """Return the entry without what is issued after ``latest``."""
+        return self._with_times(lambda at: min(at, latest))
 
-    def _dated(self, date: Callable[[float], float]) -> Revocation:
-        until, doubted = (None if at is None else date(at) for at in (self.issued_before, self.doubted_before))
-        return replace(self, issued_before=until, doubted_before=doubted, by_own_clock=False)
+    def _with_times(self, change: Callable[[float], float]) -> Revocation:
+        revoked, confirm = (None if at is None else change(at) for at in (self.issued_before, self.confirm_before))
+        return replace(self, issued_before=revoked, confirm_before=confirm, by_local_clock=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Until:
-    """Refused is what was issued at or before ``moment``; said at ``added_at``.
+class _Cutoff:
+    """The time up to which what was issued is revoked, added at ``added_at``.
 
-    Of the session ``kept``, only what was issued at or before ``kept_moment``. One is enough: of two entries that
-    keep different sessions, the later one refuses what the earlier one keeps.
+    Of the session ``exempt_id``, only what was issued up to ``exempt_time`` is revoked. One exempt session is
+    enough: of two entries that exempt different sessions, the later one revokes what the earlier one exempts.
     """
 
-    moment: float
+    time: float
     added_at: float
-    kept: str | None = None
-    kept_moment: float = -math.inf
-    by_own_clock: bool = False
-    is_mixed: bool = False  # some of its dates are by our own clock, and some are not
+    exempt_id: str | None = None
+    exempt_time: float = -math.inf
+    by_local_clock: bool = False
+    is_mixed: bool = False  # some of its times are by the clock of this machine, and some are not
 
-    def moment_of(self, session_id: str | None) -> float:
-        """Until when a session is refused what it was issued; minus infinity where nothing is."""
-        return self.kept_moment if self.kept is not None and session_id == self.kept else self.moment
+    def for_session(self, session_id: str | None) -> float:
+        """Return the time for a session; minus infinity where nothing is revoked."""
+        return self.exempt_time if self.exempt_id is not None and session_id == self.exempt_id else self.time
 
-    def moved(self, offset: float) -> _Until:
-        """The same by a clock that is ``offset`` seconds ahead of ours; nothing becomes earlier that was right."""
+    def shifted(self, offset: float) -> _Cutoff:
+        """Return it by a clock that is ``offset`` seconds ahead. No time that was right becomes earlier."""
         ahead = max(offset, 0.0) if self.is_mixed else offset
-        return _Until(self.moment + ahead, self.added_at, self.kept, self.kept_moment + ahead)
+        return _Cutoff(self.time + ahead, self.added_at, self.exempt_id, self.exempt_time + ahead)
 
-    def and_also(self, other: _Until | None) -> _Until:
-        """What two entries refuse together."""
+    def merged_with(self, other: _Cutoff | None) -> _Cutoff:
+        """Return what both revoke together."""
         if other is None:
             return self
-        late, early = (self, other) if self.moment >= other.moment else (other, self)
-        kept_moment = max(late.moment_of(late.kept), early.moment_of(late.kept))
+        late, early = (self, other) if self.time >= other.time else (other, self)
+        exempt_time = max(late.for_session(late.exempt_id), early.for_session(late.exempt_id))
         added_at = max(self.added_at, other.added_at)
-        by_own_clock = self.by_own_clock or other.by_own_clock
-        is_mixed = self.is_mixed or other.is_mixed or self.by_own_clock is not other.by_own_clock
-        kept = late.kept if kept_moment < late.moment else None
-        kept_moment = -math.inf if kept is None else kept_moment
-        return _Until(late.moment, added_at, kept, kept_moment, by_own_clock, is_mixed)
+        by_local_clock = self.by_local_clock or other.by_local_clock
+        is_mixed = self.is_mixed or other.is_mixed or self.by_local_clock is not other.by_local_clock
+        exempt_id = late.exempt_id if exempt_time < late.time else None
+        exempt_time = -math.inf if exempt_id is None else exempt_time
+        return _Cutoff(late.time, added_at, exempt_id, exempt_time, by_local_clock, is_mixed)
 
-    def says_more_than(self, other: _Until | None) -> bool:
-        """Whether it refuses anything that another one does not; it is what comes of that one and more."""
+    def revokes_more_than(self, other: _Cutoff | None) -> bool:
+        """Return whether it revokes anything that ``other``, one of those it was merged from, does not."""
         return other is None or any(
-            self.moment_of(session) > other.moment_of(session) for session in (None, other.kept)
+            self.for_session(session) > other.for_session(session) for session in (None, other.exempt_id)
         )
 
     def covers(self, issued_at: float | None, session_id: str | None = None) -> bool:
-        """Whether it refuses what was issued then for that session."""
-        moment = self.moment_of(session_id)
+        """Return whether it revokes what was issued at that time for that session."""
+        time = self.for_session(session_id)
         # Unknown, and not a number, count as old.
-        return moment > -math.inf and (issued_at is None or not issued_at > moment)
+        return time > -math.inf and (issued_at is None or not issued_at > time)
 
 
 def retention(settings: Settings) -> float:
-    """How long an entry matters, in seconds: until nothing that was verified before it is accepted any more."""
+    """Return for how many seconds an entry matters: until nothing that was verified before it is accepted."""
     longest = max(settings.jwt_max_age, settings.session_cache_ttl, settings.grace_seconds + settings.jwt_max_age)
     return longest + 2 * settings.leeway
 
 
 class Revocations:
-    """Revoked sessions and users, asked at every verification. Thread-safe.
+    """A table of revoked sessions and users, which every verification looks up. Thread-safe.
 
-    Entries are kept for ``retention`` seconds, ``maxsize`` of them at most. When it is full, all of them become
-    one: everything issued before now. So it may refuse too much, but it never forgets. ``leeway`` (seconds) is how
-    far the issuer's clock may be ahead of ours. ``clock`` is that of this machine: what is kept here grows old by
-    it, as the JWTs do that are judged here. What is revoked "until now" is dated by :meth:`now`.
+    Entries are kept for ``retention`` seconds, ``maxsize`` of them at most. When the table is full, they all
+    become one entry: everything issued before now. So it may revoke too much, but it never forgets.
 
-    ``version`` changes with every entry that refuses more than before. An answer for which :meth:`refuses` was
-    false holds while the version stands; read the version before asking. Who watches is told of changes.
+    An answer for which :meth:`refuses` was false stays valid while ``version`` is the same. Read the version
+    first.
+
+    Args:
+        retention: Seconds for which an entry is kept.
+        maxsize: The number of entries.
+        leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
+        clock: The clock of this machine, in Unix seconds. Entries age by it, as do the JWTs that are verified
+            here. What is revoked "until now" is dated by :meth:`now`.
+
+    Attributes:
+        version: Changes with every entry that revokes more than before.
+        listeners: Are called with every entry that is added in this process.
+        watchers: Are called whenever ``version`` has changed; see :meth:`watch`.
     """
 
     def __init__(
@@ -143,21 +164,22 @@ class Revocations:
         self.clock = clock
         self._leeway = leeway
         self._offset: float | None = None
-        self._lock = _native.lock()
+        self._lock = _threads.lock()
         self._make_tables()
+        reset_after_fork(self.reset_lock)
 
     def _make_tables(self) -> None:
         self._sessions: TLRUCache[str, float] = TLRUCache(
             self.maxsize, ttu=lambda _id, added_at, _now: added_at + self.retention, timer=self.clock
         )
-        self._users: TLRUCache[str, _Until] = TLRUCache(
-            self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self.clock
+        self._users: TLRUCache[str, _Cutoff] = TLRUCache(
+            self.maxsize, ttu=lambda _id, cutoff, _now: self._expires_at(cutoff), timer=self.clock
         )
-        # What a user was issued about the time of an entry, where times do not tell whether that was before it.
-        self._doubts: TLRUCache[str, _Until] = TLRUCache(
-            self.maxsize, ttu=lambda _id, until, _now: self._end(until), timer=self.clock
+        # What was issued about the time of an entry, where times do not tell whether that was before it.
+        self._unconfirmed: TLRUCache[str, _Cutoff] = TLRUCache(
+            self.maxsize, ttu=lambda _id, cutoff, _now: self._expires_at(cutoff), timer=self.clock
         )
-        self._everybody: _Until | None = None
+        self._all_users: _Cutoff | None = None
 
     def add(
         self,
@@ -167,32 +189,41 @@ class Revocations:
         issued_before: datetime | float | None = None,
         keep: str | None = None,
     ) -> None:
-        """Refuse from now on: a session; or what was issued to a user, or to anybody, at or before a moment.
+        """Revoke a session, or what was issued to one user or to all users up to a time.
 
-        Give ``session_id`` alone, ``user_id`` with or without ``issued_before`` (default: now), or
-        ``issued_before`` alone. ``issued_before`` is an aware datetime or Unix seconds, a minute ahead at most.
-        ``keep`` is the id of one session of the user that is left out; a process of an earlier version, which
-        cannot know of it, refuses that session as well. Raises ``ValueError`` for anything else.
-
-        It changes nothing at the API: it is for sessions that were, or are about to be, ended there, and for those
+        Nothing changes at the API: this is for sessions that were, or are about to be, ended there, and for those
         of a user who must sign in again.
+
+        Args:
+            session_id: The session. Give it alone.
+            user_id: The user whose sessions are revoked. Without it and ``session_id``, those of all users are.
+            issued_before: The time, as an aware datetime or in Unix seconds, a minute ahead at most. The default
+                for a user is now; without a user it is required.
+            keep: The id of one session of the user that is not revoked. A process of an earlier version does not
+                know of this, and refuses that session as well.
+
+        Raises:
+            ValueError: Any other combination or value.
         """
         added_at = self.clock()
-        self._say(_entry(session_id, user_id, issued_before, added_at, self._offset, keep), added_at)
+        self._publish(_new_entry(session_id, user_id, issued_before, added_at, self._offset, keep), added_at)
 
-    def cut_off(self, user_id: str, *, keep: str | None = None) -> None:
-        """Refuse what a user was issued until now, but for the session with the id ``keep``, if any.
+    def add_cutoff(self, user_id: str, *, keep: str | None = None) -> None:
+        """Revoke what was issued to a user until now, except for the session with the id ``keep``, if any.
 
-        The API dates sessions in whole seconds, by a clock that may differ by ``leeway``: what was begun about now
-        is doubted, as it may be a sign-in of the next moment. It passes where the API vouches for it, each time.
+        The API dates sessions in whole seconds, by a clock that may differ by ``leeway``. What began about now may
+        be a sign-in that comes after this call, so the API has to confirm it each time.
         """
         added_at, now = self.clock(), self.now()
         certain = math.floor(now - self._leeway) - _INSTANT
-        kept = None if keep is None else identifier(keep)
-        named, doubted = bounded_user_id(user_id), now + self._leeway
-        self._say(Revocation(None, named, certain, added_at, kept, doubted, self._offset is None), added_at)
+        exempt = None if keep is None else identifier(keep)
+        bounded, confirm_before = bounded_user_id(user_id), now + self._leeway
+        by_local_clock = self._offset is None
+        self._publish(
+            Revocation(None, bounded, certain, added_at, exempt, confirm_before, by_local_clock), added_at
+        )
 
-    def _say(self, entry: Revocation, now: float) -> None:
+    def _publish(self, entry: Revocation, now: float) -> None:
         self._take(entry, now)
         for listener in self.listeners:
             try:
@@ -201,45 +232,54 @@ class Revocations:
                 logger.exception("revocations: a listener failed", extra={"reason": "listener_failed"})
 
     def now(self) -> float:
-        """Unix seconds by the clock that all processes of an app have in common, as far as it is known here.
+        """Return the Unix seconds by the clock that all processes of an app have in common, as far as it is known.
 
-        That is the Redis server's, with a feed: our own one and the difference that was found last.
+        With a feed that is the clock of the Redis server: that of this machine and the offset that was measured
+        last.
         """
         return self.clock() + (self._offset or 0.0)
 
-    def set_common_clock(self, offset: float) -> None:
-        """The common clock is ``offset`` seconds ahead of ours: what was dated without that is put right."""
+    def set_clock_offset(self, offset: float) -> None:
+        """Set how many seconds the common clock is ahead. Entries that were dated without it are corrected."""
         with self._lock:
-            known, self._offset = self._offset is not None, offset
-            changed = not known and self._redate(offset)
-        if changed:
-            self._tell_watchers()
+            was_known, self._offset = self._offset is not None, offset
+            has_changed = not was_known and self._shift_local(offset)
+        if has_changed:
+            self._notify_watchers()
 
-    def keep_at_least(self, retention: float, leeway: float) -> None:
-        """One more client relies on this table: what is added from now on is kept for the longest time of all."""
+    def raise_retention(self, retention: float, leeway: float) -> None:
+        """Keep what is added from now on for at least so long, as one more client relies on this table."""
         self.retention = max(self.retention, retention)
         self._leeway = max(self._leeway, leeway)
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call a method, held weakly, whenever ``version`` has changed. In any thread, so it must be quick."""
+        """Call a method whenever ``version`` has changed.
+
+        Args:
+            watcher: A bound method, held weakly. It is called in any thread, so it must be quick.
+        """
         with self._lock:
             self.watchers = (*(one for one in self.watchers if one() is not None), WeakMethod(watcher))
 
     def receive(self, entry: Revocation) -> None:
-        """Take in an entry of another process; listeners are not told. Taking it twice changes nothing."""
+        """Take in an entry of another process, without telling listeners. Receiving it twice changes nothing."""
         now = self.clock()
-        # A sender whose clock is ahead must not make it refuse what is issued much later, or last longer.
-        entry = entry.until(self.now() + FUTURE)
+        # A sender whose clock is ahead must not revoke what is issued much later, or make the entry last longer.
+        entry = entry.limited_to(self.now() + MAX_CLOCK_AHEAD)
         self._take(replace(entry, added_at=min(entry.added_at, now)), now)
 
-    def note(self, entry: Revocation) -> None:
-        """Take in an entry of this process as it is; listeners are not told."""
+    def record(self, entry: Revocation) -> None:
+        """Take in an entry of this process as it is, without telling listeners."""
         self._take(entry, self.clock())
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
-        """Whether a credential may no longer pass.
+        """Return whether a credential is revoked.
 
-        ``issued_at`` is a JWT's ``iat`` or a session's start in Unix seconds; ``None``, unknown, counts as old.
+        Args:
+            session_id: The session of the credential.
+            user_id: Its user.
+            issued_at: The ``iat`` of a JWT or the start of a session, in Unix seconds. ``None``, unknown, counts
+                as old.
         """
         if self.version == 0:
             return False  # nothing was ever added
@@ -247,31 +287,34 @@ class Revocations:
             if session_id in self._sessions:
                 return True
             user = self._users.get(bare_user_id(user_id))
-            everybody = self._for_everybody(self.clock())
-        return any(until is not None and until.covers(issued_at, session_id) for until in (user, everybody))
+            all_users = self._for_all_users(self.clock())
+        return any(cutoff is not None and cutoff.covers(issued_at, session_id) for cutoff in (user, all_users))
 
-    def doubts(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
-        """Whether a credential that is not refused may only pass where the API vouches for it now."""
+    def needs_introspection(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
+        """Return whether a credential that is not revoked may be accepted only where the API confirms it now.
+
+        The arguments are those of :meth:`refuses`.
+        """
         if self.version == 0:
             return False
         with self._lock:
-            until = self._doubts.get(bare_user_id(user_id))
-        return until is not None and until.covers(issued_at, session_id)
+            cutoff = self._unconfirmed.get(bare_user_id(user_id))
+        return cutoff is not None and cutoff.covers(issued_at, session_id)
 
     def entries(self) -> tuple[Revocation, ...]:
-        """All entries of the moment. User ids stand without the ``user_`` in front."""
+        """Return all current entries. User ids come without the prefix ``user_``."""
         with self._lock:
             return tuple(self._entries())
 
     def reset_lock(self) -> None:
-        """After ``fork()``: a new lock, and whole tables where another thread was just changing them."""
-        torn = self._lock.locked()
-        self._lock = _native.lock()
-        if torn:
+        """Make a new lock in the child of a fork, and new tables if another thread was changing them."""
+        is_torn = self._lock.locked()
+        self._lock = _threads.lock()
+        if is_torn:
             entries = tuple(self._entries())
             self._make_tables()
             for entry in entries:
-                self._take_locked(entry, self.clock())  # nobody is told: nothing is new
+                self._take_locked(entry, self.clock())  # without telling watchers: nothing is new
 
     def __len__(self) -> int:
         with self._lock:
@@ -279,36 +322,36 @@ class Revocations:
 
     def __repr__(self) -> str:
         with self._lock:
-            sessions, users, everybody = self._counts()
-        return f"Revocations(sessions={sessions}, users={users}, everybody={everybody})"
+            sessions, users, all_users = self._counts()
+        return f"Revocations(sessions={sessions}, users={users}, all_users={all_users})"
 
     def _counts(self) -> tuple[int, int, int]:
-        everybody = self._for_everybody(self.clock())
-        return len(self._sessions), len(self._users), int(everybody is not None)
+        all_users = self._for_all_users(self.clock())
+        return len(self._sessions), len(self._users), int(all_users is not None)
 
-    def _for_everybody(self, now: float) -> _Until | None:
-        if self._everybody is not None and self._end(self._everybody) <= now:
-            self._everybody = None
-        return self._everybody
+    def _for_all_users(self, now: float) -> _Cutoff | None:
+        if self._all_users is not None and self._expires_at(self._all_users) <= now:
+            self._all_users = None
+        return self._all_users
 
-    def _end(self, until: _Until) -> float:
-        return max(until.moment - (self._offset or 0.0), until.added_at) + self.retention
+    def _expires_at(self, cutoff: _Cutoff) -> float:
+        return max(cutoff.time - (self._offset or 0.0), cutoff.added_at) + self.retention
 
     def _take(self, entry: Revocation, now: float) -> None:
         with self._lock:
             version = self.version
-            collapsed = self._take_locked(entry, now)
-            changed = self.version != version
-        if collapsed:  # not under the lock: a log handler may block
+            has_collapsed = self._take_locked(entry, now)
+            has_changed = self.version != version
+        if has_collapsed:  # not under the lock: a log handler may block
             logger.error(
                 "revocations: more than %d; everything issued before now is refused",
                 self.maxsize,
                 extra={"reason": "revocations_full"},
             )
-        if changed:
-            self._tell_watchers()
+        if has_changed:
+            self._notify_watchers()
 
-    def _tell_watchers(self) -> None:
+    def _notify_watchers(self) -> None:
         for watcher in [one() for one in self.watchers]:
             try:
                 if watcher is not None:
@@ -317,9 +360,9 @@ class Revocations:
                 logger.exception("revocations: a watcher failed", extra={"reason": "watcher_failed"})
 
     def _take_locked(self, entry: Revocation, now: float) -> bool:
-        """Take an entry in; whether all have become one by it."""
-        if self._offset is not None:  # it was not known yet, perhaps, when the entry was made
-            entry = entry.by_common_clock(self._offset)
+        """Take an entry in, and return whether the table was full, so that all entries have become one."""
+        if self._offset is not None:  # it may not have been known when the entry was made
+            entry = entry.shifted(self._offset)
         if entry.session_id is not None:
             if entry.added_at + self.retention <= now:
                 return False
@@ -330,54 +373,56 @@ class Revocations:
             self.version += known is None
             return False
         assert entry.issued_before is not None
-        until = _Until(entry.issued_before, entry.added_at, entry.kept, by_own_clock=entry.by_own_clock)
-        if self._end(until) <= now:
+        cutoff = _Cutoff(
+            entry.issued_before, entry.added_at, entry.exempt_session_id, by_local_clock=entry.by_local_clock
+        )
+        if self._expires_at(cutoff) <= now:
             return False
         if entry.user_id is None:
-            return self._take_for_everybody(until, now)
+            return self._take_for_all_users(cutoff, now)
         user_id = bare_user_id(entry.user_id)
-        # A doubt lasts a little longer than the entry it came with.
-        is_crowded = entry.doubted_before is not None and len(self._doubts) >= self.maxsize
-        if (user_id not in self._users and self._is_full()) or (is_crowded and user_id not in self._doubts):
+        # An unconfirmed one lasts a little longer than the entry it came with.
+        is_crowded = entry.confirm_before is not None and len(self._unconfirmed) >= self.maxsize
+        if (user_id not in self._users and self._is_full()) or (is_crowded and user_id not in self._unconfirmed):
             return self._collapse(now)
-        self._add_until(self._users, user_id, until)
-        if entry.doubted_before is not None:
-            self._add_until(self._doubts, user_id, replace(until, moment=entry.doubted_before))
+        self._merge(self._users, user_id, cutoff)
+        if entry.confirm_before is not None:
+            self._merge(self._unconfirmed, user_id, replace(cutoff, time=entry.confirm_before))
         return False
 
-    def _add_until(self, table: TLRUCache[str, _Until], user_id: str, until: _Until) -> None:
+    def _merge(self, table: TLRUCache[str, _Cutoff], user_id: str, cutoff: _Cutoff) -> None:
         before = table.get(user_id)
-        table[user_id] = both = until.and_also(before)
-        self.version += both.says_more_than(before)
+        table[user_id] = merged = cutoff.merged_with(before)
+        self.version += merged.revokes_more_than(before)
 
-    def _take_for_everybody(self, until: _Until, now: float) -> bool:
-        before = self._for_everybody(now)
-        self._everybody = both = until.and_also(before)
-        self.version += both.says_more_than(before)
+    def _take_for_all_users(self, cutoff: _Cutoff, now: float) -> bool:
+        before = self._for_all_users(now)
+        self._all_users = merged = cutoff.merged_with(before)
+        self.version += merged.revokes_more_than(before)
         return False
 
-    def _redate(self, offset: float) -> bool:
-        """Move what was dated by our own clock; whether that was anything."""
-        changed = False
-        for table in (self._users, self._doubts):
-            dated = {user_id: table[user_id] for user_id in list(table)}
-            moved = {user_id: until.moved(offset) for user_id, until in dated.items() if until.by_own_clock}
-            table.update(moved)
-            changed = changed or bool(moved)
-        if self._everybody is not None and self._everybody.by_own_clock:
-            self._everybody, changed = self._everybody.moved(offset), True
-        self.version += changed
-        return changed
+    def _shift_local(self, offset: float) -> bool:
+        """Shift what was dated by the clock of this machine, and return whether that was anything."""
+        has_changed = False
+        for table in (self._users, self._unconfirmed):
+            cutoffs = {user_id: table[user_id] for user_id in list(table)}
+            shifted = {user_id: one.shifted(offset) for user_id, one in cutoffs.items() if one.by_local_clock}
+            table.update(shifted)
+            has_changed = has_changed or bool(shifted)
+        if self._all_users is not None and self._all_users.by_local_clock:
+            self._all_users, has_changed = self._all_users.shifted(offset), True
+        self.version += has_changed
+        return has_changed
 
     def _is_full(self) -> bool:
         return len(self._sessions) + len(self._users) >= self.maxsize
 
     def _collapse(self, now: float) -> bool:
-        moments = [table[user_id].moment for table in (self._users, self._doubts) for user_id in list(table)]
-        for table in (self._sessions, self._users, self._doubts):
+        times = [table[user_id].time for table in (self._users, self._unconfirmed) for user_id in list(table)]
+        for table in (self._sessions, self._users, self._unconfirmed):
             table.clear()
-        moment, is_own = max([self.now() + self._leeway, *moments]), self._offset is None
-        self._take_for_everybody(_Until(moment, now, by_own_clock=is_own, is_mixed=is_own), now)
+        latest, is_local = max([self.now() + self._leeway, *times]), self._offset is None
+        self._take_for_all_users(_Cutoff(latest, now, by_local_clock=is_local, is_mixed=is_local), now)
         self.version += 1
         return True
 
@@ -388,33 +433,37 @@ class Revocations:
                 yield Revocation(session_id, None, None, self._sessions[session_id])
         for user_id in list(self._users):
             with contextlib.suppress(KeyError):
-                yield from _entries_of(user_id, self._users[user_id], self._doubts.get(user_id))
-        everybody = self._for_everybody(self.clock())
-        if everybody is not None:
-            yield Revocation(None, None, everybody.moment, everybody.added_at, by_own_clock=everybody.by_own_clock)
+                yield from _entries_of(user_id, self._users[user_id], self._unconfirmed.get(user_id))
+        cutoff = self._for_all_users(self.clock())
+        if cutoff is not None:
+            yield Revocation(None, None, cutoff.time, cutoff.added_at, by_local_clock=cutoff.by_local_clock)
 
 
-def _entries_of(user_id: str, until: _Until, doubt: _Until | None) -> Iterable[Revocation]:
-    """Entries that together say what is known of a user. ``user_id`` stands bare."""
+def _entries_of(user_id: str, cutoff: _Cutoff, unconfirmed: _Cutoff | None) -> Iterable[Revocation]:
+    """Return entries that together hold what is known of a user. ``user_id`` comes without its prefix."""
     if bare_user_id(user_id) != user_id:
-        user_id = f"user_{user_id}"  # whoever takes it in strips one
-    own = until.by_own_clock
-    same = doubt is not None and doubt.kept == until.kept and doubt.by_own_clock == own
-    doubted = doubt.moment if doubt is not None and same else None
-    yield Revocation(None, user_id, until.moment, until.added_at, until.kept, doubted, own)
-    if until.kept_moment > -math.inf:  # it is not kept by all that was said
-        yield Revocation(None, user_id, until.kept_moment, until.added_at, by_own_clock=own)
-    if doubt is None:
+        user_id = f"user_{user_id}"  # the receiver strips one
+    local = cutoff.by_local_clock
+    is_same = (
+        unconfirmed is not None
+        and unconfirmed.exempt_id == cutoff.exempt_id
+        and unconfirmed.by_local_clock == local
+    )
+    confirm_before = unconfirmed.time if unconfirmed is not None and is_same else None
+    yield Revocation(None, user_id, cutoff.time, cutoff.added_at, cutoff.exempt_id, confirm_before, local)
+    if cutoff.exempt_time > -math.inf:  # not exempt from all entries
+        yield Revocation(None, user_id, cutoff.exempt_time, cutoff.added_at, by_local_clock=local)
+    if unconfirmed is None:
         return
-    certain = max(until.moment_of(until.kept), 0.0)  # refused of every session
-    own = doubt.by_own_clock
-    if not same:
-        yield Revocation(None, user_id, certain, doubt.added_at, doubt.kept, doubt.moment, own)
-    if doubt.kept_moment > -math.inf:
-        yield Revocation(None, user_id, certain, doubt.added_at, None, doubt.kept_moment, own)
+    certain = max(cutoff.for_session(cutoff.exempt_id), 0.0)  # revoked for every session
+    added_at, local = unconfirmed.added_at, unconfirmed.by_local_clock
+    if not is_same:
+        yield Revocation(None, user_id, certain, added_at, unconfirmed.exempt_id, unconfirmed.time, local)
+    if unconfirmed.exempt_time > -math.inf:
+        yield Revocation(None, user_id, certain, added_at, None, unconfirmed.exempt_time, local)
 
 
-def _entry(
+def _new_entry(
     session_id: str | None,
     user_id: str | None,
     issued_before: datetime | float | None,
@@ -431,19 +480,19 @@ def _entry(
     if user_id is None and issued_before is None:
         raise ValueError("Give session_id, user_id or issued_before.")
     now = added_at + (offset or 0.0)
-    moment = now if issued_before is None else _moment(issued_before)
-    if moment > max(now, added_at) + FUTURE:
+    time = now if issued_before is None else _unix_seconds(issued_before)
+    if time > max(now, added_at) + MAX_CLOCK_AHEAD:
         raise ValueError("issued_before lies in the future. Is it in seconds?")
-    moment = min(moment, now + FUTURE)
-    by_own_clock = issued_before is None and offset is None
+    time = min(time, now + MAX_CLOCK_AHEAD)
+    by_local_clock = issued_before is None and offset is None
     if user_id is None:
-        return Revocation(None, None, moment, added_at, by_own_clock=by_own_clock)
-    kept = None if keep is None else identifier(keep)
-    return Revocation(None, bounded_user_id(user_id), moment, added_at, kept, by_own_clock=by_own_clock)
+        return Revocation(None, None, time, added_at, by_local_clock=by_local_clock)
+    exempt = None if keep is None else identifier(keep)
+    return Revocation(None, bounded_user_id(user_id), time, added_at, exempt, by_local_clock=by_local_clock)
 
 
-def _moment(value: object) -> float:
-    """Unix seconds of a moment."""
+def _unix_seconds(value: object) -> float:
+    """Convert ``issued_before`` to Unix seconds."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("issued_before has no time zone: use datetime.now(UTC) or the like.")

@@ -10,7 +10,7 @@ import pytest
 
 from moonkey_core import _repeated_log
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared
 from moonkey_core.settings import Settings
 from support.scripted import wait_until
 
@@ -32,8 +32,8 @@ def shared_emulator() -> Iterator[Emulator]:
 @pytest.fixture(autouse=True)
 def nothing_is_revoked_yet() -> None:
     """Clients of one app in a process share what is revoked; those of two tests do not."""
-    _shared._tables.clear()
-    _shared._feeds.clear()
+    shared._tables.clear()
+    shared._feeds.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -96,15 +96,6 @@ class Core:
             clock,
         )
 
-    def reset_locks(self) -> None:
-        """New locks: the old ones may have been held by other threads when the process forked."""
-        self.keys.reset_lock()
-        self.cache.reset_lock()
-        self.revocations.reset_lock()
-        self.sliding_expiration.reset_lock()
-        self.devices.reset_lock()
-        self.attempts.reset_lock()
-
     def begin(
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
     ) -> Auth | Pending:

@@ -156,7 +156,7 @@ def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]
 
 def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, ...]]:
     """Refuse what a user was issued until now, but for one session; returns those that the API lists."""
-    core.revocations.cut_off(user_id, keep=kept)
+    core.revocations.add_cutoff(user_id, keep=kept)
     listed = False
     try:
         sessions = yield from core.api.list_sessions(user_id)

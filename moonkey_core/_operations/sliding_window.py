@@ -10,6 +10,7 @@ from cachetools import TLRUCache
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Digest
+from moonkey_core._fork import reset_after_fork
 
 _COUNTED = 65_536  # beyond, the least recently used entries are dropped
 
@@ -29,6 +30,7 @@ class SlidingWindowCounter:
         self._digest = Digest()
         self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=clock)
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
 
     def count(self, kind: str, value: str, most: int, seconds: float) -> float | None:
         """Count an attempt, unless ``most`` were counted within the last ``seconds``.

@@ -7,6 +7,7 @@ import threading
 from cachetools import TTLCache
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.auth import Auth
 from moonkey_core.events import DeviceChanged
 from moonkey_core.settings import Settings
@@ -28,6 +29,7 @@ class DeviceMonitor:
         self._settings = settings
         self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
         """Return the event to emit, if any. An address is compared only where a trusted proxy states it."""

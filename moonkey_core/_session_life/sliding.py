@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from cachetools import TTLCache
 
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
@@ -37,6 +38,7 @@ class SlidingExpiration:
         self._longest = settings.session_max_lifetime.total_seconds()
         self._resumes_at = self._logs_again_at = -math.inf
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
         # By session id: its end, and until when no other request is to extend it (both in Unix seconds).
         self._extended: TTLCache[str, tuple[float, float]] = TTLCache(
             _REMEMBERED, settings.jwt_max_age + _PAUSE_SECONDS, timer=clock

@@ -81,7 +81,9 @@ class WatchedSession:
         if not self.is_revoked:
             self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
         if self._can_verify and not self.is_revoked:
-            self._needs_verification |= revocations.doubts(self.session_id, self.user_id, self.issued_at)
+            self._needs_verification |= revocations.needs_introspection(
+                self.session_id, self.user_id, self.issued_at
+            )
 
     @property
     def needs_attention(self) -> bool:

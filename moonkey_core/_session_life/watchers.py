@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._session_life.watch_policy import Feed, OnFeedLost, Reason, WatchedSession, WatchPolicy
 from moonkey_core.auth import Auth
 from moonkey_core.revocations import Revocations
@@ -46,6 +47,7 @@ class SessionWatcher:
         # Changed without a lock: the garbage collector may close a generator, and so get here, at any point.
         self._sessions: set[WatchedSession] = set()
         revocations.watch(self._refresh)
+        reset_after_fork(self.reset)
 
     @contextlib.contextmanager
     def watching(self, auth: Auth, *, can_verify: bool) -> Iterator[WatchedSession]:
@@ -109,6 +111,7 @@ class AsyncSessionWatcher:
         self._lock = threading.Lock()
         self._loops: tuple[_LoopWatcher, ...] = ()
         revocations.watch(self._notify)
+        reset_after_fork(self.reset)
 
     async def wait_until_over(self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
         """Wait until the session is over, and return why.

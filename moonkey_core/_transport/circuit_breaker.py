@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moonkey_core import _clock, _repeated_log
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Outcome, Reply, TransportError
 from moonkey_core.events import CircuitChanged, Hooks
 
@@ -61,6 +62,7 @@ class CircuitBreaker:
         self._next_probe = {True: 0.0, False: 0.0}
         self.last_error: UpstreamError | None = None
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
 
     def reset_lock(self) -> None:
         """Make a new lock, in the child of a fork."""

@@ -17,6 +17,7 @@ from weakref import finalize
 import httpx
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.event_loops import (
@@ -80,6 +81,7 @@ class SyncExchange:
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
+        reset_after_fork(self.reset)
 
     def _open(self) -> None:
         self._lock = threading.Lock()
@@ -98,7 +100,6 @@ class SyncExchange:
         The old ones are neither used nor closed: they belong to the parent process.
         """
         self._finalizer.detach()
-        self._monitor.breaker.reset_lock()
         if self._http_client is not None:
             from moonkey_core._transport import httpx_connections as _connections
 
@@ -240,6 +241,7 @@ class AsyncExchange:
         self._monitor = CallMonitor(breaker, hooks, settings.leeway)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
+        reset_after_fork(self.reset)
 
     def _open(self) -> None:
         self._loops = LoopStates(self._settings, self._make_sender, single_loop=self._http_client is not None)
@@ -249,7 +251,6 @@ class AsyncExchange:
     def reset(self) -> None:
         """Forget all event loops in the child of a fork: they belong to the parent process."""
         self._finalizer.detach()
-        self._monitor.breaker.reset_lock()
         self._loops.abandon()
         if self._http_client is not None:
             from moonkey_core._transport import httpx_connections as _connections

@@ -50,7 +50,9 @@ class Acceptance:
         version = self._revocations.version
         if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at):
             return True
-        entry.needs_introspection = self._revocations.doubts(entry.session_id, entry.user_id, entry.issued_at)
+        entry.needs_introspection = self._revocations.needs_introspection(
+            entry.session_id, entry.user_id, entry.issued_at
+        )
         entry.revocations_version = version
         return False
 

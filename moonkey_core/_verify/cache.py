@@ -12,6 +12,7 @@ from typing import Any
 from cachetools import FIFOCache, TTLCache
 
 from moonkey_core import _clock
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.settings import Secret, Settings
@@ -40,6 +41,7 @@ class VerificationCache:
         self._maxsize = settings.max_cached_sessions
         self._lock = threading.Lock()
         self._make_tables()
+        reset_after_fork(self.reset_lock)
 
     def _make_tables(self) -> None:
         # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.

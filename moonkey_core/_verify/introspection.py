@@ -135,7 +135,7 @@ class Introspector:
     def _fresh_enough(self, request: IntrospectionRequest, began: float) -> Plan[IntrospectionResult]:
         """Ask; and ask once more, alone, where a shared answer is older than it may be."""
         result = yield from self._provider.introspect(request)
-        needed = self._revocations.doubts(result.session_id, result.user_id, result.started_at)
+        needed = self._revocations.needs_introspection(result.session_id, result.user_id, result.started_at)
         most = 0.0 if needed else request.max_staleness
         if most is not None and result.asked_at < began - most:
             refused = result.extension_error

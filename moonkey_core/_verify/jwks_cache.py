@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Fetch, Outcome, Plan, Reply, StorePolicy, TransportError
 from moonkey_core._transport.replies import api_error
 from moonkey_core._verify.jwks import MAX_BYTES, body_holds_secret, holds_secret, parse_key_set, usable_keys
@@ -118,6 +119,7 @@ class JwksCache:
         self._refilled_at = 0.0
         self._last_started: tuple[int, float] = (-1, 0.0)  # the number of the last fetch that was begun, and when
         self.reset_lock()
+        reset_after_fork(self.reset_lock)
         if settings.jwks is not None:
             try:
                 self.current = KeySet(usable_keys(settings.jwks), 0.0, math.inf, math.inf)

@@ -1,7 +1,8 @@
-"""A fleet's common memory: Redis 6 or newer, or Valkey. Needs the extra ``redis``, which is imported at first use.
+"""What the processes of a fleet share, in Redis 6 or newer, or Valkey. Needs the extra ``redis``.
 
-:class:`RedisRevocations` tells every process who may no longer pass; :class:`RedisStore` shares verified answers
-and the key set. What lies in Redis is sealed and named by keyed digests.
+:class:`RedisRevocations` tells each process which sessions and users are revoked. :class:`RedisStore` and
+:class:`AsyncRedisStore` share replies about verified credentials, and the key set. What is stored in Redis is
+sealed, and its keys are keyed digests. redis-py is imported at first use.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from moonkey_core.redis._shared import after_fork as after_fork
-from moonkey_core.redis._shared import shared_revocations as shared_revocations
+from moonkey_core.redis.shared import shared_revocations as shared_revocations
 
 if TYPE_CHECKING:
-    from moonkey_core.redis._feed import RedisRevocations
-    from moonkey_core.redis._store import AsyncRedisStore, RedisStore
+    from moonkey_core.redis.feed import RedisRevocations
+    from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
 __all__ = ["AsyncRedisStore", "RedisRevocations", "RedisStore"]
 
-_HOMES = {"AsyncRedisStore": "_store", "RedisRevocations": "_feed", "RedisStore": "_store"}
+_MODULES = {"AsyncRedisStore": "store", "RedisRevocations": "feed", "RedisStore": "store"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -16,7 +16,7 @@ import moonkey_core
 from moonkey_core import MoonKey, _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import run
-from moonkey_core.redis._places import Places
+from moonkey_core.redis.store import StoreSerializer
 from support.decisions import Decisions
 from support.odd_jwts import good
 from support.scripted_api import DEAD, KnownToTheApi
@@ -134,8 +134,8 @@ def test_a_client_reads_the_clock_of_the_moment() -> None:
                 core.breaker._wall,
             ]
             assert {clock() for clock in clocks} == {START.timestamp()}
-            assert Places.__init__.__defaults__ is not None
-            assert Places.__init__.__defaults__[0]() == START.timestamp()
+            assert StoreSerializer.__init__.__defaults__ is not None
+            assert StoreSerializer.__init__.__defaults__[0]() == START.timestamp()
             assert core.breaker._clock() == time.monotonic()
 
 

@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import gc
+import sys
 import threading
-import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-from moonkey_core import AsyncMoonKey, MoonKey
+from moonkey_core import AsyncMoonKey, MoonKey, _fork
 from moonkey_core.emulator import Emulator
+from support.forks import forks, in_child
 from support.patience import PATIENCE
 from support.scripted import wait_until
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
 def options(emulator: Emulator, **more: Any) -> dict[str, Any]:
     return {"secret_key": emulator.secret_key, "base_url": emulator.base_url, **more}
-
-
-def in_child(work: Callable[[], bool]) -> bool:
-    """Fork, and tell whether ``work`` came out true in the child within ten seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork do not mix; that is the point here
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if work() else 2
-        finally:
-            os._exit(code)
-    statuses: list[int] = []
-
-    def ended() -> bool:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            statuses.append(status)
-        return bool(pid)
-
-    if not wait_until(ended, 10):
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    return statuses == [0]
 
 
 @forks
@@ -119,3 +93,96 @@ class TestFork:
             thread.join(PATIENCE)
         assert results == [True] * 3
         client.close()
+
+
+LOCK = type(threading.Lock())
+
+
+def locks_in(root: object) -> Iterator[Any]:
+    """Every lock in an object of this package, and in all such objects that it holds."""
+    seen: set[int] = set()
+    left = [root]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, LOCK):
+            yield one
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list | tuple | set):
+            left += one
+        elif type(one).__module__.startswith("moonkey_core"):
+            left += [value for _, value in each_attribute(one)]
+
+
+def each_attribute(one: object) -> Iterator[tuple[str, object]]:
+    yield from getattr(one, "__dict__", {}).items()
+    for kind in type(one).__mro__:
+        for name in getattr(kind, "__slots__", ()):
+            if hasattr(one, name):
+                yield name, getattr(one, name)
+
+
+@forks
+@pytest.mark.parametrize("kind", [MoonKey, AsyncMoonKey])
+def test_no_lock_stays_locked(kind: type[MoonKey | AsyncMoonKey]) -> None:
+    """Whatever the other threads of the parent hold at that moment."""
+    client = kind(secret_key="sk_test_x", redis_url="redis://127.0.0.1:1/0", jwt_issuer="x")
+    modules = [module for name, module in sys.modules.items() if name.startswith("moonkey_core")]
+    of_modules = [value for module in modules for value in vars(module).values() if isinstance(value, LOCK)]
+    locks = [lock for lock in (*locks_in(client), *of_modules) if lock.acquire(blocking=False)]
+    try:
+        assert len(locks) >= 12
+        assert in_child(
+            lambda: (
+                not any(lock.locked() for lock in locks_in(client))
+                and not any(
+                    value.locked()
+                    for module in modules
+                    for value in vars(module).values()
+                    if isinstance(value, LOCK)
+                )
+            )
+        )
+    finally:
+        for lock in locks:
+            lock.release()
+    if isinstance(client, MoonKey):
+        client.close()
+    else:
+        asyncio.run(client.aclose())
+
+
+class Reset:
+    """Something that notes when it is reset."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name, self.done = name, done
+        _fork.reset_after_fork(self.reset)
+
+    def reset(self) -> None:
+        self.done.append(self.name)
+        if self.name == "broken":
+            raise RuntimeError(self.name)
+
+
+@forks
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_resets_run_in_order_whatever_one_of_them_does() -> None:
+    done: list[str] = []
+    kept = [Reset(name, done) for name in ("first", "dropped", "broken", "last")]
+    del kept[1]
+    gc.collect()
+    assert in_child(lambda: done == ["first", "broken", "last"])
+    assert done == []
+
+
+def test_nothing_is_held_by_its_registration() -> None:
+    before = len(_fork._resets)
+    kept = [Reset("one", []) for _ in range(10)]
+    assert len(_fork._resets) == before + 10
+    kept.clear()
+    gc.collect()
+    assert len(_fork._resets) <= before

@@ -155,7 +155,7 @@ def test_a_fork_in_the_middle_of_a_change_leaves_a_memory_that_works() -> None:
     assert decisions.authenticate(TOKEN).is_authenticated
     memory = decisions.core.cache
     memory._lock.acquire()  # as another thread of the parent may have done; it is not in the child
-    decisions.core.reset_locks()
+    memory.reset_lock()
     assert len(memory) == 0  # what was half changed is not looked at again
     decisions.good[OTHER] = {}
     for credential in (TOKEN, OTHER, good(NOW), TOKEN):

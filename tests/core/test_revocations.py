@@ -134,7 +134,7 @@ class TestCuttingOff:
     def test_what_is_certain_and_what_is_doubted(self, leeway: float) -> None:
         revocations, clock = made(leeway=leeway)
         clock.now += 0.7
-        revocations.cut_off("user_1", keep="sess_1")
+        revocations.add_cutoff("user_1", keep="sess_1")
         for issued_at, refused, doubted in (
             (None, True, True),
             (NOW - leeway - 1, True, True),
@@ -144,41 +144,44 @@ class TestCuttingOff:
             (NOW + leeway + 1, False, False),
         ):
             assert revocations.refuses("sess_2", "1", issued_at) is refused
-            assert revocations.doubts("sess_2", "1", issued_at) is doubted
+            assert revocations.needs_introspection("sess_2", "1", issued_at) is doubted
             assert not revocations.refuses("sess_1", "1", issued_at)
-            assert not revocations.doubts("sess_1", "1", issued_at)
-            assert not revocations.doubts("sess_2", "2", issued_at)
+            assert not revocations.needs_introspection("sess_1", "1", issued_at)
+            assert not revocations.needs_introspection("sess_2", "2", issued_at)
 
     def test_it_is_one_entry_for_the_fleet(self) -> None:
         revocations, clock = made(leeway=5.0)
         heard: list[Revocation] = []
         revocations.listeners = (heard.append,)
-        revocations.cut_off("user_1")
+        revocations.add_cutoff("user_1")
         assert len(revocations) == len(heard) == len(revocations.entries()) == 1
         clock.now += KEPT + 5
         assert len(revocations) == 0
-        assert not revocations.doubts("sess_1", "user_1", NOW)
+        assert not revocations.needs_introspection("sess_1", "user_1", NOW)
 
     def test_no_doubt_makes_room_for_another(self) -> None:
         """Doubts last longer than what came with them, so there may be more of them."""
         revocations, clock = made(maxsize=2, leeway=5.0)
         for user in ("user_1", "user_2"):
-            revocations.cut_off(user)
+            revocations.add_cutoff(user)
         clock.now += KEPT + 1
         for user in ("user_3", "user_4"):
-            revocations.cut_off(user)
-            assert not revocations.doubts("sess_1", "user_1", clock.now)
-            assert not revocations.doubts("sess_1", "user_2", clock.now)
+            revocations.add_cutoff(user)
+            assert not revocations.needs_introspection("sess_1", "user_1", clock.now)
+            assert not revocations.needs_introspection("sess_1", "user_2", clock.now)
         for user in ("user_3", "user_4"):
-            found = (revocations.refuses("sess_1", user, clock.now), revocations.doubts("sess_1", user, clock.now))
+            found = (
+                revocations.refuses("sess_1", user, clock.now),
+                revocations.needs_introspection("sess_1", user, clock.now),
+            )
             assert any(found)
 
     def test_where_there_is_no_room_nothing_is_left_in_doubt(self) -> None:
         revocations, _ = made(maxsize=2, leeway=5.0)
         for user in ("1", "2", "3"):
-            revocations.cut_off(user)
+            revocations.add_cutoff(user)
         assert revocations.refuses("sess_1", "user_9", NOW + 5)
-        assert not revocations.doubts("sess_1", "user_1", NOW)
+        assert not revocations.needs_introspection("sess_1", "user_1", NOW)
 
 
 MOMENTS = st.sampled_from([NOW - 20, NOW - 10, NOW, NOW + 10])
@@ -216,11 +219,11 @@ def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
     for table in (one, other, again):
         for session in ("s1", "s2", "s3"):
             for issued_at in (NOW - 25, NOW - 20, NOW - 12, NOW - 5, NOW, NOW + 9, NOW + 25, NOW + 40):
-                covering = [entry for entry in entries if entry.kept != session]
+                covering = [entry for entry in entries if entry.exempt_session_id != session]
                 refused = any(issued_at <= (entry.issued_before or 0) for entry in covering)
-                doubted = any(issued_at <= (entry.doubted_before or 0) for entry in covering)
+                doubted = any(issued_at <= (entry.confirm_before or 0) for entry in covering)
                 assert table.refuses(session, "1", issued_at) == refused
-                assert refused or table.doubts(session, "1", issued_at) == doubted
+                assert refused or table.needs_introspection(session, "1", issued_at) == doubted
 
 
 SAID = st.one_of(
@@ -242,16 +245,16 @@ def test_what_was_dated_by_our_own_clock_is_put_right(said: list[tuple[bool, Any
     revocations.listeners = (told.append,)
     for is_cut_off, entry in said:
         if is_cut_off and "issued_before" not in entry:
-            revocations.cut_off(entry["user_id"], keep=entry["keep"])
+            revocations.add_cutoff(entry["user_id"], keep=entry["keep"])
         else:
             revocations.add(**entry)
-    revocations.set_common_clock(offset)
-    own_only = all(one.by_own_clock for one in told)
+    revocations.set_clock_offset(offset)
+    own_only = all(one.by_local_clock for one in told)
     for session in ("sess_1", "sess_2", "sess_3"):
         dates = [
-            one.issued_before + offset * one.by_own_clock
+            one.issued_before + offset * one.by_local_clock
             for one in told
-            if one.issued_before is not None and one.kept != session
+            if one.issued_before is not None and one.exempt_session_id != session
         ]
         if dates:
             assert revocations.refuses(session, "user_1", max(dates))
@@ -260,8 +263,8 @@ def test_what_was_dated_by_our_own_clock_is_put_right(said: list[tuple[bool, Any
 
 def test_an_entry_that_is_made_while_the_common_clock_becomes_known() -> None:
     revocations, _ = made()
-    revocations.set_common_clock(-400)
-    revocations.note(Revocation(None, "user_1", NOW, NOW, by_own_clock=True))
+    revocations.set_clock_offset(-400)
+    revocations.record(Revocation(None, "user_1", NOW, NOW, by_local_clock=True))
     assert revocations.refuses("sess_1", "user_1", NOW - 400)
     assert not revocations.refuses("sess_1", "user_1", NOW - 399)
 
@@ -489,7 +492,7 @@ class TestThreadsAndForks:
         revocations, _ = made()
         revocations.add(session_id="sess_1")
         revocations.add(user_id="user_1")
-        assert repr(revocations) == "Revocations(sessions=1, users=1, everybody=0)"
+        assert repr(revocations) == "Revocations(sessions=1, users=1, all_users=0)"
 
 
 @given(st.integers(0, 400), st.integers(-500, 100), st.one_of(st.none(), st.integers(-500, 500)))

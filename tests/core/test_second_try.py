@@ -150,8 +150,8 @@ def test_a_session_that_is_doubted_is_asked_about_after_the_doubt(presented: str
     decisions = Late(0.5, leeway=0)
     for credential in (TOKEN, new):
         decisions.good[credential] = {"session": {"started_at": int(NOW)}}
-    decisions.core.revocations.cut_off("user_1", keep=None)
-    assert decisions.core.revocations.doubts("sess_1", "user_1", NOW)
+    decisions.core.revocations.add_cutoff("user_1", keep=None)
+    assert decisions.core.revocations.needs_introspection("sess_1", "user_1", NOW)
     asked_twice(decisions, PRESENTED.get(presented, {"session-token": [new]}), None)
 
 

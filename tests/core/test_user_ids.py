@@ -81,7 +81,7 @@ class TestWhoeverTakesOne:
                 lambda user_id: client.totps.verify("123456", user_id=user_id),
                 lambda user_id: client.sessions.rotate(user_id=user_id, totp="123456", session_expires_in=60),
                 lambda user_id: client.revocations.add(user_id=user_id),
-                client.revocations.cut_off,
+                client.revocations.add_cutoff,
             ):
                 with pytest.raises(ValueError, match=r"."):
                     work(nobody)

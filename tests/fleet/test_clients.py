@@ -12,7 +12,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, RevokedCredentials
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared
 from support.decisions import bearer, presenting
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
@@ -32,15 +32,15 @@ class Fleet:
         }
 
     def worker(self, **options: Any) -> MoonKey:
-        _shared._tables.clear()
-        _shared._feeds.clear()
+        shared._tables.clear()
+        shared._feeds.clear()
         client = self._stack.enter_context(MoonKey(**{**self._options, **options}))
         assert wait_until(lambda: client.health().feed == "live")
         return client
 
     def async_worker(self, **options: Any) -> AsyncMoonKey:
-        _shared._tables.clear()
-        _shared._feeds.clear()
+        shared._tables.clear()
+        shared._feeds.clear()
         return AsyncMoonKey(**{**self._options, **options})
 
 

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from fleet.conftest import settings_for
 
 from moonkey_core._crypto import Sealer, fleet_sealer
 from moonkey_core.events import Hooks
 from moonkey_core.redis import RedisRevocations
-from moonkey_core.redis._entries import opened_entry, sealed_entry
-from moonkey_core.redis._server_clock import ServerClock
+from moonkey_core.redis.entries import open_entry, seal_entry
+from moonkey_core.redis.stream import ServerClock
 from moonkey_core.revocations import Revocation, Revocations, retention
+from support.feeds import settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -178,7 +178,7 @@ def test_only_the_age_on_the_server_counts(machine: Make, server: RedisServer) -
     now = time.time()
 
     def put(place: str, entry: Revocation) -> None:
-        server.client.xadd(name, {"entry": sealed_entry(sealer, name.decode(), entry)}, id=place)
+        server.client.xadd(name, {"entry": seal_entry(sealer, name.decode(), entry)}, id=place)
 
     put("*", Revocation("sess_1", None, None, 0.0))
     put("*", Revocation("sess_2", None, None, now + 1e6))
@@ -206,7 +206,7 @@ def test_what_is_too_old_on_the_server_is_nothing(machine: Make, server: RedisSe
     name = f"{root}:{'0' * 32}"
     for back, session in ((kept + 1, "sess_old"), (kept - 20, "sess_young")):
         entry = Revocation(session, None, None, now)  # whatever it says itself
-        sealed = sealed_entry(sealer, name, entry)
+        sealed = seal_entry(sealer, name, entry)
         server.client.xadd(name, {"entry": sealed}, id=f"{int((now - back) * 1000)}-0")
     server.client.set(epoch, f"{'0' * 32}.{int((now - 1000) * 1000)}")
     late = machine(400.0)
@@ -241,14 +241,14 @@ ENTRIES = {
 def test_entries_of_the_version_before_are_understood(kind: str) -> None:
     sealed, entry = ENTRIES[kind]
     sealer = Sealer("sk_test_fixture", "feed https://api.example.com")
-    assert opened_entry(sealer, "moonkey:feed", bytes.fromhex(sealed)) == entry
+    assert open_entry(sealer, "moonkey:feed", bytes.fromhex(sealed)) == entry
 
 
 def test_and_it_understands_ours() -> None:
     """It wants an object with one list of these four, and reads nothing else."""
     sealer = Sealer("sk_test_fixture", "feed https://api.example.com")
-    entry = Revocation(None, "user_1", 5.0, 6.0, by_own_clock=True)
-    sealed = sealed_entry(sealer, "moonkey:feed", entry)
+    entry = Revocation(None, "user_1", 5.0, 6.0, by_local_clock=True)
+    sealed = seal_entry(sealer, "moonkey:feed", entry)
     assert sealer.open("moonkey:feed", sealed) == b'{"entry": [null, "user_1", 5.0, 6.0]}'
 
 
@@ -256,22 +256,22 @@ class TestServerClock:
     def test_a_slow_answer_changes_nothing(self) -> None:
         now = [1000.0]
         clock = ServerClock(5.0, lambda: now[0])
-        clock.told((1000, 0), (1000, 0), 1000.0)
+        clock.update((1000, 0), (1000, 0), 1000.0)
         now[0] = 1020.0
-        clock.told((1000, 0), (1000, 500), 1000.0)  # it came after 20 seconds
+        clock.update((1000, 0), (1000, 500), 1000.0)  # it came after 20 seconds
         assert clock.offset == 0.0
 
     def test_bounds_are_kept_and_a_clock_that_was_set_is_not_believed(self) -> None:
         now = [1000.0]
         clock = ServerClock(5.0, lambda: now[0])
-        clock.told((1010, 0), (1010, 0), 999.9)
+        clock.update((1010, 0), (1010, 0), 999.9)
         assert clock.offset == pytest.approx(10.0)
         assert clock.is_wrong
-        clock.told((1010, 0), (1020, 0), 1000.0)  # within no time at all
+        clock.update((1010, 0), (1020, 0), 1000.0)  # within no time at all
         assert clock.offset == pytest.approx(10.0)
-        clock.told((1004, 500000), (1004, 500000), 1000.0)
+        clock.update((1004, 500000), (1004, 500000), 1000.0)
         assert clock.is_wrong  # not near enough to be right again
-        clock.told((1003, 0), (1003, 0), 1000.0)
+        clock.update((1003, 0), (1003, 0), 1000.0)
         assert not clock.is_wrong
-        clock.told((1004, 900000), (1004, 900000), 1000.0)
+        clock.update((1004, 900000), (1004, 900000), 1000.0)
         assert not clock.is_wrong

@@ -10,7 +10,7 @@ import pytest
 
 from moonkey_core import MoonKey, ProviderUnavailable, RevocationIncomplete
 from moonkey_core.emulator import Emulator
-from moonkey_core.redis import _shared
+from moonkey_core.redis import shared
 from support.decisions import bearer
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -30,8 +30,8 @@ def fleet(server: RedisServer, emulator: Emulator) -> Iterator[list[MoonKey]]:
     with ExitStack() as stack:
         found = []
         for _ in range(2):
-            _shared._tables.clear()
-            _shared._feeds.clear()
+            shared._tables.clear()
+            shared._feeds.clear()
             client = MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, **options)
             found.append(stack.enter_context(client))
         assert all(wait_until(lambda c=client: c._core.feed.is_live) for client in found)  # type: ignore[misc]

@@ -11,14 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core._crypto import Sealer
-from moonkey_core.redis._entries import opened_entry, sealed_entry
-from moonkey_core.redis._missing import essence, missing, worth_saying
+from moonkey_core.models import identifier
+from moonkey_core.redis.entries import entry_key, missing_entries, open_entry, seal_entry, without_superseded
 from moonkey_core.revocations import Revocation
 from support.any_json import JSON
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 SEALER = Sealer("a secret of the fleet", "feed")
-IDS = st.text(min_size=1, max_size=256).filter(str.isprintable)
+
+
+def is_identifier(text: str) -> bool:
+    try:
+        identifier(text)
+    except ValueError:
+        return False
+    return True
+
+
+IDS = st.text(min_size=1, max_size=256).filter(is_identifier)
 TIMES = st.floats(allow_nan=False, allow_infinity=False)
 ENTRIES = st.one_of(
     st.builds(Revocation, IDS, st.none(), st.none(), TIMES),
@@ -30,7 +40,7 @@ ENTRIES = st.one_of(
 def opened(fields: object) -> Revocation | None:
     """What comes of the sealed JSON of these fields."""
     try:
-        return opened_entry(SEALER, "stream", SEALER.seal("stream", json.dumps(fields).encode()))
+        return open_entry(SEALER, "stream", SEALER.seal("stream", json.dumps(fields).encode()))
     except ValueError:
         return None
 
@@ -44,27 +54,27 @@ def test_what_an_entry_for_everybody_says_already_is_not_said_again() -> None:
         Revocation(None, "u2", 9.0, 9.0),
     ]
     later = [Revocation("s2", None, None, 95.1), Revocation(None, "u3", 101.0, 80.0)]
-    assert set(worth_saying([*before, weaker, everybody, *later], 5.0)) == {everybody, before[1], *later}
-    assert worth_saying(before + later, 5.0) == (*before, *later)
+    assert set(without_superseded([*before, weaker, everybody, *later], 5.0)) == {everybody, before[1], *later}
+    assert without_superseded(before + later, 5.0) == (*before, *later)
 
 
 @quick
 @given(st.lists(ENTRIES, max_size=5), st.lists(ENTRIES, max_size=5))
 def test_what_is_missing(known: list[Revocation], present: list[Revocation]) -> None:
-    said = {essence(entry) for entry in present}
-    left = missing(known, said)
-    assert {essence(entry) for entry in left} == {essence(entry) for entry in known} - said
-    assert missing(left, {essence(entry) for entry in left}) == ()
+    said = {entry_key(entry) for entry in present}
+    left = missing_entries(known, said)
+    assert {entry_key(entry) for entry in left} == {entry_key(entry) for entry in known} - said
+    assert missing_entries(left, {entry_key(entry) for entry in left}) == ()
 
 
 @quick
 @given(ENTRIES)
 def test_there_and_back(entry: Revocation) -> None:
-    sealed = sealed_entry(SEALER, "stream", entry)
-    assert opened_entry(SEALER, "stream", sealed) == entry
+    sealed = seal_entry(SEALER, "stream", entry)
+    assert open_entry(SEALER, "stream", sealed) == entry
     for name, sealer in (("other", SEALER), ("stream", Sealer("another", "feed"))):
         with pytest.raises(ValueError, match="not sealed"):
-            opened_entry(sealer, name, sealed)
+            open_entry(sealer, name, sealed)
 
 
 def opened_by_the_version_before(sealed: bytes) -> Revocation:
@@ -79,10 +89,10 @@ def opened_by_the_version_before(sealed: bytes) -> Revocation:
 @given(ENTRIES)
 def test_the_version_before_refuses_no_less(entry: Revocation) -> None:
     """It knows of nothing that is kept, and of no doubt: it refuses what was issued until the entry was made."""
-    found = opened_by_the_version_before(sealed_entry(SEALER, "stream", entry))
+    found = opened_by_the_version_before(seal_entry(SEALER, "stream", entry))
     until = entry.issued_before
-    if until is not None and entry.doubted_before is not None:
-        until = max(until, min(entry.added_at, entry.doubted_before))
+    if until is not None and entry.confirm_before is not None:
+        until = max(until, min(entry.added_at, entry.confirm_before))
     assert found == Revocation(entry.session_id, entry.user_id, until, entry.added_at)
 
 
@@ -95,8 +105,8 @@ def test_the_version_before_refuses_no_less(entry: Revocation) -> None:
     ],
 )
 def test_entries_of_the_version_before(said: str, meant: Revocation) -> None:
-    assert opened_entry(SEALER, "stream", SEALER.seal("stream", said.encode())) == meant
-    assert json.loads(SEALER.open("stream", sealed_entry(SEALER, "stream", meant))) == json.loads(said)
+    assert open_entry(SEALER, "stream", SEALER.seal("stream", said.encode())) == meant
+    assert json.loads(SEALER.open("stream", seal_entry(SEALER, "stream", meant))) == json.loads(said)
 
 
 @pytest.mark.rule("S37")
@@ -116,7 +126,7 @@ def test_any_content_is_an_entry_or_refused(content: Any) -> None:
 @given(st.one_of(st.none(), st.integers(), st.text(), st.binary(max_size=6000)))
 def test_anything_at_all(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
-        opened_entry(SEALER, "stream", value)
+        open_entry(SEALER, "stream", value)
 
 
 @pytest.mark.rule("S37")

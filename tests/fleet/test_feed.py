@@ -10,16 +10,16 @@ import weakref
 from typing import Any
 
 import pytest
-from fleet.conftest import MakeProcess, Process, settings_for
 
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import RedisRevocations
-from moonkey_core.redis._connect import async_client
-from moonkey_core.redis._stream import Stream
-from moonkey_core.redis._worker import Worker
+from moonkey_core.redis.client import async_client
+from moonkey_core.redis.stream import Stream
+from moonkey_core.redis.worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
+from support.feeds import MakeProcess, Process, settings_for
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -418,7 +418,7 @@ class TestBounds:
         for turn in range(8):
             for place in range(100):
                 one.known.add(session_id=f"sess_{turn}_{place}")
-            assert wait_until(lambda: one.feed._outbox.is_empty)
+            assert wait_until(lambda: one.feed._queue.is_empty)
         assert server.client.xlen(name) <= 2 * 300 + 100
         assert "feed_full" in reasons(caplog)
         late = make_process(max_revocations=300)
@@ -428,7 +428,7 @@ class TestBounds:
     def test_what_is_past_its_time_is_dropped(
         self, make_process: MakeProcess, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("moonkey_core.redis._worker._UNUSED_SECONDS", 2.0)
+        monkeypatch.setattr("moonkey_core.redis.worker._MIN_RETENTION", 2.0)
         one = make_process(jwt_max_age=1, leeway=0, max_revocation_lag=0.2)
         assert all_live(one)
         name = stream(server)

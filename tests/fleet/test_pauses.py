@@ -10,10 +10,10 @@ from contextlib import closing
 from itertools import takewhile
 
 import pytest
-from fleet.conftest import MakeProcess, Process, settings_for
 
-from moonkey_core.redis import _pauses
-from moonkey_core.redis._pauses import Pauses
+from moonkey_core.redis import worker
+from moonkey_core.redis.worker import Backoff
+from support.feeds import MakeProcess, Process, settings_for
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -27,32 +27,32 @@ def short_pauses() -> None:
     """As long as in earnest, here."""
 
 
-class TestPauses:
+class TestBackoff:
     def test_each_is_twice_as_long_up_to_the_longest(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_pauses._JITTER, "uniform", lambda low, high: high)
-        pauses = Pauses(BEAT, LAG)
+        monkeypatch.setattr(worker._RANDOM, "uniform", lambda low, high: high)
+        pauses = Backoff(BEAT, LAG)
         assert [pauses.next(urgent=False) for _ in range(7)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
         assert pauses.next(urgent=True) == LAG / 2
-        pauses.over()
+        pauses.reset()
         assert pauses.next(urgent=True) == pytest.approx(0.1)
 
     def test_nobody_hurries_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_pauses._JITTER, "uniform", lambda low, high: high)
-        pauses = Pauses(BEAT, LAG)
+        monkeypatch.setattr(worker._RANDOM, "uniform", lambda low, high: high)
+        pauses = Backoff(BEAT, LAG)
         hurried = list(takewhile(lambda pause: pause <= LAG / 2, (pauses.next(urgent=True) for _ in range(100))))
         assert 10 <= sum(hurried) <= 10 + LAG
-        assert pauses.next(urgent=True) == _pauses.LONGEST
-        pauses.over()
+        assert pauses.next(urgent=True) == worker.MAX_PAUSE
+        pauses.reset()
         assert pauses.next(urgent=True) == pytest.approx(BEAT)
 
     def test_a_long_lag_is_no_long_pause(self) -> None:
-        assert Pauses(12.0, 60.0).next(urgent=False) <= 1.0
+        assert Backoff(12.0, 60.0).next(urgent=False) <= 1.0
 
     def test_no_two_processes_keep_step(self) -> None:
-        for pauses in (Pauses(BEAT, LAG) for _ in range(50)):
+        for pauses in (Backoff(BEAT, LAG) for _ in range(50)):
             found = [pauses.next(urgent=False) for _ in range(30)]
             assert 0.5 * BEAT <= found[0] <= BEAT
-            assert all(_pauses.LONGEST / 2 <= one <= _pauses.LONGEST for one in found[6:])
+            assert all(worker.MAX_PAUSE / 2 <= one <= worker.MAX_PAUSE for one in found[6:])
             assert len(set(found)) == len(found)
 
 
@@ -154,4 +154,4 @@ class TestNothingIsMissed:
         server.start()
         began = time.monotonic()
         assert wait_until(lambda: one.is_live)
-        assert one.feed._worker._settled_at >= began + LAG + _pauses.LONGEST
+        assert one.feed._worker.reader.trusted_from >= began + LAG + worker.MAX_PAUSE

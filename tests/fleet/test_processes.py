@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.conftest import MakeProcess, settings_for
 
-from moonkey_core.redis import AsyncRedisStore, RedisStore, after_fork, shared_revocations
+from moonkey_core.redis import AsyncRedisStore, RedisStore, shared_revocations
+from support.feeds import PLACE, MakeProcess, good, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -139,7 +139,6 @@ class Child:
         if self.pid == 0:
             code = 1
             try:
-                after_fork()
                 work(lambda text: void(os.write(theirs, text.encode())), lambda: os.read(mine, 100).decode())
                 code = 0
             finally:
@@ -216,7 +215,7 @@ class TestForks:
         known, feed = shared_revocations(settings_for(server))
         assert feed is not None
         feed.acquire()
-        locks: list[Any] = [known._lock, feed._lock, feed._outbox._lock, feed._outbox.own._lock]
+        locks: list[Any] = [known._lock, feed._lock, feed._queue._lock, feed._queue.own._lock]
         for lock in locks:
             lock.acquire()
 
@@ -248,8 +247,6 @@ class TestForks:
         assert child.ended() == 0
 
     def test_stores(self, server: RedisServer) -> None:
-        from fleet.test_store import PLACE, good
-
         store, tasks = RedisStore(settings_for(server)), AsyncRedisStore(settings_for(server))
         store.put(PLACE, good())
 
@@ -259,8 +256,6 @@ class TestForks:
         assert works()
 
         def work(tell: Callable[[str], None], _: Callable[[], str]) -> None:
-            store.reset()
-            tasks.reset()
             tell("fine" if works() and works() else "broken")
 
         child = Child(work)
@@ -272,16 +267,12 @@ class TestForks:
     def test_a_fork_inside_a_loop_leaves_the_connections_of_the_parent_alone(
         self, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from fleet.test_store import PLACE, good
-
         async def work() -> list[bool]:
             store, threads = AsyncRedisStore(settings_for(server)), RedisStore(settings_for(server))
             await store.put(PLACE, good())
             assert threads.get(PLACE) is not None
 
             def forget(tell: Callable[[str], None], _: Callable[[], str]) -> None:
-                store.reset()
-                threads.reset()
                 gc.collect()
                 tell("gone")
 

@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 import pytest
-from fleet.conftest import settings_for
 
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core.redis import AsyncRedisStore, RedisStore, shared_revocations
+from support.feeds import settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 from support.together import together

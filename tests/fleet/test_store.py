@@ -10,30 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet.conftest import settings_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, Settings
 from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.redis import AsyncRedisStore, RedisStore
-from moonkey_core.redis import _places as places
+from moonkey_core.redis import store as store_module
+from support.feeds import BODY, PLACE, clean, good, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 from support.together import together
-
-BODY = b'{"session": {"id": "sess_visible"}, "session_token": "session_secret"}'
-
-
-def clean(body: bytes) -> bytes:
-    return body.replace(b"session_secret", b"")
-
-
-PLACE = StorePolicy("0123456789abcdef", 30.0, clean)
-
-
-def good(body: bytes = BODY, **changes: Any) -> Reply:
-    return replace(Reply(200, {}, body, asked_at=time.time()), **changes)
 
 
 class Store:
@@ -82,6 +69,13 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.__dict__["reason"] for record in caplog.records if "reason" in record.__dict__]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to take Redis for lost."""
+    monkeypatch.setattr(store_module, "TIMEOUT", 10.0)
+
+
+@pytest.mark.usefixtures("patient")
 class TestKeeping:
     def test_what_one_puts_another_gets(self, make_store: MakeStore) -> None:
         one, other = make_store(), make_store()
@@ -209,7 +203,7 @@ class TestLosing:
         store = make_store()
         store.put(good())
         clock = [1000.0]
-        store.store._reach = places.Reach(lambda: clock[0])
+        store.store._availability = store_module.Availability(lambda: clock[0])
         server.kill()
         assert store.get() is None
         server.start()
@@ -225,26 +219,27 @@ class TestLosing:
         assert make_store().get() is None
 
 
-class TestReach:
+class TestAvailability:
     def test_one_tries_for_all(self, caplog: pytest.LogCaptureFixture) -> None:
         now = [0.0]
-        reach = places.Reach(lambda: now[0])
+        availability = store_module.Availability(lambda: now[0])
         with caplog.at_level(logging.INFO, "moonkey"):
-            assert all(reach.may_try() for _ in range(3))
-            reach.failed(OSError("session_secret"))
-            reach.failed(OSError())
-            assert not reach.may_try()
+            assert all(availability.allows_call() for _ in range(3))
+            availability.failed(OSError("session_secret"))
+            availability.failed(OSError())
+            assert not availability.allows_call()
             now[0] += 1.0
-            assert together(8, lambda _: reach.may_try()).count(True) == 1
+            assert together(8, lambda _: availability.allows_call()).count(True) == 1
             now[0] += 1.0
-            assert reach.may_try()
-            reach.worked()
-            reach.worked()
-            assert all(reach.may_try() for _ in range(3))
+            assert availability.allows_call()
+            availability.succeeded()
+            availability.succeeded()
+            assert all(availability.allows_call() for _ in range(3))
         assert reasons(caplog) == ["store_lost", "store_back"]
         assert "session_secret" not in caplog.text
 
 
+@pytest.mark.usefixtures("patient")
 class TestThreadsLoopsAndTasks:
     def test_many_threads(self, server: RedisServer) -> None:
         store = RedisStore(settings_for(server))
@@ -305,7 +300,10 @@ class TestSettings:
     )
 )
 def test_whatever_redis_says_is_no_error(said: object) -> None:
-    assert places.Places(Settings.load({"secret_key": "sk_test_x"}, {})).reply(PLACE, said) is None
+    assert (
+        store_module.StoreSerializer(Settings.load({"secret_key": "sk_test_x"}, {})).deserialize(PLACE, said)
+        is None
+    )
 
 
 @pytest.mark.rule("S34")
@@ -313,14 +311,14 @@ def test_whatever_redis_says_is_no_error(said: object) -> None:
 @given(age=st.floats(-100, 100), max_age=st.floats(0, 60), later=st.floats(-100, 100), junk=st.binary(max_size=40))
 def test_no_answer_is_older_than_asked_for(age: float, max_age: float, later: float, junk: bytes) -> None:
     now = [1000.0]
-    kept = places.Places(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
+    serializer = store_module.StoreSerializer(Settings.load({"secret_key": "sk_test_x"}, {}), lambda: now[0])
     policy = replace(PLACE, max_age=max_age)
-    parcel = kept.parcel(policy, good(asked_at=now[0] - age))
-    assert kept.reply(policy, junk) is None
-    if parcel is None:
+    serialized = serializer.serialize(policy, good(asked_at=now[0] - age))
+    assert serializer.deserialize(policy, junk) is None
+    if serialized is None:
         assert age > max_age - 0.0011 or age < -4.9
         return
-    assert 0 < parcel.milliseconds <= (max_age + 5) * 1000
+    assert 0 < serialized.ttl_ms <= (max_age + 5) * 1000
     now[0] += later
-    reply = kept.reply(policy, parcel.sealed)
+    reply = serializer.deserialize(policy, serialized.sealed)
     assert (reply is not None) == (-5 <= now[0] - (1000.0 - age) <= max_age)

@@ -196,7 +196,7 @@ class TestTrouble:
             for good in (login.session_token, login.session_jwt):
                 assert both("authenticate", {"authorization": f"Bearer {good}"}).is_authenticated
             assert {entry.user_id for entry in told} >= {owner.id}
-            assert all(entry.kept == new.id for entry in told if entry.user_id)
+            assert all(entry.exempt_session_id == new.id for entry in told if entry.user_id)
         finally:
             both.close()
 

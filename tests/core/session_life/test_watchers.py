@@ -365,7 +365,7 @@ class TestOneThatIsDoubted:
             return answer
 
         early = loop.begin(watcher.wait_until_over(identity("sess_1", started_at=NOW), verify))
-        revocations.cut_off("user_1")
+        revocations.add_cutoff("user_1")
         loop.settle()
         late = loop.begin(watcher.wait_until_over(identity("sess_1", started_at=NOW), verify))
         kept = loop.begin(watcher.wait_until_over(identity("sess_1", "user_2", started_at=NOW), verify))
@@ -379,7 +379,7 @@ class TestOneThatIsDoubted:
         watcher = SessionWatcher(revocations, clock=loop.clock)
         auth = identity(started_at=NOW)
         with watcher.watching(auth, can_verify=True) as one, watcher.watching(auth, can_verify=False) as other:
-            revocations.cut_off("user_1")
+            revocations.add_cutoff("user_1")
             assert not watcher.is_over(other, None)
             assert watcher.is_over(one, lambda: REFUSED)
 

@@ -6,13 +6,12 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from moonkey_core import _threads as _native
-from moonkey_core.redis._register import feeds
+from moonkey_core._fork import reset_after_fork
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:
-    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis.feed import RedisRevocations
 
 _Key = tuple[object, ...]
 
@@ -22,34 +21,33 @@ _feeds: WeakValueDictionary[_Key, RedisRevocations] = WeakValueDictionary()
 
 
 def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocations | None]:
-    """The table of the app that these settings speak of and, with ``redis_url``, its feed. Weakly held.
+    """Return the table of revocations of the app with these settings and, with ``redis_url``, its feed.
 
-    Whoever uses the feed calls ``acquire`` on it, and ``release`` in the end. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` where redis-py is missing, or the URL is wrong.
+    Both are held weakly. A caller that uses the feed calls ``acquire`` on it, and ``release`` in the end.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is wrong.
     """
-    kept = retention(settings)
+    seconds = retention(settings)
     app = (settings.base_url, settings.secret_key)
     key = (*app, settings.redis_url, settings.cache_secret, settings.max_revocation_lag)
-    fresh = Revocations(retention=kept, maxsize=settings.max_revocations, leeway=settings.leeway)
+    new = Revocations(retention=seconds, maxsize=settings.max_revocations, leeway=settings.leeway)
     with _lock:
-        table = _tables.setdefault(app, fresh)
+        table = _tables.setdefault(app, new)
         feed = _feeds.get(key)
-    table.keep_at_least(kept, settings.leeway)
+    table.raise_retention(seconds, settings.leeway)
     if settings.redis_url is None or feed is not None:
         return table, feed
-    from moonkey_core.redis._feed import RedisRevocations
+    from moonkey_core.redis.feed import RedisRevocations  # takes long to import, and is needed with redis_url only
 
     made = RedisRevocations(settings, table)
     with _lock:
         return table, _feeds.setdefault(key, made)
 
 
-def after_fork() -> None:
-    """In the child: new locks, and feeds of its own."""
+def _reset_lock() -> None:
     global _lock
     _lock = threading.Lock()
-    _native.forget_threads()
-    for table in list(_tables.values()):
-        table.reset_lock()
-    for feed in list(feeds):
-        feed.reset()
+
+
+reset_after_fork(_reset_lock)

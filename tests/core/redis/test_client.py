@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, MoonKey, Settings
-from moonkey_core.redis._connect import async_client, blocking_client, check
+from moonkey_core.redis.client import async_client, blocking_client, check_url
 from moonkey_core.settings import Secret
 
 KEY = "sk_test_x"
@@ -75,7 +75,7 @@ def test_a_wrong_one_is_told_with_its_cause(url: str, mend: str) -> None:
 def test_a_right_one_means_what_it_says(url: str, database: int) -> None:
     found = Settings.load({"secret_key": KEY, "redis_url": url}, {}).redis_url
     assert found is not None
-    check(found)
+    check_url(found)
     assert blocking_client(found, 1.0, 1).connection_pool.connection_kwargs.get("db", 0) == database
 
 
@@ -102,11 +102,11 @@ def test_any_password_as_it_is_is_itself_or_an_error(password: str) -> None:
 
 def test_arguments_of_its_query(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ConfigurationError, match="look at health_check_interva in its query"):
-        check(Secret("redis://h/0?health_check_interva=3"))
+        check_url(Secret("redis://h/0?health_check_interva=3"))
     caplog.set_level(logging.DEBUG)
-    check(Secret("redis://h/0?health_check_interval=3"))
+    check_url(Secret("redis://h/0?health_check_interval=3"))
     assert caplog.records == []
-    check(Secret("redis://h/0?socket_timeout=30&max_connections=7&health_check_interval=3"))
+    check_url(Secret("redis://h/0?socket_timeout=30&max_connections=7&health_check_interval=3"))
     (record,) = caplog.records
     assert record.__dict__["reason"] == "redis_option_unused"
     assert record.getMessage().endswith(": max_connections, socket_timeout")

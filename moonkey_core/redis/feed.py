@@ -1,0 +1,186 @@
+"""The feed of revocations, as its clients use it."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from weakref import finalize, ref
+
+from moonkey_core import _clock
+from moonkey_core._crypto import fleet_sealer
+from moonkey_core._fork import reset_after_fork
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.events import Hooks
+from moonkey_core.redis.client import check_url
+from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.worker import STOP_TIMEOUT, WeakHooks, Worker
+from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Settings
+
+_inherited: list[object] = []
+"""Workers of a parent process: neither used nor closed nor freed, as their sockets are shared with it."""
+
+_exit_by: float | None = None  # when the interpreter ends, all feeds together get no more time than one
+_MIN_EXIT_SECONDS = 0.05
+
+
+class RedisRevocations:
+    """Shares revocations among all processes of an app, through a Redis stream.
+
+    An entry that is added to ``revocations`` in one process is in the tables of the others a moment later. Each
+    process has one background thread, started at first use. It reads the stream all the time, at least five times
+    within ``max_revocation_lag``, so the process knows how far behind it can be. Entries are sealed and ordered;
+    receiving one twice changes nothing. What was missed while Redis was away is caught up with, and what Redis has
+    lost is published again.
+
+    What is revoked "until now" is dated by the clock of Redis, whatever the clocks of the machines say; while
+    Redis is away, by the clock of this machine and the offset that was measured last. The age of an entry follows
+    from its id in the stream. A difference of more than ``leeway`` seconds is logged once. All processes of a
+    fleet need the same settings.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
+    """
+
+    def __init__(self, settings: Settings, revocations: Revocations) -> None:
+        if settings.redis_url is None:
+            raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) is missing. A feed needs it.")
+        check_url(settings.redis_url)
+        self.revocations = revocations
+        self._url = settings.redis_url
+        self._sealer = fleet_sealer(settings, "feed")
+        self._max_lag = settings.max_revocation_lag
+        self._leeway = settings.leeway
+        self._hooks = WeakHooks()
+        self._users = 0
+        self._can_start = True
+        self._lock = threading.Lock()
+        self._queue = self._new_queue(None)
+        self._worker, self._finalize = self._new_worker()
+        reset_after_fork(self.reset)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all revocations of other processes up to ``max_revocation_lag`` ago are known here.
+
+        Starts the feed where it is not running.
+        """
+        if _clock.elapsed() < self._worker.reader.live_until:
+            return True
+        self.start()
+        return False
+
+    def caught_up(self, now: float) -> bool:
+        """Return the same for a time (monotonic seconds), without starting the feed."""
+        return now < self._worker.reader.live_until
+
+    def lag(self) -> float | None:
+        """Return the seconds since the time up to which everything is known here; ``None`` before there is one."""
+        last_read_at = self._worker.reader.last_read_at
+        return None if last_read_at is None else _clock.elapsed() - last_read_at
+
+    @property
+    def unsent(self) -> int:
+        """The number of revocations that were added here and that Redis may not have yet."""
+        return self._queue.unsent
+
+    def start(self) -> None:
+        """Start the thread, unless it runs or the feed is closed."""
+        if self._can_start or self._worker.can_restart:
+            with self._lock:
+                if self._can_start or self._worker.can_restart:
+                    # Where no thread can be had, as while the interpreter ends, the feed stays lost.
+                    self._can_start = not self._worker.start()
+
+    def acquire(self, hooks: Hooks | None = None) -> None:
+        """Count one more user of the feed, and open it again where it was closed.
+
+        Args:
+            hooks: Receive from now on the events that the feed is lost or has caught up. They are held weakly.
+        """
+        with self._lock:
+            self._users += 1
+            if not self._finalize.alive:  # it was closed
+                self._worker, self._finalize = self._new_worker()
+                self._can_start = True
+        if hooks is not None:
+            self._hooks.add(hooks)
+
+    def release(self, hooks: Hooks | None = None) -> None:
+        """Count one user less; the last one closes the feed."""
+        if hooks is not None:
+            self._hooks.discard(hooks)
+        self._close(leaving=1)
+
+    def close(self) -> None:
+        """Stop the thread, however many users there are; may be called again."""
+        self._close(leaving=self._users)
+
+    def _close(self, leaving: int) -> None:
+        with self._lock:
+            self._users = max(self._users - leaving, 0)
+            if self._users:
+                return
+            self._can_start = False
+            worker = self._worker
+            self._finalize.detach()
+        worker.stop()
+
+    def reset(self) -> None:
+        """Make a new worker, which starts at first use, in the child of a fork: it has no thread of the parent."""
+        self._lock = threading.Lock()
+        self._hooks = WeakHooks(tuple(self._hooks))
+        was_closed = self._finalize.detach() is None
+        _inherited.append((self._worker, self._queue))
+        self._queue = self._new_queue(self._queue)
+        self._worker, self._finalize = self._new_worker()
+        self._can_start = True
+        if was_closed:
+            self.close()
+
+    def __repr__(self) -> str:
+        lag = self.lag()
+        return f"RedisRevocations(lag={'unknown' if lag is None else f'{lag:.3f} s'})"
+
+    def _new_queue(self, old: PublishQueue | None) -> PublishQueue:
+        """Make a queue that takes in what is added to the table, in place of an old one."""
+        table = self.revocations
+        own = Revocations(retention=table.retention, maxsize=table.maxsize, leeway=self._leeway, clock=table.clock)
+        queue = PublishQueue(own, partial(_start, ref(self)))
+        others = tuple(one for one in table.listeners if old is None or one != old.put)
+        table.listeners = (*others, queue.put)
+        finalize(self, _remove_listener, table, queue).atexit = False
+        return queue
+
+    def _new_worker(self) -> tuple[Worker, finalize[..., RedisRevocations]]:
+        worker = Worker(
+            self._url,
+            self._sealer,
+            self.revocations,
+            self._queue,
+            self._hooks,
+            max_lag=self._max_lag,
+            leeway=self._leeway,
+        )
+        return worker, finalize(self, _stop, worker)
+
+
+def _start(feed: ref[RedisRevocations]) -> None:
+    found = feed()
+    if found is not None:
+        found.start()
+
+
+def _remove_listener(revocations: Revocations, queue: PublishQueue) -> None:
+    revocations.listeners = tuple(one for one in revocations.listeners if one != queue.put)
+
+
+def _stop(worker: Worker) -> None:
+    """Stop a worker whose feed is gone; at the end of the interpreter, wait for it."""
+    global _exit_by
+    if threading.main_thread().is_alive():
+        worker.stop(timeout=0)
+        return
+    now = _clock.elapsed()
+    _exit_by = now + STOP_TIMEOUT if _exit_by is None else _exit_by
+    worker.stop(timeout=max(_exit_by - now, _MIN_EXIT_SECONDS))

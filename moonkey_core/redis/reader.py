@@ -1,0 +1,144 @@
+"""The reading half of the feed: from the stream into the table of revocations."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from moonkey_core import _clock
+from moonkey_core._crypto import Sealer
+from moonkey_core.redis.entries import entry_key, open_entry
+from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
+from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
+
+logger = logging.getLogger("moonkey")
+
+
+class Reader:
+    """Reads entries of the stream, and knows how up to date this process is.
+
+    Args:
+        sealer: Opens the entries.
+        revocations: The table that takes them in.
+        own: The table of what this process has added. Both get the offset of the clock of the server.
+        clock: The clock of the server.
+        max_lag: Seconds that the process may be behind the stream.
+        poll_interval: Seconds that a read waits for an entry.
+        max_pause: Seconds that another process may wait at most before it connects again.
+        on_read: Is called each time that all entries have been read.
+
+    Attributes:
+        live_until: Until when the table may be relied on, in monotonic seconds. Other threads may read it.
+        last_read_at: When the last read that found all entries was sent, in monotonic seconds, or ``None``.
+        trusted_from: From when on the stream is taken as complete, in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        revocations: Revocations,
+        own: Revocations,
+        clock: ServerClock,
+        *,
+        max_lag: float,
+        poll_interval: float,
+        max_pause: float,
+        on_read: Callable[[], None],
+    ) -> None:
+        self.live_until = -math.inf
+        self.last_read_at: float | None = None
+        self.trusted_from = math.inf
+        self._sealer = sealer
+        self._revocations = revocations
+        self._own = own
+        self._clock = clock
+        self._max_lag = max_lag
+        self._poll_interval = poll_interval
+        self._max_pause = max_pause
+        self._on_read = on_read
+        self._has_joined = False
+        self._is_closing = False
+        self._foreign_seen = False
+
+    def join(self, epoch: StreamEpoch) -> None:
+        """Begin with a stream: where the server may have lost entries, leave time to publish them again.
+
+        The other processes come back after a pause, which is no longer than Redis was away. Then they have to be
+        read.
+        """
+        self._update_clock()
+        now = _clock.elapsed()
+        if self._has_joined:
+            pause = self._max_pause
+            away = pause if self.last_read_at is None else min(now - self.last_read_at, pause)
+            wait = self._max_lag + away
+        else:
+            longest = self._max_lag + self._max_pause
+            wait = min(max(longest - epoch.age, 0.0), longest)
+        self.trusted_from = now + wait
+        self._has_joined = True
+
+    async def read_all(self, stream: Stream) -> set[object]:
+        """Read the rest of the stream, and return the keys of the entries that were read."""
+        keys: set[object] = set()
+        while True:
+            sent_at = _clock.elapsed()
+            values, is_complete = await stream.read()
+            keys.update(entry_key(entry) for entry in self._receive(stream, values))
+            if is_complete:
+                self._mark_read(sent_at)
+                return keys
+
+    async def follow(self, stream: Stream) -> None:
+        """Read the stream until it is lost or the task is cancelled."""
+        while True:
+            sent_at = _clock.elapsed()
+            try:
+                values, is_complete = await stream.read(self._poll_interval)
+            except HistoryLost:
+                self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
+                raise
+            self._update_clock()
+            self._receive(stream, values)
+            if is_complete:
+                self._mark_read(sent_at)
+
+    def begin_close(self) -> None:
+        """Extend ``live_until`` no more."""
+        self._is_closing = True
+
+    def close(self) -> None:
+        """Take the feed as lost from now on."""
+        self.begin_close()
+        self.live_until = -math.inf
+
+    def _update_clock(self) -> None:
+        """Date what is revoked here by the clock of the server."""
+        if self._clock.is_known:
+            for table in (self._own, self._revocations):
+                table.set_clock_offset(self._clock.offset)
+
+    def _receive(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
+        entries = []
+        for added_at, value in values:
+            try:
+                entry = open_entry(self._sealer, stream.name, value)
+            except ValueError:
+                if not self._foreign_seen:
+                    self._foreign_seen = True
+                    logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
+                continue
+            # The clock of its sender may have been wrong. The server knows when it was added.
+            entry = replace(entry.limited_to(added_at + MAX_CLOCK_AHEAD), added_at=added_at - self._clock.offset)
+            self._revocations.receive(entry)
+            entries.append(entry)
+        return entries
+
+    def _mark_read(self, sent_at: float) -> None:
+        """Note that everything that was published before ``sent_at`` has been received."""
+        self.last_read_at = sent_at
+        if sent_at >= self.trusted_from and not self._is_closing:
+            self.live_until = sent_at + self._max_lag
+        self._on_read()

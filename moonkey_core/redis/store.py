@@ -1,0 +1,300 @@
+"""Replies about verified credentials, and the key set, shared by the processes of a fleet.
+
+The loss of Redis is never an error: a look-up finds nothing then, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from moonkey_core import _clock, _threads
+from moonkey_core._crypto import fleet_sealer
+from moonkey_core._fork import reset_after_fork
+from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core._transport.event_loops import CloseOnLoopShutdown
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
+from moonkey_core.settings import Secret, Settings
+
+logger = logging.getLogger("moonkey")
+
+TIMEOUT = 0.25
+"""Seconds that a look-up may take: it comes before a call of the API, which takes longer."""
+
+_MAX_CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
+_RETRY_SECONDS = 1.0  # without a call after a failure
+_MAX_BODY_BYTES = 512 * 1024  # the largest are key sets
+_OVERHEAD_BYTES = 64  # of the seal and the time
+_MAX_CLOCK_AHEAD = 5.0  # seconds that the clock of another machine may be ahead
+_ASKED_AT = struct.Struct(">d")
+
+_inherited: list[object] = []
+"""Clients of a parent process: freeing them would close the connections that are shared with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SerializedReply:
+    """What is stored: the key in Redis, the sealed reply, and the milliseconds after which Redis drops it."""
+
+    key: str
+    sealed: bytes
+    ttl_ms: int
+
+
+class StoreSerializer:
+    """Turns replies into what is stored in Redis, and what Redis returns into replies. Makes no network call."""
+
+    max_bytes = _MAX_BODY_BYTES + _OVERHEAD_BYTES
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = _clock.wall) -> None:
+        self._sealer = fleet_sealer(settings, "store")
+        self._clock = clock
+
+    def key(self, policy: StorePolicy) -> str:
+        """Return the key in Redis: a keyed digest, so that equal names differ between two environments."""
+        return f"moonkey:store:{self._sealer.digest(policy.name)}"
+
+    def serialize(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
+        """Return what to store for a reply, or ``None`` where it must not be stored."""
+        left = policy.max_age - (self._clock() - reply.asked_at)
+        if reply.status != 200 or reply.from_store or not 0.001 <= left <= policy.max_age + _MAX_CLOCK_AHEAD:
+            return None
+        try:
+            body = policy.clean(reply.body)
+        except ValueError:
+            return None
+        if len(body) > _MAX_BODY_BYTES:
+            return None
+        key = self.key(policy)
+        sealed = self._sealer.seal(key, _ASKED_AT.pack(reply.asked_at) + body)
+        return SerializedReply(key, sealed, int(left * 1000))
+
+    def deserialize(self, policy: StorePolicy, sealed: object) -> Reply | None:
+        """Return the reply in what Redis returned; ``None`` for anything else, or a reply that is too old."""
+        if not isinstance(sealed, bytes) or len(sealed) > self.max_bytes:
+            return None
+        try:
+            data = self._sealer.open(self.key(policy), sealed)
+            (asked_at,) = _ASKED_AT.unpack_from(data)
+        except (ValueError, struct.error):
+            return None
+        if not -_MAX_CLOCK_AHEAD <= self._clock() - asked_at <= policy.max_age:  # also false for NaN
+            return None
+        return Reply(200, {}, data[_ASKED_AT.size :], asked_at=asked_at, from_store=True)
+
+
+class Availability:
+    """Whether to call Redis. After a failure no call is made for a second; then one caller tries for all."""
+
+    def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
+        self._clock = clock
+        self._lost = False
+        self._retry_at = 0.0
+        self.reset_lock()
+        reset_after_fork(self.reset_lock)
+
+    def reset_lock(self) -> None:
+        """Make a new lock in the child of a fork."""
+        self._lock = threading.Lock()
+
+    def allows_call(self) -> bool:
+        """Return whether to call Redis now. Then tell the outcome to :meth:`succeeded` or :meth:`failed`."""
+        if not self._lost:
+            return True
+        now = self._clock()
+        with self._lock:
+            if now < self._retry_at:
+                return False
+            self._retry_at = now + _RETRY_SECONDS
+            return True
+
+    def succeeded(self) -> None:
+        """Note that Redis has replied."""
+        if not self._lost:
+            return
+        with self._lock:
+            was_lost, self._lost = self._lost, False
+        if was_lost:
+            logger.warning("store: Redis is back", extra={"reason": "store_back"})
+
+    def failed(self, error: Exception) -> None:
+        """Note a failure. The text of the error is not logged, as it may hold what was sent."""
+        with self._lock:
+            was_lost, self._lost = self._lost, True
+            self._retry_at = self._clock() + _RETRY_SECONDS
+        if not was_lost:
+            name = type(error).__name__
+            logger.warning("store: Redis is lost (%s); going on without", name, extra={"reason": "store_lost"})
+
+
+class _StoreBase:
+    """What both stores have in common: all but the calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.redis_url is None:
+            raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) is missing. A store needs it.")
+        check_url(settings.redis_url)
+        self._url = settings.redis_url
+        self._serializer = StoreSerializer(settings)
+        self._availability = Availability()
+
+    def _serialized(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
+        """Return what to store now, if anything."""
+        serialized = self._serializer.serialize(policy, reply)
+        return serialized if serialized is not None and self._availability.allows_call() else None
+
+    def _range(self, policy: StorePolicy) -> tuple[str, int, int]:
+        """Return the arguments of ``GETRANGE`` for a reply: a value that is too long to be ours is not fetched."""
+        return self._serializer.key(policy), 0, self._serializer.max_bytes
+
+    def _found(self, policy: StorePolicy, sealed: object) -> Reply | None:
+        self._availability.succeeded()
+        return self._serializer.deserialize(policy, sealed)
+
+
+class RedisStore(_StoreBase):
+    """The store for threads.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._lock = _threads.lock()
+        self._made: Any = None
+        reset_after_fork(self.reset)
+
+    @property
+    def _client(self) -> Any:
+        # Made at first use: a server may replace all locks by gevent's after the app was loaded.
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = blocking_client(self._url, TIMEOUT, _MAX_CONNECTIONS)
+        return self._made
+
+    def reset(self) -> None:
+        """Use new connections, in the child of a fork."""
+        _inherited.append(self._made)
+        self._lock, self._made = _threads.lock(), None
+
+    def get(self, policy: StorePolicy) -> Reply | None:
+        """Return the stored reply, unless it is too old. Makes one round trip."""
+        if not self._availability.allows_call():
+            return None
+        try:
+            sealed = self._client.getrange(*self._range(policy))
+        except Exception as error:
+            self._availability.failed(error)
+            return None
+        return self._found(policy, sealed)
+
+    def put(self, policy: StorePolicy, reply: Reply) -> None:
+        """Store a reply with status 200 for the rest of its time."""
+        serialized = self._serialized(policy, reply)
+        if serialized is None:
+            return
+        try:
+            self._client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
+        except Exception as error:
+            self._availability.failed(error)
+        else:
+            self._availability.succeeded()
+
+    def close(self) -> None:
+        """Close all connections; may be called again."""
+        if self._made is not None:
+            self._made.connection_pool.disconnect()
+
+
+class _LoopClient:
+    """The client of one event loop, closed as the loop shuts down."""
+
+    def __init__(self, url: Secret) -> None:
+        self.client = async_client(url, TIMEOUT, _MAX_CONNECTIONS)
+        self._shutdown = CloseOnLoopShutdown(self.close)
+
+    async def ready(self) -> Any:
+        await self._shutdown.arm()
+        return self.client
+
+    async def close(self) -> None:
+        await self.client.connection_pool.disconnect()
+
+
+class AsyncRedisStore(_StoreBase):
+    """The store for tasks, with a few connections for each event loop.
+
+    Raises:
+        ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._lock = threading.Lock()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient] = WeakKeyDictionary()
+        reset_after_fork(self.reset)
+
+    def reset(self) -> None:
+        """Forget all event loops in the child of a fork: they belong to the parent process."""
+        self._lock = threading.Lock()
+        _inherited.append(list(self._loops.items()))
+        self._loops = WeakKeyDictionary()
+
+    async def get(self, policy: StorePolicy) -> Reply | None:
+        """Return the stored reply, unless it is too old. Makes one round trip."""
+        if not self._availability.allows_call():
+            return None
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                sealed = await client.getrange(*self._range(policy))
+        except Exception as error:
+            self._availability.failed(error)
+            return None
+        return self._found(policy, sealed)
+
+    async def put(self, policy: StorePolicy, reply: Reply) -> None:
+        """Store a reply with status 200 for the rest of its time."""
+        serialized = self._serialized(policy, reply)
+        if serialized is None:
+            return
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                await client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
+        except Exception as error:
+            self._availability.failed(error)
+        else:
+            self._availability.succeeded()
+
+    async def aclose(self) -> None:
+        """Close the connections of every loop that still runs; may be called again."""
+        with self._lock:
+            loops = dict(self._loops)
+            self._loops.clear()
+        running = asyncio.get_running_loop()
+        for loop, state in loops.items():
+            if loop is running:
+                await state.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(state.close(), loop)
+
+    def _loop_client(self) -> _LoopClient:
+        loop = asyncio.get_running_loop()
+        state = self._loops.get(loop)
+        if state is None:
+            state = _LoopClient(self._url)
+            with self._lock:  # loops of several threads share this table
+                for other in [other for other in self._loops if other.is_closed()]:
+                    del self._loops[other]
+                self._loops[loop] = state
+        return state

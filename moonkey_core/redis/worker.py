@@ -1,0 +1,322 @@
+"""The background thread of the feed: one event loop, one connection after another, one reader, one publisher."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from weakref import ref
+
+from moonkey_core import _clock, _threads
+from moonkey_core._crypto import Sealer
+from moonkey_core.events import FeedChanged, Hooks
+from moonkey_core.redis.client import async_client, time_limit
+from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.publisher import Publisher
+from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.stream import ServerClock, Stream
+from moonkey_core.revocations import Revocations
+from moonkey_core.settings import Secret
+
+logger = logging.getLogger("moonkey")
+
+STOP_TIMEOUT = 0.8
+"""Seconds that a caller of :meth:`Worker.stop` waits."""
+
+MAX_PAUSE = 2.0
+"""Seconds between two attempts to connect, at most: another process may take so long to publish again what Redis
+has lost."""
+
+_POLLS_PER_LAG = 5
+_LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
+_RESTART_SECONDS = 1.0  # before a thread that has failed is started again
+_MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
+_MAX_FIRST_PAUSE = 1.0  # seconds
+_MAX_URGENT_SECONDS = 10.0  # of short pauses: a long outage is no reason to connect that often for ever
+_RANDOM = random.SystemRandom()  # workers that were forked share the state of any other
+
+
+class WeakHooks:
+    """The hooks of several clients, weakly held. Clients come and go while the thread of the feed reads."""
+
+    def __init__(self, hooks: tuple[Hooks, ...] = ()) -> None:
+        self._lock = _threads.lock()
+        self._members = tuple(ref(one) for one in hooks)
+
+    def __iter__(self) -> Iterator[Hooks]:
+        for member in self._members:
+            hooks = member()
+            if hooks is not None:
+                yield hooks
+
+    def add(self, hooks: Hooks) -> None:
+        """Emit events to these hooks from now on."""
+        self.discard(hooks)
+        with self._lock:
+            self._members = (*self._members, ref(hooks))
+
+    def discard(self, hooks: Hooks) -> None:
+        """Emit no more events to these hooks."""
+        with self._lock:
+            self._members = tuple(one for one in self._members if one() is not None and one() is not hooks)
+
+
+class Backoff:
+    """Pauses before Redis is tried again: each about twice as long as the last one, and random.
+
+    Where entries wait to be published the pauses stay shorter than half of the lag at first.
+    """
+
+    def __init__(self, poll_interval: float, max_lag: float) -> None:
+        self._first = min(poll_interval, _MAX_FIRST_PAUSE)
+        self._max_urgent = max_lag / 2
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as Redis has replied."""
+        self._next = self._first
+        self._urgent_seconds = 0.0
+
+    def next(self, *, urgent: bool) -> float:
+        """Return the seconds until the next attempt. ``urgent``: entries wait to be published."""
+        pause, self._next = self._next, min(2 * self._next, MAX_PAUSE)
+        if urgent and self._urgent_seconds < _MAX_URGENT_SECONDS:
+            pause = min(pause, self._max_urgent)
+            self._urgent_seconds += pause
+        return pause * _RANDOM.uniform(0.5, 1.0)
+
+
+class Worker:
+    """Runs the feed of one process until it is stopped. It cannot be used after that: make another one.
+
+    Args:
+        url: The ``redis_url`` of the settings.
+        sealer: Seals and opens entries.
+        revocations: The table that takes in the revocations of other processes.
+        queue: The revocations of this process.
+        hooks: Receive the events that the feed is lost or has caught up.
+        max_lag: Seconds that the process may be behind the stream.
+        leeway: Seconds that the clocks of two machines may differ.
+
+    Attributes:
+        reader: Knows how up to date this process is.
+    """
+
+    def __init__(
+        self,
+        url: Secret,
+        sealer: Sealer,
+        revocations: Revocations,
+        queue: PublishQueue,
+        hooks: WeakHooks,
+        *,
+        max_lag: float,
+        leeway: float,
+    ) -> None:
+        self._url = url
+        self._queue = queue
+        self._hooks = hooks
+        self._poll_interval = max_lag / _POLLS_PER_LAG
+        self._call_timeout = max_lag / 2  # after a poll interval, that is still less than the lag
+        self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
+        self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
+        self._clock = ServerClock(leeway, revocations.clock)
+        self._backoff = Backoff(self._poll_interval, max_lag)
+        self.reader = Reader(
+            sealer,
+            revocations,
+            queue.own,
+            self._clock,
+            max_lag=max_lag,
+            poll_interval=self._poll_interval,
+            max_pause=MAX_PAUSE,
+            on_read=self._on_read,
+        )
+        self._publisher = Publisher(
+            sealer,
+            revocations,
+            queue,
+            self.reader,
+            self._clock,
+            max_lag=max_lag,
+            leeway=leeway,
+            poll_interval=self._poll_interval,
+            on_published=self._on_published,
+        )
+        self._announced: bool | None = None
+        self._unsent_logged = False
+        self._failed_at: float | None = None
+        self._is_stopped = False
+        self._is_cancelled = False
+        self._is_last_attempt = False
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._home: _threads.HomeThread  # known at the start only: a server may fork, and bring gevent, in between
+        self._thread = self._new_thread()
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether the thread failed a while ago, as where no event loop could be made."""
+        return (
+            self._failed_at is not None
+            and not self._is_stopped
+            and _clock.elapsed() >= self._failed_at + _RESTART_SECONDS
+        )
+
+    def start(self) -> bool:
+        """Start the thread, or start it again, and return whether that was possible."""
+        if self._failed_at is not None:
+            self._failed_at = None
+            self._thread = self._new_thread()
+        self._home = _threads.HomeThread()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return False
+        return True
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """Stop the thread when the queue is published, in half a second at most.
+
+        Waits ``timeout`` seconds for that. May be called again, and from any thread.
+        """
+        self._is_stopped = True
+        self.reader.begin_close()
+        running = self._running
+        if running is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                running[0].call_soon_threadsafe(self._end)
+        if timeout and not self._thread.is_current():
+            self._thread.join(timeout)
+        if timeout:
+            self._log_unsent()
+        self.reader.close()
+
+    def _new_thread(self) -> _threads.Thread:
+        return _threads.Thread(self._main, "moonkey-feed")
+
+    def _main(self) -> None:
+        self._home.adopt_current_thread()
+        try:
+            loop = _threads.ThreadEventLoop()
+            try:
+                loop.run_until_complete(self._run())
+            finally:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # no file descriptors are left, for one
+            self._announce(error)
+            self._failed_at = _clock.elapsed()
+        finally:
+            self._home.release_current_thread()
+
+    async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running = (asyncio.get_running_loop(), task)
+        self._queue.attach()
+        if self._is_stopped:
+            self._end()
+        try:
+            while True:
+                try:
+                    await self._run_connection()
+                except Exception as error:
+                    # A task group with a failure of its own forgets that it was cancelled.
+                    if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
+                        return
+                    self._announce(error)
+                await self._pause()
+        finally:
+            self._running = None
+            self._queue.detach()
+            self._log_unsent()
+
+    async def _run_connection(self) -> None:
+        """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
+        client = async_client(self._url, self._poll_interval + self._call_timeout, 4)
+        try:
+            stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            self.reader.join(stream.epoch)
+            unpublished = await self._publisher.find_unpublished(stream)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.reader.follow(stream))
+                tasks.create_task(self._publisher.run(stream, unpublished))
+                tasks.create_task(self._renew(stream))
+        finally:
+            with contextlib.suppress(Exception):
+                async with time_limit(self._call_timeout):
+                    await client.connection_pool.disconnect()
+
+    async def _renew(self, stream: Stream) -> None:
+        while True:
+            await stream.renew()
+            await asyncio.sleep(self._retention / 4)
+
+    async def _pause(self) -> None:
+        """Wait before the next attempt, but not where it is the last one or there is something to be published."""
+        urgent = self._queue.is_urgent
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._backoff.next(urgent=urgent)):
+                while not self._is_last_attempt:
+                    await self._queue.wait()
+                    if not urgent:
+                        return
+
+    def _end(self) -> None:
+        """End the event loop when the queue is published. Runs in that loop."""
+        if self._running is not None:
+            if self._queue.is_empty:
+                self._cancel()
+            else:
+                self._is_last_attempt = True
+                self._queue.wake()
+                self._running[0].call_later(_LAST_PUBLISH_TIMEOUT, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._is_cancelled = True
+            self._running[1].cancel()
+
+    def _on_read(self) -> None:
+        self._backoff.reset()
+        self._announce()
+
+    def _on_published(self) -> None:
+        if self._is_stopped:
+            self._end()
+
+    def _log_unsent(self) -> None:
+        """Log that the worker has ended before everything was published."""
+        if not self._queue.is_empty and not self._unsent_logged:
+            self._unsent_logged = True
+            unsent = self._queue.unsent
+            logger.error(
+                "feed: ended before Redis had %d revocations", unsent, extra={"reason": "feed_ended_unsent"}
+            )
+
+    def _announce(self, error: BaseException | None = None) -> None:
+        """Log and emit a change: the feed has caught up, or is further behind than it may be."""
+        is_live = _clock.elapsed() < self.reader.live_until
+        is_beginning = self._announced is None and not is_live and error is None
+        if self._is_stopped or is_live is self._announced or is_beginning:
+            return
+        was_live, self._announced = self._announced, is_live
+        if not is_live:
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            name = type(error).__name__ if error else "catching up"
+            logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
+        elif was_live is False:
+            logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
+        self._home.run(partial(self._emit, FeedChanged("caught_up" if is_live else "lost")))
+
+    def _emit(self, event: FeedChanged) -> None:
+        for hooks in list(self._hooks):
+            hooks.emit(event)

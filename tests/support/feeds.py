@@ -1,0 +1,58 @@
+"""Processes' worth of feeds, and what lies in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from moonkey_core import Settings
+from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core.events import Event, Hooks
+from moonkey_core.redis import RedisRevocations
+from moonkey_core.revocations import Revocations, retention
+from support.redis_server import RedisServer
+
+
+def settings_for(server: RedisServer, **options: Any) -> Settings:
+    chosen = {"secret_key": "sk_test_fleet", "redis_url": server.url, "max_revocation_lag": 0.5, **options}
+    return Settings.load({name: value for name, value in chosen.items() if value is not None}, {})
+
+
+class Process:
+    """What one process of the fleet has: a table and a feed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.known = Revocations(
+            retention=retention(settings), maxsize=settings.max_revocations, leeway=settings.leeway
+        )
+        self.feed = RedisRevocations(settings, self.known)
+        self.heard: list[Event] = []
+        self.hooks = Hooks()
+        self.hooks.add(self.heard.append)
+        self.feed.acquire(self.hooks)
+
+    def refuses(self, session_id: str) -> bool:
+        return self.known.refuses(session_id, "user_1", None)
+
+    @property
+    def is_live(self) -> bool:
+        return self.feed.is_live
+
+
+MakeProcess = Callable[..., Process]
+
+
+BODY = b'{"session": {"id": "sess_visible"}, "session_token": "session_secret"}'
+
+
+def clean(body: bytes) -> bytes:
+    return body.replace(b"session_secret", b"")
+
+
+PLACE = StorePolicy("0123456789abcdef", 30.0, clean)
+
+
+def good(body: bytes = BODY, **changes: Any) -> Reply:
+    return replace(Reply(200, {}, body, asked_at=time.time()), **changes)
