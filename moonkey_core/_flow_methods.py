@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from moonkey_core._methods import Awaits, Runs, awaiting, blocking
 from moonkey_core.flows import OAuthStart
-from moonkey_core.flows._answer import answer
-from moonkey_core.flows._oauth import oauth_state
+from moonkey_core.flows.dispatch import answer
+from moonkey_core.flows.oauth import oauth_state
 
 
 class Flows(Runs):

@@ -5,10 +5,10 @@ here.
 """
 
 from moonkey_core._rotation import Rotation
-from moonkey_core.flows._reading import chunked_input, unreadable_body
-from moonkey_core.flows._routes import ROUTES
-from moonkey_core.flows._templates import TEMPLATES
-from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route
+from moonkey_core.flows.forms import chunked_input, unreadable_body
+from moonkey_core.flows.route_table import ROUTES
+from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route
+from moonkey_core.flows.templates import TEMPLATES
 
 __all__ = [
     "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",

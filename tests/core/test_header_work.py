@@ -22,9 +22,9 @@ from moonkey_core.credentials import (
     presents_any,
     wsgi_headers,
 )
-from moonkey_core.flows._reading import body_of, device_of
-from moonkey_core.flows._sealed import opened
-from moonkey_core.flows._types import FlowRequest
+from moonkey_core.flows.forms import body_of, device_of
+from moonkey_core.flows.routes import FlowRequest
+from moonkey_core.flows.sealed_cookies import opened
 from moonkey_core.origin import RequestInfo, may_use_cookies
 from support.decisions import Decisions, replied
 from support.visitors import SESSION

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
 from moonkey_core.credentials import asgi_headers
-from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
+from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
 
 DATA = {"state": "something", "next": "/a"}
 

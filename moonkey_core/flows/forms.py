@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from moonkey_core._json import load_object
 from moonkey_core.errors import RequestRefused
-from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest
+from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest
 from moonkey_core.models import Device
 from moonkey_core.origin import client_address
 from moonkey_core.settings import Settings

@@ -12,10 +12,10 @@ from moonkey_core.cookies import cleared_cookies, session_cookies
 from moonkey_core.credentials import cookie_pair, parse_credentials
 from moonkey_core.errors import MissingCredentials, MoonKeyError, ProviderUnavailable, RevokedCredentials
 from moonkey_core.events import SignedIn
-from moonkey_core.flows._answers import as_json, for_browser, problem, see_other
-from moonkey_core.flows._sessions import own_session
-from moonkey_core.flows._types import FlowRequest, FlowResponse
-from moonkey_core.flows._views import session_view
+from moonkey_core.flows.responses import as_json, for_browser, problem, see_other
+from moonkey_core.flows.routes import FlowRequest, FlowResponse
+from moonkey_core.flows.sessions import own_session
+from moonkey_core.flows.views import session_view
 from moonkey_core.models import Login, Session
 from moonkey_core.providers.moonkey import same_user
 from moonkey_core.settings import Settings

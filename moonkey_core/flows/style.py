@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from moonkey_core._core import Core
-from moonkey_core.flows._templates import TEMPLATES
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.templates import TEMPLATES
 
 _HEADERS = (
     ("content-type", "text/css; charset=utf-8"),

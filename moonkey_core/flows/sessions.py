@@ -10,10 +10,10 @@ from moonkey_core._proof import completed
 from moonkey_core.auth import Auth
 from moonkey_core.cookies import cleared_cookies
 from moonkey_core.errors import InvalidCredentials, NotFound, ProviderError, RevocationIncomplete
-from moonkey_core.flows._answers import as_json, for_browser, page, problem, see_other, shown
-from moonkey_core.flows._sign_out import end_own_session, signed_out
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows._views import for_page, listed_views, session_view, user_view
+from moonkey_core.flows.responses import as_json, for_browser, page, problem, see_other, shown
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sign_out import end_own_session, signed_out
+from moonkey_core.flows.views import for_page, listed_views, session_view, user_view
 from moonkey_core.gate import require
 from moonkey_core.models import Session, User, VerifiedSession
 

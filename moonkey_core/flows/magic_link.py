@@ -11,10 +11,10 @@ from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.browsers import urls
 from moonkey_core.credentials import is_token
 from moonkey_core.errors import InvalidCredentials, RequestRefused
-from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem
-from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
-from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
-from moonkey_core.flows._types import FlowPlan, FlowRequest
+from moonkey_core.flows.forms import body_of, device_of, is_on, query_of
+from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem
+from moonkey_core.flows.routes import FlowPlan, FlowRequest
+from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
 
 _LONGEST = 2048
 

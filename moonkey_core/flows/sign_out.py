@@ -15,9 +15,9 @@ from moonkey_core.cookies import cleared_cookies
 from moonkey_core.credentials import CookiePair, Credentials, cookie_pair, parse_credentials
 from moonkey_core.errors import MalformedCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
-from moonkey_core.flows._answers import as_json, for_browser, page, see_other
-from moonkey_core.flows._reading import body_of, query_of
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.forms import body_of, query_of
+from moonkey_core.flows.responses import as_json, for_browser, page, see_other
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
 
 _PAUSE = 2.0  # seconds until the API is told once more

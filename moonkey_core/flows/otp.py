@@ -15,14 +15,14 @@ from moonkey_core._rotation import undone
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
-from moonkey_core.flows._address import Address, address_in
-from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem, see_other, shown
-from moonkey_core.flows._codes import CODE_MINUTES, code_in, refused_code
-from moonkey_core.flows._limits import limited_send, limited_try, tries_left
-from moonkey_core.flows._reading import body_of, device_of, is_on, query_of
-from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.address import Address, address_in
+from moonkey_core.flows.codes import CODE_MINUTES, code_in, refused_code
+from moonkey_core.flows.forms import body_of, device_of, is_on, query_of
+from moonkey_core.flows.limits import limited_send, limited_try, tries_left
+from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem, see_other, shown
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
+from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
 from moonkey_core.models import Login, OtpRequest
 from moonkey_core.providers.moonkey import same_user
 

@@ -9,7 +9,7 @@ from moonkey_core._core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._sign_in_settings import Attempt
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
-from moonkey_core.flows._types import FlowRequest
+from moonkey_core.flows.routes import FlowRequest
 from moonkey_core.origin import client_address
 
 T = TypeVar("T")

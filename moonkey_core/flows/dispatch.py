@@ -8,16 +8,16 @@ from moonkey_core._core import Core
 from moonkey_core.cookies import tell_of_plain_http
 from moonkey_core.credentials import cookie_lines
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_core.flows._answers import not_allowed, problem
-from moonkey_core.flows._magic import magic
-from moonkey_core.flows._oauth import oauth
-from moonkey_core.flows._routes import ROUTES
-from moonkey_core.flows._sessions import revoke, revoke_others, session, sessions
-from moonkey_core.flows._sign_in import send_otp, sign_in, verify_otp
-from moonkey_core.flows._sign_out import sign_out
-from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
-from moonkey_core.flows._style import style
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.magic_link import magic
+from moonkey_core.flows.oauth import oauth
+from moonkey_core.flows.otp import send_otp, sign_in, verify_otp
+from moonkey_core.flows.responses import not_allowed, problem
+from moonkey_core.flows.route_table import ROUTES
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sessions import revoke, revoke_others, session, sessions
+from moonkey_core.flows.sign_out import sign_out
+from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
+from moonkey_core.flows.style import style
 from moonkey_core.origin import cross_site, may_use_cookies
 
 Handler = Callable[[Core, FlowRequest], FlowPlan]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from moonkey_core.flows._devices import describe_device
+from moonkey_core.flows.devices import describe_device
 from moonkey_core.models import Device, Session, User
 
 

@@ -15,8 +15,8 @@ from moonkey_core.cookies import session_cookies
 from moonkey_core.credentials import cookie_pair
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
-from moonkey_core.flows._answers import as_json, for_browser, see_other
-from moonkey_core.flows._types import FlowPlan, FlowRequest
+from moonkey_core.flows.responses import as_json, for_browser, see_other
+from moonkey_core.flows.routes import FlowPlan, FlowRequest
 from moonkey_core.models import Login
 
 

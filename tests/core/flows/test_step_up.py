@@ -17,8 +17,8 @@ from moonkey_core import CookieSettings, Session, Settings, SignInSettings, Step
 from moonkey_core._sign_in_settings import Attempt, safe_target
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
-from moonkey_core.flows._step_up_options import Demand, demand_in, masked, options_of
-from moonkey_core.flows._stepped_up import is_remembered
+from moonkey_core.flows.step_up_options import Demand, demand_in, masked, options_of
+from moonkey_core.flows.stepped_up import is_remembered
 from moonkey_core.gate import Requirements, refusal_of
 from moonkey_core.models import fits_challenge
 from moonkey_core.origin import RequestInfo

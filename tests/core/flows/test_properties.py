@@ -18,11 +18,11 @@ from moonkey_core.auth import Auth
 from moonkey_core.browsers import wants_page
 from moonkey_core.credentials import asgi_headers
 from moonkey_core.flows import ROUTES, FlowRequest, FlowResponse
-from moonkey_core.flows._address import address_in
-from moonkey_core.flows._answer import answer
-from moonkey_core.flows._oauth import oauth_state
-from moonkey_core.flows._reading import body_of, is_on, query_of
-from moonkey_core.flows._sealed import sealed_cookie
+from moonkey_core.flows.address import address_in
+from moonkey_core.flows.dispatch import answer
+from moonkey_core.flows.forms import body_of, is_on, query_of
+from moonkey_core.flows.oauth import oauth_state
+from moonkey_core.flows.sealed_cookies import sealed_cookie
 from moonkey_core.origin import RequestInfo
 from support.any_json import JSON as ANY_JSON
 from support.decisions import Decisions, replied, verified_body

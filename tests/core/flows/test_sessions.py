@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from moonkey_core import Device, Session
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
-from moonkey_core.flows._devices import describe_device
-from moonkey_core.flows._views import in_words, iso, listed_views
+from moonkey_core.flows.devices import describe_device
+from moonkey_core.flows.views import in_words, iso, listed_views
 from support.decisions import verified_body
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
@@ -83,7 +83,7 @@ class TestTheSessionCheck:
         assert session["device"]["name"] == "Unknown device"
 
     def test_it_is_as_documented(self, call: Both, emulator: Emulator) -> None:
-        document = (Path(__file__).parents[2] / "docs" / "browser-sessions.md").read_text()
+        document = (Path(__file__).parents[3] / "docs" / "browser-sessions.md").read_text()
         (block,) = re.findall(r"<!-- session -->\n```json\n(.*?)```", document, re.DOTALL)
         example = json.loads(block)
         found = json_of(visitor(call, emulator.sign_in()).get("session"))

@@ -10,15 +10,15 @@ from moonkey_core._logins import send_otp, verify_otp, verify_totp
 from moonkey_core._plan import Plan
 from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, RequestRefused, TooManyAttempts
-from moonkey_core.flows._answers import as_json, error_page, for_browser, page, problem, see_other, shown
-from moonkey_core.flows._codes import CODE_MINUTES, code_in, refused_code
-from moonkey_core.flows._limits import limited_send, limited_try, tries_left
-from moonkey_core.flows._reading import body_of, device_of, query_of
-from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.flows._sessions import own_session
-from moonkey_core.flows._step_up_options import Demand, Option, demand_in, masked, options_of
-from moonkey_core.flows._stepped_up import session_over, stepped_up, to_be_replaced
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.codes import CODE_MINUTES, code_in, refused_code
+from moonkey_core.flows.forms import body_of, device_of, query_of
+from moonkey_core.flows.limits import limited_send, limited_try, tries_left
+from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem, see_other, shown
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
+from moonkey_core.flows.sessions import own_session
+from moonkey_core.flows.step_up_options import Demand, Option, demand_in, masked, options_of
+from moonkey_core.flows.stepped_up import session_over, stepped_up, to_be_replaced
 from moonkey_core.models import Login, OtpRequest, User
 
 _PURPOSE = "step_up"

@@ -10,12 +10,12 @@ from moonkey_core._core import Core
 from moonkey_core._logins import verify_oauth
 from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.errors import ConfigurationError, InvalidCredentials, RequestRefused, TooManyAttempts
-from moonkey_core.flows._answers import error_page, not_allowed, problem
-from moonkey_core.flows._limits import once
-from moonkey_core.flows._reading import device_of, is_on, query_of
-from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
-from moonkey_core.flows._signed_in import lifetime, note_unclear, signed_in
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse, OAuthStart
+from moonkey_core.flows.forms import device_of, is_on, query_of
+from moonkey_core.flows.limits import once
+from moonkey_core.flows.responses import error_page, not_allowed, problem
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, OAuthStart
+from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
+from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
 
 _PURPOSE = "oauth"
 _PROOF = re.compile(r"[\x21-\x7e]{1,2048}")

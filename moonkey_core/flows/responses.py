@@ -8,8 +8,8 @@ from typing import Any
 
 from moonkey_core.browsers import PAGE_HEADERS, Page, Visit, refuse_visit, urls, wants_page
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.flows._routes import ROUTES
-from moonkey_core.flows._types import FlowRequest, FlowResponse
+from moonkey_core.flows.route_table import ROUTES
+from moonkey_core.flows.routes import FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
 
 _PRIVATE = (("cache-control", "no-store"), ("vary", "Accept, Cookie, Authorization"))

@@ -11,7 +11,7 @@ from moonkey_core import ConfigurationError, CookieSettings
 from moonkey_core.credentials import mapped_headers
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
-from moonkey_core.flows._answer import HANDLERS
+from moonkey_core.flows.dispatch import HANDLERS
 from moonkey_core.origin import RequestInfo
 from support.flow_visits import SESSION, Visitor, cookies_of, flow_client, header, json_of, shown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moonkey_core.flows._types import Route
+from moonkey_core.flows.routes import Route
 
 ROUTES = (
     Route("sign_in", "/sign-in", ("GET",)),
