@@ -16,7 +16,7 @@ from service import Upstream
 from timing import Contender
 from tokens import AUDIENCE, ISSUER, KID, PROJECT, key, key_set, public_pem
 
-from moonkey_core.credentials import asgi_headers, wsgi_headers
+from moonkey_core.web.credentials import asgi_headers, wsgi_headers
 
 RAW = "raw RSA-2048 verify (the limit)"
 WARM = "this project, warm (WSGI)"

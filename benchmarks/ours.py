@@ -9,8 +9,8 @@ from typing import Any
 from tokens import AUDIENCE, ISSUER
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
-from moonkey_core.credentials import asgi_headers, wsgi_headers
 from moonkey_core.settings import Options, Settings
+from moonkey_core.web.credentials import asgi_headers, wsgi_headers
 
 SECRET = "sk_test_" + "b" * 40
 

@@ -55,7 +55,7 @@ class ScriptedSender:
 
     def send(self, fetch: Any, seconds: float) -> Any:
         """The outcome of one call."""
-        from moonkey_core._http import Body, request_content
+        from moonkey_core._transport.messages import Body, request_content
 
         reply = said(request_content(fetch) or b"")
         body = Body(None, fetch.max_bytes)
@@ -80,7 +80,7 @@ def client(**options: Any) -> tuple[MoonKey, str]:
 def _works() -> bool:
     """Whether the parts that the scripted sender is made of are where they were."""
     try:
-        from moonkey_core._http import Body, request_content  # noqa: F401
+        from moonkey_core._transport.messages import Body, request_content  # noqa: F401
     except ImportError:
         return False
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._cache import Known
+from moonkey_core._verify.cache import Known
 from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import Source, Verified
 from moonkey_core.models import Session, User, VerifiedSession

@@ -9,24 +9,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 from weakref import WeakSet
 
-from moonkey_core import _methods as m
-from moonkey_core import _operations as operations
 from moonkey_core import _repeated_log
 from moonkey_core import redis as _redis
-from moonkey_core._binding import Reason
-from moonkey_core._client_base import ClientBase
-from moonkey_core._core import Core, Headers
-from moonkey_core._endings import AsyncEndings, Endings
-from moonkey_core._exchange import AsyncExchange, SyncExchange
+from moonkey_core._operations import namespaces as m
+from moonkey_core._operations import sessions as operations
+from moonkey_core._operations.client_base import ClientBase
+from moonkey_core._operations.core import Core, Headers
+from moonkey_core._session_life.watch_policy import Reason
+from moonkey_core._session_life.watchers import AsyncEndings, Endings
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo
 from moonkey_core.settings import Options, Settings, check_names
+from moonkey_core.web.origin import RequestInfo
 
 if TYPE_CHECKING:
     import httpx
 
-    from moonkey_core._flow_methods import AsyncFlows, Flows
+    from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
 __all__ = ["AsyncMoonKey", "MoonKey"]
 
@@ -84,7 +84,7 @@ class MoonKey(ClientBase, m.Runs):
     @cached_property
     def flows(self) -> Flows:
         """The ready-made session routes."""
-        from moonkey_core._flow_methods import Flows
+        from moonkey_core.flows.namespaces import Flows
 
         return Flows(self._core, self._exchange)
 
@@ -171,7 +171,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
     @cached_property
     def flows(self) -> AsyncFlows:
         """The ready-made session routes."""
-        from moonkey_core._flow_methods import AsyncFlows
+        from moonkey_core.flows.namespaces import AsyncFlows
 
         return AsyncFlows(self._core, self._exchange)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict, cast
 
 from moonkey_core import _clock
-from moonkey_core._names import KnownArguments, near_miss
+from moonkey_core._spelling import KnownArguments, near_miss
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._breaker import UpstreamError
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
+from moonkey_core._transport.circuit_breaker import UpstreamError
 
 __all__ = ["Health", "UpstreamError", "health_of"]
 

@@ -15,7 +15,8 @@ from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
-from moonkey_core import _clock, _native
+from moonkey_core import _clock
+from moonkey_core import _threads as _native
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator,
 from functools import partial
 from typing import Any, TypeVar
 
-from moonkey_core._core import Headers
+from moonkey_core._operations.core import Headers
 from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.origin import RequestInfo
 
 __all__ = ["Ended", "abound_items", "before", "bound_items"]
 

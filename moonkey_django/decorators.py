@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from moonkey_core.gate import RequirementOptions, Requirements, refusal_of
-from moonkey_core.placement import check_target, decorator, gated
+from moonkey_core.web.placement import check_target, decorator, gated
 from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import arefused, refused

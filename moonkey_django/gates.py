@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.placement import Framework, Registered, attribute, check_once, fault_in, has_gate
+from moonkey_core.web.placement import Framework, Registered, attribute, check_once, fault_in, has_gate
 from moonkey_django.mixins import RequireAuthMixin
 
 _ADVICE = (

@@ -9,9 +9,9 @@ from django.http.response import HttpResponseBase
 from django.utils.log import log_response
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import presents_any, presents_cookies
-from moonkey_core.responses import success_headers
 from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import presents_any, presents_cookies
+from moonkey_core.web.responses import success_headers
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity, identity_of
 

@@ -13,11 +13,11 @@ from django.http import HttpRequest
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey, MoonKey
-from moonkey_core.credentials import HeaderView, asgi_headers, wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.once import Once
-from moonkey_core.origin import RequestInfo, asgi_request, wsgi_request
+from moonkey_core.web.credentials import HeaderView, asgi_headers, wsgi_headers
+from moonkey_core.web.once import Once
+from moonkey_core.web.origin import RequestInfo, asgi_request, wsgi_request
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.page_cache import keep_out
 from moonkey_django.signals import tell

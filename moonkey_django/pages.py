@@ -20,7 +20,7 @@ from django.template import engines
 from django.template.backends.django import DjangoTemplates
 
 from moonkey_core.flows import TEMPLATES
-from moonkey_core.responses import Page
+from moonkey_core.web.responses import Page
 
 _LOADERS = "django.template.loaders"
 _CACHED = f"{_LOADERS}.cached.Loader"

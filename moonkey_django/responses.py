@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.log import log_response
 
-from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows import ROUTES, FlowResponse
-from moonkey_core.responses import Refusal
+from moonkey_core.web.pages import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
+from moonkey_core.web.responses import Refusal
 from moonkey_django.conf import configuration
 from moonkey_django.headers import set_cookies
 from moonkey_django.identity import header_view, identity_of

@@ -20,7 +20,7 @@ from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
 from moonkey_core.gate import like_demands, own_attributes
 from moonkey_core.models import User, bare_user_id
-from moonkey_core.responses import Refusal, refuse
+from moonkey_core.web.responses import Refusal, refuse
 from moonkey_django.conf import configuration
 from moonkey_django.identity import header_view, identity_of
 from moonkey_django.user import user_of

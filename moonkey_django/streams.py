@@ -9,8 +9,8 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from moonkey_core.gate import require
-from moonkey_core.origin import asgi_request, wsgi_request
 from moonkey_core.streams import abound_items, bound_items
+from moonkey_core.web.origin import asgi_request, wsgi_request
 from moonkey_django.conf import get_async_client, get_client
 from moonkey_django.identity import identity_of
 

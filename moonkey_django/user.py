@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import known_user
-from moonkey_core.once import Once
+from moonkey_core.web.once import Once
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity
 from moonkey_django.responses import arefused, refused

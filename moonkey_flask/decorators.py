@@ -13,7 +13,7 @@ from flask.sansio.scaffold import Scaffold
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, require
-from moonkey_core.placement import check_target, decorator, described, gated
+from moonkey_core.web.placement import check_target, decorator, described, gated
 from moonkey_flask.gates import expect_an_app
 from moonkey_flask.identity import auth_for, current_request
 

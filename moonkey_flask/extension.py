@@ -9,10 +9,10 @@ from flask import Flask, Request, Response, current_app
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
-from moonkey_core.credentials import presents_any, presents_cookies, wsgi_headers
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_core.responses import success_headers
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
+from moonkey_core.web.credentials import presents_any, presents_cookies, wsgi_headers
+from moonkey_core.web.responses import success_headers
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
 from moonkey_flask.names import EXTENSION

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flask import Flask, current_app, request_started
 from flask.sansio.scaffold import Scaffold
 
-from moonkey_core.placement import Framework, Registered, check_once, route_first
+from moonkey_core.web.placement import Framework, Registered, check_once, route_first
 from moonkey_flask.names import EXTENSION
 
 _FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), route_first)

@@ -13,11 +13,11 @@ from werkzeug.local import LocalProxy
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import MoonKey
-from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements, known_user, require
 from moonkey_core.models import Session, User
-from moonkey_core.origin import wsgi_request
+from moonkey_core.web.credentials import wsgi_headers
+from moonkey_core.web.origin import wsgi_request
 from moonkey_flask.names import EXTENSION
 from moonkey_flask.signals import announce
 

@@ -10,8 +10,8 @@ from flask import Flask, Response, current_app
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader
 
 from moonkey_core import flows
-from moonkey_core.browsers import Page
 from moonkey_core.errors import MoonKeyError
+from moonkey_core.web.pages import Page
 from moonkey_flask.names import PAGES
 
 logger = logging.getLogger("moonkey")

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from flask import Request, Response, current_app
 
-from moonkey_core.browsers import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
-from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import MoonKeyError
+from moonkey_core.web.credentials import wsgi_headers
+from moonkey_core.web.pages import PAGE_HEADERS, Visit, refuse_visit, tell_of_no_page
 from moonkey_flask.identity import current_request, get_client
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
@@ -17,7 +17,7 @@ _UNRESERVED = "/!$&'()*+,;=:@"  # of a path, RFC 3986 section 3.3; what else it 
 
 
 def refused(error: MoonKeyError) -> Response:
-    """What :func:`~moonkey_core.browsers.refuse_visit` says, as a response."""
+    """What :func:`~moonkey_core.web.pages.refuse_visit` says, as a response."""
     flask_request = current_request()
     query = flask_request.environ.get("QUERY_STRING", "")
     target = path_of(flask_request) + (f"?{query}" if query else "")

@@ -10,11 +10,11 @@ from flask.sansio.app import App
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import wsgi_headers
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_core.flows import ROUTES as ALL_ROUTES
-from moonkey_core.origin import wsgi_request
+from moonkey_core.web.credentials import wsgi_headers
+from moonkey_core.web.origin import wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
 from moonkey_flask.names import EXTENSION, ROUTES
 from moonkey_flask.pages import response_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
-from moonkey_core.credentials import wsgi_headers
 from moonkey_core.gate import require
-from moonkey_core.origin import wsgi_request
 from moonkey_core.streams import bound_items
+from moonkey_core.web.credentials import wsgi_headers
+from moonkey_core.web.origin import wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import require
-from moonkey_core.origin import asgi_request
 from moonkey_core.streams import Ended, abound_items, before
+from moonkey_core.web.origin import asgi_request
 from moonkey_starlette.identity import Identity, identity_of
 from moonkey_starlette.messages import close_code
 from moonkey_starlette.replies import WebSocketReply, offers_denial

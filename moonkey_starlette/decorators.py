@@ -12,8 +12,8 @@ from starlette.requests import HTTPConnection
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, require
-from moonkey_core.placement import check_target, decorator, described
-from moonkey_core.placement import gated as note_gate
+from moonkey_core.web.placement import check_target, decorator, described
+from moonkey_core.web.placement import gated as note_gate
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.signatures import NoParameter
 

@@ -22,8 +22,8 @@ from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import RequirementOptions, Requirements, like_demands, own_attributes, require
 from moonkey_core.models import Session, User
-from moonkey_core.placement import by_keyword
 from moonkey_core.settings import CookieSettings
+from moonkey_core.web.placement import by_keyword
 from moonkey_starlette.identity import get_auth, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates

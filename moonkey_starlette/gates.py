@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.placement import (
+from moonkey_core.web.placement import (
     Framework,
     Registered,
     attribute,

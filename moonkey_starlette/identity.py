@@ -9,11 +9,11 @@ from starlette.types import Scope
 
 from moonkey_core.auth import Auth
 from moonkey_core.client import AsyncMoonKey
-from moonkey_core.credentials import asgi_headers, presents_cookies
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.once import Once
-from moonkey_core.origin import asgi_request
+from moonkey_core.web.credentials import asgi_headers, presents_cookies
+from moonkey_core.web.once import Once
+from moonkey_core.web.origin import asgi_request
 from moonkey_starlette.pages import Pages
 
 __all__ = ["KEY", "Identity", "PendingAuth", "get_auth", "get_client", "identity_of"]

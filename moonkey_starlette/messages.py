@@ -10,9 +10,9 @@ from types import MappingProxyType
 from starlette.types import Message
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import presents_any
-from moonkey_core.responses import Refusal, success_headers, vary_on
 from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import presents_any
+from moonkey_core.web.responses import Refusal, success_headers, vary_on
 from moonkey_starlette.identity import Identity
 
 __all__ = ["close_code", "has_to_know", "marked", "refusal_messages", "with_cookies"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import Request
 
-from moonkey_core.browsers import PAGE_HEADERS, Page
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_core.responses import Refusal
+from moonkey_core.web.pages import PAGE_HEADERS, Page
+from moonkey_core.web.responses import Refusal
 
 if TYPE_CHECKING:
     from jinja2 import Environment

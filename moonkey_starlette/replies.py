@@ -9,9 +9,9 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from moonkey_core.browsers import Visit, refuse_visit
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.responses import Refusal, refuse
+from moonkey_core.web.pages import Visit, refuse_visit
+from moonkey_core.web.responses import Refusal, refuse
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.messages import close_code, has_to_know, marked, refusal_messages, with_cookies
 from moonkey_starlette.mounted import Mounted

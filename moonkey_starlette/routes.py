@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from moonkey_core.auth import Auth
-from moonkey_core.credentials import HeaderView
 from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, unreadable_body
 from moonkey_core.flows import Route as Served
-from moonkey_core.origin import asgi_request
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.origin import asgi_request
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import HTML, Pages, Templates

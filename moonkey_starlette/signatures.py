@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_orig
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import Session, User
-from moonkey_core.placement import described, kind_of
+from moonkey_core.web.placement import described, kind_of
 
 __all__ = ["Dependency", "NoParameter", "all_of", "check_parameters"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from moonkey_core import CookieSettings, MoonKey, Settings, SignInSettings
-from moonkey_core._attempts import _COUNTED
-from moonkey_core._sign_in_settings import Attempt
+from moonkey_core._operations.attempts import _COUNTED
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES
+from moonkey_core.settings.sign_in_settings import Attempt
 from support.page_contexts import STATES
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "browser-sessions.md").read_text()

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from flask import Flask
 
 from moonkey_core import PermissionDenied, Session, Settings, StepUpRequired
-from moonkey_core._wire import parse_session
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements
-from moonkey_core.responses import refuse
+from moonkey_core.providers.moonkey.wire import parse_session
+from moonkey_core.web.responses import refuse
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "step-up.md").read_text()
 SETTINGS = Settings.load({"secret_key": "sk_test_docs"}, {})

@@ -4,7 +4,7 @@ A framework package reads the request, calls ``client.flows.answer`` and writes 
 here.
 """
 
-from moonkey_core._rotation import Rotation
+from moonkey_core._operations.rotation import Rotation
 from moonkey_core.flows.forms import chunked_input, unreadable_body
 from moonkey_core.flows.route_table import ROUTES
 from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route

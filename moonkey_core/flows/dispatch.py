@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from moonkey_core._core import Core
-from moonkey_core.cookies import tell_of_plain_http
-from moonkey_core.credentials import cookie_lines
+from moonkey_core._operations.core import Core
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.flows.magic_link import magic
 from moonkey_core.flows.oauth import oauth
@@ -18,7 +16,9 @@ from moonkey_core.flows.sessions import revoke, revoke_others, session, sessions
 from moonkey_core.flows.sign_out import sign_out
 from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.flows.style import style
-from moonkey_core.origin import cross_site, may_use_cookies
+from moonkey_core.web.cookies import tell_of_plain_http
+from moonkey_core.web.credentials import cookie_lines
+from moonkey_core.web.origin import cross_site, may_use_cookies
 
 Handler = Callable[[Core, FlowRequest], FlowPlan]
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from moonkey_core._json import load_object
+from moonkey_core._strict_json import load_object
 from moonkey_core.errors import RequestRefused
 from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest
 from moonkey_core.models import Device
-from moonkey_core.origin import client_address
 from moonkey_core.settings import Settings
+from moonkey_core.web.origin import client_address
 
 _MAX_FIELDS = 20
 _MAX_VALUE = 4096

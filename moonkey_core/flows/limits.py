@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Literal, TypeVar
 
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
-from moonkey_core._sign_in_settings import Attempt
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
 from moonkey_core.flows.routes import FlowRequest
-from moonkey_core.origin import client_address
+from moonkey_core.settings.sign_in_settings import Attempt
+from moonkey_core.web.origin import client_address
 
 T = TypeVar("T")
 

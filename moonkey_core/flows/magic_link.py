@@ -5,16 +5,16 @@ Mail scanners and previews open links; they press no buttons.
 
 from __future__ import annotations
 
-from moonkey_core._core import Core
-from moonkey_core._logins import verify_magic_link
-from moonkey_core._sign_in_settings import safe_target
-from moonkey_core.browsers import urls
-from moonkey_core.credentials import is_token
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import verify_magic_link
 from moonkey_core.errors import InvalidCredentials, RequestRefused
 from moonkey_core.flows.forms import body_of, device_of, is_on, query_of
 from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem
 from moonkey_core.flows.routes import FlowPlan, FlowRequest
 from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.credentials import is_token
+from moonkey_core.web.pages import urls
 
 _LONGEST = 2048
 

@@ -6,9 +6,8 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from moonkey_core._core import Core
-from moonkey_core._logins import verify_oauth
-from moonkey_core._sign_in_settings import safe_target
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import verify_oauth
 from moonkey_core.errors import ConfigurationError, InvalidCredentials, RequestRefused, TooManyAttempts
 from moonkey_core.flows.forms import device_of, is_on, query_of
 from moonkey_core.flows.limits import once
@@ -16,6 +15,7 @@ from moonkey_core.flows.responses import error_page, not_allowed, problem
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, OAuthStart
 from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
 from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
+from moonkey_core.settings.sign_in_settings import safe_target
 
 _PURPOSE = "oauth"
 _PROOF = re.compile(r"[\x21-\x7e]{1,2048}")

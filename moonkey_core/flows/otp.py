@@ -6,14 +6,12 @@ import logging
 import secrets
 from collections.abc import Mapping
 
-from moonkey_core._core import Core
-from moonkey_core._logins import login_or_create
-from moonkey_core._logins import verify_otp as verify_code
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import login_or_create
+from moonkey_core._operations.logins import verify_otp as verify_code
+from moonkey_core._operations.rotation import undone
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._rotation import undone
-from moonkey_core._sign_in_settings import safe_target
-from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
 from moonkey_core.flows.address import Address, address_in
 from moonkey_core.flows.codes import CODE_MINUTES, code_in, refused_code
@@ -24,7 +22,9 @@ from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
 from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
 from moonkey_core.models import Login, OtpRequest
-from moonkey_core.providers.moonkey import same_user
+from moonkey_core.providers.moonkey.client import same_user
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.pages import Page, urls
 
 _PURPOSE = "otp"
 _ID_ROOM = 128  # characters: the length of a sealed cookie must not tell whether the API has sent anything

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from moonkey_core.browsers import PAGE_HEADERS, Page, Visit, refuse_visit, urls, wants_page
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows.route_table import ROUTES
 from moonkey_core.flows.routes import FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
+from moonkey_core.web.pages import PAGE_HEADERS, Page, Visit, refuse_visit, urls, wants_page
 
 _PRIVATE = (("cache-control", "no-store"), ("vary", "Accept, Cookie, Authorization"))
 _PATHS = {route.name: route.path for route in ROUTES}

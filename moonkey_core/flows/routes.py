@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from moonkey_core._plan import Fetch, Outcome
 from moonkey_core.auth import Auth
-from moonkey_core.browsers import Page
-from moonkey_core.credentials import HeaderView
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.pages import Page
 
 MAX_BODY_BYTES = 16 * 1024
 """Longest request body that a route reads; a longer one is refused with 413 by whoever reads it."""

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core._json import load_object
-from moonkey_core.cookies import MAX_COOKIE_BYTES, set_cookie
-from moonkey_core.credentials import HeaderView, cookie_lines, one_cookie
+from moonkey_core._strict_json import load_object
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.settings import Settings
+from moonkey_core.web.cookies import MAX_COOKIE_BYTES, set_cookie
+from moonkey_core.web.credentials import HeaderView, cookie_lines, one_cookie
 
 if TYPE_CHECKING:
-    from moonkey_core._sealing import Sealer
+    from moonkey_core._crypto import Sealer
 
 SECONDS = 600
 """How long such a cookie is good; the end is also sealed in, as a browser may keep it longer."""
@@ -77,6 +77,6 @@ def _name(settings: Settings, purpose: str) -> str:
 
 
 def _sealer(settings: Settings) -> Sealer:
-    from moonkey_core._sealing import fleet_sealer  # its cryptography takes time to load
+    from moonkey_core._crypto import fleet_sealer  # its cryptography takes time to load
 
     return fleet_sealer(settings, "flow cookie")

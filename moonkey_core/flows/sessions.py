@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from moonkey_core._core import Core
-from moonkey_core._operations import end_session, revoke_all
-from moonkey_core._proof import completed
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.sessions import end_session, revoke_all
+from moonkey_core._verify.verification import completed
 from moonkey_core.auth import Auth
-from moonkey_core.cookies import cleared_cookies
 from moonkey_core.errors import InvalidCredentials, NotFound, ProviderError, RevocationIncomplete
 from moonkey_core.flows.responses import as_json, for_browser, page, problem, see_other, shown
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
@@ -16,6 +15,7 @@ from moonkey_core.flows.sign_out import end_own_session, signed_out
 from moonkey_core.flows.views import for_page, listed_views, session_view, user_view
 from moonkey_core.gate import require
 from moonkey_core.models import Session, User, VerifiedSession
+from moonkey_core.web.cookies import cleared_cookies
 
 
 def session(core: Core, request: FlowRequest) -> FlowPlan:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from moonkey_core._core import Core
-from moonkey_core._operations import revoke
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.sessions import revoke
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.auth import Auth
-from moonkey_core.cookies import session_cookies
-from moonkey_core.credentials import cookie_pair
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
 from moonkey_core.flows.responses import as_json, for_browser, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest
 from moonkey_core.models import Login
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.cookies import session_cookies
+from moonkey_core.web.credentials import cookie_pair
 
 
 def lifetime(core: Core, *, remember_me: bool) -> timedelta:

@@ -6,19 +6,19 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from moonkey_core._core import Core
-from moonkey_core._operations import Ids, end_session
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.sessions import Ids, end_session
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core._sign_in_settings import safe_target
-from moonkey_core.cookies import cleared_cookies
-from moonkey_core.credentials import CookiePair, Credentials, cookie_pair, parse_credentials
 from moonkey_core.errors import MalformedCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.forms import body_of, query_of
 from moonkey_core.flows.responses import as_json, for_browser, page, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.cookies import cleared_cookies
+from moonkey_core.web.credentials import CookiePair, Credentials, cookie_pair, parse_credentials
 
 _PAUSE = 2.0  # seconds until the API is told once more
 

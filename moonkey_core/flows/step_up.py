@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from moonkey_core._core import Core
-from moonkey_core._logins import send_otp, verify_otp, verify_totp
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
 from moonkey_core._plan import Plan
-from moonkey_core.browsers import Page, urls
 from moonkey_core.errors import InvalidCredentials, RequestRefused, TooManyAttempts
 from moonkey_core.flows.codes import CODE_MINUTES, code_in, refused_code
 from moonkey_core.flows.forms import body_of, device_of, query_of
@@ -20,6 +19,7 @@ from moonkey_core.flows.sessions import own_session
 from moonkey_core.flows.step_up_options import Demand, Option, demand_in, masked, options_of
 from moonkey_core.flows.stepped_up import session_over, stepped_up, to_be_replaced
 from moonkey_core.models import Login, OtpRequest, User
+from moonkey_core.web.pages import Page, urls
 
 _PURPOSE = "step_up"
 _Refused = InvalidCredentials | TooManyAttempts

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.models import User, fits_challenge
+from moonkey_core.settings.sign_in_settings import safe_target
 
 _LONGEST = 512
 _MAX_NAMES = 16

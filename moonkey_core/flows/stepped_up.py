@@ -6,10 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._core import Core
-from moonkey_core._sign_in_settings import safe_target
-from moonkey_core.cookies import cleared_cookies, session_cookies
-from moonkey_core.credentials import cookie_pair, parse_credentials
+from moonkey_core._operations.core import Core
 from moonkey_core.errors import MissingCredentials, MoonKeyError, ProviderUnavailable, RevokedCredentials
 from moonkey_core.events import SignedIn
 from moonkey_core.flows.responses import as_json, for_browser, problem, see_other
@@ -17,8 +14,11 @@ from moonkey_core.flows.routes import FlowRequest, FlowResponse
 from moonkey_core.flows.sessions import own_session
 from moonkey_core.flows.views import session_view
 from moonkey_core.models import Login, Session
-from moonkey_core.providers.moonkey import same_user
+from moonkey_core.providers.moonkey.client import same_user
 from moonkey_core.settings import Settings
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.cookies import cleared_cookies, session_cookies
+from moonkey_core.web.credentials import cookie_pair, parse_credentials
 
 
 def held(request: FlowRequest, settings: Settings) -> tuple[Literal["session_token", "session_jwt"], str]:

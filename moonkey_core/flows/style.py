@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.flows.templates import TEMPLATES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from weakref import ref
 
-from moonkey_core import _native
+from moonkey_core import _threads as _native
 from moonkey_core.events import Hooks
 
 

@@ -11,8 +11,8 @@ import json
 import math
 from typing import Any
 
-from moonkey_core._json import load_object
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
+from moonkey_core._strict_json import load_object
 from moonkey_core.models import identifier
 from moonkey_core.revocations import Revocation
 

@@ -7,7 +7,7 @@ from functools import partial
 from weakref import finalize, ref
 
 from moonkey_core import _clock
-from moonkey_core._sealing import fleet_sealer
+from moonkey_core._crypto import fleet_sealer
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
 from moonkey_core.redis import _connect

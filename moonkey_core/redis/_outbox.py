@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-from moonkey_core import _native
+from moonkey_core import _threads as _native
 from moonkey_core.revocations import Revocation, Revocations
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moonkey_core import _clock
+from moonkey_core._crypto import fleet_sealer
 from moonkey_core._plan import Reply, Stored
-from moonkey_core._sealing import fleet_sealer
 from moonkey_core.settings import Settings
 
 logger = logging.getLogger("moonkey")

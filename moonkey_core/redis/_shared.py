@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from moonkey_core import _native
+from moonkey_core import _threads as _native
 from moonkey_core.redis._register import feeds
 from moonkey_core.revocations import Revocations, retention
 from moonkey_core.settings import Settings

@@ -10,9 +10,9 @@ import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from moonkey_core import _native
+from moonkey_core import _threads as _native
 from moonkey_core._plan import Reply, Stored
-from moonkey_core._shutdown import ClosesWithLoop
+from moonkey_core._transport.loop_shutdown import ClosesWithLoop
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis import _connect
 from moonkey_core.redis._places import SECONDS, Places, Reach

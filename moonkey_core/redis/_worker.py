@@ -13,8 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from moonkey_core import _clock, _native
-from moonkey_core._sealing import Sealer
+from moonkey_core import _clock
+from moonkey_core import _threads as _native
+from moonkey_core._crypto import Sealer
 from moonkey_core.events import FeedChanged
 from moonkey_core.redis import _connect, _pauses
 from moonkey_core.redis._audience import Audience

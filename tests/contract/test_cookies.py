@@ -199,7 +199,7 @@ def test_the_api_is_down(web: httpx.Client, emulator: Emulator, runs: Runs) -> N
 def test_a_jwt_that_no_browser_would_keep(
     web: httpx.Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("moonkey_core.cookies._told", set())
+    monkeypatch.setattr("moonkey_core.web.cookies._told", set())
     person = emulator.sign_in(claims={"pad": "x" * 3000})
     assert len(person.session_jwt) > 4096
     for _ in range(2):

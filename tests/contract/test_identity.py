@@ -11,9 +11,9 @@ from contract.crowd import wrong_answers
 from contract.stacks import Site
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
-from moonkey_core.credentials import HeaderView
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
+from moonkey_core.web.credentials import HeaderView
 
 Remember = Callable[[HeaderView], object]
 

@@ -7,8 +7,8 @@ import logging
 import httpx
 import pytest
 
-from moonkey_core import cookies
 from moonkey_core.emulator import Emulator
+from moonkey_core.web import cookies
 from support.visitors import FOREIGN, Visitor, pair
 
 

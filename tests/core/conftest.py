@@ -100,4 +100,4 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause before a second try, which is random, is next to nothing."""
-    monkeypatch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))
+    monkeypatch.setattr("moonkey_core._transport.retries._BACKOFF", (0.001, 0.002))

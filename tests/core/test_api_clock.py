@@ -14,7 +14,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core._plan import Reply
-from moonkey_core._replies import retry_after
+from moonkey_core._transport.replies import retry_after
 from support.decisions import presenting, verified_body
 
 TOKEN = "session_" + "t" * 40

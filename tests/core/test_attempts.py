@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core import _attempts
-from moonkey_core._attempts import Attempts
+from moonkey_core._operations import attempts as _attempts
+from moonkey_core._operations.attempts import Attempts
 from support.together import together
 
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Settings
-from moonkey_core._breaker import Breaker, UpstreamError
-from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._transport.circuit_breaker import Breaker, UpstreamError
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import CircuitChanged, Event, Hooks
 from support.scripted import Received, reply, scripted, wait_until
 from support.together import together

@@ -11,12 +11,12 @@ import pytest
 from core.conftest import Both
 
 from moonkey_core import SignInSettings
-from moonkey_core.browsers import Visit, refuse_visit
-from moonkey_core.credentials import asgi_headers, mapped_headers
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.errors import MissingCredentials, StepUpRequired
-from moonkey_core.origin import RequestInfo, client_address
 from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import asgi_headers, mapped_headers
+from moonkey_core.web.origin import RequestInfo, client_address
+from moonkey_core.web.pages import Visit, refuse_visit
 from support.flow_visits import JWT, OTP, SESSION, Visitor, code_of, flow_client, path_of, who, wrong
 
 GET = RequestInfo("GET", "https")

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from moonkey_core import Settings
-from moonkey_core._exchange import AsyncExchange
 from moonkey_core._plan import Fetch, Reply
+from moonkey_core._transport.exchange import AsyncExchange
 from support.scripted import Received, Scripted, reply, scripted
 
 _TURNS = 60  # of the event loop, from the beginning of a call to beyond its end

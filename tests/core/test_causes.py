@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, ProviderUnavailable
-from moonkey_core._causes import cause_of
 from moonkey_core._plan import Fetch
-from moonkey_core._turns import Unasked
-from moonkey_core.responses import refuse
+from moonkey_core._transport.causes import cause_of
+from moonkey_core._transport.httpx_unread import Unasked
+from moonkey_core.web.responses import refuse
 from support import odd_jwts
 from support.certificates import make_certificate
 from support.scripted import RESET, reply, scripted, unused_url

@@ -9,11 +9,11 @@ import pytest
 from core.test_cookie_pair import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
 
 from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable, RequestRefused
-from moonkey_core._binding import Binding
 from moonkey_core._plan import Fetch, Outcome, Reply, run
-from moonkey_core._replies import is_settled
-from moonkey_core.credentials import Credentials
+from moonkey_core._session_life.watch_policy import Binding
+from moonkey_core._transport.replies import is_settled
 from moonkey_core.gate import Requirements
+from moonkey_core.web.credentials import Credentials
 from support.bindings import identity
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good

@@ -14,7 +14,7 @@ from freezegun import freeze_time
 
 import moonkey_core
 from moonkey_core import MoonKey, _clock
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import run
 from moonkey_core.redis._places import Places
 from support.decisions import Decisions

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from moonkey_core._http import Body, Unreadable
+from moonkey_core._transport.messages import Body, Unreadable
 from support.asking import GOOD, asked, trouble
 from support.odd_jwts import ISSUER, good, key_set
 from support.scripted import reply, scripted

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import Auth, CookieSettings, InvalidCredentials, MalformedCredentials, MoonKeyError
-from moonkey_core.cookies import cookies_after
-from moonkey_core.credentials import cookie_pair
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.cookies import cookies_after
+from moonkey_core.web.credentials import cookie_pair
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DOWN, KnownToTheApi

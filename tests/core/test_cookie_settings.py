@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, CookieSettings, Settings, SignInSettings
-from moonkey_core._cookie_settings import origin_of
-from moonkey_core._sign_in_settings import safe_target
+from moonkey_core.settings.cookie_settings import origin_of
+from moonkey_core.settings.sign_in_settings import safe_target
 
 KEY = "sk_test_" + "k" * 30
 

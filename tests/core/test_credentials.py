@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import MalformedCredentials, Settings
-from moonkey_core.credentials import Credentials, is_jwt, parse_credentials, well_formed
+from moonkey_core.web.credentials import Credentials, is_jwt, parse_credentials, well_formed
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x"}, {})
 LONG = Settings.load({"secret_key": "sk_test_x", "max_credential_length": 16_384}, {})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moonkey_core.events import DeviceChanged, Event
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
-from moonkey_core._binding import PAUSE, Binding
-from moonkey_core._endings import _SLICE, AsyncEndings, Endings
+from moonkey_core._session_life.watch_policy import PAUSE, Binding
+from moonkey_core._session_life.watchers import _SLICE, AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
 from support.scripted import wait_until

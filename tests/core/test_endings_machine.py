@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
-from moonkey_core._binding import Binding
-from moonkey_core._endings import AsyncEndings, Endings
+from moonkey_core._session_life.watch_policy import Binding
+from moonkey_core._session_life.watchers import AsyncEndings, Endings
 from moonkey_core.revocations import Revocation, Revocations
 from support.bindings import NOW, StillLoop, answering, identity, timers
 

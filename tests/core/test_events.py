@@ -14,7 +14,7 @@ from core.conftest import Both, MakeAsyncClient, MakeClient
 
 from moonkey_core import Auth, MoonKey, MoonKeyError, ProviderUnavailable
 from moonkey_core import events as all_events
-from moonkey_core._operations import authenticate
+from moonkey_core._operations.sessions import authenticate
 from moonkey_core._plan import TransportError, run
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import (
@@ -305,7 +305,7 @@ class TestCircuitChanged:
     def test_opened_and_closed(
         self, emulator: Emulator, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.02)
+        monkeypatch.setattr("moonkey_core._transport.circuit_breaker._PROBE_EVERY", 0.02)
         client, person = make_client(), emulator.sign_in()
         heard = heard_by(client.hooks)
         emulator.fault(status=500)
@@ -368,7 +368,7 @@ class TestHooks:
             raise AssertionError("an event was made for nobody")
 
         monkeypatch.setattr("moonkey_core.auth.Verified", made)
-        monkeypatch.setattr("moonkey_core._tries.UpstreamCall", made)
+        monkeypatch.setattr("moonkey_core._transport.retries.UpstreamCall", made)
         view = presenting(emulator.sign_in().session_token)
         assert call("authenticate", view).is_authenticated
         assert call("authenticate", lambda _name: []).is_anonymous

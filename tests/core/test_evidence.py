@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from moonkey_core import MoonKeyError, RequestRefused
 from moonkey_core._evidence import quoted, shown
 from moonkey_core._plan import Plan, run
-from moonkey_core.credentials import Credentials
-from moonkey_core.responses import refuse
+from moonkey_core.web.credentials import Credentials
+from moonkey_core.web.responses import refuse
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import ISSUER, good
 from support.scripted_api import KnownToTheApi

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from moonkey_core import Settings
-from moonkey_core._breaker import Breaker
-from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply, Stored, TransportError
+from moonkey_core._transport.circuit_breaker import Breaker
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import Event, Hooks, UpstreamCall
 from support.scripted import reply, scripted, unused_url, wait_until
 from support.together import together

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Auth
-from moonkey_core._cache import Known
-from moonkey_core._extension import Extension
+from moonkey_core._session_life.sliding import Extension
+from moonkey_core._verify.cache import Known
 from moonkey_core.events import Event, Extended
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.origin import RequestInfo
 from support.decisions import NOW, replied
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi

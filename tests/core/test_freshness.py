@@ -18,9 +18,9 @@ from moonkey_core import (
     RevokedCredentials,
 )
 from moonkey_core._plan import Outcome, TransportError
-from moonkey_core.credentials import Credentials
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import Requirements
+from moonkey_core.web.credentials import Credentials
 from support.decisions import NOW, bearer, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import DOWN, KnownToTheApi

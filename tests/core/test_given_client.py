@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from moonkey_core import ConfigurationError, MoonKey, Settings
-from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support.scripted import Pieces, Received, reply, scripted
 from support.together import together
 

@@ -12,8 +12,8 @@ from moonkey_core import (
     ProviderUnavailable,
 )
 from moonkey_core._plan import Fetch, Outcome, TransportError
-from moonkey_core.credentials import Credentials
 from moonkey_core.events import Event, GraceUsed
+from moonkey_core.web.credentials import Credentials
 from support.decisions import NOW, replied
 from support.key_ring import Ring
 from support.odd_jwts import claims, good, header, sign

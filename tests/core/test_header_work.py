@@ -11,21 +11,21 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, CrossSiteRequest, MissingCredentials, RequestRefused
-from moonkey_core import _operations as operations
+from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import Fetch, Outcome, run
 from moonkey_core.auth import Auth
-from moonkey_core.browsers import Visit, refuse_visit
-from moonkey_core.credentials import (
+from moonkey_core.flows.forms import body_of, device_of
+from moonkey_core.flows.routes import FlowRequest
+from moonkey_core.flows.sealed_cookies import opened
+from moonkey_core.web.credentials import (
     HeaderView,
     asgi_headers,
     mapped_headers,
     presents_any,
     wsgi_headers,
 )
-from moonkey_core.flows.forms import body_of, device_of
-from moonkey_core.flows.routes import FlowRequest
-from moonkey_core.flows.sealed_cookies import opened
-from moonkey_core.origin import RequestInfo, may_use_cookies
+from moonkey_core.web.origin import RequestInfo, may_use_cookies
+from moonkey_core.web.pages import Visit, refuse_visit
 from support.decisions import Decisions, replied
 from support.visitors import SESSION
 from support.work import assert_linear

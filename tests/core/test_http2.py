@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, Settings
-from moonkey_core._exchange import AsyncExchange, SyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support.certificates import make_certificate
 from support.http2_server import http2_server
 from support.scripted import Received, reply

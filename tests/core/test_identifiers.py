@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import MoonKey
-from moonkey_core._wire import parse_login, parse_otp_request, parse_session, parse_user
 from moonkey_core.models import identifier
+from moonkey_core.providers.moonkey.wire import parse_login, parse_otp_request, parse_session, parse_user
 from moonkey_core.revocations import Revocations
 from support.api import judged, unavailable
 from support.decisions import NOW, Decisions, replied, verified_body
@@ -123,7 +123,7 @@ def test_a_code_may_have_spaces_around_it() -> None:
     """A code is no id: whether it is right is for the API to say."""
     decisions = Decisions()
     decisions.answer = lambda _: replied(400, {"error_type": "invalid_otp", "error_message": "no"})
-    from moonkey_core._logins import verify_otp
+    from moonkey_core._operations.logins import verify_otp
 
     plan = verify_otp(decisions.core, " 123456", method_id="em_1")
     assert next(plan).json == {"method_id": "em_1", "otp": " 123456"}

@@ -10,7 +10,8 @@ from types import ModuleType
 import pytest
 
 import moonkey_core
-from moonkey_core import auth, client, credentials, errors, gate, models, responses, settings
+from moonkey_core import auth, client, errors, gate, models, settings
+from moonkey_core.web import credentials, responses
 
 FRAMEWORKS = {
     "flask",

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCredentials
-from moonkey_core._json import load_object
-from moonkey_core._jwt import _decode
-from moonkey_core._wire import build_session, check_session, check_user, parse_session, parse_user
+from moonkey_core._strict_json import load_object
+from moonkey_core._verify.jwt import _decode
+from moonkey_core.providers.moonkey.wire import build_session, check_session, check_user, parse_session, parse_user
 from support.any_json import JSON
 from support.decisions import NOW, Decisions
 from support.odd_jwts import CLAIM, ISSUER, KID, b64, claims, good, header, rsa_key, sign, sign_parts

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._key_set import life_of
 from moonkey_core._plan import Outcome, Plan, TransportError, run
+from moonkey_core._verify.key_set import life_of
 from support.decisions import NOW, Decisions, replied
 from support.key_ring import BAD, GOOD, Ring
 from support.odd_jwts import claims, header, key_set, sign

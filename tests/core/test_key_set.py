@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, MoonKey
-from moonkey_core._jwks import parse_key_set, usable_keys
+from moonkey_core._verify.jwks import parse_key_set, usable_keys
 from support.any_json import JSON
 from support.decisions import replied
 from support.key_ring import Ring

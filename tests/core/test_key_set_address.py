@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from moonkey_core import ConfigurationError, MoonKey, MoonKeyError, ProviderRejectedKey, Settings
-from moonkey_core._core import Core
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import TransportError
-from moonkey_core.responses import refuse
+from moonkey_core.web.responses import refuse
 from support.asking import SECRET, asked
 from support.decisions import Decisions, replied
 from support.key_ring import BAD, Ring

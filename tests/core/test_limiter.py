@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core._limiter import Line, Pace, Place, TaskLimiter, ThreadLimiter
+from moonkey_core._transport.limiter import Line, Pace, Place, TaskLimiter, ThreadLimiter
 from support.scripted import wait_until
 
 

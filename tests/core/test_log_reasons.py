@@ -14,7 +14,7 @@ from core.conftest import Both, MakeClient
 
 from moonkey_core import Auth, MoonKey, MoonKeyError, _repeated_log
 from moonkey_core.emulator import Emulator
-from moonkey_core.responses import refuse
+from moonkey_core.web.responses import refuse
 from support.decisions import presenting
 from support.reasons import error_reasons, log_calls, log_reasons, modules
 from support.scripted import unused_url, wait_until

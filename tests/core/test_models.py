@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Device, Session
-from moonkey_core._wire import parse_login, parse_otp_request, parse_session, parse_user
+from moonkey_core.providers.moonkey.wire import parse_login, parse_otp_request, parse_session, parse_user
 from support.any_json import JSON
 
 START = 1_643_163_802

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import _native
+from moonkey_core import _threads as _native
 from support.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]

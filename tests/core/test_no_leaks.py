@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from moonkey_core import AsyncMoonKey, Auth, ConfigurationError, MoonKey, MoonKeyError, Settings
-from moonkey_core._core import Core
-from moonkey_core.credentials import parse_credentials
+from moonkey_core._operations.core import Core
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import require
-from moonkey_core.responses import refuse
+from moonkey_core.web.credentials import parse_credentials
+from moonkey_core.web.responses import refuse
 from support.decisions import presenting
 from support.scripted import reply, scripted, unused_url
 from support.secrets import assert_no_secret, printed, shown

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
-from moonkey_core.origin import (
+from moonkey_core.web.origin import (
     RequestInfo,
     asgi_request,
     client_address,

@@ -15,10 +15,10 @@ from core.conftest import Both, MakeClient
 from opentelemetry.trace import SpanKind, StatusCode
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
-from moonkey_core.credentials import HeaderView
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, UpstreamCall, Verified
 from moonkey_core.otel import instrument
+from moonkey_core.web.credentials import HeaderView
 from support.decisions import presenting
 from support.redis_server import RedisServer, need_redis
 from support.scripted import unused_url, wait_until

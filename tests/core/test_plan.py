@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, arun, run, step
-from moonkey_core._sharing import SyncSharing
+from moonkey_core._transport.single_flight import SyncSharing
 from support.decisions import replied
 
 FETCH = Fetch("GET", "https://api.example.com/")

@@ -13,7 +13,9 @@ import httpx
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, ProviderUnavailable, _aiohttp_turns, _httpx
+from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, ProviderUnavailable
+from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
+from moonkey_core._transport import httpx_backend as _httpx
 from moonkey_core.privates import private, set_private
 from support.scripted import reply, scripted
 

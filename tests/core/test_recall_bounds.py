@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from moonkey_core import Auth
-from moonkey_core._recall import Presented
+from moonkey_core._verify.recall import Presented
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, verified_body

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, MoonKeyError
-from moonkey_core import _operations as operations
-from moonkey_core import cookies as cookies_module
+from moonkey_core._operations import sessions as operations
 from moonkey_core._plan import run
 from moonkey_core.auth import Auth
-from moonkey_core.cookies import set_cookie, tell_of_plain_http
-from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import refusal_of
-from moonkey_core.origin import RequestInfo, cross_site
-from moonkey_core.responses import refuse
+from moonkey_core.web import cookies as cookies_module
+from moonkey_core.web.cookies import set_cookie, tell_of_plain_http
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.origin import RequestInfo, cross_site
+from moonkey_core.web.responses import refuse
 from support.decisions import Decisions, replied
 from support.visitors import SESSION
 

@@ -31,10 +31,10 @@ from moonkey_core import (
     User,
     VerifiedSession,
 )
-from moonkey_core._wire import parse_session
-from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import known_user, refusal_of, require
-from moonkey_core.responses import refuse, success_headers
+from moonkey_core.providers.moonkey.wire import parse_session
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.responses import refuse, success_headers
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x", "realm": "my app"}, {})
 SESSION = parse_session({"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000})

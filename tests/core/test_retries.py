@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import AsyncMoonKey, MoonKey, ProviderUnavailable
-from moonkey_core._replies import retry_after
+from moonkey_core._transport.replies import retry_after
 from moonkey_core.emulator import Emulator
 from support.asking import GOOD, SECRET, TOKEN, asked, trouble
 from support.decisions import replied

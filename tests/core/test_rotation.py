@@ -24,7 +24,7 @@ from moonkey_core import (
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Revoked
 from moonkey_core.flows import Rotation
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.origin import RequestInfo
 from support import quick
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret

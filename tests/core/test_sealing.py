@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moonkey_core import Settings
-from moonkey_core._sealing import Sealer, fleet_sealer
+from moonkey_core._crypto import Sealer, fleet_sealer
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SEALER = Sealer("a secret of the fleet", "test")

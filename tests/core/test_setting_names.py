@@ -22,9 +22,9 @@ from moonkey_core import (
     MoonKey,
     Settings,
     SignInSettings,
-    _setting_names,
 )
 from moonkey_core.gate import RequirementOptions, Requirements
+from moonkey_core.settings import names as _setting_names
 from moonkey_django.conf import Configuration
 from moonkey_starlette import MoonKeyMiddleware
 

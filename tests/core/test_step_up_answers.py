@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import PermissionDenied, Settings, StepUpRequired
-from moonkey_core.responses import refuse
+from moonkey_core.web.responses import refuse
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x"}, {})
 

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import Factor, PermissionDenied, Session, StepUpRequired
-from moonkey_core._wire import parse_session
 from moonkey_core.gate import Requirements
 from moonkey_core.models import fits_challenge
+from moonkey_core.providers.moonkey.wire import parse_session
 from support.any_json import JSON
 
 NOW = datetime(2027, 1, 15, 12, tzinfo=UTC)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, MalformedCredentials, ProviderUnavailable, Settings
-from moonkey_core._cache import KnownCredentials
-from moonkey_core.credentials import CookiePair, bare_token, is_jwt, one_cookie, same_token
+from moonkey_core._verify.cache import KnownCredentials
 from moonkey_core.emulator import Emulator
+from moonkey_core.web.credentials import CookiePair, bare_token, is_jwt, one_cookie, same_token
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.flow_visits import Visitor, flow_client, json_of
 from support.odd_jwts import good

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, MoonKeyError, Settings
-from moonkey_core._exchange import AsyncExchange
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._transport.exchange import AsyncExchange
 from support.scripted import Pieces, Received, reply, scripted, wait_until
 from support.secrets import assert_no_secret
 
@@ -103,11 +103,11 @@ class TestWhichOne:
         return asyncio.run(work())
 
     def test_the_fast_one_where_it_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.maker() == "moonkey_core._aiohttp"
-        assert self.maker(transport="aiohttp") == "moonkey_core._aiohttp"
-        assert self.maker(transport="httpx") == "moonkey_core._httpx"
+        assert self.maker() == "moonkey_core._transport.aiohttp_backend"
+        assert self.maker(transport="aiohttp") == "moonkey_core._transport.aiohttp_backend"
+        assert self.maker(transport="httpx") == "moonkey_core._transport.httpx_backend"
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        assert self.maker() == "moonkey_core._httpx"
+        assert self.maker() == "moonkey_core._transport.httpx_backend"
         with pytest.raises(ConfigurationError, match=r"pip install 'moonkey\[fast\]'"):
             self.maker(transport="aiohttp")
 
@@ -115,10 +115,10 @@ class TestWhichOne:
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
             monkeypatch.delenv(name.upper(), raising=False)
-        assert self.maker(trust_env=True) == "moonkey_core._aiohttp"
+        assert self.maker(trust_env=True) == "moonkey_core._transport.aiohttp_backend"
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:2")
-        assert self.maker() == "moonkey_core._aiohttp"
-        assert self.maker(trust_env=True) == "moonkey_core._httpx"
+        assert self.maker() == "moonkey_core._transport.aiohttp_backend"
+        assert self.maker(trust_env=True) == "moonkey_core._transport.httpx_backend"
         with pytest.raises(ConfigurationError, match="proxies"):
             self.maker(trust_env=True, transport="aiohttp")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core._turns import _Turn, _would_return
+from moonkey_core._transport.httpx_unread import _Turn, _would_return
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"DELETE /x HTTP/1.1", b"CONNECT a:443 HTTP/1.1"])

@@ -15,9 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from moonkey_core import AsyncMoonKey, MoonKey, Settings, _aiohttp_turns, _turns
-from moonkey_core._exchange import AsyncExchange, SyncExchange
+from moonkey_core import AsyncMoonKey, MoonKey, Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._transport import aiohttp_unread as _aiohttp_turns
+from moonkey_core._transport import httpx_unread as _turns
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from support import odd_jwts
 from support.certificates import make_certificate
 from support.scripted import Received, reply, wait_until

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fleet.conftest import settings_for
 
-from moonkey_core._sealing import Sealer, fleet_sealer
+from moonkey_core._crypto import Sealer, fleet_sealer
 from moonkey_core.events import Hooks
 from moonkey_core.redis import RedisRevocations
 from moonkey_core.redis._entries import opened_entry, sealed_entry

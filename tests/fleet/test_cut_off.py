@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))
+    monkeypatch.setattr("moonkey_core._transport.retries._BACKOFF", (0.001, 0.002))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonkey_core._sealing import Sealer
+from moonkey_core._crypto import Sealer
 from moonkey_core.redis._entries import opened_entry, sealed_entry
 from moonkey_core.redis._missing import essence, missing, worth_saying
 from moonkey_core.revocations import Revocation

@@ -13,8 +13,8 @@ from django.test import RequestFactory, modify_settings
 from integrations.django_visits import Configure, Visit
 
 from moonkey_core import ProviderUnavailable
-from moonkey_core.browsers import Page
 from moonkey_core.emulator import SignedIn
+from moonkey_core.web.pages import Page
 from moonkey_django.pages import rendered
 from support.visitors import FOREIGN, PAGE, pair
 

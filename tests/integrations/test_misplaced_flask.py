@@ -15,7 +15,8 @@ from flask.views import MethodView
 
 import moonkey_django
 import moonkey_starlette
-from moonkey_core import ConfigurationError, placement
+from moonkey_core import ConfigurationError
+from moonkey_core.web import placement
 from moonkey_flask import FlaskMoonKey, optional_auth, require_auth
 from moonkey_flask.gates import _check_forgotten
 

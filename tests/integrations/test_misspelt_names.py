@@ -24,9 +24,10 @@ from rest_framework.viewsets import ViewSet
 import moonkey_django
 import moonkey_flask
 import moonkey_starlette
-from moonkey_core import ConfigurationError, MoonKey, _setting_names
+from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import RequirementOptions, like_demands
+from moonkey_core.settings import names as _setting_names
 from moonkey_django import RequireAuthMixin, get_client
 from moonkey_django.identity import attach
 from moonkey_django.rest_framework import MoonKeyAuthentication

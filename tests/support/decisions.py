@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from moonkey_core import Auth, Settings
-from moonkey_core import _operations as operations
-from moonkey_core._core import Core
+from moonkey_core._operations import sessions as operations
+from moonkey_core._operations.core import Core
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
-from moonkey_core.credentials import HeaderView
 from moonkey_core.gate import Requirements
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.origin import RequestInfo
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0

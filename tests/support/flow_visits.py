@@ -11,11 +11,11 @@ from urllib.parse import urlencode, urlsplit
 from core.conftest import Both
 
 from moonkey_core import Auth, CookieSettings
-from moonkey_core.credentials import HeaderView, asgi_headers
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
 from moonkey_core.flows import FlowRequest, FlowResponse
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import HeaderView, asgi_headers
+from moonkey_core.web.origin import RequestInfo
 from support.pages import Read, read_page
 
 SESSION, JWT, OTP = "__Host-moonkey_session", "__Host-moonkey_jwt", "__Host-moonkey_otp"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from moonkey_core.browsers import urls
+from moonkey_core.web.pages import urls
 
 HOSTILE = """"><script>alert('1')</script>{{ 7 * 7 }}{% if 1 %}<b onclick="x()">&amp;&"""
 URLS = urls("/auth")

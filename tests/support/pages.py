@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 from django.template import Context, Engine
 
-from moonkey_core.browsers import Page
 from moonkey_core.flows import TEMPLATES
+from moonkey_core.web.pages import Page
 
 VOID = frozenset({"meta", "link", "input", "br"})
 

@@ -12,6 +12,6 @@ import pytest
 def no_pauses() -> Iterator[None]:
     """Open circuits let every call through as a probe; and the pause before a second try is next to nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moonkey_core._breaker._PROBE_EVERY", 0.0)
-        patch.setattr("moonkey_core._tries._BACKOFF", (0.001, 0.002))
+        patch.setattr("moonkey_core._transport.circuit_breaker._PROBE_EVERY", 0.0)
+        patch.setattr("moonkey_core._transport.retries._BACKOFF", (0.001, 0.002))
         yield

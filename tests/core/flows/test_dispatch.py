@@ -8,11 +8,11 @@ import pytest
 from core.conftest import Both
 
 from moonkey_core import ConfigurationError, CookieSettings
-from moonkey_core.credentials import mapped_headers
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
 from moonkey_core.flows.dispatch import HANDLERS
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import mapped_headers
+from moonkey_core.web.origin import RequestInfo
 from support.flow_visits import SESSION, Visitor, cookies_of, flow_client, header, json_of, shown
 
 POSTS = [route for route in ROUTES if "POST" in route.methods]

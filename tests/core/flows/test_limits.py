@@ -9,8 +9,8 @@ import pytest
 from core.conftest import Both
 
 from moonkey_core import CookieSettings, SignInSettings
-from moonkey_core._sign_in_settings import Attempt
 from moonkey_core.emulator import Emulator
+from moonkey_core.settings.sign_in_settings import Attempt
 from support.flow_visits import (
     OTP,
     SESSION,
@@ -86,9 +86,9 @@ class TestTries:
         import asyncio
 
         from moonkey_core import AsyncMoonKey
-        from moonkey_core.credentials import mapped_headers
         from moonkey_core.flows import FlowRequest
-        from moonkey_core.origin import RequestInfo
+        from moonkey_core.web.credentials import mapped_headers
+        from moonkey_core.web.origin import RequestInfo
 
         with flow_client("sync", emulator) as call:
             browser = Visitor(call)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from moonkey_core.browsers import Page
 from moonkey_core.flows import TEMPLATES
+from moonkey_core.web.pages import Page
 from support.page_contexts import HOSTILE, STATES, URLS, State
 from support.pages import Read, by_django, by_jinja, read_page, texts
 

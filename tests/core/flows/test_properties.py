@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
-from moonkey_core._sign_in_settings import safe_target
 from moonkey_core.auth import Auth
-from moonkey_core.browsers import wants_page
-from moonkey_core.credentials import asgi_headers
 from moonkey_core.flows import ROUTES, FlowRequest, FlowResponse
 from moonkey_core.flows.address import address_in
 from moonkey_core.flows.dispatch import answer
 from moonkey_core.flows.forms import body_of, is_on, query_of
 from moonkey_core.flows.oauth import oauth_state
 from moonkey_core.flows.sealed_cookies import sealed_cookie
-from moonkey_core.origin import RequestInfo
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.credentials import asgi_headers
+from moonkey_core.web.origin import RequestInfo
+from moonkey_core.web.pages import wants_page
 from support.any_json import JSON as ANY_JSON
 from support.decisions import Decisions, replied, verified_body
 from support.pages import read_page

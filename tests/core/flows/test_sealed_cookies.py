@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
-from moonkey_core.credentials import asgi_headers
 from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
+from moonkey_core.web.credentials import asgi_headers
 
 DATA = {"state": "something", "next": "/a"}
 

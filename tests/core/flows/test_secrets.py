@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from moonkey_core import SignInSettings
-from moonkey_core._sign_in_settings import Attempt
 from moonkey_core.emulator import Emulator
+from moonkey_core.settings.sign_in_settings import Attempt
 from support import quick
 from support.flow_visits import Visitor, code_of, events_of, flow_client, wrong
 from support.secrets import assert_no_secret

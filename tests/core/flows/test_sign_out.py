@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Settings, SignInSettings
-from moonkey_core._cache import KnownCredentials
 from moonkey_core._plan import Fetch, step
-from moonkey_core._tries import Send, Sleep, Watch, steps
-from moonkey_core.credentials import asgi_headers
+from moonkey_core._transport.retries import Send, Sleep, Watch, steps
+from moonkey_core._verify.cache import KnownCredentials
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
-from moonkey_core.origin import RequestInfo
+from moonkey_core.web.credentials import asgi_headers
+from moonkey_core.web.origin import RequestInfo
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
 from support.scripted import wait_until
 from support.secrets import assert_no_secret
@@ -380,7 +380,7 @@ def test_the_second_try_waits() -> None:
 
 class TestWhatIsGivenBack:
     def test_it_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("moonkey_core._cache._MAX_GIVEN_BACK", 3)
+        monkeypatch.setattr("moonkey_core._verify.cache._MAX_GIVEN_BACK", 3)
         known = KnownCredentials(Settings.load({"secret_key": "sk_test_x"}, {}))
         digests = [known.digest(f"token{number}") for number in range(10)]
         for digest in digests:

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Session, Settings, SignInSettings, StepUpRequired, User
-from moonkey_core._sign_in_settings import Attempt, safe_target
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
 from moonkey_core.flows.step_up_options import Demand, demand_in, masked, options_of
 from moonkey_core.flows.stepped_up import is_remembered
 from moonkey_core.gate import Requirements, refusal_of
 from moonkey_core.models import fits_challenge
-from moonkey_core.origin import RequestInfo
+from moonkey_core.settings.sign_in_settings import Attempt, safe_target
+from moonkey_core.web.origin import RequestInfo
 from support import quick
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret

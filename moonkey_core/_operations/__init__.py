@@ -1,0 +1,1 @@
+"""What the clients can do, each operation once, and how its parts are put together."""

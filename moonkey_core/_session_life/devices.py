@@ -1,0 +1,63 @@
+"""Is a session used from where it was begun? Observed only: people move, and browsers are updated."""
+
+from __future__ import annotations
+
+import threading
+
+from cachetools import TTLCache
+
+from moonkey_core import _clock
+from moonkey_core.auth import Auth
+from moonkey_core.events import DeviceChanged
+from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import HeaderView
+from moonkey_core.web.origin import RequestInfo, client_address
+
+_REMEMBERED = 16_384
+_SECONDS = 3600.0
+_LONGEST = 512  # what a session keeps of it
+
+
+_Seen = tuple[str, str | None, str | None]
+
+
+class Devices:
+    """Compares where requests come from with what their sessions say; each difference is told once an hour."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
+        self.reset_lock()
+
+    def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
+        """The event to emit, if any. An address is compared only where a trusted proxy tells it."""
+        known = auth.known
+        lines = headers("user-agent")
+        agent = lines[0][:_LONGEST] if len(lines) == 1 else None
+        address = client_address(info, headers, self._settings)
+        if known is not None and self._was_seen(known.session_id, agent, address):
+            return None
+        verified = auth.verified()
+        if verified is None or (known is None and self._was_seen(verified[1].id, agent, address)):
+            return None
+        user, session = verified
+        device = session.device
+        if device is None:
+            return None
+        address_changed = address is not None and device.ip is not None and address != device.ip
+        agent_changed = device.user_agent is not None and agent != device.user_agent[:_LONGEST]
+        if not address_changed and not agent_changed:
+            return None
+        return DeviceChanged(user.id, session.id, address_changed, agent_changed)
+
+    def _was_seen(self, session_id: str, agent: str | None, address: str | None) -> bool:
+        key = (session_id, agent, address)
+        with self._lock:
+            if key in self._seen:
+                return True
+            self._seen[key] = True
+            return False
+
+    def reset_lock(self) -> None:
+        """A new lock: the old one may have been held by another thread when the process forked."""
+        self._lock = threading.Lock()

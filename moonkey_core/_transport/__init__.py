@@ -1,0 +1,1 @@
+"""From a described call to its reply: connections, retries, shared calls, limits."""

@@ -1,0 +1,364 @@
+"""The MoonKey API: how each call is built and what its reply means (API reference, ``/v1/auth``)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import quote
+
+from moonkey_core._digest import Digest
+from moonkey_core._evidence import seconds
+from moonkey_core._plan import Fetch, Plan, Stored
+from moonkey_core._provider import Answer, Question
+from moonkey_core._strict_json import load_object
+from moonkey_core._transport.replies import ApiError, load_answer
+from moonkey_core._verify.cache import Body, verify_share
+from moonkey_core.errors import (
+    ExpiredCredentials,
+    InvalidCredentials,
+    MoonKeyError,
+    ProviderUnavailable,
+    RevokedCredentials,
+)
+from moonkey_core.models import (
+    Login,
+    OtpRequest,
+    Session,
+    User,
+    VerifiedSession,
+    same_user,
+)
+from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
+from moonkey_core.providers.moonkey.endings import check_gone, has_ended
+from moonkey_core.providers.moonkey.wire import (
+    check_session,
+    check_user,
+    is_deleted,
+    is_ended_otherwise,
+    parse_login,
+    parse_otp_request,
+    parse_session,
+    parse_user,
+    session_start,
+    without_secrets,
+)
+from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import same_token
+
+_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
+_REFUSALS = (400, 404, 410)
+_ABOUT_A_PROOF = (*_REFUSALS, 401, 409, 422)
+# The words of an error's code: of what proves who somebody is, of a session's length, of neither.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_PROOF = frozenset(
+    {"otp", "otps", "totp", "code", "passcode", "magic", "link", "token", "oauth", "signature", "wallet", "method"}
+    | {"nonce", "challenge", "recovery", "password", "factor", "credential", "credentials", "verification"}
+    | {"expired", "attempts"}
+)
+_LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
+_ELSEWHERE = frozenset(
+    {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
+    | {"maintenance", "disabled", "enabled", "allowed", "supported", "unsupported", "unavailable"}
+)
+
+
+class MoonKeyApi:
+    """Plans for every call to the API that this package makes."""
+
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float], store_name: Callable[[str], str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._store_name = store_name  # what a credential is called in the fleet's store
+        self._clock = clock
+        self._root = f"{settings.base_url}/v1/auth"
+        self._asker = Asker(self._root, settings.secret_key)
+        self._digest = Digest()
+
+    def verify(self, question: Question) -> Plan[Answer]:
+        """Ask whether a credential is good; callers with the same question at the same time share one call.
+
+        An answer about anybody but whom the credential itself names is a mix-up and counts as trouble. A refusal
+        of a call that was to extend the session may mean the length: it is asked again without, and then
+        ``question.unextended`` says what was refused.
+        """
+        reply, answer = yield from self._asker.ask(self._verify_call(question))
+        if isinstance(answer, ApiError) and _may_mean_length(answer, question.asks_for):
+            question.unextended = refused(answer, reason="duration_refused")
+            question.minutes = question.extend_by = None
+            reply, answer = yield from self._asker.ask(self._verify_call(question))
+        if isinstance(answer, ApiError):
+            raise _refusal(answer)
+        try:
+            verified = self._judged(question, answer)
+        except MoonKeyError:
+            if not reply.stored:
+                raise
+            # What is kept can only be good: the session may have been extended since.
+            question.max_staleness = 0
+            return (yield from self.verify(question))
+        verified.asked_at, verified.body = reply.asked_at or self._clock(), answer
+        return verified
+
+    def _verify_call(self, question: Question) -> Fetch:
+        body: dict[str, Any] = {question.credentials.kind: question.credentials.value}
+        if question.asks_for is not None:
+            body["session_expires_in"] = question.asks_for
+        url, name = f"{self._root}/sessions/verify", question.digest.hex()
+        call = partial(Fetch, "POST", url, json=body, operation="sessions.verify", known=question.known)
+        oldest = math.inf if question.max_staleness is None else question.max_staleness
+        if question.minutes is not None or oldest == 0:
+            return call()
+        if question.refresh:
+            linger = min(question.linger, oldest)
+            share = f"refresh:{linger:g}:{question.extend_by or 0}:{name}"
+            shared = partial(call, share=share, linger=linger, until_revoked=True)
+            # Of a refusal that is certain others know already; and what is of no use is not kept for them.
+            return shared(linger_refusals=False, reader=partial(self._check_good, question))
+        stored, ttl = None, self._settings.session_cache_ttl
+        if question.extend_by is not None:
+            return call()
+        if self._store_name is not None and ttl > 0:
+            place = self._store_name(question.credentials.value)
+            stored = Stored(place, min(ttl, oldest), partial(self._cleaned, question))
+        return call(share=verify_share(question.digest), until_revoked=True, stored=stored)
+
+    def _judged(self, question: Question, body: Mapping[str, Any]) -> Answer:
+        """What a good answer says. Raises where it is none, or about somebody else."""
+        now, wire = self._clock(), body.get("session")
+        try:
+            ends_at, is_over, user_id = self._readable(body, now)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        assert isinstance(wire, dict)  # checked
+        if not same_user(user_id, wire["user_id"]):
+            raise ProviderUnavailable(reason="api_mismatch")
+        token, jwt = _sound_credential(body.get("session_token")), _sound_credential(body.get("session_jwt"))
+        credentials = question.credentials
+        if credentials.kind == "session_token" and token is not None and not same_token(token, credentials.value):
+            raise ProviderUnavailable(reason="api_mismatch")
+        if question.session_id is not None and wire["id"] != question.session_id:
+            raise ProviderUnavailable(reason="api_mismatch")
+        named = [user for user in question.users if user]
+        if named and not any(same_user(user_id, user) for user in named):
+            raise ProviderUnavailable(reason="api_mismatch")
+        if is_over:
+            raise RevokedCredentials
+        if ends_at + self._settings.leeway <= now:
+            raise ExpiredCredentials(
+                evidence=f"It ended {seconds(now - ends_at)} ago, by the clock of this machine."
+            )
+        fresh = jwt if question.refresh or question.wants_jwt else None
+        return Answer(wire["id"], user_id, session_start(wire), ends_at, fresh)
+
+    def _readable(self, body: Mapping[str, Any], now: float | None = None) -> tuple[float, bool, str]:
+        """The end of the session in an answer, whether it was ended before, and whose it is.
+
+        Raises ``ValueError`` where that cannot be read.
+        """
+        wire, user = body.get("session"), body.get("user")
+        if body.get("deleted") or is_ended_otherwise(body):
+            raise ValueError("a session beside the word that it has ended")
+        ends_at = check_session(wire)
+        assert isinstance(wire, dict)  # checked
+        if ends_at < (session_start(wire) or 0.0):
+            raise ValueError("a session that ends before it begins")
+        is_over = is_deleted(wire, (self._clock() if now is None else now) + self._settings.leeway)
+        return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
+
+    def clean(self, answer: Mapping[str, Any]) -> bytes:
+        """What a good answer about a credential says of its user and session, and no credential."""
+        check_session(answer.get("session"))
+        said = {name: without_secrets(answer[name]) for name in ("session", "user") if name in answer}
+        return json.dumps(said).encode()
+
+    def _cleaned(self, question: Question, body: bytes) -> bytes:
+        """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
+        answer = load_answer(body)
+        self._check_good(question, answer)
+        return self.clean(answer)
+
+    def _check_good(self, question: Question, answer: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` where an answer is no good one to this question."""
+        try:
+            self._judged(question, answer)
+        except MoonKeyError:
+            raise ValueError("not a good answer") from None
+
+    def user(self, body: Body) -> User:
+        """The user in an answer that was good."""
+        answer = _decoded(body)
+        return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
+
+    def session(self, body: Body) -> Session:
+        """The session in an answer that was good."""
+        return parse_session(_decoded(body)["session"])
+
+    def read_whole(self, answer: Answer) -> VerifiedSession:
+        """All of an answer, with its credentials."""
+        token, jwt = (
+            _sound_credential(answer.body.get("session_token")),
+            _sound_credential(answer.body.get("session_jwt")),
+        )
+        return VerifiedSession(self.user(answer.body), self.session(answer.body), token, jwt, answer.fresh_jwt)
+
+    def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
+        """The user's active sessions."""
+        url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
+        body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
+        found = body.get("sessions")
+        if found is None and "sessions" in body:
+            found = []  # how some languages write an empty list
+        try:
+            if not isinstance(found, list):
+                raise ValueError
+            sessions = tuple(parse_session(item) for item in found if not is_deleted(item))
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if not all(same_user(session.user_id, user_id) for session in sessions):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return sessions
+
+    def revoke(
+        self, kind: Literal["session_id", "session_token", "session_jwt"], value: str, *, pause: float = 0.0
+    ) -> Plan[None]:
+        """End a session, after ``pause`` seconds. One that is gone already counts as ended.
+
+        Raises where it is not certain that it has ended.
+        """
+        url = f"{self._root}/sessions/delete"
+        # Each of many revocations gets the full time of its own.
+        fetch = Fetch(
+            "DELETE",
+            url,
+            operation="sessions.revoke",
+            json={kind: value},
+            revokes=True,
+            timeout=self._settings.timeout + pause,
+            own_deadline=True,
+            pause=pause,
+        )
+        _, answer = yield from self._asker.ask(fetch, is_done=has_ended)
+        if isinstance(answer, ApiError):
+            check_gone(answer)
+
+    def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
+        """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
+        fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}", operation="users.get")
+        if remember:
+            share = self._digest("user", user_id)
+            fetch = replace(
+                fetch,
+                share=share,
+                linger=self._settings.user_ttl,
+                linger_refusals=False,
+                reader=partial(_check_user_of, user_id),
+            )
+        body = yield from self._asker.get(fetch)
+        try:
+            user = _user_of(body)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        if not same_user(user.id, user_id):
+            raise ProviderUnavailable(reason="api_mismatch")
+        return user
+
+    def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
+        """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        answer = yield from self._asker.get(fetch)
+        try:
+            return parse_otp_request(answer)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+
+    def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
+        """Verify a login step; never sent twice, since the first may have used the code up."""
+        fetch = Fetch("POST", f"{self._root}/{path}", json=body, repeatable=False, operation=path)
+        _, answer = yield from self._asker.ask(fetch)
+        if isinstance(answer, ApiError):
+            raise _login_refusal(answer, body)
+        try:
+            login = parse_login(answer)
+        except ValueError:
+            raise ProviderUnavailable(reason="api_content") from None
+        named = (answer.get("user_id") or login.user.id, login.session.user_id if login.session else login.user.id)
+        if not all(isinstance(user, str) and same_user(login.user.id, user) for user in named):
+            raise ProviderUnavailable(reason="api_mismatch")
+        _sound_credential(login.session_token)
+        _sound_credential(login.session_jwt)
+        return login
+
+
+def _may_mean_length(error: ApiError, minutes: int | None) -> bool:
+    """Whether a refusal may mean how long the session was to last, and not the session."""
+    return minutes is not None and not error.is_dead_session and error.status != 401
+
+
+def _refusal(error: ApiError) -> MoonKeyError:
+    """What a refusal says of a credential: that its session is over, certainly, where its code says so."""
+    if error.is_dead_session:
+        return InvalidCredentials(reason="session_unknown")
+    if error.status in (*_REFUSALS, 401):
+        return InvalidCredentials(reason="session_refused", evidence=told(error))
+    if error.status in (402, 409):
+        return misconfigured(error)
+    if error.status == 403:
+        return refused(error)
+    return ProviderUnavailable(reason="api_status", evidence=told(error))
+
+
+def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
+    """What a refusal says of a code, link or signature: nothing, where its code speaks of something else.
+
+    Where the call asked for a session of some length, that may be what was refused, unless the code says that it
+    was not.
+    """
+    if error.is_dead_session and ("session_token" in sent or "session_jwt" in sent):
+        return InvalidCredentials(reason="session_unknown")
+    words = {word.lower() for word in _WORD.findall(error.code or "")}
+    timed = "session_expires_in" in sent
+    if timed and words & _LENGTH and (words.isdisjoint(_PROOF) or "session" in words):
+        return refused(error, reason="login_unclear")
+    if error.status in (402, 403):
+        return refused(error)
+    if words & _ELSEWHERE or error.status not in _ABOUT_A_PROOF:
+        return refused(error, reason="login_unclear")
+    says_nothing = (timed and error.status == 400) or (error.status == 401 and error.code is None)
+    if words.isdisjoint(_PROOF) and (says_nothing or error.status not in (*_REFUSALS, 401)):
+        return refused(error, reason="login_unclear")
+    return InvalidCredentials(
+        "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
+    )
+
+
+def _decoded(body: Body) -> Mapping[str, Any]:
+    return load_object(body) if isinstance(body, bytes) else body
+
+
+def _user_of(body: Mapping[str, Any]) -> User:
+    inner = body.get("user")
+    return parse_user(inner if isinstance(inner, Mapping) else body)
+
+
+def _check_user_of(user_id: str, body: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` where a reply is not about that user."""
+    if not same_user(_user_of(body).id, user_id):
+        raise ValueError("another user")
+
+
+def _sound_credential(value: object) -> str | None:
+    """A credential from a reply, fit for a header; ``None`` for the empty string that means "none"."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
+        raise ProviderUnavailable(reason="api_content")
+    return value
+
+
+__all__ = ["Answer", "MoonKeyApi", "Question", "same_user"]

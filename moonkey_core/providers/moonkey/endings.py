@@ -1,0 +1,67 @@
+"""Whether a session has ended at the API, by its answer to the call that was to end it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from moonkey_core._plan import Reply
+from moonkey_core._strict_json import load_object
+from moonkey_core._transport.replies import ApiError
+from moonkey_core.errors import MoonKeyError, ProviderUnavailable
+from moonkey_core.providers.moonkey.api import refused
+
+_WORDS = frozenset({b"ok", b"okay", b"accepted", b"deleted", b"done", b"success"})
+_ERRORS = ("error", "errors", "error_type", "error_code", "error_message")
+_NO_SUCH = frozenset(
+    {"bad_request", "gone", "not_found", "unauthorized"}
+)  # of the service itself, on a dead session
+_DEAD = re.compile(
+    r"(?=.*session).*(?:invalid|not_?found|unknown|expired|revoked|deleted|ended|missing|inactive)", re.IGNORECASE
+)
+
+
+def has_ended(reply: Reply) -> bool:
+    """Whether a reply with a status of 200 to 299 says so: by nothing, by JSON, or by a word such as ``OK``.
+
+    The service's guides look at the status alone. But a page of a proxy's says nothing of the session, nor does
+    JSON that breaks off, and JSON that tells of an error contradicts its status.
+    """
+    body = reply.body.strip()
+    if not body or body.lower().rstrip(b".!") in _WORDS:
+        return True
+    try:
+        found = load_object(b'{"value":%s}' % body)
+    except ValueError:
+        return False
+    value = found.get("value")
+    return len(found) == 1 and value is not False and not (isinstance(value, Mapping) and _tells_of_error(value))
+
+
+def _tells_of_error(body: Mapping[str, Any]) -> bool:
+    status = body.get("status_code")
+    return (
+        any(body.get(name) for name in _ERRORS)
+        or any(body.get(name) is False for name in ("success", "ok", "deleted", "revoked"))
+        or (isinstance(status, int) and status >= 400)
+    )
+
+
+def check_gone(error: ApiError) -> None:
+    """Pass where a refusal means that there is no such session any more. Raises for any other."""
+    code = error.code
+    if error.is_dead_session:
+        return
+    if error.status in (400, 404, 410) and code is None:
+        return
+    if error.status in (400, 401, 404, 410) and code is not None and (code in _NO_SUCH or _DEAD.match(code)):
+        return
+    raise _trouble(error)
+
+
+def _trouble(error: ApiError) -> MoonKeyError:
+    # "Not found" is said of something else: of our address, of the app.
+    return (
+        ProviderUnavailable(reason="api_status") if error.status in (401, 404, 408, 410, 429) else refused(error)
+    )

@@ -1,0 +1,153 @@
+"""What settings are called, and where each has its place. An unknown name is never ignored in silence."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from moonkey_core._spelling import did_you_mean, near_miss
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.settings.cookie_settings import CookieSettings
+from moonkey_core.settings.sign_in_settings import SignInSettings
+
+logger = logging.getLogger("moonkey")
+
+PREFIX = "MOONKEY_"
+
+DEMANDS = (
+    "max_staleness", "factors", "factor_count", "factor_max_age", "session_max_age", "claims", "scopes", "roles",
+    "permissions",
+)  # fmt: skip
+"""What a single route may ask, and no setting has the name of."""
+
+MIDDLEWARE_ARGUMENTS = ("required", "public_paths", "bind_websockets", "templates")
+"""What else the middleware for Starlette and FastAPI takes; and ``lazy``, which Django's dict may hold as well."""
+
+DJANGO_KEYS = ("lazy", "users")
+"""What else may stand in Django's ``MOONKEY`` dict."""
+
+_CLIENT_ARGUMENTS = ("client", "http_client", "hooks")
+_NESTED = {"cookies": CookieSettings, "sign_in": SignInSettings}
+_MOST_SHOWN = 10
+
+# What Kubernetes sets for each service whose name begins with "moonkey" (its documentation, "Accessing the
+# Service: environment variables"). The last one alone might be anybody's, so its value has to be an address.
+_KUBERNETES = re.compile(
+    r"MOONKEY(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_KUBERNETES_PORT = re.compile(r"MOONKEY(_[A-Z0-9]+)*_PORT")
+_KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _elsewhere() -> dict[str, str]:
+    """Each name that has its place among no settings, with a sentence that names this place."""
+    found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in DEMANDS}
+    found |= {
+        name: f"It is an argument of MoonKeyMiddleware for Starlette and FastAPI: {name}=…."
+        for name in MIDDLEWARE_ARGUMENTS
+    }
+    found |= {
+        name: f"It has its place in Django's settings: MOONKEY = {{{name.upper()!r}: …}}." for name in DJANGO_KEYS
+    }
+    found["lazy"] = (
+        "It is an argument of the middleware of Starlette and FastAPI, or a key of Django's MOONKEY dict."
+    )
+    found |= dict.fromkeys(_CLIENT_ARGUMENTS, "Make the client yourself, and hand it over as `client`.")
+    for setting, kind in _NESTED.items():
+        for field in fields(kind):
+            place = f"It belongs inside {setting!r}: {setting}={kind.__name__}({field.name}=…)."
+            found[field.name] = f"{found[field.name]} Or: {place}" if field.name in found else place
+            found |= {f"{setting}{joint}{field.name}": place for joint in ("_", "__")}
+    return found
+
+
+_ELSEWHERE = _elsewhere()
+_NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{setting}_" for setting in _NESTED)))
+_told: set[tuple[str, str]] = set()
+
+
+def check_arguments(given: Iterable[str], known: Collection[str], beside: Collection[str] = ()) -> None:
+    """Raise ``ConfigurationError`` for what is no setting; ``beside`` are arguments that may have been meant."""
+    for name in given:
+        if name not in known:
+            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_mend(name, known, beside)}")
+
+
+def _mend(name: str, known: Collection[str], beside: Collection[str]) -> str:
+    bare, possible = name.lower().removeprefix(PREFIX.lower()), (*known, *beside)
+    if bare in _ELSEWHERE and bare not in possible:
+        return _ELSEWHERE[bare]
+    near = near_miss(bare, (*possible, *_NESTED_NAMES))
+    if near in _NESTED_NAMES:
+        return _ELSEWHERE[near]
+    return did_you_mean(bare, possible, "See the table of settings in the README.")
+
+
+def variable_of(name: str) -> str:
+    """What a setting is called in the environment."""
+    return PREFIX + name.upper()
+
+
+def both_names(name: str) -> str:
+    """A setting, as it is called in the environment and among arguments."""
+    return f"{variable_of(name)} ({name})"
+
+
+def prefixed(
+    found: Mapping[Any, Any], known: Collection[str], kind: str, written: Callable[[str], str] = both_names
+) -> dict[str, Any]:
+    """The settings among variables of a framework or the environment, by their own names.
+
+    ``kind`` is what one of them is called, and ``written`` how a setting is rightly written there. Raises
+    ``ConfigurationError`` where a variable that begins with ``MOONKEY_`` is nearly one of ``known``, or has its
+    place elsewhere. Any other is named in the log, once.
+    """
+    settings, unknown = {}, []
+    for variable, value in found.items():
+        if not isinstance(variable, str) or not variable.upper().startswith(PREFIX):
+            continue
+        name = variable[len(PREFIX) :].lower()
+        if name in known and variable == variable_of(name):
+            settings[name] = value
+        elif not _is_of_kubernetes(variable, value):
+            _check_variable(variable, name, known, kind, written)
+            unknown.append(variable)
+    _tell(unknown, kind)
+    return settings
+
+
+def _check_variable(
+    variable: str, name: str, known: Collection[str], kind: str, written: Callable[[str], str]
+) -> None:
+    place = None if name in known else _ELSEWHERE.get(name)
+    near = near_miss(name, (*known, *_NESTED_NAMES))
+    if place is None and near is not None:
+        place = f"Did you mean {written(near)}?" if near in known else _ELSEWHERE[near]
+    if place is not None:
+        raise ConfigurationError(
+            f"There is no setting {name[:60]!r}: the {kind} {variable[:60]} is wrong. {place}"
+        )
+
+
+def _is_of_kubernetes(variable: str, value: object) -> bool:
+    if _KUBERNETES.fullmatch(variable):
+        return True
+    is_address = isinstance(value, str) and _KUBERNETES_ADDRESS.match(value) is not None
+    return is_address and _KUBERNETES_PORT.fullmatch(variable) is not None
+
+
+def _tell(unknown: Iterable[str], kind: str) -> None:
+    new = sorted(name for name in unknown if (kind, name) not in _told)
+    if not new:
+        return
+    _told.update((kind, name) for name in new)
+    shown = [ascii(name[:60]) for name in new[:_MOST_SHOWN]] + (["…"] if len(new) > _MOST_SHOWN else [])
+    logger.warning(
+        "there is no such setting, so this %s has no effect: %s",
+        kind,
+        ", ".join(shown),
+        extra={"reason": "setting_unknown"},
+    )

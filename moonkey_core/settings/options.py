@@ -1,0 +1,59 @@
+"""The keyword arguments of the clients, for type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+from moonkey_core.settings.cookie_settings import CookieSettings
+from moonkey_core.settings.fields import Secret
+from moonkey_core.settings.sign_in_settings import SignInSettings
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of the clients; see :class:`~moonkey_core.settings.Settings` for what each means."""
+
+    secret_key: str | Secret | None
+    base_url: str | None
+    allow_http: bool | None
+    jwt_issuer: str | Sequence[str] | None
+    jwt_audience: str | Sequence[str] | None
+    jwt_session_claims: str | Sequence[str] | None
+    jwt_max_age: float | None
+    leeway: float | None
+    strict_subject: bool | None
+    refresh_jwt: bool | None
+    jwks_url: str | None
+    jwks_auth: Literal["header", "none"] | None
+    jwks: Mapping[str, object] | None
+    jwks_ttl: float | None
+    jwks_max_stale: float | None
+    jwks_timeout: float | None
+    credential_headers: str | Sequence[str] | None
+    max_credential_length: int | None
+    min_session_minutes: int | None
+    max_session_minutes: int | None
+    load_user: bool | None
+    user_ttl: float | None
+    session_cache_ttl: float | None
+    grace_seconds: float | None
+    max_cached_sessions: int | None
+    max_revocations: int | None
+    redis_url: str | Secret | None
+    cache_secret: str | Secret | None
+    max_revocation_lag: float | None
+    on_feed_lost: Literal["remote", "local"] | None
+    realm: str | None
+    fresh_jwt_header: str | None
+    timeout: float | None
+    max_connections: int | None
+    transport: Literal["auto", "httpx", "aiohttp"] | None
+    trust_env: bool | None
+    cookies: CookieSettings | Mapping[str, Any] | bool | None
+    sign_in: SignInSettings | Mapping[str, Any] | None
+    trusted_proxies: str | Sequence[str] | None
+    extend_on_activity: timedelta | float | None
+    extend_every: timedelta | float | None
+    session_max_lifetime: timedelta | float | None
+    expires_in_header: bool | None

@@ -1,0 +1,249 @@
+"""Refusals and success headers as plain data; a framework package writes them in its own manner.
+
+RFC 6750 (challenges), RFC 9110 (401, 503), RFC 9111 (caching), RFC 9457 (problem bodies).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from moonkey_core._repeated_log import log_repeated
+from moonkey_core.auth import Auth
+from moonkey_core.errors import (
+    AuthenticationError,
+    CrossSiteRequest,
+    MalformedCredentials,
+    MissingCredentials,
+    MoonKeyError,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RequestRefused,
+    StepUpRequired,
+    TooManyAttempts,
+    failed_call,
+)
+from moonkey_core.models import fits_challenge
+from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import HeaderView
+
+__all__ = ["Page", "Refusal", "refuse", "success_headers", "vary_on"]
+
+logger = logging.getLogger("moonkey")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_RETRY_AFTER = 5.0  # seconds, where the API named none
+
+# The same words for every invalid credential: which check failed is for the log, not for the caller.
+_DETAILS = {
+    400: "The request's credential is malformed, or there is more than one.",
+    401: "The session is invalid, has expired or was revoked. Sign in again.",
+    403: "This session may not do that.",
+    404: "There is no such object.",
+    429: "That was tried too often. Try again later.",
+    500: "The request could not be handled.",
+    503: "Whether this session is valid cannot be determined at the moment. Try again later.",
+}
+_STEP_UP = "A fresher or stronger proof of who you are is needed for that."
+_LOGIN_REFUSED = "The code, link or signature is wrong, used up or too old."
+_LOGIN_UNCLEAR = (
+    "The sign-in was refused, and not because of the code or link, which may still be good. Try later."
+)
+_REQUEST_REFUSED = "The request cannot be carried out as it is."
+_SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page to be rendered by the framework's own template engine, as ``text/html; charset=utf-8``.
+
+    ``template`` is such as ``moonkey/sign_in.html``. ``context`` is plain data: text, numbers, booleans, lists and
+    dicts of them.
+    """
+
+    template: str
+    context: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A whole HTTP response, ready to be written: lower-case header names, body bytes.
+
+    Where there is a ``page``, who can render it does so, as the body, with ``text/html; charset=utf-8``.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    page: Page | None = None
+
+
+def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None = None) -> Refusal:
+    """The response for an error, logged for the operator under a request id that the body names too.
+
+    ``headers`` are the request's; its ``x-request-id`` is used if it is a harmless one.
+    """
+    request_id = _request_id(headers)
+    _log(error, request_id)
+    status = error.status
+    code = _error_code(error)
+    wanted = _wanted(error)
+    problem: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _detail(error),
+        "instance": f"urn:request:{request_id}",
+        **wanted,
+    }
+    found = [
+        ("content-type", "application/problem+json"),
+        ("cache-control", "no-store"),
+        ("vary", vary_on(settings.identity_headers)),
+    ]
+    if code:
+        problem["error"] = code
+    if isinstance(error, AuthenticationError | PermissionDenied):
+        found.append(("www-authenticate", _challenge(settings.realm, code, wanted)))
+    if isinstance(error, ProviderError) and status == 503:
+        found.append(("retry-after", _retry_after(error)))
+    elif isinstance(error, TooManyAttempts) and error.retry_after is not None:
+        found.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    return Refusal(status, tuple(found), json.dumps(problem).encode())
+
+
+def success_headers(
+    auth: Auth, settings: Settings, *, vary: str | None, cache_control: str | None
+) -> dict[str, str]:
+    """Headers to set on a response that depends on ``auth``; ``vary`` and ``cache_control`` are the app's own.
+
+    Whoever stores responses must learn which request headers this one depends on, and that it is private unless
+    the app has decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT goes out only
+    where a header for it is configured, and then the response is stored nowhere.
+    """
+    found = {"vary": vary_on(settings.identity_headers, vary or "")}
+    if not cache_control:
+        found["cache-control"] = "private"
+    if auth.from_cookies and (auth.fresh is not None or auth.refusal is not None):
+        found["cache-control"] = "no-store"  # it may set cookies
+    elif settings.fresh_jwt_header is not None and auth.fresh is not None:
+        found[settings.fresh_jwt_header] = auth.fresh
+        found["cache-control"] = "no-store"
+    verified = auth.verified() if settings.expires_in_header else None
+    if verified is not None:
+        found["session-expires-in"] = str(int(verified[1].expires_in.total_seconds()))
+    return found
+
+
+@lru_cache(256)  # an app has a handful of them, and all that it answers passes here
+def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
+    """The ``Vary`` of a response that depends on these request headers, and on what it names already."""
+    names = [name.strip(" \t") for name in existing.split(",") if name.strip(" \t")]
+    if "*" in names:
+        return "*"
+    present = {name.lower() for name in names}
+    missing = [name for name in credential_headers if name.lower() not in present]
+    return ", ".join(names + ["-".join(word.capitalize() for word in name.split("-")) for name in missing])
+
+
+def _error_code(error: MoonKeyError) -> str | None:
+    """The code of RFC 6750 section 3.1 and RFC 9470; none where nothing was presented."""
+    if isinstance(error, MissingCredentials):
+        return None
+    if isinstance(error, CrossSiteRequest):
+        return "cross_site_request"
+    if isinstance(error, MalformedCredentials):
+        return "invalid_request"
+    if isinstance(error, StepUpRequired):
+        return "insufficient_user_authentication"
+    if isinstance(error, AuthenticationError):
+        return "invalid_token"
+    return "insufficient_scope" if isinstance(error, PermissionDenied) else None
+
+
+def _detail(error: MoonKeyError) -> str | None:
+    if isinstance(error, CrossSiteRequest):
+        return "The request was not sent by a page of this site."
+    if isinstance(error, MissingCredentials):
+        return "Sign in to continue."
+    if isinstance(error, StepUpRequired):
+        return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
+    if error.reason == "login_refused":
+        return _LOGIN_REFUSED
+    if error.reason == "login_unclear":
+        return _LOGIN_UNCLEAR
+    if isinstance(error, RequestRefused) and error.status == 400:
+        return _REQUEST_REFUSED
+    return _DETAILS.get(error.status)
+
+
+def _wanted(error: MoonKeyError) -> dict[str, object]:
+    """What would do, as members of a problem body. Names that could break out of a quoted string are left out."""
+    if isinstance(error, StepUpRequired):
+        found: dict[str, object] = {
+            "acr_values": [name for name in error.acr_values if fits_challenge(name)] or None,
+            "max_age": error.max_age,
+            "factor_count": error.factor_count,
+            "sign_in_again": error.sign_in_again or None,
+        }
+    elif isinstance(error, PermissionDenied):
+        found = {"scope": " ".join(name for name in error.scope if fits_challenge(name)) or None}
+    else:
+        return {}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _challenge(realm: str, code: str | None, wanted: Mapping[str, object]) -> str:
+    """RFC 6750 section 3, RFC 9470 section 3."""
+    said = f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
+    if "scope" in wanted:
+        return f'{said}, scope="{wanted["scope"]}"'
+    if wanted:
+        said += f', error_description="{_SIGN_IN_AGAIN if "sign_in_again" in wanted else _STEP_UP}"'
+    names, age = wanted.get("acr_values"), wanted.get("max_age")
+    if isinstance(names, list):
+        said += f', acr_values="{" ".join(names)}"'
+    return f'{said}, max_age="{age:d}"' if isinstance(age, int) else said
+
+
+def _retry_after(error: ProviderError) -> str:
+    seconds = error.retry_after if isinstance(error, ProviderUnavailable) else None
+    return str(max(1, math.ceil(_RETRY_AFTER if seconds is None else seconds)))
+
+
+def _request_id(headers: HeaderView | None) -> str:
+    given = headers("x-request-id") if headers else ()
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0]
+    return secrets.token_hex(8)
+
+
+def _log(error: MoonKeyError, request_id: str) -> None:
+    extra = {"reason": error.reason, "request_id": request_id, **failed_call(error)}
+    if error.status >= 500 and error.status != 503:
+        # The operator's to mend, so the whole sentence; it never holds a secret.
+        sentence = str(error)
+        log_repeated(
+            logging.ERROR,
+            "refused: %s [%s] request %s",
+            sentence,
+            error.reason,
+            request_id,
+            extra=extra,
+            sentence=sentence,
+        )
+        return
+    what = (error.status, error.reason_and_evidence, request_id)
+    if error.status == 503:
+        log_repeated(logging.WARNING, "refused with %d: %s, request %s", *what, extra=extra)
+    else:
+        logger.info("refused with %d: %s, request %s", *what, extra=extra)
