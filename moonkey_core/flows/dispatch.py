@@ -8,14 +8,13 @@ from moonkey_core._operations.core import Core
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.flows.magic_link import magic
 from moonkey_core.flows.oauth import oauth
-from moonkey_core.flows.otp import send_otp, sign_in, verify_otp
-from moonkey_core.flows.responses import not_allowed, problem
-from moonkey_core.flows.route_table import ROUTES
-from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.otp import send_otp, verify_otp
+from moonkey_core.flows.responses import not_allowed, problem, style
+from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.flows.sessions import revoke, revoke_others, session, sessions
+from moonkey_core.flows.sign_in import sign_in
 from moonkey_core.flows.sign_out import sign_out
 from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
-from moonkey_core.flows.style import style
 from moonkey_core.web.cookies import tell_of_plain_http
 from moonkey_core.web.credentials import cookie_lines
 from moonkey_core.web.origin import cross_site, may_use_cookies

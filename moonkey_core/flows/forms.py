@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from moonkey_core._strict_json import load_object
@@ -100,3 +102,46 @@ def _texts(fields: Mapping[str, object]) -> dict[str, str]:
             raise RequestRefused(reason="fields_malformed")
         found[name] = value
     return found
+
+
+# WHATWG HTML, "valid email address": what a browser's own e-mail field takes.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~\-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*")
+_LONGEST_EMAIL = 254  # RFC 5321 section 4.5.3.1
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
+_CODE = re.compile(r"[0-9A-Za-z]{4,12}")
+_CODE_FILLERS = str.maketrans("", "", " -")
+_PHONE_FILLERS = str.maketrans("", "", " -.()/")
+_LONGEST_ADDRESS = 320
+_ADDRESS_FIELDS = ("address", "email", "phone_number")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address. ``value`` is a person's: never log it."""
+
+    kind: Literal["email", "phone_number"]
+    value: str = field(repr=False)
+
+
+def address_in(fields: Mapping[str, str]) -> Address | None:
+    """The address in a form, which names it ``email``, ``phone_number``, or ``address`` for either.
+
+    ``None`` where it is missing or malformed, or where there are two.
+    """
+    given = [(name, value) for name in _ADDRESS_FIELDS if (value := fields.get(name, "").strip())]
+    if len(given) != 1 or len(given[0][1]) > _LONGEST_ADDRESS:
+        return None
+    name, value = given[0]
+    if name != "phone_number" and len(value) <= _LONGEST_EMAIL and _EMAIL.fullmatch(value):
+        return Address("email", value.lower())
+    number = value.translate(_PHONE_FILLERS)
+    if name != "email" and _PHONE.fullmatch(number):
+        return Address("phone_number", number)
+    return None
+
+
+def code_in(fields: Mapping[str, str]) -> str | None:
+    """The ``code`` in a form, without the spaces and dashes that people add; ``None`` where it cannot be one."""
+    code = fields.get("code", "").translate(_CODE_FILLERS)
+    return code if _CODE.fullmatch(code) else None

@@ -12,15 +12,19 @@ from moonkey_core._operations.logins import verify_otp as verify_code
 from moonkey_core._operations.rotation import undone
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
-from moonkey_core.flows.address import Address, address_in
-from moonkey_core.flows.codes import CODE_MINUTES, code_in, refused_code
-from moonkey_core.flows.forms import body_of, device_of, is_on, query_of
+from moonkey_core.errors import (
+    InvalidCredentials,
+    MoonKeyError,
+    ProviderUnavailable,
+    RequestRefused,
+    TooManyAttempts,
+)
+from moonkey_core.flows.forms import Address, address_in, body_of, code_in, device_of, is_on
 from moonkey_core.flows.limits import limited_send, limited_try, tries_left
 from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem, see_other, shown
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
-from moonkey_core.flows.sign_in import lifetime, note_unclear, signed_in
+from moonkey_core.flows.sign_in import lifetime, note_unclear, sign_in_context, signed_in
 from moonkey_core.models import Login, OtpRequest
 from moonkey_core.providers.moonkey.client import same_user
 from moonkey_core.settings.sign_in_settings import safe_target
@@ -28,21 +32,9 @@ from moonkey_core.web.pages import Page, urls
 
 _PURPOSE = "otp"
 _ID_ROOM = 128  # characters: the length of a sealed cookie must not tell whether the API has sent anything
-_ADDRESS_FIELDS = ["address (or email, or phone_number)", "next", "remember_me"]
 
-
-def sign_in(core: Core, request: FlowRequest) -> FlowPlan:
-    """Ask for an address; a program is told what to send where."""
-    yield from ()
-    fields = query_of(request)
-    if for_browser(request, core.settings):
-        return page(request, "sign_in", _sign_in_context(request, fields))
-    paths = urls(request.routes)
-    steps = {
-        "send_otp": {"method": "POST", "path": paths["send_otp"], "fields": _ADDRESS_FIELDS},
-        "verify_otp": {"method": "POST", "path": paths["verify_otp"], "fields": ["code"]},
-    }
-    return as_json({"authenticated": request.auth.is_authenticated, "steps": steps})
+CODE_MINUTES = 10
+"""How long a code that is sent may be used: as long as the cookie that goes with it."""
 
 
 def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
@@ -50,7 +42,7 @@ def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
     fields = body_of(request)
     address = address_in(fields)
     if address is None:
-        form = shown(request, "sign_in", {**_sign_in_context(request, fields), "error": "address"})
+        form = shown(request, "sign_in", {**sign_in_context(request, fields), "error": "address"})
         return problem(RequestRefused(reason="address_malformed"), core.settings, request, instead=form)
     sent = yield from limited_send(core, request, address.value, _send(core, request, address))
     data = {
@@ -160,12 +152,8 @@ def _code_context(core: Core, asked: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _sign_in_context(request: FlowRequest, fields: Mapping[str, str]) -> dict[str, object]:
-    address = next((value for name in ("address", "email", "phone_number") if (value := fields.get(name))), "")
-    return {
-        "address": address[:320] if request.info.method == "POST" else "",
-        "next": safe_target(fields.get("next")),
-        "remember_me": is_on(fields.get("remember_me")),
-        "signed_in": request.auth.is_authenticated,
-        "error": "",
-    }
+def refused_code(error: MoonKeyError, left: int) -> str:
+    """What a page tells of a code that was not accepted (its ``error``), with so many tries left."""
+    if isinstance(error, TooManyAttempts) or not left:
+        return "used_up"
+    return "refused" if isinstance(error, RequestRefused) else "code"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from moonkey_core._operations.core import Core
 from moonkey_core.errors import MoonKeyError
-from moonkey_core.flows.route_table import ROUTES
-from moonkey_core.flows.routes import FlowRequest, FlowResponse
+from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
 from moonkey_core.web.pages import PAGE_HEADERS, Page, Visit, refuse_visit, urls, wants_page
 
@@ -94,3 +96,25 @@ def _target(request: FlowRequest) -> str:
 
 def _set(cookies: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(("set-cookie", cookie) for cookie in cookies)
+
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+"""The folder for a template engine; the pages are in ``moonkey/`` below it. Escaping must be on."""
+
+
+_HEADERS = (
+    ("content-type", "text/css; charset=utf-8"),
+    ("cache-control", "public, max-age=3600"),
+    ("x-content-type-options", "nosniff"),
+)
+
+
+def style(core: Core, request: FlowRequest) -> FlowPlan:
+    """The same for everybody, and free to be stored."""
+    yield from ()
+    return FlowResponse(200, _HEADERS, _sheet())
+
+
+@lru_cache(1)
+def _sheet() -> bytes:
+    return (TEMPLATES / "moonkey" / "style.css").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from moonkey_core._operations.core import Core
@@ -12,12 +13,30 @@ from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
-from moonkey_core.flows.responses import as_json, for_browser, see_other
+from moonkey_core.flows.forms import is_on, query_of
+from moonkey_core.flows.responses import as_json, for_browser, page, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest
 from moonkey_core.models import Login
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import session_cookies
 from moonkey_core.web.credentials import cookie_pair
+from moonkey_core.web.pages import urls
+
+_ADDRESS_FIELDS = ["address (or email, or phone_number)", "next", "remember_me"]
+
+
+def sign_in(core: Core, request: FlowRequest) -> FlowPlan:
+    """Ask for an address; a program is told what to send where."""
+    yield from ()
+    fields = query_of(request)
+    if for_browser(request, core.settings):
+        return page(request, "sign_in", sign_in_context(request, fields))
+    paths = urls(request.routes)
+    steps = {
+        "send_otp": {"method": "POST", "path": paths["send_otp"], "fields": _ADDRESS_FIELDS},
+        "verify_otp": {"method": "POST", "path": paths["verify_otp"], "fields": ["code"]},
+    }
+    return as_json({"authenticated": request.auth.is_authenticated, "steps": steps})
 
 
 def lifetime(core: Core, *, remember_me: bool) -> timedelta:
@@ -100,3 +119,14 @@ def _end_former(core: Core, request: FlowRequest, new: str) -> Plan[None]:
             error.reason,
             extra={"reason": "former_session"},
         )
+
+
+def sign_in_context(request: FlowRequest, fields: Mapping[str, str]) -> dict[str, object]:
+    address = next((value for name in ("address", "email", "phone_number") if (value := fields.get(name))), "")
+    return {
+        "address": address[:320] if request.info.method == "POST" else "",
+        "next": safe_target(fields.get("next")),
+        "remember_me": is_on(fields.get("remember_me")),
+        "signed_in": request.auth.is_authenticated,
+        "error": "",
+    }

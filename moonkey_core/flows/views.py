@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from moonkey_core.flows.devices import describe_device
 from moonkey_core.models import Device, Session, User
 
 
@@ -86,3 +85,52 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+
+
+_LONGEST_NAME = 60
+
+# The order decides: most browsers also name those that they descend from.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Version/", "Safari"),
+)
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Windows", "Windows"),
+    ("Macintosh", "Mac"),
+    ("Linux", "Linux"),
+)
+
+
+def describe_device(user_agent: str | None) -> str:
+    """A device in a few words; the start of the text itself where it is not that of a known browser."""
+    text = user_agent or ""
+    browser = _first(_BROWSERS, text) if text.startswith("Mozilla/5.0 (") else None
+    if browser == "Safari" and "Safari/" not in text:
+        browser = None
+    system = _first(_SYSTEMS, text)
+    if browser is not None:
+        return browser if system is None else f"{browser} on {system}"
+    plain = "".join(char if char.isprintable() else " " for char in text[: 4 * _LONGEST_NAME])
+    plain = " ".join(plain.split())
+    if not plain:
+        return "Unknown device"
+    return plain if len(plain) <= _LONGEST_NAME else plain[: _LONGEST_NAME - 1].rstrip() + "…"
+
+
+def _first(table: tuple[tuple[str, str], ...], text: str) -> str | None:
+    return next((name for mark, name in table if mark in text), None)

@@ -15,9 +15,8 @@ from moonkey_core import CookieSettings, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
 from moonkey_core.auth import Auth
 from moonkey_core.flows import ROUTES, FlowRequest, FlowResponse
-from moonkey_core.flows.address import address_in
 from moonkey_core.flows.dispatch import answer
-from moonkey_core.flows.forms import body_of, is_on, query_of
+from moonkey_core.flows.forms import address_in, body_of, is_on, query_of
 from moonkey_core.flows.oauth import oauth_state
 from moonkey_core.flows.sealed_cookies import sealed_cookie
 from moonkey_core.settings.sign_in_settings import safe_target

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import Device, Session
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
-from moonkey_core.flows.devices import describe_device
-from moonkey_core.flows.views import in_words, iso, listed_views
+from moonkey_core.flows.views import describe_device, in_words, iso, listed_views
 from support.decisions import verified_body
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from moonkey_core import CookieSettings, Session, Settings, SignInSettings, StepUpRequired, User
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
-from moonkey_core.flows.step_up_options import Demand, demand_in, masked, options_of
-from moonkey_core.flows.stepped_up import is_remembered
+from moonkey_core.flows.step_up import Demand, demand_in, is_remembered, masked, options_of
 from moonkey_core.gate import Requirements, refusal_of
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings.sign_in_settings import Attempt, safe_target
