@@ -1,7 +1,7 @@
-"""Sign-in, callback, sign-out, sessions and step-up as ready-made routes: request data in, response data out.
+"""The ready-made routes: sign-in, callback, sign-out, sessions and step-up.
 
-A framework package reads the request, calls ``client.flows.answer`` and writes what comes back; every decision is
-here.
+A framework package builds a ``FlowRequest``, calls ``client.flows.answer`` and writes the ``FlowResponse``. Every
+decision is made in this package.
 """
 
 from moonkey_core._operations.rotation import Rotation

@@ -1,4 +1,4 @@
-"""How often codes are sent and tried. Each attempt is counted before its call: many at once are no more."""
+"""How often codes may be sent and tried. Each attempt is counted before its call, so many at once are no more."""
 
 from __future__ import annotations
 
@@ -16,69 +16,88 @@ T = TypeVar("T")
 
 logger = logging.getLogger("moonkey")
 
-_TRIES_COUNT_FOR = 1200.0  # seconds; longer than any code, or the cookie that goes with it, is good
-_MOST_UNCLEAR = 20
-_WITHOUT_EFFECT = frozenset({"api_connect", "api_busy", "api_circuit_open", "api_rate_limited"})
+_TRY_WINDOW = 1200.0  # seconds; longer than any code, or the cookie that goes with it, is valid
+_MAX_INCONCLUSIVE = 20
+_NOT_SENT = frozenset({"api_connect", "api_busy", "api_circuit_open", "api_rate_limited"})  # reasons
 
 
-def limited_send(core: Core, request: FlowRequest, address: str, sending: Plan[T]) -> Plan[T]:
-    """Run a plan that sends a code to an address, unless too many were sent there lately.
+def limited_send(core: Core, request: FlowRequest, address: str, plan: Plan[T]) -> Plan[T]:
+    """Run a plan that sends a code, unless too many were sent to the address lately.
 
-    Raises ``TooManyAttempts``. What certainly was not sent is not counted.
+    A code that was certainly not sent is not counted.
+
+    Args:
+        core: The parts of the client.
+        request: The request that asks for the code.
+        address: The e-mail address or phone number.
+        plan: Sends the code.
+
+    Raises:
+        TooManyAttempts: Too many codes were sent, or the app's own limiter refused.
     """
     settings = core.settings.sign_in
-    _ask_limiter(core, request, "send", address)
+    _check_limiter(core, request, "send", address)
     wait = core.attempts.count("send", address, settings.max_sends, settings.send_window.total_seconds())
     if wait is not None:
         raise TooManyAttempts(retry_after=wait)
-    return (yield from _counted(core, "send", address, sending))
+    return (yield from _run_counted(core, "send", address, plan))
 
 
-def limited_try(core: Core, request: FlowRequest, what: str, address: str | None, trying: Plan[T]) -> Plan[T]:
-    """Run a plan that tries a code, unless that was tried too often; ``what`` names what is tried, such as one
-    sending of a code.
+def limited_try(core: Core, request: FlowRequest, key: str, address: str | None, plan: Plan[T]) -> Plan[T]:
+    """Run a plan that tries a code, unless codes were tried too often under the same key.
 
-    Raises ``TooManyAttempts``. What certainly never reached the API is not counted, nor is a refusal that says
-    nothing of the code.
+    A try that certainly did not reach the provider is not counted, nor is a refusal that says nothing about the
+    code.
+
+    Args:
+        core: The parts of the client.
+        request: The request that brings the code.
+        key: Names what is tried, such as one sending of a code.
+        address: Where the code was sent, for the app's own limiter.
+        plan: Tries the code.
+
+    Raises:
+        TooManyAttempts: Codes were tried too often, or the app's own limiter refused.
     """
-    _ask_limiter(core, request, "try", address)
-    if core.attempts.count("try", what, core.settings.sign_in.max_tries, _TRIES_COUNT_FOR) is not None:
+    _check_limiter(core, request, "try", address)
+    if core.attempts.count("try", key, core.settings.sign_in.max_tries, _TRY_WINDOW) is not None:
         raise TooManyAttempts
-    return (yield from _counted(core, "try", what, trying))
+    return (yield from _run_counted(core, "try", key, plan))
 
 
-def once(core: Core, what: str, doing: Plan[T]) -> Plan[T]:
-    """Run a plan for something that may be used once. Raises ``TooManyAttempts`` afterwards."""
-    if core.attempts.count("once", what, 1, _TRIES_COUNT_FOR) is not None:
+def once(core: Core, key: str, plan: Plan[T]) -> Plan[T]:
+    """Run a plan once for each key. Raises ``TooManyAttempts`` afterwards."""
+    if core.attempts.count("once", key, 1, _TRY_WINDOW) is not None:
         raise TooManyAttempts
-    return (yield from _counted(core, "once", what, doing))
+    return (yield from _run_counted(core, "once", key, plan))
 
 
-def tries_left(core: Core, what: str) -> int:
-    """How often that may still be tried."""
-    return max(core.settings.sign_in.max_tries - core.attempts.counted("try", what), 0)
+def tries_left(core: Core, key: str) -> int:
+    """Return how often codes may still be tried under a key."""
+    return max(core.settings.sign_in.max_tries - core.attempts.counted("try", key), 0)
 
 
-def _counted(core: Core, kind: str, value: str, plan: Plan[T]) -> Plan[T]:
+def _run_counted(core: Core, kind: str, key: str, plan: Plan[T]) -> Plan[T]:
+    """Run a plan whose attempt has been counted; take the count back where the attempt had no effect."""
     try:
         return (yield from plan)
     except ProviderUnavailable as error:
-        if error.reason in _WITHOUT_EFFECT:
-            core.attempts.give_back(kind, value)
+        if error.reason in _NOT_SENT:
+            core.attempts.give_back(kind, key)
         raise
     except RequestRefused:
-        # For ever it would be a way to go on trying.
-        if kind != "send" and core.attempts.count("unclear", value, _MOST_UNCLEAR, _TRIES_COUNT_FOR) is None:
-            core.attempts.give_back(kind, value)
+        # Only so many times: without a bound, this would allow endless tries.
+        if kind != "send" and core.attempts.count("unclear", key, _MAX_INCONCLUSIVE, _TRY_WINDOW) is None:
+            core.attempts.give_back(kind, key)
         raise
     except InvalidCredentials as error:
-        if error.session_is_over:  # that of a step-up
-            core.attempts.give_back(kind, value)
+        if error.session_is_over:  # the session of a step-up is refused, not the code
+            core.attempts.give_back(kind, key)
         raise
 
 
-def _ask_limiter(core: Core, request: FlowRequest, kind: Literal["send", "try"], address: str | None) -> None:
-    """The app's own say. It fails closed: only ``True`` lets an attempt go on. Raises ``TooManyAttempts``."""
+def _check_limiter(core: Core, request: FlowRequest, kind: Literal["send", "try"], address: str | None) -> None:
+    """Ask the app's own limiter. It fails closed: only ``True`` allows an attempt. Raises ``TooManyAttempts``."""
     limiter = core.settings.sign_in.limiter
     if limiter is None:
         return

@@ -1,4 +1,7 @@
-"""The ready-made routes, as methods of the clients; apart, as many apps have no use for them."""
+"""``client.flows``: the ready-made routes as methods of the clients.
+
+The clients import this module on first use, as many apps mount no routes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,14 @@ class Flows(Runs):
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
 
-        ``next`` is the path of this site where the browser is to end up. Asks nobody. Raises
-        ``ConfigurationError`` where cookies are not configured.
+        Makes no network call.
+
+        Args:
+            next: The path of this site where the browser ends up.
+            remember_me: Whether the session lasts as long as ``SignInSettings.remember_me``.
+
+        Raises:
+            ConfigurationError: Cookies are not configured.
         """
         return oauth_state(self._core, next=next, remember_me=remember_me)
 
@@ -28,5 +37,5 @@ class AsyncFlows(Awaits):
     answer = awaiting(answer)
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
-        """The same as on the blocking client; nothing is awaited."""
+        """Bind an OAuth sign-in to this browser, as on the blocking client. There is nothing to await."""
         return oauth_state(self._core, next=next, remember_me=remember_me)

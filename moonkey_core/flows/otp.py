@@ -1,4 +1,4 @@
-"""Signing in by a one-time passcode: ask for an address, send a code, verify it into a new session."""
+"""Sign in by a one-time passcode: send a code, verify it into a new session. Step-up shares the code forms."""
 
 from __future__ import annotations
 
@@ -12,38 +12,47 @@ from moonkey_core._operations.logins import verify_otp as verify_code
 from moonkey_core._operations.rotation import undone
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.errors import (
-    InvalidCredentials,
-    MoonKeyError,
-    ProviderUnavailable,
-    RequestRefused,
-    TooManyAttempts,
+from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
+from moonkey_core.flows.forms import (
+    Address,
+    body_fields,
+    is_checked,
+    parse_address,
+    parse_code,
+    request_device,
 )
-from moonkey_core.flows.forms import Address, address_in, body_of, code_in, device_of, is_on
 from moonkey_core.flows.limits import limited_send, limited_try, tries_left
-from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem, see_other, shown
+from moonkey_core.flows.responses import (
+    error_response,
+    is_browser,
+    json_response,
+    make_error_page,
+    make_page,
+    page_response,
+    see_other,
+)
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
-from moonkey_core.flows.sign_in import lifetime, note_unclear, sign_in_context, signed_in
+from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
+from moonkey_core.flows.sign_in import complete_sign_in, log_inconclusive, session_lifetime, sign_in_context
 from moonkey_core.models import Login, OtpRequest
 from moonkey_core.providers.moonkey.client import same_user
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.pages import Page, urls
-
-_PURPOSE = "otp"
-_ID_ROOM = 128  # characters: the length of a sealed cookie must not tell whether the API has sent anything
+from moonkey_core.web.pages import urls
 
 CODE_MINUTES = 10
-"""How long a code that is sent may be used: as long as the cookie that goes with it."""
+"""How long a code that is sent is valid: as long as the cookie that goes with it."""
+
+_PURPOSE = "otp"
+_ID_ROOM = 128  # characters: the length of the cookie must not tell whether the provider has sent anything
 
 
 def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Send a code, to an address that is known or not: the answer is the same."""
-    fields = body_of(request)
-    address = address_in(fields)
+    """Send a code. The response is the same for known and unknown addresses."""
+    fields = body_fields(request)
+    address = parse_address(fields)
     if address is None:
-        form = shown(request, "sign_in", {**sign_in_context(request, fields), "error": "address"})
-        return problem(RequestRefused(reason="address_malformed"), core.settings, request, instead=form)
+        form = make_page(request, "sign_in", {**sign_in_context(request, fields), "error": "address"})
+        return error_response(RequestRefused(reason="address_malformed"), core.settings, request, page=form)
     sent = yield from limited_send(core, request, address.value, _send(core, request, address))
     data = {
         "method_id": sent.method_id,
@@ -52,49 +61,99 @@ def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
         "sending": secrets.token_urlsafe(16),
         "address": address.value,
         "next": safe_target(fields.get("next")),
-        "remember_me": "on" if is_on(fields.get("remember_me")) else "",
+        "remember_me": "on" if is_checked(fields.get("remember_me")) else "",
     }
-    cookies = (sealed_cookie(core.settings, _PURPOSE, data),)
-    if for_browser(request, core.settings):
+    cookies = (seal_cookie(core.settings, _PURPOSE, data),)
+    if is_browser(request, core.settings):
         return see_other(urls(request.routes)["verify_otp"], cookies=cookies)
-    return as_json({"sent": True}, cookies=cookies)
+    return json_response({"sent": True}, cookies=cookies)
 
 
 def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Ask for the code, and verify it into a new session."""
-    asked = opened(request.headers, core.settings, _PURPOSE)
-    if asked is None:
-        instead = error_page(request, "no_code", "Ask for a new code")
-        return problem(RequestRefused(reason="no_code_asked_for"), core.settings, request, instead=instead)
+    """Show the form for the code (GET), or verify the code into a new session."""
+    pending = open_cookie(request.headers, core.settings, _PURPOSE)
+    if pending is None:
+        return no_pending_code(core, request)
     if request.info.method != "POST":
-        if for_browser(request, core.settings):
-            return page(request, "verify_otp", _code_context(core, asked))
-        return as_json({"authenticated": False, "tries_left": tries_left(core, asked["sending"])})
-    code = code_in(body_of(request))
+        if is_browser(request, core.settings):
+            return page_response(request, "verify_otp", _form_context(core, pending))
+        return json_response({"authenticated": False, "tries_left": tries_left(core, pending["sending"])})
+    code = parse_code(body_fields(request))
     if code is None:
-        form = _code_page(core, request, asked, "code_form")
-        return problem(RequestRefused(reason="code_malformed"), core.settings, request, instead=form)
-    remember_me = is_on(asked["remember_me"])
-    trying = _verify(core, request, asked, code, remember_me=remember_me)
+        return malformed_code(core, request, "verify_otp", _form_context(core, pending))
+    remember_me = is_checked(pending["remember_me"])
+    verification = _verify(core, request, pending, code, remember_me=remember_me)
     try:
-        login = yield from limited_try(core, request, asked["sending"], asked["address"], trying)
-    except RequestRefused as error:
-        note_unclear(core, error, remember_me=remember_me)
-        return _not_accepted(core, request, asked, error)
-    except (InvalidCredentials, TooManyAttempts) as error:
-        return _not_accepted(core, request, asked, error)
-    done = (cleared(core.settings, _PURPOSE),)
-    answer = signed_in(
-        core, request, login, method="otp", target=asked["next"], remember_me=remember_me, cookies=done
+        login = yield from limited_try(core, request, pending["sending"], pending["address"], verification)
+    except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
+        if isinstance(error, RequestRefused):
+            log_inconclusive(core, error, remember_me=remember_me)
+        left = tries_left(core, pending["sending"])
+        return rejected_code(core, request, error, "verify_otp", _form_context(core, pending), left)
+    cookies = (clear_cookie(core.settings, _PURPOSE),)
+    completion = complete_sign_in(
+        core, request, login, method="otp", target=pending["next"], remember_me=remember_me, cookies=cookies
     )
-    return (yield from answer)
+    return (yield from completion)
+
+
+def no_pending_code(core: Core, request: FlowRequest) -> FlowResponse:
+    """Refuse a request to verify a code from a browser that no code was requested in."""
+    page = make_error_page(request, "no_code", "Ask for a new code")
+    return error_response(RequestRefused(reason="no_code_asked_for"), core.settings, request, page=page)
+
+
+def malformed_code(
+    core: Core, request: FlowRequest, template: str, context: Mapping[str, object], left: int | None = None
+) -> FlowResponse:
+    """Show the form again for a malformed code, which is not tried. The arguments: see :func:`rejected_code`."""
+    error = RequestRefused(reason="code_malformed")
+    return _form_again(core, request, error, template, {**context, "error": "code_form"}, left)
+
+
+def rejected_code(
+    core: Core,
+    request: FlowRequest,
+    error: InvalidCredentials | RequestRefused | TooManyAttempts,
+    template: str,
+    context: Mapping[str, object],
+    left: int,
+) -> FlowResponse:
+    """Show the form again for a code that was not accepted.
+
+    Args:
+        core: The parts of the client.
+        request: The request that brought the code.
+        error: Why the code was not accepted.
+        template: The bare name of the form's template.
+        context: The form's context, as it is after the try.
+        left: How many tries are left; a member of the JSON body.
+    """
+    if isinstance(error, TooManyAttempts) or not left:
+        shown = "used_up"
+    else:
+        shown = "refused" if isinstance(error, RequestRefused) else "code"
+    return _form_again(core, request, error, template, {**context, "error": shown}, left)
+
+
+def _form_again(
+    core: Core,
+    request: FlowRequest,
+    error: InvalidCredentials | RequestRefused | TooManyAttempts,
+    template: str,
+    context: Mapping[str, object],
+    left: int | None,
+) -> FlowResponse:
+    form = make_page(request, template, context)
+    members = {} if left is None else {"tries_left": left}
+    return error_response(error, core.settings, request, page=form, members=members)
 
 
 def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest]:
-    """Send the code. An address that the API refuses gets an answer like any other, and no code will ever fit."""
+    """Send the code. An address that the provider refuses gets the usual response, and no code is ever valid."""
     email = address.value if address.kind == "email" else None
     number = address.value if address.kind == "phone_number" else None
-    device = device_of(request, core.settings)
+    device = request_device(request, core.settings)
     try:
         return (
             yield from login_or_create(
@@ -112,48 +171,26 @@ def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest
 
 
 def _verify(
-    core: Core, request: FlowRequest, asked: Mapping[str, str], code: str, *, remember_me: bool
+    core: Core, request: FlowRequest, pending: Mapping[str, str], code: str, *, remember_me: bool
 ) -> Plan[Login]:
-    wanted = lifetime(core, remember_me=remember_me)
-    device = device_of(request, core.settings)
+    expires_in = session_lifetime(core, remember_me=remember_me)
+    device = request_device(request, core.settings)
     login = yield from verify_code(
-        core, code, method_id=asked["method_id"], session_expires_in=wanted, device=device
+        core, code, method_id=pending["method_id"], session_expires_in=expires_in, device=device
     )
-    if asked["user_id"] and not same_user(login.user.id, asked["user_id"]):
+    if pending["user_id"] and not same_user(login.user.id, pending["user_id"]):
         if login.session is not None:
             yield from undone(core, login.session)
         raise ProviderUnavailable(reason="api_mismatch")
     return login
 
 
-def _not_accepted(
-    core: Core,
-    request: FlowRequest,
-    asked: Mapping[str, str],
-    error: InvalidCredentials | RequestRefused | TooManyAttempts,
-) -> FlowResponse:
-    left = tries_left(core, asked["sending"])
-    form = _code_page(core, request, asked, refused_code(error, left))
-    return problem(error, core.settings, request, instead=form, members={"tries_left": left})
-
-
-def _code_page(core: Core, request: FlowRequest, asked: Mapping[str, str], error: str) -> Page:
-    return shown(request, "verify_otp", {**_code_context(core, asked), "error": error})
-
-
-def _code_context(core: Core, asked: Mapping[str, str]) -> dict[str, object]:
-    left = tries_left(core, asked["sending"])
+def _form_context(core: Core, pending: Mapping[str, str]) -> dict[str, object]:
+    left = tries_left(core, pending["sending"])
     return {
-        "address": asked["address"],
-        "next": asked["next"],
-        "remember_me": is_on(asked["remember_me"]),
+        "address": pending["address"],
+        "next": pending["next"],
+        "remember_me": is_checked(pending["remember_me"]),
         "tries_left": left,
         "error": "" if left else "used_up",
     }
-
-
-def refused_code(error: MoonKeyError, left: int) -> str:
-    """What a page tells of a code that was not accepted (its ``error``), with so many tries left."""
-    if isinstance(error, TooManyAttempts) or not left:
-        return "used_up"
-    return "refused" if isinstance(error, RequestRefused) else "code"

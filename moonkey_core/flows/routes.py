@@ -1,4 +1,4 @@
-"""What a ready-made route is given, and what it gives back."""
+"""The table of routes, and what a route is given and gives back; the same for every framework."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from moonkey_core.web.origin import RequestInfo
 from moonkey_core.web.pages import Page
 
 MAX_BODY_BYTES = 16 * 1024
-"""Longest request body that a route reads; a longer one is refused with 413 by whoever reads it."""
+"""Longest request body that a route reads. The framework package refuses a longer one with 413."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRequest:
     """A request to one of the routes.
 
-    ``route`` is its name (see ``ROUTES``), ``routes`` the path under which all of them are mounted in this app,
-    such as ``/auth``, with any prefix of the app itself and no slash at its end. ``auth`` is the request's
-    identity, ``query`` the raw query string, ``session_id`` what stands in the path.
+    Attributes:
+        route: Name of the route, as in ``ROUTES``.
+        routes: Path under which all routes are mounted, such as ``/auth``, with any prefix of the app itself and
+            without a slash at the end.
+        info: Method, scheme and peer of the request.
+        headers: View of the request headers.
+        auth: Identity of the request.
+        query: Raw query string.
+        body: Raw body, at most ``MAX_BODY_BYTES``.
+        session_id: The ``{session_id}`` segment of the path, if the route has one.
     """
 
     route: str
@@ -36,9 +43,13 @@ class FlowRequest:
 
 @dataclass(frozen=True, slots=True)
 class FlowResponse:
-    """A whole response: lower-case header names, each ``set-cookie`` a pair of its own. Never log them.
+    """A whole response. Never log its headers or its body.
 
-    Where there is a ``page``, the framework renders it as the body, as ``text/html; charset=utf-8``.
+    Attributes:
+        status: HTTP status.
+        headers: Pairs of lower-case name and value; each ``set-cookie`` is a pair of its own.
+        body: The body, if there is no ``page``.
+        page: A page that the framework renders as the body, as ``text/html; charset=utf-8``.
     """
 
     status: int
@@ -49,7 +60,13 @@ class FlowResponse:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One of the routes. ``path`` is what follows the mounting point; ``{session_id}`` in it is one segment."""
+    """One of the routes.
+
+    Attributes:
+        name: Its name in ``FlowRequest.route``.
+        path: Path below the mounting point; ``{session_id}`` in it is one segment.
+        methods: Allowed methods. ``GET`` includes ``HEAD``.
+    """
 
     name: str
     path: str
@@ -58,15 +75,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class OAuthStart:
-    """What begins a sign-in at another provider: ``state`` goes into the address that the browser is sent to,
-    ``set_cookie`` is a ``Set-Cookie`` value for that same response. Never log them."""
+    """The start of a sign-in at another provider. Never log it.
+
+    Attributes:
+        state: Goes into the address that the browser is sent to.
+        set_cookie: A ``Set-Cookie`` value for that same response.
+    """
 
     state: str = field(repr=False)
     set_cookie: str = field(repr=False)
 
 
 FlowPlan = Generator[Fetch, Outcome, FlowResponse]
-
 
 ROUTES = (
     Route("sign_in", "/sign-in", ("GET",)),
@@ -85,4 +105,4 @@ ROUTES = (
     Route("step_up_totp", "/step-up/totp", ("POST",)),
     Route("style", "/style.css", ("GET",)),
 )
-"""All routes, ready to be mounted under one path, such as ``/auth``."""
+"""All routes, to be mounted under one path, such as ``/auth``."""

@@ -1,4 +1,4 @@
-"""Stepping up: one more factor, or a fresh one, verified into the session that is there already (RFC 9470)."""
+"""Step up: verify one more factor, or a fresh one, into the session that exists already (RFC 9470)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from moonkey_core.errors import (
     TooManyAttempts,
 )
 from moonkey_core.events import SignedIn
-from moonkey_core.flows.forms import body_of, code_in, device_of, query_of
+from moonkey_core.flows.forms import body_fields, parse_code, query_fields, request_device
 from moonkey_core.flows.limits import limited_send, limited_try, tries_left
-from moonkey_core.flows.otp import CODE_MINUTES, refused_code
-from moonkey_core.flows.responses import as_json, error_page, for_browser, page, problem, see_other, shown
+from moonkey_core.flows.otp import CODE_MINUTES, malformed_code, no_pending_code, rejected_code
+from moonkey_core.flows.responses import error_response, is_browser, json_response, page_response, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows.sealed_cookies import cleared, opened, sealed_cookie
+from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
 from moonkey_core.flows.sessions import own_session
 from moonkey_core.flows.views import session_view
 from moonkey_core.models import Login, OtpRequest, Session, User, fits_challenge
@@ -37,174 +37,220 @@ from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies, session_cookies
 from moonkey_core.web.credentials import cookie_pair, parse_credentials
-from moonkey_core.web.pages import Page, urls
+from moonkey_core.web.pages import urls
 
 _PURPOSE = "step_up"
-_Refused = InvalidCredentials | TooManyAttempts
+
+_MAX_ACR_VALUES_TEXT = 512  # characters
+_MAX_ACR_VALUES = 16
+_MAX_AGE = 34_560_000  # seconds: 400 days, more than a route sensibly demands
+
+# The names that a gate uses for each kind of option: the type of the factor, and its delivery channel.
+_ACR_VALUES = {
+    "email": frozenset({"otp", "email"}),
+    "phone_number": frozenset({"otp", "sms"}),
+    "totp": frozenset({"totp", "totp_authenticator"}),
+}
 
 
 def step_up(core: Core, request: FlowRequest) -> FlowPlan:
-    """What the user can prove here."""
+    """Show the factors that the user can verify."""
     user, _ = own_session(request.auth)
-    demand = demand_in(query_of(request))
-    whole = yield from core.api.get_user(user.id)
-    if for_browser(request, core.settings):
-        return page(request, "step_up", _context(core, request, whole, demand))
-    return as_json({"options": [option.view() for option in options_of(whole, demand)]})
+    demand = parse_demand(query_fields(request))
+    full_user = yield from core.api.get_user(user.id)
+    if is_browser(request, core.settings):
+        return page_response(request, "step_up", _page_context(core, request, full_user, demand))
+    return json_response({"options": [option.view() for option in available_options(full_user, demand)]})
 
 
 def step_up_send_otp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Send a code to an address of the user's own: which one is chosen by its kind, never by its name."""
+    """Send a code to an address of the user. The form names the kind of the address, never the address itself."""
     user, session = own_session(request.auth)
-    fields = body_of(request)
-    whole = yield from core.api.get_user(user.id)
-    wanted = [option for option in options_of(whole) if option.address and option.which == fields.get("which")]
-    if not wanted or wanted[0].address is None:
+    fields = body_fields(request)
+    full_user = yield from core.api.get_user(user.id)
+    options = available_options(full_user)
+    option = next((one for one in options if one.address and one.kind == fields.get("which")), None)
+    if option is None or option.address is None:
         raise RequestRefused(reason="no_such_address")
-    address = wanted[0].address
-    sent = yield from limited_send(core, request, address, _send(core, request, wanted[0]))
+    sent = yield from limited_send(core, request, option.address, _send(core, request, option))
     data = {
-        **demand_in(fields).fields(),
+        **parse_demand(fields).fields(),
         "method_id": sent.method_id,
         "session_id": session.id,
-        "which": wanted[0].which,
+        "which": option.kind,
         "sending": secrets.token_urlsafe(16),
-        "address": address,
+        "address": option.address,
     }
-    cookies = (sealed_cookie(core.settings, _PURPOSE, data),)
-    if for_browser(request, core.settings):
+    cookies = (seal_cookie(core.settings, _PURPOSE, data),)
+    if is_browser(request, core.settings):
         return see_other(urls(request.routes)["step_up_verify_otp"], cookies=cookies)
-    return as_json({"sent": True, "to": masked(address)}, cookies=cookies)
+    return json_response({"sent": True, "to": mask_address(option.address)}, cookies=cookies)
 
 
 def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Ask for the code, and verify it into the session that it was sent for."""
+    """Show the form for the code (GET), or verify the code into the session that it was sent for."""
     _, session = own_session(request.auth)
-    asked = opened(request.headers, core.settings, _PURPOSE)
-    if asked is None or asked["session_id"] != session.id:
-        instead = error_page(request, "no_code", "Ask for a new code")
-        return problem(RequestRefused(reason="no_code_asked_for"), core.settings, request, instead=instead)
+    pending = open_cookie(request.headers, core.settings, _PURPOSE)
+    if pending is None or pending["session_id"] != session.id:
+        return no_pending_code(core, request)
     if request.info.method != "POST":
-        if for_browser(request, core.settings):
-            return page(request, "step_up_verify", _code_context(core, request, asked))
-        return as_json({"to": masked(asked["address"]), "tries_left": tries_left(core, asked["sending"])})
-    code = code_in(body_of(request))
+        if is_browser(request, core.settings):
+            return page_response(request, "step_up_verify", _form_context(core, request, pending))
+        left = tries_left(core, pending["sending"])
+        return json_response({"to": mask_address(pending["address"]), "tries_left": left})
+    code = parse_code(body_fields(request))
     if code is None:
-        form = _code_page(core, request, asked, "code_form")
-        return problem(RequestRefused(reason="code_malformed"), core.settings, request, instead=form)
-    trying = _verify_otp(core, request, code, asked["method_id"])
+        return malformed_code(core, request, "step_up_verify", _form_context(core, request, pending))
+    verification = _verify_otp(core, request, code, pending["method_id"])
     try:
-        login = yield from limited_try(core, request, asked["sending"], asked["address"], trying)
+        login = yield from limited_try(core, request, pending["sending"], pending["address"], verification)
     except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
-        if _is_over(error):
-            return session_over(core, request, error)
-        left = tries_left(core, asked["sending"])
-        form = _code_page(core, request, asked, refused_code(error, left))
-        return problem(error, core.settings, request, instead=form, members={"tries_left": left})
-    done = (cleared(core.settings, _PURPOSE),)
-    return stepped_up(core, request, login, method="otp", target=asked["next"], cookies=done)
+        if _session_is_over(error):
+            return _session_over_response(core, request, error)
+        left = tries_left(core, pending["sending"])
+        return rejected_code(core, request, error, "step_up_verify", _form_context(core, request, pending), left)
+    cookies = (clear_cookie(core.settings, _PURPOSE),)
+    return _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
 
 
 def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
-    """Verify a code of the user's authenticator app into their session.
+    """Verify a code of the user's authenticator app into the session.
 
-    Of one that they have proved before: a code also completes a registration, which who has got hold of a session
-    may have begun.
+    Only an app that was verified before is accepted: a code also completes a registration, and an attacker who has
+    a copy of the session may have begun one.
     """
     user, _ = own_session(request.auth)
-    fields = body_of(request)
-    code, demand = code_in(fields), demand_in(fields)
-    tried = _totp_of(user)
-    whole = yield from core.api.get_user(user.id)
-    if all(option.which != "totp" for option in options_of(whole)):
+    fields = body_fields(request)
+    code, demand = parse_code(fields), parse_demand(fields)
+    key = _totp_key(user)
+    full_user = yield from core.api.get_user(user.id)
+    if all(option.kind != "totp" for option in available_options(full_user)):
         raise RequestRefused(reason="no_such_factor")
     if code is None:
-        error: RequestRefused | _Refused = RequestRefused(reason="code_malformed")
-        return _totp_refused(core, request, whole, demand, error, "code_form")
+        context = _page_context(core, request, full_user, demand)
+        return malformed_code(core, request, "step_up", context, tries_left(core, key))
     try:
-        login = yield from limited_try(core, request, tried, None, _verify_totp(core, request, code, user))
+        login = yield from limited_try(core, request, key, None, _verify_totp(core, request, code, user))
     except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
-        if _is_over(error):
-            return session_over(core, request, error)
-        told = refused_code(error, tries_left(core, tried))
-        return _totp_refused(core, request, whole, demand, error, told)
-    core.attempts.give_back("try", tried)  # only what fails counts: a user may step up often
-    return stepped_up(core, request, login, method="totp", target=demand.target)
+        if _session_is_over(error):
+            return _session_over_response(core, request, error)
+        context = _page_context(core, request, full_user, demand)
+        return rejected_code(core, request, error, "step_up", context, tries_left(core, key))
+    core.attempts.give_back("try", key)  # only failures count, as a user may step up often
+    return _complete_step_up(core, request, login, method="totp", target=demand.target)
+
+
+# The demand of the route that refused, and the factors that meet it.
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the browser says that a route demands. It is shown and passed on; nothing relies on it.
+
+    Attributes:
+        acr_values: Names of factors, any of which suffices; none means that all do.
+        max_age: Seconds since a factor was verified.
+        target: Path to return to.
+    """
+
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+    target: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """Return the demand as the fields of a form; :func:`parse_demand` reads them."""
+        age = "" if self.max_age is None else str(self.max_age)
+        return {"acr_values": " ".join(self.acr_values), "max_age": age, "next": self.target}
+
+    def link(self, page: str) -> str:
+        """Return the address of a page with the demand in its query."""
+        query = urlencode({name: value for name, value in self.fields().items() if value})
+        return page + ("?" if query else "") + query
+
+    @property
+    def minutes(self) -> int:
+        """``max_age`` in whole minutes, for the page; 0 where there is none."""
+        return 0 if self.max_age is None else max(self.max_age // 60, 1)
+
+
+def parse_demand(fields: Mapping[str, str]) -> Demand:
+    """Parse the demand in a query or a form. Malformed values are left out."""
+    text = fields.get("acr_values", "")
+    words = text.split(" ") if len(text) <= _MAX_ACR_VALUES_TEXT else []
+    acr_values = tuple(dict.fromkeys(word for word in words if fits_challenge(word)))
+    age = fields.get("max_age", "")
+    is_number = 0 < len(age) <= 9 and age.isascii() and age.isdigit()
+    seconds = int(age) if is_number and int(age) <= _MAX_AGE else None
+    return Demand(acr_values[:_MAX_ACR_VALUES], seconds, safe_target(fields.get("next")))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One factor that a user can verify.
+
+    Attributes:
+        kind: ``email``, ``phone_number`` or ``totp``.
+        address: Where a code is sent; never log it.
+    """
+
+    kind: str
+    address: str | None = field(default=None, repr=False)
+
+    def view(self) -> dict[str, str]:
+        """Return what is shown of the option."""
+        masked = {} if self.address is None else {"to": mask_address(self.address)}
+        return {"which": self.kind, **masked}
+
+
+def available_options(user: User, demand: Demand | None = None) -> tuple[Option, ...]:
+    """List the factors that a user can verify.
+
+    Args:
+        user: The user, complete.
+        demand: Leaves out the factors that do not meet it.
+    """
+    options = [Option("email", user.email)] if user.email else []
+    options += [Option("phone_number", user.phone_number)] if user.phone_number else []
+    options += [Option("totp")] if _has_totp(user) else []
+    names = () if demand is None else demand.acr_values
+    return tuple(one for one in options if not names or not _ACR_VALUES[one.kind].isdisjoint(names))
+
+
+def mask_address(address: str) -> str:
+    """Mask an address so that its owner recognizes it and other readers do not learn it."""
+    name, at, host = address.rpartition("@")
+    return f"{name[:1]}•••@{host}" if at else f"•••{address[-2:]}"
+
+
+def _has_totp(user: User) -> bool:
+    totps = user.extra.get("totps")
+    entries = totps if isinstance(totps, list | tuple) else ()
+    return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
+
+
+# The calls, with the credential of the session that they replace.
 
 
 def _send(core: Core, request: FlowRequest, option: Option) -> Plan[OtpRequest]:
-    device = device_of(request, core.settings)
-    if option.which == "email":
-        return send_otp(core, email=option.address, expires_in=CODE_MINUTES, device=device)
-    return send_otp(core, phone_number=option.address, expires_in=CODE_MINUTES, device=device)
+    email, number = (option.address, None) if option.kind == "email" else (None, option.address)
+    device = request_device(request, core.settings)
+    return send_otp(core, email=email, phone_number=number, expires_in=CODE_MINUTES, device=device)
 
 
 def _verify_otp(core: Core, request: FlowRequest, code: str, method_id: str) -> Plan[Login]:
-    kind, value = to_be_replaced(core, request)
-    if kind == "session_token":
-        return verify_otp(core, code, method_id=method_id, session_token=value)
-    return verify_otp(core, code, method_id=method_id, session_jwt=value)
+    token, jwt = _credential_to_replace(core, request)
+    return verify_otp(core, code, method_id=method_id, session_token=token, session_jwt=jwt)
 
 
 def _verify_totp(core: Core, request: FlowRequest, code: str, user: User) -> Plan[Login]:
-    kind, value = to_be_replaced(core, request)
-    if kind == "session_token":
-        return verify_totp(core, code, user_id=user.id, session_token=value)
-    return verify_totp(core, code, user_id=user.id, session_jwt=value)
+    token, jwt = _credential_to_replace(core, request)
+    return verify_totp(core, code, user_id=user.id, session_token=token, session_jwt=jwt)
 
 
-def _totp_refused(
-    core: Core, request: FlowRequest, whole: User, demand: Demand, error: RequestRefused | _Refused, told: str
-) -> FlowResponse:
-    left = tries_left(core, _totp_of(own_session(request.auth)[0]))
-    instead = shown(request, "step_up", {**_context(core, request, whole, demand), "error": told})
-    return problem(error, core.settings, request, instead=instead, members={"tries_left": left})
-
-
-def _totp_of(user: User) -> str:
-    """What is tried where codes of a user's authenticator app are: all browsers together."""
-    return f"totp {user.id}"
-
-
-def _is_over(error: RequestRefused | _Refused) -> bool:
-    """Whether it is the session that is refused, and not the code."""
-    return isinstance(error, InvalidCredentials) and error.session_is_over
-
-
-def _code_page(core: Core, request: FlowRequest, asked: Mapping[str, str], error: str) -> Page:
-    return shown(request, "step_up_verify", {**_code_context(core, request, asked), "error": error})
-
-
-def _code_context(core: Core, request: FlowRequest, asked: Mapping[str, str]) -> dict[str, object]:
-    demand = demand_in(asked)
-    return {
-        **demand.fields(),
-        "to": masked(asked["address"]),
-        "which": asked["which"],
-        "another_url": demand.link(urls(request.routes)["step_up"]),
-        "tries_left": tries_left(core, asked["sending"]),
-        "error": "",
-    }
-
-
-def _context(core: Core, request: FlowRequest, whole: User, demand: Demand) -> dict[str, object]:
-    shown_to = {option.which: option.view().get("to", "") for option in options_of(whole, demand)}
-    sign_in = core.settings.sign_in.page or urls(request.routes)["sign_in"]
-    return {
-        **demand.fields(),
-        "minutes": demand.minutes,
-        "sign_in_url": Demand(target=demand.target).link(sign_in),
-        "email": shown_to.get("email", ""),
-        "phone_number": shown_to.get("phone_number", ""),
-        "totp": "totp" in shown_to,
-        "nothing": not shown_to,
-        "tries_left": tries_left(core, _totp_of(own_session(request.auth)[0])),
-        "error": "",
-    }
-
-
-def held(request: FlowRequest, settings: Settings) -> tuple[Literal["session_token", "session_jwt"], str]:
-    """The credential that a signed-in request holds."""
+def _presented_credential(
+    request: FlowRequest, settings: Settings
+) -> tuple[Literal["session_token", "session_jwt"], str]:
+    """Return the kind and the text of the credential that a signed-in request presents."""
     if not request.auth.from_cookies:
         credentials = parse_credentials(request.headers, settings)
         if credentials is not None:
@@ -215,52 +261,63 @@ def held(request: FlowRequest, settings: Settings) -> tuple[Literal["session_tok
     return "session_token", pair.token
 
 
-def to_be_replaced(core: Core, request: FlowRequest) -> tuple[Literal["session_token", "session_jwt"], str]:
-    """The same, for a call that replaces it: other requests of this browser, under way with it, end no session."""
-    kind, value = held(request, core.settings)
+def _credential_to_replace(core: Core, request: FlowRequest) -> tuple[str | None, str | None]:
+    """Mark the presented credential as superseded, for a call that replaces it.
+
+    Other requests of this browser that are under way with it do not end the session then.
+
+    Returns:
+        The session token and the session JWT, one of which is ``None``.
+    """
+    kind, value = _presented_credential(request, core.settings)
     known = core.recall.credentials
     known.replace(known.digest(value))
-    return kind, value
+    return (value, None) if kind == "session_token" else (None, value)
 
 
-def stepped_up(
+# The responses.
+
+
+def _complete_step_up(
     core: Core, request: FlowRequest, login: Login, *, method: str, target: str, cookies: tuple[str, ...] = ()
 ) -> FlowResponse:
-    """The answer where a factor was accepted, with the session's new credentials.
+    """Answer with the new credentials of the session.
 
-    A browser gets them as cookies. Who presents a credential in a header gets the new ones in the JSON, as there
-    is no other way to hand them over. An answer about another user or session is refused.
+    A browser gets them as cookies; a client that presents a credential in a header gets them in the JSON body.
+
+    Args:
+        core: The parts of the client.
+        request: The request that brought the code.
+        login: The login that the provider accepted.
+        method: The kind of the factor, for the ``SignedIn`` event.
+        target: The path to return to.
+        cookies: Further ``Set-Cookie`` values.
+
+    Raises:
+        ProviderUnavailable: The provider's reply is about another user or session, or has no session.
     """
     session = _same_session(request, login)
-    _forget_former(core, request)
-    if core.revocations.refuses(session.id, session.user_id, _seconds(session.started_at)):
-        # Signed out meanwhile: nothing brings it back.
-        return session_over(core, request, RevokedCredentials(), cookies)
+    _forget_presented(core, request)
+    if core.revocations.refuses(session.id, session.user_id, _timestamp(session.started_at)):
+        # Revoked meanwhile: a revoked session never becomes valid again.
+        return _session_over_response(core, request, RevokedCredentials(), cookies)
     core.hooks.emit(SignedIn(login.user.id, session.id, method))
     target = safe_target(target, core.settings.sign_in.after_sign_in)
     content: dict[str, object] = {"stepped_up": True, "session": session_view(session), "next": target}
     if not request.auth.from_cookies:
-        new = {"session_token": login.session_token, "session_jwt": login.session_jwt}
-        return as_json({**content, **new}, cookies=cookies)
-    keep = is_remembered(session, core.settings)
-    found = (*session_cookies(login, core.settings, remember_me=keep), *cookies)
-    if for_browser(request, core.settings):
-        return see_other(target, cookies=found)
-    return as_json(content, cookies=found)
-
-
-def session_over(
-    core: Core, request: FlowRequest, error: MoonKeyError, cookies: tuple[str, ...] = ()
-) -> FlowResponse:
-    """The answer where the session has ended meanwhile; ``cookies`` are further ones to set."""
-    former = cleared_cookies(core.settings) if request.auth.from_cookies else ()
-    return problem(error, core.settings, request, cookies=(*former, *cookies))
+        credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
+        return json_response({**content, **credentials}, cookies=cookies)
+    remember_me = is_remembered(session, core.settings)
+    set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    if is_browser(request, core.settings):
+        return see_other(target, cookies=set_cookies)
+    return json_response(content, cookies=set_cookies)
 
 
 def is_remembered(session: Session, settings: Settings) -> bool:
-    """Whether a session was certainly begun with "remember me": it lasts longer than any other could.
+    """Tell whether a session was certainly begun with "remember me": it lasts longer than any other could.
 
-    The browser does not tell how long it keeps a cookie. In doubt it goes when the browser is closed.
+    A browser does not send how long it keeps a cookie. In doubt the cookie ends with the browser.
     """
     longest = max(settings.sign_in.lifetime, settings.extend_on_activity or timedelta(0))
     return session.expires_at - _clock.now() > longest
@@ -270,101 +327,67 @@ def _same_session(request: FlowRequest, login: Login) -> Session:
     user, session = own_session(request.auth)
     found = login.session
     if found is None or login.session_token is None:
-        raise ProviderUnavailable(reason="api_content")  # one was given
+        raise ProviderUnavailable(reason="api_content")
     if found.id != session.id or not same_user(login.user.id, user.id):
         raise ProviderUnavailable(reason="api_mismatch")
     return found
 
 
-def _forget_former(core: Core, request: FlowRequest) -> None:
-    """What is remembered of the credential that was presented does not know of the new factor."""
+def _forget_presented(core: Core, request: FlowRequest) -> None:
+    """Forget the results remembered for the presented credential: they lack the new factor."""
     known = core.recall.credentials
-    _, value = held(request, core.settings)
+    _, value = _presented_credential(request, core.settings)
     known.forget(known.digest(value))
     pair = cookie_pair(request.headers, core.settings) if request.auth.from_cookies else None
     if pair is not None and pair.jwt is not None:
         known.forget(known.pair_digest(pair))
 
 
-def _seconds(moment: datetime | None) -> float | None:
+def _session_is_over(error: InvalidCredentials | RequestRefused | TooManyAttempts) -> bool:
+    """Tell whether the session is refused, and not the code."""
+    return isinstance(error, InvalidCredentials) and error.session_is_over
+
+
+def _session_over_response(
+    core: Core, request: FlowRequest, error: MoonKeyError, cookies: tuple[str, ...] = ()
+) -> FlowResponse:
+    """Answer where the session has ended meanwhile; ``cookies`` are further ``Set-Cookie`` values."""
+    cleared = cleared_cookies(core.settings) if request.auth.from_cookies else ()
+    return error_response(error, core.settings, request, cookies=(*cleared, *cookies))
+
+
+def _totp_key(user: User) -> str:
+    """Return the key that counts tries with the user's authenticator app, in all browsers together."""
+    return f"totp {user.id}"
+
+
+def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-_LONGEST = 512
-_MAX_NAMES = 16
-_MAX_SECONDS = 34_560_000  # 400 days: nobody asks for less than that
-
-# By what a gate calls a factor: its type, and its delivery channel.
-_NAMES = {
-    "email": frozenset({"otp", "email"}),
-    "phone_number": frozenset({"otp", "sms"}),
-    "totp": frozenset({"totp", "totp_authenticator"}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a browser says that it was sent here for. It is shown and handed on, and nothing relies on it."""
-
-    acr_values: tuple[str, ...] = ()
-    max_age: int | None = None
-    target: str = ""
-
-    def fields(self) -> dict[str, str]:
-        """The same as the fields of a form."""
-        age = "" if self.max_age is None else str(self.max_age)
-        return {"acr_values": " ".join(self.acr_values), "max_age": age, "next": self.target}
-
-    def link(self, page: str) -> str:
-        """The address of a page that is told the same."""
-        query = urlencode({name: value for name, value in self.fields().items() if value})
-        return page + ("?" if query else "") + query
-
-    @property
-    def minutes(self) -> int:
-        """How old a proof may be, in whole minutes, for people; 0 where nothing is said."""
-        return 0 if self.max_age is None else max(self.max_age // 60, 1)
+def _form_context(core: Core, request: FlowRequest, pending: Mapping[str, str]) -> dict[str, object]:
+    demand = parse_demand(pending)
+    return {
+        **demand.fields(),
+        "to": mask_address(pending["address"]),
+        "which": pending["which"],
+        "another_url": demand.link(urls(request.routes)["step_up"]),
+        "tries_left": tries_left(core, pending["sending"]),
+        "error": "",
+    }
 
 
-def demand_in(fields: Mapping[str, str]) -> Demand:
-    """What a query or a form says; whatever is not sound is left out."""
-    names = fields.get("acr_values", "")
-    words = names.split(" ") if len(names) <= _LONGEST else []
-    sound = tuple(dict.fromkeys(word for word in words if fits_challenge(word)))
-    age = fields.get("max_age", "")
-    is_number = 0 < len(age) <= 9 and age.isascii() and age.isdigit()
-    seconds = int(age) if is_number and int(age) <= _MAX_SECONDS else None
-    return Demand(sound[:_MAX_NAMES], seconds, safe_target(fields.get("next")))
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One way to prove who one is. ``address`` is where a code is sent; never log it."""
-
-    which: str
-    address: str | None = field(default=None, repr=False)
-
-    def view(self) -> dict[str, str]:
-        """What is shown of it."""
-        return {"which": self.which} if self.address is None else {"which": self.which, "to": masked(self.address)}
-
-
-def options_of(user: User, demand: Demand | None = None) -> tuple[Option, ...]:
-    """What a user has, which is known completely; with a ``demand``, only what meets it."""
-    found = [Option("email", user.email)] if user.email else []
-    found += [Option("phone_number", user.phone_number)] if user.phone_number else []
-    found += [Option("totp")] if _has_totp(user) else []
-    asked = () if demand is None else demand.acr_values
-    return tuple(one for one in found if not asked or not _NAMES[one.which].isdisjoint(asked))
-
-
-def masked(address: str) -> str:
-    """An address that its owner recognizes, and nobody else learns."""
-    name, at, host = address.rpartition("@")
-    return f"{name[:1]}•••@{host}" if at else f"•••{address[-2:]}"
-
-
-def _has_totp(user: User) -> bool:
-    totps = user.extra.get("totps")
-    entries = totps if isinstance(totps, list | tuple) else ()
-    return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
+def _page_context(core: Core, request: FlowRequest, full_user: User, demand: Demand) -> dict[str, object]:
+    addresses = {option.kind: option.view().get("to", "") for option in available_options(full_user, demand)}
+    sign_in = core.settings.sign_in.page or urls(request.routes)["sign_in"]
+    return {
+        **demand.fields(),
+        "minutes": demand.minutes,
+        "sign_in_url": Demand(target=demand.target).link(sign_in),
+        "email": addresses.get("email", ""),
+        "phone_number": addresses.get("phone_number", ""),
+        "totp": "totp" in addresses,
+        "nothing": not addresses,
+        "tries_left": tries_left(core, _totp_key(own_session(request.auth)[0])),
+        "error": "",
+    }

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from moonkey_core import Device, Session
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
-from moonkey_core.flows.views import describe_device, in_words, iso, listed_views
+from moonkey_core.flows.views import describe_device, iso_time, session_list_views, time_in_words
 from support.decisions import verified_body
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
@@ -383,10 +383,10 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.
 
 @given(MOMENTS)
 def test_times_are_the_same_in_words(moment: datetime) -> None:
-    text = iso(moment)
+    text = iso_time(moment)
     assert text is not None
     assert datetime.fromisoformat(text) == moment.replace(microsecond=0)
-    assert in_words(text).endswith(f"{moment.year}, {moment:%H:%M} UTC")
+    assert time_in_words(text).endswith(f"{moment.year}, {moment:%H:%M} UTC")
 
 
 @given(st.lists(st.tuples(st.none() | MOMENTS, st.none() | MOMENTS), max_size=8), st.integers(0, 8))
@@ -398,7 +398,7 @@ def test_this_device_first_then_the_last_used(
         Session(f"sess_{number}", "user_1", ends, started_at=started, last_active_at=active)
         for number, (started, active) in enumerate(times)
     )
-    views = listed_views(sessions, f"sess_{mine}")
+    views = session_list_views(sessions, f"sess_{mine}")
     assert sorted(view["id"] for view in views) == sorted(one.id for one in sessions)
     assert [view["current"] for view in views[1:]] == [False] * len(views[1:])
     assert not views or views[0]["current"] is (mine < len(times))

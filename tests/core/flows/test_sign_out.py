@@ -35,7 +35,7 @@ VERIFY = "POST /v1/auth/sessions/verify"
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second try comes at once."""
-    monkeypatch.setattr("moonkey_core.flows.sign_out._PAUSE", 0.001)
+    monkeypatch.setattr("moonkey_core.flows.sign_out._RETRY_DELAY", 0.001)
 
 
 @pytest.fixture(params=["sync", "async"])
