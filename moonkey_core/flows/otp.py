@@ -80,7 +80,7 @@ def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
         return json_response({"authenticated": False, "tries_left": tries_left(core, pending["sending"])})
     code = parse_code(body_fields(request))
     if code is None:
-        return malformed_code(core, request, "verify_otp", _form_context(core, pending))
+        return code_form_again(core, request, malformed_code(), "verify_otp", _form_context(core, pending))
     remember_me = is_checked(pending["remember_me"])
     verification = _verify(core, request, pending, code, remember_me=remember_me)
     try:
@@ -89,7 +89,7 @@ def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
         if isinstance(error, RequestRefused):
             log_inconclusive(core, error, remember_me=remember_me)
         left = tries_left(core, pending["sending"])
-        return rejected_code(core, request, error, "verify_otp", _form_context(core, pending), left)
+        return code_form_again(core, request, error, "verify_otp", _form_context(core, pending), left)
     cookies = (clear_cookie(core.settings, _PURPOSE),)
     completion = complete_sign_in(
         core, request, login, method="otp", target=pending["next"], remember_me=remember_me, cookies=cookies
@@ -103,23 +103,15 @@ def no_pending_code(core: Core, request: FlowRequest) -> FlowResponse:
     return error_response(RequestRefused(reason="no_code_asked_for"), core.settings, request, page=page)
 
 
-def malformed_code(
-    core: Core, request: FlowRequest, template: str, context: Mapping[str, object], left: int | None = None
-) -> FlowResponse:
-    """Show the form again for a malformed code, which is not tried. The arguments: see :func:`rejected_code`."""
-    error = RequestRefused(reason="code_malformed")
-    return _form_again(core, request, error, template, {**context, "error": "code_form"}, left)
-
-
-def rejected_code(
+def code_form_again(
     core: Core,
     request: FlowRequest,
     error: InvalidCredentials | RequestRefused | TooManyAttempts,
     template: str,
     context: Mapping[str, object],
-    left: int,
+    left: int | None = None,
 ) -> FlowResponse:
-    """Show the form again for a code that was not accepted.
+    """Show the form again for a code that is malformed or was not accepted.
 
     Args:
         core: The parts of the client.
@@ -127,26 +119,25 @@ def rejected_code(
         error: Why the code was not accepted.
         template: The bare name of the form's template.
         context: The form's context, as it is after the try.
-        left: How many tries are left; a member of the JSON body.
+        left: How many tries are left, for the JSON body.
     """
-    if isinstance(error, TooManyAttempts) or not left:
-        shown = "used_up"
-    else:
-        shown = "refused" if isinstance(error, RequestRefused) else "code"
-    return _form_again(core, request, error, template, {**context, "error": shown}, left)
-
-
-def _form_again(
-    core: Core,
-    request: FlowRequest,
-    error: InvalidCredentials | RequestRefused | TooManyAttempts,
-    template: str,
-    context: Mapping[str, object],
-    left: int | None,
-) -> FlowResponse:
-    form = make_page(request, template, context)
+    form = make_page(request, template, {**context, "error": _shown_error(error, left)})
     members = {} if left is None else {"tries_left": left}
     return error_response(error, core.settings, request, page=form, members=members)
+
+
+def malformed_code() -> RequestRefused:
+    """Make the error for a code that is malformed, and so is not tried."""
+    return RequestRefused(reason="code_malformed")
+
+
+def _shown_error(error: InvalidCredentials | RequestRefused | TooManyAttempts, left: int | None) -> str:
+    """Return the name of the form's message for an error."""
+    if error.reason == "code_malformed":
+        return "code_form"
+    if isinstance(error, TooManyAttempts) or not left:
+        return "used_up"
+    return "refused" if isinstance(error, RequestRefused) else "code"
 
 
 def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest]:

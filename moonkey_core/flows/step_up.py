@@ -25,7 +25,7 @@ from moonkey_core.errors import (
 from moonkey_core.events import SignedIn
 from moonkey_core.flows.forms import body_fields, parse_code, query_fields, request_device
 from moonkey_core.flows.limits import limited_send, limited_try, tries_left
-from moonkey_core.flows.otp import CODE_MINUTES, malformed_code, no_pending_code, rejected_code
+from moonkey_core.flows.otp import CODE_MINUTES, code_form_again, malformed_code, no_pending_code
 from moonkey_core.flows.responses import error_response, is_browser, json_response, page_response, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
@@ -100,7 +100,8 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
         return json_response({"to": mask_address(pending["address"]), "tries_left": left})
     code = parse_code(body_fields(request))
     if code is None:
-        return malformed_code(core, request, "step_up_verify", _form_context(core, request, pending))
+        context = _form_context(core, request, pending)
+        return code_form_again(core, request, malformed_code(), "step_up_verify", context)
     verification = _verify_otp(core, request, code, pending["method_id"])
     try:
         login = yield from limited_try(core, request, pending["sending"], pending["address"], verification)
@@ -108,7 +109,8 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
         if _session_is_over(error):
             return _session_over_response(core, request, error)
         left = tries_left(core, pending["sending"])
-        return rejected_code(core, request, error, "step_up_verify", _form_context(core, request, pending), left)
+        context = _form_context(core, request, pending)
+        return code_form_again(core, request, error, "step_up_verify", context, left)
     cookies = (clear_cookie(core.settings, _PURPOSE),)
     return _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
 
@@ -128,14 +130,14 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
         raise RequestRefused(reason="no_such_factor")
     if code is None:
         context = _page_context(core, request, full_user, demand)
-        return malformed_code(core, request, "step_up", context, tries_left(core, key))
+        return code_form_again(core, request, malformed_code(), "step_up", context, tries_left(core, key))
     try:
         login = yield from limited_try(core, request, key, None, _verify_totp(core, request, code, user))
     except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
         if _session_is_over(error):
             return _session_over_response(core, request, error)
         context = _page_context(core, request, full_user, demand)
-        return rejected_code(core, request, error, "step_up", context, tries_left(core, key))
+        return code_form_again(core, request, error, "step_up", context, tries_left(core, key))
     core.attempts.give_back("try", key)  # only failures count, as a user may step up often
     return _complete_step_up(core, request, login, method="totp", target=demand.target)
 

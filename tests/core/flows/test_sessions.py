@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows.views import describe_device, iso_time, session_list_views, time_in_words
 from support.decisions import verified_body
-from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
+from support.flow_visits import Visitor, cookies_of, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -29,12 +28,6 @@ DELETE = "DELETE /v1/auth/sessions/delete"
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36"
 )
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(request.param, emulator) as both:
-        yield both
 
 
 def visitor(call: Both, person: SignedIn, *, html: bool = True) -> Visitor:

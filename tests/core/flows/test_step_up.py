@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -32,18 +31,6 @@ SEALED = "__Host-moonkey_step_up"
 ME, MASKED = "me@example.com", "m•••@example.com"
 FRESH = Requirements(factors={"totp"}, factor_max_age=timedelta(minutes=10))
 TWO = Requirements(factor_count=2)
-
-
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def call(kind: str, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(kind, emulator) as both:
-        yield both
 
 
 class Person(Visitor):
