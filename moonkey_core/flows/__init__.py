@@ -1,14 +1,13 @@
-"""Sign-in, callback, sign-out, sessions and step-up as ready-made routes: request data in, response data out.
+"""The ready-made routes: sign-in, callback, sign-out, sessions and step-up.
 
-A framework package reads the request, calls ``client.flows.answer`` and writes what comes back; every decision is
-here.
+A framework package builds a ``FlowRequest``, calls ``client.flows.answer`` and writes the ``FlowResponse``. Every
+decision is made in this package.
 """
 
 from moonkey_core._operations.rotation import Rotation
-from moonkey_core.flows._reading import chunked_input, unreadable_body
-from moonkey_core.flows._routes import ROUTES
-from moonkey_core.flows._templates import TEMPLATES
-from moonkey_core.flows._types import MAX_BODY_BYTES, FlowRequest, FlowResponse, OAuthStart, Route
+from moonkey_core.flows.forms import chunked_input, unreadable_body
+from moonkey_core.flows.responses import TEMPLATES
+from moonkey_core.flows.routes import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, OAuthStart, Route
 
 __all__ = [
     "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",

@@ -150,7 +150,7 @@ def test_sign_out(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
 def test_sign_out_while_the_api_is_down(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moonkey_core.flows._sign_out._PAUSE", 0.2)
+    monkeypatch.setattr("moonkey_core.flows.sign_out._RETRY_DELAY", 0.2)
     visitor = visitor_of(web, ada)
     emulator.fault("/v1/auth/sessions/delete", reset=True)
     page = assert_page(visitor.post("/sign-out", {"next": "/public"}))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from moonkey_core import CookieSettings, CrossSiteRequest, MissingCredentials, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
 from moonkey_core.auth import Auth
-from moonkey_core.flows._reading import body_of, device_of
-from moonkey_core.flows._sealed import opened
-from moonkey_core.flows._types import FlowRequest
+from moonkey_core.flows.forms import body_fields, request_device
+from moonkey_core.flows.routes import FlowRequest
+from moonkey_core.flows.sealed_cookies import open_cookie
 from moonkey_core.web.credentials import presents_any
 from moonkey_core.web.origin import may_use_cookies
 from moonkey_core.web.pages import Visit, refuse_visit
@@ -47,10 +47,10 @@ def all_that_is_read(view: HeaderView) -> None:
         refuse_visit(CrossSiteRequest(), chosen, view, VISIT)
         may_use_cookies(info, view, chosen)
         request = FlowRequest(route="sign_out", routes="/auth", info=info, headers=view, auth=auth, body=b"a=b")
-        device_of(request, chosen)
-        opened(view, chosen, "otp")
+        request_device(request, chosen)
+        open_cookie(view, chosen, "otp")
         with suppress(RequestRefused):
-            body_of(request)
+            body_fields(request)
 
 
 def usual(fetch: Fetch) -> Outcome:

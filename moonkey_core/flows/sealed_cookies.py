@@ -1,4 +1,4 @@
-"""Sealed cookies: what one step of a sign-in leaves for the next, in a browser that cannot read or change it."""
+"""Sealed cookies: they carry data from one step to the next in a browser that cannot read or change it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ from moonkey_core.web.request import HeaderView
 if TYPE_CHECKING:
     from moonkey_core._crypto import Sealer
 
-SECONDS = 600
-"""How long such a cookie is good; the end is also sealed in, as a browser may keep it longer."""
+LIFETIME = 600
+"""Seconds that such a cookie is valid. The end is sealed in too, as a browser may keep the cookie longer."""
 
 
-def sealed_cookie(settings: Settings, purpose: str, data: Mapping[str, str]) -> str:
-    """The ``Set-Cookie`` value with ``data``, for one purpose (such as ``"otp"``) and ten minutes.
+def seal_cookie(settings: Settings, purpose: str, data: Mapping[str, str]) -> str:
+    """Make the ``Set-Cookie`` value that carries ``data``. Never log it.
 
-    Where it would be too long for a browser, ``next`` is left out. Never log it.
+    Where it would be too long for a browser, ``next`` is left out.
+
+    Args:
+        settings: The settings of the client.
+        purpose: Part of the cookie's name, such as ``"otp"``; it opens for no other purpose.
+        data: The content.
     """
-    cookie = _cookie(settings, purpose, data)
+    cookie = _sealed(settings, purpose, data)
     if len(cookie) > MAX_COOKIE_BYTES:
-        cookie = _cookie(settings, purpose, {**data, "next": ""})
+        cookie = _sealed(settings, purpose, {**data, "next": ""})
     return cookie
 
 
-def opened(headers: HeaderView, settings: Settings, purpose: str) -> dict[str, str] | None:
-    """What a request's cookie holds; ``None`` where there is none, it is too old, or not sealed by us for this."""
+def open_cookie(headers: HeaderView, settings: Settings, purpose: str) -> dict[str, str] | None:
+    """Return the data in a request's cookie; ``None`` if it is missing, expired, or not sealed by us for this."""
     name = _name(settings, purpose)
     try:
         value = one_cookie(cookie_lines(headers), name)
@@ -54,25 +59,28 @@ def opened(headers: HeaderView, settings: Settings, purpose: str) -> dict[str, s
     return data
 
 
-def cleared(settings: Settings, purpose: str) -> str:
-    """The ``Set-Cookie`` value that removes the cookie of a purpose."""
-    return _set(settings, _name(settings, purpose), "", 0)
+def clear_cookie(settings: Settings, purpose: str) -> str:
+    """Make the ``Set-Cookie`` value that removes the cookie of a purpose."""
+    return _set_cookie(settings, _name(settings, purpose), "", 0)
 
 
-def _cookie(settings: Settings, purpose: str, data: Mapping[str, str]) -> str:
+def _sealed(settings: Settings, purpose: str, data: Mapping[str, str]) -> str:
     name = _name(settings, purpose)
-    content = json.dumps({"until": int(_clock.wall()) + SECONDS, "data": data}, ensure_ascii=False)
+    content = json.dumps({"until": int(_clock.wall()) + LIFETIME, "data": data}, ensure_ascii=False)
     sealed = _sealer(settings).seal(name, content.encode())
-    return _set(settings, name, base64.urlsafe_b64encode(sealed).decode().rstrip("="), SECONDS)
+    return _set_cookie(settings, name, base64.urlsafe_b64encode(sealed).decode().rstrip("="), LIFETIME)
 
 
-def _set(settings: Settings, name: str, value: str, max_age: int) -> str:
-    # Lax: a provider's redirect back to us is another site's link.
+def _set_cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
+    # Lax: a provider's redirect back to us is a link on another site.
     return set_cookie(settings, name, value, max_age, same_site="Lax")
 
 
 def _name(settings: Settings, purpose: str) -> str:
-    """``__Host-`` keeps other hosts of the domain from planting one (RFC 6265bis section 4.1.3.2)."""
+    """Return the cookie's name. ``__Host-`` keeps other hosts of the domain from setting one.
+
+    Source: RFC 6265bis section 4.1.3.2.
+    """
     assert settings.cookies is not None
     return f"{'' if settings.cookies.insecure_development else '__Host-'}moonkey_{purpose}"
 

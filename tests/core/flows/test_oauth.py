@@ -31,17 +31,6 @@ VERIFY = "POST /v1/auth/oauth/verify"
 BACK: dict[str, str | None] = {"sec-fetch-site": "cross-site", "referer": "https://provider.example/"}
 
 
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(request.param, emulator) as both:
-        yield both
-
-
-@pytest.fixture
-def browser(call: Both) -> Visitor:
-    return Visitor(call)
-
-
 def begin(browser: Visitor, **wishes: object) -> str:
     """What the app does before it sends the browser to the provider; returns the state."""
     start: OAuthStart = browser.call.client.flows.oauth_state(**wishes)

@@ -15,11 +15,10 @@ from moonkey_core import CookieSettings, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
 from moonkey_core.auth import new_auth
 from moonkey_core.flows import ROUTES, FlowRequest, FlowResponse
-from moonkey_core.flows._address import address_in
-from moonkey_core.flows._answer import answer
-from moonkey_core.flows._oauth import oauth_state
-from moonkey_core.flows._reading import body_of, is_on, query_of
-from moonkey_core.flows._sealed import sealed_cookie
+from moonkey_core.flows.dispatch import answer
+from moonkey_core.flows.forms import body_fields, is_checked, parse_address, query_fields
+from moonkey_core.flows.oauth import oauth_state
+from moonkey_core.flows.sealed_cookies import seal_cookie
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.pages import wants_page
 from moonkey_core.web.request import RequestInfo, asgi_headers
@@ -108,11 +107,11 @@ class TestTargets:
 class TestAddresses:
     @given(forms)
     def test_what_is_read_is_one(self, fields: dict[str, str]) -> None:
-        found = address_in(fields)
+        found = parse_address(fields)
         if found is None:
             return
         assert found.value not in repr(found)
-        again = address_in({found.kind: found.value})
+        again = parse_address({found.kind: found.value})
         assert again == found
         assert found.value.isascii()
         assert found.value.isprintable()
@@ -120,7 +119,7 @@ class TestAddresses:
 
     @given(st.emails())
     def test_ordinary_ones(self, email: str) -> None:
-        found = address_in({"address": f" {email}\t"})
+        found = parse_address({"address": f" {email}\t"})
         assert (found is not None) is (len(email) <= 254 and len(email.partition("@")[0]) <= 64)
         if found is not None:
             assert (found.kind, found.value) == ("email", email.lower())
@@ -129,7 +128,7 @@ class TestAddresses:
     def test_numbers(self, number: int, fillers: list[str]) -> None:
         spelled = "".join(a + b for a, b in zip(f"+{number}", [*fillers, *[""] * 20], strict=False))
         spelled += f"+{number}"[len(spelled.translate(str.maketrans("", "", " -.()/"))) :]
-        found = address_in({"phone_number": spelled})
+        found = parse_address({"phone_number": spelled})
         assert found is not None
         assert found.value == f"+{number}"
 
@@ -138,7 +137,7 @@ class TestReading:
     @given(st.binary(max_size=300), st.sampled_from([FORM, JSON, "text/plain", "", f"{JSON}; charset=utf-8"]))
     def test_any_body(self, body: bytes, kind: str) -> None:
         try:
-            found = body_of(request_of("send_otp", body=body, headers={"content-type": kind}))
+            found = body_fields(request_of("send_otp", body=body, headers={"content-type": kind}))
         except RequestRefused:
             return
         assert not any("\0" in value for value in found.values())
@@ -146,7 +145,7 @@ class TestReading:
     @given(ANY_JSON)
     def test_any_json(self, value: Any) -> None:
         try:
-            found = body_of(
+            found = body_fields(
                 request_of("send_otp", body=json.dumps(value).encode(), headers={"content-type": JSON})
             )
         except RequestRefused:
@@ -161,11 +160,11 @@ class TestReading:
         in_json = request_of("send_otp", body=json.dumps(fields).encode(), headers={"content-type": JSON})
         asked = request_of("sign_in", "GET", query=encoded)
         if any("\0" in value for value in fields.values()):
-            for read, request in ((body_of, sent), (body_of, in_json), (query_of, asked)):
+            for read, request in ((body_fields, sent), (body_fields, in_json), (query_fields, asked)):
                 with pytest.raises(RequestRefused):
                     read(request)
             return
-        assert body_of(sent) == body_of(in_json) == query_of(asked) == fields
+        assert body_fields(sent) == body_fields(in_json) == query_fields(asked) == fields
 
     @given(latin)
     def test_any_accept_header(self, accept: str) -> None:
@@ -174,12 +173,12 @@ class TestReading:
 
     @pytest.mark.parametrize("value", ["on", "ON", "true", "1", "yes"])
     def test_a_ticked_box(self, value: str) -> None:
-        assert is_on(value)
+        assert is_checked(value)
 
     @given(st.text(max_size=10).filter(lambda text: text.lower() not in ("on", "true", "1", "yes")))
     def test_anything_else(self, value: str) -> None:
-        assert not is_on(value)
-        assert not is_on(None)
+        assert not is_checked(value)
+        assert not is_checked(None)
 
 
 @given(
@@ -201,7 +200,7 @@ def test_whatever_is_sent(
     if cookie == "otp":
         asked = dict.fromkeys(("user_id", "next", "remember_me"), "")
         asked |= {"method_id": "em_1", "address": "me@example.com", "sending": repr(fields)}
-        line = sealed_cookie(START.settings, "otp", asked).split("; ")[0]
+        line = seal_cookie(START.settings, "otp", asked).split("; ")[0]
     if cookie == "oauth":
         start = oauth_state(START, next=fields.get("next"))
         fields, line = {**fields, "state": start.state}, start.set_cookie.split("; ")[0]

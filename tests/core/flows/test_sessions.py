@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from moonkey_core import Device, Session
 from moonkey_core._values import utc_text
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
-from moonkey_core.flows._devices import describe_device
-from moonkey_core.flows._views import in_words, listed_views
+from moonkey_core.flows.views import describe_device, session_list_views, time_in_words
 from support.decisions import verified_body
-from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
+from support.flow_visits import Visitor, cookies_of, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -31,12 +29,6 @@ DELETE = "DELETE /v1/auth/sessions/delete"
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36"
 )
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(request.param, emulator) as both:
-        yield both
 
 
 def visitor(call: Both, person: SignedIn, *, html: bool = True) -> Visitor:
@@ -85,7 +77,7 @@ class TestTheSessionCheck:
         assert session["device"]["name"] == "Unknown device"
 
     def test_it_is_as_documented(self, call: Both, emulator: Emulator) -> None:
-        document = (Path(__file__).parents[2] / "docs" / "browser-sessions.md").read_text()
+        document = (Path(__file__).parents[3] / "docs" / "browser-sessions.md").read_text()
         (block,) = re.findall(r"<!-- session -->\n```json\n(.*?)```", document, re.DOTALL)
         example = json.loads(block)
         found = json_of(visitor(call, emulator.sign_in()).get("session"))
@@ -396,7 +388,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.
 def test_times_are_the_same_in_words(moment: datetime) -> None:
     text = utc_text(moment)
     assert datetime.fromisoformat(text) == moment.replace(microsecond=0)
-    assert in_words(text).endswith(f"{moment.year}, {moment:%H:%M} UTC")
+    assert time_in_words(text).endswith(f"{moment.year}, {moment:%H:%M} UTC")
 
 
 @given(st.lists(st.tuples(st.none() | MOMENTS, st.none() | MOMENTS), max_size=8), st.integers(0, 8))
@@ -408,7 +400,7 @@ def test_this_device_first_then_the_last_used(
         Session(f"sess_{number}", "user_1", ends, started_at=started, last_active_at=active)
         for number, (started, active) in enumerate(times)
     )
-    views = listed_views(sessions, f"sess_{mine}")
+    views = session_list_views(sessions, f"sess_{mine}")
     assert sorted(view["id"] for view in views) == sorted(one.id for one in sessions)
     assert [view["current"] for view in views[1:]] == [False] * len(views[1:])
     assert not views or views[0]["current"] is (mine < len(times))

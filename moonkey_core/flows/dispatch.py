@@ -1,4 +1,4 @@
-"""From a request to a route to its answer: who handles it, what is checked of all, what becomes of errors."""
+"""From a request to its handler and to the response: checks that all routes share, and what becomes of errors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 
 from moonkey_core._operations.core import Core
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_core.flows._answers import not_allowed, problem
-from moonkey_core.flows._magic import magic
-from moonkey_core.flows._oauth import oauth
-from moonkey_core.flows._routes import ROUTES
-from moonkey_core.flows._sessions import revoke, revoke_others, session, sessions
-from moonkey_core.flows._sign_in import send_otp, sign_in, verify_otp
-from moonkey_core.flows._sign_out import sign_out
-from moonkey_core.flows._step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
-from moonkey_core.flows._style import style
-from moonkey_core.flows._types import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.magic_link import magic_link
+from moonkey_core.flows.oauth import oauth
+from moonkey_core.flows.otp import send_otp, verify_otp
+from moonkey_core.flows.responses import error_response, method_not_allowed, style
+from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sessions import revoke, revoke_others, session, sessions
+from moonkey_core.flows.sign_in import sign_in
+from moonkey_core.flows.sign_out import sign_out
+from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.web.cookies import warn_about_plain_http
 from moonkey_core.web.credentials import cookie_lines
 from moonkey_core.web.origin import cross_site, may_use_cookies
@@ -26,7 +25,7 @@ HANDLERS: Mapping[str, Handler] = {
     "sign_in": sign_in,
     "send_otp": send_otp,
     "verify_otp": verify_otp,
-    "magic": magic,
+    "magic": magic_link,
     "oauth": oauth,
     "session": session,
     "sign_out": sign_out,
@@ -39,16 +38,18 @@ HANDLERS: Mapping[str, Handler] = {
     "step_up_totp": step_up_totp,
     "style": style,
 }
-"""Who handles which of ``ROUTES``, by its name."""
+"""The handler of each of ``ROUTES``, by the name of the route."""
 
 _METHODS = {route.name: route.methods for route in ROUTES}
 
 
 def answer(core: Core, request: FlowRequest) -> FlowPlan:
-    """The response to a request to one of the ready-made routes.
+    """Answer a request to one of the ready-made routes.
 
-    Whatever goes wrong with the request or the API is told in the response, and logged. Raises only
-    ``ConfigurationError``, where cookies are not configured.
+    Every error of the request or of the provider becomes a response, and is logged.
+
+    Raises:
+        ConfigurationError: Cookies are not configured.
     """
     if core.settings.cookies is None:
         raise ConfigurationError(
@@ -58,9 +59,9 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
     allowed = _METHODS[request.route]
     method = "GET" if request.info.method == "HEAD" else request.info.method
     if method not in allowed:
-        return not_allowed(allowed)
+        return method_not_allowed(allowed)
     try:
-        if request.route != "style":  # which the page that says so needs, too
+        if request.route != "style":  # the page that shows this error needs its style sheet
             cookie_lines(request.headers)  # raises where there is more than is read
         if method == "POST":
             _check_origin(core, request)
@@ -68,15 +69,18 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
     except ConfigurationError:
         raise
     except MoonKeyError as error:
-        return problem(error, core.settings, request)
-    warn_about_plain_http(_cookies_of(response), request.info, request.headers, core.settings)
+        return error_response(error, core.settings, request)
+    warn_about_plain_http(_set_cookies(response), request.info, request.headers, core.settings)
     return response
 
 
 def _check_origin(core: Core, request: FlowRequest) -> None:
-    """No page of another site may sign a browser in or out, or act for its user. Raises ``CrossSiteRequest``.
+    """Refuse a POST that a page of another site may have caused: it could sign a browser in or out.
 
-    A credential in a header is nothing that a browser adds by itself.
+    A credential in a header is exempt: a browser does not add one by itself.
+
+    Raises:
+        CrossSiteRequest: The request may come from another site.
     """
     auth = request.auth
     if not auth.from_cookies and (auth.is_authenticated or auth.is_unavailable):
@@ -85,5 +89,5 @@ def _check_origin(core: Core, request: FlowRequest) -> None:
         raise cross_site(request.info, request.headers, core.settings)
 
 
-def _cookies_of(response: FlowResponse) -> list[str]:
+def _set_cookies(response: FlowResponse) -> list[str]:
     return [value for name, value in response.headers if name == "set-cookie"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,19 +37,7 @@ VERIFY = "POST /v1/auth/sessions/verify"
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second try comes at once."""
-    monkeypatch.setattr("moonkey_core.flows._sign_out._PAUSE", 0.001)
-
-
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def call(kind: str, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(kind, emulator) as both:
-        yield both
+    monkeypatch.setattr("moonkey_core.flows.sign_out._RETRY_DELAY", 0.001)
 
 
 def visitor(call: Both, person: SignedIn | None, *, html: bool = True, **cookies: str) -> Visitor:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from core.conftest import Both
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Session, Settings, SignInSettings, StepUpRequired, User
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
-from moonkey_core.flows._step_up_options import Demand, demand_in, masked, options_of
-from moonkey_core.flows._stepped_up import is_remembered
+from moonkey_core.flows.step_up import Demand, available_options, is_remembered, mask_address, parse_demand
 from moonkey_core.gate import Requirements, check
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings.sign_in_settings import Attempt, safe_target
@@ -33,18 +31,6 @@ SEALED = "__Host-moonkey_step_up"
 ME, MASKED = "me@example.com", "m•••@example.com"
 FRESH = Requirements(factors={"totp"}, factor_max_age=timedelta(minutes=10))
 TWO = Requirements(factor_count=2)
-
-
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def call(kind: str, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(kind, emulator) as both:
-        yield both
 
 
 class Person(Visitor):
@@ -555,20 +541,20 @@ TEXTS = st.text(max_size=40) | st.sampled_from(
 
 @given(st.dictionaries(st.sampled_from(["acr_values", "max_age", "next", "other"]), TEXTS))
 def test_any_demand(fields: dict[str, str]) -> None:
-    demand = demand_in(fields)
+    demand = parse_demand(fields)
     assert all(fits_challenge(name) for name in demand.acr_values)
     assert len(demand.acr_values) == len(set(demand.acr_values)) <= 16
     assert demand.max_age is None or 0 <= demand.max_age <= 34_560_000
     assert demand.target == safe_target(fields.get("next"))
-    assert demand_in(demand.fields()) == demand
+    assert parse_demand(demand.fields()) == demand
     link = urlsplit(demand.link("/auth/step-up"))
     assert link.path == "/auth/step-up"
-    assert demand_in(dict(parse_qsl(link.query))) == demand
+    assert parse_demand(dict(parse_qsl(link.query))) == demand
 
 
 @given(st.text(max_size=3000))
 def test_any_names(names: str) -> None:
-    assert len(demand_in({"acr_values": names}).acr_values) <= 16
+    assert len(parse_demand({"acr_values": names}).acr_values) <= 16
 
 
 @given(
@@ -576,8 +562,8 @@ def test_any_names(names: str) -> None:
     st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True),
 )
 def test_what_is_shown_of_an_address(email: str, number: str) -> None:
-    assert masked(email) == f"{email[0]}•••@{email.split('@')[1]}"
-    assert masked(number) == f"•••{number[-2:]}"
+    assert mask_address(email) == f"{email[0]}•••@{email.split('@')[1]}"
+    assert mask_address(number) == f"•••{number[-2:]}"
 
 
 JSON_LIKE = st.recursive(
@@ -590,15 +576,17 @@ JSON_LIKE = st.recursive(
 
 
 @given(JSON_LIKE)
+@example(({"verified": True},))
+@example(({"verified": False}, {"verified": 1}))
 def test_any_apps(totps: Any) -> None:
     user = User("user_1", complete=True, extra={"totps": totps})
-    offered = options_of(user, Demand())
+    offered = available_options(user, Demand())
     is_one = isinstance(totps, tuple) and any(
         isinstance(one, dict) and one.get("verified") is True for one in totps
     )
-    assert [one.which for one in offered] == (["totp"] if is_one else [])
+    assert [one.kind for one in offered] == (["totp"] if is_one else [])
 
 
 def test_an_address_is_not_in_a_repr() -> None:
-    (option,) = options_of(User("user_1", email=ME))
+    (option,) = available_options(User("user_1", email=ME))
     assert ME not in repr(option)

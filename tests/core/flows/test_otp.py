@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -32,17 +31,6 @@ from support.flow_visits import (
 VERIFY = "POST /v1/auth/otps/verify"
 REVOKE = "DELETE /v1/auth/sessions/delete"
 ME = {"address": "me@example.com"}
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(request.param, emulator) as both:
-        yield both
-
-
-@pytest.fixture
-def browser(call: Both) -> Visitor:
-    return Visitor(call)
 
 
 class TestThePages:

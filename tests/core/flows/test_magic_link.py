@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,7 +16,6 @@ from support.flow_visits import (
     code_of,
     cookies_of,
     events_of,
-    flow_client,
     header,
     json_of,
     path_of,
@@ -26,17 +24,6 @@ from support.flow_visits import (
 )
 
 VERIFY = "POST /v1/auth/magic_links/verify"
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Both]:
-    with flow_client(request.param, emulator) as both:
-        yield both
-
-
-@pytest.fixture
-def browser(call: Both) -> Visitor:
-    return Visitor(call)
 
 
 @pytest.fixture

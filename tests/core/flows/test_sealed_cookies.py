@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Settings
-from moonkey_core.flows._sealed import cleared, opened, sealed_cookie
+from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
 from moonkey_core.web.request import asgi_headers
 
 DATA = {"state": "something", "next": "/a"}
@@ -26,7 +26,7 @@ SETTINGS = settings_of()
 
 def read(settings: Settings, purpose: str, *lines: str) -> dict[str, str] | None:
     headers = asgi_headers([(b"cookie", line.encode("latin-1")) for line in lines])
-    return opened(headers, settings, purpose)
+    return open_cookie(headers, settings, purpose)
 
 
 def pair_of(cookie: str) -> str:
@@ -35,7 +35,7 @@ def pair_of(cookie: str) -> str:
 
 @pytest.fixture
 def pair() -> str:
-    return pair_of(sealed_cookie(SETTINGS, "otp", DATA))
+    return pair_of(seal_cookie(SETTINGS, "otp", DATA))
 
 
 @pytest.fixture
@@ -59,32 +59,34 @@ def test_what_goes_in_comes_out(pair: str) -> None:
     )
 )
 def test_whatever_goes_in(data: dict[str, str]) -> None:
-    cookie = sealed_cookie(SETTINGS, "otp", data)
+    cookie = seal_cookie(SETTINGS, "otp", data)
     assert cookie.isascii()
     assert cookie.isprintable()
     assert read(SETTINGS, "otp", pair_of(cookie)) == data
 
 
 def test_attributes() -> None:
-    cookie = sealed_cookie(SETTINGS, "otp", DATA)
+    cookie = seal_cookie(SETTINGS, "otp", DATA)
     assert cookie.startswith("__Host-moonkey_otp=")
     assert cookie.endswith("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax")
-    assert cleared(SETTINGS, "otp") == "__Host-moonkey_otp=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+    assert (
+        clear_cookie(SETTINGS, "otp") == "__Host-moonkey_otp=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+    )
 
 
 def test_attributes_by_settings() -> None:
     shared = settings_of(cookies=CookieSettings(domain="example.com", same_site="Strict"))
-    assert "Domain" not in sealed_cookie(shared, "otp", DATA)
-    assert sealed_cookie(shared, "otp", DATA).endswith("SameSite=Lax")
+    assert "Domain" not in seal_cookie(shared, "otp", DATA)
+    assert seal_cookie(shared, "otp", DATA).endswith("SameSite=Lax")
     plain = settings_of(cookies=CookieSettings(insecure_development=True), base_url="http://127.0.0.1:1")
-    assert sealed_cookie(plain, "otp", DATA).startswith("moonkey_otp=")
-    assert read(plain, "otp", pair_of(sealed_cookie(plain, "otp", DATA))) == DATA
+    assert seal_cookie(plain, "otp", DATA).startswith("moonkey_otp=")
+    assert read(plain, "otp", pair_of(seal_cookie(plain, "otp", DATA))) == DATA
 
 
 @pytest.mark.rule("S48")
 def test_nothing_can_be_read() -> None:
     data = {"address": "me@example.com", "next": "/secret/place"}
-    cookies = [sealed_cookie(SETTINGS, "otp", data) for _ in range(2)]
+    cookies = [seal_cookie(SETTINGS, "otp", data) for _ in range(2)]
     assert cookies[0] != cookies[1]
     raw = base64.urlsafe_b64decode(pair_of(cookies[0]).partition("=")[2] + "==")
     for piece in (b"example", b"secret", b"address", b"next", b"until"):
@@ -109,7 +111,7 @@ def test_processes_of_one_app_understand_each_other(pair: str) -> None:
 
 @pytest.mark.rule("S48")
 def test_its_time(clock: list[float]) -> None:
-    pair = pair_of(sealed_cookie(SETTINGS, "otp", DATA))
+    pair = pair_of(seal_cookie(SETTINGS, "otp", DATA))
     clock[0] += 599
     assert read(SETTINGS, "otp", pair) == DATA
     clock[0] += 1
@@ -118,7 +120,7 @@ def test_its_time(clock: list[float]) -> None:
 
 def test_two_of_one_name(pair: str) -> None:
     """One of them may have been planted: neither counts."""
-    other = pair_of(sealed_cookie(SETTINGS, "otp", DATA))
+    other = pair_of(seal_cookie(SETTINGS, "otp", DATA))
     assert read(SETTINGS, "otp", f"{pair}; {other}") is None
     assert read(SETTINGS, "otp", pair, other) is None
 
@@ -126,7 +128,7 @@ def test_two_of_one_name(pair: str) -> None:
 @pytest.mark.rule("S48")
 @given(place=st.integers(0), bit=st.integers(0, 7))
 def test_a_changed_bit(place: int, bit: int) -> None:
-    name, _, value = pair_of(sealed_cookie(SETTINGS, "otp", DATA)).partition("=")
+    name, _, value = pair_of(seal_cookie(SETTINGS, "otp", DATA)).partition("=")
     raw = bytearray(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
     raw[place % len(raw)] ^= 1 << bit
     changed = base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("=")
@@ -156,7 +158,7 @@ def test_one_that_is_too_long() -> None:
 def test_a_browser_can_keep_it() -> None:
     data = {**DATA, "address": "x" * 254, "method_id": "\u00e4" * 256, "user_id": "\u00e4" * 256}
     for target in ("/" + "x" * 2047, "/" + '"' * 2047, "/"):
-        cookie = sealed_cookie(SETTINGS, "otp", {**data, "next": target})
+        cookie = seal_cookie(SETTINGS, "otp", {**data, "next": target})
         assert len(cookie) <= 4096
         found = read(SETTINGS, "otp", pair_of(cookie))
         assert found is not None

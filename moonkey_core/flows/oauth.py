@@ -1,0 +1,99 @@
+"""Come back from a sign-in at another provider (OAuth): only in the browser that began it, and only once."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import verify_oauth
+from moonkey_core.errors import ConfigurationError, InvalidCredentials, RequestRefused, TooManyAttempts
+from moonkey_core.flows.forms import is_checked, query_fields, request_device
+from moonkey_core.flows.limits import once
+from moonkey_core.flows.responses import error_response, make_error_page, method_not_allowed
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, OAuthStart
+from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
+from moonkey_core.flows.sign_in import complete_sign_in, log_inconclusive, session_lifetime
+from moonkey_core.settings.sign_in_settings import safe_target
+
+_PURPOSE = "oauth"
+_TOKEN_OR_CODE = re.compile(r"[\x21-\x7e]{1,2048}")
+_ERROR_TITLE = "This sign-in did not work"
+
+
+def oauth_state(core: Core, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
+    """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
+
+    Makes no network call. Source: RFC 6749 section 10.12.
+
+    Args:
+        core: The parts of the client.
+        next: The path of this site where the browser ends up.
+        remember_me: Whether the session lasts as long as ``SignInSettings.remember_me``.
+
+    Raises:
+        ConfigurationError: Cookies are not configured.
+    """
+    if core.settings.cookies is None:
+        raise ConfigurationError("OAuth sign-in needs cookies. Set cookies=CookieSettings().")
+    state = secrets.token_urlsafe(32)
+    data = {"state": state, "next": safe_target(next), "remember_me": "on" if remember_me else ""}
+    return OAuthStart(state, seal_cookie(core.settings, _PURPOSE, data))
+
+
+def oauth(core: Core, request: FlowRequest) -> FlowPlan:
+    """Exchange the token (or code) that the browser came back with.
+
+    Without the ``state`` that this browser began with, it is not sent to the provider.
+    """
+    if request.info.method == "HEAD":
+        return method_not_allowed(("GET",))  # it would use the token up
+    fields = query_fields(request)
+    pending = open_cookie(request.headers, core.settings, _PURPOSE)
+    if pending is None or not secrets.compare_digest(pending["state"].encode(), fields.get("state", "").encode()):
+        return _refuse(core, request, RequestRefused(reason="oauth_state"), "oauth_state")
+    cookies = (clear_cookie(core.settings, _PURPOSE),)
+    if "error" in fields:
+        return _refuse(core, request, RequestRefused(reason="oauth_declined"), "oauth_declined", cookies)
+    credentials = {name: value for name in ("token", "code") if (value := fields.get(name))}
+    if len(credentials) != 1 or not all(_TOKEN_OR_CODE.fullmatch(value) for value in credentials.values()):
+        return _refuse(core, request, RequestRefused(reason="oauth_proof"), "oauth_declined", cookies)
+    return (yield from _exchange(core, request, pending, credentials, cookies))
+
+
+def _exchange(
+    core: Core,
+    request: FlowRequest,
+    pending: Mapping[str, str],
+    credentials: Mapping[str, str],
+    cookies: tuple[str, ...],
+) -> FlowPlan:
+    remember_me = is_checked(pending["remember_me"])
+    expires_in, device = session_lifetime(core, remember_me=remember_me), request_device(request, core.settings)
+    token, code = credentials.get("token"), credentials.get("code")
+    exchange = verify_oauth(core, token=token, code=code, session_expires_in=expires_in, device=device)
+    try:
+        login = yield from once(core, pending["state"], exchange)
+    except TooManyAttempts:
+        return _refuse(core, request, RequestRefused(reason="oauth_state"), "oauth_state", cookies)
+    except RequestRefused as error:
+        log_inconclusive(core, error, remember_me=remember_me)
+        return _refuse(core, request, error, "oauth_unclear")
+    except InvalidCredentials as error:
+        return _refuse(core, request, error, "oauth_declined", cookies)
+    completion = complete_sign_in(
+        core, request, login, method="oauth", target=pending["next"], remember_me=remember_me, cookies=cookies
+    )
+    return (yield from completion)
+
+
+def _refuse(
+    core: Core,
+    request: FlowRequest,
+    error: RequestRefused | InvalidCredentials,
+    page_reason: str,
+    cookies: tuple[str, ...] = (),
+) -> FlowResponse:
+    page = make_error_page(request, page_reason, _ERROR_TITLE)
+    return error_response(error, core.settings, request, cookies=cookies, page=page)

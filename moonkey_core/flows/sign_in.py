@@ -1,0 +1,146 @@
+"""Sign in: the first page, and the last step, which all ways to sign in share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.sessions import revoke
+from moonkey_core._plan import Plan
+from moonkey_core._repeated_log import log_repeated
+from moonkey_core.auth import Auth
+from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
+from moonkey_core.events import SignedIn
+from moonkey_core.flows.forms import is_checked, query_fields
+from moonkey_core.flows.responses import is_browser, json_response, page_response, see_other
+from moonkey_core.flows.routes import FlowPlan, FlowRequest
+from moonkey_core.models import Login
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.cookies import session_cookies
+from moonkey_core.web.credentials import read_cookies
+from moonkey_core.web.pages import urls
+
+_ADDRESS_FIELDS = ["address (or email, or phone_number)", "next", "remember_me"]
+_MAX_SHOWN_ADDRESS = 320  # characters
+
+
+def sign_in(core: Core, request: FlowRequest) -> FlowPlan:
+    """Show the form for an address; a program gets the steps as JSON."""
+    yield from ()
+    fields = query_fields(request)
+    if is_browser(request, core.settings):
+        return page_response(request, "sign_in", sign_in_context(request, fields))
+    paths = urls(request.routes)
+    steps = {
+        "send_otp": {"method": "POST", "path": paths["send_otp"], "fields": _ADDRESS_FIELDS},
+        "verify_otp": {"method": "POST", "path": paths["verify_otp"], "fields": ["code"]},
+    }
+    return json_response({"authenticated": request.auth.is_authenticated, "steps": steps})
+
+
+def sign_in_context(request: FlowRequest, fields: Mapping[str, str]) -> dict[str, object]:
+    """Make the context of the form for an address."""
+    address = next((value for name in ("address", "email", "phone_number") if (value := fields.get(name))), "")
+    return {
+        "address": address[:_MAX_SHOWN_ADDRESS] if request.info.method == "POST" else "",
+        "next": safe_target(fields.get("next")),
+        "remember_me": is_checked(fields.get("remember_me")),
+        "signed_in": request.auth.is_authenticated,
+        "error": "",
+    }
+
+
+def session_lifetime(core: Core, *, remember_me: bool) -> timedelta:
+    """Return the length to request for a new session."""
+    settings = core.settings.sign_in
+    return settings.remember_me if remember_me else settings.lifetime
+
+
+def log_inconclusive(core: Core, error: RequestRefused, *, remember_me: bool) -> None:
+    """Log that the provider refused a sign-in without a word about its code, link or token."""
+    log_repeated(
+        logging.WARNING,
+        "the API refused a sign-in, and not for its code or link. It may be the length of the session: "
+        "sign_in.%s asks for %d minutes. %s",
+        "remember_me" if remember_me else "lifetime",
+        session_lifetime(core, remember_me=remember_me) // timedelta(minutes=1),
+        error.evidence,
+        extra={"reason": "sign_in_unclear"},
+    )
+
+
+def complete_sign_in(
+    core: Core,
+    request: FlowRequest,
+    login: Login,
+    *,
+    method: str,
+    target: str,
+    remember_me: bool,
+    cookies: tuple[str, ...] = (),
+) -> FlowPlan:
+    """Answer with the cookies of the new session.
+
+    The session that the browser's cookies held before is ended: only a copy of its credentials could still use it.
+
+    Args:
+        core: The parts of the client.
+        request: The request that completes the sign-in.
+        login: The login that the provider accepted.
+        method: The way to sign in, for the ``SignedIn`` event.
+        target: The path that the browser wanted to reach.
+        remember_me: Whether the cookies outlive the browser.
+        cookies: Further ``Set-Cookie`` values.
+
+    Raises:
+        ProviderUnavailable: The login has no session, although one was requested.
+    """
+    session = login.session
+    if session is None or login.session_token is None:
+        raise ProviderUnavailable(reason="api_content")
+    yield from _end_previous_session(core, request, session.id)
+    core.hooks.emit(SignedIn(login.user.id, session.id, method))
+    set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    target = safe_target(target, core.settings.sign_in.after_sign_in)
+    if is_browser(request, core.settings):
+        return see_other(target, cookies=set_cookies)
+    content = {
+        "authenticated": True,
+        "user": {"id": login.user.id},
+        "session": {"id": session.id, "expires_at": session.expires_at.isoformat()},
+        "next": target,
+    }
+    return json_response(content, cookies=set_cookies)
+
+
+def _may_still_be_valid(auth: Auth) -> bool:
+    """Tell whether a session may be valid although its credential was refused."""
+    return isinstance(auth.error, InvalidCredentials) and not auth.error.session_is_over
+
+
+def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan[None]:
+    """End the session that this browser's cookies held. An error is logged, and does not fail the sign-in."""
+    auth = request.auth
+    previous = auth.verified() if auth.from_cookies else None
+    if previous is not None and previous[1].id == new_id:
+        return
+    is_unknown = auth.from_cookies and (auth.is_unavailable or _may_still_be_valid(auth))
+    presented = read_cookies(request.headers, core.settings) if previous is not None or is_unknown else None
+    token = "" if presented is None else presented.value
+    if token:
+        # Other requests of this browser may still carry the old token: their refusal must not remove new cookies.
+        core.cache.mark_superseded(core.cache.digest(token))
+    try:
+        if previous is not None:
+            yield from revoke(core, session_id=previous[1].id)
+        elif token:
+            yield from revoke(core, session_token=token)
+    except MoonKeyError as error:
+        log_repeated(
+            logging.WARNING,
+            "the session before a sign-in could not be ended: %s",
+            error.reason,
+            extra={"reason": "former_session"},
+        )

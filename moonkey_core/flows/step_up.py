@@ -1,0 +1,384 @@
+"""Step up: verify one more factor, or a fresh one, into the session that exists already (RFC 9470)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from moonkey_core import _clock
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
+from moonkey_core._plan import Plan
+from moonkey_core.errors import (
+    InvalidCredentials,
+    MissingCredentials,
+    MoonKeyError,
+    ProviderUnavailable,
+    RequestRefused,
+    RevokedCredentials,
+    TooManyAttempts,
+)
+from moonkey_core.events import SignedIn
+from moonkey_core.flows.forms import body_fields, parse_code, query_fields, request_device
+from moonkey_core.flows.limits import limited_send, limited_try, tries_left
+from moonkey_core.flows.otp import CODE_MINUTES, code_form_again, malformed_code, no_pending_code
+from moonkey_core.flows.responses import error_response, is_browser, json_response, page_response, see_other
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
+from moonkey_core.flows.sessions import own_session
+from moonkey_core.flows.views import session_view
+from moonkey_core.models import Login, OtpRequest, Session, User, fits_challenge, same_user
+from moonkey_core.settings import Settings
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.cookies import cleared_cookies, session_cookies
+from moonkey_core.web.credentials import PresentedCredentials, read_credentials
+from moonkey_core.web.pages import urls
+
+_PURPOSE = "step_up"
+
+_MAX_ACR_VALUES_TEXT = 512  # characters
+_MAX_ACR_VALUES = 16
+_MAX_AGE = 34_560_000  # seconds: 400 days, more than a route sensibly demands
+
+# The names that a gate uses for each kind of option: the type of the factor, and its delivery channel.
+_ACR_VALUES = {
+    "email": frozenset({"otp", "email"}),
+    "phone_number": frozenset({"otp", "sms"}),
+    "totp": frozenset({"totp", "totp_authenticator"}),
+}
+
+
+def step_up(core: Core, request: FlowRequest) -> FlowPlan:
+    """Show the factors that the user can verify."""
+    user, _ = own_session(request.auth)
+    demand = parse_demand(query_fields(request))
+    full_user = yield from core.api.get_user(user.id)
+    if is_browser(request, core.settings):
+        return page_response(request, "step_up", _page_context(core, request, full_user, demand))
+    return json_response({"options": [option.view() for option in available_options(full_user, demand)]})
+
+
+def step_up_send_otp(core: Core, request: FlowRequest) -> FlowPlan:
+    """Send a code to an address of the user. The form names the kind of the address, never the address itself."""
+    user, session = own_session(request.auth)
+    fields = body_fields(request)
+    full_user = yield from core.api.get_user(user.id)
+    options = available_options(full_user)
+    option = next((one for one in options if one.address and one.kind == fields.get("which")), None)
+    if option is None or option.address is None:
+        raise RequestRefused(reason="no_such_address")
+    sent = yield from limited_send(core, request, option.address, _send(core, request, option))
+    data = {
+        **parse_demand(fields).fields(),
+        "method_id": sent.method_id,
+        "session_id": session.id,
+        "which": option.kind,
+        "sending": secrets.token_urlsafe(16),
+        "address": option.address,
+    }
+    cookies = (seal_cookie(core.settings, _PURPOSE, data),)
+    if is_browser(request, core.settings):
+        return see_other(urls(request.routes)["step_up_verify_otp"], cookies=cookies)
+    return json_response({"sent": True, "to": mask_address(option.address)}, cookies=cookies)
+
+
+def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
+    """Show the form for the code (GET), or verify the code into the session that it was sent for."""
+    _, session = own_session(request.auth)
+    pending = open_cookie(request.headers, core.settings, _PURPOSE)
+    if pending is None or pending["session_id"] != session.id:
+        return no_pending_code(core, request)
+    if request.info.method != "POST":
+        if is_browser(request, core.settings):
+            return page_response(request, "step_up_verify", _form_context(core, request, pending))
+        left = tries_left(core, pending["sending"])
+        return json_response({"to": mask_address(pending["address"]), "tries_left": left})
+    code = parse_code(body_fields(request))
+    if code is None:
+        context = _form_context(core, request, pending)
+        return code_form_again(core, request, malformed_code(), "step_up_verify", context)
+    verification = _verify_otp(core, request, code, pending["method_id"])
+    try:
+        login = yield from limited_try(core, request, pending["sending"], pending["address"], verification)
+    except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
+        if _session_is_over(error):
+            return _session_over_response(core, request, error)
+        left = tries_left(core, pending["sending"])
+        context = _form_context(core, request, pending)
+        return code_form_again(core, request, error, "step_up_verify", context, left)
+    cookies = (clear_cookie(core.settings, _PURPOSE),)
+    return _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
+
+
+def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
+    """Verify a code of the user's authenticator app into the session.
+
+    Only an app that was verified before is accepted: a code also completes a registration, and an attacker who has
+    a copy of the session may have begun one.
+    """
+    user, _ = own_session(request.auth)
+    fields = body_fields(request)
+    code, demand = parse_code(fields), parse_demand(fields)
+    key = _totp_key(user)
+    full_user = yield from core.api.get_user(user.id)
+    if all(option.kind != "totp" for option in available_options(full_user)):
+        raise RequestRefused(reason="no_such_factor")
+    if code is None:
+        context = _page_context(core, request, full_user, demand)
+        return code_form_again(core, request, malformed_code(), "step_up", context, tries_left(core, key))
+    try:
+        login = yield from limited_try(core, request, key, None, _verify_totp(core, request, code, user))
+    except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
+        if _session_is_over(error):
+            return _session_over_response(core, request, error)
+        context = _page_context(core, request, full_user, demand)
+        return code_form_again(core, request, error, "step_up", context, tries_left(core, key))
+    core.attempts.undo_last("try", key)  # only failures count, as a user may step up often
+    return _complete_step_up(core, request, login, method="totp", target=demand.target)
+
+
+# The demand of the route that refused, and the factors that meet it.
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the browser says that a route demands. It is shown and passed on; nothing relies on it.
+
+    Attributes:
+        acr_values: Names of factors, any of which suffices; none means that all do.
+        max_age: Seconds since a factor was verified.
+        target: Path to return to.
+    """
+
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+    target: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """Return the demand as the fields of a form; :func:`parse_demand` reads them."""
+        age = "" if self.max_age is None else str(self.max_age)
+        return {"acr_values": " ".join(self.acr_values), "max_age": age, "next": self.target}
+
+    def link(self, page: str) -> str:
+        """Return the address of a page with the demand in its query."""
+        query = urlencode({name: value for name, value in self.fields().items() if value})
+        return page + ("?" if query else "") + query
+
+    @property
+    def minutes(self) -> int:
+        """``max_age`` in whole minutes, for the page; 0 where there is none."""
+        return 0 if self.max_age is None else max(self.max_age // 60, 1)
+
+
+def parse_demand(fields: Mapping[str, str]) -> Demand:
+    """Parse the demand in a query or a form. Malformed values are left out."""
+    text = fields.get("acr_values", "")
+    words = text.split(" ") if len(text) <= _MAX_ACR_VALUES_TEXT else []
+    acr_values = tuple(dict.fromkeys(word for word in words if fits_challenge(word)))
+    age = fields.get("max_age", "")
+    is_number = 0 < len(age) <= 9 and age.isascii() and age.isdigit()
+    seconds = int(age) if is_number and int(age) <= _MAX_AGE else None
+    return Demand(acr_values[:_MAX_ACR_VALUES], seconds, safe_target(fields.get("next")))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One factor that a user can verify.
+
+    Attributes:
+        kind: ``email``, ``phone_number`` or ``totp``.
+        address: Where a code is sent; never log it.
+    """
+
+    kind: str
+    address: str | None = field(default=None, repr=False)
+
+    def view(self) -> dict[str, str]:
+        """Return what is shown of the option."""
+        masked = {} if self.address is None else {"to": mask_address(self.address)}
+        return {"which": self.kind, **masked}
+
+
+def available_options(user: User, demand: Demand | None = None) -> tuple[Option, ...]:
+    """List the factors that a user can verify.
+
+    Args:
+        user: The user, complete.
+        demand: Leaves out the factors that do not meet it.
+    """
+    options = [Option("email", user.email)] if user.email else []
+    options += [Option("phone_number", user.phone_number)] if user.phone_number else []
+    options += [Option("totp")] if _has_totp(user) else []
+    names = () if demand is None else demand.acr_values
+    return tuple(one for one in options if not names or not _ACR_VALUES[one.kind].isdisjoint(names))
+
+
+def mask_address(address: str) -> str:
+    """Mask an address so that its owner recognizes it and other readers do not learn it."""
+    name, at, host = address.rpartition("@")
+    return f"{name[:1]}•••@{host}" if at else f"•••{address[-2:]}"
+
+
+def _has_totp(user: User) -> bool:
+    totps = user.extra.get("totps")
+    entries = totps if isinstance(totps, list | tuple) else ()
+    return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
+
+
+# The calls, with the credential of the session that they replace.
+
+
+def _send(core: Core, request: FlowRequest, option: Option) -> Plan[OtpRequest]:
+    email, number = (option.address, None) if option.kind == "email" else (None, option.address)
+    device = request_device(request, core.settings)
+    return send_otp(core, email=email, phone_number=number, expires_in=CODE_MINUTES, device=device)
+
+
+def _verify_otp(core: Core, request: FlowRequest, code: str, method_id: str) -> Plan[Login]:
+    token, jwt = _credential_to_replace(core, request)
+    return verify_otp(core, code, method_id=method_id, session_token=token, session_jwt=jwt)
+
+
+def _verify_totp(core: Core, request: FlowRequest, code: str, user: User) -> Plan[Login]:
+    token, jwt = _credential_to_replace(core, request)
+    return verify_totp(core, code, user_id=user.id, session_token=token, session_jwt=jwt)
+
+
+def _presented_credential(request: FlowRequest, settings: Settings) -> PresentedCredentials:
+    """Return the credential that a signed-in request presents."""
+    presented = read_credentials(request.headers, request.info, settings)
+    if presented.error is not None or not presented.source:
+        raise MissingCredentials
+    return presented
+
+
+def _credential_to_replace(core: Core, request: FlowRequest) -> tuple[str | None, str | None]:
+    """Mark the presented credential as superseded, for a call that replaces it.
+
+    Other requests of this browser that are under way with it do not end the session then.
+
+    Returns:
+        The session token and the session JWT, one of which is ``None``.
+    """
+    presented = _presented_credential(request, core.settings)
+    core.cache.mark_superseded(core.cache.digest(presented.value))
+    return (presented.value, None) if presented.kind == "session_token" else (None, presented.value)
+
+
+# The responses.
+
+
+def _complete_step_up(
+    core: Core, request: FlowRequest, login: Login, *, method: str, target: str, cookies: tuple[str, ...] = ()
+) -> FlowResponse:
+    """Answer with the new credentials of the session.
+
+    A browser gets them as cookies; a client that presents a credential in a header gets them in the JSON body.
+
+    Args:
+        core: The parts of the client.
+        request: The request that brought the code.
+        login: The login that the provider accepted.
+        method: The kind of the factor, for the ``SignedIn`` event.
+        target: The path to return to.
+        cookies: Further ``Set-Cookie`` values.
+
+    Raises:
+        ProviderUnavailable: The provider's reply is about another user or session, or has no session.
+    """
+    session = _same_session(request, login)
+    _forget_presented(core, request)
+    if core.revocations.refuses(session.id, session.user_id, _timestamp(session.started_at)):
+        # Revoked meanwhile: a revoked session never becomes valid again.
+        return _session_over_response(core, request, RevokedCredentials(), cookies)
+    core.hooks.emit(SignedIn(login.user.id, session.id, method))
+    target = safe_target(target, core.settings.sign_in.after_sign_in)
+    content: dict[str, object] = {"stepped_up": True, "session": session_view(session), "next": target}
+    if not request.auth.from_cookies:
+        credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
+        return json_response({**content, **credentials}, cookies=cookies)
+    remember_me = is_remembered(session, core.settings)
+    set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    if is_browser(request, core.settings):
+        return see_other(target, cookies=set_cookies)
+    return json_response(content, cookies=set_cookies)
+
+
+def is_remembered(session: Session, settings: Settings) -> bool:
+    """Tell whether a session was certainly begun with "remember me": it lasts longer than any other could.
+
+    A browser does not send how long it keeps a cookie. In doubt the cookie ends with the browser.
+    """
+    longest = max(settings.sign_in.lifetime, settings.extend_on_activity or timedelta(0))
+    return session.expires_at - _clock.now() > longest
+
+
+def _same_session(request: FlowRequest, login: Login) -> Session:
+    user, session = own_session(request.auth)
+    found = login.session
+    if found is None or login.session_token is None:
+        raise ProviderUnavailable(reason="api_content")
+    if found.id != session.id or not same_user(login.user.id, user.id):
+        raise ProviderUnavailable(reason="api_mismatch")
+    return found
+
+
+def _forget_presented(core: Core, request: FlowRequest) -> None:
+    """Forget the results remembered for the presented credential: they lack the new factor."""
+    presented = _presented_credential(request, core.settings)
+    core.cache.forget(core.cache.digest(presented.value))
+    if presented.cached_jwt is not None:
+        core.cache.forget(core.cache.text_digest(presented.text))
+
+
+def _session_is_over(error: InvalidCredentials | RequestRefused | TooManyAttempts) -> bool:
+    """Tell whether the session is refused, and not the code."""
+    return isinstance(error, InvalidCredentials) and error.session_is_over
+
+
+def _session_over_response(
+    core: Core, request: FlowRequest, error: MoonKeyError, cookies: tuple[str, ...] = ()
+) -> FlowResponse:
+    """Answer where the session has ended meanwhile; ``cookies`` are further ``Set-Cookie`` values."""
+    cleared = cleared_cookies(core.settings) if request.auth.from_cookies else ()
+    return error_response(error, core.settings, request, cookies=(*cleared, *cookies))
+
+
+def _totp_key(user: User) -> str:
+    """Return the key that counts tries with the user's authenticator app, in all browsers together."""
+    return f"totp {user.id}"
+
+
+def _timestamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _form_context(core: Core, request: FlowRequest, pending: Mapping[str, str]) -> dict[str, object]:
+    demand = parse_demand(pending)
+    return {
+        **demand.fields(),
+        "to": mask_address(pending["address"]),
+        "which": pending["which"],
+        "another_url": demand.link(urls(request.routes)["step_up"]),
+        "tries_left": tries_left(core, pending["sending"]),
+        "error": "",
+    }
+
+
+def _page_context(core: Core, request: FlowRequest, full_user: User, demand: Demand) -> dict[str, object]:
+    addresses = {option.kind: option.view().get("to", "") for option in available_options(full_user, demand)}
+    sign_in = core.settings.sign_in.page or urls(request.routes)["sign_in"]
+    return {
+        **demand.fields(),
+        "minutes": demand.minutes,
+        "sign_in_url": Demand(target=demand.target).link(sign_in),
+        "email": addresses.get("email", ""),
+        "phone_number": addresses.get("phone_number", ""),
+        "totp": "totp" in addresses,
+        "nothing": not addresses,
+        "tries_left": tries_left(core, _totp_key(own_session(request.auth)[0])),
+        "error": "",
+    }
