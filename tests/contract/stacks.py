@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from contract.behaviour import ORIGIN, Runs
 
+from moonkey_core.emulator import Emulator
 from support.servers import serve_asgi, serve_wsgi
 
 # The servers hand on what proxies say of a request, and leave it to the app whether to believe that.
@@ -29,6 +30,16 @@ class Site:
 
 
 Serving = Callable[[dict[str, Any]], AbstractContextManager[Site]]
+OpenSite = Callable[..., Site]
+
+
+def usual_options(emulator: Emulator) -> dict[str, Any]:
+    return {
+        "secret_key": emulator.secret_key,
+        "base_url": emulator.base_url,
+        "jwt_issuer": emulator.issuer,
+        "timeout": 30.0,
+    }
 
 
 @contextmanager

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import Runs
-from contract.stacks import Site
-from contract.test_outcomes import assert_refused
+from contract.responses import assert_refused
+from contract.stacks import OpenSite
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.secrets import assert_no_secret
@@ -30,7 +29,6 @@ from support.visitors import (
     verifications,
 )
 
-OpenSite = Callable[..., Site]
 HOST_PREFIXED = {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"}
 
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import PARTNER, Runs
-from contract.stacks import Site, with_websockets
+from contract.requests import ORIGIN, OWN, SITE, Lines, handshake, lines_for, own_url
+from contract.stacks import with_websockets
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
 from support.visitors import FOREIGN, OURS, PAGE, pair, set_by
-
-OpenSite = Callable[..., Site]
-Lines = Sequence[tuple[str, str]]
-SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
-OWN = "{own}"
-"""Stands for the origin of the site."""
 
 PASS: dict[str, Lines] = {
     "a page of this origin": [(SITE, "same-origin")],
@@ -73,15 +65,6 @@ REFUSED: dict[str, Lines] = {
 @pytest.fixture
 def ada(emulator: Emulator) -> SignedIn:
     return emulator.sign_in(email="ada@example.com")
-
-
-def lines_for(url: str, lines: Lines) -> list[tuple[str, str]]:
-    own = {"own": url, "own_https": url.replace("http:", "https:")}
-    return [(name, value.format(**own)) for name, value in lines]
-
-
-def own_url(web: httpx.Client) -> str:
-    return str(web.base_url).rstrip("/")
 
 
 def assert_cross_site(response: httpx.Response) -> None:
@@ -172,13 +155,6 @@ def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emula
 
 
 # --- WebSockets
-
-
-@contextmanager
-def handshake(web: httpx.Client, lines: Lines) -> Iterator[ClientConnection]:
-    url = own_url(web)
-    with connect(url.replace("http", "ws") + "/socket", additional_headers=lines_for(url, lines)) as websocket:
-        yield websocket
 
 
 HANDSHAKES: list[tuple[Lines, bool]] = [

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from contract.behaviour import Runs
-from contract.stacks import Site
-from contract.test_outcomes import assert_refused, bearer
-from contract.test_sign_in import PROGRAM, assert_page
+from contract.requests import PROGRAM, bearer
+from contract.responses import assert_page, assert_refused
+from contract.stacks import OpenSite
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
 from support.scripted import wait_until
 from support.visitors import GONE, JWT, OURS, PAGE, SESSION, Visitor, pair, set_by, signed_in_long_ago, vary
 
-OpenSite = Callable[..., Site]
 DELETE = "DELETE /v1/auth/sessions/delete"
 
 

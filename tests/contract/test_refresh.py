@@ -10,9 +10,9 @@ import httpx
 import pytest
 from contract.behaviour import HELD, Runs
 from contract.relay import relayed
-from contract.stacks import STACKS, Serving, Site, with_websockets
-from contract.test_csrf import OWN, handshake
-from contract.test_outcomes import assert_refused
+from contract.requests import OWN, handshake
+from contract.responses import assert_refused
+from contract.stacks import STACKS, OpenSite, Serving, with_websockets
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
@@ -21,7 +21,6 @@ from support.scripted import Received
 from support.together import together
 from support.visitors import GONE, JWT, OURS, SESSION, pair, set_by, signed_in_long_ago, vary, verifications
 
-OpenSite = Callable[..., Site]
 EVERYWHERE = [
     ("GET", "/protected", 200),
     ("HEAD", "/protected", 200),

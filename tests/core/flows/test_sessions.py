@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from moonkey_core._values import utc_text
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows.views import describe_device, session_list_views, time_in_words
+from support.clients import Both
 from support.decisions import verified_body
 from support.flow_visits import Visitor, cookies_of, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
