@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from contract.behaviour import BROWSING, HELD, Runs
-from contract.stacks import STACKS, Serving, Site, usual_options
+from contract.stacks import LAZY_STACKS, STACKS, Serving, Site, usual_options
 
 from moonkey_core.emulator import Emulator
 from support import quick
@@ -25,8 +25,8 @@ def _no_pauses_after_an_outage() -> Iterator[None]:
 
 @pytest.fixture(scope="session", params=list(STACKS))
 def serving(request: pytest.FixtureRequest) -> Serving:
-    """One of the five stacks."""
-    return STACKS[request.param]
+    """One of the five stacks; where a test asks for it, one that is lazy too."""
+    return {**STACKS, **LAZY_STACKS}[request.param]
 
 
 @pytest.fixture

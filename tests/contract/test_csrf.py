@@ -8,7 +8,7 @@ import httpx
 import pytest
 from contract.behaviour import PARTNER, Runs
 from contract.requests import ORIGIN, OWN, SITE, Lines, handshake, lines_for, own_url
-from contract.stacks import with_websockets
+from contract.stacks import also_lazy, with_websockets
 from websockets.exceptions import InvalidStatus
 
 from moonkey_core.emulator import Emulator, SignedIn
@@ -74,6 +74,7 @@ def assert_cross_site(response: httpx.Response) -> None:
     assert set_by(response) == {}
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     statuses = {
@@ -84,6 +85,7 @@ def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emu
     assert runs == ["POST"] * len(PASS)
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     emulator.clear_requests()
@@ -106,6 +108,7 @@ def test_every_unsafe_method(web: httpx.Client, ada: SignedIn, runs: Runs, metho
     assert web.request(method, "/protected", headers={**pair(ada), **OURS}).status_code == 200
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -> None:
     """They change nothing; and a link from another site must not find the user signed out."""
@@ -115,6 +118,7 @@ def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -
     assert web.head("/protected", headers={**pair(ada), **FOREIGN}).status_code == 200
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: SignedIn) -> None:
     for name, value in (("Authorization", f"Bearer {ada.session_token}"), ("session-token", ada.session_jwt)):
@@ -122,6 +126,7 @@ def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: S
             assert web.post("/protected", headers={name: value, **more}).status_code == 200
 
 
+@also_lazy
 def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
     refused = web.post("/protected", headers={**pair(ada), **FOREIGN, **PAGE})
     assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")

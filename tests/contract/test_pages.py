@@ -10,7 +10,7 @@ import pytest
 from contract.behaviour import Runs
 from contract.requests import PROGRAM, bearer
 from contract.responses import assert_page, assert_refused
-from contract.stacks import OpenSite
+from contract.stacks import OpenSite, also_lazy
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
@@ -42,6 +42,7 @@ def is_alive(emulator: Emulator, person: SignedIn) -> bool:
 # --- protected pages
 
 
+@also_lazy
 @pytest.mark.parametrize("path", ["/protected", "/other-colour", "/strict"])
 def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(web: httpx.Client, runs: Runs, path: str) -> None:
     sent = web.get(f"{path}?tab=a%26b&x", headers=PAGE)
@@ -62,6 +63,7 @@ def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(web: httpx.Client, ru
     assert runs == []
 
 
+@also_lazy
 def test_only_who_came_to_read_is_sent_anywhere(web: httpx.Client, runs: Runs) -> None:
     assert web.head("/protected", headers=PAGE).status_code == 303
     page = assert_page(web.post("/protected", headers={**PAGE, **OURS}), 401)
@@ -70,12 +72,14 @@ def test_only_who_came_to_read_is_sent_anywhere(web: httpx.Client, runs: Runs) -
     assert runs == []
 
 
+@also_lazy
 def test_a_page_of_the_apps_own(open_site: OpenSite, browser: httpx.Client) -> None:
     site = open_site(cookies=True, sign_in={"page": "/welcome?from=app"})
     sent = browser.get(site.url + "/protected", headers=PAGE)
     assert sent.headers["location"] == "/welcome?from=app&next=%2Fprotected"
 
 
+@also_lazy
 def test_who_has_to_prove_more(web: httpx.Client, ada: SignedIn) -> None:
     visitor = visitor_of(web, ada)
     asked = visitor.get("/two-factors?x=1")

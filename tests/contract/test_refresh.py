@@ -12,7 +12,7 @@ from contract.behaviour import HELD, Runs
 from contract.relay import relayed
 from contract.requests import OWN, handshake
 from contract.responses import assert_refused
-from contract.stacks import STACKS, OpenSite, Serving, with_websockets
+from contract.stacks import STACKS, OpenSite, Serving, also_lazy, with_websockets
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
@@ -58,6 +58,7 @@ FAULTS: dict[str, Callable[[Emulator, SignedIn], str]] = {
 }
 
 
+@also_lazy
 @pytest.mark.rule("S28", "S40")
 @pytest.mark.parametrize(("method", "path", "status"), EVERYWHERE)
 def test_the_new_one_goes_out_on_that_very_response(
@@ -165,6 +166,7 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
 # --- a response that is on its way while the user signs out
 
 
+@also_lazy
 @pytest.mark.rule("S46")
 def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
