@@ -84,6 +84,7 @@ def test_pages(target: str) -> None:
         assert sent_to(visitor.get("/vault")) == ("/auth/sign-in", "/vault")
 
 
+@pytest.mark.long
 def test_a_changed_address_leaves_one_session() -> None:
     with Emulator() as emulator, visiting("pages_flask:app", emulator) as (visitor, browser):
         phone, thief = Person(browser), Person(browser)
@@ -108,6 +109,7 @@ def test_a_changed_address_leaves_one_session() -> None:
             assert one.cookies == {}
 
 
+@pytest.mark.long
 def test_a_stream_ends_with_its_session() -> None:
     with Emulator() as emulator, visiting("pages_starlette:app", emulator) as (visitor, browser):
         visitor.sign_in(emulator, EMAIL)
@@ -119,6 +121,7 @@ def test_a_stream_ends_with_its_session() -> None:
             assert len(list(lines)) < 5
 
 
+@pytest.mark.long
 def test_a_websocket_ends_with_its_session() -> None:
     with Emulator() as emulator, visiting("pages_fastapi:app", emulator) as (visitor, browser):
         visitor.sign_in(emulator, EMAIL)

@@ -14,7 +14,7 @@ from contract.stacks import OpenSite, Site
 from moonkey_core._repeated_log import summarize
 from moonkey_core.emulator import Emulator
 
-_REQUESTS = 60
+_REQUESTS = 25
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[logging.LogRecord]:

@@ -71,7 +71,7 @@ def is_recent(ago: int | None, age: int) -> bool:
 
 
 @pytest.mark.rule("S50")
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(FACTORS, TIMES, SETS, st.sampled_from([None, 1, 2, 3]), AGES, AGES)
 def test_factors(
     factors: list[Any],
@@ -145,7 +145,7 @@ def listed(value: Any, *, by_spaces: bool = False) -> list[str]:
     return []
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(CARRIED, st.none() | DEMANDS, SETS, SETS, SETS)
 @example({"roles": "a b"}, None, None, frozenset({"a"}), None)
 @example({"a": True}, {"a": 1}, None, None, None)
