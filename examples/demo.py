@@ -1,6 +1,6 @@
 """Run three real apps against a local emulator and show their responses, then one app to sign in to by hand.
 
-Run it with ``make demo``. With ``--once`` it ends after the table, with status 0 only if all cells are as expected.
+Run it with ``make demo``. With ``--once`` it ends after the table, with status 0 only if all cells are right.
 """
 
 from __future__ import annotations
