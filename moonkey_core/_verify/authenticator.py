@@ -144,11 +144,14 @@ class Authenticator:
             if text is not None:
                 digest = self._cache.text_digest(text)
                 entry = self._remembered(presented, digest, requirements)
+            jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             if entry is None and not presented.is_checked:
-                # 3. Its grammar.
-                presented = presented.checked(settings)
+                # 3. Its grammar. A JWT in a header that can be read has the grammar of a credential.
+                jwt = None if presented.from_cookies else self._read_jwt(presented.value)
+                if not isinstance(jwt, _jwt.ParsedJwt):
+                    presented = presented.checked(settings)
                 if presented.text != text:
-                    digest = self._cache.text_digest(presented.text)
+                    digest, jwt = self._cache.text_digest(presented.text), None
                     entry = self._remembered(presented, digest, requirements)
             if entry is not None and not self._loads_users:
                 return new_auth(
@@ -164,7 +167,12 @@ class Authenticator:
                 return pending
             # 4. A JWT that is verified here with a key that is at hand.
             self._check_not_denied(pending)
-            self._read_jwt(pending)
+            if jwt is None:
+                jwt = self._read_jwt(presented.cached_jwt if presented.from_cookies else presented.value)
+            if isinstance(jwt, _jwt.ParsedJwt):
+                pending.jwt = jwt
+            elif jwt is not None and presented.kind == "session_jwt":
+                raise jwt
             pending.verification = self._verified_here(pending)
         except AuthenticationError as error:
             return new_auth(error=error, from_cookies=presented.from_cookies)
@@ -210,7 +218,8 @@ class Authenticator:
         digest = self._cache.digest(credential.value)
         pending = Pending(credential, digest, digest)
         self._check_not_denied(pending)
-        self._read_jwt(pending)
+        if credential.kind == "session_jwt":
+            pending.jwt = self._parsed(credential.value)
         verification = yield from self._verified(pending, minutes)
         result = verification.result
         if result is None:
@@ -268,16 +277,14 @@ class Authenticator:
             pending.token_digest = self._cache.digest(pending.presented.value)
         return pending.token_digest
 
-    def _read_jwt(self, pending: Pending) -> None:
-        """Read the JWT of a credential, if it has one; a malformed one beside a session token is left out."""
-        presented = pending.presented
-        if presented.cached_jwt is not None:
-            try:
-                pending.jwt = self._parsed(presented.cached_jwt)
-            except InvalidCredentials:
-                return
-        elif presented.kind == "session_jwt":
-            pending.jwt = self._parsed(presented.value)
+    def _read_jwt(self, text: str | None) -> _jwt.ParsedJwt | InvalidCredentials | None:
+        """Return a JWT that was read, or why it cannot be read; ``None`` for what cannot be a JWT."""
+        if text is None or "." not in text or len(text) > self._settings.max_credential_length:
+            return None
+        try:
+            return self._parsed(text)
+        except InvalidCredentials as error:
+            return error
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current

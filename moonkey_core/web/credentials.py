@@ -110,7 +110,7 @@ class PresentedCredentials:
             return self.text if jwt.isascii() and len(value) + len(jwt) < 2 * longest else None
         if len(value) > longest or (self.source == "cookie" and "." in value):
             return None
-        return bare_token(value)
+        return bare_token(value) if value.startswith(_SESSION) else value
 
     def checked(self, settings: Settings) -> PresentedCredentials:
         """Return the credential with its grammar checked; a malformed JWT beside a session token is left out.
@@ -128,6 +128,9 @@ class PresentedCredentials:
             if jwt is not None and (len(jwt) > longest or not _TOKEN.fullmatch(jwt)):
                 jwt = None  # the token will do
             return PresentedCredentials(self.value, self.source, jwt, is_checked=True)
+        if len(self.value) <= longest and _TOKEN.fullmatch(self.value):
+            self.is_checked = True
+            return self
         line = f"Bearer {self.value}" if self.source == "authorization" else self.value
         value = _value(self.source, line, longest)
         assert value is not None  # a Bearer line holds a credential, or is malformed
