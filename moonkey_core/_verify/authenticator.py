@@ -121,7 +121,7 @@ class Authenticator:
         self._loads_users = settings.load_user
 
     def begin(
-        self, headers: HeaderView, requirements: Requirements | None = None, info: RequestInfo | None = None
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, now: float
     ) -> Auth | Pending:
         """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from.
 
@@ -129,6 +129,7 @@ class Authenticator:
             headers: The request's headers.
             requirements: What the route demands, if anything.
             info: What cookies are judged by; ``None``: as those of an unsafe request.
+            now: The time (Unix seconds).
         """
         settings = self._settings
         # 1. The one credential that the request presents.
@@ -143,7 +144,7 @@ class Authenticator:
             text = presented.cached_text(settings)
             if text is not None:
                 digest = self._cache.text_digest(text)
-                entry = self._remembered(presented, digest, requirements)
+                entry = self._remembered(presented, digest, requirements, now)
             jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             if entry is None and not presented.is_checked:
                 # 3. Its grammar. A JWT in a header that can be read has the grammar of a credential.
@@ -152,13 +153,13 @@ class Authenticator:
                     presented = presented.checked(settings)
                 if presented.text != text:
                     digest, jwt = self._cache.text_digest(presented.text), None
-                    entry = self._remembered(presented, digest, requirements)
+                    entry = self._remembered(presented, digest, requirements, now)
             if entry is not None and not self._loads_users:
                 return new_auth(
                     entry=entry,
                     source="cache",
                     as_of=entry.vouched_at,
-                    from_cookies=presented.from_cookies,
+                    from_cookies=presented.source == "cookie",
                 )
             alone = None if presented.cached_jwt is not None else digest
             pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
@@ -242,7 +243,7 @@ class Authenticator:
             return None
 
     def _remembered(
-        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None
+        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None, now: float
     ) -> CacheEntry | None:
         """Return what a credential proved before, where that is still good.
 
@@ -254,10 +255,10 @@ class Authenticator:
         if entry is None:
             return None
         is_pair = presented.cached_jwt is not None
-        if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
+        if self._cache.denies_any and is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
         try:
-            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+            return entry if self._acceptance.accepts(entry, now, requirements) else None
         except RevokedCredentials:
             self._cache.forget(digest)
             if not is_pair:

@@ -38,6 +38,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SESSION = "session_"
 _USUAL_BEARER = "Bearer "
+_AFTER_BEARER = len(_USUAL_BEARER)
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
 _BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
@@ -173,7 +174,7 @@ def read_credentials(
             if name != "authorization":
                 one = PresentedCredentials(line, name)
             elif line.startswith(_USUAL_BEARER):
-                one = PresentedCredentials(line[len(_USUAL_BEARER) :], name)
+                one = PresentedCredentials(line[_AFTER_BEARER:], name)
             else:
                 value = _value(name, line, settings.max_credential_length)
                 if value is None:
