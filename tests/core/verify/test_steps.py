@@ -1,7 +1,7 @@
 """How often each step of a verification happens for one request: at most once for each text of a credential.
 
-A pair of cookies is two texts: that of both, and that of the session token alone. A JWT in a header that can be read
-has the grammar of a credential, which is not checked apart then.
+A pair of cookies is two texts: that of both, and that of the session token alone. A JWT in a header that can be
+read has the grammar of a credential, which is not checked apart then.
 """
 
 from __future__ import annotations
