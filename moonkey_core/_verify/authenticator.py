@@ -195,7 +195,13 @@ class Authenticator:
         try:
             verification = pending.verification
             if verification is None:
-                verification = yield from self._verified_or_in_grace(pending)
+                try:
+                    verification = yield from self._verified(pending)
+                except ProviderUnavailable as error:
+                    # 7. The provider cannot be asked: what was found good a short while ago may do.
+                    verification = self._in_grace(pending, error)
+                    if verification is None:
+                        raise
             # 8. All the fields of the user, where they are asked for.
             if not self._loads_users:
                 return self._auth(pending, verification)
@@ -310,16 +316,6 @@ class Authenticator:
             return None
         return self._accepted(pending, pending.entry)
 
-    def _verified_or_in_grace(self, pending: Pending) -> Plan[Verification]:
-        try:
-            return (yield from self._verified(pending))
-        except ProviderUnavailable as error:
-            # 7. The provider cannot be asked: what was found good a short while ago may do.
-            verification = self._in_grace(pending, error)
-            if verification is None:
-                raise
-            return verification
-
     def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
         """Verify a credential. Raises where it is not good; it is forgotten then."""
         try:
@@ -419,11 +415,18 @@ class Authenticator:
                 refresh=entry is not None and now >= entry.reusable_until,
                 wants_jwt=entry is None and self._verifies_jwts,  # else nobody here could read it
                 shared_for=_PAIR_SECONDS,
+                was_good=self._cache.is_seen(self._token_digest(pending)),
                 max_staleness=max_staleness,
             )
+        was_good = self._cache.is_seen(pending.digest)
         if jwt is None:
             return IntrospectionRequest(
-                "session_token", presented.value, pending.digest, minutes=minutes, max_staleness=max_staleness
+                "session_token",
+                presented.value,
+                pending.digest,
+                minutes=minutes,
+                was_good=was_good,
+                max_staleness=max_staleness,
             )
         session_id, user_ids = self._claims.claimed_ids(jwt.payload)
         refresh = now >= (jwt.stale_at(self._settings) if entry is None else entry.reusable_until)
@@ -440,6 +443,7 @@ class Authenticator:
             session_id=session_id if entry is None else entry.session_id,
             user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
             refresh=refresh,
+            was_good=was_good,
             max_staleness=max_staleness,
         )
 
