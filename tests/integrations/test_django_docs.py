@@ -73,7 +73,7 @@ def test_every_dotted_path_is_there() -> None:
 @pytest.mark.django_db
 def test_a_mapping_by_hand() -> None:
     ada = get_user_model().objects.create(username="ada")
-    run(DOCUMENT, "Users who exist already", ada=ada)
+    run(DOCUMENT, "Existing users", ada=ada)
     assert MoonKeyUser.objects.get().user == ada
 
 
