@@ -147,8 +147,8 @@ class BaseAuth:
         """Where the identity comes from.
 
         ``none``: there is none. ``local``: a JWT verified here; ``stale``: the same, with keys that have expired.
-        ``cache``: a remembered verification; ``grace``: the same, as the API cannot be reached. ``remote``: the
-        API.
+        ``cache``: a remembered verification; ``grace``: the same, as the API cannot be reached.
+        ``remote``: the API.
         """
         return self._source
 
@@ -177,7 +177,7 @@ class BaseAuth:
 
     @property
     def hint(self) -> str:
-        """A sentence for the operator about an ``Authorization`` header that is no session credential; or empty."""
+        """A sentence for the operator about an ``Authorization`` header without a session credential, or empty."""
         return self._hint
 
     @property
@@ -191,7 +191,7 @@ class BaseAuth:
         return self._error
 
     def verified(self) -> tuple[User, Session] | None:
-        """Return the user and session, or ``None`` unless authenticated. Calling it does not count as access."""
+        """Return the user and session; ``None`` unless authenticated. The call does not count as access."""
         user, session = self._made_user(), self._made_session()
         return None if user is None or session is None else (user, session)
 

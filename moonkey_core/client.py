@@ -52,8 +52,8 @@ class MoonKey(ClientBase, m.Runs):
         Args:
             headers: A mapping, or a function that returns all values of one header by its lower-case name.
             requirements: The requirements of the route; here only how fresh the verification has to be.
-            info: Facts of the request that decide whether its cookies count. Without it they are judged as those
-                of an unsafe request of unknown origin.
+            info: The facts of the request that decide whether its cookies count. Without it they are judged as
+                those of an unsafe request of unknown origin.
 
         Returns:
             The identity. Whatever is wrong with the request or the API is its ``error``, and is not raised.
@@ -160,8 +160,8 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         Args:
             headers: A mapping, or a function that returns all values of one header by its lower-case name.
             requirements: The requirements of the route; here only how fresh the verification has to be.
-            info: Facts of the request that decide whether its cookies count. Without it they are judged as those
-                of an unsafe request of unknown origin.
+            info: The facts of the request that decide whether its cookies count. Without it they are judged as
+                those of an unsafe request of unknown origin.
 
         Returns:
             The identity. Whatever is wrong with the request or the API is its ``error``, and is not raised.
