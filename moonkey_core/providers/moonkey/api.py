@@ -14,11 +14,11 @@ from moonkey_core._transport.replies import ApiError, api_error, content, not_un
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
 from moonkey_core.settings import Secret
 
-_SPEAKING = ("error", "errors", "error_type", "session", "user")
+_API_MEMBERS = ("error", "errors", "error_type", "session", "user")
 _PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
 
 
-class Asker:
+class ApiClient:
     """Asks the API under one address. ``secret_key`` is what no error may repeat."""
 
     def __init__(self, root: str, secret_key: Secret) -> None:
@@ -31,12 +31,12 @@ class Asker:
 
     def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
         """The content of a reply, where a refusal is the caller's own mistake."""
-        _, answer = yield from self.ask(fetch)
+        _, answer = yield from self.call(fetch)
         if isinstance(answer, ApiError):
             raise refused(answer)
         return answer
 
-    def ask(
+    def call(
         self, fetch: Fetch, *, is_done: Callable[[Reply], bool] | None = None
     ) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
         """A reply with its content, or with its error where it is an understood refusal; else raises.
@@ -66,15 +66,15 @@ class Asker:
         Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
         ``ProviderUnavailable`` where that cannot be told either.
         """
-        nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
+        unknown_id = f"user_{secrets.token_hex(16)}"
+        probe = Fetch("GET", f"{self._root}/users/{unknown_id}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
         probe = replace(probe, operation="key-probe", priority=True)
         reply = require_reply((yield probe))
         error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):
             return
         if reply.status in (401, 403) and (error is not None or not reply.body):
-            raise ProviderRejectedKey(evidence=told(error or ApiError(reply.status, None)))
+            raise ProviderRejectedKey(evidence=evidence_of(error or ApiError(reply.status, None)))
         raise not_understood(reply)
 
 
@@ -89,19 +89,19 @@ def _is_bare(reply: Reply) -> bool:
         body = load_object(reply.body)
     except ValueError:
         return False
-    return not any(name in body for name in _SPEAKING)
+    return not any(name in body for name in _API_MEMBERS)
 
 
 def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | ProviderRejectedKey:
     """The error for a refusal that is the caller's own mistake; a ``reason`` says which."""
     if reason is not None:
-        return RequestRefused(code=error.code, reason=reason, evidence=told(error))
+        return RequestRefused(code=error.code, reason=reason, evidence=evidence_of(error))
     if error.status == 403:
-        return ProviderRejectedKey(evidence=told(error))
+        return ProviderRejectedKey(evidence=evidence_of(error))
     if error.status in (401, 402):
         return misconfigured(error)
     kind = NotFound if error.status in (404, 410) else RequestRefused
-    return kind(code=error.code, evidence=told(error))
+    return kind(code=error.code, evidence=evidence_of(error))
 
 
 def misconfigured(error: ApiError) -> ProviderRejectedKey:
@@ -110,10 +110,10 @@ def misconfigured(error: ApiError) -> ProviderRejectedKey:
         f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
         "use sessions.",
         reason="provider_refused",
-        evidence=told(error),
+        evidence=evidence_of(error),
     )
 
 
-def told(error: ApiError) -> str:
+def evidence_of(error: ApiError) -> str:
     """What the API has said, for the operator."""
     return f"It answered {error.status}{f', {error.detail!r}' if error.detail else ''}."

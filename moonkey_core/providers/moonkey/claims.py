@@ -29,7 +29,7 @@ class MoonKeyClaims:
     def __init__(self, settings: Settings) -> None:
         self._names = settings.jwt_session_claims
         self._strict_subject = settings.strict_subject
-        self._kept_out = _NO_CLAIMS.union(self._names)
+        self._excluded = _NO_CLAIMS.union(self._names)
 
     def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
         """Return what a payload says of its user and session.
@@ -76,8 +76,8 @@ class MoonKeyClaims:
         """
         payload = _decoded(body)
         custom = payload.get("custom_claims")
-        said = {**payload, **custom} if isinstance(custom, dict) else payload
-        beside = {name: value for name, value in said.items() if name not in self._kept_out}
+        merged = {**payload, **custom} if isinstance(custom, dict) else payload
+        beside = {name: value for name, value in merged.items() if name not in self._excluded}
         claim = {**beside, "user_id": payload["sub"], **self._session_claim(payload)}
         return build_session(claim, expires_at=math.floor(payload["exp"]))
 

@@ -34,7 +34,7 @@ from moonkey_core.models import (
     same_user,
     with_user_id,
 )
-from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
+from moonkey_core.providers.moonkey.api import ApiClient, evidence_of, misconfigured, refused
 from moonkey_core.providers.moonkey.claims import MoonKeyClaims
 from moonkey_core.providers.moonkey.endings import check_gone, has_ended
 from moonkey_core.providers.moonkey.wire import (
@@ -54,7 +54,7 @@ from moonkey_core.web.credentials import same_token
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
-_ABOUT_A_PROOF = (*_REFUSALS, 401, 409, 422)
+_LOGIN_REFUSALS = (*_REFUSALS, 401, 409, 422)
 # The words of an error's code: of what proves who somebody is, of a session's length, of neither.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _PROOF = frozenset(
@@ -63,7 +63,7 @@ _PROOF = frozenset(
     | {"expired", "attempts"}
 )
 _LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
-_ELSEWHERE = frozenset(
+_NOT_THE_LOGIN = frozenset(
     {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
     | {"maintenance", "disabled", "enabled", "allowed", "supported", "unsupported", "unavailable"}
 )
@@ -79,7 +79,7 @@ class MoonKeyApi:
         self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
-        self._asker = Asker(self._root, settings.secret_key)
+        self._api = ApiClient(self._root, settings.secret_key)
         self._digest = Digest()
         self._claims = MoonKeyClaims(settings)
 
@@ -100,15 +100,15 @@ class MoonKeyApi:
             ProviderError: The API cannot be asked or understood.
         """
         refused_length: MoonKeyError | None = None
-        reply, answer = yield from self._asker.ask(self._introspection_call(request))
+        reply, answer = yield from self._api.call(self._introspection_call(request))
         if isinstance(answer, ApiError) and _may_mean_length(answer, request.extends_by):
             refused_length = refused(answer, reason="duration_refused")
             request = replace(request, minutes=None, extension=None)
-            reply, answer = yield from self._asker.ask(self._introspection_call(request))
+            reply, answer = yield from self._api.call(self._introspection_call(request))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
         try:
-            result = self._judged(request, answer, reply.asked_at or self._clock())
+            result = self._checked_result(request, answer, reply.asked_at or self._clock())
         except MoonKeyError:
             if not reply.from_store:
                 raise
@@ -135,11 +135,11 @@ class MoonKeyApi:
         if request.extension is not None:
             return call()
         if self._store_name is not None and ttl > 0:
-            place = self._store_name(request.value)
-            store_policy = StorePolicy(place, min(ttl, oldest), partial(self._cleaned, request))
+            store_name = self._store_name(request.value)
+            store_policy = StorePolicy(store_name, min(ttl, oldest), partial(self._cleaned, request))
         return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
 
-    def _judged(
+    def _checked_result(
         self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float
     ) -> IntrospectionResult:
         """Return what a good answer says. Raises where it is none, or about another session."""
@@ -186,8 +186,8 @@ class MoonKeyApi:
     def without_credentials(self, body: Mapping[str, Any]) -> bytes:
         """What a good answer about a credential says of its user and session, and no credential."""
         check_session(body.get("session"))
-        said = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
-        return json.dumps(said).encode()
+        kept = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
+        return json.dumps(kept).encode()
 
     def _cleaned(self, request: IntrospectionRequest, body: bytes) -> bytes:
         """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
@@ -198,7 +198,7 @@ class MoonKeyApi:
     def _check_good(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
         """Raises ``ValueError`` where an answer is no good one to this question."""
         try:
-            self._judged(request, answer, 0.0)
+            self._checked_result(request, answer, 0.0)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
 
@@ -226,7 +226,7 @@ class MoonKeyApi:
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
-        body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
+        body = yield from self._api.get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
         if found is None and "sessions" in body:
             found = []  # how some languages write an empty list
@@ -259,7 +259,7 @@ class MoonKeyApi:
             own_deadline=True,
             pause=pause,
         )
-        _, answer = yield from self._asker.ask(fetch, is_done=has_ended)
+        _, answer = yield from self._api.call(fetch, is_done=has_ended)
         if isinstance(answer, ApiError):
             check_gone(answer)
 
@@ -275,7 +275,7 @@ class MoonKeyApi:
                 reuse_refusals=False,
                 reader=partial(_check_user_of, user_id),
             )
-        body = yield from self._asker.get(fetch)
+        body = yield from self._api.get(fetch)
         try:
             user = _user_of(body)
         except ValueError:
@@ -287,7 +287,7 @@ class MoonKeyApi:
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        answer = yield from self._asker.get(fetch)
+        answer = yield from self._api.get(fetch)
         try:
             return parse_otp_request(answer)
         except ValueError:
@@ -296,7 +296,7 @@ class MoonKeyApi:
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        _, answer = yield from self._asker.ask(fetch)
+        _, answer = yield from self._api.call(fetch)
         if isinstance(answer, ApiError):
             raise _login_refusal(answer, body)
         try:
@@ -321,12 +321,12 @@ def _refusal(error: ApiError) -> MoonKeyError:
     if error.is_dead_session:
         return InvalidCredentials(reason="session_unknown")
     if error.status in (*_REFUSALS, 401):
-        return InvalidCredentials(reason="session_refused", evidence=told(error))
+        return InvalidCredentials(reason="session_refused", evidence=evidence_of(error))
     if error.status in (402, 409):
         return misconfigured(error)
     if error.status == 403:
         return refused(error)
-    return ProviderUnavailable(reason="api_status", evidence=told(error))
+    return ProviderUnavailable(reason="api_status", evidence=evidence_of(error))
 
 
 def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
@@ -343,13 +343,15 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
         return refused(error, reason="login_unclear")
     if error.status in (402, 403):
         return refused(error)
-    if words & _ELSEWHERE or error.status not in _ABOUT_A_PROOF:
+    if words & _NOT_THE_LOGIN or error.status not in _LOGIN_REFUSALS:
         return refused(error, reason="login_unclear")
-    says_nothing = (timed and error.status == 400) or (error.status == 401 and error.code is None)
-    if words.isdisjoint(_PROOF) and (says_nothing or error.status not in (*_REFUSALS, 401)):
+    is_unspecific = (timed and error.status == 400) or (error.status == 401 and error.code is None)
+    if words.isdisjoint(_PROOF) and (is_unspecific or error.status not in (*_REFUSALS, 401)):
         return refused(error, reason="login_unclear")
     return InvalidCredentials(
-        "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
+        "The code, link or signature is wrong, used up or too old.",
+        reason="login_refused",
+        evidence=evidence_of(error),
     )
 
 

@@ -13,7 +13,7 @@ from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.providers.moonkey.api import refused
 
 _WORDS = frozenset({b"ok", b"okay", b"accepted", b"deleted", b"done", b"success"})
-_ERRORS = ("error", "errors", "error_type", "error_code", "error_message")
+_ERROR_MEMBERS = ("error", "errors", "error_type", "error_code", "error_message")
 _NO_SUCH = frozenset(
     {"bad_request", "gone", "not_found", "unauthorized"}
 )  # of the service itself, on a dead session
@@ -36,13 +36,13 @@ def has_ended(reply: Reply) -> bool:
     except ValueError:
         return False
     value = found.get("value")
-    return len(found) == 1 and value is not False and not (isinstance(value, Mapping) and _tells_of_error(value))
+    return len(found) == 1 and value is not False and not (isinstance(value, Mapping) and _is_error(value))
 
 
-def _tells_of_error(body: Mapping[str, Any]) -> bool:
+def _is_error(body: Mapping[str, Any]) -> bool:
     status = body.get("status_code")
     return (
-        any(body.get(name) for name in _ERRORS)
+        any(body.get(name) for name in _ERROR_MEMBERS)
         or any(body.get(name) is False for name in ("success", "ok", "deleted", "revoked"))
         or (isinstance(status, int) and status >= 400)
     )
