@@ -2,7 +2,7 @@
 
 The kind of a credential selects how it is verified, never its failure: a forged or foreign JWT is refused at once,
 without a network call. Only a JWT that is genuine in every respect but its age has a second chance, at the
-provider. A session token and the JWT beside it in cookies are one credential: the JWT is only a cache of the token.
+provider. A session token and the JWT beside it in cookies are one credential; the JWT is a cache of the token.
 
 ``begin`` takes steps 1 to 4 and never waits. ``finish`` takes steps 5 to 8: it continues where ``begin`` stopped,
 and repeats nothing.

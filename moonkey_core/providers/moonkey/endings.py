@@ -1,4 +1,4 @@
-"""Whether a session has ended at the API, by its answer to the call that was to end it."""
+"""Whether a session has ended at the API, by the reply to the call that was to end it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _DEAD = re.compile(
 
 
 def has_ended(reply: Reply) -> bool:
-    """Whether a reply with a status of 200 to 299 says so: by nothing, by JSON, or by a word such as ``OK``.
+    """Return whether a reply with a status of 200 to 299 confirms the end of a session.
 
-    The service's guides look at the status alone. But a page of a proxy's says nothing of the session, nor does
-    JSON that breaks off, and JSON that tells of an error contradicts its status.
+    It does with an empty body, with JSON, or with a word such as ``OK``. The service's guides check the status
+    alone. But the page of a proxy, or JSON that breaks off, proves nothing about the session, and JSON with an
+    error contradicts its status.
     """
     body = reply.body.strip()
     if not body or body.lower().rstrip(b".!") in _WORDS:
@@ -49,7 +50,11 @@ def _is_error(body: Mapping[str, Any]) -> bool:
 
 
 def check_gone(error: ApiError) -> None:
-    """Pass where a refusal means that there is no such session any more. Raises for any other."""
+    """Check that a refusal means that there is no such session any more.
+
+    Raises:
+        MoonKeyError: It means anything else.
+    """
     code = error.code
     if error.is_dead_session:
         return
@@ -61,5 +66,5 @@ def check_gone(error: ApiError) -> None:
 
 
 def _trouble(error: ApiError) -> MoonKeyError:
-    # "Not found" is said of something else: of our address, of the app.
+    # Here "not found" means something else, such as our address or the app.
     return ProviderUnavailable(reason="api_status") if error.status in (401, 404, 410) else refused(error)
