@@ -1,4 +1,4 @@
-"""What a client is made of, apart from its connections: settings, keys, API, verifier, revocations."""
+"""The parts of a client, apart from its connections: settings, keys, API, authenticator, revocations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Headers = HeaderView | Mapping[str, str]
 
 
 class Core:
-    """The deciding half of a client, the same for the blocking and the asynchronous one."""
+    """The part of a client that decides, the same for the blocking and the asynchronous one. It does no I/O."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self.run_later = run_later  # runs a plan off the path of any request
+        self.run_later = run_later  # runs a plan beside the requests
         self.hooks = Hooks()
         self.breaker = CircuitBreaker(self.hooks)
         if revocations is None:  # an empty table is false
@@ -99,7 +99,7 @@ class Core:
     def begin(
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
     ) -> Auth | Pending:
-        """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from."""
+        """Authenticate a request without a call where possible; else return the state for :meth:`finish`."""
         started = _clock.elapsed() if self.hooks.all else 0.0
         if self._clock() >= self.keys.refresh_at:
             refresh = self.keys.due_refresh()
@@ -114,9 +114,9 @@ class Core:
         return found
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
-        """Return the identity of a request that :meth:`begin` could not tell.
+        """Authenticate a request that :meth:`begin` could not decide.
 
-        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        ``requirements`` are those of the route, where they are stricter than those passed to ``begin``.
         """
         auth = yield from self.authenticator.finish(pending, requirements)
         if self.hooks.all or self._extends:
@@ -124,7 +124,7 @@ class Core:
         return auth
 
     def _after(self, auth: Auth, started: float, headers: HeaderView, info: RequestInfo | None) -> None:
-        """Tell hooks of a request's identity, and extend its session. Neither holds the request up.
+        """Pass a request's identity to the hooks, and extend its session. The request does not wait for it.
 
         ``started`` is in seconds of the performance counter.
         """
@@ -142,9 +142,9 @@ class Core:
 
 
 def _place_namer(settings: Settings) -> Callable[[str], str] | None:
-    """Names of places in the fleet's store, if there is one.
+    """Return the function that makes the names of entries in the shared store, if there is one.
 
-    The secret key takes part: what one app's key was told about a credential is no answer for another app.
+    The secret key is part of the names: the API's reply to one app about a credential is not valid for another.
     """
     if settings.redis_url is None:
         return None
