@@ -9,7 +9,7 @@ import threading
 
 import uvicorn
 
-_LAST_GOODBYES = 20
+_CLOSING_CHECKS = 20
 """How often to look for connections that are being closed, each 5 ms, before uvicorn waits in its own way."""
 
 
@@ -19,7 +19,7 @@ class PromptServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready: threading.Event = threading.Event()
-        self._told = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def end(self) -> None:
@@ -27,7 +27,7 @@ class PromptServer(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._told.set)
+                self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -39,12 +39,12 @@ class PromptServer(uvicorn.Server):
         while not await self.on_tick(ticks):
             ticks += 10  # of 0.1 s, as uvicorn counts them: once a second it renews the `Date` header
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 1)
+                await asyncio.wait_for(self._stopped.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for _ in range(_LAST_GOODBYES):
+        for _ in range(_CLOSING_CHECKS):
             if not self.server_state.connections and not self.server_state.tasks:
                 await self.lifespan.shutdown()
                 return
