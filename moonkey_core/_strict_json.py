@@ -30,7 +30,7 @@ def load_object(data: bytes) -> dict[str, Any]:
             # An escaped lone surrogate survives parsing, and cannot be encoded later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        value = None  # the parser's error holds the whole document, so it must not become the context of ours
+        value = None  # the parser's error contains the whole document: it must not become the context of ours
     if type(value) is not dict:
         raise ValueError("not a JSON object, or not a strict one")
     return value

@@ -83,7 +83,7 @@ reset_after_fork(forget_threads)
 
 
 def _forward_record(record: logging.LogRecord) -> bool:
-    """Say, as a filter of loggers, whether this thread may handle a record. Otherwise hand it over."""
+    """Return, as a filter of loggers, whether this thread may handle a record. Otherwise pass it on."""
     home = _homes.get(_original("_thread", "get_ident")())
     if home is None:
         return True

@@ -169,7 +169,7 @@ class Hooks:
         self.all: tuple[Hook, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any hook."""
+        """Return whether there is any hook."""
         return bool(self.all)
 
     def add(self, hook: Hook) -> None:

@@ -117,7 +117,7 @@ class Requirements(KnownArguments):
         object.__setattr__(self, "_checks_session", any(one is not None for one in (*asked, *allowed)))
 
     def are_met_by(self, auth: Auth) -> bool:
-        """Whether a verified identity is fresh enough; else it has to be verified again."""
+        """Return whether a verified identity is fresh enough; else it has to be verified again."""
         most, grace = self.max_staleness, self.grace_seconds
         if (most is None and grace is None) or auth.as_of is None:
             return True  # no freshness is required, or there is no verified identity that could be stale

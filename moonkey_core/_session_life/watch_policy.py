@@ -174,7 +174,7 @@ def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
 
 
 def _says_it_is_over(auth: Auth) -> bool:
-    """Whether a result says for certain that the session is over."""
+    """Return whether a result says for certain that the session is over."""
     error = auth.error
     if isinstance(error, InvalidCredentials):
         return error.session_is_over

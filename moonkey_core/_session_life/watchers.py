@@ -69,7 +69,7 @@ class SessionWatcher:
             self._sessions.discard(watched)
 
     def is_over(self, watched: WatchedSession, verify: Callable[[], Auth] | None) -> bool:
-        """Whether the session is over. Calls ``verify`` only at its known end, or where revocations may be missed.
+        """Return whether the session is over. Calls ``verify`` only at its known end, or where revocations may be missed.
 
         Args:
             watched: What :meth:`watching` returned.

@@ -136,7 +136,7 @@ class _Handler(ResponseHandler):
         super().data_received(data[-1:])
 
     def is_connected(self) -> bool:
-        """Say whether the connection may be used."""
+        """Return whether the connection may be used."""
         return not self._has_unsolicited_data and super().is_connected()
 
     @property
@@ -145,7 +145,7 @@ class _Handler(ResponseHandler):
         return not self.is_fresh and self._is_reply_due()
 
     async def is_drained(self) -> bool:
-        """Say whether no data is unread: neither here nor in the system."""
+        """Return whether no data is unread: neither here nor in the system."""
         iterations = _TICKET_ITERATIONS if self.is_fresh and self._is_tls() else 0
         while self.is_connected() and self._is_readable():
             if not iterations:

@@ -137,7 +137,7 @@ class _UnreadGuard:
         return self.held != b"" or (self._request_sent and self._is_http1)
 
     def starts_request(self, buffer: bytes) -> bool:
-        """Say whether these bytes, which are about to be written, begin a request of HTTP/1."""
+        """Return whether these bytes, which are about to be written, begin a request of HTTP/1."""
         starts = bool(buffer) and not self._request_sent
         if starts:
             self._request_sent, self._is_http1 = True, _HTTP1_REQUEST.match(buffer) is not None
@@ -199,7 +199,7 @@ class _Stream(_Guarded, httpcore.NetworkStream):
         self._stream.write(buffer, _remaining(timeout))
 
     def _is_drained(self) -> bool:
-        """Say whether no data is unread: neither here, nor in the layers below, nor in the system."""
+        """Return whether no data is unread: neither here, nor in the layers below, nor in the system."""
         if self._guard.held or (self._stream.get_extra_info("is_readable") and not self._expects_tickets):
             return False
         try:
@@ -270,7 +270,7 @@ class _AsyncStream(_Guarded, httpcore.AsyncNetworkStream):
         await self._stream.write(buffer, timeout)
 
     async def _is_drained(self) -> bool:
-        """Say whether no data is unread: neither here, nor in the layers below, nor in the system."""
+        """Return whether no data is unread: neither here, nor in the layers below, nor in the system."""
         if self._guard.held or _has_buffered_data(self._stream.read(1)):
             return False
         if not self._stream.get_extra_info("is_readable"):
@@ -327,7 +327,7 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 def _has_buffered_data(reading: Coroutine[Any, Any, bytes]) -> bool:
-    """Say whether a read would end at once: with bytes that the layers below have read already, or with the end.
+    """Return whether a read would end at once: with bytes that the layers below have read, or with the end.
 
     The coroutine is run up to where it waits for the socket, which is the first future that it yields, and no
     further.

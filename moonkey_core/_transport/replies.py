@@ -86,7 +86,7 @@ def load_success(data: bytes) -> dict[str, Any]:
 
 
 def _is_failure(said: object) -> bool:
-    """Say whether a status or code in the body, of whatever type, is that of a failure."""
+    """Return whether a status or code in the body, of whatever type, is that of a failure."""
     if isinstance(said, str):
         return said in DEAD_SESSION or said.lower() in _FAILED
     return isinstance(said, int | float) and 400 <= said < 600
@@ -142,7 +142,7 @@ def not_understood(reply: Reply) -> ProviderUnavailable:
 
 
 def is_reusable(fetch: Fetch, outcome: Outcome) -> bool:
-    """Say whether an outcome is definite, so that it may be reused for a while. A failure never may."""
+    """Return whether an outcome is definite, so that it may be reused for a while. A failure never may."""
     if isinstance(outcome, TransportError):
         return False
     if outcome.status in (200, 201):

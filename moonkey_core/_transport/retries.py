@@ -40,7 +40,7 @@ CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
 
 def has_priority(fetch: Fetch) -> bool:
-    """Say whether a call goes before others where calls have to wait."""
+    """Return whether a call goes before others where calls have to wait."""
     return fetch.priority or not fetch.uses_breaker or fetch.operation in _PRIORITY_OPERATIONS
 
 
@@ -201,7 +201,7 @@ class CallMonitor:
             logger.info("the clock agrees with that of the API again", extra={"reason": "clock_agrees_api"})
 
     def refuses(self, fetch: Fetch) -> bool:
-        """Say whether the breaker would refuse a call now."""
+        """Return whether the breaker would refuse a call now."""
         return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
     def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
@@ -257,7 +257,7 @@ class Attempt:
 
 
 def _is_api_reply(reply: Reply) -> bool:
-    """Say whether the API itself has replied, rather than a proxy in front of it."""
+    """Return whether the API itself has replied, rather than a proxy in front of it."""
     if 200 <= reply.status < 300:
         try:
             load_object(reply.body)

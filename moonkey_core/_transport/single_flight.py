@@ -170,7 +170,7 @@ class AsyncSingleFlight:
                 self._drop(key, flight)
 
     def is_in_flight(self, coalesce_key: str) -> bool:
-        """Say whether a call with this key is under way."""
+        """Return whether a call with this key is under way."""
         generations = (_RevocationGeneration.current, None)
         return any((coalesce_key, generation) in self._flights for generation in generations)
 

@@ -22,10 +22,10 @@ _NO_URLS = ("javascript", "data", "vbscript")
 
 
 def begin(state: State, request: Request) -> Json | Response:
-    """Answer `GET /v1/auth/oauth/{provider}/begin`: where to send the browser, or, with `redirect`, send it there.
+    """Answer ``GET /v1/auth/oauth/{provider}/begin`` with the address for the browser, or redirect to it.
 
-    The address is one of the emulator's own. Whoever opens it is signed in as `demo@example.com`, or as the
-    `email` that is added to it, and comes back to the app with a `token` for `oauth/verify`.
+    The address is one of the emulator's own. A browser that opens it is signed in as ``demo@example.com``, or as
+    the ``email`` that is added to it, and comes back to the app with a ``token`` for ``oauth/verify``.
     """
     provider = _provider(request)
     asked: Json = dict(request.query_params)
@@ -43,7 +43,7 @@ def begin(state: State, request: Request) -> Json | Response:
 
 
 def callback(state: State, request: Request) -> Response:
-    """Answer `GET /v1/auth/oauth/{provider}/callback` as if the user had consented at the provider."""
+    """Answer ``GET /v1/auth/oauth/{provider}/callback`` as if the user had consented at the provider."""
     provider, asked = _provider(request), dict(request.query_params)
     ticket = asked.get("state", "")
     pending = state.pending("oauth_begun", ticket)

@@ -90,7 +90,7 @@ def body_fields(request: FlowRequest) -> dict[str, str]:
 
 
 def is_checked(value: str | None) -> bool:
-    """Tell whether the value of a check box means that it was checked."""
+    """Return whether the value of a check box means that it was checked."""
     return value is not None and value.lower() in _CHECKED
 
 

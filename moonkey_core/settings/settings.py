@@ -325,12 +325,12 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
-    """Whether a setting has the value that ``value`` is parsed to."""
+    """Return whether a setting has the value that ``value`` is parsed to."""
     return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:
-    """Whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
+    """Return whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
     return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
