@@ -56,7 +56,11 @@ class Sealer:
         return _FORM + nonce + self._aead.encrypt(nonce, data, _FORM + name.encode())
 
     def open(self, name: str, sealed: bytes) -> bytes:
-        """Return the data that was sealed under that name. Raises ``ValueError`` for anything else."""
+        """Return the data that was sealed under that name.
+
+        Raises:
+            ValueError: It was sealed with another key or under another name, or was changed.
+        """
         from cryptography.exceptions import InvalidTag
 
         if sealed[:1] != _FORM or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
@@ -68,7 +72,7 @@ class Sealer:
             raise ValueError("not sealed by us under this name") from None
 
     def digest(self, value: str) -> str:
-        """Return the keyed digest of a value, as 64 hexadecimal digits, which tell nothing about the value."""
+        """Return the keyed digest of a value, as 64 hexadecimal digits, which reveal nothing about the value."""
         return blake2b(value.encode(), key=self._digest_key, digest_size=32).hexdigest()
 
 

@@ -10,7 +10,7 @@ _LONGEST_READ = 2000
 _MASK = "***"
 _RUN = re.compile(r"[A-Za-z0-9_\-.~+/=%]+")
 _KEY = re.compile(r"[sp]k_(?:test|live)_")
-_LONGEST_WORD = 20  # characters; with a digit in it, what is longer may be a credential
+_LONGEST_WORD = 20  # characters; a longer word with a digit may be a credential
 _LONGEST_NAME = 48
 _SHORTEST_PART = 8
 _FAR = 10**9  # seconds

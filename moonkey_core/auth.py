@@ -28,7 +28,7 @@ class BaseAuth:
       this state as anonymous.
 
     ``bool(auth)`` is ``auth.is_authenticated``. An ``Auth`` is immutable, except that it notes whether the app has
-    read it: the headers of a response that depends on identity must say so to caches.
+    read it: the headers of a response that depends on identity must name that to caches.
 
     This is the class of every ``Auth``. Annotate with :data:`Auth`, and with :class:`AuthenticatedAuth` behind a
     gate.

@@ -60,7 +60,7 @@ class WatchedSession:
         Args:
             auth: The identity of the connection's request.
             now: The current time.
-            can_verify: Whether the credential is at hand, so that it can be verified again.
+            can_verify: Whether the credential is available, so that it can be verified again.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
@@ -174,7 +174,7 @@ def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
 
 
 def _says_it_is_over(auth: Auth) -> bool:
-    """Return whether a result says for certain that the session is over."""
+    """Return whether a result certainly means that the session is over."""
     error = auth.error
     if isinstance(error, InvalidCredentials):
         return error.session_is_over

@@ -69,11 +69,13 @@ class SessionWatcher:
             self._sessions.discard(watched)
 
     def is_over(self, watched: WatchedSession, verify: Callable[[], Auth] | None) -> bool:
-        """Return whether the session is over. Calls ``verify`` only at its known end, or where revocations may be missed.
+        """Return whether the session is over.
+
+        Calls ``verify`` only at its known end, or where revocations may be missed.
 
         Args:
             watched: What :meth:`watching` returned.
-            verify: Verifies the credential again; ``None`` where it is not at hand.
+            verify: Verifies the credential again; ``None`` where it is not available.
         """
         while (verdict := self._policy.verdict(watched)) == "verify":
             auth = None
@@ -118,7 +120,7 @@ class AsyncSessionWatcher:
 
         Args:
             auth: The identity of the request.
-            verify: Verifies the credential again; ``None`` where it is not at hand.
+            verify: Verifies the credential again; ``None`` where it is not available.
 
         Raises:
             ValueError: ``auth`` is not authenticated.

@@ -1,7 +1,7 @@
 """The connections of ``aiohttp``: no unsolicited data becomes a reply, and no request is sent twice.
 
 ``aiohttp`` reads on while a connection is idle, and takes what came meanwhile for the reply to the next request.
-Here a connection knows when a request begins, and is not used again once data has arrived that belongs to none
+Here a connection notes when a request begins, and is not used again once data has arrived that belongs to none
 (RFC 9112 section 9.2; see ``httpx_connections``). What follows a reply within one piece is found by feeding the
 parser all of it but the last byte: a reply that is complete without that byte was followed by something.
 """
@@ -96,7 +96,7 @@ def check_aiohttp() -> None:
 
 
 class _Handler(ResponseHandler):
-    """A connection that knows when a reply is due, and is closed by data that arrives at any other time."""
+    """A connection that notes when a reply is due, and is closed by data that arrives at any other time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)

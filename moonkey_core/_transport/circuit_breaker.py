@@ -87,7 +87,7 @@ class CircuitBreaker:
         """Return whether a call may be made now. While the circuit is open, this uses up the probe of this second.
 
         Calls with ``priority`` are about credentials that were accepted before. They have probes of their own: the
-        replies to calls about junk may say nothing, and must not keep the circuit open.
+        replies to calls about junk may prove nothing, and must not keep the circuit open.
         """
         with self._lock:
             now = self._clock()
@@ -105,7 +105,7 @@ class CircuitBreaker:
             self.last_error = UpstreamError(kind, self._wall())
 
     def count(self, outcome: Outcome, is_api_reply: Callable[[Reply], bool]) -> None:
-        """Count an outcome. A reply below 500 that does not come from the API itself says nothing."""
+        """Count an outcome. A reply below 500 that does not come from the API itself proves nothing."""
         if failure_of(outcome) is not None:
             self._count_failure(outcome)
         elif not self._failures and self._opened_at is None:

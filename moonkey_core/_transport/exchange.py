@@ -229,7 +229,7 @@ class AsyncExchange:
 
         Raises:
             TypeError: ``http_client`` is not of the asynchronous kind.
-            ConfigurationError: The transport of the settings is not installed, or cannot do what they ask for.
+            ConfigurationError: The transport of the settings is not installed, or cannot do what they require.
         """
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")

@@ -1,11 +1,11 @@
 """The connections of ``httpx`` pools: no unsolicited data becomes a reply, and no read outlasts the call.
 
 **Unsolicited data.** Over HTTP/1 nothing but their order on a connection binds a reply to its request. A
-connection on which data arrives that no request asked for is therefore never used again (RFC 9112 section 9.2),
+connection on which data arrives that no request caused is therefore never used again (RFC 9112 section 9.2),
 whether the data came behind a reply, while the connection was idle, or before the first request. ``httpx`` and its
 ``httpcore`` keep what came behind a reply and read it as the reply to the next request, and have no option against
 that. So the network backend of their pools is wrapped here: the last byte of what arrives is held back until more
-is asked for. A reply that is complete without that byte was followed by something. HTTP/2 numbers its streams and
+is read. A reply that is complete without that byte was followed by something. HTTP/2 numbers its streams and
 needs none of this; what does not begin like an HTTP/1 request passes unchanged.
 
 **Deadline.** The time-outs of a blocking ``httpx`` client hold for one read each; a reply that arrives byte by

@@ -1,4 +1,4 @@
-"""What a reply of the API means, before its content is judged.
+"""The meaning of a reply of the API, before its content is judged.
 
 A reply is one of three: a success, a refusal, or not understood. Only a JSON object without any error is a
 success, and only a JSON error of a known shape is a refusal. Everything else is a failure of the API, which never
@@ -58,14 +58,22 @@ class ApiError:
 
 
 def require_reply(outcome: Outcome) -> Reply:
-    """Return the reply in an outcome. Raises ``ProviderUnavailable`` where there is none."""
+    """Return the reply in an outcome.
+
+    Raises:
+        ProviderUnavailable: There is none.
+    """
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
     return outcome
 
 
 def content(reply: Reply) -> dict[str, Any]:
-    """Return the JSON object of a success. Raises ``ProviderUnavailable`` where there is none."""
+    """Return the JSON object of a success.
+
+    Raises:
+        ProviderUnavailable: There is none.
+    """
     try:
         return load_success(reply.body)
     except ValueError:
@@ -73,7 +81,11 @@ def content(reply: Reply) -> dict[str, Any]:
 
 
 def load_success(data: bytes) -> dict[str, Any]:
-    """Return the JSON object of a success. Raises ``ValueError`` for anything else, and for an error in it."""
+    """Return the JSON object of a success.
+
+    Raises:
+        ValueError: It is anything else, or contains an error.
+    """
     body = load_object(data)
     status = body.get("status_code")
     denied = any(body.get(name) not in (None, True) for name in ("success", "ok"))
@@ -134,7 +146,7 @@ def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
 
 
 def not_understood(reply: Reply) -> ProviderUnavailable:
-    """Make the error for a reply that says nothing about the credential."""
+    """Make the error for a reply that proves nothing about the credential."""
     reason = "api_content" if reply.status < 300 else "api_rate_limited" if reply.status == 429 else "api_status"
     return ProviderUnavailable(
         reason=reason, retry_after=retry_after(reply), address=reply.address, cause=f"status {reply.status}"

@@ -82,7 +82,7 @@ class Sleep:
 
 
 def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
-    """Make a function that tells how many seconds a call has left.
+    """Make a function that returns how many seconds a call has left.
 
     Args:
         fetch: The call; its ``timeout`` begins now.
@@ -103,7 +103,7 @@ def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, mo
 
     Args:
         fetch: The call.
-        remaining: Tells how many seconds it has left.
+        remaining: Returns how many seconds it has left.
         has_store: Whether there is a shared store.
         monitor: That of the exchange.
     """
@@ -132,7 +132,7 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
             answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
-                break  # the outcome of the first attempt says more
+                break  # the outcome of the first attempt is more precise
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
         outcome = answer
@@ -166,7 +166,7 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
 
 
 class CallMonitor:
-    """Asks the circuit breaker before each attempt, and reports to breaker and hooks after it.
+    """Checks the circuit breaker before each attempt, and reports to breaker and hooks after it.
 
     ``closed`` is set when the client is closed: then no attempt is made any more.
     """

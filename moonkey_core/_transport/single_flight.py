@@ -27,7 +27,7 @@ class _RevocationGeneration:
 
 
 def start_revocation_generation() -> None:
-    """Share no reply about a session any more that was asked for before now."""
+    """Share no reply about a session any more whose call began before now."""
     _RevocationGeneration.current = object()
 
 
@@ -73,7 +73,7 @@ class SyncSingleFlight:
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Tells how many seconds this caller waits at most.
+            remaining: Returns how many seconds this caller waits at most.
             make_call: Makes the call.
         """
         while True:
@@ -138,7 +138,7 @@ class AsyncSingleFlight:
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Tells how many seconds this caller waits at most.
+            remaining: Returns how many seconds this caller waits at most.
             make_call: Makes the call.
         """
         key = _key(fetch)

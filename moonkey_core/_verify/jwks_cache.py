@@ -113,7 +113,7 @@ class JwksCache:
         self.last_error: MoonKeyError | None = None
         self.refresh_at: float = math.inf
         self._attempts = 0  # finished fetches; names the next one
-        self._failures = 0  # since the last good one
+        self._failures = 0  # since the last valid one
         self._ended_at = -_MAX_COOLDOWN  # when the last fetch ended
         self._tokens = float(_BUCKET_SIZE)
         self._refilled_at = 0.0

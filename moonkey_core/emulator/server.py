@@ -47,7 +47,7 @@ class _Server(PromptServer):
 
 
 class Emulator(Control):
-    """MoonKey's API on a socket of this machine, with the control methods at hand.
+    """MoonKey's API on a socket of this machine, with the control methods.
 
     Use it as a context manager, or call ``start`` and ``close``. Between them, ``stop`` and ``start`` make an
     outage: the port stays the same, and nothing is forgotten.
@@ -143,7 +143,7 @@ class Emulator(Control):
         self._server = self._thread = None
 
     def close(self) -> None:
-        """Stop for good, and close the state file. Closing twice is fine."""
+        """Stop for good, and close the state file. Further calls have no effect."""
         self.stop()
         with self._state.lock:
             self._state.store.close()

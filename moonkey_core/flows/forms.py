@@ -67,12 +67,20 @@ def chunked_input(environ: Mapping[str, Any]) -> Any:
 
 
 def query_fields(request: FlowRequest) -> dict[str, str]:
-    """Parse the query string. Raises ``RequestRefused``."""
+    """Parse the query string.
+
+    Raises:
+        RequestRefused: It is malformed.
+    """
     return _parse_form(request.query)
 
 
 def body_fields(request: FlowRequest) -> dict[str, str]:
-    """Parse the body: a form, or a JSON object of strings and booleans. Raises ``RequestRefused``."""
+    """Parse the body: a form, or a JSON object of strings and booleans.
+
+    Raises:
+        RequestRefused: It is anything else.
+    """
     if len(request.body) > MAX_BODY_BYTES:
         raise RequestRefused(reason="body_too_long")
     if not request.body:

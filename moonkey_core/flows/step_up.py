@@ -145,7 +145,7 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the browser says that a route demands. It is shown and passed on; nothing relies on it.
+    """The requirements of a route, as the browser has sent them. They are shown and passed on, but not trusted.
 
     Attributes:
         acr_values: Names of factors, any of which suffices; none means that all do.

@@ -105,7 +105,7 @@ class Availability:
         self._lock = threading.Lock()
 
     def allows_call(self) -> bool:
-        """Return whether to call Redis now. Then tell the outcome to :meth:`succeeded` or :meth:`failed`."""
+        """Return whether to call Redis now. Then report the outcome by :meth:`succeeded` or :meth:`failed`."""
         if not self._lost:
             return True
         now = self._clock()

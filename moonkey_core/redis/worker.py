@@ -104,7 +104,7 @@ class Worker:
         leeway: Seconds that the clocks of two machines may differ.
 
     Attributes:
-        reader: Knows how up to date this process is.
+        reader: Tracks how up to date this process is.
     """
 
     def __init__(

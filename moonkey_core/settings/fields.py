@@ -1,4 +1,4 @@
-"""Parsers of single settings: text or typed value in, typed value out. A ``ValueError`` says what to write.
+"""Parsers of single settings: text or typed value in, typed value out. A ``ValueError`` names what to write.
 
 No message repeats the value: it may be a secret in the wrong place.
 """

@@ -62,10 +62,10 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
 class Settings(KnownArguments):
     """All settings. Immutable; every instance has been validated.
 
-    Build one with :meth:`load`. All durations are seconds unless the name says minutes.
+    Build one with :meth:`load`. All durations are seconds unless the name contains ``minutes``.
 
     Raises:
-        ConfigurationError: A setting is wrong or missing; the message names it and says what to write instead.
+        ConfigurationError: A setting is wrong or missing; the message names it and what to write instead.
     """
 
     secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
@@ -330,7 +330,10 @@ def has_value(settings: Settings, name: str, value: object) -> bool:
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:
-    """Return whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
+    """Return whether two values of a setting are parsed to the same.
+
+    ``None`` and an empty text count as its default.
+    """
     return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
