@@ -121,7 +121,7 @@ class Authenticator:
         self._loads_users = settings.load_user
 
     def begin(
-        self, headers: HeaderView, requirements: Requirements | None = None, info: RequestInfo | None = None
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, now: float
     ) -> Auth | Pending:
         """Authenticate a request as far as that is possible without a network call.
 
@@ -135,6 +135,7 @@ class Authenticator:
             requirements: The requirements of the route, if any.
             info: The facts by which cookies are judged. Without them, cookies are judged as those of an unsafe
                 request.
+            now: The current time (Unix seconds).
 
         Returns:
             The identity where no call is needed, else the state from which :meth:`finish` continues.
@@ -152,19 +153,22 @@ class Authenticator:
             text = presented.cached_text(settings)
             if text is not None:
                 digest = self._cache.text_digest(text)
-                entry = self._remembered(presented, digest, requirements)
+                entry = self._remembered(presented, digest, requirements, now)
+            jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             if entry is None and not presented.is_checked:
-                # 3. Its grammar.
-                presented = presented.checked(settings)
+                # 3. Its grammar. A JWT in a header that can be parsed has the grammar of a credential.
+                jwt = None if presented.from_cookies else self._read_jwt(presented.value)
+                if not isinstance(jwt, _jwt.ParsedJwt):
+                    presented = presented.checked(settings)
                 if presented.text != text:
-                    digest = self._cache.text_digest(presented.text)
-                    entry = self._remembered(presented, digest, requirements)
+                    digest, jwt = self._cache.text_digest(presented.text), None
+                    entry = self._remembered(presented, digest, requirements, now)
             if entry is not None and not self._loads_users:
                 return new_auth(
                     entry=entry,
                     source="cache",
                     as_of=entry.vouched_at,
-                    from_cookies=presented.from_cookies,
+                    from_cookies=presented.source == "cookie",
                 )
             alone = None if presented.cached_jwt is not None else digest
             pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
@@ -173,7 +177,12 @@ class Authenticator:
                 return pending
             # 4. A JWT that is verified here with a cached key.
             self._check_not_denied(pending)
-            self._read_jwt(pending)
+            if jwt is None:
+                jwt = self._read_jwt(presented.cached_jwt if presented.from_cookies else presented.value)
+            if isinstance(jwt, _jwt.ParsedJwt):
+                pending.jwt = jwt
+            elif jwt is not None and presented.kind == "session_jwt":
+                raise jwt
             pending.verification = self._verified_here(pending)
         except AuthenticationError as error:
             return new_auth(error=error, from_cookies=presented.from_cookies)
@@ -201,7 +210,13 @@ class Authenticator:
         try:
             verification = pending.verification
             if verification is None:
-                verification = yield from self._verified_or_in_grace(pending)
+                try:
+                    verification = yield from self._verified(pending)
+                except ProviderUnavailable as error:
+                    # 7. The provider cannot be reached: a recent verification may be enough.
+                    verification = self._in_grace(pending, error)
+                    if verification is None:
+                        raise
             # 8. All the fields of the user, where the settings demand them.
             if not self._loads_users:
                 return self._auth(pending, verification)
@@ -228,7 +243,8 @@ class Authenticator:
         digest = self._cache.digest(credential.value)
         pending = Pending(credential, digest, digest)
         self._check_not_denied(pending)
-        self._read_jwt(pending)
+        if credential.kind == "session_jwt":
+            pending.jwt = self._parsed(credential.value)
         verification = yield from self._verified(pending, minutes)
         result = verification.result
         if result is None:
@@ -251,7 +267,7 @@ class Authenticator:
             return None
 
     def _remembered(
-        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None
+        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None, now: float
     ) -> CacheEntry | None:
         """Return the cache entry of a credential, where it is still valid.
 
@@ -263,10 +279,10 @@ class Authenticator:
         if entry is None:
             return None
         is_pair = presented.cached_jwt is not None
-        if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
+        if self._cache.denies_any and is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
         try:
-            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+            return entry if self._acceptance.accepts(entry, now, requirements) else None
         except RevokedCredentials:
             self._cache.forget(digest)
             if not is_pair:
@@ -290,16 +306,14 @@ class Authenticator:
             pending.token_digest = self._cache.digest(pending.presented.value)
         return pending.token_digest
 
-    def _read_jwt(self, pending: Pending) -> None:
-        """Parse the JWT of a credential, if it has one. A malformed JWT beside a session token is ignored."""
-        presented = pending.presented
-        if presented.cached_jwt is not None:
-            try:
-                pending.jwt = self._parsed(presented.cached_jwt)
-            except InvalidCredentials:
-                return
-        elif presented.kind == "session_jwt":
-            pending.jwt = self._parsed(presented.value)
+    def _read_jwt(self, text: str | None) -> _jwt.ParsedJwt | InvalidCredentials | None:
+        """Return the parsed JWT, or the error for a malformed one; ``None`` for a text that cannot be a JWT."""
+        if text is None or "." not in text or len(text) > self._settings.max_credential_length:
+            return None
+        try:
+            return self._parsed(text)
+        except InvalidCredentials as error:
+            return error
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
@@ -323,16 +337,6 @@ class Authenticator:
             pending.jwt = None  # the session token decides
             return None
         return self._accepted(pending, pending.entry)
-
-    def _verified_or_in_grace(self, pending: Pending) -> Plan[Verification]:
-        try:
-            return (yield from self._verified(pending))
-        except ProviderUnavailable as error:
-            # 7. The provider cannot be reached: a recent verification may be enough.
-            verification = self._in_grace(pending, error)
-            if verification is None:
-                raise
-            return verification
 
     def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
         """Verify a credential.
@@ -441,13 +445,20 @@ class Authenticator:
                 user_ids=() if entry is None else (entry.user_id,),
                 extension=None if entry is None else self._sliding_expiration.minutes_due(entry),
                 refresh=entry is not None and now >= entry.reusable_until,
-                wants_jwt=entry is None and self._verifies_jwts,  # nothing here verifies it otherwise
+                wants_jwt=entry is None and self._verifies_jwts,  # of no use where it is not verified
                 shared_for=_PAIR_SECONDS,
+                was_good=self._cache.is_seen(self._token_digest(pending)),
                 max_staleness=max_staleness,
             )
+        was_good = self._cache.is_seen(pending.digest)
         if jwt is None:
             return IntrospectionRequest(
-                "session_token", presented.value, pending.digest, minutes=minutes, max_staleness=max_staleness
+                "session_token",
+                presented.value,
+                pending.digest,
+                minutes=minutes,
+                was_good=was_good,
+                max_staleness=max_staleness,
             )
         session_id, user_ids = self._claims.claimed_ids(jwt.payload)
         refresh = now >= (jwt.stale_at(self._settings) if entry is None else entry.reusable_until)
@@ -464,6 +475,7 @@ class Authenticator:
             session_id=session_id if entry is None else entry.session_id,
             user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
             refresh=refresh,
+            was_good=was_good,
             max_staleness=max_staleness,
         )
 
