@@ -25,19 +25,19 @@ def core_schema_of(cls: Any, schema_of: Callable[[Any], Any]) -> Any:
     """Return the schema of a model class: it reads an instance or a ``to_dict()`` shape, and writes the latter."""
     from pydantic_core import core_schema as core
 
-    def taken(found: Any, checked: Callable[[Any], Mapping[str, Any]]) -> Any:
+    def parse(found: Any, checked: Callable[[Any], Mapping[str, Any]]) -> Any:
         return found if isinstance(found, cls) else cls(**checked(found))
 
-    def written(one: Any, info: Any) -> Any:
-        asked = {name: getattr(info, name) for name in ("include", "exclude", "exclude_none")}
-        return _writer_of(cls).to_python(one.to_dict(), **asked)
+    def serialize(one: Any, info: Any) -> Any:
+        options = {name: getattr(info, name) for name in ("include", "exclude", "exclude_none")}
+        return _writer_of(cls).to_python(one.to_dict(), **options)
 
     hints = get_type_hints(cls)
     return core.no_info_wrap_validator_function(
-        taken,
+        parse,
         core.typed_dict_schema({name: core.typed_dict_field(schema_of(hints[name])) for name in cls.shown_fields}),
         ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
-        serialization=core.plain_serializer_function_ser_schema(written, info_arg=True),
+        serialization=core.plain_serializer_function_ser_schema(serialize, info_arg=True),
     )
 
 

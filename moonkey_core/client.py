@@ -240,10 +240,10 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        asks = (
+        verify = (
             None if headers is None else partial(self.authenticate, headers, Requirements(max_staleness=0), info)
         )
-        return await self._session_watcher.wait_until_over(auth, asks)
+        return await self._session_watcher.wait_until_over(auth, verify)
 
     async def aclose(self) -> None:
         """Close all connections. The client cannot be used after this. Further calls have no effect."""

@@ -49,8 +49,8 @@ class MoonKeyError(Exception):
 
     def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
         """Make an error. The class has the defaults for missing arguments."""
-        said = message or self.default_message
-        super().__init__(f"{said} {evidence}" if evidence else said)
+        text = message or self.default_message
+        super().__init__(f"{text} {evidence}" if evidence else text)
         self.reason: str = reason or self.default_reason
         self.evidence = evidence
 

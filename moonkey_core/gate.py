@@ -112,9 +112,9 @@ class Requirements(KnownArguments):
         if self.claims is not None:
             object.__setattr__(self, "_rules", _rules_of(self.claims))
             object.__setattr__(self, "claims", Extra(self.claims))
-        asked = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
+        authentication = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
         allowed = (self.claims, self.scopes, self.roles, self.permissions)
-        object.__setattr__(self, "_checks_session", any(one is not None for one in (*asked, *allowed)))
+        object.__setattr__(self, "_checks_session", any(one is not None for one in (*authentication, *allowed)))
 
     def are_met_by(self, auth: Auth) -> bool:
         """Return whether a verified identity is fresh enough; else it has to be verified again."""

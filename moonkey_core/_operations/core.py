@@ -59,11 +59,13 @@ class Core:
         self.revocations = revocations
         self.feed = feed
         self.closed = False
-        place = _place_namer(settings)
+        store_name = _store_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys: JwksCache = JwksCache(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.keys: JwksCache = JwksCache(
+            settings, clock, self.hooks, store_name and store_name(f"keys {keys_url}")
+        )
         self.api: MoonKeyApi = MoonKeyApi(
-            settings, clock, place and (lambda token: place(f"token {bare_token(token)}"))
+            settings, clock, store_name and (lambda token: store_name(f"token {bare_token(token)}"))
         )
         self.cache: VerificationCache = VerificationCache(settings)
         acceptance = Acceptance(settings, self.keys, self.revocations, self.feed, clock)
@@ -142,7 +144,7 @@ class Core:
                 self.run_later(later)
 
 
-def _place_namer(settings: Settings) -> Callable[[str], str] | None:
+def _store_namer(settings: Settings) -> Callable[[str], str] | None:
     """Return the function that makes the names of entries in the shared store, if there is one.
 
     The secret key is part of the names: the API's reply to one app about a credential is not valid for another.
@@ -152,4 +154,4 @@ def _place_namer(settings: Settings) -> Callable[[str], str] | None:
     from moonkey_core._crypto import fleet_sealer
 
     sealer, key = fleet_sealer(settings, "place"), settings.secret_key.reveal()
-    return lambda what: sealer.digest(f"{key} {what}")
+    return lambda entry: sealer.digest(f"{key} {entry}")

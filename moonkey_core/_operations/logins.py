@@ -104,8 +104,8 @@ def verify_otp(
         body = {"method_id": text_argument(method_id, "method_id"), "otp": text_argument(code, "code")}
     else:
         body = {"email": text_argument(email, "email"), "code": text_argument(code, "code")}
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    return (yield from _verified(core, "otps/verify", {**body, **wanted}))
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, "otps/verify", {**body, **session_fields}))
 
 
 def verify_magic_link(
@@ -118,8 +118,8 @@ def verify_magic_link(
     device: Device | None = None,
 ) -> Plan[Login]:
     """Verify the token of a magic link. The other arguments and the errors are those of ``otps.verify``."""
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"token": text_argument(token, "token", 2048), **wanted}
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {"token": text_argument(token, "token", 2048), **session_fields}
     return (yield from _verified(core, "magic_links/verify", body))
 
 
@@ -140,8 +140,8 @@ def verify_oauth(
     if (token is None) == (code is None):
         raise ValueError("Give exactly one of token and code.")
     name, value = ("token", token) if token is not None else ("code", code)
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {name: text_argument(value, name, 2048), **wanted}
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {name: text_argument(value, name, 2048), **session_fields}
     return (yield from _verified(core, "oauth/verify", body))
 
 
@@ -159,8 +159,8 @@ def verify_totp(
 
     The other arguments and the errors are those of ``otps.verify``.
     """
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **wanted}
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **session_fields}
     return (yield from _verified(core, "totps/verify", body))
 
 
@@ -179,19 +179,19 @@ def verify_wallet(
 
     The other arguments and the errors are those of ``otps.verify``.
     """
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
     body = {
         "wallet_type": text_argument(wallet_type, "wallet_type"),
         "public_address": text_argument(public_address, "public_address"),
         "signature": text_argument(signature, "signature", 4096),
-        **wanted,
+        **session_fields,
     }
     return (yield from _verified(core, "wallets/verify", body))
 
 
 def _send(
     core: Core,
-    how: str,
+    action: str,
     email: str | None,
     phone_number: str | None,
     expires_in: int | None,
@@ -203,9 +203,9 @@ def _send(
         raise ValueError(f"A code lives 1 to {_MAX_OTP_MINUTES} minutes.")
     body: dict[str, Any] = _device(device)
     if email is not None:
-        path, body["email"] = f"otps/email/{how}", text_argument(email, "email")
+        path, body["email"] = f"otps/email/{action}", text_argument(email, "email")
     else:
-        path, body["phone_number"] = f"otps/sms/{how}", text_argument(phone_number, "phone_number")
+        path, body["phone_number"] = f"otps/sms/{action}", text_argument(phone_number, "phone_number")
     if expires_in is not None:
         body["expires_in"] = expires_in
     return (yield from core.api.send_otp(path, body))
@@ -222,7 +222,7 @@ def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         raise
 
 
-def _session_wanted(
+def _session_fields(
     core: Core,
     session_expires_in: Lifetime | None,
     session_token: str | None,

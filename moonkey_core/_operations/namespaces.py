@@ -62,7 +62,7 @@ def blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concaten
     """Make a method that runs a plan to its result."""
 
     def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _begun(method, plan, self, *args, **kwargs)
+        made = _started(method, plan, self, *args, **kwargs)
         return run_in_time(self._exchange, self._core.settings.timeout, made)
 
     return _described(method, plan)
@@ -74,7 +74,7 @@ def awaiting(
     """Make a method that awaits a plan's result."""
 
     async def method(self: Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _begun(method, plan, self, *args, **kwargs)
+        made = _started(method, plan, self, *args, **kwargs)
         return await arun_in_time(self._exchange, self._core.settings.timeout, made)
 
     return _described(method, plan)
@@ -95,16 +95,16 @@ def _described(method: M, plan: Callable[..., object]) -> M:
 @cache
 def _signature_of(plan: Callable[..., object]) -> inspect.Signature:
     hints = get_type_hints(plan)
-    _, *taken = inspect.signature(plan).parameters.values()
-    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    _, *parameters = inspect.signature(plan).parameters.values()
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     result = get_args(hints["return"])[-1]
     return inspect.Signature(
-        [me, *(one.replace(annotation=hints[one.name]) for one in taken)],
+        [self_parameter, *(one.replace(annotation=hints[one.name]) for one in parameters)],
         return_annotation=None if result is type(None) else result,
     )
 
 
-def _begun(
+def _started(
     method: Callable[..., object],
     plan: Callable[Concatenate[Core, P], Plan[T]],
     owner: Runs | Awaits,

@@ -91,10 +91,10 @@ def rotate(
     return Rotation(login, revoked)
 
 
-def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | None) -> int:
+def _minutes(settings: Settings, lifetime: Lifetime | None, replaces: Session | None) -> int:
     """Return the lifetime of the new session in minutes, within the configured bounds."""
-    if wanted is not None:
-        return settings.session_minutes(wanted)
+    if lifetime is not None:
+        return settings.session_minutes(lifetime)
     if replaces is None:
         raise ValueError("Say how long the new session lasts: session_expires_in, or replaces.")
     left = replaces.expires_in // timedelta(minutes=1)

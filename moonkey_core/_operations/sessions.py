@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from moonkey_core._operations.arguments import Kind, Lifetime, given, id_argument, one_credential, user_id_argument
+from moonkey_core._operations.arguments import (
+    Kind,
+    Lifetime,
+    id_argument,
+    named_credential,
+    one_credential,
+    user_id_argument,
+)
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._verify.authenticator import NO_SUCH_USER
@@ -53,7 +60,7 @@ def verify(
     """
     kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
-    return (yield from core.authenticator.verify(given(kind, value), minutes))
+    return (yield from core.authenticator.verify(named_credential(kind, value), minutes))
 
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
@@ -104,7 +111,7 @@ def revoke(
     done = False
     digest = core.cache.digest(value)
     try:
-        ids = yield from _ids_of(core, given(kind, value), digest)
+        ids = yield from _ids_of(core, named_credential(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
     finally:

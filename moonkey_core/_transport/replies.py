@@ -97,11 +97,11 @@ def load_success(data: bytes) -> dict[str, Any]:
     return body
 
 
-def _is_failure(said: object) -> bool:
+def _is_failure(value: object) -> bool:
     """Return whether a status or code in the body, of whatever type, is that of a failure."""
-    if isinstance(said, str):
-        return said in DEAD_SESSION or said.lower() in _FAILED
-    return isinstance(said, int | float) and 400 <= said < 600
+    if isinstance(value, str):
+        return value in DEAD_SESSION or value.lower() in _FAILED
+    return isinstance(value, int | float) and 400 <= value < 600
 
 
 def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
@@ -178,8 +178,8 @@ def retry_after(reply: Reply) -> float | None:
     then = http_date(value)
     if then is None:
         return None
-    asked = http_date(reply.headers.get("date", ""))  # by the clock of the server, if the reply names it
-    return min(max(then - (_clock.wall() if asked is None else asked), 0.0), _LONGEST_WAIT)
+    server_time = http_date(reply.headers.get("date", ""))  # by the clock of the server, if the reply names it
+    return min(max(then - (_clock.wall() if server_time is None else server_time), 0.0), _LONGEST_WAIT)
 
 
 def http_date(value: str) -> float | None:

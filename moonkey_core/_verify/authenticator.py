@@ -170,8 +170,10 @@ class Authenticator:
                     as_of=entry.vouched_at,
                     from_cookies=presented.source == "cookie",
                 )
-            alone = None if presented.cached_jwt is not None else digest
-            pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
+            token_digest = None if presented.cached_jwt is not None else digest
+            pending = Pending(
+                presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info=info
+            )
             if entry is not None:
                 pending.verification = Verification(entry, "cache", entry.vouched_at)
                 return pending

@@ -58,8 +58,8 @@ def cross_site(info: RequestInfo | None, headers: HeaderView, settings: Settings
     expected = "unknown: no usable Host header" if own is None else own[:_LONGEST_SHOWN]
     if info is None:
         expected = "unknown: nothing was said of the request"
-    said = f"Sec-Fetch-Site: {site}, Origin: {origin}; own origin: {expected}."
-    return CrossSiteRequest(evidence=said + _advice(headers, own))
+    compared = f"Sec-Fetch-Site: {site}, Origin: {origin}; own origin: {expected}."
+    return CrossSiteRequest(evidence=compared + _advice(headers, own))
 
 
 def _shown(lines: Sequence[str], known: Callable[[str], str | None]) -> str:

@@ -215,7 +215,7 @@ def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Fra
 
 
 def _check(registered: list[Registered], framework: Framework) -> None:
-    reached: list[_Holding] | None = None
+    reached: list[_Reached] | None = None
     for one in registered:
         is_protected = False
         for view in _layers(one.view):
@@ -300,11 +300,11 @@ def _gates_around(view: object) -> _Gates | None:
 
 # --- Is the function that a gate returned in use anywhere?
 
-_Holding = tuple[object, str, object]
+_Reached = tuple[object, str, object]
 """An object that was reached, the name that it has there, and its holder."""
 
 
-def _are_in_use(gates: _Gates, view: object, reached: list[_Holding], framework: Framework) -> bool:
+def _are_in_use(gates: _Gates, view: object, reached: list[_Reached], framework: Framework) -> bool:
     """Return whether a gate around a view is in use, as far as its references show.
 
     A view that was defined inside of a function may have lost its gate for good. A view of a module or a class has
@@ -327,24 +327,24 @@ def _named(view: Any) -> object:
     return found
 
 
-def _is_in_use(gate: object, view: object, reached: list[_Holding], framework: Framework) -> bool:
-    if any(one is gate and not _is_its_own(view, name, holder) for one, name, holder in reached):
+def _is_in_use(gate: object, view: object, reached: list[_Reached], framework: Framework) -> bool:
+    if any(one is gate and not _is_its_own(view, name, referrer) for one, name, referrer in reached):
         return True
-    return _is_held(gate, view, framework.registries)
+    return _is_referenced(gate, view, framework.registries)
 
 
-def _is_its_own(view: object, name: str, holder: object) -> bool:
+def _is_its_own(view: object, name: str, referrer: object) -> bool:
     """Return whether a variable is the one to which ``@gate`` has bound its result, in place of the function."""
-    scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, holder))
-    if isinstance(holder, type):
-        inside = holder.__qualname__
+    scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, referrer))
+    if isinstance(referrer, type):
+        inside = referrer.__qualname__
     return bool(scope) and inside == scope and name == getattr(view, "__name__", None)
 
 
-def _reached(views: Iterable[object]) -> Iterator[_Holding]:
+def _reached(views: Iterable[object]) -> Iterator[_Reached]:
     """Yield all functions that these can call, as far as references show: wrapped, in closures, in attributes."""
     seen: set[int] = set()
-    queue: deque[_Holding] = deque((view, "", None) for view in views)
+    queue: deque[_Reached] = deque((view, "", None) for view in views)
     while queue and len(seen) < _MOST_OBJECTS:
         binding = queue.popleft()
         yield binding
@@ -353,11 +353,13 @@ def _reached(views: Iterable[object]) -> Iterator[_Holding]:
             continue
         seen.add(id(one))
         queue.extend(
-            (held, name, one) for name, held in _held_by(one) if callable(held) or isinstance(held, _CONTAINERS)
+            (referent, name, one)
+            for name, referent in _referents(one)
+            if callable(referent) or isinstance(referent, _CONTAINERS)
         )
 
 
-def _held_by(one: object) -> Iterator[tuple[str, object]]:
+def _referents(one: object) -> Iterator[tuple[str, object]]:
     if isinstance(one, FunctionType):
         for name, cell in zip(one.__code__.co_freevars, one.__closure__ or (), strict=True):
             try:
@@ -369,16 +371,16 @@ def _held_by(one: object) -> Iterator[tuple[str, object]]:
     elif isinstance(one, MethodType):
         yield from (("", one.__func__), ("", one.__self__))
     elif isinstance(one, partial):
-        yield from (("", held) for held in (one.func, one.args, one.keywords))
+        yield from (("", referent) for referent in (one.func, one.args, one.keywords))
     elif isinstance(one, dict):
-        yield from (("", held) for held in tuple(one.values()))
+        yield from (("", referent) for referent in tuple(one.values()))
     elif isinstance(one, _CONTAINERS):
-        yield from (("", held) for held in tuple(one))
+        yield from (("", referent) for referent in tuple(one))
     else:
         yield from tuple((attribute(one, "__dict__") or {}).items())
 
 
-def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
+def _is_referenced(gate: object, view: object, registries: tuple[type, ...]) -> bool:
     """Return whether any object uses the function that a gate returned, even another app.
 
     The search goes from referrer to referrer. A namespace that has it under the name of the function itself does
@@ -387,36 +389,42 @@ def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
     """
     own_name = getattr(view, "__name__", None)
     layer, seen = [gate], {id(gate)}
-    ours: list[object] = [layer]  # the objects of this function itself that refer to the gate
+    own_objects: list[object] = [layer]  # the objects of this function itself that refer to the gate
     for _ in range(_MOST_LAYERS):
         asked = tuple(layer)
-        ours.append(asked)  # from Python 3.13 on, the result includes the arguments of the call
-        holders = gc.get_referrers(*asked)
+        own_objects.append(asked)  # from Python 3.13 on, the result includes the arguments of the call
+        referrers = gc.get_referrers(*asked)
         found: list[object] = []
-        for holder in holders:
-            if id(holder) in seen or isinstance(holder, _RUNNING) or any(holder is one for one in ours):
+        for referrer in referrers:
+            if (
+                id(referrer) in seen
+                or isinstance(referrer, _RUNNING)
+                or any(referrer is one for one in own_objects)
+            ):
                 continue
-            seen.add(id(holder))
-            if isinstance(holder, dict) and _is_namespace(holder):
-                names = [name for name, held in tuple(holder.items()) if any(held is one for one in layer)]
+            seen.add(id(referrer))
+            if isinstance(referrer, dict) and _is_namespace(referrer):
+                names = [
+                    name for name, referent in tuple(referrer.items()) if any(referent is one for one in layer)
+                ]
                 if names != [own_name]:
                     return True
-            elif isinstance(holder, registries) or not _is_intermediate(holder):
+            elif isinstance(referrer, registries) or not _is_intermediate(referrer):
                 return True
-            elif not isinstance(holder, FunctionType) or not _closes_over_its_own(holder, view, layer):
-                found.append(holder)
+            elif not isinstance(referrer, FunctionType) or not _closes_over_its_own(referrer, view, layer):
+                found.append(referrer)
         if not found:
             return False
-        ours += [holders, found]
+        own_objects += [referrers, found]
         layer = found
     return True
 
 
-def _closes_over_its_own(holder: FunctionType, view: object, closures: list[object]) -> bool:
+def _closes_over_its_own(referrer: FunctionType, view: object, closures: list[object]) -> bool:
     """Return whether a function refers to a gate only because its code names the variable."""
-    if not any(holder.__closure__ is one for one in closures):
+    if not any(referrer.__closure__ is one for one in closures):
         return False
-    return any(_is_its_own(view, name, holder) for name in holder.__code__.co_freevars)
+    return any(_is_its_own(view, name, referrer) for name in referrer.__code__.co_freevars)
 
 
 def _is_namespace(found: dict[Any, Any]) -> bool:
@@ -427,6 +435,6 @@ def _is_namespace(found: dict[Any, Any]) -> bool:
     return "__builtins__" in found or ("__module__" in found and "__wrapped__" not in found)
 
 
-def _is_intermediate(holder: object) -> bool:
+def _is_intermediate(referrer: object) -> bool:
     """Return whether a reference from this object is no use by itself, but may be part of one."""
-    return callable(holder) or isinstance(holder, (CellType, *_CONTAINERS, *_METHOD_KINDS))
+    return callable(referrer) or isinstance(referrer, (CellType, *_CONTAINERS, *_METHOD_KINDS))

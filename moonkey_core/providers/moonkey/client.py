@@ -36,7 +36,7 @@ from moonkey_core.models import (
 )
 from moonkey_core.providers.moonkey.api import ApiClient, evidence_of, misconfigured, refused
 from moonkey_core.providers.moonkey.claims import MoonKeyClaims
-from moonkey_core.providers.moonkey.endings import check_gone, has_ended
+from moonkey_core.providers.moonkey.endings import check_ended, has_ended
 from moonkey_core.providers.moonkey.wire import (
     check_session,
     check_user,
@@ -130,7 +130,7 @@ class MoonKeyApi:
             coalesce_key = f"refresh:{ttl:g}:{request.extension or 0}:{name}"
             shared = partial(call, coalesce_key=coalesce_key, ttl=ttl, until_revoked=True)
             # A certain refusal is remembered elsewhere already, and an unusable reply must not be shared.
-            return shared(reuse_refusals=False, reader=partial(self._check_good, request))
+            return shared(reuse_refusals=False, reader=partial(self._check_valid, request))
         store_policy, ttl = None, self._settings.session_cache_ttl
         if request.extension is not None:
             return call()
@@ -203,10 +203,10 @@ class MoonKeyApi:
             ValueError: It is not the result of a valid credential.
         """
         answer = load_success(body)
-        self._check_good(request, answer)
+        self._check_valid(request, answer)
         return self.without_credentials(answer)
 
-    def _check_good(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
+    def _check_valid(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
         """Check that a reply is the result of a valid credential.
 
         Raises:
@@ -282,7 +282,7 @@ class MoonKeyApi:
         )
         _, answer = yield from self._api.call(fetch, is_done=has_ended)
         if isinstance(answer, ApiError):
-            check_gone(answer)
+            check_ended(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
         """Return one user; ``remember`` shares and keeps the result for the time of the ``user_ttl`` setting.

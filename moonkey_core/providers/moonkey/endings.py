@@ -49,7 +49,7 @@ def _is_error(body: Mapping[str, Any]) -> bool:
     )
 
 
-def check_gone(error: ApiError) -> None:
+def check_ended(error: ApiError) -> None:
     """Check that a refusal means that there is no such session any more.
 
     Raises:
