@@ -40,8 +40,8 @@ class MoonKey(ClientBase, m.Runs):
             read from its ``MOONKEY_*`` environment variable.
 
     Raises:
-        ConfigurationError: A setting is wrong or missing.
-        TypeError: Settings are given twice, or a keyword is unknown.
+        ConfigurationError: A setting is wrong, missing or unknown.
+        TypeError: Settings were passed in two ways, or have no effect beside ``http_client``.
     """
 
     def authenticate(

@@ -165,8 +165,8 @@ class VerifiedSession(Value):
     Attributes:
         user: The verified user.
         session: The verified session.
-        session_token: The session token, where the API sent it or it was presented.
-        session_jwt: The session JWT, where the API sent it or it was presented.
+        session_token: The session token, where the API has sent it.
+        session_jwt: The session JWT, where the API has sent it.
         fresh_jwt: A new session JWT, set where the presented one was too old and has been refreshed.
     """
 

@@ -99,8 +99,8 @@ def revoke(
         session_jwt: A session JWT of the session.
 
     Raises:
-        MoonKeyError: The API did not confirm that the session has ended.
-        ValueError: There is not exactly one argument, or it is malformed.
+        MoonKeyError: The API did not confirm that the session has ended, or the credential is malformed.
+        ValueError: There is not exactly one argument, or the id is malformed.
     """
     kind, value = one_credential(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt

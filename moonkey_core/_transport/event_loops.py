@@ -126,7 +126,7 @@ def sender_factory(
         http_client: The client that was given to us, if any. It is used instead.
 
     Raises:
-        ConfigurationError: ``aiohttp`` is asked for, but is not installed, or proxies of the environment are to be
+        ConfigurationError: ``aiohttp`` is required, but is not installed, or proxies of the environment are to be
             used, which only ``httpx`` does.
     """
     from moonkey_core._transport import httpx_backend as _httpx

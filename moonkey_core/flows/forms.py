@@ -56,7 +56,7 @@ def chunked_input(environ: Mapping[str, Any]) -> Any:
         environ: The WSGI environment, or a mapping like it of a request that did not come by WSGI.
 
     Raises:
-        RequestRefused: The server does not say that its input ends with the body.
+        RequestRefused: The server does not guarantee that its input ends with the body.
     """
     is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
     if not is_chunked or environ.get("CONTENT_LENGTH") or "wsgi.input" not in environ:

@@ -28,7 +28,7 @@ def limited_send(core: Core, request: FlowRequest, address: str, plan: Plan[T]) 
 
     Args:
         core: The parts of the client.
-        request: The request that asks for the code.
+        request: The request for the code.
         address: The e-mail address or phone number.
         plan: Sends the code.
 

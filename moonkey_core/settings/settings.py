@@ -292,11 +292,11 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
-    """Check that all given names are settings.
+    """Check that all names are settings.
 
     Args:
         given: The names.
-        beside: Other arguments that could have been given in the same place, and may have been misspelt.
+        beside: Other arguments that are allowed in the same place, and may have been misspelt.
 
     Raises:
         ConfigurationError: A name is no setting.

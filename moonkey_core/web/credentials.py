@@ -279,7 +279,7 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
     """Return the value of a cookie in the ``Cookie`` lines; ``None`` where it is absent.
 
     Raises:
-        MalformedCredentials: It has two different values, or lines were joined by a comma.
+        MalformedCredentials: It has two different values, or occurs again after a comma.
     """
     text = lines[0] if len(lines) == 1 else _BETWEEN_COOKIES.join(lines)
     if (usual := _usual_cookie(text, f"{name}=")) is not None:

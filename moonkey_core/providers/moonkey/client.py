@@ -112,7 +112,7 @@ class MoonKeyApi:
         except MoonKeyError:
             if not reply.from_store:
                 raise
-            # Only valid results are stored, so this one has expired. The session may have been extended since.
+            # Only valid results are stored, and the session may have been extended since.
             result = yield from self.introspect(replace(request, max_staleness=0))
         return result if refused_length is None else replace(result, extension_error=refused_length)
 
@@ -362,7 +362,7 @@ def _may_mean_length(error: ApiError, minutes: int | None) -> bool:
 
 
 def _refusal(error: ApiError) -> MoonKeyError:
-    """Return the error for a refused credential. Its session is certainly over only where the code says so."""
+    """Return the error for a refused credential. Only some codes mean that its session is certainly over."""
     if error.is_dead_session:
         return InvalidCredentials(reason="session_unknown")
     if error.status in (*_REFUSALS, 401):
