@@ -42,7 +42,7 @@ def one_credential(
     return kind, well_formed(value, settings)
 
 
-def named_credential(kind: Kind, value: str) -> PresentedCredentials:
+def given(kind: Kind, value: str) -> PresentedCredentials:
     """Return a credential that was passed to a method under the name of its kind, and has been checked."""
     named: CredentialKind = "session_jwt" if kind == "session_jwt" else "session_token"
     return PresentedCredentials(value, "argument", named_kind=named, is_checked=True)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from moonkey_core._operations.arguments import (
     Kind,
     Lifetime,
+    given,
     id_argument,
-    named_credential,
     one_credential,
     user_id_argument,
 )
@@ -60,7 +60,7 @@ def verify(
     """
     kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
-    return (yield from core.authenticator.verify(named_credential(kind, value), minutes))
+    return (yield from core.authenticator.verify(given(kind, value), minutes))
 
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
@@ -111,7 +111,7 @@ def revoke(
     done = False
     digest = core.cache.digest(value)
     try:
-        ids = yield from _ids_of(core, named_credential(kind, value), digest)
+        ids = yield from _ids_of(core, given(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
     finally:

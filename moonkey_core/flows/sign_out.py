@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from moonkey_core._operations.arguments import named_credential
+from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import Ids, end_session
 from moonkey_core._plan import Plan
@@ -126,7 +126,7 @@ def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None
     jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
     if ids is None and jwt is not None and core.settings.jwt_issuer:
         try:
-            ids = yield from core.authenticator.ids_of(named_credential("session_jwt", jwt))
+            ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
         except ProviderError:
             return None
         if ids is not None:
