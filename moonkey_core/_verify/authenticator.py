@@ -208,7 +208,7 @@ class Authenticator:
             The identity. Whatever is wrong with the request or the provider is its ``error``, and is not raised.
         """
         if requirements is not None and requirements != pending.requirements:
-            if pending.verification is not None:  # accepted for a lesser demand, so it is judged anew
+            if pending.verification is not None:  # accepted for weaker requirements: it is judged anew
                 begun = self.begin(pending.headers, requirements, pending.info, self._clock())
                 if not isinstance(begun, Pending):
                     return begun
