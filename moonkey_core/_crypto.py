@@ -18,7 +18,7 @@ _TAG_BYTES = 16
 
 
 class Digest:
-    """Makes digests under a key of its own: equal inputs have equal digests, which do not reveal the input."""
+    """A keyed digest with a random key of its own. Equal inputs have equal digests, which do not reveal the input."""
 
     __slots__ = ("_key",)
 
@@ -32,7 +32,7 @@ class Digest:
 
 
 class Sealer:
-    """Seals bytes under a name (AES-256-GCM), and makes keyed digests for names.
+    """Authenticated encryption of bytes under a name (AES-256-GCM), and keyed digests for names.
 
     Both keys come from the secret by HKDF (RFC 5869). Only processes with the same ``secret`` and ``purpose`` can
     read what this one seals.

@@ -102,7 +102,7 @@ class SessionClaims(NamedTuple):
 
 
 class JwtClaims(BodyReader, Protocol):
-    """Reads the claims of a provider's JWTs about a user and a session."""
+    """The reader of the claims of a provider's JWTs about a user and a session."""
 
     def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
         """Return the user and session that a payload names.

@@ -14,7 +14,7 @@ Body = bytes | Mapping[str, Any]
 
 
 class BodyReader(Protocol):
-    """Builds models from a checked body."""
+    """The builder of models from a checked body."""
 
     def user(self, body: Body) -> User:
         """Return the user in the body."""

@@ -18,7 +18,7 @@ from moonkey_core.web.request import HeaderView, RequestInfo
 
 
 class SessionExtender:
-    """Makes plans that extend sessions in use. They run beside the requests."""
+    """The extension of sessions in use, by plans that run beside the requests."""
 
     def __init__(
         self,

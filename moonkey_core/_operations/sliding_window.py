@@ -22,7 +22,7 @@ class _Log:
 
 
 class SlidingWindowCounter:
-    """Counts attempts within the last so many seconds."""
+    """A counter of the attempts within the last so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
         """Start without attempts. ``clock`` returns seconds and never goes back."""

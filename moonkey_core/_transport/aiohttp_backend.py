@@ -30,7 +30,7 @@ _CALL_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadabl
 
 
 class AsyncSender:
-    """Sends the calls of the tasks of one event loop.
+    """The sender of the calls of the tasks of one event loop.
 
     The session keeps no cookies, follows no redirects, adds no headers, uses neither proxies nor ``.netrc``, sends
     nothing twice, and has no limits in time or number. Those limits are set by the exchange.

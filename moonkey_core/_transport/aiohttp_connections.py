@@ -29,7 +29,7 @@ that in some of its releases only."""
 
 
 class Connector(aiohttp.TCPConnector):
-    """Hands out connections without unread data, and only one of them per call."""
+    """A connection pool that lends connections without unread data, and only one of them per call."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -48,7 +48,7 @@ class Sender(Protocol):
 
 
 class CloseOnLoopShutdown:
-    """Calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
+    """A hook that calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
 
     An event loop that shuts down closes the asynchronous generators that were started on it. So connections are
     closed on the loop that they belong to, even where the app does not call ``aclose()``.

@@ -49,7 +49,7 @@ from moonkey_core.settings import Settings
 
 
 class SyncExchange:
-    """Makes the calls of threads. Thread-safe."""
+    """The exchange for the calls of threads. Thread-safe."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class SyncExchange:
 
 
 class AsyncExchange:
-    """Makes the calls of tasks. Each event loop has connections of its own."""
+    """The exchange for the calls of tasks. Each event loop has connections of its own."""
 
     def __init__(
         self,

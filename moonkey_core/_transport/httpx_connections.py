@@ -222,7 +222,7 @@ class _Stream(_Guarded, httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Opens connections of a blocking client."""
+    """The network backend that opens connections of a blocking client."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._backend = backend
@@ -294,7 +294,7 @@ class _AsyncStream(_Guarded, httpcore.AsyncNetworkStream):
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections of an asynchronous client."""
+    """The network backend that opens connections of an asynchronous client."""
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
         self._backend = backend

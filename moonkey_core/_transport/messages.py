@@ -31,7 +31,7 @@ class Unreadable(Exception):
 
 
 class Body:
-    """Reads the body of a reply by its ``Content-Encoding``, bounded in bytes before and after inflating."""
+    """The reader of a reply's body by its ``Content-Encoding``, bounded in bytes before and after inflating."""
 
     def __init__(self, encoding: str | None, limit: int) -> None:
         """Begin a body.
@@ -84,7 +84,7 @@ class Body:
 
 
 class _Inflater:
-    """Decodes one content coding (RFC 9110 section 8.4.1). Raises :class:`Unreadable`."""
+    """The decoder of one content coding (RFC 9110 section 8.4.1). It raises :class:`Unreadable`."""
 
     def __init__(self, encoding: str) -> None:
         window = _WINDOWS.get(encoding)

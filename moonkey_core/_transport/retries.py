@@ -168,7 +168,7 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
 
 
 class CallMonitor:
-    """Checks the circuit breaker before each attempt, and reports to breaker and hooks after it.
+    """The monitor of a call: it checks the circuit breaker before each attempt, and reports to it and to hooks.
 
     ``closed`` is set when the client is closed: then no attempt is made any more.
     """

@@ -61,7 +61,7 @@ class ReplyCache:
 
 
 class SyncSingleFlight:
-    """Shares calls among threads."""
+    """The sharing of calls among threads."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._lock = threading.Lock()
@@ -122,7 +122,7 @@ class _Flight:
 
 
 class AsyncSingleFlight:
-    """Shares calls among the tasks of one event loop."""
+    """The sharing of calls among the tasks of one event loop."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._flights: dict[Key, _Flight] = {}

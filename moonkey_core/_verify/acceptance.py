@@ -26,7 +26,7 @@ class Feed(Protocol):
 
 
 class Acceptance:
-    """Checks verified credentials: their time, their key, the revocations, and the requirements of a route."""
+    """The check of verified credentials: time, key, revocations, and the requirements of a route."""
 
     def __init__(
         self,

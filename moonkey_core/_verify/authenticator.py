@@ -93,7 +93,7 @@ class Pending:
 
 
 class Authenticator:
-    """Verifies the credentials of requests, and those passed to methods of a client."""
+    """The verification of the credentials of requests, and of those passed to methods of a client."""
 
     def __init__(
         self,

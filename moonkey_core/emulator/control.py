@@ -23,7 +23,7 @@ MAX_CLOCK_OFFSET = 10 * 366 * 86_400
 
 
 class Control:
-    """Reads the state of an emulator and changes its behaviour. Safe to call from any thread."""
+    """The methods that read the state of an emulator and change its behaviour. Safe to call from any thread."""
 
     def __init__(self, state: State) -> None:
         self._state = state

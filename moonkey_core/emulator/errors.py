@@ -15,7 +15,7 @@ Shape = Literal["A", "B"]
 
 
 class ApiError(Exception):
-    """Ends the request with an error answer."""
+    """An error answer, which ends the request."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)

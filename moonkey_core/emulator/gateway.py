@@ -41,7 +41,7 @@ def _application(routes: Sequence[Route]) -> Starlette:
 
 
 class Gateway:
-    """Guards the control interface, counts calls, bounds bodies, plays faults and checks the API key.
+    """The app that guards the control interface, counts calls, bounds bodies, injects faults and checks the key.
 
     Args:
         state: The state of the emulator.
@@ -121,7 +121,7 @@ class Gateway:
 
 
 class _Keyed:
-    """Accepts only requests with the API key. For the key set it may be in the URL as well.
+    """The app that accepts only requests with the API key. For the key set it may be in the URL as well.
 
     A browser that begins an OAuth login sends the public token instead; one that comes back sends its state.
     """

@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 
 
 class _Protocol(H11Protocol):
-    """Passes the raw connection to the app, for faults that no HTTP server would produce by itself."""
+    """A protocol that passes the raw connection to the app, for faults that no HTTP server would produce."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

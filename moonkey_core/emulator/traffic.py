@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Traffic:
-    """Calls by method and route since the last clearing, and how many ran at once at most.
+    """The calls by method and route since the last clearing, and how many ran at once at most.
 
     Only known routes are counted by name, so clients cannot make the table grow.
     """

@@ -25,7 +25,7 @@ _MIN_EXIT_SECONDS = 0.05
 
 
 class RedisRevocations:
-    """Shares revocations among all processes of an app, through a Redis stream.
+    """Revocations that are shared among all processes of an app, through a Redis stream.
 
     An entry that is added to ``revocations`` in one process is in the tables of the others a moment later. Each
     process has one background thread, started at first use. It reads the stream all the time, at least five times

@@ -58,7 +58,7 @@ class PublishErrors:
 
 
 class Publisher:
-    """Publishes the revocations of this process, and again those that Redis has lost.
+    """The publisher of the revocations of this process, and again of those that Redis has lost.
 
     Args:
         sealer: Seals the entries.

@@ -17,7 +17,7 @@ logger = logging.getLogger("moonkey")
 
 
 class Reader:
-    """Reads entries of the stream, and tracks how up to date this process is.
+    """The reader of the stream, which tracks how up to date this process is.
 
     Args:
         sealer: Opens the entries.

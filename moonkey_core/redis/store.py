@@ -49,7 +49,7 @@ class SerializedReply:
 
 
 class StoreSerializer:
-    """Turns replies into what is stored in Redis, and what Redis returns into replies. Makes no network call."""
+    """The conversion between replies and their stored form in Redis. Makes no network call."""
 
     max_bytes = _MAX_BODY_BYTES + _OVERHEAD_BYTES
 

@@ -19,7 +19,7 @@ _PROBE_SECONDS = 5.0  # for which one reply about our own key is reused
 
 
 class ApiClient:
-    """Calls the API under one address.
+    """A client of the API under one address.
 
     Args:
         root: The URL before the path of each call.

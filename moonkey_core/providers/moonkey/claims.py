@@ -24,7 +24,7 @@ _NO_CLAIMS = frozenset(
 
 
 class MoonKeyClaims:
-    """Reads the payload of a session JWT. Its ``sub`` is the user, one of ``jwt_session_claims`` the session."""
+    """The reader of session JWTs: ``sub`` is the user, one of ``jwt_session_claims`` the session."""
 
     def __init__(self, settings: Settings) -> None:
         self._names = settings.jwt_session_claims
