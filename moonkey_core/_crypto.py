@@ -18,7 +18,7 @@ _TAG_BYTES = 16
 
 
 class Digest:
-    """A keyed digest with a random key of its own. Equal inputs have equal digests, which do not reveal the input."""
+    """A keyed digest with a random key. Equal inputs have equal digests, which do not reveal the input."""
 
     __slots__ = ("_key",)
 
