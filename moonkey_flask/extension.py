@@ -19,7 +19,7 @@ from moonkey_core.web.responses import success_headers
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
 from moonkey_flask.names import EXTENSION
-from moonkey_flask.refusals import refused
+from moonkey_flask.responses import refused
 from moonkey_flask.routes import check_cookies
 from moonkey_flask.signals import watch
 

@@ -17,7 +17,7 @@ from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.identity import auth_of, current_request, get_client
 from moonkey_flask.names import EXTENSION, ROUTES
 from moonkey_flask.pages import response_of
-from moonkey_flask.refusals import path_of
+from moonkey_flask.responses import path_of
 
 
 def session_routes(*, url_prefix: str = "/auth") -> Blueprint:

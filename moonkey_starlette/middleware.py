@@ -14,14 +14,14 @@ from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
-from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.gates import RouteCheck
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
-from moonkey_starlette.replies import Reply, reply_to
+from moonkey_starlette.responses import Reply, reply_to
 from moonkey_starlette.scope import attach
+from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
 
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
 _NEEDS_ASYNCIO = (

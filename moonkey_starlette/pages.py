@@ -73,7 +73,7 @@ class Pages:
     @cached_property
     def _engine(self) -> Environment | None:
         try:
-            from moonkey_starlette.engine import make_engine
+            from moonkey_core.web.jinja import make_engine
         except ImportError:
             return None
         return make_engine(None if self._given is None else self._given.env)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader
 
-from moonkey_core.flows import TEMPLATES
+from moonkey_core.web.pages import TEMPLATES
 
 _DELIMITERS = {
     "{{": "variable_start_string",

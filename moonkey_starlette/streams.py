@@ -20,7 +20,7 @@ from moonkey_core.streams import Ended, abound_items, run_until
 from moonkey_core.web.request import asgi_request
 from moonkey_starlette.identity import Identity, identity_of
 from moonkey_starlette.messages import close_code
-from moonkey_starlette.replies import WebSocketReply, offers_denial
+from moonkey_starlette.responses import WebSocketReply, offers_denial
 
 T = TypeVar("T")
 
