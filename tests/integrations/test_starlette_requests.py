@@ -41,7 +41,7 @@ async def foreign(request: Request) -> Response:
 def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) -> None:
     async def early(request: Request) -> Response:
         pending = request.state.moonkey
-        assert repr(pending) == "PendingAuth()"
+        assert repr(pending) == "LazyAuth()"
         assert not hasattr(pending, "_private")
         for read in (
             lambda: pending.is_authenticated,
