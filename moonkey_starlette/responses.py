@@ -22,7 +22,6 @@ _SERVER_ERROR = 500
 _TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
-_WITHOUT_CREDENTIALS = ("vary", "cache-control")
 
 _Line = tuple[bytes, bytes]
 
@@ -44,7 +43,7 @@ def close_code(status: int) -> int:
 
 def apply_response_effects(start: Message, identity: Identity) -> Message:
     """Return the start of a response with what :func:`~moonkey_core.web.responses.response_effects` says of it."""
-    client = identity.client
+    client, lines = identity.client, start.get("headers", ())
     effects = response_effects(
         identity.auth,
         _facts(start),
@@ -53,14 +52,14 @@ def apply_response_effects(start: Message, identity: Identity) -> Message:
         client.revocations,
         is_asked_for=not identity.is_eager,
     )
+    if effects.is_usual:
+        return {**start, "headers": [*lines, *_encoded(effects.headers)]}
     if not effects.headers:
         return start
-    new = [_encoded(*pair) if pair[0] in _WITHOUT_CREDENTIALS else _encode(*pair) for pair in effects.headers]
+    new = [_line(name, value) for name, value in effects.headers]
     names = [name for name, _ in new]
-    lines = [line for line in start.get("headers", ()) if line[0].lower() not in names]
-    lines += new
-    lines += [_encode("set-cookie", value) for value in effects.cookies]
-    return {**start, "headers": lines}
+    new += [_line("set-cookie", value) for value in effects.cookies]
+    return {**start, "headers": [*(line for line in lines if line[0].lower() not in names), *new]}
 
 
 def must_resolve(start: Message, identity: Identity) -> bool:
@@ -78,7 +77,7 @@ def with_cookies(accept: Message, identity: Identity) -> Message:
         return accept
     lines = accept.get("headers", ())
     cookies = identity.client.cookies_after(auth, _values(lines, b"set-cookie"))
-    return {**accept, "headers": [*lines, *(_encode("set-cookie", one) for one in cookies)]} if cookies else accept
+    return {**accept, "headers": [*lines, *(_line("set-cookie", one) for one in cookies)]} if cookies else accept
 
 
 def _facts(start: Message) -> ResponseFacts:
@@ -88,24 +87,25 @@ def _facts(start: Message) -> ResponseFacts:
     """
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
-    return ResponseFacts(
-        start["status"],
-        b"content-length" not in names,
-        ", ".join(_values(lines, b"vary")) if b"vary" in names else "",
-        ", ".join(_values(lines, b"cache-control")) if b"cache-control" in names else "",
-        _values(lines, b"set-cookie") if b"set-cookie" in names else (),
-    )
+    is_streamed = b"content-length" not in names
+    if b"vary" not in names and b"cache-control" not in names and b"set-cookie" not in names:
+        return ResponseFacts(start["status"], is_streamed)
+    vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
+    return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
 
 
 def _values(lines: Iterable[_Line], name: bytes) -> list[str]:
+    """Return the values of all lines of one response header (RFC 9110 section 5.3)."""
     return [value.decode("latin-1") for key, value in lines if key.lower() == name]
 
 
-def _encode(name: str, value: str) -> _Line:
+def _line(name: str, value: str) -> _Line:
     return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
-_encoded = lru_cache(256)(_encode)  # an app has a handful of them; no credential ever passes here
+@lru_cache(64)  # an app has a handful of them; no credential ever passes here
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[_Line, ...]:
+    return tuple(_line(name, value) for name, value in headers)
 
 
 class Reply(Protocol):

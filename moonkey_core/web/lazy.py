@@ -27,8 +27,8 @@ class AuthSource(Protocol):
 class LazyAuth:
     """Acts as the ``Auth`` of a request, which it asks for when anything is read.
 
-    To ``isinstance`` it is an ``Auth``. Looking for a special method that no ``Auth`` has does not read anything, nor
-    does ``repr``: templates, debuggers and debug pages do so with every object.
+    To ``isinstance`` it is an ``Auth``. ``repr`` reads nothing, nor does looking for a special method that no
+    ``Auth`` has: templates, debuggers and debug pages do so with every object.
     """
 
     __slots__ = ("_source",)

@@ -154,10 +154,13 @@ class ResponseEffects(NamedTuple):
     Attributes:
         headers: Each takes the place of all headers of that name.
         cookies: Values of further ``Set-Cookie`` lines.
+        is_usual: Whether this is what each response gets that depends on the identity and says nothing of caching
+            itself. It holds no credential then, and takes the place of no header.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[str, ...] = ()
+    is_usual: bool = False
 
     def __repr__(self) -> str:
         """Return how many there are; no value."""
@@ -212,21 +215,23 @@ def response_effects(
         is_asked_for: Whether the identity was resolved on behalf of the app, which then counts as reading it. A
             middleware that resolves each identity in advance does not do so on behalf of the app.
     """
-    has_news = auth is not None and (auth.fresh is not None or auth.refusal is not None)
+    fresh = None if auth is None else auth.fresh
+    jwt_header = None if fresh is None else settings.fresh_jwt_header
     cookies: tuple[str, ...] = ()
-    if auth is not None and has_news and auth.from_cookies:
+    may_set_cookies = False
+    if auth is not None and auth.from_cookies and (fresh is not None or auth.refusal is not None):
+        may_set_cookies = True
         cookies = response_cookies(auth, settings, revocations, facts.set_cookies)
     is_read = auth is not None and (is_asked_for or auth.accessed)
-    sends_jwt = auth is not None and auth.fresh is not None and settings.fresh_jwt_header is not None
-    if not (cookies or is_read or sends_jwt or (_may_read_later(facts) and presents_any(headers, settings))):
+    if not (is_read or cookies or jwt_header or (_may_read_later(facts) and presents_any(headers, settings))):
         return _NO_EFFECTS
-    if not (has_news or facts.vary or facts.cache_control or settings.expires_in_header):
+    if not (may_set_cookies or jwt_header or facts.vary or facts.cache_control or settings.expires_in_header):
         return _usual_effects(settings.identity_headers)
     found = [("vary", vary_on(settings.identity_headers, facts.vary))]
-    if auth is not None and has_news and auth.from_cookies:
-        found.append(("cache-control", "no-store"))  # it may set cookies
-    elif auth is not None and auth.fresh is not None and settings.fresh_jwt_header is not None:
-        found += [(settings.fresh_jwt_header, auth.fresh), ("cache-control", "no-store")]
+    if may_set_cookies:
+        found.append(("cache-control", "no-store"))
+    elif fresh is not None and jwt_header is not None:
+        found += [(jwt_header, fresh), ("cache-control", "no-store")]
     elif not facts.cache_control:
         found.append(("cache-control", "private"))
     verified = auth.verified() if auth is not None and settings.expires_in_header else None
@@ -243,7 +248,7 @@ def _may_read_later(facts: ResponseFacts) -> bool:
 @lru_cache(64)
 def _usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
     """Return what a response gets that says nothing of caching itself."""
-    return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")))
+    return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")), is_usual=True)
 
 
 @lru_cache(256)  # an app has a handful of them, and all that it answers passes here

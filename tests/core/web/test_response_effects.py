@@ -84,7 +84,7 @@ def test_what_the_app_says_is_kept(vary: str, cache_control: str, expected: dict
         new_auth(verified=FRESH),
         new_auth(error=InvalidCredentials()),
     ):
-        assert effects(auth, facts) == ((), ())
+        assert effects(auth, facts) == ResponseEffects()
         assert dict(effects(auth, facts, is_asked_for=True).headers) == expected
         assert dict(effects(read(auth), facts).headers) == expected
 
@@ -93,10 +93,10 @@ def test_what_the_app_says_is_kept(vary: str, cache_control: str, expected: dict
 def test_a_response_that_cannot_depend_on_it_stays_as_it_is() -> None:
     auths = (None, new_auth(), new_auth(verified=VERIFIED), new_auth(error=InvalidCredentials()))
     for auth, headers, facts in product(auths, (NOTHING, BEARER, COOKIE), (PLAIN, *BODILESS)):
-        assert effects(auth, facts, headers) == ((), ())
+        assert effects(auth, facts, headers) == ResponseEffects()
     for auth in auths:
-        assert effects(auth, STREAM, NOTHING) == ((), ())
-        assert effects(auth, STREAM, COOKIE) == ((), ())  # cookies are not configured
+        assert effects(auth, STREAM, NOTHING) == ResponseEffects()
+        assert effects(auth, STREAM, COOKIE) == ResponseEffects()  # cookies are not configured
 
 
 @pytest.mark.rule("S28")
@@ -139,13 +139,13 @@ def test_cookies_go_out_although_nothing_has_read_it(auth: Auth, expected: list[
     repeated = effects(auth, again, COOKIE, WITH_COOKIES)
     assert repeated.cookies == ()
     if not expected:
-        assert found == ((), ())
+        assert found == ResponseEffects()
 
 
 @pytest.mark.rule("S46")
 def test_a_revoked_session_brings_no_cookie_back() -> None:
     auth = new_auth(verified=FRESH, from_cookies=True)
-    assert effects(auth, PLAIN, COOKIE, WITH_COOKIES, revoked=["sess_1"]) == ((), ())
+    assert effects(auth, PLAIN, COOKIE, WITH_COOKIES, revoked=["sess_1"]) == ResponseEffects()
 
 
 def test_what_is_resolved_before_the_headers_go_out() -> None:
