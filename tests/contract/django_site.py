@@ -177,15 +177,6 @@ def late_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(content, content_type="text/plain")
 
 
-def unread_stream(request: HttpRequest) -> StreamingHttpResponse:
-    async def parts() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
-
-    content = parts() if isinstance(request, ASGIRequest) else iter(("a", "b"))
-    return StreamingHttpResponse(content, content_type="text/plain")
-
-
 def kinds(request: HttpRequest, name: str) -> HttpResponseBase:
     if "read" in request.GET:
         _ = auth_of(request).state
@@ -198,6 +189,8 @@ def kinds(request: HttpRequest, name: str) -> HttpResponseBase:
     response: HttpResponseBase
     if kind.body == "file":
         response = FileResponse(Path(FILE).open("rb"))  # noqa: SIM115 - Django closes it
+    elif kind.body == "generated file":
+        response = FileResponse(one.encode() for one in kind.text)
     elif kind.body == "whole":
         response = HttpResponse(kind.text, status=kind.status)
     else:
@@ -264,7 +257,6 @@ urlpatterns = [
     path("foreign", foreign),
     path("stream", stream),
     path("late-stream", late_stream),
-    path("unread-stream", unread_stream),
     path("kinds/<name>", kinds),
     path("missing", missing),
     path("moved", moved),

@@ -139,10 +139,6 @@ def make_app(runs: Runs, options: Any) -> Flask:
 
         return Response(stream_with_context(parts()), mimetype="text/plain")
 
-    @app.get("/unread-stream")
-    def unread_stream() -> Any:
-        return Response(iter(("a", "b")), mimetype="text/plain")
-
     @app.get("/kinds/<name>")
     def kinds(name: str) -> Any:
         if "read" in request.args:
@@ -151,6 +147,8 @@ def make_app(runs: Runs, options: Any) -> Flask:
         if kind.body == "file":
             response = send_file(FILE)
             del response.headers["Cache-Control"]
+        elif kind.body == "generated file":
+            response = Response((one.encode() for one in kind.text), direct_passthrough=True)
         else:
             response = Response(kind.text if kind.body == "whole" else iter(kind.text), kind.status)
         response.headers.extend([*kind.headers, *(("Set-Cookie", cookie) for cookie in kind.cookies)])

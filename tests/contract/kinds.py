@@ -14,10 +14,10 @@ FILE = __file__
 
 @dataclass(frozen=True)
 class Kind:
-    """A response; without ``text`` its body is empty."""
+    """A response. What passes for a file in Flask and Django may be a generator of the app's, too."""
 
     status: int = 200
-    body: Literal["whole", "streamed", "file"] = "whole"
+    body: Literal["whole", "streamed", "file", "generated file"] = "whole"
     text: str = "ab"
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[str, ...] = ()
@@ -27,6 +27,7 @@ KINDS = {
     "plain": Kind(),
     "streamed": Kind(body="streamed"),
     "file": Kind(body="file"),
+    "generated file": Kind(body="generated file"),
     "no content": Kind(204, text=""),
     "no content, streamed": Kind(204, "streamed", ""),
     "not modified, streamed": Kind(304, "streamed", ""),

@@ -158,7 +158,6 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/foreign", foreign),
             Route("/stream", stream),
             Route("/late-stream", late_stream),
-            Route("/unread-stream", unread_stream),
             Route("/kinds/{name}", kinds),
             Route("/missing", missing),
             Route("/moved", moved),
@@ -192,14 +191,6 @@ async def stream_parts(auth: Auth) -> AsyncIterator[str]:
 async def late_stream(request: Request) -> Response:
     async def parts() -> AsyncIterator[str]:
         yield (await get_auth(request)).state
-
-    return StreamingResponse(parts(), media_type="text/plain")
-
-
-async def unread_stream(request: Request) -> Response:
-    async def parts() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
 
     return StreamingResponse(parts(), media_type="text/plain")
 
