@@ -23,6 +23,8 @@ _TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
 
+_TOLD = frozenset((b"vary", b"cache-control", b"set-cookie"))  # headers that ResponseFacts tells of
+
 _Line = tuple[bytes, bytes]
 
 
@@ -88,10 +90,13 @@ def _facts(start: Message) -> ResponseFacts:
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
     is_streamed = b"content-length" not in names
-    if b"vary" not in names and b"cache-control" not in names and b"set-cookie" not in names:
-        return ResponseFacts(start["status"], is_streamed)
+    if _TOLD.isdisjoint(names):
+        return _usual_facts(start["status"], is_streamed)
     vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
     return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
+
+
+_usual_facts = lru_cache(128)(ResponseFacts)
 
 
 def _values(lines: Iterable[_Line], name: bytes) -> list[str]:
