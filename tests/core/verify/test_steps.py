@@ -1,6 +1,7 @@
 """How often each step of a verification happens for one request: at most once for each text of a credential.
 
-A pair of cookies is two texts: that of both, and that of the session token alone.
+A pair of cookies is two texts: that of both, and that of the session token alone. A JWT in a header that can be
+read has the grammar of a credential, which is not checked apart then.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from typing import Any
 import pytest
 
 from moonkey_core import MoonKey
+from moonkey_core._plan import run
 from moonkey_core._verify import jwt as _jwt
+from moonkey_core._verify.authenticator import Pending
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import PresentedCredentials
+from moonkey_core.web.request import RequestInfo
+from support.decisions import NOW, Decisions, replied, verified_body
+from support.odd_jwts import good
 from support.visitors import JWT, SESSION, signed_in_long_ago
 
 Headers = dict[str, str]
@@ -25,6 +32,7 @@ Serve = Callable[[Headers], int]
 
 # The most that one request may do: grammar, digest, cache look-up, JWT parse, signature check.
 Counts = tuple[int, int, int, int, int]
+TOKEN = "token_" + "t" * 40
 WARM: Counts = (0, 1, 1, 0, 0)
 NONE: Counts = (0, 0, 0, 0, 0)
 
@@ -160,7 +168,7 @@ def pair_of(person: SignedIn) -> Headers:
     ("kind", "headers", "cold", "warm"),
     [
         ("token", lambda one: bearer(one.session_token), (1, 1, 1, 0, 0), WARM),
-        ("jwt", lambda one: bearer(one.session_jwt), (1, 1, 1, 1, 1), WARM),
+        ("jwt", lambda one: bearer(one.session_jwt), (0, 1, 1, 1, 1), WARM),
         ("token cookie", lambda one: cookies(one.session_token), (1, 1, 1, 1, 0), WARM),
         ("pair", pair_of, (1, 1, 1, 1, 1), WARM),
         ("anonymous", lambda _: {}, NONE, NONE),
@@ -192,17 +200,17 @@ def test_another_jwt_when_the_keys_are_there(
 ) -> None:
     serve = served()
     assert serve(bearer(emulator.sign_in().session_jwt)) == 200
-    for headers in (bearer(emulator.sign_in().session_jwt), pair_of(emulator.sign_in())):
+    for headers, grammar in ((bearer(emulator.sign_in().session_jwt), 0), (pair_of(emulator.sign_in()), 1)):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
-        assert shown(found) == (1, 1, 1, 1, 1)
+        assert shown(found) == (grammar, 1, 1, 1, 1)
 
 
 def test_an_old_jwt(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new JWT in the answer is parsed too: it has to be of the same session."""
     serve = served()
     for headers, most in (
-        (bearer(signed_in_long_ago(emulator).session_jwt), (1, 1, 1, 2, 1)),
+        (bearer(signed_in_long_ago(emulator).session_jwt), (0, 1, 1, 2, 1)),
         (pair_of(signed_in_long_ago(emulator)), (1, 2, 1, 2, 1)),
     ):
         with counted(monkeypatch) as found:
@@ -235,7 +243,7 @@ def test_a_gate_that_wants_the_word_of_the_provider(
     person = emulator.sign_in()
     for headers, most, again in (
         (bearer(person.session_token), (1, 1, 1, 0, 0), (0, 1, 1, 0, 0)),
-        (bearer(person.session_jwt), (1, 1, 1, 1, 1), (0, 1, 1, 0, 0)),
+        (bearer(person.session_jwt), (0, 1, 1, 1, 1), (0, 1, 1, 0, 0)),
         (pair_of(person), (1, 2, 2, 1, 1), (0, 1, 1, 0, 0)),
     ):
         with counted(monkeypatch) as found:
@@ -257,24 +265,53 @@ class LostFeed:
     """A feed from which nothing comes."""
 
     is_live = False
-    unsent = 0
-
-    def lag(self) -> None:
-        return None
 
 
 def test_a_lost_feed(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every credential is asked about, and nothing of it happens twice."""
     from moonkey_core._verify.acceptance import Acceptance
 
+    original = Acceptance.__init__
+
+    def without_news(self: Acceptance, settings: Any, keys: Any, revocations: Any, feed: Any, clock: Any) -> None:
+        original(self, settings, keys, revocations, LostFeed(), clock)
+
+    monkeypatch.setattr(Acceptance, "__init__", without_news)
     serve = served(max_revocation_lag=1)
     person = emulator.sign_in()
-    monkeypatch.setattr(Acceptance, "is_up_to_date", lambda _: False)
     for headers, most in (
         (bearer(person.session_token), (1, 1, 1, 0, 0)),
-        (bearer(person.session_jwt), (1, 1, 1, 1, 1)),
+        (bearer(person.session_jwt), (0, 1, 1, 1, 1)),
         (pair_of(person), (1, 2, 2, 1, 1)),
     ):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
         assert shown(found) == most
+
+
+@pytest.mark.parametrize("held", ["token", "jwt", "pair"])
+def test_what_was_accepted_for_a_lesser_demand_is_judged_anew(held: str) -> None:
+    """``load_user`` has to wait for the user also where the credential is good already."""
+    decisions = Decisions(load_user=True, session_cache_ttl=60, cookies={})
+    jwt = good(NOW)
+    lines = {
+        "token": {"session-token": [TOKEN]},
+        "jwt": {"session-token": [jwt]},
+        "pair": {"cookie": [f"{SESSION}={TOKEN}; {JWT}={jwt}"]},
+    }[held]
+    decisions.answer = lambda fetch: (
+        replied(200, {"user": {"id": "user_1", "email": "a@example.com"}})
+        if "/users/" in fetch.url
+        else replied(200, verified_body())
+    )
+    info = RequestInfo("GET", "https")
+    assert decisions.read(lines, None, info).is_authenticated
+    decisions.fetches.clear()
+    pending = decisions.core.begin(lambda name: lines.get(name, []), None, info)
+    assert isinstance(pending, Pending)
+    assert run(decisions.core.finish(pending), decisions.exchange).is_authenticated
+    assert decisions.calls("verify") == 0
+    auth = run(decisions.core.finish(pending, Requirements(max_staleness=0)), decisions.exchange)
+    assert auth.is_authenticated
+    assert decisions.calls("verify") == 1
+    assert auth.source == "remote"
