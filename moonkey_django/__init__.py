@@ -10,10 +10,10 @@ with needs("django", extra="django"):
 
 from moonkey_django.conf import get_async_client, get_client
 from moonkey_django.decorators import require_auth
-from moonkey_django.headers import set_cookies
 from moonkey_django.identity import AuthenticatedRequest, MoonKeyRequest
 from moonkey_django.middleware import MoonKeyMiddleware
 from moonkey_django.mixins import RequireAuthMixin
+from moonkey_django.responses import set_cookies
 from moonkey_django.streams import bound_stream
 
 __all__ = [

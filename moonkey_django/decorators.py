@@ -13,9 +13,8 @@ from django.http.response import HttpResponseBase
 
 from moonkey_core.gate import RequirementOptions, Requirements, check
 from moonkey_core.web.placement import check_target, decorator, register_gate
-from moonkey_django.headers import with_cache_headers
 from moonkey_django.identity import identity_of
-from moonkey_django.responses import arefused, refused
+from moonkey_django.responses import apply_cache_headers, areject, reject
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -61,7 +60,7 @@ def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         error = check(identity_of(request).meet(requirements), requirements)
-        return _marked(request, view(request, *args, **kwargs)) if error is None else refused(request, error)
+        return _marked(request, view(request, *args, **kwargs)) if error is None else reject(request, error)
 
     return gate
 
@@ -71,7 +70,7 @@ def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callabl
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         error = check(await identity_of(request).ameet(requirements), requirements)
         if error is not None:
-            return await arefused(request, error)
+            return await areject(request, error)
         response = view(request, *args, **kwargs)
         return _marked(request, await response if isawaitable(response) else response)
 
@@ -81,7 +80,7 @@ def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callabl
 def _marked(request: HttpRequest, response: Any) -> Any:
     # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
     # What is no response goes on as it is: Django has the better words for it.
-    return with_cache_headers(request, response) if isinstance(response, HttpResponseBase) else response
+    return apply_cache_headers(request, response) if isinstance(response, HttpResponseBase) else response
 
 
 def _is_async(view: Callable[..., Any]) -> bool:

@@ -11,10 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from moonkey_core.auth import Auth, AuthenticatedAuth, BaseAuth
+from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey, MoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
+from moonkey_core.web.lazy import LazyAuth
 from moonkey_core.web.once import Once
 from moonkey_core.web.request import (
     HeaderView,
@@ -148,13 +149,13 @@ class Identity:
         """The client that verifies requests of this kind."""
         return get_async_client() if self.is_asgi else get_client()
 
-    def look(self) -> Auth:
-        """The identity for whoever reads ``request.moonkey``."""
+    def read(self) -> Auth:
+        """Return the identity to code that reads ``request.moonkey``."""
         self.keep_out_of_caches()
         return self.resolve()
 
-    async def alook(self) -> Auth:
-        """The identity for ``await request.amoonkey()``."""
+    async def aread(self) -> Auth:
+        """Return the identity for ``await request.amoonkey()``."""
         self.keep_out_of_caches()
         return await self.aresolve()
 
@@ -164,50 +165,6 @@ class Identity:
         if request is not None:
             keep_out(request)
 
-    @property
-    def is_accessed(self) -> bool:
-        """Whether anybody has asked who it is; the middleware's own asking does not count."""
-        return self.auth is not None and (self.auth.accessed or not self.is_eager)
-
-
-class LazyAuth:
-    """``request.moonkey``: acts as the ``Auth`` of the request, which is worked out when somebody reads from it.
-
-    Django's own ``SimpleLazyObject`` would do, but for its price, and that it stays with what it has seen first.
-    """
-
-    __slots__ = ("_identity",)
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[BaseAuth]:  # type: ignore[override]
-        return BaseAuth
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._identity.look(), name)
-
-    def __bool__(self) -> bool:
-        return bool(self._identity.look())
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or self._identity.look() == other
-
-    def __hash__(self) -> int:
-        return hash(self._identity.look())
-
-    def __reduce__(self) -> tuple[Callable[[Auth], Auth], tuple[Auth]]:
-        return _itself, (self._identity.look(),)
-
-    def __repr__(self) -> str:
-        # A debug page shows this: it must not be what makes the call.
-        return "LazyAuth()" if self._identity.auth is None else repr(self._identity.look())
-
-
-def _itself(auth: Auth) -> Auth:
-    return auth
-
 
 def attach(request: HttpRequest) -> Identity:
     """Give the request its ``moonkey`` and ``amoonkey()``. Verifies nothing yet."""
@@ -215,7 +172,7 @@ def attach(request: HttpRequest) -> Identity:
     identity = Identity(request, is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
     setattr(request, _ATTRIBUTE, identity)
     request.moonkey = LazyAuth(identity)  # type: ignore[attr-defined]
-    request.amoonkey = identity.alook  # type: ignore[attr-defined]
+    request.amoonkey = identity.aread  # type: ignore[attr-defined]
     return identity
 
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from moonkey_core.errors import MoonKeyError
-from moonkey_django.responses import refused
+from moonkey_django.responses import reject
 
 
 class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
@@ -29,4 +29,4 @@ class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
         try:
             return super().process_view(request, view_func, view_args, view_kwargs)
         except MoonKeyError as error:
-            return refused(request, error)
+            return reject(request, error)

@@ -14,10 +14,9 @@ from django.urls import URLResolver, get_resolver
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
 from moonkey_django.gates import check_urls
-from moonkey_django.headers import finished, is_due
 from moonkey_django.identity import attach
 from moonkey_django.page_cache import check_page_cache
-from moonkey_django.responses import refused
+from moonkey_django.responses import apply_response_effects, must_resolve, reject
 from moonkey_django.user import attach_user, aunless_unknown, check_user_setup, unless_unknown
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -62,9 +61,9 @@ class MoonKeyMiddleware:
         if identity.is_eager:  # ASGI, but a middleware below us is not asynchronous: we are in a thread
             identity.resolve()
         response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
-        if is_due(identity, response):
+        if must_resolve(identity, response):
             identity.resolve()
-        return finished(request, response)
+        return apply_response_effects(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
@@ -72,9 +71,9 @@ class MoonKeyMiddleware:
         if identity.is_eager and identity.peek() is None:
             await identity.aresolve()
         response = await aunless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
-        if is_due(identity, response):
+        if must_resolve(identity, response):
             await identity.aresolve()
-        return finished(request, response)
+        return apply_response_effects(request, response)
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
@@ -85,7 +84,7 @@ class MoonKeyMiddleware:
             try:
                 check_urls(resolver)
             except ConfigurationError as error:
-                return refused(request, error)
+                return reject(request, error)
             self._checked = resolver
         return None
 
@@ -96,4 +95,4 @@ class MoonKeyMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The response for an error of ours that a view raised; others are not ours to handle."""
-        return refused(request, exception) if isinstance(exception, MoonKeyError) else None
+        return reject(request, exception) if isinstance(exception, MoonKeyError) else None

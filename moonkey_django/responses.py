@@ -1,31 +1,34 @@
-"""The core's answers as Django's responses: refusals, and those of the session routes."""
+"""The core's answers as Django's responses: refusals, those of the session routes, and what any other gets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from django.utils.log import log_response
 
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows import ROUTES, FlowResponse
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
-from moonkey_core.web.responses import Refusal
+from moonkey_core.web.responses import Refusal, ResponseFacts, must_resolve_first, response_effects
 from moonkey_django.conf import configuration
-from moonkey_django.headers import set_cookies
-from moonkey_django.identity import header_view, identity_of
+from moonkey_django.identity import Identity, header_view, identity_of
 from moonkey_django.pages import rendered
 
 _SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
+_TROUBLE = 500  # from here on an error is the server's: ours, or the API's
 
 
-def refused(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
-    """The response for an error; it is logged, too."""
+def reject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
+    """Return the response for an error, and log it."""
     return _shown(request, _refusal(request, error))
 
 
-async def arefused(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
-    """The same, in asynchronous code: a page's context processors may ask the database."""
+async def areject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
+    """Do the same in asynchronous code: the context processors of a page may ask the database."""
     refusal = _refusal(request, error)
     if refusal.page is None:
         return response_of(refusal, None)
@@ -74,3 +77,72 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     for name, value in PAGE_HEADERS:
         response.headers[name] = value
     return response
+
+
+def set_cookies(response: HttpResponseBase, cookies: Iterable[str]) -> None:
+    """Add ``Set-Cookie`` values to a response, such as those of ``get_client().sign_in_cookies(login)``.
+
+    No cache may store the response then.
+    """
+    for cookie in cookies:
+        response.cookies.load(cookie)  # headers have one line of each name in Django
+        response.headers["Cache-Control"] = "no-store"
+
+
+def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
+    """Return what :func:`~moonkey_core.web.responses.must_resolve_first` says of a response."""
+    if identity.auth is not None or not response.streaming:
+        return False
+    settings = configuration().settings
+    return must_resolve_first(None, _facts(identity, response), identity.headers, identity.info, settings)
+
+
+def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Write what :func:`~moonkey_core.web.responses.response_effects` says of a response, and return it."""
+    identity = identity_of(request)
+    if isinstance(response, HttpResponse) and identity.refused_with == response.status_code >= _TROUBLE:
+        # Django would log it as an error, and mail it to ADMINS, for each request of an outage.
+        name = response.reason_phrase
+        log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
+    return _with_effects(identity, response, sets_cookies=True)
+
+
+def apply_cache_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Write the headers of that already; the cookies are left to the middleware.
+
+    For a gate: a ``cache_page`` around it must see that the page is private.
+    """
+    return _with_effects(identity_of(request), response, sets_cookies=False)
+
+
+def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookies: bool) -> HttpResponseBase:
+    auth = identity.auth
+    if auth is None and not response.streaming:
+        return response  # it does not depend on the identity, and cannot do so any more
+    effects = response_effects(
+        auth,
+        _facts(identity, response),
+        identity.headers,
+        configuration().settings,
+        identity.client.revocations,
+        is_asked_for=not identity.is_eager,
+    )
+    for name, value in effects.headers:
+        response.headers[name] = value
+    if sets_cookies:
+        set_cookies(response, effects.cookies)
+    if effects.headers and response.headers["Cache-Control"] == "no-store":
+        identity.keep_out_of_caches()  # Django's page cache has not always known these words
+    return response
+
+
+def _facts(identity: Identity, response: HttpResponseBase) -> ResponseFacts:
+    headers, auth = response.headers, identity.auth
+    is_file = isinstance(response, FileResponse) and response.file_to_stream is not None
+    return ResponseFacts(
+        status=response.status_code,
+        is_streamed=response.streaming and not is_file,
+        vary=headers.get("Vary") or "",
+        cache_control=headers.get("Cache-Control") or "",
+        set_cookies=[cookie.OutputString() for cookie in response.cookies.values()] if auth is not None else (),
+    )

@@ -103,7 +103,7 @@ class MoonKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
         inner = request._request
         try:
-            auth = identity_of(inner).look()
+            auth = identity_of(inner).read()
             if auth.error is not None:
                 raise auth.error
             user = _user(inner, auth)

@@ -31,7 +31,7 @@ def bound_stream(
     :class:`~moonkey_core.errors.ConfigurationError` under ASGI where nobody has verified it yet.
     """
     identity = identity_of(request)
-    auth = require(identity.look())
+    auth = require(identity.read())
     info = asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
     if isinstance(items, AsyncIterable):
         return abound_items(get_async_client(), auth, items, identity.headers, info)

@@ -8,7 +8,7 @@ under ``moonkey/`` win over those that come along. Importing this raises
 from __future__ import annotations
 
 from moonkey_core.flows import ROUTES
-from moonkey_django.views import RoutePattern, need_cookies, pattern_of
+from moonkey_django.routes import RoutePattern, need_cookies, pattern_of
 
 app_name = "moonkey"
 

@@ -18,7 +18,7 @@ from moonkey_core.gate import optional_user
 from moonkey_core.web.once import Once
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity
-from moonkey_django.responses import arefused, refused
+from moonkey_django.responses import areject, reject
 
 _ATTRIBUTE = "_moonkey_user"
 
@@ -48,7 +48,7 @@ class RequestUser:
         """The user. Raises :class:`~moonkey_core.errors.ProviderError` where it cannot be known."""
         if self._once.value is None:
             with self._noting_trouble():
-                auth = self._identity.look()
+                auth = self._identity.read()
                 self._once.value = self._without_credential() if auth.is_anonymous else _user_of(auth)
         return self._once.value
 
@@ -61,7 +61,7 @@ class RequestUser:
             return await self._once.get(self._find)
 
     async def _find(self) -> Any:
-        auth = await self._identity.alook()
+        auth = await self._identity.aread()
         if not auth.is_anonymous:
             return await sync_to_async(_user_of)(auth)
         return self._without_credential() if self._abefore is None else await self._abefore()
@@ -103,13 +103,13 @@ def user_of(request: HttpRequest) -> RequestUser | None:
 def unless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """``response``, unless somebody on the way to it asked for a user who cannot be known."""
     trouble = _trouble(request, response)
-    return response if trouble is None else refused(request, trouble)
+    return response if trouble is None else reject(request, trouble)
 
 
 async def aunless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The same, in asynchronous code."""
     trouble = _trouble(request, response)
-    return response if trouble is None else await arefused(request, trouble)
+    return response if trouble is None else await areject(request, trouble)
 
 
 def _trouble(request: HttpRequest, response: HttpResponseBase) -> MoonKeyError | None:

@@ -15,7 +15,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, require
 from moonkey_core.web.placement import check_target, decorator, described, register_gate
 from moonkey_flask.gates import expect_an_app
-from moonkey_flask.identity import auth_for, current_request
+from moonkey_flask.identity import current_request, meet
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,7 +109,7 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
         if not has_request_context():
             raise _elsewhere(name, view)
-        gate(auth_for(current_request(), requirements), requirements)
+        gate(meet(current_request(), requirements), requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
     if not has_request_context():

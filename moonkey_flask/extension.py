@@ -1,4 +1,4 @@
-"""The Flask extension: settings, error handler, the headers of responses that depend on identity."""
+"""The Flask extension: it reads the settings and sets an app up."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Unpack
 
-from flask import Flask, Request, Response, current_app
+from flask import Flask, current_app
 
-from moonkey_core.auth import Auth, new_auth
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
-from moonkey_core.web.credentials import presents_any, presents_cookies
-from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_core.web.responses import success_headers
 from moonkey_flask.gates import watch_gates
-from moonkey_flask.identity import auth_of, current_request, get_client, verified_auth, with_identity
+from moonkey_flask.identity import get_client, with_identity
 from moonkey_flask.names import EXTENSION
-from moonkey_flask.refusals import refused
+from moonkey_flask.responses import apply_response_effects, reject
 from moonkey_flask.routes import check_cookies
 from moonkey_flask.signals import watch
 
@@ -57,10 +53,10 @@ class FlaskMoonKey:
         app.request_class = with_identity(app.request_class)
         _write_models(app)
         # First in the list is last to run: it sees whether any other function has looked at the identity.
-        app.after_request_funcs.setdefault(None, []).insert(0, _with_identity_headers)
+        app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
         # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
         if MoonKeyError not in app.error_handler_spec[None][None]:
-            app.register_error_handler(MoonKeyError, refused)
+            app.register_error_handler(MoonKeyError, reject)
 
     def _client_for(self, configured: Mapping[str, Any]) -> MoonKey:
         if self._client is None:
@@ -119,41 +115,3 @@ def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
         passed = True
 
     app.before_request_funcs.setdefault(None, []).insert(0, check)
-
-
-def _with_identity_headers(response: Response) -> Response:
-    auth = _identity_for(current_request(), response)
-    if auth is None:
-        return response
-    client, headers = get_client(), response.headers
-    own: dict[str, list[str]] = {}
-    for name, value in headers:  # once, as each way to ask for a header goes through all of them
-        own.setdefault(name.lower(), []).append(value)
-    found = success_headers(
-        auth,
-        client.settings,
-        vary=", ".join(own.get("vary", ())),
-        cache_control=", ".join(own.get("cache-control", ())),
-    )
-    for name, value in found.items():
-        if name.lower() in own:
-            headers.set(name, value)
-        else:
-            headers.add(name, value)
-    for cookie in client.cookies_after(auth, own.get("set-cookie", ())):
-        headers.add("set-cookie", cookie)
-    return response
-
-
-def _identity_for(flask_request: Request, response: Response) -> Auth | None:
-    """The identity that a response may depend on; ``None`` where it does not."""
-    auth = verified_auth(flask_request)
-    if auth is not None or not response.is_streamed or response.direct_passthrough:
-        return auth
-    # A body that is still to be made may look at the identity when the headers have long been sent.
-    headers, settings = wsgi_headers(flask_request.environ), get_client().settings
-    if not presents_any(headers, settings):
-        return None
-    if not presents_cookies(headers, wsgi_request(flask_request.environ), settings):
-        return new_auth()
-    return auth_of(flask_request)  # a new cookie has to go out with the headers

@@ -41,32 +41,32 @@ def current_request() -> Request:
     return found
 
 
-def auth_of(flask_request: Request) -> Auth:
-    """The identity of a request; the first look verifies its credential."""
-    auth = verified_auth(flask_request)
+def resolve(flask_request: Request) -> Auth:
+    """Return the identity of a request; the first call verifies its credential."""
+    auth = peek(flask_request)
     return _verified_now(flask_request) if auth is None else auth
 
 
-def auth_for(flask_request: Request, requirements: Requirements) -> Auth:
-    """The identity of a request for a gate; verified once more where it is not fresh enough for that one.
+def meet(flask_request: Request, requirements: Requirements) -> Auth:
+    """Return the identity of a request for a gate; verified once more where it is not fresh enough for that one.
 
     What comes of it is the identity of the request from then on.
     """
-    auth = verified_auth(flask_request)
+    auth = peek(flask_request)
     if auth is None or not requirements.are_met_by(auth):
         return _verified_now(flask_request, requirements)
     return auth
 
 
-def verified_auth(flask_request: Request) -> Auth | None:
-    """The identity of a request if anybody has looked at it yet."""
+def peek(flask_request: Request) -> Auth | None:
+    """Return the identity of a request where it is resolved already; else ``None``."""
     auth: Auth | None = getattr(flask_request, _ATTRIBUTE, None)
     return auth
 
 
 def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
     client, environ = get_client(), flask_request.environ
-    is_first = verified_auth(flask_request) is None
+    is_first = peek(flask_request) is None
     info = wsgi_request(environ) if client.settings.needs_request_info else None
     auth = client.authenticate(wsgi_headers(environ), requirements, info)
     setattr(flask_request, _ATTRIBUTE, auth)
@@ -77,13 +77,13 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
 
 def user_of(flask_request: Request) -> User | None:
     """The user, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    return optional_user(auth_of(flask_request))
+    return optional_user(resolve(flask_request))
 
 
 def session_of(flask_request: Request) -> Session | None:
     """The session, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
-    optional_user(auth_of(flask_request))
-    return auth_of(flask_request).session
+    optional_user(resolve(flask_request))
+    return resolve(flask_request).session
 
 
 class _ReadOnRequest:
@@ -103,7 +103,7 @@ def with_identity(request_class: type[Request]) -> type[Request]:
 
 
 def _current_auth() -> Auth:
-    return auth_of(current_request())
+    return resolve(current_request())
 
 
 current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
@@ -111,11 +111,11 @@ current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
 
 
 def _current_user() -> User | None:
-    return require(auth_of(current_request())).user
+    return require(resolve(current_request())).user
 
 
 def _current_session() -> Session | None:
-    return require(auth_of(current_request())).session
+    return require(resolve(current_request())).session
 
 
 current_user: User = cast(User, LocalProxy(_current_user))

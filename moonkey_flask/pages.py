@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Flask, Response, current_app
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader
+from jinja2 import Environment
 
-from moonkey_core import flows
 from moonkey_core.errors import MoonKeyError
+from moonkey_core.web.jinja import make_environment
 from moonkey_core.web.pages import Page
 from moonkey_flask.names import PAGES
 
 logger: logging.Logger = logging.getLogger("moonkey")
-
-_DELIMITERS = {
-    "{{": "variable_start_string",
-    "}}": "variable_end_string",
-    "{%": "block_start_string",
-    "%}": "block_end_string",
-}
 
 
 def response_of(status: int, headers: Iterable[tuple[str, str]], body: bytes, page: Page | None) -> Response:
@@ -50,23 +43,8 @@ def _context(page: Page) -> dict[str, Any]:
 
 
 def _environment(app: Flask) -> Environment:
-    """The app's own, with our folder as the last resort, and escaping on, whatever the app does for itself."""
+    """Return the app's own with our templates as the last resort, and escaping on."""
     found: Environment | None = app.extensions.get(PAGES)
     if found is None:
-        loaders: list[BaseLoader | None] = [app.jinja_env.loader, _OwnTemplates(flows.TEMPLATES)]
-        found = app.extensions[PAGES] = app.jinja_env.overlay(
-            loader=ChoiceLoader([loader for loader in loaders if loader is not None]),
-            autoescape=True,
-            bytecode_cache=None,  # there, a template may lie that was compiled without escaping
-        )
+        found = app.extensions[PAGES] = make_environment(app.jinja_env)
     return found
-
-
-class _OwnTemplates(FileSystemLoader):
-    """Our templates in the app's dialect: it may have chosen other delimiters, as ``{{`` is something to Vue."""
-
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        source, name, is_current = super().get_source(environment, template)
-        for ours, attribute in _DELIMITERS.items():
-            source = source.replace(ours, getattr(environment, attribute))
-        return source, name, is_current

@@ -14,10 +14,10 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
 from moonkey_core.flows import ROUTES as ALL_ROUTES
 from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_flask.identity import auth_of, current_request, get_client
+from moonkey_flask.identity import current_request, get_client, resolve
 from moonkey_flask.names import EXTENSION, ROUTES
 from moonkey_flask.pages import response_of
-from moonkey_flask.refusals import path_of
+from moonkey_flask.responses import path_of
 
 
 def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
@@ -69,7 +69,7 @@ def _view(route: Route) -> Callable[..., Response]:
                 routes=path_of(request).rsplit("/", depth)[0],
                 info=wsgi_request(environ),
                 headers=wsgi_headers(environ),
-                auth=auth_of(request) if needs_identity else new_auth(),
+                auth=resolve(request) if needs_identity else new_auth(),
                 query=environ.get("QUERY_STRING", ""),
                 body=body,
                 session_id=session_id,

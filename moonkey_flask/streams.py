@@ -8,7 +8,7 @@ from typing import TypeVar
 from moonkey_core.gate import require
 from moonkey_core.streams import bound_items
 from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_flask.identity import auth_of, current_request, get_client
+from moonkey_flask.identity import current_request, get_client, resolve
 
 T = TypeVar("T")
 
@@ -22,5 +22,5 @@ def bound_stream(items: Iterable[T]) -> Generator[T, None, None]:
     request = current_request()
     environ = request.environ
     return bound_items(
-        get_client(), require(auth_of(request)), items, wsgi_headers(environ), wsgi_request(environ)
+        get_client(), require(resolve(request)), items, wsgi_headers(environ), wsgi_request(environ)
     )

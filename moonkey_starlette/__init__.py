@@ -8,7 +8,6 @@ from moonkey_core.extras import needs
 with needs("starlette", extra="starlette"):
     import starlette as _starlette  # noqa: F401
 
-from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.decorators import require_auth
 from moonkey_starlette.identity import get_auth, get_client
 from moonkey_starlette.middleware import MoonKeyMiddleware
@@ -19,6 +18,7 @@ from moonkey_starlette.requests import (
     MoonKeyWebSocket,
 )
 from moonkey_starlette.routes import session_routes
+from moonkey_starlette.streams import bound_stream
 
 __all__ = [
     "AuthenticatedRequest",

@@ -25,12 +25,12 @@ from moonkey_core.gate import RequirementOptions, Requirements, own_attributes, 
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import keyword_only_error
-from moonkey_starlette.bound import bound_stream
 from moonkey_starlette.identity import get_auth, get_client, identity_of
 from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.routes import endpoints
 from moonkey_starlette.signatures import Dependency
+from moonkey_starlette.streams import bound_stream
 
 __all__ = [
     "CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "bound_stream", "document_cookies",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import overload
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -11,7 +11,7 @@ from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.client import AsyncMoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
-from moonkey_core.web.credentials import presents_cookies
+from moonkey_core.web.lazy import LazyAuth
 from moonkey_core.web.once import Once
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, asgi_request
 from moonkey_starlette.pages import Pages
@@ -27,11 +27,13 @@ class Identity:
     """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it.
 
     ``info`` is what else is known of it, where the settings ask for that. ``pages`` renders for the app.
+    ``is_eager`` tells whether the middleware resolves it before the app is called.
     """
 
     pages: Pages
+    is_eager: bool
 
-    __slots__ = ("_once", "_pending", "auth", "client", "headers", "info", "pages")
+    __slots__ = ("_once", "_pending", "auth", "client", "headers", "info", "is_eager", "pages")
 
     def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
         self.client: AsyncMoonKey = client
@@ -82,8 +84,8 @@ class Identity:
         self.auth = auth
         return auth
 
-    def known(self) -> Auth:
-        """The identity, for code that cannot await.
+    def read(self) -> Auth:
+        """Return the identity to code that cannot await.
 
         Raises :class:`~moonkey_core.errors.ConfigurationError` where nobody has verified it yet.
         """
@@ -95,34 +97,9 @@ class Identity:
         return self.auth
 
     @property
-    def presents_cookies(self) -> bool:
-        """Whether the credential that the request presents, good or bad, stands in its cookies."""
-        return presents_cookies(self.headers, self.info, self.client.settings)
-
-    @property
-    def shown(self) -> Auth | PendingAuth:
+    def shown(self) -> Auth | LazyAuth:
         """What stands in ``request.state``."""
-        return PendingAuth(self) if self.auth is None else self.auth
-
-
-class PendingAuth:
-    """Stands in for an ``Auth`` that nobody has verified yet (``lazy=True``), and acts as it afterwards."""
-
-    __slots__ = ("_identity",)
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._identity.known(), name)
-
-    def __bool__(self) -> bool:
-        return bool(self._identity.known())
-
-    def __repr__(self) -> str:
-        return "PendingAuth()" if self._identity.auth is None else repr(self._identity.auth)
+        return LazyAuth(self) if self.auth is None else self.auth
 
 
 @overload

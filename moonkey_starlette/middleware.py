@@ -14,14 +14,14 @@ from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
-from moonkey_starlette.bound import BoundReply, SessionOver, WatchedIdentity
 from moonkey_starlette.gates import RouteCheck
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
-from moonkey_starlette.replies import Reply, reply_to
+from moonkey_starlette.responses import Reply, reply_to
 from moonkey_starlette.scope import attach
+from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
 
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
 _NEEDS_ASYNCIO = (
@@ -36,7 +36,7 @@ class MoonKeyMiddleware:
     ``request.user.is_authenticated`` and ``@requires("authenticated")`` of Starlette work as well. A
     :class:`~moonkey_core.errors.MoonKeyError` that the app raises becomes its response, unless the app has an
     exception handler of its own for it. A refused WebSocket gets the same response where the server can send one,
-    else it is closed, before it is accepted; for the codes see :func:`~moonkey_starlette.messages.close_code`.
+    else it is closed, before it is accepted; for the codes see :func:`~moonkey_starlette.responses.close_code`.
 
     With cookies, every response whose request has been verified carries what is new of them. An answer of
     Starlette's own to an error that nobody handles is made outside of all middleware and carries nothing; the next
@@ -132,7 +132,7 @@ class MoonKeyMiddleware:
         else:
             identity = Identity(scope, self.client)
             reply = reply_to(scope, receive, send, identity, self._mounted)
-        identity.pages = self._pages
+        identity.pages, identity.is_eager = self._pages, not self._lazy
         try:
             self._routes.at_request(scope)
             attach(scope, identity)
@@ -141,7 +141,7 @@ class MoonKeyMiddleware:
             if not self._required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)
         except MoonKeyError as error:
-            if not await reply.refuse(error):
+            if not await reply.reject(error):
                 raise
             error.__traceback__ = None  # the Auth keeps the error, which would keep all these frames
         except (SessionOver, WebSocketDisconnect):

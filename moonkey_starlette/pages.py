@@ -73,10 +73,10 @@ class Pages:
     @cached_property
     def _engine(self) -> Environment | None:
         try:
-            from moonkey_starlette.engine import make_engine
+            from moonkey_core.web.jinja import make_environment
         except ImportError:
             return None
-        return make_engine(None if self._given is None else self._given.env)
+        return make_environment(None if self._given is None else self._given.env)
 
 
 def _checked(given: Any) -> Jinja2Templates | None:

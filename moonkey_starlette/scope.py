@@ -99,7 +99,7 @@ class ConnectionUser(BaseUser):
 
     @property
     def _user(self) -> User | None:
-        return optional_user(self._identity.known())
+        return optional_user(self._identity.read())
 
 
 class ConnectionPermissions:
@@ -113,4 +113,4 @@ class ConnectionPermissions:
     @property
     def scopes(self) -> list[str]:
         """``["authenticated"]`` where somebody is signed in."""
-        return [] if optional_user(self._identity.known()) is None else [AUTHENTICATED]
+        return [] if optional_user(self._identity.read()) is None else [AUTHENTICATED]

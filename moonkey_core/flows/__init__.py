@@ -6,8 +6,8 @@ decision is made in this package.
 
 from moonkey_core._operations.rotation import Rotation
 from moonkey_core.flows.forms import chunked_input, unreadable_body
-from moonkey_core.flows.responses import TEMPLATES
 from moonkey_core.flows.routes import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, OAuthStart, Route
+from moonkey_core.web.pages import TEMPLATES
 
 __all__ = [
     "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",

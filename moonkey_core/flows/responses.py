@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from moonkey_core._operations.core import Core
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
-from moonkey_core.web.pages import PAGE_HEADERS, Page, Visit, refuse_visit, urls, wants_page
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
-"""Folder for a template engine, with the pages in ``moonkey/``, for Jinja2 and Django. Escaping must be on."""
+from moonkey_core.web.pages import PAGE_HEADERS, TEMPLATES, Page, Visit, refuse_visit, urls, wants_page
 
 _PRIVATE = (("cache-control", "no-store"), ("vary", "Accept, Cookie, Authorization"))
 _STYLE_HEADERS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlencode
 
 from moonkey_core._repeated_log import log_repeated
@@ -20,7 +21,10 @@ from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.request import HeaderView
 from moonkey_core.web.responses import Page, Refusal, refuse, vary_on
 
-__all__ = ["PAGE_HEADERS", "Page", "Visit", "refuse_visit", "log_missing_page"]
+__all__ = ["PAGE_HEADERS", "TEMPLATES", "Page", "Visit", "refuse_visit", "log_missing_page"]
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+"""Folder for a template engine, with the pages in ``moonkey/``, for Jinja2 and Django. Escaping must be on."""
 
 PAGE_HEADERS = (
     (

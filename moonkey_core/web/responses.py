@@ -1,4 +1,4 @@
-"""Refusals and success headers as plain data; a framework package writes them in its own manner.
+"""Refusals, and what any other response gets, as plain data; a framework package writes them in its own manner.
 
 RFC 6750 (challenges), RFC 9110 (401, 503), RFC 9111 (caching), RFC 9457 (problem bodies).
 """
@@ -10,11 +10,11 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth
@@ -34,13 +34,22 @@ from moonkey_core.errors import (
 )
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
-from moonkey_core.web.request import HeaderView
+from moonkey_core.web.cookies import response_cookies
+from moonkey_core.web.credentials import presents_any, presents_cookies
+from moonkey_core.web.request import HeaderView, RequestInfo
 
-__all__ = ["Page", "Refusal", "refuse", "success_headers", "vary_on"]
+if TYPE_CHECKING:
+    from moonkey_core.revocations import Revocations
+
+__all__ = [
+    "Page", "Refusal", "ResponseEffects", "ResponseFacts", "must_resolve_first", "refuse", "response_effects",
+    "vary_on",
+]  # fmt: skip
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _RETRY_AFTER = 5.0  # seconds, where the API named none
 
 # The same text for every invalid credential: the client must not learn which check failed.
@@ -122,27 +131,125 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
     return Refusal(status, tuple(found), json.dumps(problem).encode())
 
 
-def success_headers(
-    auth: Auth, settings: Settings, *, vary: str | None, cache_control: str | None
-) -> dict[str, str]:
-    """Return the headers of a response that depends on ``auth``; ``vary`` and ``cache_control`` are the app's own.
+class ResponseFacts(NamedTuple):
+    """What a framework package tells of a response that is about to go out.
 
-    They name to caches the request headers that the response depends on, and make it private unless the app has
-    decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A refreshed JWT is sent only where a header
-    for it is configured, and then no cache may store the response.
+    Attributes:
+        status: Its status.
+        is_streamed: Whether code of the app makes its body while it is sent; a file is not streamed in this sense.
+        vary: Its ``Vary``; several lines are joined by a comma.
+        cache_control: Its ``Cache-Control``, likewise.
+        set_cookies: The values of its ``Set-Cookie`` lines. They count only for a credential in cookies.
     """
-    found = {"vary": vary_on(settings.identity_headers, vary or "")}
-    if not cache_control:
-        found["cache-control"] = "private"
-    if auth.from_cookies and (auth.fresh is not None or auth.refusal is not None):
-        found["cache-control"] = "no-store"  # it may set cookies
-    elif settings.fresh_jwt_header is not None and auth.fresh is not None:
-        found[settings.fresh_jwt_header] = auth.fresh
-        found["cache-control"] = "no-store"
-    verified = auth.verified() if settings.expires_in_header else None
+
+    status: int
+    is_streamed: bool
+    vary: str = ""
+    cache_control: str = ""
+    set_cookies: Sequence[str] = ()
+
+
+class ResponseEffects(NamedTuple):
+    """What a framework package adds to a response. It may hold credentials: never log it.
+
+    Attributes:
+        headers: Each takes the place of all headers of that name.
+        cookies: Values of further ``Set-Cookie`` lines.
+        is_usual: Whether this is what each response gets that depends on the identity and says nothing of caching
+            itself. It holds no credential then, and takes the place of no header.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[str, ...] = ()
+    is_usual: bool = False
+
+    def __repr__(self) -> str:
+        """Return how many there are; no value."""
+        return f"ResponseEffects({len(self.headers)} headers, {len(self.cookies)} cookies)"
+
+
+_NO_EFFECTS = ResponseEffects()
+
+
+def must_resolve_first(
+    auth: Auth | None, facts: ResponseFacts, headers: HeaderView, info: RequestInfo | None, settings: Settings
+) -> bool:
+    """Return whether the identity must be resolved before the headers of a response go out.
+
+    The body of a streamed response may read the identity later, and a cookie that is renewed then could not be
+    sent any more. That is worth a call where the credential stands in cookies, and only there.
+
+    Args:
+        auth: The identity of the request; ``None`` where it is not resolved yet.
+        facts: The response.
+        headers: The headers of the request.
+        info: What cookies are judged by.
+        settings: The settings.
+    """
+    return auth is None and _may_read_later(facts) and presents_cookies(headers, info, settings)
+
+
+def response_effects(
+    auth: Auth | None,
+    facts: ResponseFacts,
+    headers: HeaderView,
+    settings: Settings,
+    revocations: Revocations,
+    *,
+    is_asked_for: bool,
+) -> ResponseEffects:
+    """Return what a response gets: cookies, a refreshed JWT, and what caches may do with it.
+
+    A response depends on the identity where the app has asked for that, and where its body may still do so. A
+    cache must learn which request headers the response depends on, and that it is private unless the app has
+    decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A response that may set cookies, or that
+    carries a refreshed JWT, is stored nowhere. A refreshed JWT goes out in a header only where one is configured.
+
+    What has been applied to a response does not change when it is applied again.
+
+    Args:
+        auth: The identity of the request; ``None`` where it is not resolved.
+        facts: The response.
+        headers: The headers of the request.
+        settings: The settings.
+        revocations: The revocations of this process.
+        is_asked_for: Whether the identity was resolved on behalf of the app, which then counts as reading it. A
+            middleware that resolves each identity in advance does not do so on behalf of the app.
+    """
+    fresh = None if auth is None else auth.fresh
+    jwt_header = None if fresh is None else settings.fresh_jwt_header
+    cookies: tuple[str, ...] = ()
+    may_set_cookies = False
+    if auth is not None and auth.from_cookies and (fresh is not None or auth.refusal is not None):
+        may_set_cookies = True
+        cookies = response_cookies(auth, settings, revocations, facts.set_cookies)
+    is_read = auth is not None and (is_asked_for or auth.accessed)
+    if not (is_read or cookies or jwt_header or (_may_read_later(facts) and presents_any(headers, settings))):
+        return _NO_EFFECTS
+    if not (may_set_cookies or jwt_header or facts.vary or facts.cache_control or settings.expires_in_header):
+        return _usual_effects(settings.identity_headers)
+    found = [("vary", vary_on(settings.identity_headers, facts.vary))]
+    if may_set_cookies:
+        found.append(("cache-control", "no-store"))
+    elif fresh is not None and jwt_header is not None:
+        found += [(jwt_header, fresh), ("cache-control", "no-store")]
+    elif not facts.cache_control:
+        found.append(("cache-control", "private"))
+    verified = auth.verified() if auth is not None and settings.expires_in_header else None
     if verified is not None:
-        found["session-expires-in"] = str(int(verified[1].expires_in.total_seconds()))
-    return found
+        found.append(("session-expires-in", str(int(verified[1].expires_in.total_seconds()))))
+    return ResponseEffects(tuple(found), cookies)
+
+
+def _may_read_later(facts: ResponseFacts) -> bool:
+    """Whether a body may read the identity when its headers have long been sent."""
+    return facts.is_streamed and facts.status >= 200 and facts.status not in _WITHOUT_BODY
+
+
+@lru_cache(64)
+def _usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
+    """Return what a response gets that says nothing of caching itself."""
+    return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")), is_usual=True)
 
 
 @lru_cache(256)  # an app has a handful of them, and each of its responses comes through here

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from contract.behaviour import HELD, STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.kinds import FILE, KINDS
 from django.core.handlers.asgi import ASGIRequest
 from django.http import (
+    FileResponse,
     Http404,
     HttpRequest,
     HttpResponse,
@@ -17,6 +20,7 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
+from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -173,13 +177,30 @@ def late_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(content, content_type="text/plain")
 
 
-def unread_stream(request: HttpRequest) -> StreamingHttpResponse:
-    async def parts() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
+def kinds(request: HttpRequest, name: str) -> HttpResponseBase:
+    if "read" in request.GET:
+        _ = auth_of(request).state
+    kind = KINDS[name]
 
-    content = parts() if isinstance(request, ASGIRequest) else iter(("a", "b"))
-    return StreamingHttpResponse(content, content_type="text/plain")
+    async def parts() -> AsyncIterator[str]:
+        for one in kind.text:
+            yield one
+
+    response: HttpResponseBase
+    if kind.body == "file":
+        response = FileResponse(Path(FILE).open("rb"))  # noqa: SIM115 - Django closes it
+    elif kind.body == "generated file":
+        response = FileResponse(one.encode() for one in kind.text)
+    elif kind.body == "whole":
+        response = HttpResponse(kind.text, status=kind.status)
+    else:
+        content = parts() if isinstance(request, ASGIRequest) else iter(kind.text)
+        response = StreamingHttpResponse(content, status=kind.status)
+    for header, value in kind.headers:
+        response.headers[header] = value
+    for cookie in kind.cookies:
+        response.cookies.load(cookie)
+    return response
 
 
 def missing(request: HttpRequest) -> HttpResponse:
@@ -236,7 +257,7 @@ urlpatterns = [
     path("foreign", foreign),
     path("stream", stream),
     path("late-stream", late_stream),
-    path("unread-stream", unread_stream),
+    path("kinds/<name>", kinds),
     path("missing", missing),
     path("moved", moved),
     path("failed", failed),

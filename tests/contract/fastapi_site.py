@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 from contract.behaviour import HELD, ORIGIN, TEN_MINUTES, Runs
-from contract.starlette_site import late_stream, optional_body, socket, stream_parts, unread_stream
+from contract.starlette_site import kinds, late_stream, optional_body, socket, stream_parts
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile, WebSocket
 from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.authentication import requires
@@ -114,7 +114,7 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
         return StreamingResponse(stream_parts(auth), media_type="text/plain")
 
     app.get("/late-stream")(late_stream)
-    app.get("/unread-stream")(unread_stream)
+    app.get("/kinds/{name}")(kinds)
 
     @app.get("/missing")
     async def missing(auth: CurrentAuth) -> Any:

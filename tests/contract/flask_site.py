@@ -8,7 +8,8 @@ from typing import Any
 
 import flask_cors
 from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
-from flask import Flask, Response, abort, redirect, request, stream_with_context
+from contract.kinds import FILE, KINDS
+from flask import Flask, Response, abort, redirect, request, send_file, stream_with_context
 
 from moonkey_core import ProviderUnavailable
 from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth, session_routes
@@ -138,9 +139,20 @@ def make_app(runs: Runs, options: Any) -> Flask:
 
         return Response(stream_with_context(parts()), mimetype="text/plain")
 
-    @app.get("/unread-stream")
-    def unread_stream() -> Any:
-        return Response(iter(("a", "b")), mimetype="text/plain")
+    @app.get("/kinds/<name>")
+    def kinds(name: str) -> Any:
+        if "read" in request.args:
+            _ = current_auth.state
+        kind = KINDS[name]
+        if kind.body == "file":
+            response = send_file(FILE)
+            del response.headers["Cache-Control"]
+        elif kind.body == "generated file":
+            response = Response((one.encode() for one in kind.text), direct_passthrough=True)
+        else:
+            response = Response(kind.text if kind.body == "whole" else iter(kind.text), kind.status)
+        response.headers.extend([*kind.headers, *(("Set-Cookie", cookie) for cookie in kind.cookies)])
+        return response
 
     @app.get("/missing")
     @optional_auth

@@ -7,13 +7,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.kinds import FILE, KINDS
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -150,7 +158,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/foreign", foreign),
             Route("/stream", stream),
             Route("/late-stream", late_stream),
-            Route("/unread-stream", unread_stream),
+            Route("/kinds/{name}", kinds),
             Route("/missing", missing),
             Route("/moved", moved),
             Route("/failed", failed),
@@ -187,12 +195,20 @@ async def late_stream(request: Request) -> Response:
     return StreamingResponse(parts(), media_type="text/plain")
 
 
-async def unread_stream(request: Request) -> Response:
-    async def parts() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
-
-    return StreamingResponse(parts(), media_type="text/plain")
+async def kinds(request: Request) -> Response:
+    if "read" in request.query_params:
+        _ = (await get_auth(request)).state
+    kind = KINDS[request.path_params["name"]]
+    response: Response
+    if kind.body == "file":
+        response = FileResponse(FILE)
+    elif kind.body == "whole":
+        response = Response(kind.text, kind.status)
+    else:
+        response = StreamingResponse(iter(kind.text), kind.status)
+    for name, value in (*kind.headers, *(("Set-Cookie", cookie) for cookie in kind.cookies)):
+        response.headers.append(name, value)
+    return response
 
 
 async def socket(websocket: WebSocket) -> None:

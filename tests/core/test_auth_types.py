@@ -21,7 +21,7 @@ from moonkey_core import (
 )
 from moonkey_core.auth import BaseAuth, new_auth
 from moonkey_core.gate import require
-from moonkey_starlette.identity import PendingAuth
+from moonkey_core.web.lazy import LazyAuth
 
 SESSION = Session("sess_1", "user_1", datetime.now(UTC) + timedelta(days=1))
 VERIFIED = VerifiedSession(User(id="user_1"), SESSION)
@@ -58,7 +58,7 @@ def test_no_other_is_taken_for_one(kind: str) -> None:
     assert auth.accessed
 
 
-@pytest.mark.parametrize("thing", [None, True, User(id="user_1"), VERIFIED, object(), PendingAuth])
+@pytest.mark.parametrize("thing", [None, True, User(id="user_1"), VERIFIED, object(), LazyAuth])
 def test_nor_is_anything_else(thing: object) -> None:
     assert not isinstance(thing, AuthenticatedAuth)
 

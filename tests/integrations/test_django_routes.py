@@ -21,7 +21,7 @@ from integrations.django_visits import Configure
 from moonkey_core import ConfigurationError
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import MAX_BODY_BYTES
-from moonkey_django.views import _body, need_cookies
+from moonkey_django.routes import _body, need_cookies
 from support.visitors import (
     OURS,
     PAGE,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
 from flask.testing import FlaskClient
 from flask.views import MethodView, View
 
@@ -326,3 +326,16 @@ def test_200_requests_to_an_async_view_leave_nothing_behind(app: Flask, ada: Sig
 
         before = visit(10)
         assert visit(200) <= before + 2  # the pools of the server and of the client may still be filling
+
+
+@pytest.mark.rule("S28")
+def test_a_file_never_reads_the_identity(app: Flask, ada: SignedIn) -> None:
+    """Whatever the server wraps it in: the wrapper of Werkzeug, unlike that of waitress, has no length."""
+
+    @app.get("/file")
+    def file() -> Response:
+        return send_file(__file__)
+
+    with app.test_client().get("/file", headers=bearer(ada)) as response:
+        assert response.is_streamed
+        assert "Vary" not in response.headers

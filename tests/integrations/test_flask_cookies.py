@@ -14,7 +14,7 @@ from integrations.flask_visits import make_app, visiting
 from werkzeug.test import create_environ
 
 from moonkey_core.emulator import Emulator, SignedIn
-from moonkey_flask.refusals import path_of
+from moonkey_flask.responses import path_of
 from support.visitors import GONE, JWT, PAGE, pair, set_by, signed_in_long_ago, vary, verifications
 
 

@@ -334,7 +334,7 @@ async def test_a_client_that_reads_no_more(
     emulator: Emulator, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The app is told at once; and when it is done, the last message does not hold it up for long."""
-    monkeypatch.setattr("moonkey_starlette.bound._CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("moonkey_starlette.streams._CLOSE_SECONDS", 0.05)
 
     class Stuck(Wire):
         async def send(self, message: Any) -> None:

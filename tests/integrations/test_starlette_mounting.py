@@ -217,7 +217,7 @@ def test_templates_of_the_app_s_own_win(emulator: Emulator, tmp_path: Path) -> N
 
 
 def test_without_jinja_the_routes_speak_json(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "moonkey_starlette.engine", None)
+    monkeypatch.setitem(sys.modules, "moonkey_core.web.jinja", None)
     with visiting(app_of(emulator, session_routes())) as browser:
         visitor = Visitor(browser)
         assert visitor.get("/auth/sign-in").json()["authenticated"] is False

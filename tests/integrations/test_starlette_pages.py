@@ -95,7 +95,7 @@ def test_templates_that_are_not_there(emulator: Emulator, tmp_path: Path) -> Non
 
 
 def test_without_jinja_a_browser_gets_a_problem(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "moonkey_starlette.engine", None)
+    monkeypatch.setitem(sys.modules, "moonkey_core.web.jinja", None)
     with visiting(app_of(emulator, sign_in={"page": "/welcome"})) as browser:
         page = browser.post("/me", headers=PAGE)
         assert (page.status_code, page.json()["status"]) == (401, 401)

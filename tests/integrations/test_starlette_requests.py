@@ -41,7 +41,7 @@ async def foreign(request: Request) -> Response:
 def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) -> None:
     async def early(request: Request) -> Response:
         pending = request.state.moonkey
-        assert repr(pending) == "PendingAuth()"
+        assert repr(pending) == "LazyAuth()"
         assert not hasattr(pending, "_private")
         for read in (
             lambda: pending.is_authenticated,
@@ -68,6 +68,21 @@ def test_lazy_asks_nobody_before_a_gate_does(emulator: Emulator, ada: SignedIn) 
         assert browser.get("/me").status_code == 200
         assert quick.get(f"{url}/me").status_code == 401
         assert quick.get(f"{url}/early").text == "nobody"
+
+
+@pytest.mark.rule("S28")
+def test_asking_for_an_identity_counts_as_reading_it(emulator: Emulator, ada: SignedIn) -> None:
+    """What an endpoint has asked for on its own account, it may go by in ways that are not seen."""
+
+    async def asks(request: Request) -> Response:
+        await get_auth(request)
+        return PlainTextResponse("asked")
+
+    for lazy in (True, False):
+        with serve_asgi(site(emulator, Route("/asks", asks), lazy=lazy)) as url:
+            response = quick.get(f"{url}/asks", headers=bearer(ada))
+        assert ("vary" in response.headers) is lazy
+        assert response.headers.get("cache-control") == ("private" if lazy else None)
 
 
 def test_lazy_and_a_gate_of_somebody_else_s(

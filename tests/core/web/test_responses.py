@@ -35,7 +35,7 @@ from moonkey_core.auth import new_auth
 from moonkey_core.gate import check, optional_user, require
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.web.request import HeaderView
-from moonkey_core.web.responses import refuse, success_headers
+from moonkey_core.web.responses import refuse
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x", "realm": "my app"}, {})
 SESSION = parse_session({"id": "sess_1", "user_id": "user_1", "expires_at": 4_000_000_000})
@@ -131,43 +131,6 @@ def test_a_request_id_is_taken_over_only_if_it_is_harmless(given_id: str) -> Non
         assert not set(used) & set(" \"\\'<>;,")
         if used == given_id:
             assert len(lines) == 1
-
-
-SUCCESS: list[tuple[str | None, str | None, dict[str, str]]] = [
-    (None, None, {"vary": "Authorization, Session-Token", "cache-control": "private"}),
-    ("", "", {"vary": "Authorization, Session-Token", "cache-control": "private"}),
-    ("Accept", "public, max-age=60", {"vary": "Accept, Authorization, Session-Token"}),
-    ("authorization", None, {"vary": "authorization, Session-Token", "cache-control": "private"}),
-    ("Cookie,SESSION-TOKEN , ", "no-store", {"vary": "Cookie, SESSION-TOKEN, Authorization"}),
-    ("*", None, {"vary": "*", "cache-control": "private"}),
-    ("Accept, *", None, {"vary": "*", "cache-control": "private"}),
-]
-
-
-@pytest.mark.rule("S28")
-@pytest.mark.parametrize(("vary", "cache_control", "expected"), SUCCESS)
-def test_success_headers(vary: str | None, cache_control: str | None, expected: dict[str, str]) -> None:
-    for auth in (
-        new_auth(),
-        new_auth(verified=VERIFIED),
-        new_auth(verified=FRESH),
-        new_auth(error=InvalidCredentials()),
-    ):
-        assert success_headers(auth, SETTINGS, vary=vary, cache_control=cache_control) == expected
-
-
-@pytest.mark.rule("S28")
-def test_a_fresh_jwt_goes_out_only_where_told_and_is_stored_nowhere() -> None:
-    settings = Settings.load({"secret_key": "sk_test_x", "fresh_jwt_header": "X-Fresh"}, {})
-    found = success_headers(new_auth(verified=FRESH), settings, vary=None, cache_control="public")
-    assert {name.lower(): value for name, value in found.items()} == {
-        "vary": "Authorization, Session-Token",
-        "x-fresh": "a.b.c",
-        "cache-control": "no-store",
-    }
-    assert "cache-control" not in success_headers(
-        new_auth(verified=VERIFIED), settings, vary=None, cache_control="public"
-    )
 
 
 class TestAuth:

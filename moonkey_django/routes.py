@@ -98,7 +98,7 @@ def _answer(request: HttpRequest, route: Route, session_id: str | None) -> HttpR
     body = _body(request)
     if body is None:
         return HttpResponse(status=_TOO_LONG)
-    auth = identity_of(request).look() if _depends_on_identity(route) else new_auth()
+    auth = identity_of(request).read() if _depends_on_identity(route) else new_auth()
     answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id))
     identity_of(request).refused_with = answer.status
     return response_of(answer, None if answer.page is None else rendered(request, answer.page))
@@ -108,7 +108,7 @@ async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -
     body = _body(request)
     if body is None:
         return HttpResponse(status=_TOO_LONG)
-    auth = await identity_of(request).alook() if _depends_on_identity(route) else new_auth()
+    auth = await identity_of(request).aread() if _depends_on_identity(route) else new_auth()
     answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
     # In a thread: what the project adds to a template may ask the database.
     page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)

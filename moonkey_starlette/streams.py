@@ -19,8 +19,7 @@ from moonkey_core.gate import require
 from moonkey_core.streams import Ended, abound_items, run_until
 from moonkey_core.web.request import asgi_request
 from moonkey_starlette.identity import Identity, identity_of
-from moonkey_starlette.messages import close_code
-from moonkey_starlette.replies import WebSocketReply, offers_denial
+from moonkey_starlette.responses import WebSocketReply, close_code, offers_denial
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ def bound_stream(request: HTTPConnection, items: AsyncIterable[T] | Iterable[T])
     :class:`~moonkey_core.errors.ConfigurationError` without the middleware, or where nobody has verified it yet.
     """
     identity = identity_of(request)
-    auth = require(identity.known())
+    auth = require(identity.read())
     made = items if isinstance(items, AsyncIterable) else iterate_in_threadpool(items)
     return abound_items(identity.client, auth, made, identity.headers, asgi_request(request.scope))
 
@@ -96,8 +95,8 @@ class BoundReply(WebSocketReply):
         await super().send(message)
         self._bind()
 
-    async def refuse(self, error: MoonKeyError) -> bool:
-        return self.is_over or await super().refuse(error)
+    async def reject(self, error: MoonKeyError) -> bool:
+        return self.is_over or await super().reject(error)
 
     async def finish(self) -> None:
         """The app is done: wait for the last message, if it is on its way, and leave nothing behind."""

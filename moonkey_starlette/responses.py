@@ -1,8 +1,9 @@
-"""The app's two ends of a conversation, watched on the way: how far has it got, and can it still be refused?"""
+"""What a response gets, refusals, and how far a response has got: whether it can still be refused."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -11,14 +12,105 @@ from starlette.types import Message, Receive, Scope, Send
 
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import Visit, refuse_visit
-from moonkey_core.web.responses import Refusal, refuse
+from moonkey_core.web.responses import Refusal, ResponseFacts, must_resolve_first, refuse, response_effects
 from moonkey_starlette.identity import Identity
-from moonkey_starlette.messages import close_code, has_to_know, marked, refusal_messages, with_cookies
 from moonkey_starlette.mounted import Mounted
 from moonkey_starlette.paths import as_link, target_of
 
 _DENIAL = "websocket.http.response"
 _SERVER_ERROR = 500
+_TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
+_INTERNAL_ERROR = 1011
+_PRIVATE_USE = 4000
+
+_TOLD = frozenset((b"vary", b"cache-control", b"set-cookie"))  # headers that ResponseFacts tells of
+
+_Line = tuple[bytes, bytes]
+
+
+def refusal_messages(kind: str, refusal: Refusal) -> tuple[Message, Message]:
+    """Return a whole response; ``kind`` is ``http.response`` or ``websocket.http.response``."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers]
+    headers.append((b"content-length", str(len(refusal.body)).encode("ascii")))
+    start = {"type": f"{kind}.start", "status": refusal.status, "headers": headers}
+    return start, {"type": f"{kind}.body", "body": refusal.body}
+
+
+def close_code(status: int) -> int:
+    """Return the close code for an HTTP status: 4400, 4401, 4403, …; 1013 (try again later) for 503; else 1011."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return _TRY_AGAIN_LATER
+    return _INTERNAL_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _PRIVATE_USE + status
+
+
+def apply_response_effects(start: Message, identity: Identity) -> Message:
+    """Return the start of a response with what :func:`~moonkey_core.web.responses.response_effects` says of it."""
+    client, lines = identity.client, start.get("headers", ())
+    effects = response_effects(
+        identity.auth,
+        _facts(start),
+        identity.headers,
+        client.settings,
+        client.revocations,
+        is_asked_for=not identity.is_eager,
+    )
+    if effects.is_usual:
+        return {**start, "headers": [*lines, *_encoded(effects.headers)]}
+    if not effects.headers:
+        return start
+    new = [_line(name, value) for name, value in effects.headers]
+    names = [name for name, _ in new]
+    new += [_line("set-cookie", value) for value in effects.cookies]
+    return {**start, "headers": [*(line for line in lines if line[0].lower() not in names), *new]}
+
+
+def must_resolve(start: Message, identity: Identity) -> bool:
+    """Return what :func:`~moonkey_core.web.responses.must_resolve_first` says of the start of a response."""
+    if identity.auth is not None:
+        return False
+    settings = identity.client.settings
+    return must_resolve_first(None, _facts(start), identity.headers, identity.info, settings)
+
+
+def with_cookies(accept: Message, identity: Identity) -> Message:
+    """Return the acceptance of a WebSocket with the cookies that follow from its identity."""
+    auth = identity.auth
+    if auth is None or not auth.from_cookies:
+        return accept
+    lines = accept.get("headers", ())
+    cookies = identity.client.cookies_after(auth, _values(lines, b"set-cookie"))
+    return {**accept, "headers": [*lines, *(_line("set-cookie", one) for one in cookies)]} if cookies else accept
+
+
+def _facts(start: Message) -> ResponseFacts:
+    """Return the facts of a response. Where its length is known, its body is taken to be there already.
+
+    Nothing else in the message tells a streamed body from another, nor a file from a stream of the same length.
+    """
+    lines = start.get("headers", ())
+    names = [line[0].lower() for line in lines]
+    is_streamed = b"content-length" not in names
+    if _TOLD.isdisjoint(names):
+        return _usual_facts(start["status"], is_streamed)
+    vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
+    return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
+
+
+_usual_facts = lru_cache(128)(ResponseFacts)
+
+
+def _values(lines: Iterable[_Line], name: bytes) -> list[str]:
+    """Return the values of all lines of one response header (RFC 9110 section 5.3)."""
+    return [value.decode("latin-1") for key, value in lines if key.lower() == name]
+
+
+def _line(name: str, value: str) -> _Line:
+    return name.lower().encode("latin-1"), value.encode("latin-1")
+
+
+@lru_cache(64)  # an app has a handful of them; no credential ever passes here
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[_Line, ...]:
+    return tuple(_line(name, value) for name, value in headers)
 
 
 class Reply(Protocol):
@@ -44,7 +136,7 @@ class Reply(Protocol):
 
     def send(self, message: Message) -> Awaitable[None]: ...
 
-    async def refuse(self, error: MoonKeyError) -> bool:
+    async def reject(self, error: MoonKeyError) -> bool:
         """Answer with an error. False, and nothing sent, where the app has answered already."""
         ...
 
@@ -96,7 +188,7 @@ class HttpReply:
         """Whether more is to be found out before this response may begin."""
         if start["status"] == _SERVER_ERROR:
             return True
-        return self._identity.auth is None and has_to_know(start, self._identity)
+        return must_resolve(start, self._identity)
 
     async def _send_or_hold(self, message: Message) -> None:
         if self._may_be_of_an_error(message):
@@ -105,7 +197,7 @@ class HttpReply:
             await self.finish()
             await self._hand_on(message)
 
-    async def refuse(self, error: MoonKeyError) -> bool:
+    async def reject(self, error: MoonKeyError) -> bool:
         if self._is_started:
             return False
         self.held = []
@@ -133,7 +225,7 @@ class HttpReply:
             await self._hand_on(message)
 
     async def _hand_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and has_to_know(message, self._identity):
+        if message["type"] == "http.response.start" and must_resolve(message, self._identity):
             await self._identity.resolve()
         await self._send(self._handed_on(message))
 
@@ -148,7 +240,7 @@ class HttpReply:
         if message["type"] != "http.response.start":
             return message
         self._is_started = True
-        return marked(message, self._identity)
+        return apply_response_effects(message, self._identity)
 
 
 class WebSocketReply:
@@ -188,10 +280,10 @@ class WebSocketReply:
             self._is_answered = True
         elif message["type"] == f"{_DENIAL}.start":
             self._is_answered = True
-            message = marked(message, self._identity)
+            message = apply_response_effects(message, self._identity)
         await self._send(message)
 
-    async def refuse(self, error: MoonKeyError) -> bool:
+    async def reject(self, error: MoonKeyError) -> bool:
         if self._is_answered:
             return False
         refusal = refuse(error, self._identity.client.settings, self._identity.headers)

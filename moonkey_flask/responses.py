@@ -1,0 +1,87 @@
+"""The response to a request that is refused, and what any other response gets."""
+
+from __future__ import annotations
+
+from inspect import isgenerator
+from urllib.parse import quote
+
+from flask import Request, Response, current_app
+
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
+from moonkey_core.web.request import wsgi_headers, wsgi_request
+from moonkey_core.web.responses import ResponseFacts, must_resolve_first, response_effects
+from moonkey_flask.identity import current_request, get_client, peek, resolve
+from moonkey_flask.names import ROUTES
+from moonkey_flask.pages import response_of
+
+_UNRESERVED = "/!$&'()*+,;=:@"  # of a path, RFC 3986 section 3.3; what else it holds is escaped
+
+
+def reject(error: MoonKeyError) -> Response:
+    """Return what :func:`~moonkey_core.web.pages.refuse_visit` says, as a response."""
+    flask_request = current_request()
+    query = flask_request.environ.get("QUERY_STRING", "")
+    target = path_of(flask_request) + (f"?{query}" if query else "")
+    visit = Visit(flask_request.method, target, _routes(flask_request))
+    refusal = refuse_visit(error, get_client().settings, wsgi_headers(flask_request.environ), visit)
+    if refusal.page is None:
+        return response_of(refusal.status, refusal.headers, refusal.body, None)
+    try:
+        return response_of(refusal.status, (*refusal.headers, *PAGE_HEADERS), b"", refusal.page)
+    except MoonKeyError as nobody:  # a layout of the app's own asks for the user
+        log_missing_page(nobody)
+        return response_of(refusal.status, refusal.headers, refusal.body, None)
+
+
+def apply_response_effects(response: Response) -> Response:
+    """Write what :func:`~moonkey_core.web.responses.response_effects` says of a response, and return it."""
+    flask_request = current_request()
+    auth, is_streamed = peek(flask_request), _is_streamed(response)
+    if auth is None and not is_streamed:
+        return response  # it does not depend on the identity, and cannot do so any more
+    own: dict[str, list[str]] = {}
+    for name, value in response.headers:  # once, as each way to ask for a header goes through all of them
+        own.setdefault(name.lower(), []).append(value)
+    facts = ResponseFacts(
+        status=response.status_code,
+        is_streamed=is_streamed,
+        vary=", ".join(own.get("vary", ())),
+        cache_control=", ".join(own.get("cache-control", ())),
+        set_cookies=own.get("set-cookie", ()),
+    )
+    client, environ = get_client(), flask_request.environ
+    settings, headers = client.settings, wsgi_headers(environ)
+    if auth is None and must_resolve_first(auth, facts, headers, wsgi_request(environ), settings):
+        auth = resolve(flask_request)
+    effects = response_effects(auth, facts, headers, settings, client.revocations, is_asked_for=True)
+    for name, value in effects.headers:
+        if name.lower() in own:
+            response.headers.set(name, value)
+        else:
+            response.headers.add(name, value)
+    for cookie in effects.cookies:
+        response.headers.add("set-cookie", cookie)
+    return response
+
+
+def _is_streamed(response: Response) -> bool:
+    """Return whether code of the app makes the body while it is sent. A file that is passed through is none."""
+    return response.is_streamed and (not response.direct_passthrough or isgenerator(response.response))
+
+
+def path_of(flask_request: Request) -> str:
+    """The path as the browser sees it, escaped: with that under which the app itself is mounted."""
+    path = flask_request.environ.get("PATH_INFO", "")
+    return _mount(flask_request) + quote(path.encode("latin-1"), _UNRESERVED)  # PEP 3333: bytes in disguise
+
+
+def _mount(flask_request: Request) -> str:
+    path = flask_request.environ.get("SCRIPT_NAME", "").strip("/")  # two in front would name another host
+    return quote(f"/{path}".encode("latin-1"), _UNRESERVED) if path else ""
+
+
+def _routes(flask_request: Request) -> str | None:
+    """The path under which the session routes are mounted, if they are."""
+    prefix: str | None = current_app.extensions.get(ROUTES)
+    return None if prefix is None else _mount(flask_request) + quote(prefix, _UNRESERVED)
