@@ -18,8 +18,8 @@ _SPEAKING = ("error", "errors", "error_type", "session", "user")
 _PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
 
 
-class Asker:
-    """Asks the API under one address. ``secret_key`` is what no error may repeat."""
+class ApiClient:
+    """Calls the API under one address. No error repeats ``secret_key``."""
 
     def __init__(self, root: str, secret_key: Secret) -> None:
         self._root = root
@@ -66,8 +66,8 @@ class Asker:
         Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
         ``ProviderUnavailable`` where that cannot be told either.
         """
-        nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
+        absent = f"user_{secrets.token_hex(16)}"
+        probe = Fetch("GET", f"{self._root}/users/{absent}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
         probe = replace(probe, operation="key-probe", priority=True)
         reply = require_reply((yield probe))
         error = api_error(reply, self._sent(probe))

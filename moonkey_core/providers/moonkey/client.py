@@ -34,7 +34,7 @@ from moonkey_core.models import (
     same_user,
     with_user_id,
 )
-from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
+from moonkey_core.providers.moonkey.api import ApiClient, misconfigured, refused, told
 from moonkey_core.providers.moonkey.claims import MoonKeyClaims
 from moonkey_core.providers.moonkey.endings import check_gone, has_ended
 from moonkey_core.providers.moonkey.wire import (
@@ -79,7 +79,7 @@ class MoonKeyApi:
         self._store_name = store_name  # what a credential is called in the fleet's store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
-        self._asker = Asker(self._root, settings.secret_key)
+        self._api = ApiClient(self._root, settings.secret_key)
         self._digest = Digest()
         self._claims = MoonKeyClaims(settings)
 
@@ -100,11 +100,11 @@ class MoonKeyApi:
             ProviderError: The API cannot be asked or understood.
         """
         refused_length: MoonKeyError | None = None
-        reply, answer = yield from self._asker.ask(self._introspection_call(request))
+        reply, answer = yield from self._api.ask(self._introspection_call(request))
         if isinstance(answer, ApiError) and _may_mean_length(answer, request.extends_by):
             refused_length = refused(answer, reason="duration_refused")
             request = replace(request, minutes=None, extension=None)
-            reply, answer = yield from self._asker.ask(self._introspection_call(request))
+            reply, answer = yield from self._api.ask(self._introspection_call(request))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
         try:
@@ -226,7 +226,7 @@ class MoonKeyApi:
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
         """The user's active sessions."""
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
-        body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
+        body = yield from self._api.get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
         if found is None and "sessions" in body:
             found = []  # how some languages write an empty list
@@ -259,7 +259,7 @@ class MoonKeyApi:
             own_deadline=True,
             pause=pause,
         )
-        _, answer = yield from self._asker.ask(fetch, is_done=has_ended)
+        _, answer = yield from self._api.ask(fetch, is_done=has_ended)
         if isinstance(answer, ApiError):
             check_gone(answer)
 
@@ -275,7 +275,7 @@ class MoonKeyApi:
                 reuse_refusals=False,
                 reader=partial(_check_user_of, user_id),
             )
-        body = yield from self._asker.get(fetch)
+        body = yield from self._api.get(fetch)
         try:
             user = _user_of(body)
         except ValueError:
@@ -287,7 +287,7 @@ class MoonKeyApi:
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
         """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        answer = yield from self._asker.get(fetch)
+        answer = yield from self._api.get(fetch)
         try:
             return parse_otp_request(answer)
         except ValueError:
@@ -296,7 +296,7 @@ class MoonKeyApi:
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         """Verify a login step; never sent twice, since the first may have used the code up."""
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        _, answer = yield from self._asker.ask(fetch)
+        _, answer = yield from self._api.ask(fetch)
         if isinstance(answer, ApiError):
             raise _login_refusal(answer, body)
         try:
