@@ -121,6 +121,21 @@ class TestDocument:
         assert len(answers) > 30
         assert [question for question, answer in answers.items() if not re.search(r"\.py:\w", answer)] == []
 
+    def test_what_a_fork_resets_is_complete(self) -> None:
+        (answer,) = (
+            row[1] for row in rows(section("Where each rule stands")) if row[0].startswith("What does a fork")
+        )
+        told = {f"moonkey_core/{name}" for name in named(answer) if ":" not in name}
+        resetting = {
+            path
+            for path, tree in modules().items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "reset_after_fork"
+        }
+        assert told == resetting
+
     def test_the_rooms_are_those_of_the_tree(self) -> None:
         described: list[str] = []
         for room in re.findall(r"^### `(\w[\w/]*/)`$", section("Rooms"), re.MULTILINE):
