@@ -45,7 +45,9 @@ class SessionExtender:
 
     def _extended(self, presented: PresentedCredentials, minutes: int) -> Plan[None]:
         digest = self._cache.digest(presented.value)
-        request = IntrospectionRequest(presented.kind, presented.value, digest, minutes=minutes)
+        request = IntrospectionRequest(
+            presented.kind, presented.value, digest, minutes=minutes, was_good=self._cache.is_seen(digest)
+        )
         try:
             verification = yield from self._introspector.introspect(request)
             result = verification.result

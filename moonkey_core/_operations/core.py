@@ -101,12 +101,13 @@ class Core:
     ) -> Auth | Pending:
         """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from."""
         started = _clock.elapsed() if self.hooks.all else 0.0
-        if self._clock() >= self.keys.refresh_at:
+        now = self._clock()
+        if now >= self.keys.refresh_at:
             refresh = self.keys.due_refresh()
             if refresh is not None:
                 self.run_later(refresh)
         view = headers if callable(headers) else mapped_headers(headers)
-        found = self.authenticator.begin(view, requirements, info)
+        found = self.authenticator.begin(view, requirements, info, now)
         if isinstance(found, Pending):
             found.started = started
         elif started or self._extends:

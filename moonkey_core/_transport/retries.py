@@ -147,8 +147,10 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
 
 def _with_address(outcome: Outcome, fetch: Fetch) -> Outcome:
     """Add the address that was called and, where no reply came, the cause."""
-    if isinstance(outcome, Reply):
-        return replace(outcome, address=fetch.address)
+    if isinstance(outcome, Reply):  # `replace` takes four times as long, and each call passes here
+        return Reply(
+            outcome.status, outcome.headers, outcome.body, outcome.asked_at, outcome.from_store, fetch.address
+        )
     return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 

@@ -71,7 +71,7 @@ class Acceptance:
             raise RevokedCredentials
         if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
             return False
-        if not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:
+        if self._feed is not None and not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:
             return False
         most = None if requirements is None else requirements.max_staleness
         if most is not None and not entry.is_fresh(now, most):
@@ -104,7 +104,7 @@ class Acceptance:
     def _has_key(self, entry: CacheEntry, now: float) -> bool:
         """Return whether the key that a JWT was verified with still is in a usable key set."""
         current = self._keys.current
-        if current is None or not self._keys.is_usable(current, now):
+        if current is None or not current.fetched_at <= now < current.usable_until:
             return False
         if entry.key_set is not current:
             if entry.kid is None or current.keys.get(entry.kid) is not entry.key:

@@ -121,7 +121,7 @@ class Authenticator:
         self._loads_users = settings.load_user
 
     def begin(
-        self, headers: HeaderView, requirements: Requirements | None = None, info: RequestInfo | None = None
+        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, now: float
     ) -> Auth | Pending:
         """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from.
 
@@ -129,6 +129,7 @@ class Authenticator:
             headers: The request's headers.
             requirements: What the route demands, if anything.
             info: What cookies are judged by; ``None``: as those of an unsafe request.
+            now: The time (Unix seconds).
         """
         settings = self._settings
         # 1. The one credential that the request presents.
@@ -143,19 +144,22 @@ class Authenticator:
             text = presented.cached_text(settings)
             if text is not None:
                 digest = self._cache.text_digest(text)
-                entry = self._remembered(presented, digest, requirements)
+                entry = self._remembered(presented, digest, requirements, now)
+            jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             if entry is None and not presented.is_checked:
-                # 3. Its grammar.
-                presented = presented.checked(settings)
+                # 3. Its grammar. A JWT in a header that can be read has the grammar of a credential.
+                jwt = None if presented.from_cookies else self._read_jwt(presented.value)
+                if not isinstance(jwt, _jwt.ParsedJwt):
+                    presented = presented.checked(settings)
                 if presented.text != text:
-                    digest = self._cache.text_digest(presented.text)
-                    entry = self._remembered(presented, digest, requirements)
+                    digest, jwt = self._cache.text_digest(presented.text), None
+                    entry = self._remembered(presented, digest, requirements, now)
             if entry is not None and not self._loads_users:
                 return new_auth(
                     entry=entry,
                     source="cache",
                     as_of=entry.vouched_at,
-                    from_cookies=presented.from_cookies,
+                    from_cookies=presented.source == "cookie",
                 )
             alone = None if presented.cached_jwt is not None else digest
             pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
@@ -164,7 +168,12 @@ class Authenticator:
                 return pending
             # 4. A JWT that is verified here with a key that is at hand.
             self._check_not_denied(pending)
-            self._read_jwt(pending)
+            if jwt is None:
+                jwt = self._read_jwt(presented.cached_jwt if presented.from_cookies else presented.value)
+            if isinstance(jwt, _jwt.ParsedJwt):
+                pending.jwt = jwt
+            elif jwt is not None and presented.kind == "session_jwt":
+                raise jwt
             pending.verification = self._verified_here(pending)
         except AuthenticationError as error:
             return new_auth(error=error, from_cookies=presented.from_cookies)
@@ -186,7 +195,13 @@ class Authenticator:
         try:
             verification = pending.verification
             if verification is None:
-                verification = yield from self._verified_or_in_grace(pending)
+                try:
+                    verification = yield from self._verified(pending)
+                except ProviderUnavailable as error:
+                    # 7. The provider cannot be asked: what was found good a short while ago may do.
+                    verification = self._in_grace(pending, error)
+                    if verification is None:
+                        raise
             # 8. All the fields of the user, where they are asked for.
             if not self._loads_users:
                 return self._auth(pending, verification)
@@ -210,7 +225,8 @@ class Authenticator:
         digest = self._cache.digest(credential.value)
         pending = Pending(credential, digest, digest)
         self._check_not_denied(pending)
-        self._read_jwt(pending)
+        if credential.kind == "session_jwt":
+            pending.jwt = self._parsed(credential.value)
         verification = yield from self._verified(pending, minutes)
         result = verification.result
         if result is None:
@@ -233,7 +249,7 @@ class Authenticator:
             return None
 
     def _remembered(
-        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None
+        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None, now: float
     ) -> CacheEntry | None:
         """Return what a credential proved before, where that is still good.
 
@@ -245,10 +261,10 @@ class Authenticator:
         if entry is None:
             return None
         is_pair = presented.cached_jwt is not None
-        if is_pair and self._cache.denies_any and self._cache.is_denied(self._cache.digest(presented.value)):
+        if self._cache.denies_any and is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
         try:
-            return entry if self._acceptance.accepts(entry, self._clock(), requirements) else None
+            return entry if self._acceptance.accepts(entry, now, requirements) else None
         except RevokedCredentials:
             self._cache.forget(digest)
             if not is_pair:
@@ -268,16 +284,14 @@ class Authenticator:
             pending.token_digest = self._cache.digest(pending.presented.value)
         return pending.token_digest
 
-    def _read_jwt(self, pending: Pending) -> None:
-        """Read the JWT of a credential, if it has one; a malformed one beside a session token is left out."""
-        presented = pending.presented
-        if presented.cached_jwt is not None:
-            try:
-                pending.jwt = self._parsed(presented.cached_jwt)
-            except InvalidCredentials:
-                return
-        elif presented.kind == "session_jwt":
-            pending.jwt = self._parsed(presented.value)
+    def _read_jwt(self, text: str | None) -> _jwt.ParsedJwt | InvalidCredentials | None:
+        """Return a JWT that was read, or why it cannot be read; ``None`` for what cannot be a JWT."""
+        if text is None or "." not in text or len(text) > self._settings.max_credential_length:
+            return None
+        try:
+            return self._parsed(text)
+        except InvalidCredentials as error:
+            return error
 
     def _parsed(self, value: str) -> _jwt.ParsedJwt:
         current = self._keys.current
@@ -301,16 +315,6 @@ class Authenticator:
             pending.jwt = None  # the session token will tell
             return None
         return self._accepted(pending, pending.entry)
-
-    def _verified_or_in_grace(self, pending: Pending) -> Plan[Verification]:
-        try:
-            return (yield from self._verified(pending))
-        except ProviderUnavailable as error:
-            # 7. The provider cannot be asked: what was found good a short while ago may do.
-            verification = self._in_grace(pending, error)
-            if verification is None:
-                raise
-            return verification
 
     def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
         """Verify a credential. Raises where it is not good; it is forgotten then."""
@@ -411,11 +415,18 @@ class Authenticator:
                 refresh=entry is not None and now >= entry.reusable_until,
                 wants_jwt=entry is None and self._verifies_jwts,  # else nobody here could read it
                 shared_for=_PAIR_SECONDS,
+                was_good=self._cache.is_seen(self._token_digest(pending)),
                 max_staleness=max_staleness,
             )
+        was_good = self._cache.is_seen(pending.digest)
         if jwt is None:
             return IntrospectionRequest(
-                "session_token", presented.value, pending.digest, minutes=minutes, max_staleness=max_staleness
+                "session_token",
+                presented.value,
+                pending.digest,
+                minutes=minutes,
+                was_good=was_good,
+                max_staleness=max_staleness,
             )
         session_id, user_ids = self._claims.claimed_ids(jwt.payload)
         refresh = now >= (jwt.stale_at(self._settings) if entry is None else entry.reusable_until)
@@ -432,6 +443,7 @@ class Authenticator:
             session_id=session_id if entry is None else entry.session_id,
             user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
             refresh=refresh,
+            was_good=was_good,
             max_staleness=max_staleness,
         )
 

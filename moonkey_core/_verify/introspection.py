@@ -101,7 +101,6 @@ class Introspector:
         denial = self._cache.denial(request.digest)
         if denial is not None:
             raise self.as_seen_by_browser(request.digest, denial)
-        request = replace(request, was_good=self._cache.is_seen(request.digest))
         if not self._acceptance.is_up_to_date():
             most = math.inf if request.max_staleness is None else request.max_staleness
             request = replace(request, max_staleness=min(self._settings.max_revocation_lag, most))

@@ -38,6 +38,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SESSION = "session_"
 _USUAL_BEARER = "Bearer "
+_AFTER_BEARER = len(_USUAL_BEARER)
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
 _BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
@@ -110,7 +111,7 @@ class PresentedCredentials:
             return self.text if jwt.isascii() and len(value) + len(jwt) < 2 * longest else None
         if len(value) > longest or (self.source == "cookie" and "." in value):
             return None
-        return bare_token(value)
+        return bare_token(value) if value.startswith(_SESSION) else value
 
     def checked(self, settings: Settings) -> PresentedCredentials:
         """Return the credential with its grammar checked; a malformed JWT beside a session token is left out.
@@ -128,6 +129,9 @@ class PresentedCredentials:
             if jwt is not None and (len(jwt) > longest or not _TOKEN.fullmatch(jwt)):
                 jwt = None  # the token will do
             return PresentedCredentials(self.value, self.source, jwt, is_checked=True)
+        if len(self.value) <= longest and _TOKEN.fullmatch(self.value):
+            self.is_checked = True
+            return self
         line = f"Bearer {self.value}" if self.source == "authorization" else self.value
         value = _value(self.source, line, longest)
         assert value is not None  # a Bearer line holds a credential, or is malformed
@@ -170,7 +174,7 @@ def read_credentials(
             if name != "authorization":
                 one = PresentedCredentials(line, name)
             elif line.startswith(_USUAL_BEARER):
-                one = PresentedCredentials(line[len(_USUAL_BEARER) :], name)
+                one = PresentedCredentials(line[_AFTER_BEARER:], name)
             else:
                 value = _value(name, line, settings.max_credential_length)
                 if value is None:
