@@ -190,7 +190,12 @@ class Authenticator:
             pending: What :meth:`begin` has returned.
             requirements: What the route demands, where it demands more than ``begin`` was told.
         """
-        if requirements is not None:
+        if requirements is not None and requirements != pending.requirements:
+            if pending.verification is not None:  # accepted for a lesser demand, so it is judged anew
+                begun = self.begin(pending.headers, requirements, pending.info, self._clock())
+                if not isinstance(begun, Pending):
+                    return begun
+                pending = begun
             pending = replace(pending, requirements=requirements)
         try:
             verification = pending.verification

@@ -15,10 +15,16 @@ from typing import Any
 import pytest
 
 from moonkey_core import MoonKey
+from moonkey_core._plan import run
 from moonkey_core._verify import jwt as _jwt
+from moonkey_core._verify.authenticator import Pending
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import PresentedCredentials
+from moonkey_core.web.request import RequestInfo
+from support.decisions import NOW, Decisions, replied, verified_body
+from support.odd_jwts import good
 from support.visitors import JWT, SESSION, signed_in_long_ago
 
 Headers = dict[str, str]
@@ -26,6 +32,7 @@ Serve = Callable[[Headers], int]
 
 # The most that one request may do: grammar, digest, cache look-up, JWT parse, signature check.
 Counts = tuple[int, int, int, int, int]
+TOKEN = "token_" + "t" * 40
 WARM: Counts = (0, 1, 1, 0, 0)
 NONE: Counts = (0, 0, 0, 0, 0)
 
@@ -280,3 +287,31 @@ def test_a_lost_feed(served: Callable[..., Serve], emulator: Emulator, monkeypat
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
         assert shown(found) == most
+
+
+@pytest.mark.parametrize("held", ["token", "jwt", "pair"])
+def test_what_was_accepted_for_a_lesser_demand_is_judged_anew(held: str) -> None:
+    """``load_user`` has to wait for the user also where the credential is good already."""
+    decisions = Decisions(load_user=True, session_cache_ttl=60, cookies={})
+    jwt = good(NOW)
+    lines = {
+        "token": {"session-token": [TOKEN]},
+        "jwt": {"session-token": [jwt]},
+        "pair": {"cookie": [f"{SESSION}={TOKEN}; {JWT}={jwt}"]},
+    }[held]
+    decisions.answer = lambda fetch: (
+        replied(200, {"user": {"id": "user_1", "email": "a@example.com"}})
+        if "/users/" in fetch.url
+        else replied(200, verified_body())
+    )
+    info = RequestInfo("GET", "https")
+    assert decisions.read(lines, None, info).is_authenticated
+    decisions.fetches.clear()
+    pending = decisions.core.begin(lambda name: lines.get(name, []), None, info)
+    assert isinstance(pending, Pending)
+    assert run(decisions.core.finish(pending), decisions.exchange).is_authenticated
+    assert decisions.calls("verify") == 0
+    auth = run(decisions.core.finish(pending, Requirements(max_staleness=0)), decisions.exchange)
+    assert auth.is_authenticated
+    assert decisions.calls("verify") == 1
+    assert auth.source == "remote"
