@@ -1,4 +1,4 @@
-# Every target sets itself up: a .venv with the package and all its extras, nothing global.
+# Every target sets up what it needs: a .venv with the package and all its extras; nothing is installed globally.
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,31 +10,31 @@ CANDIDATES := python3.13 python3.12 python3.11 python3
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-demo: setup ## Run real apps against a local service, one to sign in to with a browser; ONCE=1 ends after the table
+demo: setup ## Run real apps against a local emulator, one to sign in to with a browser; ONCE=1 ends after the table
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 test: setup ## Run the tests
 	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 2 --dist loadfile -m 'not long'
 
-test-all: test ## Run the tests, the long ones too
+test-all: test ## Run all tests, the long ones too
 	@$(BIN)/pytest -m long
 
-test-lowest: setup ## Run core and frameworks on the oldest releases that pyproject.toml allows
+test-lowest: setup ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(BIN)/python tests/lowest.py .venv-lowest
 	@unset PYTHONDONTWRITEBYTECODE; .venv-lowest/bin/pytest -n 2 --dist loadfile -m 'not long' \
 	  -W default::DeprecationWarning tests/core tests/contract tests/integrations
 
-rules: setup ## List the rules of SECURITY.md, each with the tests that are marked with it
+rules: setup ## List the rules of SECURITY.md, each with its tests
 	@cd tests && ../$(BIN)/python -m support.rules
 
-soak: setup ## Hammer a fleet for a minute, with everything around it failing at random
+soak: setup ## Put a fleet under load for a minute, while the API and Redis fail at random
 	@$(BIN)/python tests/fleet/soak.py
 
-bench: ## Measure side by side with other libraries; ONLY=local,web for some, QUICK=1 for a look
+bench: ## Compare the speed with other libraries; ONLY=local,web for some sections, QUICK=1 for a quick check
 	@python3 benchmarks/environment.py
 	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-check: setup ## Lint, type-check, and check what may import what
+check: setup ## Lint, check types, and check the import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -48,7 +48,7 @@ format: setup ## Format the code
 clean: ## Remove everything that was set up
 	rm -rf $(VENV) .venv-bench .venv-lowest build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-# Nothing to do where the environment works and is newer than what it was made from.
+# Does nothing if the environment works and is newer than pyproject.toml.
 setup:
 	@set -e; \
 	if [ $(READY) -nt pyproject.toml ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \

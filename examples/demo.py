@@ -1,6 +1,6 @@
-"""Three real apps against a service on this machine: who is let in, and who is not. And one to sign in to by hand.
+"""Run three real apps against a local emulator and show their responses, then one app to sign in to by hand.
 
-Run it with ``make demo``; ``--once`` ends after the table, with status 0 only if every cell is as expected.
+Run it with ``make demo``. With ``--once`` it ends after the table, with status 0 only if all cells are right.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 DEMO_USER = "demo@example.com"
 START_SECONDS = 20.0
 
-# How each app is served: by a server of its own kind, as in production.
+# The server of each app, of the kind that is used in production.
 SERVERS = {
     "Flask": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "flask_app:app"],
     "Django": [
@@ -46,7 +46,7 @@ EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "aft
 
 @dataclass(frozen=True)
 class App:
-    """One running example."""
+    """A running example app."""
 
     name: str
     url: str
@@ -54,6 +54,7 @@ class App:
 
 
 def main() -> int:
+    """Run the demo and return its exit status."""
     once = "--once" in sys.argv[1:]
     interactive = threading.Event()
     with ExitStack() as stack:
@@ -85,7 +86,7 @@ def main() -> int:
 
 @contextmanager
 def running(name: str, environ: dict[str, str]) -> Iterator[App]:
-    """One example app as a process of its own."""
+    """Run one example app in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, *(part.format(port=port) for part in SERVERS[name])]
@@ -102,7 +103,7 @@ def running(name: str, environ: dict[str, str]) -> Iterator[App]:
 
 
 def wait_until_up(apps: list[App]) -> None:
-    """Return when every app answers; the protected route is refused, which is answer enough."""
+    """Return when every app responds; a refusal of the protected route is a response too."""
     deadline = time.monotonic() + START_SECONDS
     for app in apps:
         while True:
@@ -118,14 +119,14 @@ def wait_until_up(apps: list[App]) -> None:
 
 
 def sign_in(client: MoonKey, emulator: Emulator) -> Login:
-    """Sign the demo user in by a one-time passcode, as a real app would; the code is read from the emulator."""
+    """Sign in the demo user with a one-time passcode, as a real app would; the code is read from the emulator."""
     request = client.otps.login_or_create(email=DEMO_USER)
     code = next(sent.code for sent in emulator.outbox() if sent.method_id == request.method_id)
     return client.otps.verify(code, method_id=request.method_id, session_expires_in=60)
 
 
 def table(apps: list[App], client: MoonKey, login: Login) -> dict[App, dict[str, int]]:
-    """What each app's protected route really answered."""
+    """Return the status codes of each app's protected route."""
     assert login.session is not None
     rows: dict[App, dict[str, int]] = {}
     for app in apps:
@@ -141,12 +142,14 @@ def table(apps: list[App], client: MoonKey, login: Login) -> dict[App, dict[str,
 
 
 def status(app: App, credential: str | None) -> int:
+    """Request the protected route with a credential, or without one, and return the status code."""
     headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
     return httpx.get(f"{app.url}/me", headers=headers, timeout=10).status_code
 
 
 def show(rows: dict[App, dict[str, int]]) -> None:
-    print(f"Signed in {DEMO_USER} with a one-time passcode. GET /me then answered:\n")
+    """Print the table."""
+    print(f"Signed in {DEMO_USER} with a one-time passcode. Status codes of GET /me:\n")
     print("  ".join(["app    ", f"{'url':<24}", *(f"{name:>16}" for name in EXPECTED)]))
     for app, row in rows.items():
         print(
@@ -155,27 +158,29 @@ def show(rows: dict[App, dict[str, int]]) -> None:
 
 
 def show_visit(pages: App, statuses: dict[str, int]) -> None:
+    """Print the status codes that a browser got from the app with pages."""
     told = ", ".join(f"{status} {name}" for name, status in statuses.items())
     print(f"\nA browser on {pages.url}/account got: {told}.", flush=True)
 
 
 def show_what_to_do(apps: list[App], pages: App, login: Login) -> None:
+    """Print commands to try the apps, and the address to open in a browser."""
     for app in apps:
         header = f"Authorization: Bearer {login.session_token}"
         print(f"\nTry {app.name} by hand:\n  curl -i -H '{header}' {app.url}/me")
-    print("\nTo sign in with your browser, give any e-mail address; its code is shown here, as nothing is sent.")
+    print("\nTo sign in with your browser, enter any e-mail address. Its code is printed here; no e-mail is sent.")
     print("Ctrl-C stops everything.")
     print(f"\n  {pages.url}/\n", flush=True)
 
 
 def show_code(sent: Sent, interactive: threading.Event) -> None:
-    """Stands for the mail, or the text message."""
+    """Print a code that the real service would send by e-mail or text message."""
     if interactive.is_set():
         print(f"The code for {sent.to}: {sent.code}", flush=True)
 
 
 def wait_for_signal() -> None:
-    """Return on Ctrl-C, or when told to end."""
+    """Return on Ctrl-C, or on a signal to terminate."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -1,4 +1,4 @@
-"""What somebody does in a browser, by plain HTTP: sign in with a code, look at a protected page, sign out."""
+"""Do over plain HTTP what a user does in a browser: sign in with a code, open a protected page, sign out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXPECTED = {"before": 303, "signed in": 200, "signed out": 303}
 
 
 def visit(url: str, emulator: Emulator) -> dict[str, int]:
-    """What ``/account`` of an app with pages answered each time; 303 is the way to the sign-in page."""
+    """Return the status of ``/account`` before, during and after a session; 303 redirects to the sign-in page."""
     with httpx.Client(base_url=url, timeout=10) as http:
         browser = _Browser(http)
         statuses = {"before": browser.get("/account")}
@@ -25,7 +25,7 @@ def visit(url: str, emulator: Emulator) -> dict[str, int]:
 
 
 class _Browser:
-    """Keeps cookies, and says where its forms come from."""
+    """A client that keeps cookies, and says in ``Sec-Fetch-Site`` that its forms come from the app's own pages."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -39,7 +39,9 @@ class _Browser:
 
     def _visit(self, method: str, path: str, fields: dict[str, str] | None) -> int:
         headers = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
-        if self._cookies:  # by hand: to httpx, unlike to browsers, 127.0.0.1 is no secure place
+        if (
+            self._cookies
+        ):  # not httpx's own cookies: unlike browsers, it sends no Secure cookie to http://127.0.0.1
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         response = self._http.request(method, path, headers=headers, data=fields)
         for line in response.headers.get_list("set-cookie"):

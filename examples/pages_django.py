@@ -1,4 +1,4 @@
-"""Pages with sign-in, for Django, under WSGI and ASGI."""
+"""An app with pages and sign-in, for Django, under WSGI and ASGI."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pages with sign-in, for FastAPI, and a WebSocket that is closed when its session is over."""
+"""An app with pages and sign-in, for FastAPI, and a WebSocket that is closed when its session is over."""
 
 from datetime import timedelta
 from pathlib import Path

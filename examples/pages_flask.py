@@ -1,4 +1,4 @@
-"""Pages with sign-in, for Flask: all of it is three lines. Changing an address shows how to rotate sessions."""
+"""An app with pages and sign-in, for Flask. A change of the e-mail address rotates the sessions."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ app = Flask(__name__)
 FlaskMoonKey(app, cookies=CookieSettings(), load_user=True)
 app.register_blueprint(session_routes())
 
-news_goes_to: dict[str, str] = {}  # a real app has a database
+news_goes_to: dict[str, str] = {}  # a real app uses a database
 
 
 @app.get("/")
@@ -60,7 +60,7 @@ def ask_for_a_code() -> str:
 @require_auth
 def change_email() -> ResponseReturnValue:
     user, code, method_id = current_user, request.form["code"], request.form["method_id"]
-    try:  # a new session for this browser, and no other is left
+    try:  # begins a new session for this browser, and ends all others
         rotation = get_client().sessions.rotate(
             user_id=user.id, otp=code, method_id=method_id, replaces=current_session
         )

@@ -1,4 +1,4 @@
-"""Pages with sign-in, for Starlette, and a stream that ends with the session it was begun with."""
+"""An app with pages and sign-in, for Starlette, and a stream that ends with its session."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -128,13 +128,13 @@ class Settings(KnownArguments):
         help="Request headers that may carry a credential. `authorization` is read as Bearer.",
     )
     max_credential_length: int = _setting(
-        whole_number(64, 16_384), 8192, help="Longest credential looked at, in characters (up to 16384)."
+        whole_number(64, 16_384), 8192, help="Longest credential that is accepted, in characters (up to 16384)."
     )
     min_session_minutes: int = _setting(
-        whole_number(1, 527_040), 5, help="Shortest session lifetime that may be asked for, in minutes."
+        whole_number(1, 527_040), 5, help="Shortest session lifetime that may be requested, in minutes."
     )
     max_session_minutes: int = _setting(
-        whole_number(1, 527_040), 527_040, help="Longest session lifetime that may be asked for, in minutes."
+        whole_number(1, 527_040), 527_040, help="Longest session lifetime that may be requested, in minutes."
     )
     load_user: bool = _setting(
         flag, False, help="Complete `auth.user` through the API where the credential says only the id."
@@ -154,7 +154,7 @@ class Settings(KnownArguments):
     grace_seconds: float = _setting(
         seconds(0, 300),
         0.0,
-        help="While the API cannot be asked, accept sessions verified at most so many seconds ago. 0: never.",
+        help="While the API cannot be reached, accept sessions verified at most so many seconds ago. 0: never.",
     )
     max_cached_sessions: int = _setting(
         whole_number(1, 10_000_000), 100_000, help="Most verified credentials remembered at a time."
