@@ -11,6 +11,7 @@ from contract.crowd import wrong_answers
 from contract.stacks import Site
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core.client import Pending
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from moonkey_core.web.request import HeaderView
@@ -65,13 +66,23 @@ def test_planted_mix_ups_are_noticed(
             kept[key] = await averify(self, headers, requirements, info)
         return kept[key]
 
-    def known(
-        self: Any, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
-    ) -> Auth | None:
-        return kept.get(bug(headers))
+    begin, afinish = AsyncMoonKey.begin, AsyncMoonKey.finish
 
-    patches: list[tuple[type[Any], Any]] = [(MoonKey, authenticate), (AsyncMoonKey, aauthenticate)]
-    for owner, planted in patches:
-        monkeypatch.setattr(owner, "authenticate", planted)
-        monkeypatch.setattr(owner, "known", known)
+    def abegin(
+        self: AsyncMoonKey, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
+    ) -> Auth | Pending:
+        return kept.get(bug(headers)) or begin(self, headers, requirements, info)
+
+    async def keep(self: AsyncMoonKey, pending: Pending, requirements: Requirements | None = None) -> Auth:
+        auth = await afinish(self, pending, requirements)
+        return kept.setdefault(bug(pending.headers), auth)
+
+    planted: list[tuple[type[Any], str, Any]] = [
+        (MoonKey, "authenticate", authenticate),
+        (AsyncMoonKey, "authenticate", aauthenticate),
+        (AsyncMoonKey, "begin", abegin),
+        (AsyncMoonKey, "finish", keep),
+    ]
+    for owner, name, method in planted:
+        monkeypatch.setattr(owner, name, method)
     assert wrong_answers(site.url, people) != []
