@@ -44,14 +44,14 @@ class Verification:
 
 
 class ExtensionLog(Protocol):
-    """Is told how calls that were to extend a session ended."""
+    """The outcomes of calls that were to extend a session."""
 
     def record_end(self, session_id: str, ends_at: float) -> None:
-        """Record the end of a session (Unix seconds), which was extended."""
+        """Record the new end of a session (Unix seconds)."""
         ...
 
     def on_refused(self, error: MoonKeyError) -> None:
-        """Take note that the provider refuses to extend a session so far."""
+        """Note that the provider refuses to extend a session so far."""
         ...
 
 
