@@ -51,6 +51,7 @@ ROWS: dict[str, tuple[Headers, int, set[str]]] = {
 }
 
 
+@pytest.mark.rule("S28", "S42", "S45")
 @pytest.mark.parametrize("row", ROWS)
 def test_it_is_verified_first_where_it_stands_in_cookies(
     open_site: OpenSite, browser: httpx.Client, emulator: Emulator, row: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import ConfigurationError, CookieSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
 from moonkey_core.flows.dispatch import HANDLERS
 from moonkey_core.web.request import RequestInfo, mapped_headers
+from support.clients import Both
 from support.flow_visits import SESSION, Visitor, cookies_of, flow_client, header, json_of, shown
 
 POSTS = [route for route in ROUTES if "POST" in route.methods]

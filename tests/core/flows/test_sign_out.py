@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
 from moonkey_core.web.request import RequestInfo, asgi_headers
+from support.clients import Both
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
 from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, ProviderRejectedKey
 from moonkey_core.emulator import Emulator, SignedIn
+from support.clients import MakeAsyncClient, MakeClient
 from support.decisions import bearer
 from support.together import together
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both, MakeClient
 
 from moonkey_core import _clock
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.request import RequestInfo
+from support.clients import Both, MakeClient
 from support.visitors import pair, signed_in_long_ago, verifications
 
 MOMENT = 0.1

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import (
     Auth,
@@ -21,6 +20,7 @@ from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Outcome, TransportError
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import Requirements
+from support.clients import MakeClient
 from support.decisions import NOW, bearer, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import DOWN, KnownToTheApi

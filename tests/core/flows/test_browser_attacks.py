@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import SignInSettings
 from moonkey_core.emulator import Emulator, SignedIn
@@ -17,6 +16,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.origin import client_address
 from moonkey_core.web.pages import Visit, refuse_visit
 from moonkey_core.web.request import RequestInfo, asgi_headers, mapped_headers
+from support.clients import Both
 from support.flow_visits import JWT, OTP, SESSION, Visitor, code_of, flow_client, path_of, who, wrong
 
 GET = RequestInfo("GET", "https")
