@@ -67,8 +67,8 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         return response_of(refusal, None)
     try:
         response = response_of(refusal, rendered(request, refusal.page))
-    except MoonKeyError as nobody:  # a template or a context processor of the project's asks for the user
-        log_missing_page(nobody)
+    except MoonKeyError as trouble:  # a template or a context processor of the project's asks for the user
+        log_missing_page(trouble)
         return response_of(refusal, None)
     except Exception as error:
         response = response_of(refusal, None)

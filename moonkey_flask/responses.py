@@ -29,8 +29,8 @@ def reject(error: MoonKeyError) -> Response:
         return response_of(refusal.status, refusal.headers, refusal.body, None)
     try:
         return response_of(refusal.status, (*refusal.headers, *PAGE_HEADERS), b"", refusal.page)
-    except MoonKeyError as nobody:  # a layout of the app's own asks for the user
-        log_missing_page(nobody)
+    except MoonKeyError as trouble:  # a layout of the app's own asks for the user
+        log_missing_page(trouble)
         return response_of(refusal.status, refusal.headers, refusal.body, None)
 
 

@@ -112,8 +112,6 @@ KEPT = {
     ("moonkey_core/emulator/", "MAX_OUTBOX"): "the same",
     ("moonkey_core/emulator/", "Answer"): "a reply of the emulator",
     ("moonkey_core/emulator/", "SO_LINGER"): "the socket option",
-    ("moonkey_flask/refusals.py", "nobody"): "to be renamed with its file",
-    ("moonkey_django/responses.py", "nobody"): "to be renamed",
 }
 """Names that are right where they are: in a file, or in a folder and below."""
 
@@ -124,30 +122,27 @@ UNCLEANED: frozenset[str] = frozenset(
     {
         "moonkey_django/backend.py",
         "moonkey_django/cookie_checks.py",
-        "moonkey_django/headers.py",
         "moonkey_django/identity.py",
         "moonkey_django/login_required.py",
         "moonkey_django/middleware.py",
         "moonkey_django/mixins.py",
         "moonkey_django/rest_framework.py",
+        "moonkey_django/routes.py",
         "moonkey_django/signals.py",
         "moonkey_django/streams.py",
         "moonkey_django/user.py",
         "moonkey_django/users/emails.py",
         "moonkey_django/users/finding.py",
-        "moonkey_django/views.py",
         "moonkey_flask/decorators.py",
-        "moonkey_flask/identity.py",
         "moonkey_flask/routes.py",
         "moonkey_flask/signals.py",
-        "moonkey_starlette/bound.py",
         "moonkey_starlette/fastapi.py",
         "moonkey_starlette/identity.py",
-        "moonkey_starlette/messages.py",
         "moonkey_starlette/middleware.py",
         "moonkey_starlette/routes.py",
         "moonkey_starlette/scope.py",
         "moonkey_starlette/signatures.py",
+        "moonkey_starlette/streams.py",
     }
 )
 
