@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from moonkey_core import ConfigurationError, CookieSettings
+from moonkey_core.auth import from_cookies
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
 from moonkey_core.flows.dispatch import HANDLERS
@@ -115,7 +116,7 @@ class TestTheOriginOfEveryPost:
         person = emulator.sign_in()
         own = {"sec-fetch-site": "same-origin", "cookie": f"{SESSION}={person.session_token}"}
         auth = call("authenticate", own)
-        assert auth.from_cookies
+        assert from_cookies(auth)
         assert auth.is_authenticated
         info, view = RequestInfo("POST", "https"), mapped_headers({**own, "sec-fetch-site": "cross-site"})
         request = FlowRequest(route="sign_out", routes="/auth", info=info, headers=view, auth=auth)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from moonkey_core import _clock
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.request import RequestInfo
 from support.clients import Both, MakeClient
@@ -42,7 +43,7 @@ def test_a_renewal_is_shared_for_so_long(
     def fresh() -> str:
         auth = client("authenticate", headers, None, RequestInfo("GET", "https"))
         assert auth.is_authenticated
-        return str(auth.fresh)
+        return str(fresh_jwt(auth))
 
     first = fresh()
     time[0] += seconds - MOMENT
