@@ -261,7 +261,7 @@ new_auth: Final = _typed(BaseAuth)
 
 
 # What the package itself knows of an identity. None of it is part of the public face of ``Auth``, and none of
-these  # functions notes that the identity was accessed.
+# these functions notes that the identity was accessed.
 
 
 def fresh_jwt(auth: BaseAuth) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core._operations.activity import SessionExtender
+from moonkey_core._operations.session_extender import SessionExtender
 from moonkey_core._operations.sliding_window import SlidingWindowCounter
 from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import DeviceMonitor
