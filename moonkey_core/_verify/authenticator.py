@@ -208,12 +208,13 @@ class Authenticator:
             The identity. Whatever is wrong with the request or the provider is its ``error``, and is not raised.
         """
         if requirements is not None and requirements != pending.requirements:
-            if pending.verification is not None:  # accepted for weaker requirements: it is judged anew
-                begun = self.begin(pending.headers, requirements, pending.info, self._clock())
-                if not isinstance(begun, Pending):
-                    return begun
-                pending = begun
             pending = replace(pending, requirements=requirements)
+        if pending.verification is not None and not self._is_still_accepted(pending, pending.verification.entry):
+            # Revoked, too old or denied since `begin`, or accepted for weaker requirements: it is judged anew.
+            begun = self.begin(pending.headers, pending.requirements, pending.info, self._clock())
+            if not isinstance(begun, Pending):
+                return begun
+            pending = begun
         try:
             verification = pending.verification
             if verification is None:
@@ -353,13 +354,15 @@ class Authenticator:
             ProviderError: It cannot be determined whether it is valid.
         """
         try:
-            # 5. A JWT whose key has to be fetched first.
+            # 5. A JWT whose key has to be fetched first. The user may sign out before, and during that call.
+            self._check_not_denied(pending)
             if pending.jwt is not None and pending.entry is None and self._verifies_jwts:
                 yield from self._prove(pending, pending.jwt)
-                if pending.entry is not None and minutes is None:
-                    verification = self._accepted(pending, pending.entry)
-                    if verification is not None:
-                        return verification
+                self._check_not_denied(pending)
+            if pending.entry is not None and minutes is None:
+                verification = self._accepted(pending, pending.entry)
+                if verification is not None:
+                    return verification
             # 6. A session token, or a JWT that is too old or has to be confirmed: the provider is called.
             request = self._introspection_request(pending, minutes)
             if pending.digest != request.digest and not request.refresh:
@@ -421,12 +424,26 @@ class Authenticator:
     def _accepted(self, pending: Pending, entry: CacheEntry) -> Verification | None:
         """Return the verification for a verified JWT, where no call to the provider is required; and cache it."""
         now = self._clock()
-        if not self._acceptance.accepts(entry, now, pending.requirements):
+        try:
+            if not self._acceptance.accepts(entry, now, pending.requirements):
+                return None
+        except RevokedCredentials:  # a moment ago, as a JWT is checked when it is verified
+            if not pending.presented.from_cookies:
+                raise
+            pending.jwt = pending.entry = None  # the session token decides
             return None
         self._cache.put(pending.digest, entry)
         current = self._keys.current
         is_stale = current is not None and now >= current.fresh_until
         return Verification(entry, "stale" if is_stale else "local", entry.vouched_at)
+
+    def _is_still_accepted(self, pending: Pending, entry: CacheEntry) -> bool:
+        """Return whether a credential that ``begin`` has accepted would be accepted now."""
+        try:
+            self._check_not_denied(pending)
+            return self._acceptance.accepts(entry, self._clock(), pending.requirements)
+        except InvalidCredentials:
+            return False
 
     def _remembered_token(self, pending: Pending) -> CacheEntry | None:
         """Return the cache entry of the session token of a cookie pair, where it is still valid."""
