@@ -18,7 +18,7 @@ _TAG_BYTES = 16
 
 
 class Digest:
-    """Makes digests under a key of its own: equal inputs have equal digests, which do not reveal the input."""
+    """A keyed digest with a random key. Equal inputs have equal digests, which do not reveal the input."""
 
     __slots__ = ("_key",)
 
@@ -32,7 +32,7 @@ class Digest:
 
 
 class Sealer:
-    """Seals bytes under a name (AES-256-GCM), and makes keyed digests for names.
+    """Authenticated encryption of bytes under a name (AES-256-GCM), and keyed digests for names.
 
     Both keys come from the secret by HKDF (RFC 5869). Only processes with the same ``secret`` and ``purpose`` can
     read what this one seals.
@@ -56,7 +56,11 @@ class Sealer:
         return _FORM + nonce + self._aead.encrypt(nonce, data, _FORM + name.encode())
 
     def open(self, name: str, sealed: bytes) -> bytes:
-        """Return the data that was sealed under that name. Raises ``ValueError`` for anything else."""
+        """Return the data that was sealed under that name.
+
+        Raises:
+            ValueError: It was sealed with another key or under another name, or was changed.
+        """
         from cryptography.exceptions import InvalidTag
 
         if sealed[:1] != _FORM or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
@@ -68,7 +72,7 @@ class Sealer:
             raise ValueError("not sealed by us under this name") from None
 
     def digest(self, value: str) -> str:
-        """Return the keyed digest of a value, as 64 hexadecimal digits, which tell nothing about the value."""
+        """Return the keyed digest of a value, as 64 hexadecimal digits, which reveal nothing about the value."""
         return blake2b(value.encode(), key=self._digest_key, digest_size=32).hexdigest()
 
 

@@ -10,7 +10,7 @@ _LONGEST_READ = 2000
 _MASK = "***"
 _RUN = re.compile(r"[A-Za-z0-9_\-.~+/=%]+")
 _KEY = re.compile(r"[sp]k_(?:test|live)_")
-_LONGEST_WORD = 20  # characters; with a digit in it, what is longer may be a credential
+_LONGEST_WORD = 20  # characters; a longer word with a digit may be a credential
 _LONGEST_NAME = 48
 _SHORTEST_PART = 8
 _FAR = 10**9  # seconds
@@ -56,7 +56,7 @@ def strings_in(body: object) -> Iterable[str]:
 
 
 def _plain(text: str, values: list[str]) -> str:
-    # Whole words first: after a shorter value was cut out of one, the rest might not be recognised any more.
+    # Whole words first: after a shorter value was cut out of a word, the rest might not be recognised any more.
     words = [value.lower() for value in values if _RUN.fullmatch(value)]
     text = _RUN.sub(lambda run: _MASK if _may_be_secret(run[0], words) else run[0], text[:_LONGEST_READ])
     for value in values:
@@ -65,7 +65,7 @@ def _plain(text: str, values: list[str]) -> str:
 
 
 def _may_be_secret(word: str, sent: list[str]) -> bool:
-    """Say whether a word looks like a credential, or is a part of a value that was ``sent`` (in lower case)."""
+    """Return whether a word looks like a credential, or is part of a value that was ``sent`` (in lower case)."""
     long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
     if long or len(word) > _LONGEST_NAME or _KEY.search(word):
         return True

@@ -1,4 +1,4 @@
-"""What has to reset itself in the child of a ``fork()``.
+"""The registry of resets that run in the child of a ``fork()``.
 
 Only the forking thread exists in the child. A lock that another thread held stays locked for good, and connections
 are shared with the parent process. So everything that has a lock or a connection registers its reset here.

@@ -111,7 +111,7 @@ class Reply:
         status: The status.
         headers: The headers by their lower-case names.
         body: The body, decoded from its content coding.
-        asked_at: When the API was asked (Unix seconds).
+        asked_at: When the API was called (Unix seconds).
         from_store: Whether it comes from the shared store.
         address: The server that was called, for logs and errors.
     """

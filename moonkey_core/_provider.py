@@ -1,7 +1,7 @@
-"""The seam between the verification of a credential and the provider that has issued it.
+"""The interface between the verification of a credential and the provider that has issued it.
 
 A provider answers an :class:`IntrospectionRequest` with an :class:`IntrospectionResult` (in the sense of RFC
-7662), and reads what its JWTs claim. Both are frozen.
+7662), and reads the claims of its JWTs. Both are frozen.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from moonkey_core.web.credentials import CredentialKind
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IntrospectionRequest:
-    """The question whether one credential is good.
+    """A request to the provider to validate one credential.
 
     Attributes:
         kind: The kind of the credential.
         value: The credential.
-        digest: Its keyed digest, which stands for it wherever it must not stand itself.
-        minutes: To how many minutes from now its session is to be extended, on demand: the call is made for this
-            request alone.
-        extension: The same, by the way: the session is in use.
-        session_id: The session that the credential itself names, if it names one.
+        digest: Its keyed digest, for keys and names, in which no credential may occur.
+        minutes: The new lifetime of its session in minutes from now, where the app demands an extension. The call
+            is made for this request alone.
+        extension: The same, where the session is extended because it is in use.
+        session_id: The session that the credential itself names, if any.
         user_ids: The spellings of the user's id that the credential itself names.
-        refresh: A JWT whose time is over is to be renewed.
-        wants_jwt: A new JWT is welcome.
-        shared_for: For how many seconds the answer to a refresh is shared.
-        was_good: The credential was good before: it goes first where calls have to wait.
-        max_staleness: How old a shared answer may be, in seconds; ``None``: as old as shared answers get.
+        refresh: Whether the credential is an expired JWT that is to be refreshed.
+        wants_jwt: Whether a new JWT is of use.
+        shared_for: The seconds for which the result of a refresh is shared.
+        was_good: Whether the credential was valid before. Its call then goes first where calls have to wait.
+        max_staleness: The greatest age of a shared result, in seconds; ``None``: whatever sharing allows.
     """
 
     kind: CredentialKind
@@ -53,7 +53,7 @@ class IntrospectionRequest:
 
     @property
     def extends_by(self) -> int | None:
-        """To how many minutes from now the session is to be extended, if at all."""
+        """The new lifetime of the session in minutes from now; ``None`` where it is not extended."""
         return self.extension if self.minutes is None else self.minutes
 
     @property
@@ -69,17 +69,17 @@ def introspection_key(digest: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IntrospectionResult:
-    """The answer that a credential is good. All times are Unix seconds.
+    """The provider's reply that a credential is valid. All times are Unix seconds.
 
     Attributes:
         session_id: Its session.
-        user_id: Its user, as the provider spells the id.
-        started_at: When the session started, if the provider says so.
+        user_id: Its user, in the provider's spelling.
+        started_at: When the session started; ``None`` where the reply does not contain it.
         ends_at: When the session ends.
-        asked_at: When the provider was asked.
-        body: The whole answer, with credentials.
-        fresh_jwt: A new JWT of the same session, where one was asked for.
-        extension_error: Why the session was not extended, where that was asked for and refused.
+        asked_at: When the provider was called.
+        body: The whole reply, with credentials.
+        fresh_jwt: A new JWT of the same session, where one was requested.
+        extension_error: The provider's refusal to extend the session, where an extension was requested.
     """
 
     session_id: str
@@ -93,7 +93,7 @@ class IntrospectionResult:
 
 
 class SessionClaims(NamedTuple):
-    """What the claims of a proven JWT say about its user and session. The times are Unix seconds."""
+    """The user and session that the claims of a verified JWT name. The times are Unix seconds."""
 
     user_id: str
     session_id: str
@@ -102,14 +102,14 @@ class SessionClaims(NamedTuple):
 
 
 class JwtClaims(BodyReader, Protocol):
-    """Reads what the JWTs of a provider claim about a user and a session."""
+    """The reader of the claims of a provider's JWTs about a user and a session."""
 
     def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
-        """Return what a payload says of its user and session.
+        """Return the user and session that a payload names.
 
         Args:
-            payload: The payload of a JWT with a good signature, from the right issuer.
-            expires_at: The JWT's own end (Unix seconds).
+            payload: The payload of a JWT with a valid signature, from the right issuer.
+            expires_at: The JWT's ``exp`` (Unix seconds).
 
         Raises:
             InvalidCredentials: The payload names no user or no session, or the session has ended.
@@ -117,39 +117,39 @@ class JwtClaims(BodyReader, Protocol):
         ...
 
     def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-        """Return the session id, and the spellings of the user id, in a payload that nobody has proven yet."""
+        """Return the session id, and the spellings of the user id, in a payload that is not verified yet."""
         ...
 
 
 class Provider(BodyReader, Protocol):
-    """A service that vouches for sessions."""
+    """A service that issues sessions and validates their credentials."""
 
     @property
     def jwt_claims(self) -> JwtClaims:
-        """How the claims of its JWTs are read."""
+        """The reader of the claims of its JWTs."""
         ...
 
     def introspect(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
-        """Ask whether a credential is good.
+        """Call the provider to validate a credential.
 
         Raises:
-            InvalidCredentials: The provider says that it is not.
-            ProviderError: The provider could not be asked, or its answer is not about this credential.
+            InvalidCredentials: The provider refuses the credential.
+            ProviderError: The provider cannot be reached, or its reply is not about this credential.
         """
         ...
 
     def verified_session(self, result: IntrospectionResult, user_id: str) -> VerifiedSession:
-        """Return all of an answer, with its credentials, for the user under this id."""
+        """Return the whole of a result, with its credentials, for the user under this id."""
         ...
 
     def without_credentials(self, body: Mapping[str, Any]) -> Body:
-        """Return what a good answer says of its user and session, and no credential."""
+        """Return the part of a reply that describes its user and session, without any credential."""
         ...
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
-        """Return one user; ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
+        """Return one user; ``remember`` shares and keeps the result for the time of the ``user_ttl`` setting."""
         ...
 
     def same_user(self, one: str, other: str) -> bool:
-        """Return whether two spellings of an id name one user."""
+        """Return whether two spellings of an id name the same user."""
         ...

@@ -1,4 +1,4 @@
-"""How pydantic sees our values: as what ``to_dict()`` says of them. pydantic is loaded by whoever calls this."""
+"""The pydantic schema of the models: the shape of ``to_dict()``. Importing this module does not load pydantic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 @cache
 def serializer_of(owner: type) -> Any:
-    """What writes a value whose type pydantic was not told. Raises ``AttributeError`` without pydantic."""
+    """Return the serializer for values whose type is not declared to pydantic.
+
+    Raises:
+        AttributeError: pydantic is not installed.
+    """
     try:
         from pydantic import TypeAdapter
     except ImportError:
@@ -18,35 +22,35 @@ def serializer_of(owner: type) -> Any:
 
 
 def core_schema_of(cls: Any, schema_of: Callable[[Any], Any]) -> Any:
-    """The schema of a class of values: an instance, or what ``to_dict()`` makes of one; written as the latter."""
+    """Return the schema of a model class: it reads an instance or a ``to_dict()`` shape, and writes the latter."""
     from pydantic_core import core_schema as core
 
-    def taken(found: Any, checked: Callable[[Any], Mapping[str, Any]]) -> Any:
+    def parse(found: Any, checked: Callable[[Any], Mapping[str, Any]]) -> Any:
         return found if isinstance(found, cls) else cls(**checked(found))
 
-    def written(one: Any, info: Any) -> Any:
-        asked = {name: getattr(info, name) for name in ("include", "exclude", "exclude_none")}
-        return _writer_of(cls).to_python(one.to_dict(), **asked)
+    def serialize(one: Any, info: Any) -> Any:
+        options = {name: getattr(info, name) for name in ("include", "exclude", "exclude_none")}
+        return _writer_of(cls).to_python(one.to_dict(), **options)
 
     hints = get_type_hints(cls)
     return core.no_info_wrap_validator_function(
-        taken,
+        parse,
         core.typed_dict_schema({name: core.typed_dict_field(schema_of(hints[name])) for name in cls.shown_fields}),
         ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
-        serialization=core.plain_serializer_function_ser_schema(written, info_arg=True),
+        serialization=core.plain_serializer_function_ser_schema(serialize, info_arg=True),
     )
 
 
 @cache
 def _writer_of(cls: type) -> Any:
-    """What leaves out of a dict what ``response_model_exclude`` and its like ask to leave out."""
+    """Return the serializer that applies ``response_model_exclude`` and similar options to a ``to_dict()``."""
     from pydantic_core import SchemaSerializer
 
     return SchemaSerializer(_plain_schema(cls))
 
 
 def _plain_schema(hint: Any) -> Any:
-    """What ``to_dict()`` has for a type, as pydantic describes plain data."""
+    """Return the schema of the plain data that ``to_dict()`` has for a type."""
     from pydantic_core import core_schema as core
 
     if hasattr(hint, "shown_fields"):

@@ -38,14 +38,14 @@ _kinds: MutableMapping[tuple[str, str, str], _Kind] = LRUCache(
 
 
 def log_repeated(level: int, message: str, *args: object, extra: Mapping[str, object], sentence: str = "") -> None:
-    """Log ``message % args``, at ``level`` if it is the first of its kind in :data:`INTERVAL`, else at DEBUG.
+    """Log ``message % args``: at ``level`` if it is the first of its kind in :data:`INTERVAL`, else at DEBUG.
 
     Args:
         level: A level of :mod:`logging`.
         message: A constant format; together with the reason it names the kind.
-        args: What goes into it.
+        args: The values for the format.
         extra: Attributes of the record; one is the ``reason``.
-        sentence: Where two lines with one reason may say different things: what this one says.
+        sentence: A text that tells this line apart from others with the same message and reason.
     """
     left_out = _admit((message, str(extra["reason"]), sentence), level)
     if left_out is None:

@@ -30,7 +30,7 @@ def load_object(data: bytes) -> dict[str, Any]:
             # An escaped lone surrogate survives parsing, and cannot be encoded later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        value = None  # the parser's error holds the whole document, so it must not become the context of ours
+        value = None  # the parser's error contains the whole document: it must not become the context of ours
     if type(value) is not dict:
         raise ValueError("not a JSON object, or not a strict one")
     return value
@@ -42,12 +42,12 @@ def _decoded(text: str) -> Any:
         value, end = _SCAN(text, 0)
     except StopIteration:
         end = -1
-    # Mostly there is no white space around a document; looking for it is a third of the work.
+    # Mostly there is no white space around a document, and the search for it is a third of the work.
     return value if end == len(text) else _DECODER.decode(text)
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
-    """Say whether containers are nested more than ``limit`` deep. Other parsers have limits of their own."""
+    """Return whether containers are nested more than ``limit`` deep. Other parsers have limits of their own."""
     level = [value]
     for _ in range(limit):
         inside = (one for item in level for one in (item.values() if isinstance(item, dict) else item))

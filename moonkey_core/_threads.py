@@ -29,7 +29,7 @@ _homes: dict[int, HomeThread] = {}  # by the id of a thread of ours under gevent
 
 
 def is_patched() -> bool:
-    """Say whether gevent has replaced the threads of this process."""
+    """Return whether gevent has replaced the threads of this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
@@ -41,10 +41,10 @@ def lock() -> threading.Lock:
 
 
 class HomeThread:
-    """The thread that has begun a background thread, and runs its log handlers and hooks under gevent.
+    """The thread that has started a background thread, and runs its log handlers and hooks under gevent.
 
-    Those may wait for a greenlet, which only works there. To be made in that thread. Without gevent everything is
-    run at once in the background thread.
+    Those may wait for a greenlet, which only works there. Create it in that thread. Without gevent everything runs
+    at once in the background thread.
     """
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ class HomeThread:
             self._loop, self._spawn = gevent.get_hub().loop, gevent.spawn
 
     def run(self, work: Callable[[], object]) -> None:
-        """Run something in the home thread."""
+        """Run a function in the home thread."""
         if self._loop is None:
             work()
         else:
-            with contextlib.suppress(Exception):  # that loop is gone, and with it all log handlers
+            with contextlib.suppress(Exception):  # that loop has ended, and with it all log handlers
                 self._loop.run_callback_threadsafe(self._spawn, work)
 
     def adopt_current_thread(self) -> None:
-        """Hand all log records of this thread over to the home thread from now on."""
+        """Pass all log records of this thread to the home thread from now on."""
         if self._loop is not None:
             _homes[_original("_thread", "get_ident")()] = self
             for name in ("moonkey", "asyncio"):
@@ -83,7 +83,7 @@ reset_after_fork(forget_threads)
 
 
 def _forward_record(record: logging.LogRecord) -> bool:
-    """Say, as a filter of loggers, whether this thread may handle a record. Otherwise hand it over."""
+    """Return, as a filter of loggers, whether this thread may handle a record. Otherwise pass it on."""
     home = _homes.get(_original("_thread", "get_ident")())
     if home is None:
         return True
@@ -170,7 +170,11 @@ class Thread:
         self._running = lock()
 
     def start(self) -> None:
-        """Start the thread. Raises ``RuntimeError`` where the system has none left."""
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
         self._running.acquire()
         try:
             if is_patched():
@@ -189,11 +193,11 @@ class Thread:
             self._running.release()
 
     def is_alive(self) -> bool:
-        """Say whether the thread runs."""
+        """Return whether the thread runs."""
         return self._running.locked()
 
     def is_current(self) -> bool:
-        """Say whether it is the current thread."""
+        """Return whether it is the current thread."""
         return self.ident is not None and self.ident == _original("_thread", "get_ident")()
 
     def join(self, timeout: float | None = None) -> None:

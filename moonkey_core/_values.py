@@ -1,9 +1,9 @@
-"""What the API's values have in common: immutable, with one shape for JSON, and no other.
+"""The base of the models: immutable values that have one JSON shape.
 
-Flask, FastAPI and JSON libraries take any dataclass apart, field by field: the credentials of a login would be in
-the response, and whatever else the service has sent, with dates that each of them writes in its own way. So these
-are dataclasses in all but name. What does not know them refuses them; what has a hook for such things is told to
-call :meth:`Value.to_dict`.
+Flask, FastAPI and JSON libraries write any dataclass field by field. The credentials of a login and all ``extra``
+data would then be in the response, with dates in a different form for each framework. So models have all of a
+dataclass but the marks by which libraries recognise one. A library that does not know them refuses them; one with
+a hook for foreign types is set up to call :meth:`Value.to_dict`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MARKS = ("__dataclass_fields__", "__dataclass_params__", "__getstate__", "__set
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
-    """Make of a class an immutable value with slots, as ``dataclass(frozen=True, slots=True)`` does.
+    """Make a class of immutable values with slots, as ``dataclass(frozen=True, slots=True)`` does.
 
     ``dataclasses.is_dataclass`` is false for it.
     """
@@ -32,7 +32,10 @@ def value(cls: type[T]) -> type[T]:
 
 
 class _Serializer:
-    """What pydantic looks for at a value whose type it was not told, such as one in a ``dict[str, Any]``."""
+    """The descriptor behind ``__pydantic_serializer__``.
+
+    pydantic reads it on a value whose type is not declared, such as one in a ``dict[str, Any]``.
+    """
 
     def __get__(self, instance: object, owner: type) -> Any:
         from moonkey_core._pydantic import serializer_of
@@ -41,7 +44,11 @@ class _Serializer:
 
 
 class Value:
-    """The base of all of them. ``shown_fields`` are the fields that :meth:`to_dict` has."""
+    """The base class of all models.
+
+    Attributes:
+        shown_fields: The names of the fields that :meth:`to_dict` returns.
+    """
 
     __slots__ = ()
 
@@ -49,16 +56,27 @@ class Value:
     shown_fields: ClassVar[tuple[str, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The value as plain data for JSON: the same in every framework, and never with a credential in it.
+        """Return the value as plain data for JSON, the same in every framework, without any credential.
 
         Times are RFC 3339 in UTC and whole seconds (``2025-11-21T16:01:00Z``), models are dicts, tuples are lists,
-        and what is not known is ``None``. ``extra`` is not in it, and neither are the tokens of a login: ask for
-        those by name. Raises ``TypeError`` or ``ValueError`` where a field holds what its type does not allow.
+        and a missing value is ``None``. ``extra`` and the tokens of a login are not included: read those fields
+        by name.
+
+        Raises:
+            TypeError: A field has a value that its type does not allow.
+            ValueError: A time has no time zone.
         """
         return {name: _plain(getattr(self, name), name) for name in self.shown_fields}
 
     def replace(self, **changes: Any) -> Self:
-        """The same value with other fields. Raises ``TypeError`` for a name that is none of them."""
+        """Return a copy with other values for some fields.
+
+        Args:
+            changes: The new values by the names of the fields.
+
+        Raises:
+            TypeError: There is no such field.
+        """
         return type(self)(**{**{name: getattr(self, name) for name in self._fields}, **changes})
 
     __replace__ = replace  # copy.replace() of Python 3.13
@@ -74,7 +92,7 @@ class Value:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Any:
-        """The shape of ``to_dict()``, for pydantic and the OpenAPI document of FastAPI."""
+        """Return the schema of ``to_dict()``, for pydantic and the OpenAPI document of FastAPI."""
         from moonkey_core._pydantic import core_schema_of
 
         return core_schema_of(cls, handler.generate_schema)
@@ -93,9 +111,10 @@ def _plain(one: object, name: str) -> Any:
 
 
 def utc_text(moment: datetime) -> str:
-    """A time as RFC 3339 writes it, in UTC and whole seconds, so that texts sort as times do.
+    """Return a time as RFC 3339 text, in UTC and whole seconds, so that texts sort as times do.
 
-    Raises ``ValueError`` for a naive one.
+    Raises:
+        ValueError: The time is naive.
     """
     if moment.utcoffset() is None:
         raise ValueError("A time without a time zone cannot be written down. Make it with datetime.now(UTC).")

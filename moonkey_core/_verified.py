@@ -1,4 +1,4 @@
-"""What a verified credential is: the entry that the verification cache holds and that an ``Auth`` is made from."""
+"""The record of a verified credential: the cache keeps it, and an ``Auth`` is made from it."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from typing import Any, Protocol
 from moonkey_core.models import Session, User, VerifiedSession, with_user_id
 
 Body = bytes | Mapping[str, Any]
-"""What the provider or a JWT says about a user and session: JSON, or its decoded form. It has been checked."""
+"""The user and session in a provider's reply or a JWT: JSON, or its decoded form. It has been checked."""
 
 
 class BodyReader(Protocol):
-    """Builds models from a checked body."""
+    """The builder of models from a checked body."""
 
     def user(self, body: Body) -> User:
-        """Return the user that the body is about."""
+        """Return the user in the body."""
         ...
 
     def session(self, body: Body) -> Session:
-        """Return the session that the body is about."""
+        """Return the session in the body."""
         ...
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False)
 class CacheEntry:
-    """A credential that was verified once, and what it proved.
+    """The user and session of a credential that was verified once, and how long it may be reused.
 
     All times are Unix seconds. The user and session are built from ``body`` when they are read.
 
     Attributes:
-        body: What the provider or the JWT said; it holds no credential.
+        body: The provider's reply or the payload of the JWT; it holds no credential.
         reader: Builds the models from ``body``.
         session_id: The session that the credential belongs to.
         user_id: The user, in the spelling that the credential proved.
-        issued_at: When the credential was issued; what was revoked later does not pass. ``None``: not known.
-        starts_at: The entry may be reused from here on, less the leeway.
-        reusable_until: The entry may be reused until here.
-        vouched_at: When the provider itself last vouched for the credential: when it was asked
-            (``asked_at``), else when the JWT was issued.
+        issued_at: When the credential was issued. A revocation applies to what was issued up to its own time.
+            ``None`` where unknown.
+        starts_at: The time from which on the entry may be reused, less the leeway.
+        reusable_until: The time up to which the entry may be reused.
+        vouched_at: When the provider itself last vouched for the credential: its last call (``asked_at``), else
+            the time when the JWT was issued.
         ends_at: When the session ends.
-        last_accepted_at: When the credential was last found good.
-        asked_at: When the provider was last asked about it; minus infinity for never.
-        started_at: When the session started, if that is known.
-        revocations_version: The version of the revocations that the entry has passed.
-        kid: The name of the key that signed a JWT that was verified here.
-        key: That key.
-        key_set: The key set that this key was last seen in.
-        needs_introspection: The provider has to vouch for it all the same.
-        simple_user: The user of a JWT, which says no more than the id: one object serves all requests.
+        last_accepted_at: When the credential was last accepted.
+        asked_at: When the provider was last called about it; minus infinity where it never was.
+        started_at: When the session started; ``None`` where unknown.
+        revocations_version: The version of the revocations that the entry was last checked against.
+        kid: The key id of a JWT that was verified here.
+        key: The key that verified it.
+        key_set: The key set that this key was last found in.
+        needs_introspection: Whether the provider has to confirm the credential on each use.
+        simple_user: The user of a JWT, which has no field but the id. All requests share the object.
     """
 
     body: Body
@@ -92,6 +93,6 @@ class CacheEntry:
     def is_fresh(self, now: float, max_staleness: float) -> bool:
         """Return whether the provider vouched for it at most ``max_staleness`` seconds before ``now``.
 
-        What is dated ahead has not been vouched for yet.
+        A credential that is dated ahead of ``now`` has not been vouched for yet.
         """
         return max_staleness > 0 and 0 <= now - self.vouched_at <= max_staleness

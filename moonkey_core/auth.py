@@ -1,4 +1,4 @@
-"""What a request carries: always present, in one of four states."""
+"""The identity of a request: always present, in one of four states."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ P = ParamSpec("P")
 class BaseAuth:
     """The identity of one request.
 
-    - *anonymous*: the request carried no credential.
-    - *authenticated*: it carried a good one; only then are ``user`` and ``session`` set.
-    - *rejected*: it carried a bad one; ``error`` says why.
-    - *unavailable*: it cannot be known whether it is good; ``error`` says why. Never treat it as anonymous.
+    - *anonymous*: the request carries no credential.
+    - *authenticated*: it carries a valid one; only then are ``user`` and ``session`` set.
+    - *rejected*: it carries an invalid one; ``error`` has the reason.
+    - *unavailable*: it cannot be determined whether the credential is valid; ``error`` has the reason. Never treat
+      this state as anonymous.
 
-    ``bool(auth)`` is ``auth.is_authenticated``. Immutable, except that it notes whether anybody has looked:
-    a response that depends on identity must tell caches so.
+    ``bool(auth)`` is ``auth.is_authenticated``. An ``Auth`` is immutable, except that it notes whether the app has
+    read it: the headers of a response that depends on identity must name that to caches.
 
     This is the class of every ``Auth``. Annotate with :data:`Auth`, and with :class:`AuthenticatedAuth` behind a
     gate.
@@ -83,29 +84,29 @@ class BaseAuth:
 
     @property
     def state(self) -> AuthState:
-        """Which of the four states this is."""
+        """The state: ``anonymous``, ``authenticated``, ``rejected`` or ``unavailable``."""
         self._accessed = True
         return self._state
 
     @property
     def is_authenticated(self) -> bool:
-        """A verified user and session are here."""
+        """Whether there is a verified user and session."""
         self._accessed = True
         return self._state == "authenticated"
 
     @property
     def is_anonymous(self) -> bool:
-        """The request carried no credential."""
+        """Whether the request carries no credential."""
         return self.state == "anonymous"
 
     @property
     def is_rejected(self) -> bool:
-        """The request carried a credential that is not good."""
+        """Whether the request carries a credential that is not valid."""
         return self.state == "rejected"
 
     @property
     def is_unavailable(self) -> bool:
-        """It cannot be known whether the request's credential is good."""
+        """Whether it cannot be determined if the request's credential is valid."""
         return self.state == "unavailable"
 
     @property
@@ -132,36 +133,38 @@ class BaseAuth:
 
     @property
     def error(self) -> MoonKeyError | None:
-        """Why the credential was rejected, or why it could not be checked; else ``None``."""
+        """The reason why the credential was rejected or could not be checked; else ``None``."""
         self._accessed = True
         return self._error
 
     @property
     def fresh(self) -> str | None:
-        """A new session JWT, where the one presented was too old and has been refreshed. Never log it."""
+        """The new session JWT, where the presented one was too old and has been refreshed. Never log it."""
         return self._fresh
 
     @property
     def source(self) -> Source:
-        """Where the answer came from: ``none`` (no answer), ``local`` (a JWT verified here; ``stale``: with keys
-        that are past their time), ``cache`` (remembered), ``remote`` (the API), ``grace`` (remembered, as the API
-        cannot
-        be asked)."""
+        """Where the identity comes from.
+
+        ``none``: there is none. ``local``: a JWT verified here; ``stale``: the same, with keys that have expired.
+        ``cache``: a remembered verification; ``grace``: the same, as the API cannot be reached.
+        ``remote``: the API.
+        """
         return self._source
 
     @property
     def as_of(self) -> float | None:
-        """When the API itself vouched for this identity (Unix seconds); ``None`` unless authenticated."""
+        """The time when the API itself vouched for this identity (Unix seconds); ``None`` unless authenticated."""
         return self._as_of
 
     @property
     def staleness(self) -> float:
-        """How long ago that was, in seconds."""
+        """The seconds since ``as_of``; 0 unless authenticated."""
         return 0.0 if self._as_of is None else max(_clock.wall() - self._as_of, 0.0)
 
     @property
     def accessed(self) -> bool:
-        """Whether this identity has been read.
+        """Whether the app has read this identity.
 
         Reading ``accessed``, ``fresh``, ``source`` or the times does not count.
         """
@@ -169,40 +172,43 @@ class BaseAuth:
 
     @property
     def from_cookies(self) -> bool:
-        """Whether the credential stood in the request's cookies."""
+        """Whether the credential was in the request's cookies."""
         return self._from_cookies
 
     @property
     def hint(self) -> str:
-        """What stands in ``Authorization`` instead of a credential: a sentence for the operator, or nothing."""
+        """A sentence for the operator about an ``Authorization`` header without a session credential, or empty."""
         return self._hint
 
     @property
     def entry(self) -> CacheEntry | None:
-        """How this identity is remembered, if it is; for the core itself."""
+        """The cache entry of this identity, if it is remembered; for the core itself."""
         return self._entry
 
     @property
     def refusal(self) -> MoonKeyError | None:
-        """The ``error``, for whoever writes the response: it does not count as looking."""
+        """The ``error``, for code that writes the response: reading it does not count as access."""
         return self._error
 
     def verified(self) -> tuple[User, Session] | None:
-        """The user and session where authenticated; it does not count as looking either."""
+        """Return the user and session; ``None`` unless authenticated. The call does not count as access."""
         user, session = self._made_user(), self._made_session()
         return None if user is None or session is None else (user, session)
 
     def consume_fresh_answer(self) -> bool:
-        """Whether the API was asked on behalf of this very request; true once, as its answer is fresh but once."""
+        """Return whether the API was called for this very request.
+
+        True once only: the answer is fresh for one requirement.
+        """
         asked, self._asked = self._asked, False
         return asked
 
     def event(self, seconds: float) -> Verified:
-        """The event that tells of this identity having been worked out, which took so many ``seconds``."""
+        """Return the event for this identity, whose verification took ``seconds``."""
         return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
-        # A copy holds what was verified, no credential, and nothing of how it is remembered.
+        # A copy holds the verified user and session, but no credential and no cache entry.
         state = {name: getattr(self, name) for name in self.__slots__}
         return None, {
             **state,
@@ -226,7 +232,7 @@ if TYPE_CHECKING:
     MYPY = False  # mypy alone takes this for true
 
     class AuthenticatedAuth(BaseAuth):
-        """An ``Auth`` whose user and session are known to be there, as behind a gate."""
+        """An ``Auth`` whose user and session are certainly set, as behind a gate."""
 
         @property
         def state(self) -> Literal["authenticated"]: ...
@@ -280,9 +286,9 @@ else:
             return isinstance(instance, BaseAuth) and instance.is_authenticated
 
     class AuthenticatedAuth(BaseAuth, metaclass=_Authenticated):
-        """An ``Auth`` whose user and session are known to be there, as behind a gate.
+        """An ``Auth`` whose user and session are certainly set, as behind a gate.
 
-        For annotations. ``isinstance`` holds for each ``Auth`` that is authenticated.
+        For annotations. ``isinstance`` is true for each ``Auth`` that is authenticated.
         """
 
         __slots__ = ()
@@ -293,4 +299,4 @@ def _typed(kind: Callable[P, BaseAuth]) -> Callable[P, Auth]:
 
 
 new_auth: Final = _typed(BaseAuth)
-"""Makes an ``Auth``: the class itself, typed as what it makes."""
+"""The class itself, with its instances typed as :data:`Auth`."""

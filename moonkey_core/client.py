@@ -31,29 +31,48 @@ __all__ = ["AsyncMoonKey", "MoonKey", "Pending"]
 class MoonKey(ClientBase, m.Runs):
     """The blocking client. Make one per process and share it among threads.
 
-    Settings by keyword (see :class:`~moonkey_core.settings.Settings`), each missing one from its ``MOONKEY_*``
-    variable; the secret key, or a whole ``Settings`` object, may stand first. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` for a wrong or missing one. Usable as a context manager;
-    survives ``fork()``.
+    It is a context manager, and it can be used after ``fork()``.
+
+    Args:
+        settings: The secret key, or a whole ``Settings`` object.
+        http_client: A client of the app's own that makes the calls.
+        options: Single settings by keyword, see :class:`~moonkey_core.settings.Settings`. Each missing one is
+            read from its ``MOONKEY_*`` environment variable.
+
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
+        TypeError: Settings were passed in two ways, or have no effect beside ``http_client``.
     """
 
     def authenticate(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
     ) -> Auth:
-        """The identity of a request, from its headers. What every framework package calls.
+        """Authenticate a request by its headers. Every framework package calls this.
 
-        ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
-        ``requirements`` are those of the route: how fresh the answer has to be. ``info`` tells of the request what
-        cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
-        :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
+        Args:
+            headers: A mapping, or a function that returns all values of one header by its lower-case name.
+            requirements: The requirements of the route; here only how fresh the verification has to be.
+            info: The facts of the request that decide whether its cookies count. Without it they are judged as
+                those of an unsafe request of unknown origin.
+
+        Returns:
+            The identity. Whatever is wrong with the request or the API is its ``error``, and is not raised.
+
+        Raises:
+            ConfigurationError: A setting of the app is wrong.
         """
         found = self._core.begin(headers, requirements, info)
         return found if isinstance(found, Auth) else self.finish(found)
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
-        """The identity of a request that :meth:`begin` could not tell; makes the call that is needed.
+        """Authenticate a request that :meth:`begin` could not decide, with the network call that it needs.
 
-        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        Args:
+            pending: The result of ``begin``.
+            requirements: The requirements of the route, where they are stricter than those passed to ``begin``.
+
+        Returns:
+            The identity.
         """
         core = self._core
         return m.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
@@ -72,7 +91,7 @@ class MoonKey(ClientBase, m.Runs):
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
         super().__init__(core, exchange)
-        seconds = core.settings.timeout  # not `core` itself, which would then hold itself
+        seconds = core.settings.timeout  # the function must not refer to `core`, which refers to it
         core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
         self.sessions: m.Sessions = m.Sessions(core, exchange)
         self.otps: m.Otps = m.Otps(core, exchange)
@@ -85,22 +104,28 @@ class MoonKey(ClientBase, m.Runs):
 
     @cached_property
     def flows(self) -> Flows:
-        """The ready-made session routes."""
+        """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import Flows
 
         return Flows(self._core, self._exchange)
 
     def is_over(self, auth: Auth) -> bool:
-        """Whether the session of an identity has ended or is revoked, as far as this process knows. Asks nobody.
+        """Return whether the session of an identity has expired or is revoked, as far as this process knows.
 
-        A revocation is forgotten when no JWT of its time is accepted any more: ask within five minutes, or leave
-        that to :func:`moonkey_core.streams.bound_items`. Raises ``ValueError`` unless ``auth`` is authenticated.
+        Makes no network call. A revocation is forgotten when no JWT of its time is accepted any more, so call this
+        at least every five minutes, or use :func:`moonkey_core.streams.bound_items`.
+
+        Args:
+            auth: The identity.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
         """
         with self._session_watcher.watching(auth, can_verify=False) as watched:
             return self._session_watcher.is_over(watched, None)
 
     def close(self) -> None:
-        """Close all connections; may be called again. The client is of no use afterwards."""
+        """Close all connections. The client cannot be used after this. Further calls have no effect."""
         try:
             self._exchange.close()
             if self._store is not None:
@@ -123,26 +148,39 @@ class MoonKey(ClientBase, m.Runs):
 class AsyncMoonKey(ClientBase, m.Awaits):
     """The asynchronous client. Make one per process; it keeps one pool of connections per event loop.
 
-    Settings as for :class:`MoonKey`; usable as an asynchronous context manager; survives ``fork()``.
+    It is an asynchronous context manager, and it can be used after ``fork()``. The arguments and errors are those
+    of :class:`MoonKey`.
     """
 
     async def authenticate(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
     ) -> Auth:
-        """The identity of a request, from its headers. What every framework package calls.
+        """Authenticate a request by its headers. Every framework package calls this.
 
-        ``headers`` is a mapping, or a function that returns all values of one header by its lower-case name.
-        ``requirements`` are those of the route: how fresh the answer has to be. ``info`` tells of the request what
-        cookies are judged by; without it, they are those of an unsafe request from who knows where. Raises only
-        :class:`~moonkey_core.errors.ConfigurationError`; anything about the caller or the API is in the ``Auth``.
+        Args:
+            headers: A mapping, or a function that returns all values of one header by its lower-case name.
+            requirements: The requirements of the route; here only how fresh the verification has to be.
+            info: The facts of the request that decide whether its cookies count. Without it they are judged as
+                those of an unsafe request of unknown origin.
+
+        Returns:
+            The identity. Whatever is wrong with the request or the API is its ``error``, and is not raised.
+
+        Raises:
+            ConfigurationError: A setting of the app is wrong.
         """
         found = self._core.begin(headers, requirements, info)
         return found if isinstance(found, Auth) else await self.finish(found)
 
     async def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
-        """The identity of a request that :meth:`begin` could not tell; makes the call that is needed.
+        """Authenticate a request that :meth:`begin` could not decide, with the network call that it needs.
 
-        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        Args:
+            pending: The result of ``begin``.
+            requirements: The requirements of the route, where they are stricter than those passed to ``begin``.
+
+        Returns:
+            The identity.
         """
         core = self._core
         # Many requests that begin at the same time must not hold up the event loop.
@@ -176,7 +214,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
 
     @cached_property
     def flows(self) -> AsyncFlows:
-        """The ready-made session routes."""
+        """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import AsyncFlows
 
         return AsyncFlows(self._core, self._exchange)
@@ -184,27 +222,38 @@ class AsyncMoonKey(ClientBase, m.Awaits):
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
     ) -> Reason:
-        """Wait until the session of an identity is over, and say why: ``"expired"`` or ``"revoked"``.
+        """Wait until the session of an identity is over, and return the reason.
 
-        For a connection that outlives its request; to be called when the identity has just been verified. With
-        the ``headers`` and ``info`` that it came from, the API is asked at the known end whether the session was
-        extended (where it cannot be asked, that is the end), and now and then while a feed is away for minutes.
-        May be cancelled. Raises ``ValueError`` unless ``auth`` is authenticated.
+        For a connection that outlives its request. Call it when the identity has just been verified. It may be
+        cancelled. With ``headers``, the session is verified again when its known end has come, as it may have been
+        extended, and from time to time while the revocation feed is lost for minutes. Where the API cannot be
+        reached at the known end, the session counts as expired.
+
+        Args:
+            auth: The identity.
+            headers: The headers of the request that it comes from.
+            info: The facts of that request, as for :meth:`authenticate`.
+
+        Returns:
+            ``"expired"`` or ``"revoked"``.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
         """
-        asks = (
+        verify = (
             None if headers is None else partial(self.authenticate, headers, Requirements(max_staleness=0), info)
         )
-        return await self._session_watcher.wait_until_over(auth, asks)
+        return await self._session_watcher.wait_until_over(auth, verify)
 
     async def aclose(self) -> None:
-        """Close all connections; may be called again. The client is of no use afterwards."""
+        """Close all connections. The client cannot be used after this. Further calls have no effect."""
         try:
             await self._exchange.aclose()
             if self._store is not None:
                 await self._store.aclose()
         finally:
             if self._core.feed is not None:
-                await asyncio.to_thread(_leave, self._core)  # it may wait for the feed's last words
+                await asyncio.to_thread(_leave, self._core)  # it may wait until the feed has sent its last entries
 
     async def __aenter__(self) -> Self:
         return self
@@ -219,7 +268,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
 
 
 def _settings(first: Settings | str | None, options: Options, http_client: object) -> Settings:
-    """The settings of a client; ``first`` is its one positional argument: all of them, or the secret key."""
+    """Return the settings of a client. ``first`` is its positional argument: all settings, or the secret key."""
     if isinstance(first, Settings):
         if options:
             raise TypeError("Give either a Settings object or single settings, not both.")
@@ -233,7 +282,7 @@ def _settings(first: Settings | str | None, options: Options, http_client: objec
 
 
 def _core(settings: Settings) -> Core:
-    """The deciding half; what is revoked is known to all clients of an app in this process."""
+    """Make the core of a client. All clients of an app in this process share their revocations."""
     revocations, feed = _redis.shared_revocations(settings)
     core = Core(settings, revocations=revocations, feed=feed)
     if feed is not None:

@@ -48,9 +48,9 @@ class MoonKeyError(Exception):
     default_message: ClassVar[str] = "Session verification failed."
 
     def __init__(self, message: str | None = None, *, reason: str | None = None, evidence: str = "") -> None:
-        """Make an error; what is not given is the default of the class."""
-        said = message or self.default_message
-        super().__init__(f"{said} {evidence}" if evidence else said)
+        """Make an error. The class has the defaults for missing arguments."""
+        text = message or self.default_message
+        super().__init__(f"{text} {evidence}" if evidence else text)
         self.reason: str = reason or self.default_reason
         self.evidence = evidence
 
@@ -61,7 +61,7 @@ class MoonKeyError(Exception):
 
 
 class ConfigurationError(MoonKeyError):
-    """A setting is missing or wrong. The message names it and says what to do about it."""
+    """A setting is missing or wrong. The message names it and the remedy."""
 
     default_reason = "configuration"
     default_message = "The MoonKey configuration is wrong."
@@ -233,7 +233,7 @@ class RequestRefused(MoonKeyError):
 
 
 class NotFound(RequestRefused):
-    """The API knows no such user or object."""
+    """The API has no such user or object."""
 
     status = 404
     default_reason = "not_found"
@@ -252,7 +252,7 @@ class ProviderUnavailable(ProviderError):
     """It cannot be known whether the credential is valid: the API is down, slow, limiting or not understood.
 
     Attributes:
-        retry_after: The number of seconds that the API asked us to wait, if it did.
+        retry_after: The number of seconds to wait before another call, if the API has sent it.
         address: The scheme, host and port of the failed call, if a call has failed. For logs, not for clients.
         cause: What went wrong with it, in plain words. For logs, not for clients.
     """

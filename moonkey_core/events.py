@@ -52,7 +52,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """The API was called once. ``status`` is that of the reply; ``failure`` says why there was no reply.
+    """The API was called once. ``status`` is that of the reply; ``failure`` is the reason why there was no reply.
 
     ``started_at`` is in Unix seconds.
     """
@@ -121,7 +121,7 @@ class SignedIn(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class SignedOut(SessionEvent):
-    """The user signed out. ``complete`` is false where the API could not be told."""
+    """The user signed out. ``complete`` is false where the API could not be reached."""
 
     complete: bool
 
@@ -169,7 +169,7 @@ class Hooks:
         self.all: tuple[Hook, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any hook."""
+        """Return whether there is any hook."""
         return bool(self.all)
 
     def add(self, hook: Hook) -> None:

@@ -67,8 +67,8 @@ class Requirements(KnownArguments):
     A stronger or fresher sign-in, else :class:`~moonkey_core.errors.StepUpRequired` (RFC 9470):
 
     - ``factors``: one of these at least, by the factor's ``type`` or ``delivery_channel``.
-    - ``factor_count``: so many different ones, told apart by type, channel and method id.
-    - ``factor_max_age``: only factors that were verified no longer ago count; alone, it asks for one of any kind.
+    - ``factor_count``: so many different ones, distinguished by type, channel and method id.
+    - ``factor_max_age``: only factors that were verified no longer ago count; alone, it requires one of any kind.
     - ``session_max_age``: the session began no longer ago. Stepping up does not make a session younger.
 
     Permission, else :class:`~moonkey_core.errors.PermissionDenied`. All are read from the session's ``claims``:
@@ -112,12 +112,12 @@ class Requirements(KnownArguments):
         if self.claims is not None:
             object.__setattr__(self, "_rules", _rules_of(self.claims))
             object.__setattr__(self, "claims", Extra(self.claims))
-        asked = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
+        authentication = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
         allowed = (self.claims, self.scopes, self.roles, self.permissions)
-        object.__setattr__(self, "_checks_session", any(one is not None for one in (*asked, *allowed)))
+        object.__setattr__(self, "_checks_session", any(one is not None for one in (*authentication, *allowed)))
 
     def are_met_by(self, auth: Auth) -> bool:
-        """Whether a verified identity is fresh enough; else it has to be verified again."""
+        """Return whether a verified identity is fresh enough; else it has to be verified again."""
         most, grace = self.max_staleness, self.grace_seconds
         if (most is None and grace is None) or auth.as_of is None:
             return True  # no freshness is required, or there is no verified identity that could be stale
@@ -261,7 +261,7 @@ def _is_recent(at: datetime | None, most: timedelta, now: datetime) -> bool:
 
 
 def _unmet_claim(claims: Mapping[str, Any], name: str, rule: _Rule) -> str | None:
-    """Return what is wrong with a claim, for the operator: never its value. ``None`` where it meets the rule."""
+    """Return the error in a claim, for the operator, without its value; ``None`` where it meets the rule."""
     if name in claims:
         try:
             if _is_met(rule, claims[name]):
@@ -285,7 +285,7 @@ def _typed(value: object) -> tuple[bool, Scalar] | None:
 
 
 def _strings(value: object) -> frozenset[str]:
-    """Return the text, or the texts of a list that holds nothing else; of any other value none."""
+    """Return the text, or the texts of a list that contains nothing else; for any other value none."""
     if isinstance(value, str):
         return frozenset((value,))
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):

@@ -44,16 +44,16 @@ class Health:
 
 
 class FeedStatus(Protocol):
-    """What a revocation feed says of itself."""
+    """The state of a revocation feed."""
 
     @property
     def is_live(self) -> bool:
-        """Whether it is no further behind than ``max_revocation_lag``."""
+        """Whether it is at most ``max_revocation_lag`` behind."""
         ...
 
     @property
     def unsent(self) -> int:
-        """How many revocations of this process Redis may not have yet."""
+        """The number of revocations of this process that Redis may not have yet."""
         ...
 
     def lag(self) -> float | None:

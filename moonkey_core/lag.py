@@ -14,9 +14,9 @@ __all__ = ["Lag", "RevocationLag"]
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Seconds after a revocation for which a credential may still be accepted.
+    """The seconds after a revocation for which a credential may still be accepted.
 
-    The first three hold while the API replies.
+    The first three apply while the API replies.
 
     Attributes:
         here: The session was revoked by a client in this process.

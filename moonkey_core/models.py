@@ -1,4 +1,4 @@
-"""What the API says about people and sessions, as immutable values."""
+"""The API's users, sessions and login steps, as immutable values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from moonkey_core._values import Value, value
 __all__ = ["Device", "Factor", "Login", "OtpRequest", "Session", "User", "VerifiedSession"]
 
 _MAX_ID_LENGTH = 256
-_BLANKS = " \u115f\u1160\u2800\u3164\uffa0"  # of what is printable, all that shows nothing by itself
-_USER = "user_"  # in front of a user's id in the API reference; some documents leave it out
+_BLANKS = " \u115f\u1160\u2800\u3164\uffa0"  # the printable characters that show nothing by themselves
+_USER = "user_"  # the prefix of a user's id in the API reference; some documents leave it out
 _PLAIN_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -24,7 +24,7 @@ def _refuse_change(*_: object, **__: object) -> NoReturn:
 
 
 class Extra(dict[str, Any]):
-    """A read-only dict; a real ``dict``, so that JSON encoders take it."""
+    """A read-only dict; a real ``dict``, so that JSON encoders accept it."""
 
     if not TYPE_CHECKING:  # to type checkers, a dict
         __setitem__ = __delitem__ = __ior__ = _refuse_change
@@ -36,7 +36,13 @@ class Extra(dict[str, Any]):
 
 @value
 class Device(Value):
-    """The device a session was started from; either field is ``None`` where it is not known."""
+    """The device that a session was started from.
+
+    Attributes:
+        user_agent: The ``User-Agent`` of its browser or app; ``None`` where unknown.
+        ip: Its network address; ``None`` where unknown.
+        extra: All other members of the API's object.
+    """
 
     shown_fields: ClassVar = ("user_agent", "ip")
 
@@ -47,7 +53,16 @@ class Device(Value):
 
 @value
 class Factor(Value):
-    """One way in which the user proved who they are. ``type`` and ``delivery_channel`` are open sets."""
+    """One way in which the user proved their identity. Any field is ``None`` where unknown.
+
+    Attributes:
+        type: The kind of the factor, such as ``otp``. The API may add others.
+        delivery_channel: How a code or link reached the user, such as ``email``. The API may add others.
+        method_type: The kind of the address or account.
+        method_id: The id of the address or account.
+        last_verified_at: When the user verified it last (aware UTC).
+        extra: All other members of the API's object.
+    """
 
     shown_fields: ClassVar = ("type", "delivery_channel", "method_type", "method_id", "last_verified_at")
 
@@ -61,11 +76,18 @@ class Factor(Value):
 
 @value
 class User(Value):
-    """A signed-in person. ``id`` is always known; the rest is ``None`` unless ``complete`` is true.
+    """A signed-in person. ``id`` is always set; the other fields are ``None`` unless ``complete`` is true.
 
-    ``id`` is as the API spells it, ``user_…``. Methods take it without the ``user_`` as well.
-
-    ``email`` and ``phone_number`` are verified ones where the API says which are verified.
+    Attributes:
+        id: The id in the API's spelling, ``user_…``. Methods accept it without the ``user_`` as well.
+        email: The first address; a verified one where the API marks which are verified.
+        phone_number: The first number; a verified one where the API marks which are verified.
+        first_name: The first name.
+        last_name: The last name.
+        status: The status of the user at the API.
+        created_at: When the user was created (aware UTC).
+        complete: Whether the API sent the whole user, and not only the id.
+        extra: All other members of the API's object.
     """
 
     shown_fields: ClassVar = (
@@ -92,7 +114,18 @@ class User(Value):
 
 @value
 class Session(Value):
-    """A signed-in state. All times are aware UTC datetimes."""
+    """A session: one sign-in of a user on one device. All times are aware UTC datetimes.
+
+    Attributes:
+        id: The id of the session.
+        user_id: The id of its user.
+        expires_at: When it ends, unless it is extended.
+        started_at: When it began; ``None`` where unknown.
+        last_active_at: When it was used last, by the API's record; ``None`` where unknown.
+        factors: The factors that the user has verified in it.
+        device: The device that it was started from; ``None`` where unknown.
+        extra: All other members of the API's object.
+    """
 
     shown_fields: ClassVar = ("id", "user_id", "expires_at", "started_at", "last_active_at", "factors", "device")
 
@@ -107,29 +140,34 @@ class Session(Value):
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """What else the session carries: ``extra``, with the members of its ``custom_claims`` laid over it."""
+        """The session's other data: ``extra``, with the members of its ``custom_claims`` taking precedence."""
         custom = self.extra.get("custom_claims")
         return Extra({**self.extra, **custom} if isinstance(custom, Mapping) else self.extra)
 
     @property
     def expires_in(self) -> timedelta:
-        """Time left from now; zero when it is over."""
+        """The time left from now; zero when the session has expired."""
         return max(self.expires_at - _clock.now(), timedelta(0))
 
     def is_expired(self, now: datetime | None = None) -> bool:
-        """Whether the session's end has come at ``now`` (aware datetime; default: the present)."""
+        """Return whether the session has expired at ``now`` (an aware datetime; by default the current time)."""
         return self.expires_at <= (now or _clock.now())
 
     def expires_soon(self, within: timedelta) -> bool:
-        """Whether the session ends within that time from now."""
+        """Return whether the session expires within that time from now."""
         return self.expires_in <= within
 
 
 @value
 class VerifiedSession(Value):
-    """What verifying a credential proved. The credentials are for cookies and clients: never log them.
+    """The result of verifying a credential. The credentials are for cookies and clients: never log them.
 
-    ``fresh_jwt`` is a new session JWT, set where the one presented was too old and has been refreshed.
+    Attributes:
+        user: The verified user.
+        session: The verified session.
+        session_token: The session token, where the API has sent it.
+        session_jwt: The session JWT, where the API has sent it.
+        fresh_jwt: A new session JWT, set where the presented one was too old and has been refreshed.
     """
 
     shown_fields: ClassVar = ("user", "session")
@@ -143,7 +181,16 @@ class VerifiedSession(Value):
 
 @value
 class Login(Value):
-    """A verified login step. ``session`` and its credentials are ``None`` unless a session was asked for."""
+    """A verified login step. ``session`` and its credentials are ``None`` unless a session was requested.
+
+    Attributes:
+        user: The user.
+        session: The session that was started or stepped up.
+        session_token: Its session token. Never log it.
+        session_jwt: Its session JWT. Never log it.
+        method_id: The id of the address or account that was verified.
+        extra: All other members of the API's reply.
+    """
 
     shown_fields: ClassVar = ("user", "session", "method_id")
 
@@ -157,7 +204,13 @@ class Login(Value):
 
 @value
 class OtpRequest(Value):
-    """A one-time passcode on its way: hand ``method_id`` and the code to ``otps.verify``."""
+    """A one-time passcode that has been sent. Pass ``method_id`` and the code to ``otps.verify``.
+
+    Attributes:
+        method_id: The id of the address that the code was sent to.
+        user_id: The id of the user; ``None`` where the API does not send it.
+        extra: All other members of the API's reply.
+    """
 
     shown_fields: ClassVar = ("method_id", "user_id")
 
@@ -167,14 +220,17 @@ class OtpRequest(Value):
 
 
 MODELS = (User, Session, Device, Factor, Login, VerifiedSession, OtpRequest)
-"""All of them, for a framework that has to be told what to make of each: ``to_dict()``."""
+"""All models, for a framework that has to register how each is written as JSON: by ``to_dict()``."""
 
 
 def identifier(value: object) -> str:
-    """A bounded, printable string that neither begins nor ends with a blank. Raises ``ValueError``.
+    """Return a value that is a bounded, printable string, and neither begins nor ends with a blank.
 
-    Databases and forms take blanks off: whoever has one would be taken for somebody else. A user's id is no blank
-    without its ``user_`` either, as both spellings name one user.
+    Databases and forms remove blanks: a user whose id has one would be taken for another user. A user's id must be
+    more than its prefix ``user_``, and must not begin with a blank after it, as both spellings name one user.
+
+    Raises:
+        ValueError: It is anything else.
     """
     if (
         not isinstance(value, str)
@@ -189,31 +245,38 @@ def identifier(value: object) -> str:
 
 
 def public_user_id(user_id: str) -> str:
-    """The form of a user's id that the API documents, and is sent: with ``user_`` in front."""
+    """Return a user's id with the prefix ``user_``, the spelling that the API documents and receives."""
     return user_id if user_id.startswith(_USER) else f"{_USER}{user_id}"
 
 
 def bare_user_id(user_id: str) -> str:
-    """What both spellings of one user's id have in common: it without the ``user_`` in front."""
+    """Return a user's id without the prefix ``user_``: the part that both spellings have in common."""
     return user_id.removeprefix(_USER)
 
 
 def bounded_user_id(value: object) -> str:
-    """A user's id in a spelling that :func:`identifier` takes. Raises ``ValueError``."""
+    """Return a user's id in a spelling that :func:`identifier` accepts.
+
+    Raises:
+        ValueError: It has no such spelling.
+    """
     bare = identifier(bare_user_id(value) if isinstance(value, str) else value)
     return value if isinstance(value, str) and len(value) <= _MAX_ID_LENGTH else bare
 
 
 def same_user(one: str, other: str) -> bool:
-    """Whether two spellings name one user."""
+    """Return whether two spellings of a user's id name the same user."""
     return bare_user_id(one) == bare_user_id(other)
 
 
 def fits_challenge(name: object) -> bool:
-    """Whether a name may stand in a challenge, quoted, between spaces: a scope-token (RFC 6749 section 3.3)."""
+    """Return whether a name may be written into a ``WWW-Authenticate`` challenge.
+
+    That is a quoted list separated by spaces; each name is a scope-token (RFC 6749 section 3.3).
+    """
     return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
 
 
 def with_user_id(user: User, user_id: str) -> User:
-    """The same user under the id that the credential proved."""
+    """Return the same user under the id that the credential proved."""
     return user if user.id == user_id else user.replace(id=user_id)

@@ -75,7 +75,7 @@ _GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
 
 
 class _GlobalProvider:
-    """Stands for the global meter provider, which may be set after the first client is instrumented."""
+    """A stand-in for the global meter provider, which may be set after the first client is instrumented."""
 
 
 _global_provider = _GlobalProvider()

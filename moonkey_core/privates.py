@@ -1,6 +1,6 @@
 """Checked access to private attributes of other libraries.
 
-Without the check, a release in which such an attribute is gone would switch a protection off silently.
+Without the check, a release without such an attribute would switch a protection off silently.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from moonkey_core.errors import ConfigurationError
 
 
 def private(owner: object, name: str) -> Any:
-    """Return the value of a private attribute. Raises ``ConfigurationError`` where there is none."""
+    """Return the value of a private attribute.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+    """
     try:
         return getattr(owner, name)
     except AttributeError:
@@ -19,7 +23,11 @@ def private(owner: object, name: str) -> Any:
 
 
 def set_private(owner: object, name: str, value: object) -> None:
-    """Set a private attribute. Raises ``ConfigurationError`` where there is none of that name yet."""
+    """Set a private attribute.
+
+    Raises:
+        ConfigurationError: There is none of that name yet.
+    """
     private(owner, name)
     setattr(owner, name, value)
 
@@ -31,7 +39,7 @@ def missing(owner: object, name: str) -> ConfigurationError:
 
 
 def changed(package: str, name: str) -> ConfigurationError:
-    """Make the error for a library whose private ``name`` is gone or is used in another way."""
+    """Make the error for a library whose private ``name`` does not exist any more, or has another use."""
     return ConfigurationError(
         f"The installed {package} ({_version(package)}) has no {name}, or uses it otherwise, and MoonKey "
         f"cannot work safely without. Install a release of {package} that this version of moonkey was tested "

@@ -41,7 +41,7 @@ class Revocation:
         user_id: The user; ``None`` together with ``session_id`` for all users.
         issued_before: Revoked is what was issued at or before this time, by the dates of JWTs and sessions.
             ``None`` for a session.
-        added_at: When the entry was added, by the clock of this machine. Tells its age.
+        added_at: When the entry was added, by the clock of this machine. It shows the age of the entry.
         exempt_session_id: A session of the user that is not revoked.
         confirm_before: What was issued to the user after ``issued_before``, but at or before this time, has to be
             confirmed by the API.
@@ -175,7 +175,7 @@ class Revocations:
         self._users: TLRUCache[str, _Cutoff] = TLRUCache(
             self.maxsize, ttu=lambda _id, cutoff, _now: self._expires_at(cutoff), timer=self.clock
         )
-        # What was issued about the time of an entry, where times do not tell whether that was before it.
+        # What was issued about the time of an entry, where times do not prove whether that was before it.
         self._unconfirmed: TLRUCache[str, _Cutoff] = TLRUCache(
             self.maxsize, ttu=lambda _id, cutoff, _now: self._expires_at(cutoff), timer=self.clock
         )
@@ -262,14 +262,14 @@ class Revocations:
             self.watchers = (*(one for one in self.watchers if one() is not None), WeakMethod(watcher))
 
     def receive(self, entry: Revocation) -> None:
-        """Take in an entry of another process, without telling listeners. Receiving it twice changes nothing."""
+        """Take in an entry of another process, without calling listeners. Receiving it twice changes nothing."""
         now = self.clock()
         # A sender whose clock is ahead must not revoke what is issued much later, or make the entry last longer.
         entry = entry.limited_to(self.now() + MAX_CLOCK_AHEAD)
         self._take(replace(entry, added_at=min(entry.added_at, now)), now)
 
     def record(self, entry: Revocation) -> None:
-        """Take in an entry of this process as it is, without telling listeners."""
+        """Take in an entry of this process as it is, without calling listeners."""
         self._take(entry, self.clock())
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None) -> bool:
@@ -314,7 +314,7 @@ class Revocations:
             entries = tuple(self._entries())
             self._make_tables()
             for entry in entries:
-                self._take_locked(entry, self.clock())  # without telling watchers: nothing is new
+                self._take_locked(entry, self.clock())  # without calling watchers: nothing is new
 
     def __len__(self) -> int:
         with self._lock:
@@ -440,7 +440,7 @@ class Revocations:
 
 
 def _entries_of(user_id: str, cutoff: _Cutoff, unconfirmed: _Cutoff | None) -> Iterable[Revocation]:
-    """Return entries that together hold what is known of a user. ``user_id`` comes without its prefix."""
+    """Return entries that together contain all revocations of a user. ``user_id`` comes without its prefix."""
     if bare_user_id(user_id) != user_id:
         user_id = f"user_{user_id}"  # the receiver strips one
     local = cutoff.by_local_clock

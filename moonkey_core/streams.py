@@ -25,7 +25,7 @@ class Ended(Exception):
 async def run_until(end: asyncio.Future[Any], work: Awaitable[T]) -> T:
     """Return the result of ``work``, unless ``end`` is done before.
 
-    All is run in the same task, as a generator may hold what belongs to a task: a timeout, a task group.
+    All is run in the same task, as a generator may contain what belongs to a task: a timeout, a task group.
 
     Raises:
         Ended: ``end`` was done first; ``work`` has been cancelled.

@@ -1,4 +1,4 @@
-"""What a request does for its session: as it is in use, its end may have to be moved."""
+"""The extension of sessions that are in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moonkey_core.web.request import HeaderView, RequestInfo
 
 
 class SessionExtender:
-    """Makes plans that extend sessions, to be run off the path of the request that shows one to be in use."""
+    """The extension of sessions in use, by plans that run beside the requests."""
 
     def __init__(
         self,

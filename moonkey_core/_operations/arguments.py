@@ -22,10 +22,10 @@ def one_credential(
     session_token: str | None = None,
     session_jwt: str | None = None,
 ) -> tuple[Kind, str]:
-    """Return the one credential that is given, and its kind.
+    """Return the one credential among the arguments, and its kind.
 
     Raises:
-        ValueError: None or more than one is given, or the session id has not the form of one.
+        ValueError: There is none or more than one, or the session id is malformed.
         MalformedCredentials: The credential is malformed.
     """
     options: tuple[tuple[Kind, str | None], ...] = (
@@ -43,16 +43,16 @@ def one_credential(
 
 
 def given(kind: Kind, value: str) -> PresentedCredentials:
-    """Return a credential that was given to a method, which names its kind; its form was checked."""
+    """Return a credential that was passed to a method under the name of its kind, and has been checked."""
     named: CredentialKind = "session_jwt" if kind == "session_jwt" else "session_token"
     return PresentedCredentials(value, "argument", named_kind=named, is_checked=True)
 
 
 def id_argument(value: object, name: str) -> str:
-    """Return an id that is given as the argument ``name``.
+    """Return an id that is passed as the argument ``name``.
 
     Raises:
-        ValueError: It is no id.
+        ValueError: It is malformed.
     """
     try:
         return identifier(value)
@@ -63,20 +63,20 @@ def id_argument(value: object, name: str) -> str:
 
 
 def user_id_argument(value: object) -> str:
-    """Return a user's id in the form that the API documents; it may be given with or without its ``user_``.
+    """Return a user's id in the API's spelling; it may be passed with or without its ``user_``.
 
     Raises:
-        ValueError: It is no id.
+        ValueError: It is malformed.
     """
     id_argument(bare_user_id(value) if isinstance(value, str) else value, "user_id")
     return public_user_id(str(value))
 
 
 def text_argument(value: object, name: str, longest: int = 256) -> str:
-    """Return a text that is given as the argument ``name``.
+    """Return a text that is passed as the argument ``name``.
 
     Raises:
-        ValueError: It is no printable text of 1 to ``longest`` characters.
+        ValueError: It is not a printable text of 1 to ``longest`` characters.
     """
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
         raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.")

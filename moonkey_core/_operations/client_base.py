@@ -1,4 +1,4 @@
-"""The methods that both clients share: none of them makes a call or waits."""
+"""The methods that both clients share. None of them makes a network call or waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moonkey_core.web.request import RequestInfo
 
 
 class ClientBase:
-    """The methods that both clients share: none of them makes a call or waits."""
+    """The methods that both clients share. None of them makes a network call or waits."""
 
     _core: Core
 
@@ -41,11 +41,13 @@ class ClientBase:
     def begin(
         self, headers: Headers, requirements: Requirements | None = None, info: RequestInfo | None = None
     ) -> Auth | Pending:
-        """Take the first half of :meth:`authenticate`, which never waits and makes no call.
+        """Authenticate a request without a network call where possible. Never waits.
+
+        The arguments are those of :meth:`authenticate`.
 
         Returns:
-            The ``Auth`` where no call is needed; else a ``Pending`` for ``finish``, which goes on from there and
-            repeats nothing. One that is not finished may be dropped.
+            The ``Auth`` where no call is needed; else a ``Pending`` for ``finish``, which continues from there and
+            repeats nothing. It may be dropped.
         """
         return self._core.begin(headers, requirements, info)
 

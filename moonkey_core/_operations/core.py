@@ -1,4 +1,4 @@
-"""What a client is made of, apart from its connections: settings, keys, API, verifier, revocations."""
+"""The parts of a client, apart from its connections: settings, keys, API, authenticator, revocations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Headers = HeaderView | Mapping[str, str]
 
 
 class Core:
-    """The deciding half of a client, the same for the blocking and the asynchronous one."""
+    """The part of a client that decides, the same for the blocking and the asynchronous one. It does no I/O."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Core:
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self.run_later = run_later  # runs a plan off the path of any request
+        self.run_later = run_later  # runs a plan beside the requests
         self.hooks = Hooks()
         self.breaker = CircuitBreaker(self.hooks)
         if revocations is None:  # an empty table is false
@@ -59,11 +59,13 @@ class Core:
         self.revocations = revocations
         self.feed = feed
         self.closed = False
-        place = _place_namer(settings)
+        store_name = _store_namer(settings)
         keys_url = settings.jwks_url or settings.base_url
-        self.keys: JwksCache = JwksCache(settings, clock, self.hooks, place and place(f"keys {keys_url}"))
+        self.keys: JwksCache = JwksCache(
+            settings, clock, self.hooks, store_name and store_name(f"keys {keys_url}")
+        )
         self.api: MoonKeyApi = MoonKeyApi(
-            settings, clock, place and (lambda token: place(f"token {bare_token(token)}"))
+            settings, clock, store_name and (lambda token: store_name(f"token {bare_token(token)}"))
         )
         self.cache: VerificationCache = VerificationCache(settings)
         acceptance = Acceptance(settings, self.keys, self.revocations, self.feed, clock)
@@ -99,7 +101,7 @@ class Core:
     def begin(
         self, headers: Headers, requirements: Requirements | None, info: RequestInfo | None = None
     ) -> Auth | Pending:
-        """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from."""
+        """Authenticate a request without a call where possible; else return the state for :meth:`finish`."""
         started = _clock.elapsed() if self.hooks.all else 0.0
         now = self._clock()
         if now >= self.keys.refresh_at:
@@ -115,9 +117,9 @@ class Core:
         return found
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
-        """Return the identity of a request that :meth:`begin` could not tell.
+        """Authenticate a request that :meth:`begin` could not decide.
 
-        ``requirements`` are those of a route that demands more than ``begin`` was told.
+        ``requirements`` are those of the route, where they are stricter than those passed to ``begin``.
         """
         auth = yield from self.authenticator.finish(pending, requirements)
         if self.hooks.all or self._extends:
@@ -125,7 +127,7 @@ class Core:
         return auth
 
     def _after(self, auth: Auth, started: float, headers: HeaderView, info: RequestInfo | None) -> None:
-        """Tell hooks of a request's identity, and extend its session. Neither holds the request up.
+        """Pass a request's identity to the hooks, and extend its session. The request does not wait for it.
 
         ``started`` is in seconds of the performance counter.
         """
@@ -142,14 +144,14 @@ class Core:
                 self.run_later(later)
 
 
-def _place_namer(settings: Settings) -> Callable[[str], str] | None:
-    """Names of places in the fleet's store, if there is one.
+def _store_namer(settings: Settings) -> Callable[[str], str] | None:
+    """Return the function that makes the names of entries in the shared store, if there is one.
 
-    The secret key takes part: what one app's key was told about a credential is no answer for another app.
+    The secret key is part of the names: the API's reply to one app about a credential is not valid for another.
     """
     if settings.redis_url is None:
         return None
     from moonkey_core._crypto import fleet_sealer
 
     sealer, key = fleet_sealer(settings, "place"), settings.secret_key.reveal()
-    return lambda what: sealer.digest(f"{key} {what}")
+    return lambda entry: sealer.digest(f"{key} {entry}")

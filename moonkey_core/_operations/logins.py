@@ -22,9 +22,20 @@ def send_otp(
     expires_in: int | None = None,
     device: Device | None = None,
 ) -> Plan[OtpRequest]:
-    """Send a one-time passcode to an address that is known. ``expires_in``: 1 to 10 minutes.
+    """Send a one-time passcode to an address of a user that exists.
 
-    Exactly one address, or ``ValueError``. Source: API reference, OTP send.
+    Source: API reference, OTP send.
+
+    Args:
+        email: The address. Give either this or ``phone_number``.
+        phone_number: The number, for a text message.
+        expires_in: The lifetime of the passcode, 1 to 10 minutes.
+        device: The device of the user.
+
+    Raises:
+        RequestRefused: The API refused the call.
+        ProviderError: The API cannot be reached or understood.
+        ValueError: There is not exactly one address, or an argument is malformed.
     """
     return (yield from _send(core, "send", email, phone_number, expires_in, device))
 
@@ -37,9 +48,20 @@ def login_or_create(
     expires_in: int | None = None,
     device: Device | None = None,
 ) -> Plan[OtpRequest]:
-    """Send a one-time passcode, creating the user if there is none yet. ``expires_in``: 1 to 10 minutes.
+    """Send a one-time passcode, and create the user where there is none with this address.
 
-    Exactly one address, or ``ValueError``. Source: API reference, OTP login or create.
+    Source: API reference, OTP login or create.
+
+    Args:
+        email: The address. Give either this or ``phone_number``.
+        phone_number: The number, for a text message.
+        expires_in: The lifetime of the passcode, 1 to 10 minutes.
+        device: The device of the user.
+
+    Raises:
+        RequestRefused: The API refused the call.
+        ProviderError: The API cannot be reached or understood.
+        ValueError: There is not exactly one address, or an argument is malformed.
     """
     return (yield from _send(core, "login_or_create", email, phone_number, expires_in, device))
 
@@ -55,13 +77,26 @@ def verify_otp(
     session_jwt: str | None = None,
     device: Device | None = None,
 ) -> Plan[Login]:
-    """Verify a one-time passcode, by the ``method_id`` of its sending or by ``email``: exactly one of the two.
+    """Verify a one-time passcode.
 
-    ``session_expires_in`` (a ``timedelta``, or minutes) starts a session of that length, or extends the one whose
-    credential is given: ``session_token`` or ``session_jwt``, not both. Without them, no session is made.
+    Source: API reference, OTP verify.
 
-    Raises ``InvalidCredentials`` where the code is not accepted, ``RequestRefused`` where the API refused the call
-    without a word about the code; it may be that length. Source: API reference, OTP verify.
+    Args:
+        code: The passcode.
+        method_id: The ``method_id`` of the ``OtpRequest``. Give either this or ``email``.
+        email: The address that the passcode was sent to.
+        session_expires_in: The lifetime of the session from now, as a ``timedelta`` or in minutes. It starts a
+            session, or extends the one whose credential is passed. Without it and a credential, no session is
+            started.
+        session_token: A session token of the session that the factor is added to.
+        session_jwt: A session JWT of that session, instead of a session token.
+        device: The device of the user.
+
+    Raises:
+        InvalidCredentials: The passcode is not accepted, or the session is over.
+        RequestRefused: The API refused the call for another reason, such as the lifetime.
+        ProviderError: The API cannot be reached or understood.
+        ValueError: An argument is missing or malformed.
     """
     if (method_id is None) == (email is None):
         raise ValueError("Give exactly one of method_id and email.")
@@ -69,8 +104,8 @@ def verify_otp(
         body = {"method_id": text_argument(method_id, "method_id"), "otp": text_argument(code, "code")}
     else:
         body = {"email": text_argument(email, "email"), "code": text_argument(code, "code")}
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    return (yield from _verified(core, "otps/verify", {**body, **wanted}))
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, "otps/verify", {**body, **session_fields}))
 
 
 def verify_magic_link(
@@ -82,9 +117,9 @@ def verify_magic_link(
     session_jwt: str | None = None,
     device: Device | None = None,
 ) -> Plan[Login]:
-    """Verify the token of a magic link. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"token": text_argument(token, "token", 2048), **wanted}
+    """Verify the token of a magic link. The other arguments and the errors are those of ``otps.verify``."""
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {"token": text_argument(token, "token", 2048), **session_fields}
     return (yield from _verified(core, "magic_links/verify", body))
 
 
@@ -98,15 +133,15 @@ def verify_oauth(
     session_jwt: str | None = None,
     device: Device | None = None,
 ) -> Plan[Login]:
-    """Exchange the ``token`` (or ``code``) that an OAuth sign-in came back with: exactly one of the two.
+    """Exchange the ``token``, or the ``code``, with which an OAuth sign-in has returned to the app.
 
-    Sessions and errors as in ``otps.verify``.
+    Give exactly one of the two. The other arguments and the errors are those of ``otps.verify``.
     """
     if (token is None) == (code is None):
         raise ValueError("Give exactly one of token and code.")
     name, value = ("token", token) if token is not None else ("code", code)
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {name: text_argument(value, name, 2048), **wanted}
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {name: text_argument(value, name, 2048), **session_fields}
     return (yield from _verified(core, "oauth/verify", body))
 
 
@@ -120,9 +155,12 @@ def verify_totp(
     session_jwt: str | None = None,
     device: Device | None = None,
 ) -> Plan[Login]:
-    """Verify a code of the user's authenticator app. Sessions and errors as in ``otps.verify``."""
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
-    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **wanted}
+    """Verify a code of the user's authenticator app.
+
+    The other arguments and the errors are those of ``otps.verify``.
+    """
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
+    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **session_fields}
     return (yield from _verified(core, "totps/verify", body))
 
 
@@ -137,23 +175,23 @@ def verify_wallet(
     session_jwt: str | None = None,
     device: Device | None = None,
 ) -> Plan[Login]:
-    """Verify a wallet's signature (``wallet_type`` such as ``"ethereum"`` or ``"solana"``).
+    """Verify a wallet's signature. ``wallet_type`` is such as ``"ethereum"`` or ``"solana"``.
 
-    Sessions and errors as in ``otps.verify``.
+    The other arguments and the errors are those of ``otps.verify``.
     """
-    wanted = _session_wanted(core, session_expires_in, session_token, session_jwt, device)
+    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
     body = {
         "wallet_type": text_argument(wallet_type, "wallet_type"),
         "public_address": text_argument(public_address, "public_address"),
         "signature": text_argument(signature, "signature", 4096),
-        **wanted,
+        **session_fields,
     }
     return (yield from _verified(core, "wallets/verify", body))
 
 
 def _send(
     core: Core,
-    how: str,
+    action: str,
     email: str | None,
     phone_number: str | None,
     expires_in: int | None,
@@ -165,16 +203,16 @@ def _send(
         raise ValueError(f"A code lives 1 to {_MAX_OTP_MINUTES} minutes.")
     body: dict[str, Any] = _device(device)
     if email is not None:
-        path, body["email"] = f"otps/email/{how}", text_argument(email, "email")
+        path, body["email"] = f"otps/email/{action}", text_argument(email, "email")
     else:
-        path, body["phone_number"] = f"otps/sms/{how}", text_argument(phone_number, "phone_number")
+        path, body["phone_number"] = f"otps/sms/{action}", text_argument(phone_number, "phone_number")
     if expires_in is not None:
         body["expires_in"] = expires_in
     return (yield from core.api.send_otp(path, body))
 
 
 def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
-    """The answer to a login step; where it says that the session in ``body`` is over, that is remembered."""
+    """Verify a login step. Where the API refuses it because the session in ``body`` is over, remember that."""
     try:
         return (yield from core.api.login(path, body))
     except InvalidCredentials as error:
@@ -184,14 +222,14 @@ def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
         raise
 
 
-def _session_wanted(
+def _session_fields(
     core: Core,
     session_expires_in: Lifetime | None,
     session_token: str | None,
     session_jwt: str | None,
     device: Device | None,
 ) -> Mapping[str, Any]:
-    """The part that all login bodies share: which session to start or to extend, and from which device."""
+    """Return the part of the body that all login steps share: the session to start or extend, and the device."""
     body = _device(device)
     if session_expires_in is not None:
         body["session_expires_in"] = core.settings.session_minutes(session_expires_in)

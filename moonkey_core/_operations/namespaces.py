@@ -1,4 +1,4 @@
-"""The methods of the clients, by what they are about: each is an operation, run or awaited."""
+"""The namespaces of the clients, such as ``client.sessions``: each method runs or awaits an operation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ M = TypeVar("M", bound=Callable[..., object])
 
 
 def run_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
-    """The result of a plan, all of whose calls together may take so many seconds."""
+    """Run a plan to its result; all its calls together may take so many seconds."""
     return run(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
 async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -> T:
-    """The same, awaited."""
+    """Run a plan to its result, with awaited calls; all of them together may take so many seconds."""
     return await arun(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
 class _Named:
-    """A class that tells its methods their names, as ``def`` would: they are made before they have one."""
+    """A class that gives its methods their names, as ``def`` would: they are made before they have one."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -43,7 +43,7 @@ class _Named:
 
 
 class Runs(_Named):
-    """Something of a blocking client."""
+    """The base of the namespaces of a blocking client."""
 
     def __init__(self, core: Core, exchange: SyncExchange) -> None:
         self._core = core
@@ -51,7 +51,7 @@ class Runs(_Named):
 
 
 class Awaits(_Named):
-    """Something of an asynchronous client."""
+    """The base of the namespaces of an asynchronous client."""
 
     def __init__(self, core: Core, exchange: AsyncExchange) -> None:
         self._core = core
@@ -59,10 +59,10 @@ class Awaits(_Named):
 
 
 def blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concatenate[Runs, P], T]:
-    """A method that runs a plan to its result."""
+    """Make a method that runs a plan to its result."""
 
     def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _begun(method, plan, self, *args, **kwargs)
+        made = _started(method, plan, self, *args, **kwargs)
         return run_in_time(self._exchange, self._core.settings.timeout, made)
 
     return _described(method, plan)
@@ -71,19 +71,19 @@ def blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concaten
 def awaiting(
     plan: Callable[Concatenate[Core, P], Plan[T]],
 ) -> Callable[Concatenate[Awaits, P], Coroutine[Any, Any, T]]:
-    """A method that awaits a plan's result."""
+    """Make a method that awaits a plan's result."""
 
     async def method(self: Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _begun(method, plan, self, *args, **kwargs)
+        made = _started(method, plan, self, *args, **kwargs)
         return await arun_in_time(self._exchange, self._core.settings.timeout, made)
 
     return _described(method, plan)
 
 
 def _described(method: M, plan: Callable[..., object]) -> M:
-    """Have a method tell of itself what a plan says: its docstring and its signature, in the terms of a caller.
+    """Give a method the docstring and the signature of a plan, as its caller sees them.
 
-    ``self`` stands where the plan has ``core``, and the plan's result where it has ``Plan[…]``.
+    ``self`` replaces ``core``, and the plan's result replaces ``Plan[…]``.
     """
     signature = _signature_of(plan)
     method.__doc__, method.__signature__ = plan.__doc__, signature  # type: ignore[attr-defined]
@@ -95,16 +95,16 @@ def _described(method: M, plan: Callable[..., object]) -> M:
 @cache
 def _signature_of(plan: Callable[..., object]) -> inspect.Signature:
     hints = get_type_hints(plan)
-    _, *taken = inspect.signature(plan).parameters.values()
-    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    _, *parameters = inspect.signature(plan).parameters.values()
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     result = get_args(hints["return"])[-1]
     return inspect.Signature(
-        [me, *(one.replace(annotation=hints[one.name]) for one in taken)],
+        [self_parameter, *(one.replace(annotation=hints[one.name]) for one in parameters)],
         return_annotation=None if result is type(None) else result,
     )
 
 
-def _begun(
+def _started(
     method: Callable[..., object],
     plan: Callable[Concatenate[Core, P], Plan[T]],
     owner: Runs | Awaits,
@@ -112,7 +112,11 @@ def _begun(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Plan[T]:
-    """A plan with its arguments. Raises ``TypeError`` for wrong ones, which names the method."""
+    """Return a plan with its arguments.
+
+    Raises:
+        TypeError: The arguments are wrong. The message names the method.
+    """
     try:
         return plan(owner._core, *args, **kwargs)  # a generator: nothing but its arguments can fail yet
     except TypeError as error:

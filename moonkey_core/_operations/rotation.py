@@ -1,4 +1,4 @@
-"""Replace all sessions of a user by a new one, after something sensitive has changed."""
+"""Replace all sessions of a user by a new one, after a sensitive change."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Rotation:
     """A new session, and the result of ending the others.
 
     Attributes:
-        login: The new session; its cookies are to be set in any case.
+        login: The new session. Set its cookies in any case.
         revoked: The ids of the sessions that were ended.
-        error: Why others may still be active: a ``RevocationIncomplete`` names them; after any other error they
-            could not even be listed. ``sessions.revoke_all(user_id, keep=login.session.id)`` tries again.
+        error: The error because of which others may still be active; ``None`` where all were ended. A
+            ``RevocationIncomplete`` has their ids. After any other error they could not be listed.
+            ``sessions.revoke_all(user_id, keep=login.session.id)`` tries again.
     """
 
     login: Login
@@ -49,23 +50,23 @@ def rotate(
 ) -> Plan[Rotation]:
     """Verify a factor into a new session of a user, then end all their other sessions.
 
-    For use after a change that makes old sessions suspect, such as that of an e-mail address. Trouble with the
-    other sessions does not raise, as there is a new session to keep: the result has the error, and the other
-    sessions are refused here and in the fleet for as long as their JWTs would last.
+    For use after a change that makes old sessions suspect, such as that of an e-mail address. An error about the
+    other sessions is not raised, as the new session has to be kept: it is in the result, and the other sessions
+    are refused in all processes of the app for as long as a JWT of them might be accepted.
 
     Args:
         user_id: The user.
-        otp: A one-time passcode, given with ``method_id``.
-        method_id: The ``method_id`` of the sending of that passcode.
+        otp: A one-time passcode; it requires ``method_id``.
+        method_id: The ``method_id`` of the ``OtpRequest``.
         totp: A code of an authenticator app, instead of a passcode.
-        session_expires_in: The lifetime of the new session.
-        replaces: Instead of that, the session whose remaining lifetime the new one gets.
+        session_expires_in: The lifetime of the new session, as a ``timedelta`` or in minutes.
+        replaces: Instead of a lifetime, the session whose remaining lifetime the new one gets.
         device: The device of the new session.
 
     Raises:
         ValueError: An argument is wrong or missing.
         InvalidCredentials: The factor is not accepted, or is another user's; that user's new session is ended.
-        RequestRefused: The API refused the factor for something else, such as the lifetime.
+        RequestRefused: The API refused the factor for another reason, such as the lifetime.
         ProviderError: The factor could not be verified: no session was ended.
     """
     user_id = user_id_argument(user_id)
@@ -79,7 +80,7 @@ def rotate(
         login = yield from verify_totp(core, code, user_id=user_id, session_expires_in=minutes, device=device)
     session = login.session
     if session is None:
-        raise ProviderUnavailable(reason="api_content")  # one was asked for
+        raise ProviderUnavailable(reason="api_content")  # a session was requested
     if not same_user(login.user.id, user_id):
         yield from end_unwanted_session(core, session)
         raise InvalidCredentials("The code is another user's.", reason="another_user")
@@ -90,10 +91,10 @@ def rotate(
     return Rotation(login, revoked)
 
 
-def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | None) -> int:
-    """Return the lifetime of the new session; that of the old one is brought into the configured bounds."""
-    if wanted is not None:
-        return settings.session_minutes(wanted)
+def _minutes(settings: Settings, lifetime: Lifetime | None, replaces: Session | None) -> int:
+    """Return the lifetime of the new session in minutes, within the configured bounds."""
+    if lifetime is not None:
+        return settings.session_minutes(lifetime)
     if replaces is None:
         raise ValueError("Say how long the new session lasts: session_expires_in, or replaces.")
     left = replaces.expires_in // timedelta(minutes=1)
@@ -101,7 +102,7 @@ def _minutes(settings: Settings, wanted: Lifetime | None, replaces: Session | No
 
 
 def end_unwanted_session(core: Core, session: Session) -> Plan[None]:
-    """End a session that must not be used. Where it cannot be ended, it is refused here and in the fleet."""
+    """End a session that must not be used. Where it cannot be ended, all processes of the app refuse it."""
     try:
         yield from end_session(core, "session_id", session.id, (session.id, session.user_id))
     except MoonKeyError:

@@ -1,13 +1,20 @@
-"""The operations of the clients on sessions and users, each once, as a plan. Their methods are these, run.
+"""The operations of the clients on sessions and users, each once, as a plan. The methods of both clients run them.
 
-Signatures and docstrings here are the public ones; ``core`` is supplied by the client.
+The signatures and docstrings here are the public ones; the client supplies ``core``.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from moonkey_core._operations.arguments import Kind, Lifetime, given, id_argument, one_credential, user_id_argument
+from moonkey_core._operations.arguments import (
+    Kind,
+    Lifetime,
+    given,
+    id_argument,
+    one_credential,
+    user_id_argument,
+)
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
 from moonkey_core._verify.authenticator import NO_SUCH_USER
@@ -25,7 +32,7 @@ from moonkey_core.web.credentials import PresentedCredentials
 _TROUBLES_BEFORE_GIVING_UP = 2
 
 Ids = tuple[str, str]
-"""The ids of a session and of its user; that of the user is empty where nobody has said it."""
+"""The ids of a session and of its user; that of the user is empty where it is unknown."""
 
 
 def verify(
@@ -37,10 +44,19 @@ def verify(
 ) -> Plan[VerifiedSession]:
     """Verify one credential and return its user and session.
 
-    ``extend`` (a ``timedelta``, or minutes) sets the session's end to that time from now. Exactly one credential,
-    or ``ValueError``. Raises ``AuthenticationError`` where it is not good, ``ProviderError`` where that cannot be
-    known, ``RequestRefused`` where it is good, but the API would not extend it so far. Source: API
-    reference, Verify Session.
+    Source: API reference, Verify Session.
+
+    Args:
+        session_token: A session token. Give either this or ``session_jwt``.
+        session_jwt: A session JWT.
+        extend: The new lifetime of the session from now, as a ``timedelta`` or in minutes. Without it, the end of
+            the session does not change.
+
+    Raises:
+        AuthenticationError: The credential is not valid.
+        ProviderError: It cannot be determined whether the credential is valid.
+        RequestRefused: The credential is valid, but the API refused to extend the session by that much.
+        ValueError: There is not exactly one credential, or the lifetime is out of bounds.
     """
     kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
     minutes = None if extend is None else core.settings.session_minutes(extend)
@@ -48,7 +64,18 @@ def verify(
 
 
 def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
-    """The active sessions of a user. Source: API reference, List Sessions."""
+    """Return the active sessions of a user.
+
+    Source: API reference, List Sessions.
+
+    Args:
+        user_id: The id of the user, with or without ``user_``.
+
+    Raises:
+        RequestRefused: The API refused the call.
+        ProviderError: The API cannot be reached or understood.
+        ValueError: The id is malformed.
+    """
     return (yield from core.api.list_sessions(user_id_argument(user_id)))
 
 
@@ -59,13 +86,21 @@ def revoke(
     session_token: str | None = None,
     session_jwt: str | None = None,
 ) -> Plan[None]:
-    """End a session for good; one that is gone already counts as ended.
+    """End a session for good. A session that does not exist any more counts as ended.
 
-    This process refuses it first, its JWTs included, and so does the fleet where there is a feed: for as long as a
-    JWT of it may last, also where the API could not be told, which raises ``MoonKeyError`` afterwards. A token or
-    JWT is verified before, to learn which session it belongs to; where that cannot be known, the API is told all
-    the same. A credential whose session may not have ended is refused in this process for a day. Exactly one
-    argument, or ``ValueError``. Source: API reference, Delete Session.
+    First the session and its JWTs are refused in this process, and in all others where there is a feed, for as
+    long as a JWT of it may be accepted. That remains so where the API cannot be reached. A token or JWT is
+    verified first, to find its session; where that is not possible, the API is called nevertheless. A credential
+    whose session may not have ended is refused in this process for a day. Source: API reference, Delete Session.
+
+    Args:
+        session_id: The id of the session. Give exactly one of the three.
+        session_token: A session token of the session.
+        session_jwt: A session JWT of the session.
+
+    Raises:
+        MoonKeyError: The API did not confirm that the session has ended, or the credential is malformed.
+        ValueError: There is not exactly one argument, or the id is malformed.
     """
     kind, value = one_credential(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
@@ -85,7 +120,7 @@ def revoke(
 
 
 def _ids_of(core: Core, credential: PresentedCredentials, digest: bytes) -> Plan[Ids | None]:
-    """The session of a credential and its user, as far as anybody can say."""
+    """Return the ids of the session of a credential and its user; ``None`` where unknown."""
     entry = core.cache.get(digest)
     ids: Ids | None = None
     with suppress(ProviderError):
@@ -94,7 +129,7 @@ def _ids_of(core: Core, credential: PresentedCredentials, digest: bytes) -> Plan
 
 
 def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
-    """Refuse a session here and in the fleet, then end it at the API, after ``pause`` seconds."""
+    """Refuse a session in all processes of the app, then end it at the API, after ``pause`` seconds."""
     if ids is not None:
         core.revocations.add(session_id=ids[0])
     yield from core.api.revoke(kind, value, pause=pause)
@@ -107,14 +142,25 @@ def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: f
 def revoke_all(
     core: Core, user_id: str, *, keep: str | None = None, missing_ok: bool = False
 ) -> Plan[tuple[str, ...]]:
-    """End every session of a user, but for the one with the id ``keep``; returns the ids that were ended.
+    """End every session of a user, except for the one to keep.
 
-    This process, and the fleet where there is a feed, first refuse what the user was issued until now. Then the
-    sessions are listed and ended one by one, as the API has no single call for it. Where none is listed, it is
-    asked whether there is such a user: ``NotFound`` if not, unless ``missing_ok``.
+    First all credentials that were issued to the user until now are refused in this process, and in all others
+    where there is a feed. Then the sessions are listed and ended one by one, as the API has no single call for
+    that. Sessions that could not be ended are refused for as long as a JWT of them may be accepted.
 
-    Raises :class:`~moonkey_core.errors.RevocationIncomplete`, which says which ones failed, and ``ProviderError``
-    where they could not even be listed. All are refused then, for as long as JWTs of theirs may last.
+    Args:
+        user_id: The id of the user, with or without ``user_``.
+        keep: The id of a session that is not ended.
+        missing_ok: Whether a user that does not exist counts as one without sessions.
+
+    Returns:
+        The ids of the sessions that were ended.
+
+    Raises:
+        NotFound: There is no such user.
+        RevocationIncomplete: Some sessions could not be ended; it has their ids.
+        ProviderError: The sessions could not be listed.
+        ValueError: An id is malformed.
     """
     kept = None if keep is None else id_argument(keep, "keep")
     user_id = user_id_argument(user_id)
@@ -135,7 +181,14 @@ def revoke_all(
 
 
 def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
-    """End sessions of a user, and take those off the list that were tried. Raises ``RevocationIncomplete``."""
+    """End sessions of a user, and remove those from the list that were tried.
+
+    Returns:
+        The ids of the sessions that were ended.
+
+    Raises:
+        RevocationIncomplete: Some of them could not be ended.
+    """
     revoked: list[str] = []
     failed: dict[str, MoonKeyError] = {}
     troubles = 0
@@ -155,18 +208,29 @@ def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]
 
 
 def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, ...]]:
-    """Refuse what a user was issued until now, but for one session; returns those that the API lists."""
+    """Refuse what was issued to a user until now, except for one session, and return those that the API lists."""
     core.revocations.add_cutoff(user_id, keep=kept)
     listed = False
     try:
         sessions = yield from core.api.list_sessions(user_id)
         listed = True
     finally:
-        if not listed:  # raised, or cancelled: nothing was ended, so the API would vouch for it
+        if not listed:  # raised, or cancelled: nothing was ended, so the API would still accept it
             core.revocations.add(user_id=user_id, keep=kept)
     return sessions
 
 
 def get_user(core: Core, user_id: str) -> Plan[User]:
-    """One user with all fields. Raises ``NotFound``. Source: API reference, Get User."""
+    """Return one user with all fields.
+
+    Source: API reference, Get User.
+
+    Args:
+        user_id: The id of the user, with or without ``user_``.
+
+    Raises:
+        NotFound: There is no such user.
+        ProviderError: The API cannot be reached or understood.
+        ValueError: The id is malformed.
+    """
     return (yield from core.api.get_user(user_id_argument(user_id)))

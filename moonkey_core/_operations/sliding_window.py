@@ -22,7 +22,7 @@ class _Log:
 
 
 class SlidingWindowCounter:
-    """Counts attempts within the last so many seconds."""
+    """A counter of the attempts within the last so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
         """Start without attempts. ``clock`` returns seconds and never goes back."""
@@ -36,8 +36,8 @@ class SlidingWindowCounter:
         """Count an attempt, unless ``most`` were counted within the last ``seconds``.
 
         Args:
-            kind: What is attempted: a short constant.
-            value: Whose attempts are counted together, such as an address. Only its digest is kept.
+            kind: The kind of attempt: a short constant.
+            value: The subject whose attempts are counted together, such as an address. Only its digest is kept.
             most: The number of attempts that are allowed.
             seconds: The length of the window.
 

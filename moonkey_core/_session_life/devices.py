@@ -23,7 +23,7 @@ _Seen = tuple[str, str | None, str | None]
 
 
 class DeviceMonitor:
-    """Compares the device of each request with that of its session; a difference is reported once an hour."""
+    """A comparison of the device of each request with that of its session. It reports a change once an hour."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -23,7 +23,7 @@ _LOG_SECONDS = 3600.0  # between two log lines about a refused length
 
 
 class SlidingExpiration:
-    """Applies the settings ``extend_on_activity``, ``extend_every`` and ``session_max_lifetime``.
+    """The rules of the settings ``extend_on_activity``, ``extend_every`` and ``session_max_lifetime``.
 
     A session is due when its end could be moved by ``extend_every`` or more. Its JWT states the old end until the
     JWT is refreshed, so the ends of sessions that were just extended are remembered here.

@@ -60,7 +60,7 @@ class WatchedSession:
         Args:
             auth: The identity of the connection's request.
             now: The current time.
-            can_verify: Whether the credential is at hand, so that it can be verified again.
+            can_verify: Whether the credential is available, so that it can be verified again.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
@@ -120,7 +120,7 @@ class WatchedSession:
         found = None if auth is None else _facts_of(auth)
         if found is not None and found[0] == self.session_id and same_user(found[1], self.user_id):
             self.ends_at, self._last_accepted_at, self._needs_verification = found[3], now, False
-        elif auth is not None and _says_it_is_over(auth) and now < self.ends_at:
+        elif auth is not None and _is_certain_end(auth) and now < self.ends_at:
             self.is_revoked = True
         self._end_is_final = now >= self.ends_at
 
@@ -173,8 +173,8 @@ def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
     return session.id, user.id, started_at, session.expires_at.timestamp()
 
 
-def _says_it_is_over(auth: Auth) -> bool:
-    """Whether a result says for certain that the session is over."""
+def _is_certain_end(auth: Auth) -> bool:
+    """Return whether a result certainly means that the session is over."""
     error = auth.error
     if isinstance(error, InvalidCredentials):
         return error.session_is_over

@@ -34,7 +34,7 @@ _of_parents: list[object] = []  # loops of a parent process: never touched, and 
 
 
 class SessionWatcher:
-    """Watches sessions for code in threads, which calls :meth:`is_over` between two items."""
+    """A watcher of sessions for code in threads, which calls :meth:`is_over` between two items."""
 
     def __init__(
         self,
@@ -69,11 +69,13 @@ class SessionWatcher:
             self._sessions.discard(watched)
 
     def is_over(self, watched: WatchedSession, verify: Callable[[], Auth] | None) -> bool:
-        """Whether the session is over. Calls ``verify`` only at its known end, or where revocations may be missed.
+        """Return whether the session is over.
+
+        Calls ``verify`` only at its known end, or where revocations may be missed.
 
         Args:
             watched: What :meth:`watching` returned.
-            verify: Verifies the credential again; ``None`` where it is not at hand.
+            verify: Verifies the credential again; ``None`` where it is not available.
         """
         while (verdict := self._policy.verdict(watched)) == "verify":
             auth = None
@@ -98,7 +100,7 @@ class SessionWatcher:
 
 
 class AsyncSessionWatcher:
-    """Watches sessions for tasks, of any number of event loops."""
+    """A watcher of sessions for tasks, of any number of event loops."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class AsyncSessionWatcher:
 
         Args:
             auth: The identity of the request.
-            verify: Verifies the credential again; ``None`` where it is not at hand.
+            verify: Verifies the credential again; ``None`` where it is not available.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
@@ -164,7 +166,7 @@ class AsyncSessionWatcher:
 
 
 class _LoopWatcher:
-    """Watches the sessions of the tasks of one event loop. All methods but :meth:`notify` are for that loop alone.
+    """A watcher of sessions for the tasks of one event loop. Only :meth:`notify` may be called from outside of it.
 
     Attributes:
         sessions: For each session, the future that its task waits for; ``None`` while the task does not wait.

@@ -30,7 +30,7 @@ _CALL_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, Unreadabl
 
 
 class AsyncSender:
-    """Sends the calls of the tasks of one event loop.
+    """The sender of the calls of the tasks of one event loop.
 
     The session keeps no cookies, follows no redirects, adds no headers, uses neither proxies nor ``.netrc``, sends
     nothing twice, and has no limits in time or number. Those limits are set by the exchange.
@@ -88,7 +88,7 @@ class AsyncSender:
             await self._session.close()
 
     def abandon(self) -> None:
-        """Forget the connections without closing them, in the child of a fork or when the event loop is gone.
+        """Forget the connections without closing them, in the child of a fork or after the end of the event loop.
 
         Closing them would remove them from the selector, which parent and child share.
         """
@@ -100,7 +100,7 @@ class AsyncSender:
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """A jar that keeps nothing, and does not read what it is given, so that nothing of it is logged."""
+    """A cookie jar that keeps nothing, and does not read any cookie, so that nothing of it is logged."""
 
     def update_cookies_from_headers(self, headers: object, response_url: URL) -> None:
         """Keep nothing."""

@@ -1,7 +1,7 @@
 """The connections of ``aiohttp``: no unsolicited data becomes a reply, and no request is sent twice.
 
 ``aiohttp`` reads on while a connection is idle, and takes what came meanwhile for the reply to the next request.
-Here a connection knows when a request begins, and is not used again once data has arrived that belongs to none
+Here a connection notes when a request begins, and is not used again once data has arrived that belongs to none
 (RFC 9112 section 9.2; see ``httpx_connections``). What follows a reply within one piece is found by feeding the
 parser all of it but the last byte: a reply that is complete without that byte was followed by something.
 """
@@ -29,7 +29,7 @@ that in some of its releases only."""
 
 
 class Connector(aiohttp.TCPConnector):
-    """Hands out connections without unread data, and only one of them per call."""
+    """A connection pool that lends connections without unread data, and only one of them per call."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -96,7 +96,7 @@ def check_aiohttp() -> None:
 
 
 class _Handler(ResponseHandler):
-    """A connection that knows when a reply is due, and is closed by data that arrives at any other time."""
+    """A connection that notes when a reply is due, and is closed by data that arrives at any other time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -136,7 +136,7 @@ class _Handler(ResponseHandler):
         super().data_received(data[-1:])
 
     def is_connected(self) -> bool:
-        """Say whether the connection may be used."""
+        """Return whether the connection may be used."""
         return not self._has_unsolicited_data and super().is_connected()
 
     @property
@@ -145,7 +145,7 @@ class _Handler(ResponseHandler):
         return not self.is_fresh and self._is_reply_due()
 
     async def is_drained(self) -> bool:
-        """Say whether no data is unread: neither here nor in the system."""
+        """Return whether no data is unread: neither here nor in the system."""
         iterations = _TICKET_ITERATIONS if self.is_fresh and self._is_tls() else 0
         while self.is_connected() and self._is_readable():
             if not iterations:

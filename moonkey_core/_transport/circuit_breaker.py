@@ -80,14 +80,14 @@ class CircuitBreaker:
         return None if opened_at is None else max(self._clock() - opened_at, 0.0)
 
     def refuses(self, priority: bool = True) -> bool:
-        """Say whether a call would be refused now. Changes nothing. For ``priority`` see :meth:`admit`."""
+        """Return whether a call would be refused now. Changes nothing. For ``priority`` see :meth:`admit`."""
         return self._opened_at is not None and self._clock() < self._next_probe[priority]
 
     def admit(self, priority: bool = True) -> bool:
-        """Say whether a call may be made now. While the circuit is open, this uses up the probe of this second.
+        """Return whether a call may be made now. While the circuit is open, this uses up the probe of this second.
 
         Calls with ``priority`` are about credentials that were accepted before. They have probes of their own: the
-        replies to calls about junk may say nothing, and must not keep the circuit open.
+        replies to calls about junk may prove nothing, and must not keep the circuit open.
         """
         with self._lock:
             now = self._clock()
@@ -105,7 +105,7 @@ class CircuitBreaker:
             self.last_error = UpstreamError(kind, self._wall())
 
     def count(self, outcome: Outcome, is_api_reply: Callable[[Reply], bool]) -> None:
-        """Count an outcome. A reply below 500 that does not come from the API itself says nothing."""
+        """Count an outcome. A reply below 500 that does not come from the API itself proves nothing."""
         if failure_of(outcome) is not None:
             self._count_failure(outcome)
         elif not self._failures and self._opened_at is None:

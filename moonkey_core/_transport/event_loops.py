@@ -48,7 +48,7 @@ class Sender(Protocol):
 
 
 class CloseOnLoopShutdown:
-    """Calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
+    """A hook that calls ``close`` when the running event loop shuts down, once :meth:`arm` was called there.
 
     An event loop that shuts down closes the asynchronous generators that were started on it. So connections are
     closed on the loop that they belong to, even where the app does not call ``aclose()``.
@@ -126,7 +126,7 @@ def sender_factory(
         http_client: The client that was given to us, if any. It is used instead.
 
     Raises:
-        ConfigurationError: ``aiohttp`` is asked for, but is not installed, or proxies of the environment are to be
+        ConfigurationError: ``aiohttp`` is required, but is not installed, or proxies of the environment are to be
             used, which only ``httpx`` does.
     """
     from moonkey_core._transport import httpx_backend as _httpx

@@ -49,7 +49,7 @@ from moonkey_core.settings import Settings
 
 
 class SyncExchange:
-    """Makes the calls of threads. Thread-safe."""
+    """The exchange for the calls of threads. Thread-safe."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class SyncExchange:
 
 
 class AsyncExchange:
-    """Makes the calls of tasks. Each event loop has connections of its own."""
+    """The exchange for the calls of tasks. Each event loop has connections of its own."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class AsyncExchange:
 
         Raises:
             TypeError: ``http_client`` is not of the asynchronous kind.
-            ConfigurationError: The transport of the settings is not installed, or cannot do what they ask for.
+            ConfigurationError: The transport of the settings is not installed, or cannot do what they require.
         """
         if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
             raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")

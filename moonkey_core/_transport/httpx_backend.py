@@ -60,7 +60,7 @@ _operation: ContextVar[str | None] = ContextVar("moonkey_operation", default=Non
 
 
 class _LogMask(logging.Filter):
-    """Removes paths and headers from the log records of our own calls: they can name a user or hold a key."""
+    """A log filter that removes paths and headers from the records of our own calls: they can contain a key."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         operation = _operation.get()
@@ -192,7 +192,7 @@ def _in_use(pool: _Pool[Any]) -> int:
 
 
 class SyncSender:
-    """Sends the calls of threads."""
+    """The sender of the calls of threads."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.Client | None) -> None:
         self._settings = settings
@@ -234,7 +234,7 @@ class SyncSender:
 
 
 class AsyncSender:
-    """Sends the calls of the tasks of one event loop."""
+    """The sender of the calls of the tasks of one event loop."""
 
     def __init__(
         self, settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.AsyncClient | None

@@ -1,11 +1,11 @@
 """The connections of ``httpx`` pools: no unsolicited data becomes a reply, and no read outlasts the call.
 
 **Unsolicited data.** Over HTTP/1 nothing but their order on a connection binds a reply to its request. A
-connection on which data arrives that no request asked for is therefore never used again (RFC 9112 section 9.2),
+connection on which data arrives that no request caused is therefore never used again (RFC 9112 section 9.2),
 whether the data came behind a reply, while the connection was idle, or before the first request. ``httpx`` and its
 ``httpcore`` keep what came behind a reply and read it as the reply to the next request, and have no option against
 that. So the network backend of their pools is wrapped here: the last byte of what arrives is held back until more
-is asked for. A reply that is complete without that byte was followed by something. HTTP/2 numbers its streams and
+is read. A reply that is complete without that byte was followed by something. HTTP/2 numbers its streams and
 needs none of this; what does not begin like an HTTP/1 request passes unchanged.
 
 **Deadline.** The time-outs of a blocking ``httpx`` client hold for one read each; a reply that arrives byte by
@@ -137,7 +137,7 @@ class _UnreadGuard:
         return self.held != b"" or (self._request_sent and self._is_http1)
 
     def starts_request(self, buffer: bytes) -> bool:
-        """Say whether these bytes, which are about to be written, begin a request of HTTP/1."""
+        """Return whether these bytes, which are about to be written, begin a request of HTTP/1."""
         starts = bool(buffer) and not self._request_sent
         if starts:
             self._request_sent, self._is_http1 = True, _HTTP1_REQUEST.match(buffer) is not None
@@ -199,7 +199,7 @@ class _Stream(_Guarded, httpcore.NetworkStream):
         self._stream.write(buffer, _remaining(timeout))
 
     def _is_drained(self) -> bool:
-        """Say whether no data is unread: neither here, nor in the layers below, nor in the system."""
+        """Return whether no data is unread: neither here, nor in the layers below, nor in the system."""
         if self._guard.held or (self._stream.get_extra_info("is_readable") and not self._expects_tickets):
             return False
         try:
@@ -222,7 +222,7 @@ class _Stream(_Guarded, httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Opens connections of a blocking client."""
+    """The network backend that opens connections of a blocking client."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._backend = backend
@@ -270,7 +270,7 @@ class _AsyncStream(_Guarded, httpcore.AsyncNetworkStream):
         await self._stream.write(buffer, timeout)
 
     async def _is_drained(self) -> bool:
-        """Say whether no data is unread: neither here, nor in the layers below, nor in the system."""
+        """Return whether no data is unread: neither here, nor in the layers below, nor in the system."""
         if self._guard.held or _has_buffered_data(self._stream.read(1)):
             return False
         if not self._stream.get_extra_info("is_readable"):
@@ -294,7 +294,7 @@ class _AsyncStream(_Guarded, httpcore.AsyncNetworkStream):
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections of an asynchronous client."""
+    """The network backend that opens connections of an asynchronous client."""
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
         self._backend = backend
@@ -327,7 +327,7 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 def _has_buffered_data(reading: Coroutine[Any, Any, bytes]) -> bool:
-    """Say whether a read would end at once: with bytes that the layers below have read already, or with the end.
+    """Return whether a read would end at once: with bytes that the layers below have read, or with the end.
 
     The coroutine is run up to where it waits for the socket, which is the first future that it yields, and no
     further.

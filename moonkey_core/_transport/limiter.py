@@ -32,7 +32,7 @@ class Waiter:
 
 
 class PriorityLimiter:
-    """Decides which calls go, which wait and which are refused. It never waits itself.
+    """The decision which calls go, which wait and which are refused. It never waits itself.
 
     Calls with ``priority`` go before all others; within each of the two queues the oldest goes first. Where no
     more calls may wait, a call with priority displaces the newest call without. Not thread-safe: threads hold a
@@ -89,7 +89,7 @@ class PriorityLimiter:
 
 
 class ThreadLimiter:
-    """Limits the calls of threads."""
+    """The limiter of the calls of threads."""
 
     def __init__(self, slots: int) -> None:
         self._lock = threading.Lock()
@@ -130,7 +130,7 @@ class ThreadLimiter:
 
 
 class TaskLimiter:
-    """Limits the calls of the tasks of one event loop."""
+    """The limiter of the calls of the tasks of one event loop."""
 
     def __init__(self, slots: int) -> None:
         self._limiter = PriorityLimiter(slots)
@@ -160,7 +160,7 @@ class TaskLimiter:
 
 
 class LoopThrottle:
-    """Spreads the work of many tasks over several iterations of the event loop.
+    """A throttle that spreads the work of many tasks over several iterations of the event loop.
 
     So other tasks run in between.
     """

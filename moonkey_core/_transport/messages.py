@@ -23,7 +23,7 @@ _BAD_COMPRESSION = "compressed wrongly"
 
 
 class Unreadable(Exception):
-    """A reply that cannot be read: too large, compressed wrongly, or in an encoding that was not asked for."""
+    """A reply that cannot be read: too large, compressed wrongly, or in an encoding that was not requested."""
 
     def __init__(self, outcome: TransportError) -> None:
         super().__init__(outcome.kind)
@@ -31,7 +31,7 @@ class Unreadable(Exception):
 
 
 class Body:
-    """Reads the body of a reply by its ``Content-Encoding``, bounded in bytes before and after inflating."""
+    """The reader of a reply's body by its ``Content-Encoding``, bounded in bytes before and after inflating."""
 
     def __init__(self, encoding: str | None, limit: int) -> None:
         """Begin a body.
@@ -41,7 +41,7 @@ class Body:
             limit: The most bytes, received or inflated.
 
         Raises:
-            Unreadable: The encoding was not asked for.
+            Unreadable: The encoding was not requested.
         """
         self._limit = limit
         self._data = bytearray()
@@ -50,7 +50,11 @@ class Body:
         self._inflate = None if encoding == "identity" else _Inflater(encoding)
 
     def add(self, chunk: bytes) -> None:
-        """Add the next piece. Raises :class:`Unreadable`."""
+        """Add the next piece.
+
+        Raises:
+            Unreadable: The reply is too large or malformed.
+        """
         self._received += len(chunk)
         if self._received > self._limit:
             raise Unreadable(TransportError("too_large"))
@@ -80,7 +84,7 @@ class Body:
 
 
 class _Inflater:
-    """Decodes one content coding (RFC 9110 section 8.4.1). Raises :class:`Unreadable`."""
+    """The decoder of one content coding (RFC 9110 section 8.4.1). It raises :class:`Unreadable`."""
 
     def __init__(self, encoding: str) -> None:
         window = _WINDOWS.get(encoding)

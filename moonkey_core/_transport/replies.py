@@ -1,4 +1,4 @@
-"""What a reply of the API means, before its content is judged.
+"""The meaning of a reply of the API, before its content is judged.
 
 A reply is one of three: a success, a refusal, or not understood. Only a JSON object without any error is a
 success, and only a JSON error of a known shape is a refusal. Everything else is a failure of the API, which never
@@ -58,14 +58,22 @@ class ApiError:
 
 
 def require_reply(outcome: Outcome) -> Reply:
-    """Return the reply in an outcome. Raises ``ProviderUnavailable`` where there is none."""
+    """Return the reply in an outcome.
+
+    Raises:
+        ProviderUnavailable: There is none.
+    """
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
     return outcome
 
 
 def content(reply: Reply) -> dict[str, Any]:
-    """Return the JSON object of a success. Raises ``ProviderUnavailable`` where there is none."""
+    """Return the JSON object of a success.
+
+    Raises:
+        ProviderUnavailable: There is none.
+    """
     try:
         return load_success(reply.body)
     except ValueError:
@@ -73,7 +81,11 @@ def content(reply: Reply) -> dict[str, Any]:
 
 
 def load_success(data: bytes) -> dict[str, Any]:
-    """Return the JSON object of a success. Raises ``ValueError`` for anything else, and for an error in it."""
+    """Return the JSON object of a success.
+
+    Raises:
+        ValueError: It is anything else, or contains an error.
+    """
     body = load_object(data)
     status = body.get("status_code")
     denied = any(body.get(name) not in (None, True) for name in ("success", "ok"))
@@ -85,11 +97,11 @@ def load_success(data: bytes) -> dict[str, Any]:
     return body
 
 
-def _is_failure(said: object) -> bool:
-    """Say whether a status or code in the body, of whatever type, is that of a failure."""
-    if isinstance(said, str):
-        return said in DEAD_SESSION or said.lower() in _FAILED
-    return isinstance(said, int | float) and 400 <= said < 600
+def _is_failure(value: object) -> bool:
+    """Return whether a status or code in the body, of whatever type, is that of a failure."""
+    if isinstance(value, str):
+        return value in DEAD_SESSION or value.lower() in _FAILED
+    return isinstance(value, int | float) and 400 <= value < 600
 
 
 def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
@@ -134,7 +146,7 @@ def api_error(reply: Reply, sent: Collection[str] = ()) -> ApiError | None:
 
 
 def not_understood(reply: Reply) -> ProviderUnavailable:
-    """Make the error for a reply that says nothing about the credential."""
+    """Make the error for a reply that proves nothing about the credential."""
     reason = "api_content" if reply.status < 300 else "api_rate_limited" if reply.status == 429 else "api_status"
     return ProviderUnavailable(
         reason=reason, retry_after=retry_after(reply), address=reply.address, cause=f"status {reply.status}"
@@ -142,7 +154,7 @@ def not_understood(reply: Reply) -> ProviderUnavailable:
 
 
 def is_reusable(fetch: Fetch, outcome: Outcome) -> bool:
-    """Say whether an outcome is definite, so that it may be reused for a while. A failure never may."""
+    """Return whether an outcome is definite, so that it may be reused for a while. A failure never may."""
     if isinstance(outcome, TransportError):
         return False
     if outcome.status in (200, 201):
@@ -166,8 +178,8 @@ def retry_after(reply: Reply) -> float | None:
     then = http_date(value)
     if then is None:
         return None
-    asked = http_date(reply.headers.get("date", ""))  # by the clock of the server, if the reply names it
-    return min(max(then - (_clock.wall() if asked is None else asked), 0.0), _LONGEST_WAIT)
+    server_time = http_date(reply.headers.get("date", ""))  # by the clock of the server, if the reply names it
+    return min(max(then - (_clock.wall() if server_time is None else server_time), 0.0), _LONGEST_WAIT)
 
 
 def http_date(value: str) -> float | None:

@@ -40,7 +40,7 @@ CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
 
 
 def has_priority(fetch: Fetch) -> bool:
-    """Say whether a call goes before others where calls have to wait."""
+    """Return whether a call goes before others where calls have to wait."""
     return fetch.priority or not fetch.uses_breaker or fetch.operation in _PRIORITY_OPERATIONS
 
 
@@ -82,7 +82,7 @@ class Sleep:
 
 
 def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
-    """Make a function that tells how many seconds a call has left.
+    """Make a function that returns how many seconds a call has left.
 
     Args:
         fetch: The call; its ``timeout`` begins now.
@@ -103,7 +103,7 @@ def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, mo
 
     Args:
         fetch: The call.
-        remaining: Tells how many seconds it has left.
+        remaining: Returns how many seconds it has left.
         has_store: Whether there is a shared store.
         monitor: That of the exchange.
     """
@@ -132,7 +132,7 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
             answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):
             if answer.kind in ("busy", "circuit_open"):
-                break  # the outcome of the first attempt says more
+                break  # the outcome of the first attempt is more precise
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
         outcome = answer
@@ -168,7 +168,7 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
 
 
 class CallMonitor:
-    """Asks the circuit breaker before each attempt, and reports to breaker and hooks after it.
+    """The monitor of a call: it checks the circuit breaker before each attempt, and reports to it and to hooks.
 
     ``closed`` is set when the client is closed: then no attempt is made any more.
     """
@@ -203,7 +203,7 @@ class CallMonitor:
             logger.info("the clock agrees with that of the API again", extra={"reason": "clock_agrees_api"})
 
     def refuses(self, fetch: Fetch) -> bool:
-        """Say whether the breaker would refuse a call now."""
+        """Return whether the breaker would refuse a call now."""
         return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
     def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
@@ -259,7 +259,7 @@ class Attempt:
 
 
 def _is_api_reply(reply: Reply) -> bool:
-    """Say whether the API itself has replied, rather than a proxy in front of it."""
+    """Return whether the API itself has replied, rather than a proxy in front of it."""
     if 200 <= reply.status < 300:
         try:
             load_object(reply.body)

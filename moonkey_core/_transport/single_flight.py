@@ -27,7 +27,7 @@ class _RevocationGeneration:
 
 
 def start_revocation_generation() -> None:
-    """Share no reply about a session any more that was asked for before now."""
+    """Share no reply about a session any more whose call began before now."""
     _RevocationGeneration.current = object()
 
 
@@ -61,7 +61,7 @@ class ReplyCache:
 
 
 class SyncSingleFlight:
-    """Shares calls among threads."""
+    """The sharing of calls among threads."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class SyncSingleFlight:
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Tells how many seconds this caller waits at most.
+            remaining: Returns how many seconds this caller waits at most.
             make_call: Makes the call.
         """
         while True:
@@ -122,7 +122,7 @@ class _Flight:
 
 
 class AsyncSingleFlight:
-    """Shares calls among the tasks of one event loop."""
+    """The sharing of calls among the tasks of one event loop."""
 
     def __init__(self, clock: Callable[[], float], is_reusable: IsReusable) -> None:
         self._flights: dict[Key, _Flight] = {}
@@ -138,7 +138,7 @@ class AsyncSingleFlight:
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Tells how many seconds this caller waits at most.
+            remaining: Returns how many seconds this caller waits at most.
             make_call: Makes the call.
         """
         key = _key(fetch)
@@ -170,7 +170,7 @@ class AsyncSingleFlight:
                 self._drop(key, flight)
 
     def is_in_flight(self, coalesce_key: str) -> bool:
-        """Say whether a call with this key is under way."""
+        """Return whether a call with this key is under way."""
         generations = (_RevocationGeneration.current, None)
         return any((coalesce_key, generation) in self._flights for generation in generations)
 

@@ -1,6 +1,6 @@
-"""When a credential that has been verified is accepted without asking the provider. Nothing here waits.
+"""The rules by which a verified credential is accepted without a call to the provider. Makes no network call.
 
-This is the one place that says so, for what is remembered and for a JWT that was verified a moment ago alike.
+They are the same for a cached verification and for a JWT that was verified a moment ago, and stand nowhere else.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Feed(Protocol):
 
     @property
     def is_live(self) -> bool:
-        """Whether all revocations have arrived but those of the last moment."""
+        """Whether all revocations have arrived, except for those of the last moment."""
         ...
 
 
 class Acceptance:
-    """Judges verified credentials by their time, their key, the revocations, and what a route demands."""
+    """The check of verified credentials: time, key, revocations, and the requirements of a route."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Acceptance:
         self._clock = clock
 
     def is_revoked(self, entry: CacheEntry) -> bool:
-        """Return whether it has been revoked; also note whether the provider has to vouch for it."""
+        """Return whether a credential has been revoked; also note whether the provider has to confirm it."""
         version = self._revocations.version
         if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at):
             return True
@@ -57,10 +57,10 @@ class Acceptance:
         return False
 
     def accepts(self, entry: CacheEntry, now: float, requirements: Requirements | None) -> bool:
-        """Return whether a verified credential is accepted at ``now`` without asking the provider.
+        """Return whether a verified credential is accepted at ``now`` without a call to the provider.
 
-        It is within its time; the key that signed it is still in a usable key set; revocations arrive, or the
-        provider was asked a moment ago; and the provider vouched for it as lately as the route demands.
+        It has not expired; the key that signed it is still in a usable key set; revocations arrive, or the
+        provider was called a moment ago; and the provider vouched for it as recently as the route requires.
 
         Raises:
             RevokedCredentials: It was revoked since it was last accepted.
@@ -81,10 +81,10 @@ class Acceptance:
         return True
 
     def accepts_in_grace(self, entry: CacheEntry, requirements: Requirements) -> bool:
-        """Return whether a credential is accepted while the provider cannot be asked.
+        """Return whether a credential is accepted while the provider cannot be reached.
 
-        That is one that was found good no longer ago than the ``grace_seconds`` setting says, which a route may
-        only lower, and that has not been revoked, refused or expired since.
+        It was last accepted within the ``grace_seconds`` setting, which a route can only lower, and has not been
+        revoked, refused or expired since.
         """
         allowed, now, most = self._grace, self._clock(), requirements.max_staleness
         if requirements.grace_seconds is not None:
@@ -98,11 +98,11 @@ class Acceptance:
         return entry.key is None or self._has_key(entry, now)
 
     def is_up_to_date(self) -> bool:
-        """Return whether what is known here may be trusted: not while revocations may have been missed."""
-        return self._feed is None or self._feed.is_live or self._ignores_lost_feed  # asking also starts the feed
+        """Return whether the revocations here are complete: not while some may have been missed."""
+        return self._feed is None or self._feed.is_live or self._ignores_lost_feed  # `is_live` starts the feed
 
     def _has_key(self, entry: CacheEntry, now: float) -> bool:
-        """Return whether the key that a JWT was verified with still is in a usable key set."""
+        """Return whether the key that verified a JWT is still in a usable key set."""
         current = self._keys.current
         if current is None or not current.fetched_at <= now < current.usable_until:
             return False

@@ -1,11 +1,11 @@
-"""From a request to its ``Auth``: the one decision, in numbered steps. Nothing here knows how calls are made.
+"""From a request to its ``Auth``: the one decision, in numbered steps, independent of how calls are made.
 
-The kind of a credential chooses the way, never its failure: a forged or foreign JWT is refused at once and costs
-nobody a call. Only a JWT that is genuine in every respect but its age has a second chance, at the provider. A
-session token and the JWT beside it in cookies are one credential: the JWT is only a cache of the token.
+The kind of a credential selects how it is verified, never its failure: a forged or foreign JWT is refused at once,
+without a network call. Only a JWT that is genuine in every respect but its age has a second chance, at the
+provider. A session token and the JWT beside it in cookies are one credential; the JWT is a cache of the token.
 
-``begin`` takes steps 1 to 4 and never waits. ``finish`` takes steps 5 to 8: it goes on from where ``begin``
-stopped, and repeats nothing.
+``begin`` takes steps 1 to 4 and never waits. ``finish`` takes steps 5 to 8: it continues where ``begin`` stopped,
+and repeats nothing.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import PresentedCredentials, read_credentials
 from moonkey_core.web.request import HeaderView, RequestInfo
 
-if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 NO_SUCH_USER = "user_not_found"
 _NO_REQUIREMENTS = Requirements()
-_PAIR_SECONDS = 2.0  # a page's requests come together; those that follow bring the new JWT
+_PAIR_SECONDS = 2.0  # the requests of a page come together; later ones carry the new JWT
 
 
 def _no_headers(_: str) -> Sequence[str]:
@@ -59,19 +59,19 @@ def _no_headers(_: str) -> Sequence[str]:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Pending:
-    """A verification that has begun and has to wait for a call.
+    """A verification that has begun and has to wait for a network call.
 
     Attributes:
         presented: The credential; its grammar has been checked.
-        digest: The digest of all of it.
-        token_digest: The digest of the session token alone, once it is needed; that of the whole for any other
-            credential.
+        digest: The digest of the whole credential.
+        token_digest: The digest of the session token alone, once it is needed; for any other credential that of
+            the whole.
         headers: The request's headers.
-        requirements: What the route demands.
-        jwt: The JWT that is to be verified here, read but not proven.
-        entry: What that JWT proves.
-        verification: The verification, where only the user's fields are missing.
-        info: What else is known of the request.
+        requirements: The requirements of the route.
+        jwt: The JWT that is to be verified here, parsed but not verified.
+        entry: The user and session that the JWT proves, once it is verified.
+        verification: The verification, where only the user's other fields are missing.
+        info: The other facts of the request.
         started: When the verification began, in seconds of the performance counter.
     """
 
@@ -88,12 +88,12 @@ class Pending:
 
     @property
     def coalesce_key(self) -> str:
-        """The name of the call that would verify it, if it has to be made."""
+        """The name under which requests with the same credential share one call."""
         return introspection_key(self.digest)
 
 
 class Authenticator:
-    """Verifies credentials, those of requests and those given to methods of a client."""
+    """The verification of the credentials of requests, and of those passed to methods of a client."""
 
     def __init__(
         self,
@@ -123,13 +123,22 @@ class Authenticator:
     def begin(
         self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, now: float
     ) -> Auth | Pending:
-        """Return the identity of a request where no call is needed; else what :meth:`finish` goes on from.
+        """Authenticate a request as far as that is possible without a network call.
+
+        1. Read the one credential that the request presents.
+        2. Look it up in the cache.
+        3. Check its grammar.
+        4. Verify a JWT with a cached key.
 
         Args:
             headers: The request's headers.
-            requirements: What the route demands, if anything.
-            info: What cookies are judged by; ``None``: as those of an unsafe request.
-            now: The time (Unix seconds).
+            requirements: The requirements of the route, if any.
+            info: The facts by which cookies are judged. Without them, cookies are judged as those of an unsafe
+                request.
+            now: The current time (Unix seconds).
+
+        Returns:
+            The identity where no call is needed, else the state from which :meth:`finish` continues.
         """
         settings = self._settings
         # 1. The one credential that the request presents.
@@ -139,7 +148,7 @@ class Authenticator:
         if not presented.source:
             return new_auth(hint=presented.hint)
         try:
-            # 2. Found good before, and still good? What was found good has passed the grammar.
+            # 2. Verified before, and still valid? A cached credential has passed the grammar.
             digest, entry = b"", None
             text = presented.cached_text(settings)
             if text is not None:
@@ -147,7 +156,7 @@ class Authenticator:
                 entry = self._remembered(presented, digest, requirements, now)
             jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             if entry is None and not presented.is_checked:
-                # 3. Its grammar. A JWT in a header that can be read has the grammar of a credential.
+                # 3. Its grammar. A JWT in a header that can be parsed has the grammar of a credential.
                 jwt = None if presented.from_cookies else self._read_jwt(presented.value)
                 if not isinstance(jwt, _jwt.ParsedJwt):
                     presented = presented.checked(settings)
@@ -161,12 +170,14 @@ class Authenticator:
                     as_of=entry.vouched_at,
                     from_cookies=presented.source == "cookie",
                 )
-            alone = None if presented.cached_jwt is not None else digest
-            pending = Pending(presented, digest, alone, headers, requirements or _NO_REQUIREMENTS, info=info)
+            token_digest = None if presented.cached_jwt is not None else digest
+            pending = Pending(
+                presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info=info
+            )
             if entry is not None:
                 pending.verification = Verification(entry, "cache", entry.vouched_at)
                 return pending
-            # 4. A JWT that is verified here with a key that is at hand.
+            # 4. A JWT that is verified here with a cached key.
             self._check_not_denied(pending)
             if jwt is None:
                 jwt = self._read_jwt(presented.cached_jwt if presented.from_cookies else presented.value)
@@ -182,16 +193,22 @@ class Authenticator:
         return self._auth(pending, pending.verification)
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
-        """Return the identity of a request that :meth:`begin` could not tell.
+        """Authenticate a request that :meth:`begin` could not decide.
 
-        Raises nothing that concerns the client or the provider: the ``Auth`` says it.
+        5. Verify a JWT whose key has to be fetched first.
+        6. Call the provider about a session token, or about a JWT that is too old or has to be confirmed.
+        7. Accept a recent verification while the provider cannot be reached.
+        8. Load all fields of the user, where the settings demand it.
 
         Args:
-            pending: What :meth:`begin` has returned.
-            requirements: What the route demands, where it demands more than ``begin`` was told.
+            pending: The result of :meth:`begin`.
+            requirements: The requirements of the route, where they are stricter than those passed to ``begin``.
+
+        Returns:
+            The identity. Whatever is wrong with the request or the provider is its ``error``, and is not raised.
         """
         if requirements is not None and requirements != pending.requirements:
-            if pending.verification is not None:  # accepted for a lesser demand, so it is judged anew
+            if pending.verification is not None:  # accepted for weaker requirements: it is judged anew
                 begun = self.begin(pending.headers, requirements, pending.info, self._clock())
                 if not isinstance(begun, Pending):
                     return begun
@@ -203,11 +220,11 @@ class Authenticator:
                 try:
                     verification = yield from self._verified(pending)
                 except ProviderUnavailable as error:
-                    # 7. The provider cannot be asked: what was found good a short while ago may do.
+                    # 7. The provider cannot be reached: a recent verification may be enough.
                     verification = self._in_grace(pending, error)
                     if verification is None:
                         raise
-            # 8. All the fields of the user, where they are asked for.
+            # 8. All the fields of the user, where the settings demand them.
             if not self._loads_users:
                 return self._auth(pending, verification)
             verified = yield from self.with_whole_user(verification.entry.verified_session())
@@ -216,16 +233,19 @@ class Authenticator:
             return new_auth(error=error, from_cookies=pending.presented.from_cookies)
 
     def verify(self, credential: PresentedCredentials, minutes: int | None = None) -> Plan[VerifiedSession]:
-        """Verify one credential that was given to a method, and return its user and session.
+        """Verify one credential that was passed to a method of a client.
 
         Args:
             credential: The credential; its grammar has been checked.
-            minutes: To how many minutes from now its session is to be extended, if at all.
+            minutes: The new lifetime of its session in minutes from now, if it is to be extended.
+
+        Returns:
+            Its user and session.
 
         Raises:
-            AuthenticationError: It is not good.
-            ProviderError: It cannot be known whether it is good.
-            RequestRefused: It is good, but its session could not be extended so far.
+            AuthenticationError: It is not valid.
+            ProviderError: It cannot be determined whether it is valid.
+            RequestRefused: It is valid, but its session could not be extended by that much.
         """
         digest = self._cache.digest(credential.value)
         pending = Pending(credential, digest, digest)
@@ -241,7 +261,7 @@ class Authenticator:
         return self._provider.verified_session(result, verification.entry.user_id)
 
     def ids_of(self, credential: PresentedCredentials) -> Plan[tuple[str, str] | None]:
-        """Return the session and user of a credential, also past its time; ``None`` where it is not good."""
+        """Return the ids of the session and user of a credential, expired or not; ``None`` if it is invalid."""
         try:
             if credential.kind == "session_token" or not self._verifies_jwts:
                 verified = yield from self.verify(credential)
@@ -256,11 +276,11 @@ class Authenticator:
     def _remembered(
         self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None, now: float
     ) -> CacheEntry | None:
-        """Return what a credential proved before, where that is still good.
+        """Return the cache entry of a credential, where it is still valid.
 
         Raises:
-            RevokedCredentials: It has been revoked. Of a JWT beside a session token, this says nothing of the
-            token.
+            RevokedCredentials: The credential has been revoked. Not raised for a cookie pair, whose session token
+                may still be valid where its JWT is not.
         """
         entry = self._cache.get(digest)
         if entry is None:
@@ -277,7 +297,11 @@ class Authenticator:
             return None
 
     def _check_not_denied(self, pending: Pending) -> None:
-        """Raise where the user has signed out with a session token or JWT, whatever the JWT says by itself."""
+        """Check that the user has not signed out with this session token or JWT.
+
+        Raises:
+            InvalidCredentials: The user has. The JWT may not have expired yet.
+        """
         if not self._cache.denies_any:
             return
         digest = self._token_digest(pending)
@@ -290,7 +314,7 @@ class Authenticator:
         return pending.token_digest
 
     def _read_jwt(self, text: str | None) -> _jwt.ParsedJwt | InvalidCredentials | None:
-        """Return a JWT that was read, or why it cannot be read; ``None`` for what cannot be a JWT."""
+        """Return the parsed JWT, or the error for a malformed one; ``None`` for a text that cannot be a JWT."""
         if text is None or "." not in text or len(text) > self._settings.max_credential_length:
             return None
         try:
@@ -305,7 +329,7 @@ class Authenticator:
         )
 
     def _verified_here(self, pending: Pending) -> Verification | None:
-        """Return what a JWT proves by itself, where its key is at hand and that is enough."""
+        """Return the verification of a JWT, where its key is cached and no call to the provider is required."""
         jwt = pending.jwt
         if jwt is None or not self._verifies_jwts:
             return None
@@ -317,12 +341,17 @@ class Authenticator:
         except InvalidCredentials:
             if not pending.presented.from_cookies:
                 raise
-            pending.jwt = None  # the session token will tell
+            pending.jwt = None  # the session token decides
             return None
         return self._accepted(pending, pending.entry)
 
     def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
-        """Verify a credential. Raises where it is not good; it is forgotten then."""
+        """Verify a credential.
+
+        Raises:
+            InvalidCredentials: It is not valid. It is removed from the cache.
+            ProviderError: It cannot be determined whether it is valid.
+        """
         try:
             # 5. A JWT whose key has to be fetched first.
             if pending.jwt is not None and pending.entry is None and self._verifies_jwts:
@@ -331,7 +360,7 @@ class Authenticator:
                     verification = self._accepted(pending, pending.entry)
                     if verification is not None:
                         return verification
-            # 6. A session token, or a JWT that is too old or has to be vouched for: the provider is asked.
+            # 6. A session token, or a JWT that is too old or has to be confirmed: the provider is called.
             request = self._introspection_request(pending, minutes)
             if pending.digest != request.digest and not request.refresh:
                 entry = self._remembered_token(pending)
@@ -351,10 +380,15 @@ class Authenticator:
         except (InvalidCredentials, ProviderUnavailable):
             if not pending.presented.from_cookies:
                 raise
-            pending.jwt = None  # the session token will tell
+            pending.jwt = None  # the session token decides
 
     def _proven(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> CacheEntry:
-        """Return what a JWT proves, and until when. Raises where it is not genuine, or its session was revoked."""
+        """Verify a JWT with its key, and return the entry for it.
+
+        Raises:
+            InvalidCredentials: It is not genuine.
+            RevokedCredentials: Its session was revoked.
+        """
         settings = self._settings
         claims = self._proven_claims(jwt, key)
         entry = CacheEntry(
@@ -385,7 +419,7 @@ class Authenticator:
         return self._claims.session_claims(jwt.payload, jwt.expires_at)
 
     def _accepted(self, pending: Pending, entry: CacheEntry) -> Verification | None:
-        """Return the verification by a proven JWT, where that is enough by itself."""
+        """Return the verification for a verified JWT, where no call to the provider is required; and cache it."""
         now = self._clock()
         if not self._acceptance.accepts(entry, now, pending.requirements):
             return None
@@ -395,17 +429,17 @@ class Authenticator:
         return Verification(entry, "stale" if is_stale else "local", entry.vouched_at)
 
     def _remembered_token(self, pending: Pending) -> CacheEntry | None:
-        """Return what the session token of a cookie pair proved before, where that is still good."""
+        """Return the cache entry of the session token of a cookie pair, where it is still valid."""
         entry = self._cache.get(self._token_digest(pending))
         if entry is None:
             return None
         return entry if self._acceptance.accepts(entry, self._clock(), pending.requirements) else None
 
     def _introspection_request(self, pending: Pending, minutes: int | None) -> IntrospectionRequest:
-        """Return the question to the provider.
+        """Return the request to the provider.
 
         Raises:
-            ExpiredCredentials: The time of a JWT is over, and it is not to be renewed. Its session may go on.
+            ExpiredCredentials: A JWT has expired, and the settings do not refresh it. Its session may continue.
         """
         presented, jwt, entry = pending.presented, pending.jwt, pending.entry
         now, max_staleness = self._clock(), pending.requirements.max_staleness
@@ -418,7 +452,7 @@ class Authenticator:
                 user_ids=() if entry is None else (entry.user_id,),
                 extension=None if entry is None else self._sliding_expiration.minutes_due(entry),
                 refresh=entry is not None and now >= entry.reusable_until,
-                wants_jwt=entry is None and self._verifies_jwts,  # else nobody here could read it
+                wants_jwt=entry is None and self._verifies_jwts,  # of no use where it is not verified
                 shared_for=_PAIR_SECONDS,
                 was_good=self._cache.is_seen(self._token_digest(pending)),
                 max_staleness=max_staleness,
@@ -461,7 +495,7 @@ class Authenticator:
         return self._introspector.introspect(request, entry, over_at=over_at)
 
     def _in_grace(self, pending: Pending, error: ProviderUnavailable) -> Verification | None:
-        """Return what was found good a short while ago, where the settings accept that in an outage."""
+        """Return a recent verification of the same credential, where the settings accept it in an outage."""
         for digest in (self._token_digest(pending), pending.digest):
             entry = self._cache.get(digest)
             if entry is None or not self._acceptance.accepts_in_grace(entry, pending.requirements):
@@ -479,13 +513,18 @@ class Authenticator:
         return None
 
     def with_whole_user(self, verified: VerifiedSession) -> Plan[VerifiedSession]:
-        """Return a user and session with all the user's fields, as the ``load_user`` setting asks for them."""
+        """Return a user and session with all the user's fields, for the ``load_user`` setting.
+
+        Raises:
+            InvalidCredentials: The user does not exist any more.
+            ProviderUnavailable: The user could not be loaded.
+        """
         if verified.user.complete:
             return verified
         try:
             user = yield from self._provider.get_user(verified.user.id, remember=True)
         except NotFound as error:
-            # Only the code tells that it is the user who is not there any more.
+            # Only this error code means that the user does not exist any more.
             raise InvalidCredentials(
                 reason="user_unknown", evidence=error.evidence, session_is_over=error.code == NO_SUCH_USER
             ) from None
@@ -494,9 +533,9 @@ class Authenticator:
         return verified.replace(user=with_user_id(user, verified.user.id))
 
     def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
-        """Return the identity; ``verified`` has all the user's fields, where they were asked for."""
+        """Return the identity; ``verified`` has all the user's fields, where they were loaded."""
         fresh = verification.fresh_jwt
-        # The answer to a gate's own question is spent; that to the middleware's is still good for one gate.
+        # A call that a gate has demanded counts for that gate. One of the middleware still counts for one gate.
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
         return new_auth(
             entry=verification.entry if verified is None else None,

@@ -1,4 +1,4 @@
-"""Credentials that were verified, kept under a keyed digest, never under the credential itself."""
+"""The cache of verified credentials. Its keys are keyed digests, never the credentials themselves."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _DENIED_SECONDS = 86_400.0
 
 
 class VerificationCache:
-    """What is remembered of credentials, each kind within bounds of its own.
+    """The verified, denied and superseded credentials that are remembered, each kind within its own bounds.
 
-    Only what was found good comes in among the good, so strangers cannot push anything out. A reader still has to
-    check whether an entry is good *now*: its time, its key, revocations.
+    Invalid credentials are stored apart, so they cannot evict valid ones. A caller still has to check that an
+    entry is valid *now*: its time, its key, the revocations.
     """
 
     def __init__(self, settings: Settings) -> None:
         # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
-        # dropped, so that not even one who saw digests could continue them.
+        # dropped, so that a digest does not reveal the state that a length-extension attack needs.
         self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
         self._maxsize = settings.max_cached_sessions
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class VerificationCache:
         reset_after_fork(self.reset_lock)
 
     def _make_tables(self) -> None:
-        # Ordered by age; of the standard library, as there may be very many: it takes half the memory of a cache.
+        # Ordered by age. An OrderedDict, as there may be very many: it takes half the memory of a TTLCache.
         self._entries: OrderedDict[bytes, CacheEntry] = OrderedDict()
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
@@ -64,7 +64,7 @@ class VerificationCache:
             self._make_tables()
 
     def digest(self, credential: str) -> bytes:
-        """Return what stands for a credential here: the same for both spellings of a session token.
+        """Return the cache key of a credential: the same for both spellings of a session token.
 
         Raises:
             UnicodeEncodeError: The credential is not ASCII.
@@ -72,17 +72,17 @@ class VerificationCache:
         return self.text_digest(bare_token(credential))
 
     def text_digest(self, text: str) -> bytes:
-        """Return the same for a text in which a token stands bare already, as in ``PresentedCredentials.text``."""
+        """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""
         digest = self._start.copy()
         digest.update(text.encode("ascii"))
         return digest.digest()[:16]
 
     def get(self, digest: bytes) -> CacheEntry | None:
-        """Return what was found good, if it is remembered. Takes no lock: reading changes nothing."""
+        """Return the entry of a valid credential, if there is one. Takes no lock, as reading changes nothing."""
         return self._entries.get(digest)
 
     def put(self, digest: bytes, entry: CacheEntry) -> None:
-        """Remember a credential that was found good, unless it has been denied meanwhile."""
+        """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
             if digest in self._denied_briefly or digest in self._denied:
                 return
@@ -91,17 +91,17 @@ class VerificationCache:
                 self._entries.popitem(last=False)
 
     def forget(self, digest: bytes) -> None:
-        """Forget a credential that was found good."""
+        """Forget a valid credential."""
         with self._lock:
             self._entries.pop(digest, None)
 
     def mark_seen(self, digest: bytes) -> None:
-        """Remember that the provider has found a credential good, and nothing else of it."""
+        """Remember only that the provider has accepted a credential."""
         with self._lock:
             self._seen[digest] = None
 
     def is_seen(self, digest: bytes) -> bool:
-        """Return whether the provider has found it good before."""
+        """Return whether the provider has accepted a credential before."""
         return digest in self._seen
 
     def deny_briefly(self, digest: bytes, error: InvalidCredentials) -> None:
@@ -112,7 +112,7 @@ class VerificationCache:
             self._denied_briefly[digest] = (type(error), error.reason)
 
     def deny(self, digest: bytes) -> None:
-        """Deny a credential for a day: its user has signed out with it, and the provider could not be told."""
+        """Deny a credential for a day: its user has signed out, and the provider could not be reached."""
         with self._lock:
             self._entries.pop(digest, None)
             self._seen.pop(digest, None)
@@ -120,24 +120,24 @@ class VerificationCache:
             self.denies_any = True
 
     def is_denied(self, digest: bytes) -> bool:
-        """Return whether its user has signed out with it. Takes no lock: reading changes nothing."""
+        """Return whether its user has signed out with it. Takes no lock, as reading changes nothing."""
         return self.denies_any and digest in self._denied
 
     def mark_superseded(self, digest: bytes) -> None:
         """Remember for a minute that the browser is about to get another credential for the same session.
 
-        It may send this one a few times more.
+        Requests that it has sent before may still carry this one.
         """
         with self._lock:
             self._superseded[digest] = None
 
     def is_superseded(self, digest: bytes) -> bool:
-        """Return whether the browser has another credential by now, or is about to have one."""
+        """Return whether the browser has, or is about to get, another credential for the same session."""
         with self._lock:
             return digest in self._superseded
 
     def denial(self, digest: bytes) -> InvalidCredentials | None:
-        """Return why this credential is denied, as a new error; ``None`` where it is not."""
+        """Return a new error with the reason why a credential is denied; ``None`` where it is not denied."""
         with self._lock:
             found = self._denied_briefly.get(digest)
             if found is None and digest in self._denied:

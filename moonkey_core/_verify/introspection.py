@@ -1,4 +1,4 @@
-"""Asking the provider about a credential, and what follows from its answer for what is remembered here."""
+"""Introspection: the call to the provider about a credential, and what its result changes in the cache."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from moonkey_core.settings import Settings
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Verification:
-    """A credential that is good.
+    """The verification of a valid credential.
 
     Attributes:
-        entry: What it proved.
-        source: How that is known.
+        entry: The user and session that it proved.
+        source: Where the verification comes from.
         vouched_at: When the provider vouched for it (Unix seconds).
-        result: The provider's answer, if it was asked.
-        asked_now: Whether the provider was asked on behalf of this very request, not of an earlier one.
+        result: The provider's reply, if it was called.
+        asked_now: Whether the provider was called for this very request, and not for an earlier one.
     """
 
     entry: CacheEntry
@@ -39,12 +39,12 @@ class Verification:
 
     @property
     def fresh_jwt(self) -> str | None:
-        """A new session JWT, where the provider has issued one."""
+        """The new session JWT, where the provider has issued one."""
         return self.result.fresh_jwt if self.result is not None else None
 
 
 class Introspector:
-    """Plans that ask the provider about a credential."""
+    """Plans that call the provider about a credential."""
 
     def __init__(
         self,
@@ -74,17 +74,17 @@ class Introspector:
         over_at: float = math.inf,
         user_id: str | None = None,
     ) -> Plan[Verification]:
-        """Ask the provider whether a credential is good, and remember what it says.
+        """Call the provider to validate a credential, and remember the result.
 
         Args:
-            request: The question.
-            jwt: What the credential proves by itself, if it is a JWT that was verified here.
-            over_at: The answer is not remembered beyond this time (Unix seconds).
-            user_id: The spelling of the user's id by which this browser is known.
+            request: The request to the provider.
+            jwt: The entry of the credential, if it is a JWT that was verified here.
+            over_at: The result is not remembered beyond this time (Unix seconds).
+            user_id: The spelling of the user's id that this browser has had so far.
 
         Raises:
-            InvalidCredentials: The credential is not good.
-            ProviderError: The provider cannot be asked or understood.
+            InvalidCredentials: The credential is not valid.
+            ProviderError: The provider cannot be reached or understood.
         """
         denial = self._cache.denial(request.digest)
         if denial is not None:
@@ -98,13 +98,13 @@ class Introspector:
         except InvalidCredentials as error:
             self._note_refusal(request, jwt, error)
             raise self.as_seen_by_browser(request.digest, error) from None
-        # One person, one id: the JWT's subject, before and after a refresh.
+        # A user keeps one id: the JWT's subject, before and after a refresh.
         entry = self._entry_of(result, (user_id or result.user_id) if jwt is None else jwt.user_id)
         if self._acceptance.is_revoked(entry if jwt is None else jwt):
             raise RevokedCredentials
         self._cache.mark_seen(request.digest)
         if result.fresh_jwt is not None and self._cache.is_superseded(request.digest):
-            result = replace(result, fresh_jwt=None)  # the browser has a newer one by now, or is about to
+            result = replace(result, fresh_jwt=None)  # the browser has, or is about to get, a newer one
         if request.extension is not None:
             self.note_extension(entry, result.extension_error)
         if jwt is not None:
@@ -117,7 +117,7 @@ class Introspector:
         return Verification(entry, "remote", result.asked_at, result, asked_now=result.asked_at >= began)
 
     def note_extension(self, entry: CacheEntry, refusal: MoonKeyError | None) -> None:
-        """Note what the provider said to a call that was to extend a session; ``refusal``: that it would not."""
+        """Note the outcome of a call that was to extend a session; ``refusal`` is the error if it was refused."""
         if refusal is not None:
             self._sliding_expiration.on_refused(refusal)
             return
@@ -125,14 +125,14 @@ class Introspector:
         self._hooks.emit(Extended(entry.user_id, entry.session_id))
 
     def as_seen_by_browser(self, digest: bytes, error: InvalidCredentials) -> InvalidCredentials:
-        """Return the error for a credential that is not good.
+        """Return the error for a credential that is not valid.
 
-        Where the browser has another one by now, the refusal of this one says nothing about its session.
+        Where the browser has another credential by now, the refusal of this one does not end its session.
         """
         return InvalidCredentials(reason="token_replaced") if self._cache.is_superseded(digest) else error
 
     def _fresh_enough(self, request: IntrospectionRequest, began: float) -> Plan[IntrospectionResult]:
-        """Ask; and ask once more, alone, where a shared answer is older than it may be."""
+        """Call the provider, and once more for this request alone where a shared result is too old."""
         result = yield from self._provider.introspect(request)
         needed = self._revocations.needs_introspection(result.session_id, result.user_id, result.started_at)
         most = 0.0 if needed else request.max_staleness
@@ -147,9 +147,12 @@ class Introspector:
         return result
 
     def _check_fresh_jwt(self, result: IntrospectionResult) -> None:
-        """Check that a new JWT is of the session that the answer is about.
+        """Check that a new JWT belongs to the session of the result.
 
-        One that cannot be read passes: it will be refused when it is presented.
+        A JWT that cannot be read passes: it will be refused when it is presented.
+
+        Raises:
+            ProviderUnavailable: It belongs to another session or user.
         """
         if result.fresh_jwt is None:
             return
@@ -172,17 +175,17 @@ class Introspector:
             self._cache.forget(request.digest)
 
     def note_end_of(self, credential: str, error: InvalidCredentials) -> None:
-        """Remember that the session of a credential is certainly over, as another call has learnt."""
+        """Remember that the session of a credential is certainly over, by the result of another call."""
         digest = self._cache.digest(credential)
         entry = self._cache.get(digest)
         is_good_jwt = entry is not None and entry.key is not None and self._clock() < entry.reusable_until
         self._note_end(digest, error, entry if is_good_jwt else None)
 
     def _note_end(self, digest: bytes, error: InvalidCredentials, jwt: CacheEntry | None) -> None:
-        """Remember the end of a session; ``jwt`` is that of a JWT that is genuine and whose time is not over."""
+        """Remember the end of a session; ``jwt`` is the entry of a JWT that is genuine and has not expired."""
         self._cache.deny_briefly(digest, error)
         if jwt is not None and not self._cache.is_superseded(digest):
-            self._revocations.add(session_id=jwt.session_id)  # it was ended elsewhere
+            self._revocations.add(session_id=jwt.session_id)  # the session was ended elsewhere
 
     def _entry_of(self, result: IntrospectionResult, user_id: str) -> CacheEntry:
         settings = self._settings
@@ -193,7 +196,7 @@ class Introspector:
             user_id=user_id,
             issued_at=result.started_at,
             started_at=result.started_at,
-            starts_at=result.asked_at + settings.leeway,  # not an instant earlier
+            starts_at=result.asked_at + settings.leeway,  # `accepts` takes the leeway off again
             reusable_until=min(result.asked_at + settings.session_cache_ttl, result.ends_at + settings.leeway),
             vouched_at=result.asked_at,
             ends_at=result.ends_at,

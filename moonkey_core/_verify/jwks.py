@@ -1,4 +1,4 @@
-"""From the body of a key-set reply to usable RSA public keys (RFC 7517). A broken key is skipped singly."""
+"""Key sets: from the body of a reply to usable RSA public keys (RFC 7517). A broken key is skipped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moonkey_core._strict_json import load_object
 
-if TYPE_CHECKING:  # the import takes 25 ms, for processes that verify JWTs only
+if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 MAX_BYTES = 512 * 1024
@@ -28,8 +28,8 @@ def parse_key_set(body: bytes) -> dict[str, RSAPublicKey]:
 def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
     """Return the usable keys of a decoded key set by ``kid``.
 
-    A ``kid`` that two different keys claim is not usable (RFC 7517 section 4.5). The same key twice is one key,
-    whatever else its entries say.
+    A ``kid`` that two different keys have is not usable (RFC 7517 section 4.5). The same key twice is one key,
+    whatever the other members of its entries are.
 
     Raises:
         ValueError: It is not a key set, or holds no usable key.
@@ -57,7 +57,7 @@ def usable_keys(key_set: Mapping[str, Any]) -> dict[str, RSAPublicKey]:
 
 
 def body_holds_secret(body: bytes) -> bool:
-    """Say the same as :func:`holds_secret` of the body of a reply. A body that is no key set holds none."""
+    """Return :func:`holds_secret` for the body of a reply; false for a body that is no key set."""
     try:
         return holds_secret(load_object(body))
     except ValueError:
@@ -65,7 +65,7 @@ def body_holds_secret(body: bytes) -> bool:
 
 
 def holds_secret(key_set: Mapping[str, Any]) -> bool:
-    """Say whether a key set holds a private or symmetric key, which the operator has to know at once."""
+    """Return whether a key set contains a private or symmetric key, of which the operator must be warned."""
     entries = key_set.get("keys")
     return isinstance(entries, list) and any(isinstance(one, Mapping) and _is_secret(one) for one in entries)
 

@@ -1,7 +1,7 @@
-"""The key set of the provider: when it is fetched, what is used meanwhile, and which JWTs are refused.
+"""The cache of the provider's key set: when it is fetched, which keys are used meanwhile, which JWTs are refused.
 
-A state machine without I/O: a fetch is a yielded :class:`Fetch`, and the lock is never held while it runs. A good
-key set is replaced by another good one only, and stays usable for a bounded time while none can be fetched.
+A state machine without I/O: a fetch is a yielded :class:`Fetch`, and the lock is never held while it runs. A valid
+key set is only replaced by another valid one, and stays usable for a bounded time while none can be fetched.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from moonkey_core.events import Hooks, KeySetFetched
 from moonkey_core.settings import Settings
 from moonkey_core.settings.fields import Address
 
-if TYPE_CHECKING:  # the import takes 25 ms, for processes that verify JWTs only
+if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 logger = logging.getLogger("moonkey")
@@ -92,7 +92,7 @@ class JwksCache:
     """The keys that sign session JWTs, by ``kid``. Thread-safe.
 
     Attributes:
-        current: The last good key set.
+        current: The last valid key set.
         last_error: The error of the last fetch, if it failed.
         refresh_at: When the next fetch beside the requests is due (Unix seconds).
     """
@@ -113,7 +113,7 @@ class JwksCache:
         self.last_error: MoonKeyError | None = None
         self.refresh_at: float = math.inf
         self._attempts = 0  # finished fetches; names the next one
-        self._failures = 0  # since the last good one
+        self._failures = 0  # since the last valid one
         self._ended_at = -_MAX_COOLDOWN  # when the last fetch ended
         self._tokens = float(_BUCKET_SIZE)
         self._refilled_at = 0.0
@@ -137,11 +137,11 @@ class JwksCache:
 
         Args:
             kid: The key id in the header of the JWT.
-            issued_at: The ``iat`` of the JWT (Unix seconds), which nothing has proven yet.
+            issued_at: The ``iat`` of the JWT (Unix seconds). It is not verified yet.
 
         Raises:
             InvalidCredentials: The provider has no such key.
-            ProviderUnavailable: Whether it has one cannot be known now.
+            ProviderUnavailable: It cannot be determined now whether the provider has it.
             ProviderRejectedKey: The same, as the provider does not accept our secret key.
         """
         for _ in range(2):
@@ -156,7 +156,7 @@ class JwksCache:
             outcome = yield self._fetch(attempt, read_store=current is None or not self._is_fresh(current))
             self._store_result(outcome, attempt)
             if not (isinstance(outcome, Reply) and outcome.from_store):
-                break  # a key set from the store may be older than the key: then the provider is asked
+                break  # a key set from the store may be older than the key: then the provider is called
         return self._usable_key(kid, issued_at)
 
     def due_refresh(self) -> Plan[None] | None:
@@ -171,12 +171,12 @@ class JwksCache:
             if now < self.refresh_at or self._is_fetching(now) or self._is_cooling_down(now):
                 return None
             self._last_started = (self._attempts, now)
-            # Where it never ends, as its thread or event loop is gone, the next one is due then.
+            # Where this fetch never ends, as its thread or event loop has stopped, the next one is due then.
             self.refresh_at = now + self._settings.jwks_timeout
             return self._refresh(self._attempts)
 
     def is_usable(self, current: KeySet, now: float) -> bool:
-        """Say whether these keys may be used at that time (Unix seconds)."""
+        """Return whether these keys may be used at that time (Unix seconds)."""
         return current.fetched_at <= now < current.usable_until
 
     def _refresh(self, attempt: int) -> Plan[None]:
@@ -204,7 +204,7 @@ class JwksCache:
         )
 
     def cached_key(self, kid: str) -> RSAPublicKey | None:
-        """Return the key of this id where no fetch is needed first."""
+        """Return the key with this id, if it can be used without a fetch."""
         current = self.current
         if current is None or not current.fetched_at <= self._clock() < current.revalidate_until:
             return None
@@ -233,8 +233,8 @@ class JwksCache:
         A request that has a usable key does not wait for the fetch of another request.
 
         Args:
-            seen: How many fetches had ended when the caller looked for its key. One that ended since is enough.
-            kid: The key id that is wanted.
+            seen: How many fetches had ended when the caller looked up its key. One that ended since is enough.
+            kid: The key id that is needed.
         """
         if self._settings.jwks is not None:
             return None
@@ -261,7 +261,7 @@ class JwksCache:
         return True
 
     def _store_result(self, outcome: Outcome, attempt: int) -> None:
-        """Take in the outcome of a fetch. Of the many requests that waited for it, only the first does."""
+        """Store the outcome of a fetch. Of the many requests that wait for it, only the first one does this."""
         with self._lock:
             if attempt != self._attempts:
                 return
@@ -308,7 +308,7 @@ class JwksCache:
 
 
 def _report(outcome: Outcome, last_error: MoonKeyError | None) -> None:
-    """Log what is wrong with a fetched key set, if anything."""
+    """Log the error of a fetch, and any private key in a fetched key set."""
     if last_error is not None:
         logger.warning(
             "key set: fetch failed: %s: %s",
@@ -325,7 +325,7 @@ def _warn_of_secret() -> None:
 
 
 def _keys_of(outcome: Outcome, url: Address) -> dict[str, RSAPublicKey]:
-    """Return the keys in an outcome. The message of an error says what came from where, for the operator."""
+    """Return the keys in an outcome. The message of an error names the reply and its address, for the operator."""
     where = f"The key set at {url.shown}"
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(
@@ -372,8 +372,8 @@ def freshness_lifetime(reply: Reply, default: float) -> float:
     """Return for how many seconds a key set is fresh (RFC 9111 sections 4.2.1 and 5.2.2.1).
 
     Args:
-        reply: The reply to the fetch. Its own ``max-age`` holds within bounds.
-        default: The lifetime of a reply that gives none, in seconds.
+        reply: The reply to the fetch. Its own ``max-age`` applies within bounds.
+        default: The lifetime of a reply without a ``max-age``, in seconds.
     """
     directives = reply.headers.get("cache-control", "").lower()
     found = _MAX_AGE.search(directives)

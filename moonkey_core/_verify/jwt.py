@@ -1,7 +1,7 @@
-"""The session JWT: strict reading of the compact form, and the rules on its header and claims.
+"""The session JWT: strict parsing of the compact form, and the rules for its header and claims.
 
-No I/O, no clock of its own. Every refusal is an :class:`InvalidCredentials` with its own reason. PyJWT judges the
-signature; which keys, algorithms and shapes come that far is decided here (RFC 7515, 7519, 8725).
+Does no I/O and reads no clock. Every refusal is an :class:`InvalidCredentials` with its own reason. PyJWT verifies
+the signature; this module decides which keys, algorithms and forms reach it (RFC 7515, 7519, 8725).
 """
 
 from __future__ import annotations
@@ -19,25 +19,35 @@ from moonkey_core._strict_json import load_object
 from moonkey_core.errors import InvalidCredentials
 from moonkey_core.settings import Settings
 
-if TYPE_CHECKING:  # it takes 25 ms, which only those who verify JWTs here should pay
+if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from jwt.algorithms import RSAAlgorithm
 
 _MAX_KID_LENGTH = 256
 _SOME_TIME = 2**48
-# Base64url to base64; what only base64 has becomes a character that neither has.
+# Base64url to base64; a character that only base64 has becomes one that neither has.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", None, b"==", b"=")
-# The last character of a part whose length leaves this remainder by 4: its unused bits are zero.
+# By the remainder of a part's length divided by 4: the last characters whose unused bits are zero.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class ParsedJwt:
-    """A JWT whose form, header and age claims are in order. Nothing in it is proven yet.
+    """A JWT whose form, header and time claims are valid. Its signature has not been verified.
 
-    ``starts_at`` is the later one of ``iat`` and ``nbf``; ``head`` is the header, still encoded,
-    ``body`` the decoded payload.
+    All times are Unix seconds.
+
+    Attributes:
+        head: The header, still encoded.
+        kid: The key id in the header.
+        body: The payload, decoded from base64url.
+        payload: The claims.
+        issued_at: Its ``iat``.
+        starts_at: The later one of ``iat`` and ``nbf``.
+        expires_at: Its ``exp``, in whole seconds.
+        signing_input: The signed bytes (RFC 7515 section 5.1).
+        signature: The signature.
     """
 
     head: bytes = field(repr=False)
@@ -51,21 +61,28 @@ class ParsedJwt:
     signature: bytes = field(repr=False)
 
     def age(self, now: float) -> str:
-        """How old it is, for the operator."""
+        """Return a sentence about its age, for the operator; ``now`` is in Unix seconds."""
         issued, expires = ago(now - self.issued_at), ago(now - self.expires_at)
         return f"Its iat is {issued}, its exp {expires}, by the clock of this machine."
 
     def stale_at(self, settings: Settings) -> float:
-        """When its time is over: past ``exp`` (with leeway), or older than our own maximum age."""
+        """Return when it expires here (Unix seconds): at ``exp`` plus leeway, or at the maximum age of a JWT."""
         return min(self.expires_at + settings.leeway, self.issued_at + settings.jwt_max_age)
 
 
 def parse(
     token: str, now: float, settings: Settings, known_headers: Mapping[bytes, str] | None = None
 ) -> ParsedJwt:
-    """Read the compact form and check what needs no key: form, header, types of the times, not in the future.
+    """Parse the compact form, and check all that needs no key: form, header, and times that are not in the future.
 
-    ``known_headers`` are headers that have been read before, with the key id that each names.
+    Args:
+        token: The JWT.
+        now: The current time in Unix seconds.
+        settings: The settings; of them the leeway counts here.
+        known_headers: Encoded headers that have been checked before, each with the ``kid`` that it names.
+
+    Raises:
+        InvalidCredentials: The JWT is malformed or not valid yet.
     """
     try:
         text = token.encode("ascii")
@@ -89,19 +106,27 @@ def parse(
         raise _invalid("jwt_not_yet_valid", f"{ahead} (leeway: {seconds(settings.leeway)}).")
     if kid is None:
         kid = _key_id(header or {})
-    expires_at = math.floor(expires_at)  # never a fraction of a second longer than other readers grant
+    expires_at = math.floor(expires_at)  # other libraries ignore fractions: never accept it longer than they do
     signed = text[: -1 - len(tail)]
     return ParsedJwt(head, kid, body, payload, issued_at, starts_at, expires_at, signed, signature)
 
 
 def verify_signature(jwt: ParsedJwt, key: RSAPublicKey) -> None:
-    """Check the signature. Raises :class:`InvalidCredentials` where it is not one of this key's."""
+    """Check that the signature is one of this key.
+
+    Raises:
+        InvalidCredentials: It is not.
+    """
     if not _rs256().verify(jwt.signing_input, key, jwt.signature):
         raise _invalid("jwt_signature")
 
 
 def check_issuer_and_audience(payload: Mapping[str, Any], settings: Settings) -> None:
-    """Check the claims that say by whom and for whom a JWT was issued (RFC 7519 sections 4.1.1 and 4.1.3)."""
+    """Check the issuer and the audience of a JWT (RFC 7519 sections 4.1.1 and 4.1.3).
+
+    Raises:
+        InvalidCredentials: One of them is not configured.
+    """
     issuer = payload.get("iss")
     if not isinstance(issuer, str) or issuer not in settings.jwt_issuer:  # a tuple: whole strings only
         raise _invalid("jwt_issuer", f"Its iss is {shown(issuer)}, jwt_issuer is {shown(settings.jwt_issuer)}.")
@@ -116,7 +141,11 @@ def _rs256() -> RSAAlgorithm:
 
 
 def _decode(part: bytes) -> bytes:
-    """Base64url without padding, in its one canonical spelling (RFC 7515 section 2)."""
+    """Decode base64url without padding, in its one canonical spelling (RFC 7515 section 2).
+
+    Raises:
+        ValueError: It is anything else.
+    """
     over = len(part) % 4
     padding = _PADDING[over]
     if not part or padding is None or (over and part[-1] not in _LAST[over]):
@@ -143,7 +172,7 @@ def _key_id(header: Mapping[str, Any]) -> str:
 
 
 def _number(payload: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate: int or finite float, not bool (RFC 7519 section 2). ``None`` where it is absent."""
+    """Return a NumericDate: an int or a finite float, not a bool (RFC 7519 section 2); ``None`` if absent."""
     if name not in payload:
         return None
     value = payload[name]

@@ -1,7 +1,7 @@
 """The MoonKey service on your own machine: a real HTTP server for development and tests.
 
-In a test: `with Emulator() as emulator: …`. On the command line: `python -m moonkey_core.emulator`.
-It needs the extra: `pip install 'moonkey[emulator]'`.
+In a test: ``with Emulator() as emulator: …``. On the command line: ``python -m moonkey_core.emulator``.
+It needs the extra: ``pip install 'moonkey[emulator]'``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INSTALL = "The emulator's packages are not installed. Install them with: pip in
 
 
 def __getattr__(name: str) -> Any:
-    """Load the server on first use, so that a missing extra is reported in one clear sentence."""
+    """Load the server on first use, so that the error for a missing extra is one clear sentence."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""`python -m moonkey_core.emulator`: the emulator on the command line."""
+"""``python -m moonkey_core.emulator``: the emulator on the command line."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         print(warning, file=sys.stderr, flush=True)
     try:
         return _run(arguments, stop)
-    except BrokenPipeError:  # whoever read what is printed has gone, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails to write it once more
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails to write once more
         return 1
     except StateFileError as error:
         return _fail(str(error))

@@ -29,7 +29,7 @@ _BODY: dict[tuple[str, str], Callable[[State, Json], Json]] = {
     ("POST", "magic_links/email/send"): partial(codes.send_magic_link, create=False),
     ("POST", "magic_links/email/login_or_create"): partial(codes.send_magic_link, create=True),
     ("POST", "magic_links/email/invite"): partial(codes.send_magic_link, create=True),
-    ("POST", "magic_links/invite"): partial(codes.send_magic_link, create=True),  # as the Node client asks
+    ("POST", "magic_links/invite"): partial(codes.send_magic_link, create=True),  # as the Node client calls it
     ("POST", "magic_links/create"): codes.create_magic_link,
     ("POST", "magic_links/verify"): codes.verify_magic_link,
     ("POST", "oauth/verify"): logins.verify_oauth,

@@ -44,7 +44,7 @@ def _sent_body(user: User, kind: str, contact: Json, created: bool) -> Json:
 
 
 def _verified(state: State, user: User, kind: str, method_id: str) -> Json:
-    """Mark the contact that proved itself as verified, and return it."""
+    """Mark the contact that received the code as verified, and return it."""
     contact = next((one for one in users.contacts(user, kind) if one["id"] == method_id), None)
     if contact is None:
         raise not_found(kind)
@@ -54,7 +54,7 @@ def _verified(state: State, user: User, kind: str, method_id: str) -> Json:
 
 
 def send_otp(state: State, body: Json, kind: str, create: bool) -> Json:
-    """Answer `POST /v1/auth/otps/{email|sms}/{send|login_or_create}`; a code lives 1 to 10 minutes."""
+    """Answer ``POST /v1/auth/otps/{email|sms}/{send|login_or_create}``; a code lives 1 to 10 minutes."""
     value = _address(body, kind)
     minutes = fields.whole_number(body, "expires_in", 1, 10) or 1
     fields.device(body)
@@ -70,7 +70,7 @@ def send_otp(state: State, body: Json, kind: str, create: bool) -> Json:
 
 
 def _otp_method(state: State, body: Json) -> tuple[str, str]:
-    """Return the method id and the code of either body: `{method_id, otp}` or `{code, email}`."""
+    """Return the method id and the code of either body: ``{method_id, otp}`` or ``{code, email}``."""
     if body.get("method_id") or body.get("otp"):
         return fields.text(body, "method_id", 64), fields.text(body, "otp", 16)
     code, email = fields.text(body, "code", 16), fields.email(body)
@@ -79,7 +79,7 @@ def _otp_method(state: State, body: Json) -> tuple[str, str]:
 
 
 def verify_otp(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/otps/verify`; the fifth wrong try ends a code."""
+    """Answer ``POST /v1/auth/otps/verify``; the fifth wrong try ends a code."""
     method_id, code = _otp_method(state, body)
     sessions.expires_in(state, body)
     fields.device(body)
@@ -116,7 +116,7 @@ def _new_link(state: State, user: User, contact: Json, minutes: int) -> tuple[st
 
 
 def send_magic_link(state: State, body: Json, create: bool) -> Json:
-    """Answer `POST /v1/auth/magic_links/{email/send, email/login_or_create, email/invite}`."""
+    """Answer ``POST /v1/auth/magic_links/{email/send, email/login_or_create, email/invite}``."""
     email = fields.email(body)
     minutes, url = _link_options(body)
     fields.device(body)
@@ -130,7 +130,7 @@ def send_magic_link(state: State, body: Json, create: bool) -> Json:
 
 
 def create_magic_link(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/magic_links/create`: a token for the app to send by itself."""
+    """Answer ``POST /v1/auth/magic_links/create``: a token for the app to send by itself."""
     user = users.existing(state, fields.text(body, "user_id", 64))
     if not user.emails:
         raise invalid("The user has no email address")
@@ -139,7 +139,7 @@ def create_magic_link(state: State, body: Json) -> Json:
 
 
 def verify_magic_link(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/magic_links/verify`; a link works once."""
+    """Answer ``POST /v1/auth/magic_links/verify``; a link works once."""
     token = fields.text(body, "token", 256)
     pending = state.pending("magic_link", token)
     if pending is None:

@@ -1,4 +1,4 @@
-"""The control interface, as Python methods. `control_http` offers the same over HTTP."""
+"""The control interface, as Python methods. ``control_http`` offers the same over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CLOCK_OFFSET = 10 * 366 * 86_400
 
 
 class Control:
-    """Looks into an emulator and changes how it behaves. Safe to call from any thread."""
+    """The methods that read the state of an emulator and change its behaviour. Safe to call from any thread."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -36,12 +36,12 @@ class Control:
 
     @property
     def kid(self) -> str:
-        """The id of the key that signs now."""
+        """The id of the current signing key."""
         return self._state.keys.current.kid
 
     @property
     def private_key(self) -> RSAPrivateKey:
-        """The key that signs now, for tests that sign odd tokens themselves."""
+        """The current signing key, for tests that sign unusual tokens themselves."""
         return self._state.keys.current.private_key
 
     def now(self) -> float:
@@ -59,17 +59,17 @@ class Control:
         """Start a session without a login.
 
         Args:
-            email: whose; the user is made if need be, and the address counts as verified. `demo@example.com` if
-                nobody is named.
-            user_id: whose, by id, with or without its `user_`; the user must exist.
-            minutes: the session's lifetime, above 0.
-            factors: names such as `"totp"`, `"sms"` or `"github_oauth"`, or whole factor objects, whose
-                `last_verified_at` (in their `method`, Unix seconds) can be of any age; one email code by default.
-                A user who has no phone gets one for `"sms"`.
-            claims: the session's `custom_claims`, which API answers and JWTs carry; none by default.
+            email: The address of the user, who is created if need be; it counts as verified. The default is
+                ``demo@example.com``.
+            user_id: The id of the user instead, with or without its ``user_``. The user must exist.
+            minutes: The session's lifetime, above 0.
+            factors: Names such as ``"totp"``, ``"sms"`` or ``"github_oauth"``, or whole factor objects, whose
+                ``last_verified_at`` (in their ``method``, Unix seconds) can be of any age. The default is one
+                email code. A user without a phone gets one for ``"sms"``.
+            claims: The session's ``custom_claims``, which API answers and JWTs carry; none by default.
 
         Raises:
-            ValueError: a value is out of range, or nobody has this id.
+            ValueError: A value is out of range, or there is no user with this id.
         """
         if not 0 < minutes <= sessions.MAX_MINUTES:
             raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
@@ -105,7 +105,7 @@ class Control:
         return made_factor(channel, user, contact, int(self._state.now()))
 
     def revoke(self, session_id: str) -> None:
-        """End a session, as if deleted elsewhere; one already gone is fine."""
+        """End a session, as if deleted elsewhere. A session that does not exist any more is no error."""
         with self._state.lock:
             session = self._state.store.sessions.get(session_id)
             if session:
@@ -117,29 +117,29 @@ class Control:
             return list(self._state.outbox)
 
     def oauth_token(self, email: str = DEMO_EMAIL, provider: str = "google") -> str:
-        """Return a token for `oauth/verify`, as a redirect from the provider would bring it."""
+        """Return a token for ``oauth/verify``, such as a redirect from the provider has."""
         if not (provider.isidentifier() and provider.isascii() and len(provider) <= 30):
             raise ValueError("provider must be a short name such as google")
         with self._state.lock:
             return logins.new_oauth_token(self._state, users.clean_email(email), provider)
 
     def sign_wallet(self, challenge: str) -> str:
-        """Return the demo wallet's signature of a challenge: HMAC-SHA256 under `wallet_key`."""
+        """Return the demo wallet's signature of a challenge: HMAC-SHA256 under ``wallet_key``."""
         return logins.sign_wallet(self._state, challenge)
 
     def totp_code(self, secret: str) -> str:
-        """Return what an authenticator app with this secret shows at the emulator's time."""
+        """Return the code that an authenticator app with this secret shows at the emulator's time."""
         return totp_code(secret, self._state.now())
 
     def rotate_keys(self, keep_old: bool = True) -> str:
-        """Sign with a new key from now on and return its id; `keep_old` still publishes the old ones."""
+        """Sign with a new key from now on and return its id; ``keep_old`` still publishes the old ones."""
         with self._state.lock:
             self._state.keys.rotate(keep_old)
             self._state.save_keys()
             return self.kid
 
     def set_clock(self, offset: float) -> None:
-        """Set the emulator's whole clock `offset` seconds ahead of (or, negative, behind) the machine's."""
+        """Set the emulator's whole clock ``offset`` seconds ahead of (or, negative, behind) the machine's."""
         if not abs(offset) <= MAX_CLOCK_OFFSET:
             raise ValueError(f"offset must be at most {MAX_CLOCK_OFFSET} seconds either way")
         with self._state.lock:
@@ -158,22 +158,22 @@ class Control:
         reset: bool = False,
         times: int | None = None,
     ) -> None:
-        """Make requests go wrong; the newest fault that matches a request is taken.
+        """Inject a fault into requests. The newest fault that matches a request is used.
 
         Args:
-            path: the beginning of the paths that get it, such as `/v1/auth/sessions`; `*` for all.
-            status: answer with this; with none of `status`, `headers` and `body` the real answer is used.
-            headers: the answer's headers; JSON is the content type if none is given.
-            body: the answer's body; an error in shape A if none is given and the status is 400 or more.
-            delay: seconds to wait first.
-            drip: seconds between the bytes of the body.
-            drip_headers: seconds between all bytes, those of the status line and headers too; `True`
-                takes the seconds of `drip`, else 0.05.
-            reset: close the connection without an answer.
-            times: how many requests get it; all until cleared if not given.
+            path: The beginning of the paths that get it, such as ``/v1/auth/sessions``; ``*`` for all.
+            status: The status of the answer; without it, ``headers`` and ``body``, the real answer is used.
+            headers: The answer's headers; JSON is the content type if none is given.
+            body: The answer's body; an error in shape A if none is given and the status is 400 or more.
+            delay: The seconds to wait first.
+            drip: The seconds between the bytes of the body.
+            drip_headers: The seconds between all bytes, those of the status line and headers too; ``True``
+                takes the seconds of ``drip``, else 0.05.
+            reset: Whether to close the connection without an answer.
+            times: The number of requests that get it; by default all until the faults are cleared.
 
         Raises:
-            ValueError: a value is out of range.
+            ValueError: A value is out of range.
         """
         made = make_fault(
             path,
@@ -189,12 +189,12 @@ class Control:
             self._state.faults.add(made, times)
 
     def clear_faults(self) -> None:
-        """Take all faults down. Answers under way stay as they are."""
+        """Remove all faults. Answers that have begun do not change."""
         with self._state.lock:
             self._state.faults.clear()
 
     def dead_session(self, status: int = 404, coded: bool = True) -> None:
-        """Choose what a dead session gets: 400, 401 or 404, with the code `invalid_session` or without.
+        """Choose the answer to a dead session: 400, 401 or 404, with the code ``invalid_session`` or without.
 
         An uncoded 401 is the same answer as that to a wrong API key.
         """
@@ -204,29 +204,29 @@ class Control:
             self._state.dead_session_answer = (status, coded)
 
     def token_prefix(self, on: bool = True) -> None:
-        """Choose how session tokens are written from now on: with `session_` in front, or without.
+        """Choose how session tokens are written from now on: with the prefix ``session_``, or without.
 
-        Both are one token, and both are taken whatever is chosen here.
+        Both spellings are the same token, and both are always accepted.
         """
         with self._state.lock:
             self._state.token_prefix = on
 
     def error_shape(self, shape: Shape | None = None) -> None:
-        """Give all errors shape `"A"` (flat) or `"B"` (nested); `None` for the usual one, which is A."""
+        """Give all errors shape ``"A"`` (flat) or ``"B"`` (nested); ``None`` for the usual one, which is A."""
         if shape not in (None, "A", "B"):
             raise ValueError('shape must be "A", "B" or None')
         with self._state.lock:
             self._state.error_shape = shape
 
     def max_session_minutes(self, minutes: int | None = None) -> None:
-        """Refuse sessions that are to last longer than this with 400; `None` for the service's own bound."""
+        """Refuse longer sessions than this (minutes) with 400; ``None`` for the service's own bound."""
         if minutes is not None and not sessions.MIN_MINUTES <= minutes <= sessions.MAX_MINUTES:
             raise ValueError(f"minutes must be from {sessions.MIN_MINUTES} to {sessions.MAX_MINUTES}")
         with self._state.lock:
             self._state.max_session_minutes = minutes
 
     def requests(self) -> Counter[str]:
-        """Return how often each route was called, such as `"POST /v1/auth/sessions/verify"`."""
+        """Return how often each route was called, such as ``"POST /v1/auth/sessions/verify"``."""
         with self._state.lock:
             return self._state.traffic.counts()
 
@@ -235,7 +235,7 @@ class Control:
         return self._state.traffic.in_flight_max
 
     def clear_requests(self) -> None:
-        """Count calls anew."""
+        """Reset the counts of calls."""
         with self._state.lock:
             self._state.traffic.clear()
 
@@ -251,14 +251,14 @@ class Control:
         """Return a JWT with arbitrary content, always signed RS256.
 
         Args:
-            claims: replace those of a good JWT.
-            header: replaces members of its header.
-            key: `"current"`, or `"foreign"` for one that is not published.
-            session_id: whose JWT to start from; else one of a session that does not exist.
-            drop: names of claims and header members to leave out.
+            claims: The claims that replace those of a valid JWT.
+            header: The members that replace those of its header.
+            key: ``"current"``, or ``"foreign"`` for one that is not published.
+            session_id: The session whose JWT is the base; by default one that does not exist.
+            drop: The names of claims and header members to leave out.
 
         Raises:
-            ValueError: the key is neither, or no session has this id.
+            ValueError: The key is neither, or no session has this id.
         """
         if key not in ("current", "foreign"):
             raise ValueError('key must be "current" or "foreign"')

@@ -1,4 +1,4 @@
-"""The control interface over HTTP, under `/_emulator`. It is no part of the service's API."""
+"""The control interface over HTTP, under ``/_emulator``. It is not part of the service's API."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HELP: Json = {
 
 
 def _arguments(body: Json, types: _Types) -> Json:
-    """Return the given arguments, refusing unknown names and wrong types; null counts as not given."""
+    """Return the arguments in a body. Unknown names and wrong types are refused; null counts as absent."""
     for name, value in body.items():
         if name not in types:
             raise invalid(f"unknown field; use {', '.join(types)}")

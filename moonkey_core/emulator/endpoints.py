@@ -21,12 +21,12 @@ def json_response(status: int, body: Json) -> Response:
 
 
 def error_response(state: State, error: ApiError) -> Response:
-    """Return an error in the shape that it has, or that all have been told to have."""
+    """Return an error in its own shape, or in the one that was set for all errors."""
     return json_response(error.status, error.body(state.error_shape))
 
 
 def endpoint(state: State, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-    """Return the endpoint that answers so. It runs under the state's lock and never waits in it."""
+    """Return the endpoint for a function. It runs under the state's lock and never waits while it has it."""
 
     async def run(request: Request) -> Response:
         raw = await request.body()

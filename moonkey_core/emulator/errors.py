@@ -1,8 +1,8 @@
-"""The answers that say no, in the two shapes of the service.
+"""The error answers, in the two shapes of the service.
 
-Shape A is flat: `{"status_code", "error_type", "error_message"}`. Shape B is nested:
-`{"error": {"code", "message"}}`. The official clients read A alone, which is the usual one here; one guide of the
-service shows a dead session in B.
+Shape A is flat: ``{"status_code", "error_type", "error_message"}``. Shape B is nested:
+``{"error": {"code", "message"}}``. The official clients read A alone, which is the usual one here; one guide of
+the service shows a dead session in B.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Shape = Literal["A", "B"]
 
 
 class ApiError(Exception):
-    """Ends the request with an error answer."""
+    """An error answer, which ends the request."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class ApiError(Exception):
         self.message = message
 
     def body(self, shape: Shape | None = None) -> Json:
-        """Return the JSON body, in shape A unless told otherwise."""
+        """Return the JSON body, in shape A by default."""
         if shape == "B":
             return {"error": {"code": self.kind, "message": self.message}}
         return {"status_code": self.status, "error_type": self.kind, "error_message": self.message}

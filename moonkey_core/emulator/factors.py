@@ -1,4 +1,4 @@
-"""Factor objects: how a user has proven who they are."""
+"""Factor objects: the ways in which users have proven their identity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHANNELS = (
     *("email", "sms", "magic_link", "totp_authenticator", "totp_recovery_code"),
     *("eth_wallet", "sol_wallet", "webauthn_credential"),
 )
-# The types of factors, and what else people call them.
+# The types of factors, and their other usual names.
 _OTHER_NAMES = {
     "otp": "email",
     "email_otp": "email",
@@ -41,7 +41,7 @@ FACTOR_NAMES = (*_CHANNELS, *(f"{provider}_oauth" for provider in PROVIDERS), *_
 
 
 def contact_factor(kind: str, contact: Json, now: int, factor_type: str = "otp") -> Json:
-    """Return the factor of a code or link sent to an `email` or `phone_number`."""
+    """Return the factor of a code or link sent to an ``email`` or ``phone_number``."""
     method = {f"{kind}_id": contact["id"], kind: contact[kind], "last_verified_at": now}
     channel = "email" if kind == "email" else "sms"
     return _factor(channel, factor_type, contact["id"], kind, method)
@@ -71,10 +71,10 @@ def wallet_factor(wallet: Json, now: int) -> Json:
 
 
 def channel_of(name: str) -> str:
-    """Return the delivery channel that a name means: its own, such as `sms`, or another usual one, such as `totp`.
+    """Return the delivery channel of a name: its own, such as ``sms``, or another usual one, such as ``totp``.
 
     Raises:
-        ValueError: the name is not a known one; the message names those that are.
+        ValueError: The name is not a known one; the message names those that are.
     """
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
     channel = _OTHER_NAMES.get(plain, f"{plain}_oauth" if plain in PROVIDERS else plain)
@@ -84,15 +84,15 @@ def channel_of(name: str) -> str:
 
 
 def contact_kind(channel: str) -> str | None:
-    """Return which contact a channel is about: `email`, `phone_number`, or none."""
+    """Return the kind of contact of a channel: ``email``, ``phone_number``, or none."""
     return {"email": "email", "magic_link": "email", "sms": "phone_number"}.get(channel)
 
 
 def made_factor(channel: str, user: User, contact: Json | None, now: int) -> Json:
-    """Return a plausible factor for a delivery channel that `channel_of` returned, with the user's own ids.
+    """Return a plausible factor for a delivery channel that ``channel_of`` returned, with the user's own ids.
 
-    `contact` is the user's, where the channel is about one. Who has no authenticator app, wallet or the like gets
-    a made-up id.
+    ``contact`` is the user's, where the channel has one. A user without an authenticator app, wallet or the like
+    gets an invented id.
     """
     kind = contact_kind(channel)
     if kind is not None and contact is not None:

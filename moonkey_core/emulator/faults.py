@@ -1,4 +1,4 @@
-"""Injected trouble: which requests get it, and what it is."""
+"""Injected faults, and the requests that get them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 @dataclass(frozen=True)
 class Fault:
-    """What a request gets. Made by `make_fault`; durations are seconds.
+    """A fault that requests get; ``make_fault`` makes it. Durations are seconds.
 
-    `answer` is the canned (status, headers, body), or `None` for the real answer. `drip` is the pause
-    between the bytes of the body, `drip_headers` that between all bytes, status line included.
+    Attributes:
+        path: The beginning of the paths that get it; ``*`` for all.
+        answer: The status, headers and body of the answer, or ``None`` for the real answer.
+        delay: The wait before the answer.
+        drip: The pause between the bytes of the body.
+        drip_headers: The pause between all bytes, status line included.
+        reset: Whether the connection is closed without an answer.
     """
 
     path: str
@@ -31,7 +36,7 @@ class Fault:
     reset: bool
 
     def matches(self, path: str) -> bool:
-        """Tell whether a request for this path gets it."""
+        """Return whether a request for this path gets it."""
         return self.path == "*" or path.startswith(self.path)
 
 
@@ -49,7 +54,7 @@ def make_fault(
     """Check the parts of a fault and put them together.
 
     Raises:
-        ValueError: a part is out of range; the message names it.
+        ValueError: A part is out of range; the message names it.
     """
     for name, seconds in (("delay", delay), ("drip", drip), ("drip_headers", float(drip_headers))):
         if not 0 <= seconds <= MAX_DELAY_SECONDS:
@@ -83,13 +88,13 @@ def _answer(status: int, headers: dict[str, str], body: str | bytes | None) -> t
 
 
 class FaultBoard:
-    """The faults that wait for requests. The newest that matches is taken. Not thread-safe by itself."""
+    """The faults that wait for requests. The newest one that matches is used. Not thread-safe by itself."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Fault, int | None]] = []
 
     def add(self, fault: Fault, times: int | None = None) -> None:
-        """Post a fault for the next `times` requests that match, or until cleared."""
+        """Post a fault for the next ``times`` requests that match, or until cleared."""
         if times is not None and times < 1:
             raise ValueError("times must be at least 1")
         self._waiting = [(fault, times), *self._waiting][:MAX_FAULTS]
@@ -106,5 +111,5 @@ class FaultBoard:
         return None
 
     def clear(self) -> None:
-        """Take all faults down."""
+        """Remove all faults."""
         self._waiting.clear()

@@ -19,7 +19,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def json_object(raw: bytes) -> Json:
-    """Parse a request body. An empty one counts as `{}`."""
+    """Parse a request body. An empty one counts as ``{}``."""
     if not raw:
         return {}
     try:
@@ -50,7 +50,7 @@ def text(body: Json, name: str, limit: int = 512) -> str:
 
 
 def exactly_one(body: Json, names: Sequence[str], limit: int = 16_384) -> tuple[str, str]:
-    """Return the name and value of the one field of `names` that is there."""
+    """Return the name and value of the one field of ``names`` that is there."""
     given = [(name, value) for name in names if (value := optional_text(body, name, limit))]
     if len(given) != 1:
         raise invalid(f"Exactly one of {', '.join(names)} is required")
@@ -58,7 +58,7 @@ def exactly_one(body: Json, names: Sequence[str], limit: int = 16_384) -> tuple[
 
 
 def whole_number(body: Json, name: str, low: int, high: int) -> int | None:
-    """Return a whole number between `low` and `high`, or `None` where it is absent or null."""
+    """Return a whole number between ``low`` and ``high``, or ``None`` where it is absent or null."""
     value = body.get(name)
     if value is None:
         return None
@@ -94,7 +94,7 @@ def phone_number(body: Json, name: str = "phone_number") -> str:
 
 
 def device(body: Json) -> tuple[str, str]:
-    """Return the user agent and the address of `device_fingerprint`, or empty texts."""
+    """Return the user agent and the address of ``device_fingerprint``, or empty texts."""
     value = body.get("device_fingerprint")
     if value is None:
         return "", ""

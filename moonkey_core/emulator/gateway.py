@@ -1,4 +1,4 @@
-"""The front of the emulator: every request passes here first."""
+"""The entry of the emulator: every request comes here first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_CONTROL_BODY_BYTES = 4 * 1024 * 1024
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine."""
+    """Return whether a host name or address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -41,10 +41,12 @@ def _application(routes: Sequence[Route]) -> Starlette:
 
 
 class Gateway:
-    """Guards the control interface, counts calls, bounds bodies, plays faults and checks the API key.
+    """The app that guards the control interface, counts calls, bounds bodies, injects faults and checks the key.
 
     Args:
-        any_host: the server listens off loopback on purpose, so any `Host` may reach the control.
+        state: The state of the emulator.
+        control: The methods behind the control interface.
+        any_host: Whether the server listens off loopback on purpose, so that any ``Host`` may reach the control.
     """
 
     def __init__(self, state: State, control: Control, any_host: bool) -> None:
@@ -77,9 +79,9 @@ class Gateway:
         await (self._control if body is not None else self._too_large())(scope, _replay(body or b""), send)
 
     def _refusal(self, headers: Headers) -> str | None:
-        """Say why a web page's request to the control interface is refused; `None` lets it in.
+        """Return why a web page's request to the control interface is refused; ``None`` if it is accepted.
 
-        A page betrays itself by `Origin` or `Sec-Fetch-Site`, or, after DNS rebinding, by its `Host`.
+        The request of a page has an ``Origin`` or ``Sec-Fetch-Site`` or, after DNS rebinding, a foreign ``Host``.
         """
         if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
             return "Web pages may not use the control interface"
@@ -119,9 +121,9 @@ class Gateway:
 
 
 class _Keyed:
-    """Lets only requests with the API key through; the key set takes it in the address as well.
+    """The app that accepts only requests with the API key. For the key set it may be in the URL as well.
 
-    A browser that begins an OAuth login shows the public token instead; one that comes back shows its state.
+    A browser that begins an OAuth login sends the public token instead; one that comes back sends its state.
     """
 
     def __init__(self, state: State, app: ASGIApp) -> None:
@@ -140,7 +142,7 @@ class _Keyed:
         await app(scope, receive, send)
 
     def _is_public(self, scope: Scope) -> bool:
-        """Tell whether a browser asks what it may: to begin an OAuth login, or to come back from one."""
+        """Return whether a request is one that browsers may send: the begin or the callback of an OAuth login."""
         if BEGIN_PATH.fullmatch(scope["path"]):
             return _equal(QueryParams(scope["query_string"]).get("public_token", ""), self._state.public_token)
         return CALLBACK_PATH.fullmatch(scope["path"]) is not None
@@ -151,7 +153,7 @@ def _equal(given: str, wanted: str) -> bool:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the request's body, or `None` where it is larger than `limit` bytes."""
+    """Return the request's body, or ``None`` where it is larger than ``limit`` bytes."""
     body = bytearray()
     while True:
         message = await receive()
@@ -165,7 +167,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 
 def _replay(body: bytes) -> Receive:
-    """Return a `receive` that gives a body that was read before."""
+    """Return a ``receive`` for a body that was read before."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}

@@ -22,7 +22,7 @@ def _base64url(raw: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """One private key and the name it goes by."""
+    """One private key and its id."""
 
     kid: str
     private_key: rsa.RSAPrivateKey = field(repr=False)
@@ -34,7 +34,7 @@ class SigningKey:
 
     @classmethod
     def load(cls, kid: str, pem: str) -> SigningKey:
-        """Read a key that `pem` wrote."""
+        """Read a key that ``pem`` wrote."""
         private_key = serialization.load_pem_private_key(pem.encode(), password=None)
         if not isinstance(private_key, rsa.RSAPrivateKey):
             raise ValueError("not an RSA key")
@@ -54,7 +54,7 @@ class SigningKey:
         return {**numbers, "alg": "RS256", "use": "sig", "kid": self.kid, "key_ops": ["verify"]}
 
     def sign(self, header: Json, claims: Json) -> str:
-        """Return a compact JWS, signed RS256 whatever the header claims. Takes any header and claims."""
+        """Return a compact JWS, signed RS256 whatever the header names. Takes any header and claims."""
         signed = b".".join(
             _base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)
         )
@@ -67,14 +67,14 @@ class SigningKey:
 
 
 class SigningKeys:
-    """The key that signs now, first, and those before it that are still published."""
+    """The current signing key, first, and the earlier ones that are still published."""
 
     def __init__(self, keys: list[SigningKey] | None = None) -> None:
         self._keys = keys or [SigningKey.generate()]
 
     @property
     def current(self) -> SigningKey:
-        """The key that signs now."""
+        """The current signing key."""
         return self._keys[0]
 
     def all(self) -> list[SigningKey]:
@@ -82,7 +82,7 @@ class SigningKeys:
         return list(self._keys)
 
     def rotate(self, keep_old: bool) -> None:
-        """Sign with a new key from now on; the old ones stay published only with `keep_old`."""
+        """Sign with a new key from now on. The old ones stay published only with ``keep_old``."""
         self._keys = [SigningKey.generate(), *(self._keys if keep_old else [])][:MAX_KEYS]
 
     def drop_old(self) -> None:
@@ -90,9 +90,9 @@ class SigningKeys:
         self._keys = self._keys[:1]
 
     def read(self, token: str, issuer: str) -> Json | None:
-        """Return the claims of a JWT that a published key signed for `issuer`, else `None`.
+        """Return the claims of a JWT that a published key signed for ``issuer``, else ``None``.
 
-        Its age is not looked at: an expired JWT may be shown to be refreshed.
+        Its age is not checked, as an expired JWT may be refreshed.
         """
         try:
             kid = jwt.get_unverified_header(token).get("kid")

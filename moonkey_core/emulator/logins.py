@@ -18,7 +18,7 @@ RECOVERY_CODES = 8
 
 
 def new_oauth_token(state: State, email: str, provider: str) -> str:
-    """Return a token as a redirect from `provider` would bring it, for a user made if need be."""
+    """Return a token such as a redirect from ``provider`` has, for a user who is created if need be."""
     user, _ = users.find_or_create(state, "email", email)
     identity = next((one for one in user.idp_providers if one["provider_type"] == provider), None)
     if identity is None:
@@ -33,7 +33,7 @@ def new_oauth_token(state: State, email: str, provider: str) -> str:
 
 
 def verify_oauth(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/oauth/verify`; takes `token` or `code`, once."""
+    """Answer ``POST /v1/auth/oauth/verify``; takes ``token`` or ``code``, once."""
     _, token = fields.exactly_one(body, ("token", "code"), 512)
     pending = state.pending("oauth", token)
     if pending is None:
@@ -55,7 +55,7 @@ def verify_oauth(state: State, body: Json) -> Json:
 
 
 def create_totp(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/totps/create`. One verified registration a user."""
+    """Answer ``POST /v1/auth/totps/create``. One verified registration a user."""
     user = users.existing(state, fields.text(body, "user_id", 64))
     if any(one["verified"] for one in user.totps):
         raise ApiError(409, "duplicate_totp", "The user has an authenticator app")
@@ -96,7 +96,7 @@ def _totp_login(state: State, wanted: sessions.Demand, user: User, registration:
 
 
 def verify_totp(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/totps/verify`; a code is accepted one step around now, and once."""
+    """Answer ``POST /v1/auth/totps/verify``; a code is accepted one step around now, and once."""
     user, registration = _registration(state, body)
     code = fields.text(body, "totp", 16)
     wanted = sessions.demand(state, body, user.user_id)
@@ -108,7 +108,7 @@ def verify_totp(state: State, body: Json) -> Json:
 
 
 def totp_recovery_codes(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/totps/recovery_codes`: those not used yet."""
+    """Answer ``POST /v1/auth/totps/recovery_codes``: those not used yet."""
     user, registration = _registration(state, body)
     return {
         "user_id": user.user_id,
@@ -117,7 +117,7 @@ def totp_recovery_codes(state: State, body: Json) -> Json:
 
 
 def recover_totp(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/totps/recovery`; the code comes as `recovery_code` or `totp`, and works once."""
+    """Answer ``POST /v1/auth/totps/recovery``; the code comes as ``recovery_code`` or ``totp``, and works once."""
     user, registration = _registration(state, body)
     _, code = fields.exactly_one(body, ("recovery_code", "totp"), 64)
     wanted = sessions.demand(state, body, user.user_id)
@@ -151,7 +151,7 @@ def _wallet_owner(state: State, body: Json, address: str) -> User:
 
 
 def begin_wallet(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/wallets/registrations/begin` with a challenge to sign."""
+    """Answer ``POST /v1/auth/wallets/registrations/begin`` with a challenge to sign."""
     wallet_type, address = _wallet_named(body)
     user = _wallet_owner(state, body, address)
     now = int(state.now())
@@ -171,7 +171,7 @@ def begin_wallet(state: State, body: Json) -> Json:
 
 
 def verify_wallet(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/wallets/verify`; the signature is the demo one, see `sign_wallet`."""
+    """Answer ``POST /v1/auth/wallets/verify``; the signature is the demo one, see ``sign_wallet``."""
     wallet_type, address = _wallet_named(body)
     signature = fields.text(body, "signature", 256)
     key = f"{wallet_type.lower()}:{address}"
@@ -189,7 +189,7 @@ def verify_wallet(state: State, body: Json) -> Json:
 
 
 def create_wallet(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/wallets/create`: a wallet that the service keeps; one of a type for each user."""
+    """Answer ``POST /v1/auth/wallets/create``: a wallet that the service keeps; one of a type for each user."""
     wallet_type = fields.text(body, "wallet_type", 20)
     check_managed(wallet_type)
     wallet = managed_wallet(state, users.existing(state, fields.text(body, "user_id", 64)), wallet_type)

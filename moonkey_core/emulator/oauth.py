@@ -22,34 +22,34 @@ _NO_URLS = ("javascript", "data", "vbscript")
 
 
 def begin(state: State, request: Request) -> Json | Response:
-    """Answer `GET /v1/auth/oauth/{provider}/begin`: where to send the browser, or, with `redirect`, send it there.
+    """Answer ``GET /v1/auth/oauth/{provider}/begin`` with the address for the browser, or redirect to it.
 
-    The address is one of the emulator's own. Whoever opens it is signed in as `demo@example.com`, or as the
-    `email` that is added to it, and comes back to the app with a `token` for `oauth/verify`.
+    The address is one of the emulator's own. A browser that opens it is signed in as ``demo@example.com``, or as
+    the ``email`` that is added to it, and comes back to the app with a ``token`` for ``oauth/verify``.
     """
     provider = _provider(request)
-    asked: Json = dict(request.query_params)
-    if not fields.text(asked, "public_token", 256).startswith("pk_"):
+    query: Json = dict(request.query_params)
+    if not fields.text(query, "public_token", 256).startswith("pk_"):
         raise invalid("public_token must be the public token of the app (pk_...), never a secret key")
-    login, registration = (_redirect_url(asked, f"{name}_redirect_url") for name in ("login", "registration"))
+    login, registration = (_redirect_url(query, f"{name}_redirect_url") for name in ("login", "registration"))
     back = {"login": login or registration, "registration": registration or login}
     ticket = random_text(48)
     until = int(state.now()) + logins.PENDING_SECONDS
     state.await_proof(ticket, Pending("oauth_begun", "", "", until, provider, details=back))
     url = str(request.url.replace(path=f"/v1/auth/oauth/{provider}/callback", query=f"state={ticket}"))
-    if asked.get("redirect", "").lower() in ("true", "1"):
+    if query.get("redirect", "").lower() in ("true", "1"):
         return _redirect(url)
     return {"redirect_url": url}
 
 
 def callback(state: State, request: Request) -> Response:
-    """Answer `GET /v1/auth/oauth/{provider}/callback` as if the user had consented at the provider."""
-    provider, asked = _provider(request), dict(request.query_params)
-    ticket = asked.get("state", "")
+    """Answer ``GET /v1/auth/oauth/{provider}/callback`` as if the user had consented at the provider."""
+    provider, query = _provider(request), dict(request.query_params)
+    ticket = query.get("state", "")
     pending = state.pending("oauth_begun", ticket)
     if pending is None or pending.proof != provider:
         raise ApiError(400, "invalid_oauth_state", "The state is wrong, used or expired")
-    email = fields.email({"email": asked.get("email") or DEFAULT_EMAIL})
+    email = fields.email({"email": query.get("email") or DEFAULT_EMAIL})
     state.forget_pending("oauth_begun", ticket)
     known = users.find_by_contact(state, "email", email) is not None
     token = logins.new_oauth_token(state, email, provider)
@@ -68,8 +68,8 @@ def _provider(request: Request) -> str:
     return provider
 
 
-def _redirect_url(asked: Json, name: str) -> str:
-    url = fields.optional_text(asked, name, 2_000)
+def _redirect_url(query: Json, name: str) -> str:
+    url = fields.optional_text(query, name, 2_000)
     if url and (not _URL.fullmatch(url) or "#" in url or url.split(":")[0].lower() in _NO_URLS):
         raise invalid(f"{name} must be an absolute URL without a fragment, such as https://app.example/signed-in")
     return url

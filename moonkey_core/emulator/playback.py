@@ -1,4 +1,4 @@
-"""Playing an injected fault to one caller."""
+"""The answer to one request with an injected fault."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: closing sends a res
 
 
 class CallerGone(Exception):
-    """The caller hung up, so there is nobody left to answer."""
+    """The caller has closed the connection, so there is no answer to send."""
 
 
 async def play(fault: Fault, app: ASGIApp, scope: Scope, caller: Receive, replay: Receive, send: Send) -> None:
-    """Answer a request as the fault says.
+    """Answer a request with a fault.
 
     Args:
-        app: gives the real answer.
-        caller: the connection's `receive`, with the body already read, so that it waits for the hang-up.
-        replay: a `receive` that gives the body again.
+        fault: The fault.
+        app: The app that has the real answer.
+        scope: The ASGI scope of the request.
+        caller: The connection's ``receive``, with the body already read, so that it waits for the disconnect.
+        replay: A ``receive`` for the body.
+        send: The connection's ``send``.
 
     Raises:
-        CallerGone: the caller hung up meanwhile.
+        CallerGone: The caller has closed the connection meanwhile.
     """
     await hold(caller, fault.delay)
     if fault.reset:
@@ -51,16 +54,16 @@ async def play(fault: Fault, app: ASGIApp, scope: Scope, caller: Receive, replay
     try:
         await answer(scope, replay, _dripping(fault.drip, caller, send) if fault.drip else send)
     except LocalProtocolError:
-        # A canned answer may contradict itself, such as by a wrong Content-Length: it ends here.
+        # An injected answer may contradict itself, such as by a wrong Content-Length: it ends here.
         scope["state"][TRANSPORT].close()
         await hold(caller, 1)
 
 
 async def hold(caller: Receive, seconds: float) -> None:
-    """Wait, but no longer than the caller does.
+    """Wait so many seconds, but no longer than the caller is connected.
 
     Raises:
-        CallerGone: the caller hung up.
+        CallerGone: The caller has closed the connection.
     """
     if not seconds:
         return
@@ -74,7 +77,7 @@ async def hold(caller: Receive, seconds: float) -> None:
 
 
 def _dripping(pause: float, caller: Receive, send: Send) -> Send:
-    """Return a `send` that passes the body on byte by byte."""
+    """Return a ``send`` that passes the body on byte by byte."""
 
     async def drip(message: Message) -> None:
         if message["type"] != "http.response.body":

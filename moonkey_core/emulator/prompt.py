@@ -1,4 +1,4 @@
-"""A uvicorn in a thread that ends at once when it is told to."""
+"""A uvicorn server in a thread that stops without delay."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ import threading
 
 import uvicorn
 
-_LAST_GOODBYES = 20
-"""How often to look for connections that are being closed, each 5 ms, before uvicorn waits in its own way."""
+_CLOSING_CHECKS = 20
+"""How often to check, every 5 ms, whether all connections are closed, before uvicorn waits in its own way."""
 
 
 class PromptServer(uvicorn.Server):
-    """Uvicorn looks every 0.1 s whether it should end, and then waits 0.1 s, even if nobody is connected."""
+    """A uvicorn server that stops at once.
+
+    Uvicorn itself checks every 0.1 s whether it should stop, and then waits 0.1 s, even without a connection.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready: threading.Event = threading.Event()
-        self._told = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def end(self) -> None:
-        """Stop serving; to be called from another thread, which can then wait for this one."""
+        """Stop serving. Call it from another thread, which can then wait for this one."""
         self.should_exit = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._told.set)
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, and set ``ready``."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
 
     async def main_loop(self) -> None:
+        """Run uvicorn's periodic work once a second until the server is to stop."""
         ticks = 0
         while not await self.on_tick(ticks):
             ticks += 10  # of 0.1 s, as uvicorn counts them: once a second it renews the `Date` header
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 1)
+                await asyncio.wait_for(self._stopped.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the sockets, and wait for open connections only where there are any."""
         for server in self.servers:
             server.close()
-        for _ in range(_LAST_GOODBYES):
+        for _ in range(_CLOSING_CHECKS):
             if not self.server_state.connections and not self.server_state.tasks:
                 await self.lifespan.shutdown()
                 return

@@ -1,4 +1,4 @@
-"""What the emulator remembers: users, sessions, and what it has sent out. Times are Unix seconds."""
+"""The records of the emulator: users, sessions, and the messages that it has sent. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def random_text(length: int) -> str:
-    """Return `length` random letters and digits."""
+    """Return ``length`` random letters and digits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 def bare_token(token: str) -> str:
-    """Return a session token as it is remembered: the guides write it with and without `session_`."""
+    """Return a session token as it is stored: the guides write it with and without ``session_``."""
     return token.removeprefix("session_") or token
 
 
 def new_id(prefix: str) -> str:
-    """Return an identifier as the service spells them, such as `user_…`."""
+    """Return an identifier as the service spells them, such as ``user_…``."""
     return f"{prefix}_{random_text(27)}"
 
 
 @dataclass
 class User:
-    """One user. The lists hold wire objects; `totps` also holds secrets that never leave as they are."""
+    """One user. The lists hold wire objects; ``totps`` also holds secrets that never leave as they are."""
 
     user_id: str
     created_at: int
@@ -46,14 +46,14 @@ class User:
 
     @property
     def status(self) -> str:
-        """`pending` while a contact has to be verified first, else `active`."""
+        """``pending`` while a contact has to be verified first, else ``active``."""
         verified = any(contact["verified"] for contact in (*self.emails, *self.phone_numbers))
         return "pending" if self.requires_verification and not verified else "active"
 
 
 @dataclass
 class Session:
-    """One session. `token` is the opaque session token that opens it now."""
+    """One session. ``token`` is its current session token."""
 
     id: str
     user_id: str
@@ -70,7 +70,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that the service would have sent: `kind` is `email_otp`, `sms_otp` or `magic_link`."""
+    """A message that the service would have sent: ``kind`` is ``email_otp``, ``sms_otp`` or ``magic_link``."""
 
     kind: str
     to: str
@@ -84,7 +84,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A fresh session, as `Emulator.sign_in` returns it."""
+    """A fresh session, as ``Emulator.sign_in`` returns it."""
 
     user_id: str
     session_id: str
@@ -94,7 +94,7 @@ class SignedIn:
 
 @dataclass
 class Pending:
-    """A code, link, token or challenge that waits to be shown again. `proof` is what must be shown."""
+    """A code, link, token or challenge that has been issued. A verify call must contain ``proof``."""
 
     kind: str
     user_id: str

@@ -1,4 +1,4 @@
-"""Searching users by filters, a page at a time."""
+"""The search for users by filters, a page at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _full_name(user: User) -> list[str]:
     return [f"{user.first_name} {user.last_name}"]
 
 
-# What a field is compared with: any of the user's own values will do.
+# The values that a filter is compared with: one match among the user's own values is enough.
 _EXACT: dict[str, _Reader] = {
     "user_id": lambda user: [user.user_id],
     "status": lambda user: [user.status],
@@ -53,7 +53,7 @@ _NAMES = (*_EXACT, *_FLAGS, *_MATCHED)
 
 
 def search(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/users/search`; users come in the order in which they were made."""
+    """Answer ``POST /v1/auth/users/search``; users come in the order in which they were made."""
     limit = fields.whole_number(body, "limit", SMALLEST_PAGE, LARGEST_PAGE) or USUAL_PAGE
     after = fields.optional_text(body, "starting_after", 64)
     wanted = _filters(body.get("filters"))

@@ -25,20 +25,20 @@ START_SECONDS = 60.0
 
 
 class _Protocol(H11Protocol):
-    """Hands the raw connection to the app, for faults that no HTTP server would produce by itself."""
+    """A protocol that passes the raw connection to the app, for faults that no HTTP server would produce."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # Uvicorn's own loggers belong to the process, which may serve other apps with it.
         self.logger = logging.getLogger("moonkey_core.emulator")
         self.access_log = False
-        # Else each answer waits some 40 ms for the caller's delayed acknowledgement of its headers.
+        # Otherwise each answer waits some 40 ms for the caller's delayed acknowledgement of its headers.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
 class _Server(PromptServer):
-    """Hangs up on everybody when it stops, which ends what is under way."""
+    """A server that closes all connections when it stops, which ends the calls in progress."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
@@ -47,24 +47,24 @@ class _Server(PromptServer):
 
 
 class Emulator(Control):
-    """MoonKey's API on a socket of this machine, with the control methods at hand.
+    """MoonKey's API on a socket of this machine, with the control methods.
 
-    Use it as a context manager, or call `start` and `close`. Between them, `stop` and `start` make an
+    Use it as a context manager, or call ``start`` and ``close``. Between them, ``stop`` and ``start`` make an
     outage: the port stays the same, and nothing is forgotten.
 
     Args:
-        port: where to listen; 0 takes a free one.
-        state: a SQLite file to remember in, or `None` for memory alone.
-        secret_key: the API key to accept; made, or read from the file, if not given.
-        issuer: the `iss` of the JWTs; likewise.
-        host: the address to listen on.
-        allow_remote: must be true for a `host` that other machines can reach.
-        session_claim: the name of the JWT claim that holds the session object.
-        on_sent: called with each code or link that the service sends.
+        port: The port to listen on; 0 takes a free one.
+        state: A SQLite file for the state, or ``None`` for memory alone.
+        secret_key: The API key to accept; made, or read from the file, if not given.
+        issuer: The ``iss`` of the JWTs; likewise.
+        host: The address to listen on.
+        allow_remote: Must be true for a ``host`` that other machines can reach.
+        session_claim: The name of the JWT claim that holds the session object.
+        on_sent: The function that is called with each code or link that the service sends.
 
     Raises:
-        ValueError: the host is not loopback and `allow_remote` is not set.
-        StateFileError: the file cannot be used.
+        ValueError: The host is not loopback and ``allow_remote`` is not set.
+        StateFileError: The file cannot be used.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Emulator(Control):
 
     @property
     def base_url(self) -> str:
-        """The root of the API, before `/v1`; known once started."""
+        """The root of the API, before ``/v1``; known once started."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 read, not bound
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
@@ -108,7 +108,7 @@ class Emulator(Control):
         """Listen, in a daemon thread. Returns when requests are served.
 
         Raises:
-            OSError: the port is taken.
+            OSError: The port is taken.
         """
         if self.running:
             return self
@@ -136,14 +136,14 @@ class Emulator(Control):
         return self
 
     def stop(self) -> None:
-        """Stop listening and drop all connections. `start` listens again, on the same port."""
+        """Stop listening and drop all connections. ``start`` listens again, on the same port."""
         if self._server and self._thread:
             self._server.end()
             self._thread.join(START_SECONDS)
         self._server = self._thread = None
 
     def close(self) -> None:
-        """Stop for good, and close the state file. Closing twice is fine."""
+        """Stop for good, and close the state file. Further calls have no effect."""
         self.stop()
         with self._state.lock:
             self._state.store.close()

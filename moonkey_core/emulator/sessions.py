@@ -19,7 +19,7 @@ MAX_FACTORS = 50
 
 
 def expires_in(state: State, body: Json) -> int | None:
-    """Return the wanted lifetime in minutes, or `None`."""
+    """Return the wanted lifetime in minutes, or ``None``."""
     return fields.whole_number(body, "session_expires_in", MIN_MINUTES, state.max_session_minutes or MAX_MINUTES)
 
 
@@ -71,7 +71,7 @@ def issue_jwt(state: State, session: Session) -> str:
 
 
 def find(state: State, name: str, value: str) -> Session:
-    """Return the live session that a `session_token`, `session_jwt` or `session_id` names."""
+    """Return the live session that a ``session_token``, ``session_jwt`` or ``session_id`` names."""
     if name == "session_token":
         session = state.store.session_by_token(value)
     elif name == "session_id":
@@ -97,7 +97,7 @@ def _extend(state: State, session: Session, minutes: int | None) -> None:
 
 
 def verify(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/sessions/verify`."""
+    """Answer ``POST /v1/auth/sessions/verify``."""
     name, value = fields.exactly_one(body, ("session_token", "session_jwt"))
     minutes = expires_in(state, body)
     session = find(state, name, value)
@@ -112,7 +112,7 @@ def verify(state: State, body: Json) -> Json:
 
 
 def list_active(state: State, user_id: str) -> Json:
-    """Answer `GET /v1/auth/sessions/list`; an unknown user has none."""
+    """Answer ``GET /v1/auth/sessions/list``; an unknown user has none."""
     if not user_id:
         raise invalid("user_id is required")
     mine = [
@@ -124,7 +124,7 @@ def list_active(state: State, user_id: str) -> Json:
 
 
 def delete(state: State, body: Json) -> Json:
-    """Answer `DELETE /v1/auth/sessions/delete`; one already gone gets the dead session's answer."""
+    """Answer ``DELETE /v1/auth/sessions/delete``; a dead session gets its own answer."""
     session = find(state, *fields.exactly_one(body, ("session_token", "session_jwt", "session_id")))
     state.store.drop_session(session)
     return {"message": "Successfully deleted session"}
@@ -132,7 +132,7 @@ def delete(state: State, body: Json) -> Json:
 
 @dataclass(frozen=True)
 class Demand:
-    """The session that a login asks for: a new one, one to add its factor to, or none."""
+    """The session that a login requests: a new one, one to add its factor to, or none."""
 
     minutes: int | None
     session: Session | None
@@ -140,7 +140,7 @@ class Demand:
 
 
 def demand(state: State, body: Json, user_id: str) -> Demand:
-    """Read what session a login of this user asks for."""
+    """Return the session that a login of this user requests."""
     minutes = expires_in(state, body)
     session = None
     if body.get("session_token") or body.get("session_jwt"):

@@ -1,4 +1,4 @@
-"""All that one emulator knows, under one lock, with its clock."""
+"""The state of one emulator, under one lock, with its clock."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ MAX_PENDING = 1_000
 
 
 class State:
-    """The service's memory. Hold `lock` while using it.
+    """The service's memory. Hold ``lock`` while using it.
 
     Args:
-        path: a SQLite file that keeps users, sessions, keys and settings, or `None` for memory alone.
-        secret_key: the API key, else the file's, else a new one. The same order holds for `issuer`.
-        session_claim: the name of the JWT claim that holds the session object.
-        on_sent: called with each message that the service sends.
+        path: A SQLite file for users, sessions, keys and settings, or ``None`` for memory alone.
+        secret_key: The API key; by default the one in the file, else a new one.
+        issuer: The ``iss`` of the JWTs, by the same rule.
+        session_claim: The name of the JWT claim that has the session object.
+        on_sent: The function that is called with each message that the service sends.
 
     Raises:
-        StateFileError: the file cannot be used.
+        StateFileError: The file cannot be used.
     """
 
     def __init__(
@@ -86,35 +87,35 @@ class State:
         self.store.set("keys", json.dumps([(key.kid, key.pem()) for key in self.keys.all()]))
 
     def now(self) -> float:
-        """Return the emulator's time: Unix seconds, skewed as told."""
+        """Return the emulator's time in Unix seconds, with its offset."""
         return time.time() + self.clock_offset
 
     def dead_session(self) -> ApiError:
-        """Return the answer that a dead session gets, as told."""
+        """Return the answer that a dead session gets, as it was chosen."""
         return dead_session(*self.dead_session_answer)
 
     def send(self, message: Sent) -> None:
-        """Put a message into the outbox and show it."""
+        """Put a message into the outbox, and pass it to ``on_sent``."""
         self.outbox.appendleft(message)
         if self._on_sent:
             self._on_sent(message)
 
     def await_proof(self, key: str, pending: Pending) -> None:
-        """Remember what must be shown; it replaces one under the same kind and key."""
+        """Keep an issued code or the like. It replaces one of the same kind and key."""
         self._pending.pop((pending.kind, key), None)
         self._pending[pending.kind, key] = pending
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
 
     def pending(self, kind: str, key: str) -> Pending | None:
-        """Return what waits under a kind and key and is still in time, with its user, if any, still there."""
+        """Return the issued code of a kind and key; ``None`` where it has expired or its user does not exist."""
         found = self._pending.get((kind, key))
         if found is None or found.expires_at <= self.now():
             return None
         return found if not found.user_id or found.user_id in self.store.users else None
 
     def forget_pending(self, kind: str, key: str) -> None:
-        """Forget what waits under a kind and key: it was shown, or tried too often."""
+        """Forget the issued code of a kind and key, as it was used or tried too often."""
         self._pending.pop((kind, key), None)
 
     def reset(self) -> None:

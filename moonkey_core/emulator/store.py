@@ -18,11 +18,11 @@ _TABLE = """CREATE TABLE IF NOT EXISTS moonkey_emulator
 
 
 class StateFileError(Exception):
-    """The state file cannot be used; the message says why and what to do."""
+    """The state file cannot be used. The message has the reason and the remedy."""
 
 
 class _Mirror:
-    """The SQLite file. Holds secrets, hence its permissions; one process may use it at a time."""
+    """The SQLite file. It contains secrets, hence its permissions; one process may use it at a time."""
 
     def __init__(self, path: str) -> None:
         try:
@@ -63,13 +63,13 @@ class _Mirror:
 
 
 class Store:
-    """Remembers; the oldest users and sessions give way when there are too many. Not thread-safe by itself.
+    """The users, sessions and settings. The oldest are dropped when there are too many. Not thread-safe by itself.
 
     Args:
-        path: the SQLite file, or `None` for memory alone.
+        path: The SQLite file, or ``None`` for memory alone.
 
     Raises:
-        StateFileError: the file cannot be used.
+        StateFileError: The file cannot be used.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -95,7 +95,7 @@ class Store:
         self._by_token = {session.token: session.id for session in self.sessions.values()}
 
     def setting(self, name: str, make: Callable[[], str]) -> str:
-        """Return a setting, made and kept on first need."""
+        """Return a setting. It is made and kept on first use."""
         if name not in self._settings:
             self.set(name, make())
         return self._settings[name]
@@ -123,11 +123,11 @@ class Store:
             self.drop_session(session)
 
     def session_by_token(self, token: str) -> Session | None:
-        """Return the session that a session token opens, in either spelling."""
+        """Return the session of a session token, in either spelling."""
         return self.sessions.get(self._by_token.get(bare_token(token), ""))
 
     def change_token(self, session: Session, token: str) -> None:
-        """Give a session another token; the old one opens nothing from now on."""
+        """Give a session another token. The old one is not valid from now on."""
         self._by_token.pop(session.token, None)
         session.token = token
 
@@ -155,7 +155,7 @@ class Store:
             self.drop_user(user_id)
 
     def close(self) -> None:
-        """Close the file. What is in memory stays readable."""
+        """Close the file. The data in memory stays readable."""
         if self._mirror:
             self._mirror.close()
             self._mirror = None

@@ -23,7 +23,7 @@ def new_secret() -> str:
 
 
 def enrolment_uri(user: User, secret: str) -> str:
-    """Return what authenticator apps read: the Key URI that they agree on, with the defaults left out."""
+    """Return the Key URI that authenticator apps read, with the defaults left out."""
     contacts = [*(one["email"] for one in user.emails), *(one["phone_number"] for one in user.phone_numbers)]
     label = quote(f"{_ISSUER}:{contacts[0] if contacts else user.user_id}")
     return f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': _ISSUER}, quote_via=quote)}"
@@ -42,7 +42,7 @@ def totp_code(secret: str, at: float) -> str:
 
 
 def matching_step(secret: str, code: str, at: float) -> int | None:
-    """Return the step whose code this is, one step early or late at most, else `None`."""
+    """Return the step with this code, one step early or late at most; else ``None``."""
     now = int(at) // STEP_SECONDS
     for step in (now, now - 1, now + 1):
         if hmac.compare_digest(_code(secret, step).encode(), code.encode()):

@@ -1,4 +1,4 @@
-"""Counting the calls that the API got."""
+"""The counts of the calls that the API got."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 
 
 class Traffic:
-    """Calls by method and route since the last clearing, and how many ran at once at most.
+    """The calls by method and route since the last clearing, and how many ran at once at most.
 
-    Only known routes are counted by name, so strangers cannot grow the table.
+    Only known routes are counted by name, so clients cannot make the table grow.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Traffic:
 
     @property
     def in_flight_max(self) -> int:
-        """How many calls ran at the same time at most."""
+        """The greatest number of calls that ran at the same time."""
         return self._in_flight_max
 
     def clear(self) -> None:
-        """Start counting anew; calls that still run count towards the maximum only."""
+        """Reset the counts. Calls that still run count towards the maximum only."""
         self._counts.clear()
         self._in_flight_max = self._in_flight

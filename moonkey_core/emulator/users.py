@@ -12,19 +12,19 @@ from moonkey_core.emulator.wallets import check_managed, managed_wallet
 from moonkey_core.emulator.wire import user_body
 
 _NAMES = ("first_name", "middle_name", "last_name")
-# Which list of a user holds which kind of contact, and the prefix of its ids.
+# For each kind of contact: the list of a user that contains it, and the prefix of its ids.
 _LISTS = {"email": ("emails", "em"), "phone_number": ("phone_numbers", "pn")}
 MAX_CONTACTS = 20
 
 
 def contacts(user: User, kind: str) -> list[Json]:
-    """Return a user's contacts of a kind: `email` or `phone_number`."""
+    """Return a user's contacts of a kind: ``email`` or ``phone_number``."""
     found: list[Json] = getattr(user, _LISTS[kind][0])
     return found
 
 
 def find_by_contact(state: State, kind: str, value: str) -> User | None:
-    """Return the user who has this email address or phone number."""
+    """Return the user with this email address or phone number."""
     for user in state.store.users.values():
         if any(contact[kind] == value for contact in contacts(user, kind)):
             return user
@@ -37,7 +37,7 @@ def contact_of(user: User, kind: str, value: str) -> Json:
 
 
 def existing(state: State, user_id: str) -> User:
-    """Return a user who must be there."""
+    """Return a user that must exist."""
     user = state.store.users.get(user_id)
     if user is None:
         raise not_found("user")
@@ -52,13 +52,13 @@ def add_contact(state: State, user: User, kind: str, value: str) -> None:
 
 
 def verify_contact(state: State, user: User, kind: str, value: str) -> None:
-    """Note that a contact of the user has been proven, and keep the user."""
+    """Mark a contact of the user as verified, and keep the user."""
     contact_of(user, kind, value)["verified"] = True
     state.store.save_user(user)
 
 
 def proven_contact(state: State, user: User, kind: str) -> Json:
-    """Return the user's first contact of a kind, proven; one is made up where there is none."""
+    """Return the user's first contact of a kind, marked as verified; one is invented where there is none."""
     if not contacts(user, kind):
         add_contact(state, user, kind, _made_up(state, user, kind))
     contact = contacts(user, kind)[0]
@@ -70,14 +70,14 @@ def _made_up(state: State, user: User, kind: str) -> str:
     if kind == "email":
         return f"{user.user_id.lower()}@example.com"
     while True:
-        # 555-0100 to 555-0199 are nobody's, in every area.
+        # 555-0100 to 555-0199 are not assigned, in every area.
         value = f"+1{200 + secrets.randbelow(800)}55501{secrets.randbelow(100):02d}"
         if find_by_contact(state, kind, value) is None:
             return value
 
 
 def new_user(state: State, *, requires_verification: bool = False, **known: str) -> User:
-    """Make and keep a user with the known `email`, `phone_number` and names."""
+    """Make and keep a user with the known ``email``, ``phone_number`` and names."""
     now = int(state.now())
     user = User(new_id("user"), now, now, requires_verification=requires_verification)
     for name, value in known.items():
@@ -90,9 +90,9 @@ def new_user(state: State, *, requires_verification: bool = False, **known: str)
 
 
 def find_or_create(state: State, kind: str, value: str, body: Json | None = None) -> tuple[User, bool]:
-    """Return the user who has this contact, made if need be, and whether they were made now.
+    """Return the user with this contact, created if need be, and whether the user was created now.
 
-    `body` is a request's, which may name a new user, and ask for a verified contact first.
+    ``body`` is that of a request. It may have the names of a new user, and demand a verified contact first.
     """
     known = _names(body or {})
     requires_verification = fields.flag(body or {}, "requires_verification")
@@ -110,7 +110,7 @@ def clean_email(value: str) -> str:
     """Return an email address in lower case.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: It is malformed.
     """
     try:
         return fields.email({"email": value})
@@ -133,7 +133,7 @@ def _given_contacts(body: Json) -> dict[str, str]:
 
 
 def create(state: State, body: Json) -> Json:
-    """Answer `POST /v1/auth/users/create`."""
+    """Answer ``POST /v1/auth/users/create``."""
     names = _names(body)
     requires_verification, whole = (fields.flag(body, name) for name in ("requires_verification", "include_user"))
     wallet_type = fields.optional_text(body, "wallet_type", 20)
@@ -153,12 +153,12 @@ def create(state: State, body: Json) -> Json:
 
 
 def get(state: State, user_id: str) -> Json:
-    """Answer `GET /v1/auth/users/{user_id}`."""
+    """Answer ``GET /v1/auth/users/{user_id}``."""
     return user_body(existing(state, user_id))
 
 
 def update(state: State, user_id: str, body: Json) -> Json:
-    """Answer `PUT /v1/auth/users/{user_id}/update`: names are replaced, contacts added."""
+    """Answer ``PUT /v1/auth/users/{user_id}/update``: names are replaced, contacts added."""
     user = existing(state, user_id)
     names = _names(body)
     added = [
@@ -189,18 +189,18 @@ def _entries(body: Json, name: str) -> list[Json]:
 
 
 def delete(state: State, user_id: str) -> Json:
-    """Answer `DELETE /v1/auth/users/{user_id}/delete`; the user's sessions end with them."""
+    """Answer ``DELETE /v1/auth/users/{user_id}/delete``; the user's sessions end with them."""
     state.store.drop_user(existing(state, user_id).user_id)
     return {"user_id": user_id, "message": "Successfully deleted user"}
 
 
 def delete_webauthn(state: State, credential_id: str) -> Json:
-    """Answer `DELETE /v1/auth/users/webauthn_credentials/{id}/delete`: nobody has one here."""
+    """Answer ``DELETE /v1/auth/users/webauthn_credentials/{id}/delete``: there are none here."""
     raise not_found("webauthn_credential")
 
 
 def delete_part(state: State, list_name: str, part_id: str) -> Json:
-    """Answer `DELETE /v1/auth/users/{emails|phone_numbers|wallets|totps}/{id}/delete`."""
+    """Answer ``DELETE /v1/auth/users/{emails|phone_numbers|wallets|totps}/{id}/delete``."""
     for user in state.store.users.values():
         parts: list[Json] = getattr(user, list_name)
         kept = [part for part in parts if part["id"] != part_id]

@@ -1,4 +1,4 @@
-"""Wallets of users: those that they have shown to be theirs, and those that the service keeps for them."""
+"""Wallets of users: those that they have proven to own, and those that the service keeps for them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_managed(wallet_type: str) -> None:
 
 
 def managed_wallet(state: State, user: User, wallet_type: str) -> Json:
-    """Return the user's wallet of this type, made up if need be. Its address belongs to nobody."""
+    """Return the user's wallet of this type, invented if need be. Its address has no owner."""
     for wallet in user.wallets:
         if _plain(wallet["wallet_type"]) == _plain(wallet_type):
             return wallet

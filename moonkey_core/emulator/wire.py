@@ -1,4 +1,4 @@
-"""Records as the service writes them into answers and JWTs."""
+"""The wire form of records, as the service writes them into answers and JWTs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from moonkey_core.emulator.records import Json, Session, User
 
 
 def session_body(session: Session, *, token: str | None = None) -> Json:
-    """Return the session object, with both known spellings of the device; `custom_claims` if it has any.
+    """Return the session object, with both known spellings of the device; ``custom_claims`` if it has any.
 
-    `token` adds the session token, as some answers of the service do.
+    ``token`` adds the session token, as some answers of the service do.
     """
     body: Json = {
         "id": session.id,
@@ -28,7 +28,7 @@ def session_body(session: Session, *, token: str | None = None) -> Json:
 
 
 def user_body(user: User) -> Json:
-    """Return the user object of the users endpoints: the id is `user_id`."""
+    """Return the user object of the users endpoints: the id is ``user_id``."""
     return {
         "user_id": user.user_id,
         "first_name": user.first_name,
@@ -48,7 +48,7 @@ def user_body(user: User) -> Json:
 
 
 def user_summary(user: User) -> Json:
-    """Return the user object that comes with a session: the id is `id`, and there is one `email`."""
+    """Return the user object that comes with a session: the id is ``id``, and there is one ``email``."""
     return {
         "id": user.user_id,
         "email": user.emails[0]["email"] if user.emails else "",

@@ -56,7 +56,7 @@ def chunked_input(environ: Mapping[str, Any]) -> Any:
         environ: The WSGI environment, or a mapping like it of a request that did not come by WSGI.
 
     Raises:
-        RequestRefused: The server does not say that its input ends with the body.
+        RequestRefused: The server does not guarantee that its input ends with the body.
     """
     is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
     if not is_chunked or environ.get("CONTENT_LENGTH") or "wsgi.input" not in environ:
@@ -67,12 +67,20 @@ def chunked_input(environ: Mapping[str, Any]) -> Any:
 
 
 def query_fields(request: FlowRequest) -> dict[str, str]:
-    """Parse the query string. Raises ``RequestRefused``."""
+    """Parse the query string.
+
+    Raises:
+        RequestRefused: It is malformed.
+    """
     return _parse_form(request.query)
 
 
 def body_fields(request: FlowRequest) -> dict[str, str]:
-    """Parse the body: a form, or a JSON object of strings and booleans. Raises ``RequestRefused``."""
+    """Parse the body: a form, or a JSON object of strings and booleans.
+
+    Raises:
+        RequestRefused: It is anything else.
+    """
     if len(request.body) > MAX_BODY_BYTES:
         raise RequestRefused(reason="body_too_long")
     if not request.body:
@@ -90,7 +98,7 @@ def body_fields(request: FlowRequest) -> dict[str, str]:
 
 
 def is_checked(value: str | None) -> bool:
-    """Tell whether the value of a check box means that it was checked."""
+    """Return whether the value of a check box means that it was checked."""
     return value is not None and value.lower() in _CHECKED
 
 

@@ -28,7 +28,7 @@ def limited_send(core: Core, request: FlowRequest, address: str, plan: Plan[T]) 
 
     Args:
         core: The parts of the client.
-        request: The request that asks for the code.
+        request: The request for the code.
         address: The e-mail address or phone number.
         plan: Sends the code.
 
@@ -66,7 +66,11 @@ def limited_try(core: Core, request: FlowRequest, key: str, address: str | None,
 
 
 def once(core: Core, key: str, plan: Plan[T]) -> Plan[T]:
-    """Run a plan once for each key. Raises ``TooManyAttempts`` afterwards."""
+    """Run a plan once for each key.
+
+    Raises:
+        TooManyAttempts: A plan was run for this key before.
+    """
     if core.attempts.count("once", key, 1, _TRY_WINDOW) is not None:
         raise TooManyAttempts
     return (yield from _run_counted(core, "once", key, plan))
@@ -97,7 +101,11 @@ def _run_counted(core: Core, kind: str, key: str, plan: Plan[T]) -> Plan[T]:
 
 
 def _check_limiter(core: Core, request: FlowRequest, kind: Literal["send", "try"], address: str | None) -> None:
-    """Ask the app's own limiter. It fails closed: only ``True`` allows an attempt. Raises ``TooManyAttempts``."""
+    """Call the app's own limiter. It fails closed: only ``True`` allows an attempt.
+
+    Raises:
+        TooManyAttempts: It does not allow the attempt.
+    """
     limiter = core.settings.sign_in.limiter
     if limiter is None:
         return

@@ -42,7 +42,7 @@ CODE_MINUTES = 10
 """How long a code that is sent is valid: as long as the cookie that goes with it."""
 
 _PURPOSE = "otp"
-_ID_ROOM = 128  # characters: the length of the cookie must not tell whether the provider has sent anything
+_ID_ROOM = 128  # characters: the length of the cookie must not reveal whether the provider has sent anything
 
 
 def send_otp(core: Core, request: FlowRequest) -> FlowPlan:

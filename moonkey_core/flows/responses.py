@@ -23,7 +23,7 @@ _PATHS = {route.name: route.path for route in ROUTES}
 
 
 def is_browser(request: FlowRequest, settings: Settings) -> bool:
-    """Tell whether to answer with a page: HTML is asked for, and no header presents a credential."""
+    """Return whether to answer with a page: the client prefers HTML, and no header presents a credential."""
     return wants_page(request.headers) and not any(request.headers(name) for name in settings.credential_headers)
 
 

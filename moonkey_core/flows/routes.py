@@ -1,4 +1,4 @@
-"""The table of routes, and what a route is given and gives back; the same for every framework."""
+"""The table of routes, and the request and response of a route; the same for every framework."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def revoke(core: Core, request: FlowRequest) -> FlowPlan:
     """End one of the user's own sessions.
 
     Raises:
-        NotFound: The user has no such session. The error does not tell whether another user has.
+        NotFound: The user has no such session. The error does not reveal whether another user has.
     """
     user, current = own_session(request.auth)
     session_id = request.session_id or ""

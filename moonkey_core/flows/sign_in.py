@@ -116,7 +116,7 @@ def complete_sign_in(
 
 
 def _may_still_be_valid(auth: Auth) -> bool:
-    """Tell whether a session may be valid although its credential was refused."""
+    """Return whether a session may be valid although its credential was refused."""
     return isinstance(auth.error, InvalidCredentials) and not auth.error.session_is_over
 
 

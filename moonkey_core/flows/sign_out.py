@@ -23,7 +23,7 @@ _RETRY_DELAY = 2.0  # seconds until the provider is called once more
 
 
 def sign_out(core: Core, request: FlowRequest) -> FlowPlan:
-    """Show the page that asks (GET), or sign out, which only a POST does.
+    """Show the page with the sign-out button (GET), or sign out (POST).
 
     The browser's cookies are always removed, even where they held nothing valid.
     """
@@ -92,7 +92,11 @@ def _credential_to_end(request: FlowRequest, settings: Settings) -> PresentedCre
 def _end_at_provider(
     core: Core, credential: PresentedCredentials, ids: Ids | None, *, pause: float = 0.0
 ) -> Plan[None]:
-    """End the session of a credential at the provider. Raises ``MoonKeyError`` where that failed."""
+    """End the session of a credential at the provider.
+
+    Raises:
+        MoonKeyError: It is not certain that the session has ended.
+    """
     if ids is not None:  # by its id: the token may have been changed meanwhile, a JWT may be too old
         yield from end_session(core, "session_id", ids[0], ids, pause=pause)
     else:
@@ -107,7 +111,7 @@ def _end_later(core: Core, credential: PresentedCredentials, ids: Ids | None) ->
 
 
 def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
-    """Refuse here and in the fleet a session that the provider could not be told to end.
+    """Refuse a session in all processes of the app that the provider could not be called to end.
 
     The credential itself is refused too, as its session may be unknown. A JWT, also one beside a session token,
     names the session if it is genuine, however old it is.

@@ -145,7 +145,7 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the browser says that a route demands. It is shown and passed on; nothing relies on it.
+    """The requirements of a route, as the browser has sent them. They are shown and passed on, but not trusted.
 
     Attributes:
         acr_values: Names of factors, any of which suffices; none means that all do.
@@ -308,7 +308,7 @@ def _complete_step_up(
 
 
 def is_remembered(session: Session, settings: Settings) -> bool:
-    """Tell whether a session was certainly begun with "remember me": it lasts longer than any other could.
+    """Return whether a session was certainly begun with "remember me": it lasts longer than any other could.
 
     A browser does not send how long it keeps a cookie. In doubt the cookie ends with the browser.
     """
@@ -335,7 +335,7 @@ def _forget_presented(core: Core, request: FlowRequest) -> None:
 
 
 def _session_is_over(error: InvalidCredentials | RequestRefused | TooManyAttempts) -> bool:
-    """Tell whether the session is refused, and not the code."""
+    """Return whether the session is refused, and not the code."""
     return isinstance(error, InvalidCredentials) and error.session_is_over
 
 

@@ -1,6 +1,6 @@
-"""What the processes of a fleet share, in Redis 6 or newer, or Valkey. Needs the extra ``redis``.
+"""The data that the processes of a fleet share in Redis 6 or newer, or Valkey. Needs the extra ``redis``.
 
-:class:`RedisRevocations` tells each process which sessions and users are revoked. :class:`RedisStore` and
+:class:`RedisRevocations` brings to each process which sessions and users are revoked. :class:`RedisStore` and
 :class:`AsyncRedisStore` share replies about verified credentials, and the key set. What is stored in Redis is
 sealed, and its keys are keyed digests. redis-py is imported at first use.
 """

@@ -25,7 +25,7 @@ _MIN_EXIT_SECONDS = 0.05
 
 
 class RedisRevocations:
-    """Shares revocations among all processes of an app, through a Redis stream.
+    """Revocations that are shared among all processes of an app, through a Redis stream.
 
     An entry that is added to ``revocations`` in one process is in the tables of the others a moment later. Each
     process has one background thread, started at first use. It reads the stream all the time, at least five times
@@ -33,7 +33,7 @@ class RedisRevocations:
     receiving one twice changes nothing. What was missed while Redis was away is caught up with, and what Redis has
     lost is published again.
 
-    What is revoked "until now" is dated by the clock of Redis, whatever the clocks of the machines say; while
+    What is revoked "until now" is dated by the clock of Redis, whatever the clocks of the machines show; while
     Redis is away, by the clock of this machine and the offset that was measured last. The age of an entry follows
     from its id in the stream. A difference of more than ``leeway`` seconds is logged once. All processes of a
     fleet need the same settings.
@@ -176,7 +176,7 @@ def _remove_listener(revocations: Revocations, queue: PublishQueue) -> None:
 
 
 def _stop(worker: Worker) -> None:
-    """Stop a worker whose feed is gone; at the end of the interpreter, wait for it."""
+    """Stop a worker whose feed does not exist any more; at the end of the interpreter, wait for it."""
     global _exit_by
     if threading.main_thread().is_alive():
         worker.stop(timeout=0)

@@ -48,7 +48,7 @@ class PublishQueue:
 
     def put(self, entry: Revocation) -> None:
         """Add an entry, from any thread."""
-        self.own.record(entry)  # first: whoever takes all entries afterwards finds it here
+        self.own.record(entry)  # first: a call that takes all entries afterwards finds it here
         with self._lock:
             self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
             self._waiting.append(entry)

@@ -58,7 +58,7 @@ class PublishErrors:
 
 
 class Publisher:
-    """Publishes the revocations of this process, and again those that Redis has lost.
+    """The publisher of the revocations of this process, and again of those that Redis has lost.
 
     Args:
         sealer: Seals the entries.
@@ -99,7 +99,7 @@ class Publisher:
         """Read the whole stream, and return the entries that have to be published (again).
 
         These are the revocations of this process, and all others that are known here: Redis may have gone back in
-        time, or the process that found it empty knew of nothing, and those that published first may be gone.
+        time, or the process that found it empty had no entries, and those that published first may have ended.
         """
         present = await self._reader.read_all(stream)
         own = missing_entries(self._server_dated(self._queue.take_all()), present)

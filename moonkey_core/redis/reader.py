@@ -17,7 +17,7 @@ logger = logging.getLogger("moonkey")
 
 
 class Reader:
-    """Reads entries of the stream, and knows how up to date this process is.
+    """The reader of the stream, which tracks how up to date this process is.
 
     Args:
         sealer: Opens the entries.
@@ -130,7 +130,7 @@ class Reader:
                     self._foreign_seen = True
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
-            # The clock of its sender may have been wrong. The server knows when it was added.
+            # The clock of its sender may have been wrong. The server dates it by its own clock.
             entry = replace(entry.limited_to(added_at + MAX_CLOCK_AHEAD), added_at=added_at - self._clock.offset)
             self._revocations.receive(entry)
             entries.append(entry)

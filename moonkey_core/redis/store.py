@@ -49,7 +49,7 @@ class SerializedReply:
 
 
 class StoreSerializer:
-    """Turns replies into what is stored in Redis, and what Redis returns into replies. Makes no network call."""
+    """The conversion between replies and their stored form in Redis. Makes no network call."""
 
     max_bytes = _MAX_BODY_BYTES + _OVERHEAD_BYTES
 
@@ -105,7 +105,7 @@ class Availability:
         self._lock = threading.Lock()
 
     def allows_call(self) -> bool:
-        """Return whether to call Redis now. Then tell the outcome to :meth:`succeeded` or :meth:`failed`."""
+        """Return whether to call Redis now. Then report the outcome by :meth:`succeeded` or :meth:`failed`."""
         if not self._lost:
             return True
         now = self._clock()

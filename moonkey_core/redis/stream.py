@@ -27,7 +27,7 @@ _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
 
 
 class HistoryLost(Exception):
-    """The stream or its epoch is gone, or another epoch has begun."""
+    """The stream or its epoch does not exist any more, or another epoch has begun."""
 
 
 @dataclass(frozen=True, slots=True)

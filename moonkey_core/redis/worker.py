@@ -67,7 +67,7 @@ class WeakHooks:
 
 
 class Backoff:
-    """Pauses before Redis is tried again: each about twice as long as the last one, and random.
+    """The pauses before Redis is tried again: each about twice as long as the last one, and random.
 
     Where entries wait to be published the pauses stay shorter than half of the lag at first.
     """
@@ -92,7 +92,9 @@ class Backoff:
 
 
 class Worker:
-    """Runs the feed of one process until it is stopped. It cannot be used after that: make another one.
+    """The thread that runs the feed of one process until it is stopped.
+
+    It cannot be used after that: make another one.
 
     Args:
         url: The ``redis_url`` of the settings.
@@ -104,7 +106,7 @@ class Worker:
         leeway: Seconds that the clocks of two machines may differ.
 
     Attributes:
-        reader: Knows how up to date this process is.
+        reader: Tracks how up to date this process is.
     """
 
     def __init__(

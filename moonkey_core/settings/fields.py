@@ -1,4 +1,4 @@
-"""Parsers of single settings: text or typed value in, typed value out. A ``ValueError`` says what to write.
+"""Parsers of single settings: text or typed value in, typed value out. A ``ValueError`` names what to write.
 
 No message repeats the value: it may be a secret in the wrong place.
 """
@@ -44,7 +44,7 @@ class Secret:
         return "Secret('***')"
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other is a secret with the same value."""
+        """Return whether the other is a secret with the same value."""
         return isinstance(other, Secret) and other._value == self._value
 
     def __hash__(self) -> int:
@@ -200,12 +200,12 @@ def key_set_url(value: object) -> Address | None:
 
 
 def is_plain_http_off_loopback(url: str) -> bool:
-    """Whether credentials sent to ``url`` could be read on the way."""
+    """Return whether credentials sent to ``url`` could be read on the way."""
     return urlsplit(url).scheme != "https" and not is_on_loopback(url)
 
 
 def is_on_loopback(url: str) -> bool:
-    """Whether ``url`` is on this machine."""
+    """Return whether ``url`` is on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

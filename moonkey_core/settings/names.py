@@ -43,7 +43,7 @@ _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 def _elsewhere() -> dict[str, str]:
-    """Return the names that are no setting of the top level, each with a sentence that says where it belongs."""
+    """Return the names that are no setting of the top level, each with a sentence about where it belongs."""
     found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in REQUIREMENT_ARGUMENTS}
     found |= {
         name: f"It is an argument of MoonKeyMiddleware for Starlette and FastAPI: {name}=…."
@@ -78,7 +78,7 @@ def check_arguments(given: Iterable[str], known: Collection[str], beside: Collec
         beside: Other arguments that could have been given in the same place.
 
     Raises:
-        ConfigurationError: A name is no setting; the message says which one may have been meant.
+        ConfigurationError: A name is no setting; the message suggests a similar one.
     """
     for name in given:
         if name not in known:

@@ -12,7 +12,7 @@ from moonkey_core.settings.sign_in_settings import SignInSettings
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of the clients; :class:`~moonkey_core.settings.Settings` says what each means."""
+    """The keyword arguments of the clients; :class:`~moonkey_core.settings.Settings` describes them."""
 
     secret_key: str | Secret | None
     base_url: str | None

@@ -62,10 +62,10 @@ def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
 class Settings(KnownArguments):
     """All settings. Immutable; every instance has been validated.
 
-    Build one with :meth:`load`. All durations are seconds unless the name says minutes.
+    Build one with :meth:`load`. All durations are seconds unless the name contains ``minutes``.
 
     Raises:
-        ConfigurationError: A setting is wrong or missing; the message names it and says what to write instead.
+        ConfigurationError: A setting is wrong or missing; the message names it and what to write instead.
     """
 
     secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
@@ -292,11 +292,11 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
-    """Check that all given names are settings.
+    """Check that all names are settings.
 
     Args:
         given: The names.
-        beside: Other arguments that could have been given in the same place, and may have been misspelt.
+        beside: Other arguments that are allowed in the same place, and may have been misspelt.
 
     Raises:
         ConfigurationError: A name is no setting.
@@ -325,12 +325,15 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
-    """Whether a setting has the value that ``value`` is parsed to."""
+    """Return whether a setting has the value that ``value`` is parsed to."""
     return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:
-    """Whether two values of a setting are parsed to the same; ``None`` and an empty text count as its default."""
+    """Return whether two values of a setting are parsed to the same.
+
+    ``None`` and an empty text count as its default.
+    """
     return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 

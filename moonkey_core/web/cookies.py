@@ -113,7 +113,7 @@ def warn_about_plain_http(
 ) -> None:
     """Log a warning, once, where Secure cookies are set on plain http: most browsers would not keep them.
 
-    Settings, a trusted proxy or the ``Origin`` header may say that the request came by https.
+    Settings, a trusted proxy or the ``Origin`` header may prove that the request came by https.
     """
     if "plain_http" in _warned or not any("; Secure" in one and "; Max-Age=0;" not in one for one in cookies):
         return

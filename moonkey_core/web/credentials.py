@@ -1,6 +1,6 @@
-"""What a request presents: the one reader of its credential, for headers and cookies alike.
+"""The one reader of the credential that a request presents, in headers and in cookies.
 
-The grammar is strict, and decided before any other work. Nothing is ever read from a URL, a form or a body (RFC
+The grammar is strict, and checked before any other work. Nothing is ever read from a URL, a form or a body (RFC
 9700 section 4.3.2).
 """
 
@@ -28,7 +28,7 @@ _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")  # RFC 9110 section 11.1
 # A line that a WSGI server has joined from two: a second scheme after a comma, or any comma in Basic's base64.
 _JOINED = re.compile(r",[ \t]*bearer(?:[ \t]|\Z)|\Abasic [^,]*,", re.IGNORECASE)
-# Names of schemes that may be told; of others only those that are no credential, misplaced. IANA has the registry.
+# Scheme names that may be shown (IANA has the registry). Another name is shown only if it cannot be a credential.
 _SCHEMES = frozenset([
     "apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hawk", "hoba", "jwt",
     "mutual", "negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "session", "token",
@@ -41,24 +41,23 @@ _USUAL_BEARER = "Bearer "
 _AFTER_BEARER = len(_USUAL_BEARER)
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
-_BETWEEN_COOKIES = "; "  # as the lines are joined that HTTP/2 has split one into (RFC 9113 section 8.2.3)
+_BETWEEN_COOKIES = "; "  # joins the lines into which HTTP/2 has split one (RFC 9113 section 8.2.3)
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class PresentedCredentials:
-    """The one credential that a request presents; or that it presents none; or why it cannot be used.
+    """The one credential that a request presents, if any, and why it cannot be used, if so.
 
-    The cookies of a browser are one credential: a session token, with perhaps a session JWT beside it, which is
-    only a cache of the token. They count only where no header presents a credential. Immutable by convention.
+    The cookies of a browser are one credential: a session token, and optionally a session JWT, which is only a
+    cache of the token. They count only where no header presents a credential. Immutable by convention.
 
     Attributes:
-        value: The session token or session JWT as it stands in a header; of cookies, the session token. Empty
-        where
-            nothing is presented.
-        source: The name of the header, ``"cookie"``, ``"argument"`` (given to a method), or ``""`` for none.
+        value: The session token or session JWT in a header, or the session token in cookies. Empty where no
+            credential is presented.
+        source: The name of the header, ``"cookie"``, ``"argument"`` (of a method), or ``""`` for none.
         cached_jwt: The session JWT beside the session token in cookies.
-        error: Why what is presented cannot be used, if it cannot.
-        hint: What stands in ``Authorization`` instead of a credential: a sentence for the operator, or nothing.
+        error: The reason why the credential cannot be used, if it cannot.
+        hint: A sentence for the operator about an ``Authorization`` header without a session credential, or empty.
         named_kind: The kind of credential, where the caller of a method has named it.
         is_checked: Whether its grammar has been checked.
     """
@@ -77,30 +76,30 @@ class PresentedCredentials:
 
     @property
     def from_cookies(self) -> bool:
-        """Whether what is presented stands in the request's cookies."""
+        """Whether the credential is in the request's cookies."""
         return self.source == "cookie"
 
     @property
     def kind(self) -> CredentialKind:
-        """Which kind ``value`` is. It decides how the credential is verified."""
+        """The kind of ``value``. It decides how the credential is verified."""
         if self.named_kind is not None:
             return self.named_kind
         return "session_jwt" if not self.from_cookies and is_jwt(self.value) else "session_token"
 
     @property
     def text(self) -> str:
-        """All of the credential as one text, to make a digest of. A session token stands bare in it.
+        """The whole credential as one text, for a digest. A session token has no prefix in it.
 
-        The text of a session token and the JWT beside it is one that no header can hold.
+        The text of a cookie pair contains a line feed, so no header can have the same text.
         """
         token = bare_token(self.value)
         return token if self.cached_jwt is None else f"{token}\n{self.cached_jwt}"
 
     def cached_text(self, settings: Settings) -> str | None:
-        """Return :attr:`text` where a credential of this text may have been found good before; else ``None``.
+        """Return :attr:`text` where a credential with this text may be in the cache; else ``None``.
 
-        What was found good has passed the grammar, so a text that is found again need not be checked once more.
-        That holds for ASCII text within bounds. A cookie with a dot may hold a JWT, which is no session token.
+        A cached credential has passed the grammar, so a text that is found there need not be checked again. That
+        applies to ASCII text within bounds. A cookie with a dot may hold a JWT, which is no session token.
         """
         if self.is_checked:
             return self.text
@@ -114,10 +113,10 @@ class PresentedCredentials:
         return bare_token(value) if value.startswith(_SESSION) else value
 
     def checked(self, settings: Settings) -> PresentedCredentials:
-        """Return the credential with its grammar checked; a malformed JWT beside a session token is left out.
+        """Return the credential with its grammar checked. A malformed JWT beside a session token is left out.
 
         Raises:
-            MalformedCredentials: It has not the form of a credential.
+            MalformedCredentials: It does not have the form of a credential.
         """
         if self.is_checked or not self.source:
             return self
@@ -127,7 +126,7 @@ class PresentedCredentials:
                 raise MalformedCredentials(reason="malformed_cookie")
             jwt = self.cached_jwt
             if jwt is not None and (len(jwt) > longest or not _TOKEN.fullmatch(jwt)):
-                jwt = None  # the token will do
+                jwt = None  # the token is enough
             return PresentedCredentials(self.value, self.source, jwt, is_checked=True)
         if len(self.value) <= longest and _TOKEN.fullmatch(self.value):
             self.is_checked = True
@@ -146,16 +145,20 @@ def read_credentials(
 ) -> PresentedCredentials:
     """Return the one credential that a request presents. Every decision about that is made here.
 
-    A header goes before cookies. A request that carries more than one credential in headers, even equal ones, is
-    malformed (RFC 6750 section 3.1), and so is one with a repeated line of a credential header. Cookies count only
-    where the browser did not send them for another site's page; of each there is one.
+    A header takes precedence over cookies. A request with more than one credential in headers, even equal ones, is
+    malformed (RFC 6750 section 3.1), and so is one that repeats a credential header. Cookies count only where the
+    page of another site did not send the request. Each of them may have one value only.
 
     Args:
         headers: The request's headers.
-        info: What cookies are judged by; ``None`` where nothing is known of the request: as an unsafe one.
-        settings: Which headers and cookies count.
-        check: Whether the grammar of the credential is checked. Without it, the caller has to do that by
+        info: The facts by which cookies are judged. Without them, cookies are judged as those of an unsafe
+            request.
+        settings: The settings, which name the headers and cookies that count.
+        check: Whether the grammar of the credential is checked. If false, the caller has to do that with
             :meth:`PresentedCredentials.checked` before anything but a look-up of its digest.
+
+    Returns:
+        The credential. An error is in it, and is not raised.
     """
     found: PresentedCredentials | None = None
     other_scheme = ""
@@ -206,12 +209,11 @@ def read_credentials(
 
 
 def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True) -> PresentedCredentials:
-    """Return the credential in a request's cookies, whatever its headers hold and whichever page has sent it.
+    """Return the credential in a request's cookies, regardless of its headers and of the page that has sent it.
 
-    It is malformed where a name stands twice with different values, one of which may have been planted by another
-    host of the domain (RFC 6265 section 8.6), where the session token has not the form of one, and where there are
-    more than 64 KiB of cookies. A session JWT counts only beside a session token, and only where JWTs are verified
-    here.
+    It is malformed where a cookie has two different values, one of which may have been set by another host of the
+    domain (RFC 6265 section 8.6), where the session token does not have the form of one, and where there are more
+    than 64 KiB of cookies. A session JWT counts only beside a session token, and only if JWTs are verified here.
 
     Args:
         headers: The request's headers.
@@ -241,12 +243,12 @@ def _checked_or_refused(found: PresentedCredentials, settings: Settings) -> Pres
 
 
 def presents_cookies(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> bool:
-    """Return whether the credential that a request presents, good or bad, stands in its cookies."""
+    """Return whether the credential that a request presents, valid or not, is in its cookies."""
     return read_credentials(headers, info, settings, check=False).from_cookies
 
 
 def presents_any(headers: HeaderView, settings: Settings) -> bool:
-    """Whether a request carries anything where a credential may stand, good or bad."""
+    """Return whether a request has anything in a place for credentials, valid or not."""
     if any(headers(name) for name in settings.credential_headers):
         return True
     if settings.cookies is None:
@@ -256,7 +258,11 @@ def presents_any(headers: HeaderView, settings: Settings) -> bool:
 
 
 def cookie_lines(headers: HeaderView) -> Sequence[str]:
-    """All ``Cookie`` lines. Raises ``MalformedCredentials`` where they are longer than 64 KiB together."""
+    """Return all ``Cookie`` lines.
+
+    Raises:
+        MalformedCredentials: They are longer than 64 KiB together.
+    """
     lines = headers("cookie")
     if _are_too_long(lines):
         raise MalformedCredentials(reason="cookies_too_long")
@@ -270,7 +276,11 @@ def _are_too_long(lines: Sequence[str]) -> bool:
 
 
 def one_cookie(lines: Sequence[str], name: str) -> str | None:
-    """The value of a cookie in the ``Cookie`` lines. Raises ``MalformedCredentials`` where it has two values."""
+    """Return the value of a cookie in the ``Cookie`` lines; ``None`` where it is absent.
+
+    Raises:
+        MalformedCredentials: It has two different values, or occurs again after a comma.
+    """
     text = lines[0] if len(lines) == 1 else _BETWEEN_COOKIES.join(lines)
     if (usual := _usual_cookie(text, f"{name}=")) is not None:
         return usual
@@ -288,14 +298,16 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
 
 @lru_cache(64)  # names come from settings and from this package, never from a request
 def _cookie_patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Where a cookie of that name stands, with its value; and where a WSGI server has joined a line with one to
-    another, by a comma. Each looks at every character once."""
+    """Return the patterns of a cookie with its value, and of one in a line that a WSGI server joined by a comma.
+
+    Each of them looks at every character once.
+    """
     start = rf"[ \t]*{re.escape(name)}="
     return re.compile(rf"(?:\A|;){start}([^;]*)"), re.compile(f",{start}")
 
 
 def _usual_cookie(line: str, start: str) -> str | None:
-    """The value where it is plain to see; ``None`` says nothing."""
+    """Return the value of a cookie in the usual spelling. ``None`` means that the slower search is required."""
     at = line.find(start)
     if at < 0 or "," in line or "\t" in line or line.find(start, at + 1) >= 0:
         return None
@@ -306,7 +318,7 @@ def _usual_cookie(line: str, start: str) -> str | None:
 
 
 def _scheme_of(line: str) -> str:
-    """What may be told of the scheme in a line. A word that stands alone may be the credential itself."""
+    """Return what may be logged of the scheme in a line. A single word may be the credential itself."""
     start = line.lstrip(" \t")[:_SCHEME_ROOM]
     match = _SCHEME.match(start)
     if match is not None and (match[1].lower() in _SCHEMES or _PLAIN_NAME.match(start)):
@@ -315,7 +327,11 @@ def _scheme_of(line: str) -> str:
 
 
 def well_formed(value: object, settings: Settings) -> str:
-    """A credential given to a method of the client. Raises ``MalformedCredentials``."""
+    """Return a credential that was passed to a method of the client, checked.
+
+    Raises:
+        MalformedCredentials: It does not have the form of a credential.
+    """
     if not isinstance(value, str) or not value or len(value) > settings.max_credential_length:
         raise MalformedCredentials
     if not _TOKEN.fullmatch(value):
@@ -324,7 +340,11 @@ def well_formed(value: object, settings: Settings) -> str:
 
 
 def _value(name: str, line: str, longest: int) -> str | None:
-    """The credential in one header line; ``None`` where the line uses another authentication scheme."""
+    """Return the credential in one header line; ``None`` where the line uses another authentication scheme.
+
+    Raises:
+        MalformedCredentials: The line is malformed, or has more than one credential.
+    """
     if len(line) > longest + _SCHEME_ROOM:
         raise _too_long(name, len(line), longest)
     line = line.strip(" \t")  # optional white space around a field value, RFC 9110 section 5.5
@@ -356,10 +376,10 @@ def _too_long(name: str, length: int, longest: int) -> MalformedCredentials:
 
 
 def bare_token(value: str) -> str:
-    """What both spellings of one session token have in common.
+    """Return a session token without its prefix: the part that both spellings have in common.
 
-    MoonKey's guides write it with and without ``session_``. Exactly one is taken away, and neither all there is
-    nor what stands in front of a JWT: that would be another kind of credential.
+    MoonKey's guides write it with and without ``session_``. The prefix is removed once. It is kept where nothing
+    or a JWT would remain, as that would be another kind of credential.
     """
     if not value.startswith(_SESSION):
         return value
@@ -368,20 +388,20 @@ def bare_token(value: str) -> str:
 
 
 def same_token(one: str, other: str) -> bool:
-    """Whether two spellings are one session token."""
+    """Return whether two spellings are the same session token."""
     return bare_token(one) == bare_token(other)
 
 
 def is_token(value: str) -> bool:
-    """Whether a text has the grammar of a credential (RFC 6750 section 2.1)."""
+    """Return whether a text has the grammar of a credential (RFC 6750 section 2.1)."""
     return _TOKEN.fullmatch(value) is not None
 
 
 def is_jwt(value: str) -> bool:
-    """Whether a credential has the form of a JWT: dots, and a first part that encodes a JSON object.
+    """Return whether a credential has the form of a JWT: dots, and a first part that encodes a JSON object.
 
-    Deliberately lenient (padding, alphabet, encoding): what tries to be a JWT is judged as one, and never sent
-    to the API as if it were an opaque token.
+    It is deliberately lenient about padding, alphabet and encoding: a malformed JWT is judged as a JWT, and never
+    sent to the API as if it were an opaque token.
     """
     head, dot, _ = value.partition(".")
     if not dot:

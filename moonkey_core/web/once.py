@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Computes ``value`` once. For the tasks of one event loop."""
+    """A ``value`` that is computed once. For the tasks of one event loop."""
 
     __slots__ = ("_leader", "value")
 

@@ -1,6 +1,7 @@
-"""Where a request comes from: may it use its cookies, from which address, under which name of ours.
+"""The origin of a request: whether its cookies count, the client's address, and our own origin.
 
-Fetch Metadata (W3C), the ``Origin`` header (RFC 6454 section 7), ``X-Forwarded-*`` of configured proxies only.
+Sources: Fetch Metadata (W3C), the ``Origin`` header (RFC 6454 section 7), and ``X-Forwarded-*`` of configured
+proxies only.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 secti
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 _WEB = {"ws": "http", "wss": "https"}
 _MAX_HOPS = 32
-_SITES = ("same-origin", "same-site", "cross-site", "none")  # all that browsers say in Sec-Fetch-Site
+_SITES = ("same-origin", "same-site", "cross-site", "none")  # all values of Sec-Fetch-Site
 _LONGEST_SHOWN = 120
 
 
 def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> bool:
-    """Whether a request may be taken for its user's own doing, although the browser adds cookies to any request.
+    """Return whether the cookies of a request count: the browser adds them to requests of any site's page.
 
-    Safe methods may. Others, where the browser says that a page of this origin (or the user) sent it, or where the
-    ``Origin`` is a trusted one or, from browsers that say no more, our own. A WebSocket handshake is a safe method
-    by its letter only: it is judged by its ``Origin`` always. ``info`` is ``None`` where nobody knows: as unsafe.
+    They count for safe methods. For others they count where ``Sec-Fetch-Site`` names a page of this origin or the
+    user, or where the ``Origin`` is a trusted one or, without ``Sec-Fetch-Site``, our own. A WebSocket handshake
+    has a safe method, but is always judged by its ``Origin``.
+
+    Args:
+        info: The facts of the request; ``None`` where unknown: it is then judged as an unsafe request.
+        headers: The request's headers.
+        settings: The settings.
     """
     is_websocket = info is not None and info.is_websocket
     if info is not None and not is_websocket and info.method in _SAFE_METHODS:
@@ -46,18 +52,18 @@ def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Set
 
 
 def cross_site(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> CrossSiteRequest:
-    """The error for a request that may not use its cookies; its evidence is what was compared with what."""
+    """Return the error for a request whose cookies do not count, with the compared values as evidence."""
     site, origin = _shown(headers("sec-fetch-site"), _site), _shown(headers("origin"), _origin)
     own = own_origin(info, headers, settings)
     expected = "unknown: no usable Host header" if own is None else own[:_LONGEST_SHOWN]
     if info is None:
         expected = "unknown: nothing was said of the request"
-    said = f"Sec-Fetch-Site: {site}, Origin: {origin}; own origin: {expected}."
-    return CrossSiteRequest(evidence=said + _advice(headers, own))
+    compared = f"Sec-Fetch-Site: {site}, Origin: {origin}; own origin: {expected}."
+    return CrossSiteRequest(evidence=compared + _advice(headers, own))
 
 
 def _shown(lines: Sequence[str], known: Callable[[str], str | None]) -> str:
-    """What is to be told of a header: only what is known for one of its good values; the rest is a stranger's."""
+    """Return the value of a header for the operator. A value that is not a valid one is never repeated."""
     if len(lines) != 1:
         return f"{len(lines)} lines" if lines else "none"
     return known(lines[0]) or f"no valid one ({len(lines[0])} characters)"
@@ -81,19 +87,19 @@ def _advice(headers: HeaderView, own: str | None) -> str:
 
 
 def own_scheme(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
-    """``http`` or ``https``, as the browser knows it: from settings, a trusted proxy, or the request itself."""
+    """Return ``http`` or ``https``, as the browser sees it: from settings, a trusted proxy, or the request."""
     if settings.cookies is not None and settings.cookies.origin is not None:
         return settings.cookies.origin.partition(":")[0]
     if info is None:
         return None
     scheme = info.scheme
     if _is_trusted(info.peer, settings):
-        scheme = (_last(headers("x-forwarded-proto")) or scheme).lower()  # the nearest proxy has written the last
+        scheme = (_last(headers("x-forwarded-proto")) or scheme).lower()  # the nearest proxy wrote the last one
     return _WEB.get(scheme, scheme)
 
 
 def own_origin(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
-    """The origin under which the browser knows this app: from settings, a trusted proxy, or the request itself."""
+    """Return this app's origin, as the browser sees it: from settings, a trusted proxy, or the request."""
     if settings.cookies is not None and settings.cookies.origin is not None:
         return settings.cookies.origin
     if info is None:
@@ -107,9 +113,10 @@ def own_origin(info: RequestInfo | None, headers: HeaderView, settings: Settings
 
 
 def client_address(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
-    """The browser's address, as a configured proxy tells it; ``None`` where there is none to be believed.
+    """Return the client's address from the header of a trusted proxy; ``None`` where there is none to trust.
 
-    Proxies append to ``X-Forwarded-For``: read from its end, the first that is no proxy of ours is the browser.
+    Proxies append to ``X-Forwarded-For``. Read from its end, the first address that is no trusted proxy is the
+    client's.
     """
     if info is None or not _is_trusted(info.peer, settings):
         return None

@@ -70,7 +70,7 @@ class Visit:
 
 
 def wants_page(headers: HeaderView) -> bool:
-    """Whether a request prefers HTML to JSON (RFC 9110 section 12.5.1); without a preference it gets JSON."""
+    """Return whether a request prefers HTML to JSON (RFC 9110 section 12.5.1). The default is JSON."""
     accept = ",".join(headers("accept"))[:_LONGEST_ACCEPT].lower()
     best, names_html = {"page": 0.0, "json": 0.0}, "text/html" in accept
     for part in accept.split(","):
@@ -89,7 +89,7 @@ def wants_page(headers: HeaderView) -> bool:
 def refuse_visit(error: MoonKeyError, settings: Settings, headers: HeaderView, visit: Visit) -> Refusal:
     """Return the response for an error, and log it as :func:`~moonkey_core.web.responses.refuse` does.
 
-    In an app with cookies, a browser that asks for a page is redirected to sign in or to step up, and comes back
+    In an app with cookies, a browser that requests a page is redirected to sign in or to step up, and comes back
     afterwards; for any other error it gets a page. A request with a credential in a header, or one that does not
     prefer HTML, gets the problem body.
     """
@@ -170,7 +170,7 @@ def _mounted(visit: Visit, path: str) -> str | None:
 
 
 def step_up_query(error: StepUpRequired) -> dict[str, str]:
-    """Return the query for the step-up page: nothing secret, and nothing that the page relies on."""
+    """Return the query for the step-up page. It has no secret, and the page does not trust it."""
     found = {"acr_values": " ".join(error.acr_values)} if error.acr_values else {}
     return found if error.max_age is None else {**found, "max_age": str(error.max_age)}
 

@@ -41,14 +41,14 @@ _METHOD_KINDS = (staticmethod, classmethod, property)
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """What differs between frameworks.
+    """The properties of a framework that the search depends on.
 
     Attributes:
         name: The name of the framework.
         package: The package of its gates.
-        registries: The types whose instances hold what an app serves.
-        right: Returns what to write instead, for the name of a function, the name of its gate, and where the
-            function is served.
+        registries: The types whose instances refer to the functions that an app serves.
+        right: Returns the advice what to write instead, for the name of a function, the name of its gate, and the
+            route of the function.
     """
 
     name: str
@@ -81,7 +81,7 @@ class _Gates:
     Attributes:
         name: The name of the gate.
         alive: The gates.
-        were_used: Whether an app, which may be gone by now, has served one of them.
+        were_used: Whether any app, even one that does not exist any more, has served one of them.
     """
 
     name: str
@@ -92,7 +92,7 @@ class _Gates:
 _kinds: WeakKeyDictionary[object, Kind] = WeakKeyDictionary()
 _gates: dict[ReferenceType[Any], _Gates] = {}
 _results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
-"""For each app: what is wrong with its gates, else the empty text."""
+"""For each app: the error message about its gates, or the empty text."""
 
 
 def decorator(made: T, package: str, name: str) -> T:
@@ -120,12 +120,12 @@ def kind_of(thing: object) -> Kind | None:
 
 
 def has_gate(view: object) -> bool:
-    """Whether a view is a gate, or has one further inside."""
+    """Return whether a view is a gate, or has one further inside."""
     return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
 
 
 def calls(view: object, other: object) -> bool:
-    """Whether a function may call another, as far as its references show."""
+    """Return whether a function may call another, as far as its references show."""
     return any(one is other for one, _, _ in _reached([view]))
 
 
@@ -141,10 +141,10 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
     """Check that a gate can protect ``view``.
 
     Args:
-        view: What the gate was given.
+        view: The argument of the gate.
         name: The name of the gate.
-        in_a_class: What to write instead in a class.
-        more: Further positional arguments that the gate was given.
+        in_a_class: The advice what to write instead in a class.
+        more: Further positional arguments of the gate.
 
     Raises:
         TypeError: It cannot.
@@ -168,7 +168,7 @@ def check_target(view: object, name: str, in_a_class: str, more: tuple[object, .
 
 
 def keyword_only_error(name: str, given: object, *, sign: str = "") -> TypeError:
-    """Return the error for a gate whose requirement was given without its keyword."""
+    """Return the error for a gate whose requirement was passed without its keyword."""
     asked = f"{{{given!r}}}" if isinstance(given, str) else '{"admin"}'
     return TypeError(
         f"{name} takes what it asks for by keyword: write {sign}{name}(roles={asked}), or scopes=, claims=…"
@@ -176,7 +176,7 @@ def keyword_only_error(name: str, given: object, *, sign: str = "") -> TypeError
 
 
 def route_order_advice(name: str, gate: str, where: str) -> str:
-    """Return what to write where decorators register routes; ``where`` is such as ``GET /me``."""
+    """Return the advice for frameworks whose decorators register routes; ``where`` is such as ``GET /me``."""
     method, _, path = where.partition(" ")
     if not path.startswith("/"):
         line = f"@app.{where}" if where.isidentifier() else "the route"
@@ -192,7 +192,7 @@ def check_once(app: object, find: Callable[[], Iterable[Registered]], framework:
 
     Args:
         app: The app.
-        find: Returns what the app serves.
+        find: Returns the functions that the app serves.
         framework: The framework of the app.
 
     Raises:
@@ -206,7 +206,7 @@ def check_once(app: object, find: Callable[[], Iterable[Registered]], framework:
 
 
 def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
-    """Return what is wrong with the gates of an app, else the empty text."""
+    """Return the error message about the gates of an app, or the empty text."""
     try:
         _check(list(find()), framework)
     except ConfigurationError as error:
@@ -215,7 +215,7 @@ def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Fra
 
 
 def _check(registered: list[Registered], framework: Framework) -> None:
-    reached: list[_Holding] | None = None
+    reached: list[_Reached] | None = None
     for one in registered:
         is_protected = False
         for view in _layers(one.view):
@@ -252,9 +252,9 @@ def _check_kind(kind: Kind, one: Registered, framework: Framework) -> None:
 
 
 def _layers(view: object) -> Iterator[object]:
-    """Yield a view and what it wraps, from the outside in, up to the methods of its class if it has one."""
+    """Yield a view and the functions that it wraps, from the outside in, up to the methods of its class."""
     owner = attribute(view, "view_class") or attribute(view, "cls")
-    # Django's `as_view()` copies the attributes of `dispatch`, and with them what that wraps.
+    # Django's `as_view()` copies the attributes of `dispatch`, `__wrapped__` included.
     methods = [id(one) for one in _wrapped(attribute(owner, "dispatch"))] if isinstance(owner, type) else []
     for one in _wrapped(view):
         if id(one) in methods:
@@ -298,17 +298,17 @@ def _gates_around(view: object) -> _Gates | None:
     return None if key is None else _gates.get(key)
 
 
-# --- Is what a gate returned in use anywhere?
+# --- Is the function that a gate returned in use anywhere?
 
-_Holding = tuple[object, str, object]
+_Reached = tuple[object, str, object]
 """An object that was reached, the name that it has there, and its holder."""
 
 
-def _are_in_use(gates: _Gates, view: object, reached: list[_Holding], framework: Framework) -> bool:
-    """Whether a gate around a view is in use, as far as its references show.
+def _are_in_use(gates: _Gates, view: object, reached: list[_Reached], framework: Framework) -> bool:
+    """Return whether a gate around a view is in use, as far as its references show.
 
     A view that was defined inside of a function may have lost its gate for good. A view of a module or a class has
-    a name there; while that name refers to the view itself, its gate was made for some app, maybe another one.
+    a name there. While that name refers to the view itself, its gate was made for some app, maybe another one.
     """
     if "<locals>" in getattr(view, "__qualname__", "<locals>"):
         return any(_is_in_use(gate, view, reached, framework) for gate in gates.alive)
@@ -327,24 +327,24 @@ def _named(view: Any) -> object:
     return found
 
 
-def _is_in_use(gate: object, view: object, reached: list[_Holding], framework: Framework) -> bool:
-    if any(one is gate and not _is_its_own(view, name, holder) for one, name, holder in reached):
+def _is_in_use(gate: object, view: object, reached: list[_Reached], framework: Framework) -> bool:
+    if any(one is gate and not _is_its_own(view, name, referrer) for one, name, referrer in reached):
         return True
-    return _is_held(gate, view, framework.registries)
+    return _is_referenced(gate, view, framework.registries)
 
 
-def _is_its_own(view: object, name: str, holder: object) -> bool:
-    """Whether a variable is the one to which ``@gate`` has bound its result, in place of the function."""
-    scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, holder))
-    if isinstance(holder, type):
-        inside = holder.__qualname__
+def _is_its_own(view: object, name: str, referrer: object) -> bool:
+    """Return whether a variable is the one to which ``@gate`` has bound its result, in place of the function."""
+    scope, inside = (getattr(one, "__qualname__", "").rpartition(".")[0] for one in (view, referrer))
+    if isinstance(referrer, type):
+        inside = referrer.__qualname__
     return bool(scope) and inside == scope and name == getattr(view, "__name__", None)
 
 
-def _reached(views: Iterable[object]) -> Iterator[_Holding]:
-    """Yield all functions that these can call, as far as references show: what they wrap, close over or hold."""
+def _reached(views: Iterable[object]) -> Iterator[_Reached]:
+    """Yield all functions that these can call, as far as references show: wrapped, in closures, in attributes."""
     seen: set[int] = set()
-    queue: deque[_Holding] = deque((view, "", None) for view in views)
+    queue: deque[_Reached] = deque((view, "", None) for view in views)
     while queue and len(seen) < _MOST_OBJECTS:
         binding = queue.popleft()
         yield binding
@@ -353,11 +353,13 @@ def _reached(views: Iterable[object]) -> Iterator[_Holding]:
             continue
         seen.add(id(one))
         queue.extend(
-            (held, name, one) for name, held in _held_by(one) if callable(held) or isinstance(held, _CONTAINERS)
+            (referent, name, one)
+            for name, referent in _referents(one)
+            if callable(referent) or isinstance(referent, _CONTAINERS)
         )
 
 
-def _held_by(one: object) -> Iterator[tuple[str, object]]:
+def _referents(one: object) -> Iterator[tuple[str, object]]:
     if isinstance(one, FunctionType):
         for name, cell in zip(one.__code__.co_freevars, one.__closure__ or (), strict=True):
             try:
@@ -369,60 +371,70 @@ def _held_by(one: object) -> Iterator[tuple[str, object]]:
     elif isinstance(one, MethodType):
         yield from (("", one.__func__), ("", one.__self__))
     elif isinstance(one, partial):
-        yield from (("", held) for held in (one.func, one.args, one.keywords))
+        yield from (("", referent) for referent in (one.func, one.args, one.keywords))
     elif isinstance(one, dict):
-        yield from (("", held) for held in tuple(one.values()))
+        yield from (("", referent) for referent in tuple(one.values()))
     elif isinstance(one, _CONTAINERS):
-        yield from (("", held) for held in tuple(one))
+        yield from (("", referent) for referent in tuple(one))
     else:
         yield from tuple((attribute(one, "__dict__") or {}).items())
 
 
-def _is_held(gate: object, view: object, registries: tuple[type, ...]) -> bool:
-    """Whether any object uses what a gate returned, be it another app.
+def _is_referenced(gate: object, view: object, registries: tuple[type, ...]) -> bool:
+    """Return whether any object uses the function that a gate returned, even another app.
 
-    Goes from holder to holder. A namespace that holds it under the name of the function itself does not count, as
-    ``@gate`` always leaves that behind. A namespace that holds it under another name does, as the app chose that.
+    The search goes from referrer to referrer. A namespace that has it under the name of the function itself does
+    not count, as ``@gate`` always leaves that reference behind. A namespace that has it under another name does,
+    as the app chose that.
     """
     own_name = getattr(view, "__name__", None)
     layer, seen = [gate], {id(gate)}
-    ours: list[object] = [layer]  # the objects of this function itself that hold what is searched for
+    own_objects: list[object] = [layer]  # the objects of this function itself that refer to the gate
     for _ in range(_MOST_LAYERS):
         asked = tuple(layer)
-        ours.append(asked)  # from Python 3.13 on, the result includes the arguments of the call
-        holders = gc.get_referrers(*asked)
+        own_objects.append(asked)  # from Python 3.13 on, the result includes the arguments of the call
+        referrers = gc.get_referrers(*asked)
         found: list[object] = []
-        for holder in holders:
-            if id(holder) in seen or isinstance(holder, _RUNNING) or any(holder is one for one in ours):
+        for referrer in referrers:
+            if (
+                id(referrer) in seen
+                or isinstance(referrer, _RUNNING)
+                or any(referrer is one for one in own_objects)
+            ):
                 continue
-            seen.add(id(holder))
-            if isinstance(holder, dict) and _is_namespace(holder):
-                names = [name for name, held in tuple(holder.items()) if any(held is one for one in layer)]
+            seen.add(id(referrer))
+            if isinstance(referrer, dict) and _is_namespace(referrer):
+                names = [
+                    name for name, referent in tuple(referrer.items()) if any(referent is one for one in layer)
+                ]
                 if names != [own_name]:
                     return True
-            elif isinstance(holder, registries) or not _is_intermediate(holder):
+            elif isinstance(referrer, registries) or not _is_intermediate(referrer):
                 return True
-            elif not isinstance(holder, FunctionType) or not _closes_over_its_own(holder, view, layer):
-                found.append(holder)
+            elif not isinstance(referrer, FunctionType) or not _closes_over_its_own(referrer, view, layer):
+                found.append(referrer)
         if not found:
             return False
-        ours += [holders, found]
+        own_objects += [referrers, found]
         layer = found
     return True
 
 
-def _closes_over_its_own(holder: FunctionType, view: object, closures: list[object]) -> bool:
-    """Whether a function holds a gate only because its code names the variable."""
-    if not any(holder.__closure__ is one for one in closures):
+def _closes_over_its_own(referrer: FunctionType, view: object, closures: list[object]) -> bool:
+    """Return whether a function refers to a gate only because its code names the variable."""
+    if not any(referrer.__closure__ is one for one in closures):
         return False
-    return any(_is_its_own(view, name, holder) for name in holder.__code__.co_freevars)
+    return any(_is_its_own(view, name, referrer) for name in referrer.__code__.co_freevars)
 
 
 def _is_namespace(found: dict[Any, Any]) -> bool:
-    """Whether a dict is that of a module or of a class; decorators copy ``__module__``, with ``__wrapped__``."""
+    """Return whether a dict is the namespace of a module or a class.
+
+    Decorators copy ``__module__`` into the dict of a function, but then there is ``__wrapped__`` too.
+    """
     return "__builtins__" in found or ("__module__" in found and "__wrapped__" not in found)
 
 
-def _is_intermediate(holder: object) -> bool:
-    """Whether an object is no use by itself, but may be part of one that is."""
-    return callable(holder) or isinstance(holder, (CellType, *_CONTAINERS, *_METHOD_KINDS))
+def _is_intermediate(referrer: object) -> bool:
+    """Return whether a reference from this object is no use by itself, but may be part of one."""
+    return callable(referrer) or isinstance(referrer, (CellType, *_CONTAINERS, *_METHOD_KINDS))

@@ -1,4 +1,4 @@
-"""What is read of a request: its headers as they came, and the few facts that cookies are judged by."""
+"""The parts of a request that are read: its headers, unchanged, and the facts by which cookies are judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HeaderView = Callable[[str], Sequence[str]]
 
 
 class RequestInfo(NamedTuple):
-    """What is known of a request beside its headers.
+    """The facts of a request that are not in its headers.
 
     Attributes:
         method: The HTTP method.
@@ -68,7 +68,7 @@ def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
 
     def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
-        length = len(wanted)  # which rules most lines out, and costs next to nothing
+        length = len(wanted)  # rules most lines out, at almost no cost
         found = []
         for key, value in lines:  # in Python 3.11 a comprehension here takes half as long again
             if len(key) == length and key.lower() == wanted:

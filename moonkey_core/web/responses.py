@@ -52,7 +52,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _RETRY_AFTER = 5.0  # seconds, where the API named none
 
-# The same words for every invalid credential: which check failed is for the log, not for the caller.
+# The same text for every invalid credential: the client must not learn which check failed.
 _DETAILS = {
     400: "The request's credential is malformed, or there is more than one.",
     401: "The session is invalid, has expired or was revoked. Sign in again.",
@@ -87,7 +87,8 @@ class Page:
 class Refusal:
     """A whole HTTP response, ready to be written: lower-case header names, body bytes.
 
-    Where there is a ``page``, who can render it does so, as the body, with ``text/html; charset=utf-8``.
+    Where there is a ``page``, a framework with a template engine renders it as the body, with the content type
+    ``text/html; charset=utf-8``.
     """
 
     status: int
@@ -97,9 +98,9 @@ class Refusal:
 
 
 def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None = None) -> Refusal:
-    """The response for an error, logged for the operator under a request id that the body names too.
+    """Return the response for an error, and log the error under a request id that is in the body too.
 
-    ``headers`` are the request's; its ``x-request-id`` is used if it is a harmless one.
+    ``headers`` are the request's; its ``x-request-id`` is used if it is harmless.
     """
     request_id = _request_id(headers)
     _log(error, request_id)
@@ -131,7 +132,7 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
 
 
 class ResponseFacts(NamedTuple):
-    """What a framework package tells of a response that is about to go out.
+    """The facts of a response that is about to be sent.
 
     Attributes:
         status: Its status.
@@ -149,7 +150,7 @@ class ResponseFacts(NamedTuple):
 
 
 class ResponseEffects(NamedTuple):
-    """What a framework package adds to a response. It may hold credentials: never log it.
+    """The headers and cookies to add to a response. They may hold credentials: never log them.
 
     Attributes:
         headers: Each takes the place of all headers of that name.
@@ -163,7 +164,7 @@ class ResponseEffects(NamedTuple):
     is_usual: bool = False
 
     def __repr__(self) -> str:
-        """Return how many there are; no value."""
+        """Return the numbers of headers and cookies, without their values."""
         return f"ResponseEffects({len(self.headers)} headers, {len(self.cookies)} cookies)"
 
 
@@ -251,9 +252,9 @@ def _usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
     return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")), is_usual=True)
 
 
-@lru_cache(256)  # an app has a handful of them, and all that it answers passes here
+@lru_cache(256)  # an app has a handful of them, and each of its responses comes through here
 def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
-    """The ``Vary`` of a response that depends on these request headers, and on what it names already."""
+    """Return the ``Vary`` of a response that depends on these request headers and those that it names already."""
     names = [name.strip(" \t") for name in existing.split(",") if name.strip(" \t")]
     if "*" in names:
         return "*"
@@ -263,7 +264,7 @@ def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
 
 
 def _error_code(error: MoonKeyError) -> str | None:
-    """The code of RFC 6750 section 3.1 and RFC 9470; none where nothing was presented."""
+    """Return the error code of RFC 6750 section 3.1 or RFC 9470; none where no credential was presented."""
     if isinstance(error, MissingCredentials):
         return None
     if isinstance(error, CrossSiteRequest):
@@ -294,7 +295,10 @@ def _detail(error: MoonKeyError) -> str | None:
 
 
 def _wanted(error: MoonKeyError) -> dict[str, object]:
-    """What would do, as members of a problem body. Names that could break out of a quoted string are left out."""
+    """Return what would be enough, as members of a problem body.
+
+    Names that could break out of a quoted string are left out.
+    """
     if isinstance(error, StepUpRequired):
         found: dict[str, object] = {
             "acr_values": [name for name in error.acr_values if fits_challenge(name)] or None,
@@ -310,7 +314,7 @@ def _wanted(error: MoonKeyError) -> dict[str, object]:
 
 
 def _challenge(realm: str, code: str | None, wanted: Mapping[str, object]) -> str:
-    """RFC 6750 section 3, RFC 9470 section 3."""
+    """Return the ``WWW-Authenticate`` challenge (RFC 6750 section 3, RFC 9470 section 3)."""
     said = f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
     if "scope" in wanted:
         return f'{said}, scope="{wanted["scope"]}"'
@@ -337,7 +341,7 @@ def _request_id(headers: HeaderView | None) -> str:
 def _log(error: MoonKeyError, request_id: str) -> None:
     extra = {"reason": error.reason, "request_id": request_id, **failed_call(error)}
     if error.status >= 500 and error.status != 503:
-        # The operator's to mend, so the whole sentence; it never holds a secret.
+        # The operator has to correct this, so the whole message is logged; it never contains a secret.
         sentence = str(error)
         log_repeated(
             logging.ERROR,

@@ -1,1 +1,1 @@
-"""The MoonKey API: how each call is built, and what its reply means."""
+"""The MoonKey API: how each call is built, and how its reply is read."""

@@ -1,4 +1,4 @@
-"""One call to the MoonKey API, and what kind of answer it got: good, an understood refusal, or trouble."""
+"""One call to the MoonKey API, and the kind of its reply: success, an understood refusal, or trouble."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from moonkey_core._transport.replies import ApiError, api_error, content, not_un
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
 from moonkey_core.settings import Secret
 
-_SPEAKING = ("error", "errors", "error_type", "session", "user")
-_PROBE_SECONDS = 5.0  # how long one answer about our own key is trusted
+_API_MEMBERS = ("error", "errors", "error_type", "session", "user")
+_PROBE_SECONDS = 5.0  # for which one reply about our own key is reused
 
 
-class Asker:
-    """Asks the API under one address. ``secret_key`` is what no error may repeat."""
+class ApiClient:
+    """A client of the API under one address.
+
+    Args:
+        root: The URL before the path of each call.
+        secret_key: The secret key, which must not occur in any error message.
+    """
 
     def __init__(self, root: str, secret_key: Secret) -> None:
         self._root = root
@@ -30,18 +35,29 @@ class Asker:
         return (*strings_in(fetch.json), key, key.removeprefix("sk_test_").removeprefix("sk_live_"))
 
     def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
-        """The content of a reply, where a refusal is the caller's own mistake."""
-        _, answer = yield from self.ask(fetch)
+        """Make a call whose refusal is a mistake of the caller, and return the content of the reply.
+
+        Raises:
+            RequestRefused: The API refused the call.
+            ProviderError: The API cannot be reached or understood, or refuses our secret key.
+        """
+        _, answer = yield from self.call(fetch)
         if isinstance(answer, ApiError):
             raise refused(answer)
         return answer
 
-    def ask(
+    def call(
         self, fetch: Fetch, *, is_done: Callable[[Reply], bool] | None = None
     ) -> Plan[tuple[Reply, dict[str, Any] | ApiError]]:
-        """A reply with its content, or with its error where it is an understood refusal; else raises.
+        """Make a call, and return the reply with its content, or with its error where it is a refusal.
 
-        ``is_done`` is for calls whose reply has no content of interest: whether one with a good status will do.
+        Args:
+            fetch: The call.
+            is_done: For calls whose reply has no content: returns whether a reply with a status of 200 to 299
+                confirms the call.
+
+        Raises:
+            ProviderError: The API cannot be reached or understood, or refuses our secret key.
         """
         reply = require_reply((yield fetch))
         if is_done is not None and 200 <= reply.status < 300:
@@ -61,27 +77,30 @@ class Asker:
         return reply, error
 
     def _check_key(self) -> Plan[None]:
-        """Tell "this session is dead" from "our key is wrong": both may be a bare 401.
+        """Check that the API accepts our secret key, after a 401 that may mean the session or the key.
 
-        Asks for a user that cannot exist. Not found: the key was accepted. Raises ``ProviderRejectedKey``, or
-        ``ProviderUnavailable`` where that cannot be told either.
+        Requests a user that cannot exist. The reply "not found" proves that the key was accepted.
+
+        Raises:
+            ProviderRejectedKey: The API does not accept the key.
+            ProviderUnavailable: The reply does not show whether it does.
         """
-        nobody = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{nobody}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
+        unknown_id = f"user_{secrets.token_hex(16)}"
+        probe = Fetch("GET", f"{self._root}/users/{unknown_id}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
         probe = replace(probe, operation="key-probe", priority=True)
         reply = require_reply((yield probe))
         error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):
             return
         if reply.status in (401, 403) and (error is not None or not reply.body):
-            raise ProviderRejectedKey(evidence=told(error or ApiError(reply.status, None)))
+            raise ProviderRejectedKey(evidence=evidence_of(error or ApiError(reply.status, None)))
         raise not_understood(reply)
 
 
 def _is_bare(reply: Reply) -> bool:
-    """Whether a 401 says nothing more, or says it in JSON of no known shape.
+    """Return whether a 401 has no body, or a JSON object without any member that the API's replies have.
 
-    A page of a proxy's is not the API speaking; an error that cannot be read, or one beside an answer, is trouble.
+    The page of a proxy is no reply of the API. An error that cannot be read, or one beside content, is trouble.
     """
     if not reply.body:
         return True
@@ -89,31 +108,31 @@ def _is_bare(reply: Reply) -> bool:
         body = load_object(reply.body)
     except ValueError:
         return False
-    return not any(name in body for name in _SPEAKING)
+    return not any(name in body for name in _API_MEMBERS)
 
 
 def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | ProviderRejectedKey:
-    """The error for a refusal that is the caller's own mistake; a ``reason`` says which."""
+    """Return the error for a refusal that is a mistake of the caller, with ``reason`` if one is given."""
     if reason is not None:
-        return RequestRefused(code=error.code, reason=reason, evidence=told(error))
+        return RequestRefused(code=error.code, reason=reason, evidence=evidence_of(error))
     if error.status == 403:
-        return ProviderRejectedKey(evidence=told(error))
+        return ProviderRejectedKey(evidence=evidence_of(error))
     if error.status in (401, 402):
         return misconfigured(error)
     kind = NotFound if error.status in (404, 410) else RequestRefused
-    return kind(code=error.code, evidence=told(error))
+    return kind(code=error.code, evidence=evidence_of(error))
 
 
 def misconfigured(error: ApiError) -> ProviderRejectedKey:
-    """The error for a refusal of a correct request."""
+    """Return the error for a refusal of a correct request."""
     return ProviderRejectedKey(
         f"The MoonKey API answered {error.status} to a correct request. Check in its dashboard that this app may "
         "use sessions.",
         reason="provider_refused",
-        evidence=told(error),
+        evidence=evidence_of(error),
     )
 
 
-def told(error: ApiError) -> str:
-    """What the API has said, for the operator."""
+def evidence_of(error: ApiError) -> str:
+    """Return a sentence with the API's status and message, for the operator."""
     return f"It answered {error.status}{f', {error.detail!r}' if error.detail else ''}."

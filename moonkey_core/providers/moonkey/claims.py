@@ -1,4 +1,4 @@
-"""What the session JWTs of MoonKey claim: the session claim, and the user that it is about."""
+"""The claims of MoonKey's session JWTs: the session claim, and the user of the session."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from moonkey_core.models import Session, User, identifier
 from moonkey_core.providers.moonkey.wire import build_session, check_session, is_deleted, session_start
 from moonkey_core.settings import Settings
 
-# Registered claims (RFC 7519 section 4.1), and what a session is built from and judged by: that is said inside
-# of the session claim or not at all.
+# Registered claims (RFC 7519 section 4.1), and the fields of a session, which count inside of the session claim
+# only.
 _NO_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "id", "user_id", "factors", "custom_claims"}
     | {"started_at", "created_at", "expires_at", "last_active_at", "updated_at", "deleted", "deleted_at"}
@@ -24,19 +24,19 @@ _NO_CLAIMS = frozenset(
 
 
 class MoonKeyClaims:
-    """Reads the payload of a session JWT. Its ``sub`` is the user, one of ``jwt_session_claims`` the session."""
+    """The reader of session JWTs: ``sub`` is the user, one of ``jwt_session_claims`` the session."""
 
     def __init__(self, settings: Settings) -> None:
         self._names = settings.jwt_session_claims
         self._strict_subject = settings.strict_subject
-        self._kept_out = _NO_CLAIMS.union(self._names)
+        self._excluded = _NO_CLAIMS.union(self._names)
 
     def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
-        """Return what a payload says of its user and session.
+        """Return the user and session that a payload names.
 
         Args:
-            payload: The payload of a JWT with a good signature, from the right issuer.
-            expires_at: The JWT's own end (Unix seconds), for a session that names none.
+            payload: The payload of a JWT with a valid signature, from the right issuer.
+            expires_at: The JWT's ``exp`` (Unix seconds), for a session without an end of its own.
 
         Raises:
             InvalidCredentials: The payload names no user or no session.
@@ -53,7 +53,7 @@ class MoonKeyClaims:
         return SessionClaims(subject, claim["id"], session_start(claim), ends_at)
 
     def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-        """Return the session id, and the spellings of the user id, in a payload that nobody has proven yet."""
+        """Return the session id, and the spellings of the user id, in a payload that is not verified yet."""
         try:
             claim = self._session_claim(payload)
         except InvalidCredentials:
@@ -66,18 +66,18 @@ class MoonKeyClaims:
         )
 
     def user(self, body: Body) -> User:
-        """Return the user: a JWT says no more than the id."""
+        """Return the user. A JWT has no field of it but the id."""
         return User(id=_decoded(body)["sub"])
 
     def session(self, body: Body) -> Session:
         """Return the session.
 
-        What else the payload says is among its claims, but never replaces what the session claim says.
+        Other members of the payload are among its claims, but never replace a member of the session claim.
         """
         payload = _decoded(body)
         custom = payload.get("custom_claims")
-        said = {**payload, **custom} if isinstance(custom, dict) else payload
-        beside = {name: value for name, value in said.items() if name not in self._kept_out}
+        merged = {**payload, **custom} if isinstance(custom, dict) else payload
+        beside = {name: value for name, value in merged.items() if name not in self._excluded}
         claim = {**beside, "user_id": payload["sub"], **self._session_claim(payload)}
         return build_session(claim, expires_at=math.floor(payload["exp"]))
 

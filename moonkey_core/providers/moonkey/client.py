@@ -1,4 +1,4 @@
-"""The MoonKey API: how each call is built and what its reply means (API reference, ``/v1/auth``)."""
+"""The MoonKey API: how each call is built and how its reply is read (API reference, ``/v1/auth``)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from moonkey_core.models import (
     same_user,
     with_user_id,
 )
-from moonkey_core.providers.moonkey.api import Asker, misconfigured, refused, told
+from moonkey_core.providers.moonkey.api import ApiClient, evidence_of, misconfigured, refused
 from moonkey_core.providers.moonkey.claims import MoonKeyClaims
-from moonkey_core.providers.moonkey.endings import check_gone, has_ended
+from moonkey_core.providers.moonkey.endings import check_ended, has_ended
 from moonkey_core.providers.moonkey.wire import (
     check_session,
     check_user,
@@ -54,8 +54,8 @@ from moonkey_core.web.credentials import same_token
 
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}={0,2}")
 _REFUSALS = (400, 404, 410)
-_ABOUT_A_PROOF = (*_REFUSALS, 401, 409, 422)
-# The words of an error's code: of what proves who somebody is, of a session's length, of neither.
+_LOGIN_REFUSALS = (*_REFUSALS, 401, 409, 422)
+# The words of an error's code: about a login step, about the lifetime of a session, about neither.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _PROOF = frozenset(
     {"otp", "otps", "totp", "code", "passcode", "magic", "link", "token", "oauth", "signature", "wallet", "method"}
@@ -63,7 +63,7 @@ _PROOF = frozenset(
     | {"expired", "attempts"}
 )
 _LENGTH = frozenset({"expires", "expiry", "expiration", "duration", "minutes", "lifetime", "ttl"})
-_ELSEWHERE = frozenset(
+_NOT_THE_LOGIN = frozenset(
     {"app", "application", "route", "path", "endpoint", "project", "plan", "quota"}
     | {"maintenance", "disabled", "enabled", "allowed", "supported", "unsupported", "unavailable"}
 )
@@ -76,43 +76,43 @@ class MoonKeyApi:
         self, settings: Settings, clock: Callable[[], float], store_name: Callable[[str], str] | None = None
     ) -> None:
         self._settings = settings
-        self._store_name = store_name  # what a credential is called in the fleet's store
+        self._store_name = store_name  # the name of a credential in the shared store
         self._clock = clock
         self._root = f"{settings.base_url}/v1/auth"
-        self._asker = Asker(self._root, settings.secret_key)
+        self._api = ApiClient(self._root, settings.secret_key)
         self._digest = Digest()
         self._claims = MoonKeyClaims(settings)
 
     @property
     def jwt_claims(self) -> JwtClaims:
-        """How the claims of its session JWTs are read."""
+        """The reader of the claims of its session JWTs."""
         return self._claims
 
     def introspect(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
-        """Ask whether a credential is good; requests with the same question at the same time share one call.
+        """Call the API to validate a credential. Concurrent requests with the same credential share one call.
 
-        An answer about another user than the credential itself names is a mix-up and counts as trouble. A refusal
-        of a call that was to extend the session may mean the length: it is asked again without, and then
-        ``extension_error`` says what was refused. Source: API reference, Verify Session.
+        A reply about another user than the credential itself names counts as trouble. A refusal of a call that was
+        to extend the session may concern its lifetime: the call is made again without it, and the refusal becomes
+        ``extension_error``. Source: API reference, Verify Session.
 
         Raises:
-            InvalidCredentials: The credential is not good.
-            ProviderError: The API cannot be asked or understood.
+            InvalidCredentials: The credential is not valid.
+            ProviderError: The API cannot be reached or understood.
         """
         refused_length: MoonKeyError | None = None
-        reply, answer = yield from self._asker.ask(self._introspection_call(request))
+        reply, answer = yield from self._api.call(self._introspection_call(request))
         if isinstance(answer, ApiError) and _may_mean_length(answer, request.extends_by):
             refused_length = refused(answer, reason="duration_refused")
             request = replace(request, minutes=None, extension=None)
-            reply, answer = yield from self._asker.ask(self._introspection_call(request))
+            reply, answer = yield from self._api.call(self._introspection_call(request))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
         try:
-            result = self._judged(request, answer, reply.asked_at or self._clock())
+            result = self._checked_result(request, answer, reply.asked_at or self._clock())
         except MoonKeyError:
             if not reply.from_store:
                 raise
-            # What is kept can only be good: the session may have been extended since.
+            # Only valid results are stored, and the session may have been extended since.
             result = yield from self.introspect(replace(request, max_staleness=0))
         return result if refused_length is None else replace(result, extension_error=refused_length)
 
@@ -129,20 +129,26 @@ class MoonKeyApi:
             ttl = min(request.shared_for, oldest)
             coalesce_key = f"refresh:{ttl:g}:{request.extension or 0}:{name}"
             shared = partial(call, coalesce_key=coalesce_key, ttl=ttl, until_revoked=True)
-            # Of a refusal that is certain others know already; and what is of no use is not kept for them.
-            return shared(reuse_refusals=False, reader=partial(self._check_good, request))
+            # A certain refusal is remembered elsewhere already, and an unusable reply must not be shared.
+            return shared(reuse_refusals=False, reader=partial(self._check_valid, request))
         store_policy, ttl = None, self._settings.session_cache_ttl
         if request.extension is not None:
             return call()
         if self._store_name is not None and ttl > 0:
-            place = self._store_name(request.value)
-            store_policy = StorePolicy(place, min(ttl, oldest), partial(self._cleaned, request))
+            store_name = self._store_name(request.value)
+            store_policy = StorePolicy(store_name, min(ttl, oldest), partial(self._cleaned, request))
         return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
 
-    def _judged(
+    def _checked_result(
         self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float
     ) -> IntrospectionResult:
-        """Return what a good answer says. Raises where it is none, or about another session."""
+        """Return the result in a reply.
+
+        Raises:
+            ExpiredCredentials: The session has expired.
+            RevokedCredentials: The session has been ended.
+            ProviderUnavailable: The reply cannot be read, or is about another session or user.
+        """
         now, wire = self._clock(), body.get("session")
         try:
             ends_at, is_over, user_id = self._readable(body, now)
@@ -169,9 +175,10 @@ class MoonKeyApi:
         return IntrospectionResult(wire["id"], user_id, session_start(wire), ends_at, asked_at, body, fresh)
 
     def _readable(self, body: Mapping[str, Any], now: float | None = None) -> tuple[float, bool, str]:
-        """The end of the session in an answer, whether it was ended before, and whose it is.
+        """Return the end of the session in a reply, whether it has been ended already, and the id of its user.
 
-        Raises ``ValueError`` where that cannot be read.
+        Raises:
+            ValueError: The reply cannot be read.
         """
         wire, user = body.get("session"), body.get("user")
         if body.get("deleted") or is_ended_otherwise(body):
@@ -184,35 +191,43 @@ class MoonKeyApi:
         return ends_at, is_over, wire["user_id"] if user is None else check_user(user)
 
     def without_credentials(self, body: Mapping[str, Any]) -> bytes:
-        """What a good answer about a credential says of its user and session, and no credential."""
+        """Return the user and session in a reply as JSON, without any credential."""
         check_session(body.get("session"))
-        said = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
-        return json.dumps(said).encode()
+        kept = {name: without_secrets(body[name]) for name in ("session", "user") if name in body}
+        return json.dumps(kept).encode()
 
     def _cleaned(self, request: IntrospectionRequest, body: bytes) -> bytes:
-        """The same, for others to believe. Raises ``ValueError`` where it is no good answer to this question."""
+        """Return the same for a reply that other processes may use.
+
+        Raises:
+            ValueError: It is not the result of a valid credential.
+        """
         answer = load_success(body)
-        self._check_good(request, answer)
+        self._check_valid(request, answer)
         return self.without_credentials(answer)
 
-    def _check_good(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
-        """Raises ``ValueError`` where an answer is no good one to this question."""
+    def _check_valid(self, request: IntrospectionRequest, answer: Mapping[str, Any]) -> None:
+        """Check that a reply is the result of a valid credential.
+
+        Raises:
+            ValueError: It is not.
+        """
         try:
-            self._judged(request, answer, 0.0)
+            self._checked_result(request, answer, 0.0)
         except MoonKeyError:
             raise ValueError("not a good answer") from None
 
     def user(self, body: Body) -> User:
-        """The user in an answer that was good."""
+        """Return the user in a checked reply."""
         answer = _decoded(body)
         return parse_user(answer["user"]) if answer.get("user") else User(id=answer["session"]["user_id"])
 
     def session(self, body: Body) -> Session:
-        """The session in an answer that was good."""
+        """Return the session in a checked reply."""
         return parse_session(_decoded(body)["session"])
 
     def verified_session(self, result: IntrospectionResult, user_id: str) -> VerifiedSession:
-        """Return all of an answer, with its credentials, for the user under this id."""
+        """Return the whole of a result, with its credentials, for the user under this id."""
         body = result.body
         token = _sound_credential(body.get("session_token"))
         jwt = _sound_credential(body.get("session_jwt"))
@@ -220,16 +235,21 @@ class MoonKeyApi:
         return VerifiedSession(user, self.session(body), token, jwt, result.fresh_jwt)
 
     def same_user(self, one: str, other: str) -> bool:
-        """Return whether two spellings of an id name one user."""
+        """Return whether two spellings of an id name the same user."""
         return same_user(one, other)
 
     def list_sessions(self, user_id: str) -> Plan[tuple[Session, ...]]:
-        """The user's active sessions."""
+        """Return the user's active sessions.
+
+        Raises:
+            RequestRefused: The API refused the call.
+            ProviderError: The API cannot be reached or understood.
+        """
         url = f"{self._root}/sessions/list?user_id={quote(user_id, safe='')}"
-        body = yield from self._asker.get(Fetch("GET", url, operation="sessions.list"))
+        body = yield from self._api.get(Fetch("GET", url, operation="sessions.list"))
         found = body.get("sessions")
         if found is None and "sessions" in body:
-            found = []  # how some languages write an empty list
+            found = []  # null is how some languages write an empty list
         try:
             if not isinstance(found, list):
                 raise ValueError
@@ -243,12 +263,13 @@ class MoonKeyApi:
     def revoke(
         self, kind: Literal["session_id", "session_token", "session_jwt"], value: str, *, pause: float = 0.0
     ) -> Plan[None]:
-        """End a session, after ``pause`` seconds. One that is gone already counts as ended.
+        """End a session, after ``pause`` seconds. A session that does not exist any more counts as ended.
 
-        Raises where it is not certain that it has ended.
+        Raises:
+            MoonKeyError: It is not certain that the session has ended.
         """
         url = f"{self._root}/sessions/delete"
-        # Each of many revocations gets the full time of its own.
+        # Each of many revocations has the full time for itself.
         fetch = Fetch(
             "DELETE",
             url,
@@ -259,12 +280,17 @@ class MoonKeyApi:
             own_deadline=True,
             pause=pause,
         )
-        _, answer = yield from self._asker.ask(fetch, is_done=has_ended)
+        _, answer = yield from self._api.call(fetch, is_done=has_ended)
         if isinstance(answer, ApiError):
-            check_gone(answer)
+            check_ended(answer)
 
     def get_user(self, user_id: str, *, remember: bool = False) -> Plan[User]:
-        """One user. ``remember`` shares and keeps the answer for the ``user_ttl`` setting."""
+        """Return one user; ``remember`` shares and keeps the result for the time of the ``user_ttl`` setting.
+
+        Raises:
+            NotFound: There is no such user.
+            ProviderError: The API cannot be reached or understood.
+        """
         fetch = Fetch("GET", f"{self._root}/users/{quote(user_id, safe='')}", operation="users.get")
         if remember:
             coalesce_key = self._digest("user", user_id)
@@ -275,7 +301,7 @@ class MoonKeyApi:
                 reuse_refusals=False,
                 reader=partial(_check_user_of, user_id),
             )
-        body = yield from self._asker.get(fetch)
+        body = yield from self._api.get(fetch)
         try:
             user = _user_of(body)
         except ValueError:
@@ -285,18 +311,37 @@ class MoonKeyApi:
         return user
 
     def send_otp(self, path: str, body: Mapping[str, Any]) -> Plan[OtpRequest]:
-        """Send a one-time passcode; ``path`` is such as ``otps/email/send``."""
+        """Send a one-time passcode.
+
+        Args:
+            path: The endpoint, such as ``otps/email/send``.
+            body: The body of the call.
+
+        Raises:
+            RequestRefused: The API refused the call.
+            ProviderError: The API cannot be reached or understood.
+        """
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        answer = yield from self._asker.get(fetch)
+        answer = yield from self._api.get(fetch)
         try:
             return parse_otp_request(answer)
         except ValueError:
             raise ProviderUnavailable(reason="api_content") from None
 
     def login(self, path: str, body: Mapping[str, Any]) -> Plan[Login]:
-        """Verify a login step; never sent twice, since the first may have used the code up."""
+        """Verify a login step. The call is never repeated, as the first one may have used the code up.
+
+        Args:
+            path: The endpoint, such as ``otps/verify``.
+            body: The body of the call.
+
+        Raises:
+            InvalidCredentials: The code, link or signature is not valid.
+            RequestRefused: The API refused the call for another reason.
+            ProviderError: The API cannot be reached or understood.
+        """
         fetch = Fetch("POST", f"{self._root}/{path}", json=body, idempotent=False, operation=path)
-        _, answer = yield from self._asker.ask(fetch)
+        _, answer = yield from self._api.call(fetch)
         if isinstance(answer, ApiError):
             raise _login_refusal(answer, body)
         try:
@@ -312,28 +357,28 @@ class MoonKeyApi:
 
 
 def _may_mean_length(error: ApiError, minutes: int | None) -> bool:
-    """Whether a refusal may mean how long the session was to last, and not the session."""
+    """Return whether a refusal may concern the requested lifetime of the session, and not the session."""
     return minutes is not None and not error.is_dead_session and error.status != 401
 
 
 def _refusal(error: ApiError) -> MoonKeyError:
-    """What a refusal says of a credential: that its session is over, certainly, where its code says so."""
+    """Return the error for a refused credential. Only some codes mean that its session is certainly over."""
     if error.is_dead_session:
         return InvalidCredentials(reason="session_unknown")
     if error.status in (*_REFUSALS, 401):
-        return InvalidCredentials(reason="session_refused", evidence=told(error))
+        return InvalidCredentials(reason="session_refused", evidence=evidence_of(error))
     if error.status in (402, 409):
         return misconfigured(error)
     if error.status == 403:
         return refused(error)
-    return ProviderUnavailable(reason="api_status", evidence=told(error))
+    return ProviderUnavailable(reason="api_status", evidence=evidence_of(error))
 
 
 def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
-    """What a refusal says of a code, link or signature: nothing, where its code speaks of something else.
+    """Return the error for a refused login step.
 
-    Where the call asked for a session of some length, that may be what was refused, unless the code says that it
-    was not.
+    The code, link or signature counts as wrong only where the error's code does not name anything else. Where the
+    call requested a session of some lifetime, that may be the cause, unless the error's code excludes it.
     """
     if error.is_dead_session and ("session_token" in sent or "session_jwt" in sent):
         return InvalidCredentials(reason="session_unknown")
@@ -343,13 +388,15 @@ def _login_refusal(error: ApiError, sent: Mapping[str, Any]) -> MoonKeyError:
         return refused(error, reason="login_unclear")
     if error.status in (402, 403):
         return refused(error)
-    if words & _ELSEWHERE or error.status not in _ABOUT_A_PROOF:
+    if words & _NOT_THE_LOGIN or error.status not in _LOGIN_REFUSALS:
         return refused(error, reason="login_unclear")
-    says_nothing = (timed and error.status == 400) or (error.status == 401 and error.code is None)
-    if words.isdisjoint(_PROOF) and (says_nothing or error.status not in (*_REFUSALS, 401)):
+    is_unspecific = (timed and error.status == 400) or (error.status == 401 and error.code is None)
+    if words.isdisjoint(_PROOF) and (is_unspecific or error.status not in (*_REFUSALS, 401)):
         return refused(error, reason="login_unclear")
     return InvalidCredentials(
-        "The code, link or signature is wrong, used up or too old.", reason="login_refused", evidence=told(error)
+        "The code, link or signature is wrong, used up or too old.",
+        reason="login_refused",
+        evidence=evidence_of(error),
     )
 
 
@@ -363,13 +410,21 @@ def _user_of(body: Mapping[str, Any]) -> User:
 
 
 def _check_user_of(user_id: str, body: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` where a reply is not about that user."""
+    """Check that a reply is about that user.
+
+    Raises:
+        ValueError: It is not.
+    """
     if not same_user(_user_of(body).id, user_id):
         raise ValueError("another user")
 
 
 def _sound_credential(value: object) -> str | None:
-    """A credential from a reply, fit for a header; ``None`` for the empty string that means "none"."""
+    """Return a credential from a reply, fit for a header; ``None`` where it is absent or the empty string.
+
+    Raises:
+        ProviderUnavailable: It is malformed.
+    """
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):

@@ -1,4 +1,4 @@
-"""Whether a session has ended at the API, by its answer to the call that was to end it."""
+"""Whether a session has ended at the API, by the reply to the call that was to end it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.providers.moonkey.api import refused
 
 _WORDS = frozenset({b"ok", b"okay", b"accepted", b"deleted", b"done", b"success"})
-_ERRORS = ("error", "errors", "error_type", "error_code", "error_message")
+_ERROR_MEMBERS = ("error", "errors", "error_type", "error_code", "error_message")
 _NO_SUCH = frozenset(
     {"bad_request", "gone", "not_found", "unauthorized"}
 )  # of the service itself, on a dead session
@@ -23,10 +23,11 @@ _DEAD = re.compile(
 
 
 def has_ended(reply: Reply) -> bool:
-    """Whether a reply with a status of 200 to 299 says so: by nothing, by JSON, or by a word such as ``OK``.
+    """Return whether a reply with a status of 200 to 299 confirms the end of a session.
 
-    The service's guides look at the status alone. But a page of a proxy's says nothing of the session, nor does
-    JSON that breaks off, and JSON that tells of an error contradicts its status.
+    It does with an empty body, with JSON, or with a word such as ``OK``. The service's guides check the status
+    alone. But the page of a proxy, or JSON that breaks off, proves nothing about the session, and JSON with an
+    error contradicts its status.
     """
     body = reply.body.strip()
     if not body or body.lower().rstrip(b".!") in _WORDS:
@@ -36,20 +37,24 @@ def has_ended(reply: Reply) -> bool:
     except ValueError:
         return False
     value = found.get("value")
-    return len(found) == 1 and value is not False and not (isinstance(value, Mapping) and _tells_of_error(value))
+    return len(found) == 1 and value is not False and not (isinstance(value, Mapping) and _is_error(value))
 
 
-def _tells_of_error(body: Mapping[str, Any]) -> bool:
+def _is_error(body: Mapping[str, Any]) -> bool:
     status = body.get("status_code")
     return (
-        any(body.get(name) for name in _ERRORS)
+        any(body.get(name) for name in _ERROR_MEMBERS)
         or any(body.get(name) is False for name in ("success", "ok", "deleted", "revoked"))
         or (isinstance(status, int) and status >= 400)
     )
 
 
-def check_gone(error: ApiError) -> None:
-    """Pass where a refusal means that there is no such session any more. Raises for any other."""
+def check_ended(error: ApiError) -> None:
+    """Check that a refusal means that there is no such session any more.
+
+    Raises:
+        MoonKeyError: It means anything else.
+    """
     code = error.code
     if error.is_dead_session:
         return
@@ -61,5 +66,5 @@ def check_gone(error: ApiError) -> None:
 
 
 def _trouble(error: ApiError) -> MoonKeyError:
-    # "Not found" is said of something else: of our address, of the app.
+    # Here "not found" means something else, such as our address or the app.
     return ProviderUnavailable(reason="api_status") if error.status in (401, 404, 410) else refused(error)

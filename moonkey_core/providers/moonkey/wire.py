@@ -1,6 +1,6 @@
-"""From wire bodies to values: what the API and its JWTs say about people and sessions.
+"""From wire bodies to models: the users, sessions and logins in the API's replies and JWTs.
 
-The wire has two generations of spelling; both are read, and every time becomes an aware UTC ``datetime``.
+The API has two generations of spelling. Both are read, and every time becomes an aware UTC ``datetime``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from moonkey_core.models import Device, Extra, Factor, Login, OtpRequest, Sessio
 _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
 )
-_MAX_DEPTH = 128  # what the JSON reader lets through is less deep
-_LATEST = 253_402_300_799  # the end of the year 9999; also what datetime can hold
+_MAX_DEPTH = 128  # more than the JSON reader accepts
+_LATEST = 253_402_300_799  # the end of the year 9999, the last that datetime can represent
 _ENDED = {
     **dict.fromkeys(("active", "is_active", "valid", "is_valid", "authenticated"), False),
     **dict.fromkeys(("revoked", "expired", "ended"), True),
@@ -30,19 +30,31 @@ _SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
 
 
 def parse_session(body: object, *, expires_at: float | None = None) -> Session:
-    """A session from its wire form (API reference, session object). ``expires_at`` is used where it has none.
+    """Return the session in a wire form (API reference, session object).
 
-    Raises ``ValueError`` when something that a session must have is missing or of the wrong type.
+    Args:
+        body: The wire form.
+        expires_at: The end of the session (Unix seconds), where the wire form has none.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
     """
     check_session(body, expires_at=expires_at)
     return build_session(_fields(body), expires_at=expires_at)
 
 
 def check_session(body: object, *, user_id: str | None = None, expires_at: float | None = None) -> float:
-    """Check a wire session without making anything of it; returns its end (Unix seconds).
+    """Check a wire session without building a model, and return its end (Unix seconds).
 
-    ``user_id`` (checked) and ``expires_at`` are used where it has none. Raises ``ValueError`` exactly where
-    :func:`parse_session` does: who has checked may build later.
+    A session that passes can be built later: this raises exactly where :func:`parse_session` does.
+
+    Args:
+        body: The wire form.
+        user_id: The id of its user, checked, where the wire form has none.
+        expires_at: Its end (Unix seconds), where the wire form has none.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
     """
     if not isinstance(body, dict):
         raise ValueError("not an object")
@@ -67,7 +79,7 @@ def check_session(body: object, *, user_id: str | None = None, expires_at: float
 
 
 def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> Session:
-    """The session in a wire form that :func:`check_session` has passed. ``rest`` is used up."""
+    """Return the session in a wire form that has passed :func:`check_session`. ``rest`` is consumed."""
     device = rest.pop("device_fingerprint", None) or rest.pop("device_info", None)
     factors = _factors(rest)
     rest.pop("factors", None)
@@ -88,15 +100,15 @@ def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> S
 
 
 def session_start(body: Mapping[str, Any]) -> float | None:
-    """When a checked wire session began (Unix seconds), if it says so."""
+    """Return when a checked wire session began (Unix seconds); ``None`` where unknown."""
     return _moment(body.get("started_at")) or _moment(body.get("created_at"))
 
 
 def is_deleted(body: object, now: float = math.inf) -> bool:
-    """Whether a wire session says that it has been ended, by ``now`` (Unix seconds).
+    """Return whether a wire session has been ended, by ``now`` (Unix seconds).
 
-    Raises ``ValueError`` where that cannot be read: another type, a contradiction, or an end in words of another
-    service's.
+    Raises:
+        ValueError: That cannot be read: another type, a contradiction, or a member of another service.
     """
     if not isinstance(body, dict):
         raise ValueError("not an object")
@@ -113,9 +125,9 @@ def is_deleted(body: object, now: float = math.inf) -> bool:
 
 
 def is_ended_otherwise(body: Mapping[str, Any]) -> bool:
-    """Whether a session, or an answer with one, speaks of its end in members that are not of this wire.
+    """Return whether a session, or a reply with one, has an end in members that are not part of this API.
 
-    They are neither believed nor ignored, also where their values are of another type.
+    They are neither trusted nor ignored, also where their values are of another type.
     """
     if _ENDS.isdisjoint(body):
         return False
@@ -128,7 +140,11 @@ def is_ended_otherwise(body: Mapping[str, Any]) -> bool:
 
 
 def check_user(body: object) -> str:
-    """Check a wire user without making anything of it; returns the id. Raises as :func:`parse_user` does."""
+    """Check a wire user without building a model, and return its id.
+
+    Raises:
+        ValueError: Exactly where :func:`parse_user` raises it.
+    """
     if not isinstance(body, dict):
         raise ValueError("not an object")
     _moment(body.get("created_at"))
@@ -136,7 +152,11 @@ def check_user(body: object) -> str:
 
 
 def parse_user(body: object) -> User:
-    """A user from either wire form (``user_id`` or ``id``). Raises ``ValueError``."""
+    """Return the user in either wire form (with ``user_id`` or ``id``).
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
+    """
     rest = _fields(body)
     user_id = identifier(rest.pop("user_id", None) or rest.get("id"))
     rest.pop("id", None)
@@ -155,7 +175,11 @@ def parse_user(body: object) -> User:
 
 
 def parse_login(body: Mapping[str, Any]) -> Login:
-    """A login reply of any verify endpoint. Raises ``ValueError``."""
+    """Return the login in a reply of any verify endpoint.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type, or the session has ended.
+    """
     rest = dict(body)
     session = rest.pop("session", None)
     if session is not None and is_deleted(session):
@@ -178,7 +202,11 @@ def parse_login(body: Mapping[str, Any]) -> Login:
 
 
 def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
-    """The reply of an OTP send. Raises ``ValueError``."""
+    """Return the passcode request in the reply of an OTP send.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
+    """
     rest = dict(body)
     user_id = rest.pop("user_id", None)
     return OtpRequest(
@@ -189,7 +217,7 @@ def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
 
 
 def without_secrets(value: Any) -> Any:
-    """Decoded JSON without the members that hold credentials, at any depth."""
+    """Return decoded JSON without the members that hold credentials, at any depth."""
     if isinstance(value, dict):
         return {name: without_secrets(one) for name, one in value.items() if name not in _SECRET_NAMES}
     if isinstance(value, list):
@@ -208,7 +236,11 @@ def _text(value: object) -> str | None:
 
 
 def _moment(value: object) -> float | None:
-    """Unix seconds; ``None`` and 0 mean "not known" on this wire. Raises ``ValueError``."""
+    """Return a time in Unix seconds. ``None`` and 0 mean "unknown" in this API.
+
+    Raises:
+        ValueError: It is not a time.
+    """
     if type(value) is int and 0 < value <= _LATEST:
         return value
     if value is None or (value == 0 and value is not False):
@@ -266,7 +298,7 @@ def _device(body: object) -> Device:
 
 
 def _verified(entries: object, name: str) -> str | None:
-    """The first verified entry of a list such as ``[{"email": …, "verified": true}]``."""
+    """Return the first verified entry of a list such as ``[{"email": …, "verified": true}]``."""
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("verified") is True:
             return _text(entry.get(name))
@@ -274,7 +306,11 @@ def _verified(entries: object, name: str) -> str | None:
 
 
 def _frozen(value: Any, depth: int = 0) -> Any:
-    """Deeply read-only, and without secrets. Raises ``ValueError`` for what is nested beyond all reason."""
+    """Return decoded JSON without secrets, read-only at any depth.
+
+    Raises:
+        ValueError: It is nested too deeply.
+    """
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(value, dict):
