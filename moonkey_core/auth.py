@@ -138,11 +138,6 @@ class BaseAuth:
         return self._error
 
     @property
-    def fresh(self) -> str | None:
-        """The new session JWT, where the presented one was too old and has been refreshed. Never log it."""
-        return self._fresh
-
-    @property
     def source(self) -> Source:
         """Where the identity comes from.
 
@@ -169,43 +164,6 @@ class BaseAuth:
         Reading ``accessed``, ``fresh``, ``source`` or the times does not count.
         """
         return self._accessed
-
-    @property
-    def from_cookies(self) -> bool:
-        """Whether the credential was in the request's cookies."""
-        return self._from_cookies
-
-    @property
-    def hint(self) -> str:
-        """A sentence for the operator about an ``Authorization`` header without a session credential, or empty."""
-        return self._hint
-
-    @property
-    def entry(self) -> CacheEntry | None:
-        """The cache entry of this identity, if it is remembered; for the core itself."""
-        return self._entry
-
-    @property
-    def refusal(self) -> MoonKeyError | None:
-        """The ``error``, for code that writes the response: reading it does not count as access."""
-        return self._error
-
-    def verified(self) -> tuple[User, Session] | None:
-        """Return the user and session; ``None`` unless authenticated. The call does not count as access."""
-        user, session = self._made_user(), self._made_session()
-        return None if user is None or session is None else (user, session)
-
-    def consume_fresh_answer(self) -> bool:
-        """Return whether the API was called for this very request.
-
-        True once only: the answer is fresh for one requirement.
-        """
-        asked, self._asked = self._asked, False
-        return asked
-
-    def event(self, seconds: float) -> Verified:
-        """Return the event for this identity, whose verification took ``seconds``."""
-        return Verified(self._state, self._source, seconds, self._error.reason if self._error else None)
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         # A copy holds the verified user and session, but no credential and no cache entry.
@@ -300,3 +258,53 @@ def _typed(kind: Callable[P, BaseAuth]) -> Callable[P, Auth]:
 
 new_auth: Final = _typed(BaseAuth)
 """The class itself, with its instances typed as :data:`Auth`."""
+
+
+# What the package itself knows of an identity. None of it is part of the public face of ``Auth``, and none of
+# these functions notes that the identity was accessed.
+
+
+def fresh_jwt(auth: BaseAuth) -> str | None:
+    """Return a new session JWT, where the one presented was too old and has been refreshed. Never log it."""
+    return auth._fresh
+
+
+def from_cookies(auth: BaseAuth) -> bool:
+    """Return whether the credential stood in the request's cookies."""
+    return auth._from_cookies
+
+
+def scheme_hint(auth: BaseAuth) -> str:
+    """Return a sentence on what stands in ``Authorization`` instead of a credential, for the operator."""
+    return auth._hint
+
+
+def cache_entry(auth: BaseAuth) -> CacheEntry | None:
+    """Return the entry of the verification cache that the identity was made from, if there is one."""
+    return auth._entry
+
+
+def peek_error(auth: BaseAuth) -> MoonKeyError | None:
+    """Return the ``error`` of an identity."""
+    return auth._error
+
+
+def peek_identity(auth: BaseAuth) -> tuple[User, Session] | None:
+    """Return the user and session, where the request is authenticated."""
+    user, session = auth._made_user(), auth._made_session()
+    return None if user is None or session is None else (user, session)
+
+
+def consume_fresh_answer(auth: BaseAuth) -> bool:
+    """Return whether the provider was asked on behalf of this very request.
+
+    That is true once: a second gate has to ask anew.
+    """
+    asked, auth._asked = auth._asked, False
+    return asked
+
+
+def verified_event(auth: BaseAuth, seconds: float) -> Verified:
+    """Return the event for an identity that took so many ``seconds`` to work out."""
+    error = auth._error
+    return Verified(auth._state, auth._source, seconds, error.reason if error else None)

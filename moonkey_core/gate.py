@@ -12,7 +12,7 @@ from typing import Any, TypedDict, cast
 
 from moonkey_core import _clock
 from moonkey_core._spelling import KnownArguments, near_miss
-from moonkey_core.auth import Auth, AuthenticatedAuth
+from moonkey_core.auth import Auth, AuthenticatedAuth, consume_fresh_answer, scheme_hint
 from moonkey_core.errors import MissingCredentials, MoonKeyError, PermissionDenied, StepUpRequired
 from moonkey_core.models import Extra, Factor, Session, User, fits_challenge
 
@@ -126,7 +126,7 @@ class Requirements(KnownArguments):
             return False
         if most is None or 0 < staleness <= most:
             return True
-        return auth.consume_fresh_answer() and staleness <= _SAME_REQUEST
+        return consume_fresh_answer(auth) and staleness <= _SAME_REQUEST
 
     def check(self, session: Session, now: datetime) -> PermissionDenied | StepUpRequired | None:
         """Check a verified session against these requirements.
@@ -195,7 +195,7 @@ def check(auth: Auth, requirements: Requirements | None = None) -> MoonKeyError 
         The error to refuse the request with, or ``None`` where it may go on.
     """
     if not auth.is_authenticated:
-        return auth.error or MissingCredentials(evidence=auth.hint)
+        return auth.error or MissingCredentials(evidence=scheme_hint(auth))
     if requirements is None or not requirements._checks_session:
         return None
     return requirements.check(auth.session, _clock.now())

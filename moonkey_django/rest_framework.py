@@ -16,7 +16,7 @@ with needs("rest_framework", extra="drf"):
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, scheme_hint
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
 from moonkey_core.gate import own_attributes, similar_requirements
 from moonkey_core.models import User, bare_user_id
@@ -116,7 +116,7 @@ class MoonKeyAuthentication(BaseAuthentication):
         found: Refusal | None = getattr(inner, _REFUSAL, None)
         if found is None:
             auth = identity_of(inner).auth
-            found = _refusal(inner, MissingCredentials(evidence=auth.hint if auth is not None else ""))
+            found = _refusal(inner, MissingCredentials(evidence=scheme_hint(auth) if auth is not None else ""))
         return _header(found, "www-authenticate") or "Bearer"
 
 

@@ -20,7 +20,7 @@ from asgiref.sync import iscoroutinefunction
 from django.dispatch import Signal
 from django.http import HttpRequest
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, peek_error, peek_identity
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.events import DeviceChanged, Event, Extended, Refreshed, Revoked, SignedIn, SignedOut
 
@@ -79,9 +79,10 @@ def tell(request: HttpRequest | None, auth: Auth, sender: type) -> None:
     """Send what has become of a request's credential, where it had one that could be judged."""
     if not authenticated.receivers and not rejected.receivers:
         return
-    if auth.verified() is not None:
+    error = peek_error(auth)
+    if peek_identity(auth) is not None:
         authenticated.send_robust(sender, request=request, auth=auth)
-    elif auth.refusal is not None and auth.refusal.status < 500:
+    elif error is not None and error.status < 500:
         rejected.send_robust(sender, request=request, auth=auth)
 
 

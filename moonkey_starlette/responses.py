@@ -10,6 +10,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from moonkey_core.auth import from_cookies
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import Visit, refuse_visit
 from moonkey_core.web.responses import Refusal, ResponseFacts, must_resolve_first, refuse, response_effects
@@ -75,7 +76,7 @@ def must_resolve(start: Message, identity: Identity) -> bool:
 def with_cookies(accept: Message, identity: Identity) -> Message:
     """Return the acceptance of a WebSocket with the cookies that follow from its identity."""
     auth = identity.auth
-    if auth is None or not auth.from_cookies:
+    if auth is None or not from_cookies(auth):
         return accept
     lines = accept.get("headers", ())
     cookies = identity.client.cookies_after(auth, _values(lines, b"set-cookie"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -21,7 +22,16 @@ from support.visitors import Visitor
 EMAIL = "ada@example.com"
 
 
-@pytest.mark.parametrize("target", SERVERS)
+QUICK = {"flask_app:app", "fastapi_app:app", "pages_flask:app"}
+"""Of each kind of server one, as each is a process of its own; the rest are long tests."""
+
+
+def quick_ones(targets: Iterable[str]) -> list[Any]:
+    """The examples for ``parametrize``, all but a few marked as long."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in targets]
+
+
+@pytest.mark.parametrize("target", quick_ones(SERVERS))
 def test_example(target: str) -> None:
     with Emulator() as emulator, running(target, emulator) as site:
         url = f"{site}/me"
@@ -59,12 +69,7 @@ def sent_to(response: httpx.Response) -> tuple[str, str]:
     return parts.path, parse_qs(parts.query)["next"][0]
 
 
-QUICK = {"pages_flask:app", "pages_django:application"}
-
-
-@pytest.mark.parametrize(
-    "target", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in PAGES]
-)
+@pytest.mark.parametrize("target", quick_ones(PAGES))
 def test_pages(target: str) -> None:
     """Public, protected and sensitive pages; the browser tests do the same by hand."""
     with Emulator() as emulator, visiting(target, emulator) as (visitor, _):
@@ -84,6 +89,7 @@ def test_pages(target: str) -> None:
         assert sent_to(visitor.get("/vault")) == ("/auth/sign-in", "/vault")
 
 
+@pytest.mark.long
 def test_a_changed_address_leaves_one_session() -> None:
     with Emulator() as emulator, visiting("pages_flask:app", emulator) as (visitor, browser):
         phone, thief = Person(browser), Person(browser)
@@ -108,6 +114,7 @@ def test_a_changed_address_leaves_one_session() -> None:
             assert one.cookies == {}
 
 
+@pytest.mark.long
 def test_a_stream_ends_with_its_session() -> None:
     with Emulator() as emulator, visiting("pages_starlette:app", emulator) as (visitor, browser):
         visitor.sign_in(emulator, EMAIL)
@@ -119,6 +126,7 @@ def test_a_stream_ends_with_its_session() -> None:
             assert len(list(lines)) < 5
 
 
+@pytest.mark.long
 def test_a_websocket_ends_with_its_session() -> None:
     with Emulator() as emulator, visiting("pages_fastapi:app", emulator) as (visitor, browser):
         visitor.sign_in(emulator, EMAIL)

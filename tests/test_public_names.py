@@ -25,10 +25,10 @@ from moonkey_core import AsyncMoonKey
 from moonkey_core.emulator import Emulator
 from moonkey_core.models import MODELS
 from moonkey_starlette import MoonKeyMiddleware
+from support.documents import run, text
 
-ROOT = Path(__file__).parent.parent
-REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-FIELDS = (ROOT / "docs" / "models.md").read_text()
+REFERENCE = text("docs/reference.md")
+FIELDS = text("docs/models.md")
 PACKAGES = (moonkey_core, moonkey_flask, moonkey_django, moonkey_starlette)
 TOP = ["Requirements", "Revocations", "Health", "RevocationLag"]
 
@@ -110,8 +110,7 @@ def test_the_tables_are_of_all_models() -> None:
 
 
 def test_the_examples_of_the_shape_hold() -> None:
-    for code in re.findall(r"```python\n(.*?)```", FIELDS, re.DOTALL):
-        exec(code, {})
+    assert run("docs/models.md", "In JSON")["session"].id == "sess_1"
 
 
 class TestSameNames:

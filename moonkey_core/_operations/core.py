@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core._operations.activity import SessionExtender
+from moonkey_core._operations.session_extender import SessionExtender
 from moonkey_core._operations.sliding_window import SlidingWindowCounter
 from moonkey_core._plan import Plan
 from moonkey_core._session_life.devices import DeviceMonitor
@@ -17,7 +17,7 @@ from moonkey_core._verify.authenticator import Authenticator, Pending
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector
 from moonkey_core._verify.jwks_cache import JwksCache
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, fresh_jwt, peek_identity, verified_event
 from moonkey_core.events import Hooks, Refreshed
 from moonkey_core.gate import Requirements
 from moonkey_core.providers.moonkey.client import MoonKeyApi
@@ -132,8 +132,8 @@ class Core:
         ``started`` is in seconds of the performance counter.
         """
         if self.hooks.all:
-            self.hooks.emit(auth.event(_clock.elapsed() - started))
-            if auth.fresh is not None and (verified := auth.verified()) is not None:
+            self.hooks.emit(verified_event(auth, _clock.elapsed() - started))
+            if fresh_jwt(auth) is not None and (verified := peek_identity(auth)) is not None:
                 self.hooks.emit(Refreshed(verified[0].id, verified[1].id))
             changed = self.devices.changed(auth, headers, info)
             if changed is not None:

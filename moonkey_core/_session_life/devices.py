@@ -8,7 +8,7 @@ from cachetools import TTLCache
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, cache_entry, peek_identity
 from moonkey_core.events import DeviceChanged
 from moonkey_core.settings import Settings
 from moonkey_core.web.origin import client_address
@@ -33,13 +33,13 @@ class DeviceMonitor:
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
         """Return the event to emit, if any. An address is compared only where a trusted proxy states it."""
-        entry = auth.entry
+        entry = cache_entry(auth)
         lines = headers("user-agent")
         agent = lines[0][:_LONGEST] if len(lines) == 1 else None
         address = client_address(info, headers, self._settings)
         if entry is not None and self._was_seen(entry.session_id, agent, address):
             return None
-        verified = auth.verified()
+        verified = peek_identity(auth)
         if verified is None or (entry is None and self._was_seen(verified[1].id, agent, address)):
             return None
         user, session = verified

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, cache_entry, peek_identity
 from moonkey_core.errors import InvalidCredentials
 from moonkey_core.models import same_user
 from moonkey_core.revocations import Revocations
@@ -162,10 +162,10 @@ class WatchPolicy:
 
 def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
     """Return session id, user id, start and end; ``None`` unless authenticated. Does not count as access."""
-    entry = auth.entry
+    entry = cache_entry(auth)
     if entry is not None:
         return entry.session_id, entry.user_id, entry.issued_at, entry.ends_at
-    verified = auth.verified()
+    verified = peek_identity(auth)
     if verified is None:
         return None
     user, session = verified

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider
-from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
@@ -43,6 +43,18 @@ class Verification:
         return self.result.fresh_jwt if self.result is not None else None
 
 
+class ExtensionLog(Protocol):
+    """The outcomes of calls that were to extend a session."""
+
+    def record_end(self, session_id: str, ends_at: float) -> None:
+        """Record the new end of a session (Unix seconds)."""
+        ...
+
+    def on_refused(self, error: MoonKeyError) -> None:
+        """Note that the provider refuses to extend a session so far."""
+        ...
+
+
 class Introspector:
     """Plans that call the provider about a credential."""
 
@@ -54,7 +66,7 @@ class Introspector:
         acceptance: Acceptance,
         revocations: Revocations,
         hooks: Hooks,
-        sliding_expiration: SlidingExpiration,
+        extensions: ExtensionLog,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -63,7 +75,7 @@ class Introspector:
         self._acceptance = acceptance
         self._revocations = revocations
         self._hooks = hooks
-        self._sliding_expiration = sliding_expiration
+        self._extensions = extensions
         self._clock = clock
 
     def introspect(
@@ -119,9 +131,9 @@ class Introspector:
     def note_extension(self, entry: CacheEntry, refusal: MoonKeyError | None) -> None:
         """Note the outcome of a call that was to extend a session; ``refusal`` is the error if it was refused."""
         if refusal is not None:
-            self._sliding_expiration.on_refused(refusal)
+            self._extensions.on_refused(refusal)
             return
-        self._sliding_expiration.record_end(entry.session_id, entry.ends_at)
+        self._extensions.record_end(entry.session_id, entry.ends_at)
         self._hooks.emit(Extended(entry.user_id, entry.session_id))
 
     def as_seen_by_browser(self, digest: bytes, error: InvalidCredentials) -> InvalidCredentials:

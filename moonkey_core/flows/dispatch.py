@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moonkey_core._operations.core import Core
+from moonkey_core.auth import from_cookies
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.flows.magic_link import magic_link
 from moonkey_core.flows.oauth import oauth
@@ -83,7 +84,7 @@ def _check_origin(core: Core, request: FlowRequest) -> None:
         CrossSiteRequest: The request may come from another site.
     """
     auth = request.auth
-    if not auth.from_cookies and (auth.is_authenticated or auth.is_unavailable):
+    if not from_cookies(auth) and (auth.is_authenticated or auth.is_unavailable):
         return
     if not may_use_cookies(request.info, request.headers, core.settings):
         raise cross_site(request.info, request.headers, core.settings)

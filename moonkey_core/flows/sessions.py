@@ -6,7 +6,7 @@ from typing import Any
 
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import end_session, revoke_all
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, from_cookies, peek_identity
 from moonkey_core.errors import InvalidCredentials, NotFound, ProviderError, RevocationIncomplete
 from moonkey_core.flows.responses import (
     error_response,
@@ -39,7 +39,7 @@ def session(core: Core, request: FlowRequest) -> FlowPlan:
         user = (yield from core.authenticator.with_whole_user(VerifiedSession(user, current))).user
     except InvalidCredentials as error:
         if error.session_is_over:  # the user has been deleted
-            cookies = cleared_cookies(core.settings) if auth.from_cookies else ()
+            cookies = cleared_cookies(core.settings) if from_cookies(auth) else ()
             return json_response({"authenticated": False}, cookies=cookies)
     except ProviderError:
         pass
@@ -89,7 +89,7 @@ def revoke_others(core: Core, request: FlowRequest) -> FlowPlan:
 
 def own_session(auth: Auth) -> tuple[User, Session]:
     """Return the user and session of a request. Raises the refusal of a protected route where there is none."""
-    verified = require(auth).verified()
+    verified = peek_identity(require(auth))
     assert verified is not None
     return verified
 

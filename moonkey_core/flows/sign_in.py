@@ -10,7 +10,7 @@ from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import revoke
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, from_cookies, peek_identity
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
 from moonkey_core.flows.forms import is_checked, query_fields
@@ -123,10 +123,10 @@ def _may_still_be_valid(auth: Auth) -> bool:
 def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan[None]:
     """End the session that this browser's cookies held. An error is logged, and does not fail the sign-in."""
     auth = request.auth
-    previous = auth.verified() if auth.from_cookies else None
+    previous = peek_identity(auth) if from_cookies(auth) else None
     if previous is not None and previous[1].id == new_id:
         return
-    is_unknown = auth.from_cookies and (auth.is_unavailable or _may_still_be_valid(auth))
+    is_unknown = from_cookies(auth) and (auth.is_unavailable or _may_still_be_valid(auth))
     presented = read_cookies(request.headers, core.settings) if previous is not None or is_unknown else None
     token = "" if presented is None else presented.value
     if token:

@@ -9,6 +9,7 @@ from moonkey_core._operations.core import Core
 from moonkey_core._operations.sessions import Ids, end_session
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
+from moonkey_core.auth import peek_identity
 from moonkey_core.errors import MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.forms import body_fields, query_fields
@@ -61,7 +62,7 @@ def end_own_session(core: Core, request: FlowRequest) -> Plan[bool]:
         Whether the provider has ended the session.
     """
     presented = _credential_to_end(request, core.settings)
-    verified = request.auth.verified()
+    verified = peek_identity(request.auth)
     ids = None if verified is None else (verified[1].id, verified[0].id)
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.

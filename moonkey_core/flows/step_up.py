@@ -12,6 +12,7 @@ from moonkey_core import _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
 from moonkey_core._plan import Plan
+from moonkey_core.auth import from_cookies
 from moonkey_core.errors import (
     InvalidCredentials,
     MissingCredentials,
@@ -297,7 +298,7 @@ def _complete_step_up(
     core.hooks.emit(SignedIn(login.user.id, session.id, method))
     target = safe_target(target, core.settings.sign_in.after_sign_in)
     content: dict[str, object] = {"stepped_up": True, "session": session_view(session), "next": target}
-    if not request.auth.from_cookies:
+    if not from_cookies(request.auth):
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         return json_response({**content, **credentials}, cookies=cookies)
     remember_me = is_remembered(session, core.settings)
@@ -343,7 +344,7 @@ def _session_over_response(
     core: Core, request: FlowRequest, error: MoonKeyError, cookies: tuple[str, ...] = ()
 ) -> FlowResponse:
     """Answer where the session has ended meanwhile; ``cookies`` are further ``Set-Cookie`` values."""
-    cleared = cleared_cookies(core.settings) if request.auth.from_cookies else ()
+    cleared = cleared_cookies(core.settings) if from_cookies(request.auth) else ()
     return error_response(error, core.settings, request, cookies=(*cleared, *cookies))
 
 

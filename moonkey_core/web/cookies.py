@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, fresh_jwt, from_cookies, peek_error, peek_identity
 from moonkey_core.errors import InvalidCredentials, MalformedCredentials, MoonKeyError, ProviderUnavailable
 from moonkey_core.models import Login, Session, VerifiedSession
 from moonkey_core.settings import Settings
@@ -74,16 +74,17 @@ def response_cookies(
         revocations: The revocations of this process.
         already: The ``Set-Cookie`` values of the response. Where one of them sets a session cookie, it stays.
     """
-    if not auth.from_cookies or settings.cookies is None:
+    if not from_cookies(auth) or settings.cookies is None:
         return ()
     names = settings.cookies.names
     if any(value.split("=", 1)[0].strip() in names for value in already):
         return ()
-    error = auth.refusal
+    error = peek_error(auth)
     if error is not None:
         return _after_refusal(error, settings)
-    verified = auth.verified() if auth.fresh is not None else None
-    if auth.fresh is None or verified is None:
+    fresh = fresh_jwt(auth)
+    verified = peek_identity(auth) if fresh is not None else None
+    if fresh is None or verified is None:
         return ()
     user, session = verified
     started = None if session.started_at is None else session.started_at.timestamp()
@@ -91,7 +92,7 @@ def response_cookies(
         return ()  # the browser may hold the cookies of another session by now
     # Whether the user chose to be remembered is not known here. The JWT is only a cache of the token.
     lifetime = settings.cookies.lifetime
-    cookie = _jwt_cookie(auth.fresh, None if lifetime is None else _whole_seconds(lifetime), settings)
+    cookie = _jwt_cookie(fresh, None if lifetime is None else _whole_seconds(lifetime), settings)
     return () if cookie is None else (cookie,)
 
 

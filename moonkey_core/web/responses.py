@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, fresh_jwt, from_cookies, peek_error, peek_identity
 from moonkey_core.errors import (
     AuthenticationError,
     CrossSiteRequest,
@@ -216,11 +216,11 @@ def response_effects(
         is_asked_for: Whether the identity was resolved on behalf of the app, which then counts as reading it. A
             middleware that resolves each identity in advance does not do so on behalf of the app.
     """
-    fresh = None if auth is None else auth.fresh
+    fresh = None if auth is None else fresh_jwt(auth)
     jwt_header = None if fresh is None else settings.fresh_jwt_header
     cookies: tuple[str, ...] = ()
     may_set_cookies = False
-    if auth is not None and auth.from_cookies and (fresh is not None or auth.refusal is not None):
+    if auth is not None and from_cookies(auth) and (fresh is not None or peek_error(auth) is not None):
         may_set_cookies = True
         cookies = response_cookies(auth, settings, revocations, facts.set_cookies)
     is_read = auth is not None and (is_asked_for or auth.accessed)
@@ -235,7 +235,7 @@ def response_effects(
         found += [(jwt_header, fresh), ("cache-control", "no-store")]
     elif not facts.cache_control:
         found.append(("cache-control", "private"))
-    verified = auth.verified() if auth is not None and settings.expires_in_header else None
+    verified = peek_identity(auth) if auth is not None and settings.expires_in_header else None
     if verified is not None:
         found.append(("session-expires-in", str(int(verified[1].expires_in.total_seconds()))))
     return ResponseEffects(tuple(found), cookies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pytest
 from moonkey_core.emulator import Emulator
 from support.chromium import chromium, need_chromium
 from support.examples import PAGES, running
-from support.person import Person
+from support.person import MakePerson, Person
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -35,9 +35,6 @@ def stack(request: pytest.FixtureRequest) -> str:
 def site(browser: Browser, shared_emulator: Emulator, stack: str) -> Iterator[str]:
     with running(stack, shared_emulator) as url:
         yield url
-
-
-MakePerson = Callable[..., Person]
 
 
 @pytest.fixture

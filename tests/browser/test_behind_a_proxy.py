@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from browser.conftest import MakePerson
 
 from moonkey_core.emulator import Emulator
 from support.examples import running
+from support.person import MakePerson
 from support.proxy import reverse_proxy
 
 pytestmark = pytest.mark.long

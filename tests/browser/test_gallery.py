@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser.conftest import MakePerson
 
 from moonkey_core.emulator import Emulator
 from support.other_site import form, other_site
 from support.page_checks import check_page, check_small, photograph
-from support.person import FIREFOX, Person, magic_link, with_authenticator
+from support.person import FIREFOX, MakePerson, Person, magic_link, with_authenticator
 
 pytestmark = pytest.mark.long
 

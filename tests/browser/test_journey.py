@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from browser.conftest import MakePerson
 
 from moonkey_core import CookieSettings
 from moonkey_core.emulator import Emulator
 from support.page_checks import check_small, photograph
-from support.person import FIREFOX, Person, with_authenticator
+from support.person import FIREFOX, MakePerson, Person, with_authenticator
 
 pytestmark = pytest.mark.long
 

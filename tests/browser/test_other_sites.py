@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser.conftest import MakePerson
 
 from moonkey_core.emulator import Emulator
 from support.other_site import form, other_site
-from support.person import Person, magic_link
+from support.person import MakePerson, Person, magic_link
 
 pytestmark = [pytest.mark.long, pytest.mark.rule("S43")]
 

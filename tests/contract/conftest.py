@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import BROWSING, HELD, Runs
-from contract.stacks import STACKS, Serving, Site
+from contract.stacks import LAZY_STACKS, STACKS, Serving, Site, usual_options
 
 from moonkey_core.emulator import Emulator
 from support import quick
@@ -26,17 +25,8 @@ def _no_pauses_after_an_outage() -> Iterator[None]:
 
 @pytest.fixture(scope="session", params=list(STACKS))
 def serving(request: pytest.FixtureRequest) -> Serving:
-    """One of the five stacks."""
-    return STACKS[request.param]
-
-
-def usual_options(emulator: Emulator) -> dict[str, Any]:
-    return {
-        "secret_key": emulator.secret_key,
-        "base_url": emulator.base_url,
-        "jwt_issuer": emulator.issuer,
-        "timeout": 30.0,
-    }
+    """One of the five stacks; where a test asks for it, one that is lazy too."""
+    return {**STACKS, **LAZY_STACKS}[request.param]
 
 
 @pytest.fixture

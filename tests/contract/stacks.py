@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from contract.behaviour import ORIGIN, Runs
 
+from moonkey_core.emulator import Emulator
 from support.servers import serve_asgi, serve_wsgi
 
 # The servers hand on what proxies say of a request, and leave it to the app whether to believe that.
@@ -29,6 +30,16 @@ class Site:
 
 
 Serving = Callable[[dict[str, Any]], AbstractContextManager[Site]]
+OpenSite = Callable[..., Site]
+
+
+def usual_options(emulator: Emulator) -> dict[str, Any]:
+    return {
+        "secret_key": emulator.secret_key,
+        "base_url": emulator.base_url,
+        "jwt_issuer": emulator.issuer,
+        "timeout": 30.0,
+    }
 
 
 @contextmanager
@@ -101,5 +112,23 @@ STACKS: dict[str, Serving] = {
     "fastapi": fastapi_asgi,
 }
 
+
+def lazily(serving: Serving) -> Serving:
+    """The same stack, verifying nothing before somebody looks."""
+
+    def serve(options: dict[str, Any]) -> AbstractContextManager[Site]:
+        return serving({**options, "lazy": True})
+
+    return serve
+
+
+LAZY_STACKS: dict[str, Serving] = {
+    "django-asgi-lazy": lazily(django_asgi),
+    "starlette-lazy": lazily(starlette_asgi),
+    "fastapi-lazy": lazily(fastapi_asgi),
+}
+
+also_lazy = pytest.mark.parametrize("serving", [*STACKS, *LAZY_STACKS], indirect=True, scope="session")
+"""For tests of cookies, which have to come out the same where the app is asynchronous and ``lazy``."""
 with_websockets = pytest.mark.parametrize("serving", ["starlette", "fastapi"], indirect=True, scope="session")
 """For tests of what the other stacks do not have."""

@@ -85,7 +85,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
         return JSONResponse(who(request))
 
     async def optional(request: Request) -> Response:
-        return JSONResponse(optional_body(request.state.moonkey))
+        return JSONResponse(optional_body(await get_auth(request)))
 
     @require_auth
     async def models(request: Request) -> Response:
@@ -118,13 +118,13 @@ def make_app(runs: Runs, options: Any) -> Starlette:
         return JSONResponse({**first, "again": request.state.moonkey.user.id})
 
     async def missing(request: Request) -> Response:
-        raise HTTPException(404)
+        raise HTTPException(404, (await get_auth(request)).state)
 
     async def moved(request: Request) -> Response:
-        return RedirectResponse("/elsewhere", 302)
+        return RedirectResponse("/elsewhere", 302, {"X-State": (await get_auth(request)).state})
 
     async def failed(request: Request) -> Response:
-        return PlainTextResponse("failed", 500)
+        return PlainTextResponse((await get_auth(request)).state, 500)
 
     @require_auth
     async def broken(request: Request) -> Response:

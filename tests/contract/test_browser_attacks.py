@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from contract.behaviour import Runs
-from contract.test_raw_http import exchange
+from contract.requests import exchange
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.visitors import FOREIGN, OURS, PAGE, Visitor, pair

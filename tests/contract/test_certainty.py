@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import Runs
-from contract.stacks import Site
-from contract.test_outcomes import assert_refused, bearer
+from contract.requests import bearer
+from contract.responses import assert_refused
+from contract.stacks import OpenSite
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.visitors import GONE, JWT, OURS, PAGE, SESSION, Visitor, pair, set_by, signed_in_long_ago
 
-OpenSite = Callable[..., Site]
 VERIFY = "/v1/auth/sessions/verify"
 DEAD = {"error": {"code": "invalid_session", "message": "Session not found or has expired"}}
 

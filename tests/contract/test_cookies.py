@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import Runs
-from contract.stacks import Site
-from contract.test_outcomes import assert_refused
+from contract.responses import assert_refused
+from contract.stacks import OpenSite, also_lazy
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.secrets import assert_no_secret
@@ -30,7 +29,6 @@ from support.visitors import (
     verifications,
 )
 
-OpenSite = Callable[..., Site]
 HOST_PREFIXED = {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"}
 
 
@@ -47,6 +45,7 @@ def lines_of(response: httpx.Response) -> list[tuple[str, set[str]]]:
     return sorted((first, set(rest)) for first, *rest in split)
 
 
+@also_lazy
 @pytest.mark.rule("S28", "S40")
 def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     for path in ("/protected", "/other-colour", "/protected"):
@@ -59,6 +58,7 @@ def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emu
     assert verifications(emulator) == 0
 
 
+@also_lazy
 @pytest.mark.rule("S40")
 def test_the_token_alone_gets_its_jwt(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     response = web.get("/protected", headers={"Cookie": f"{SESSION}={ada.session_token}"})
@@ -69,6 +69,7 @@ def test_the_token_alone_gets_its_jwt(web: httpx.Client, ada: SignedIn, emulator
     assert verifications(emulator) == 1
 
 
+@also_lazy
 @pytest.mark.rule("S40")
 def test_a_jwt_alone_is_nobody(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     alone = {"Cookie": f"{JWT}={ada.session_jwt}"}
@@ -81,6 +82,7 @@ def test_a_jwt_alone_is_nobody(web: httpx.Client, ada: SignedIn, emulator: Emula
     assert runs == []
 
 
+@also_lazy
 @pytest.mark.rule("S42")
 def test_a_header_wins_and_a_bad_one_never_falls_back(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs
@@ -105,6 +107,7 @@ def test_a_header_wins_and_a_bad_one_never_falls_back(
     assert web.get("/protected", headers={**pair(ada), "Authorization": "Basic eDp5"}).status_code == 200
 
 
+@also_lazy
 @pytest.mark.rule("S41")
 @pytest.mark.parametrize("which", [SESSION, JWT])
 def test_a_name_that_stands_twice_is_never_picked_from(
@@ -149,6 +152,7 @@ def test_only_the_configured_names_are_read(
     assert lines_of(refused) == [("__Secure-j=", gone), ("__Secure-s=", gone)]
 
 
+@also_lazy
 @pytest.mark.rule("S45")
 def test_a_session_that_is_over_takes_its_cookies_along(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     person = signed_in_long_ago(emulator)
@@ -184,6 +188,7 @@ def test_dead_cookies_take_no_public_page_down(web: httpx.Client, emulator: Emul
         assert web.get("/nowhere", headers=headers).status_code == 404
 
 
+@also_lazy
 @pytest.mark.rule("S45")
 def test_the_api_is_down(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     """Trouble takes nobody's cookies away, and sends nobody to sign in."""

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import PARTNER, Runs
-from contract.stacks import Site, with_websockets
+from contract.requests import ORIGIN, OWN, SITE, Lines, handshake, lines_for, own_url
+from contract.stacks import also_lazy, with_websockets
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
 from support.visitors import FOREIGN, OURS, PAGE, pair, set_by
-
-OpenSite = Callable[..., Site]
-Lines = Sequence[tuple[str, str]]
-SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
-OWN = "{own}"
-"""Stands for the origin of the site."""
 
 PASS: dict[str, Lines] = {
     "a page of this origin": [(SITE, "same-origin")],
@@ -75,15 +67,6 @@ def ada(emulator: Emulator) -> SignedIn:
     return emulator.sign_in(email="ada@example.com")
 
 
-def lines_for(url: str, lines: Lines) -> list[tuple[str, str]]:
-    own = {"own": url, "own_https": url.replace("http:", "https:")}
-    return [(name, value.format(**own)) for name, value in lines]
-
-
-def own_url(web: httpx.Client) -> str:
-    return str(web.base_url).rstrip("/")
-
-
 def assert_cross_site(response: httpx.Response) -> None:
     assert (response.status_code, response.headers["content-type"]) == (403, "application/problem+json")
     assert response.json()["error"] == "cross_site_request"
@@ -91,6 +74,7 @@ def assert_cross_site(response: httpx.Response) -> None:
     assert set_by(response) == {}
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     statuses = {
@@ -101,6 +85,7 @@ def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emu
     assert runs == ["POST"] * len(PASS)
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     emulator.clear_requests()
@@ -123,6 +108,7 @@ def test_every_unsafe_method(web: httpx.Client, ada: SignedIn, runs: Runs, metho
     assert web.request(method, "/protected", headers={**pair(ada), **OURS}).status_code == 200
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -> None:
     """They change nothing; and a link from another site must not find the user signed out."""
@@ -132,6 +118,7 @@ def test_safe_methods_may_come_from_anywhere(web: httpx.Client, ada: SignedIn) -
     assert web.head("/protected", headers={**pair(ada), **FOREIGN}).status_code == 200
 
 
+@also_lazy
 @pytest.mark.rule("S43")
 def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: SignedIn) -> None:
     for name, value in (("Authorization", f"Bearer {ada.session_token}"), ("session-token", ada.session_jwt)):
@@ -139,6 +126,7 @@ def test_a_credential_in_a_header_is_no_browsers_doing(web: httpx.Client, ada: S
             assert web.post("/protected", headers={name: value, **more}).status_code == 200
 
 
+@also_lazy
 def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
     refused = web.post("/protected", headers={**pair(ada), **FOREIGN, **PAGE})
     assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")
@@ -172,13 +160,6 @@ def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emula
 
 
 # --- WebSockets
-
-
-@contextmanager
-def handshake(web: httpx.Client, lines: Lines) -> Iterator[ClientConnection]:
-    url = own_url(web)
-    with connect(url.replace("http", "ws") + "/socket", additional_headers=lines_for(url, lines)) as websocket:
-        yield websocket
 
 
 HANDSHAKES: list[tuple[Lines, bool]] = [

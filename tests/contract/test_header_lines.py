@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from contract.behaviour import BROWSING
+from contract.requests import END, exchange
 from contract.stacks import AS_SENT_ASGI, Site
-from contract.test_raw_http import END, exchange
 
 from moonkey_core.emulator import Emulator
 from support.visitors import OURS, SESSION, pair

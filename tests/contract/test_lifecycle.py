@@ -9,11 +9,8 @@ from datetime import timedelta
 import httpx
 import pytest
 from contract.relay import Relay, relayed
+from contract.requests import OWN, bearer, closed, handshake
 from contract.stacks import Site, with_websockets
-from contract.test_csrf import OWN, handshake
-from contract.test_outcomes import bearer
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
@@ -113,15 +110,6 @@ def test_off_by_default(web: httpx.Client, emulator: Emulator) -> None:
 
 
 # --- connections that outlive their request
-
-
-def closed(websocket: ClientConnection) -> tuple[int, str] | None:
-    """Code and reason of the close, once it has come."""
-    try:
-        while True:
-            websocket.recv(10)
-    except ConnectionClosed as error:
-        return (error.rcvd.code, error.rcvd.reason) if error.rcvd else None
 
 
 @pytest.mark.rule("S52")

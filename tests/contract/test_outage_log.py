@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from contract.stacks import Site
-from contract.test_outcomes import OpenSite, bearer
+from contract.requests import bearer
+from contract.stacks import OpenSite, Site
 
 from moonkey_core._repeated_log import summarize
 from moonkey_core.emulator import Emulator
 
-_REQUESTS = 60
+_REQUESTS = 25
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[logging.LogRecord]:

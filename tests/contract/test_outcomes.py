@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from contract.behaviour import ORIGIN
-from contract.stacks import Site
+from contract.requests import bearer
+from contract.responses import assert_refused
+from contract.stacks import OpenSite, Site
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.emulator.errors import Shape
+from support.visitors import vary
 
 PROTECTED = ["/protected", "/other-colour"]
-OpenSite = Callable[..., Site]
-
-
-def bearer(credential: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {credential}"}
-
-
-def assert_refused(response: httpx.Response, status: int, error: str | None = None) -> None:
-    """A refusal is complete: status, challenge, problem body, and nothing for caches."""
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.headers["cache-control"] == "no-store"
-    assert {"authorization", "session-token"} <= vary(response)
-    body = response.json() if response.request.method != "HEAD" else {}
-    if body:
-        assert body["status"] == status
-        assert body["title"]
-        assert body["instance"].startswith("urn:request:")
-        assert body.get("error") == error
-    challenge = response.headers.get("www-authenticate")
-    if status in (400, 401):
-        assert challenge == 'Bearer realm="moonkey"' + (f', error="{error}"' if error else "")
-    else:
-        assert challenge is None
-    assert ("retry-after" in response.headers) == (status == 503)
-
-
-def vary(response: httpx.Response) -> set[str]:
-    return {name.strip().lower() for name in response.headers.get("vary", "").split(",")}
 
 
 @pytest.mark.parametrize("path", PROTECTED)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import httpx
 import pytest
-from contract.stacks import Site
-from contract.test_csrf import ORIGIN, OWN, lines_for
+from contract.requests import ORIGIN, OWN, lines_for
+from contract.stacks import OpenSite
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support.visitors import Visitor, pair
 
 pytestmark = pytest.mark.rule("S44")
 
-OpenSite = Callable[..., Site]
 VIA = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example"}
 AT_THE_PROXY: list[tuple[Mapping[str, str], str, int]] = [
     (VIA, "https://app.example", 200),

@@ -6,7 +6,7 @@ import logging
 
 import httpx
 import pytest
-from contract.test_raw_http import exchange
+from contract.requests import exchange
 
 from moonkey_core.emulator import Emulator
 from support.bodies import BODIES, answer_to

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-from urllib.parse import urlsplit
-
 import pytest
+from contract.requests import END, exchange
 from contract.stacks import Site
 
 from moonkey_core.emulator import Emulator
-from support.patience import PATIENCE
 
 TOKEN = b"{token}"
-END = b"\r\n\r\n"
 
 # What is sent after "GET /protected HTTP/1.1" and Host; {token} is a good one.
 HEADS: dict[str, bytes] = {
@@ -49,20 +45,6 @@ HEADS: dict[str, bytes] = {
 }
 
 METHODS = ["GET", "HEAD", "get", "BREW", "TRACE"]
-
-
-def exchange(url: str, request: bytes) -> int:
-    """Send bytes, return the status of the first answer; 0 where the server just hangs up."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
-        try:
-            connection.sendall(request)
-            answer = b""
-            while b"\r\n" not in answer and (chunk := connection.recv(4096)):
-                answer += chunk
-        except (ConnectionResetError, BrokenPipeError):
-            return 0
-    return int(answer.split()[1]) if answer else 0
 
 
 @pytest.mark.rule("S2", "S3")

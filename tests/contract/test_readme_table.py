@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
 from contract.stacks import Site
 
 from moonkey_core.emulator import Emulator
+from support.documents import rows
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-ROWS = [
-    tuple(cell.strip() for cell in line.strip("|").split("|"))
-    for line in README.split("| situation |")[1].split("\n\n")[0].splitlines()[2:]
-]
+ROWS = [tuple(row) for row in rows("README.md", "situation")]
 Arrange = Callable[[Emulator], str]
 
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from contract.behaviour import HELD, Runs
 from contract.relay import relayed
-from contract.stacks import STACKS, Serving, Site, with_websockets
-from contract.test_csrf import OWN, handshake
-from contract.test_outcomes import assert_refused
+from contract.requests import OWN, handshake
+from contract.responses import assert_refused
+from contract.stacks import STACKS, OpenSite, Serving, also_lazy, with_websockets
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
@@ -21,7 +21,6 @@ from support.scripted import Received
 from support.together import together
 from support.visitors import GONE, JWT, OURS, SESSION, pair, set_by, signed_in_long_ago, vary, verifications
 
-OpenSite = Callable[..., Site]
 EVERYWHERE = [
     ("GET", "/protected", 200),
     ("HEAD", "/protected", 200),
@@ -59,6 +58,7 @@ FAULTS: dict[str, Callable[[Emulator, SignedIn], str]] = {
 }
 
 
+@also_lazy
 @pytest.mark.rule("S28", "S40")
 @pytest.mark.parametrize(("method", "path", "status"), EVERYWHERE)
 def test_the_new_one_goes_out_on_that_very_response(
@@ -166,6 +166,7 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
 # --- a response that is on its way while the user signs out
 
 
+@also_lazy
 @pytest.mark.rule("S46")
 def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)

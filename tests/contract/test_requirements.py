@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
 import pytest
-from contract.stacks import Site
-from contract.test_outcomes import assert_refused, bearer
+from contract.requests import bearer
+from contract.responses import assert_refused
+from contract.stacks import OpenSite, Site
 
 from moonkey_core.emulator import Emulator
 
-OpenSite = Callable[..., Site]
 VERIFY = "POST /v1/auth/sessions/verify"
 STRICT = ["/strict", "/other-strict"]
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from contract.behaviour import BROWSING
-from contract.conftest import usual_options
 from contract.kinds import KINDS, Kind
-from contract.stacks import Serving, Site
+from contract.stacks import Serving, Site, usual_options
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick

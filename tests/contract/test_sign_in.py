@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,21 +9,20 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from contract.behaviour import BLOCKED
-from contract.conftest import usual_options
-from contract.stacks import Site
+from contract.requests import PROGRAM
+from contract.responses import assert_page
+from contract.stacks import usual_options
 
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator
 from support import quick
 from support.pages import Read
-from support.visitors import FOREIGN, JWT, OURS, PAGE, SESSION, Visitor, set_by, vary
+from support.visitors import FOREIGN, JWT, OURS, PAGE, SESSION, Visitor, set_by
 
-OpenSite = Callable[..., Site]
 OTP, OAUTH = "__Host-moonkey_otp", "__Host-moonkey_oauth"
 SEND = "POST /v1/auth/otps/email/login_or_create"
 TRY = "POST /v1/auth/otps/verify"
 WEEK = 604_800
-PROGRAM = {**OURS, "Accept": "application/json"}
 
 HOSTILE_TARGETS = [
     "https://evil.example/",
@@ -56,23 +54,6 @@ GOOD_TARGETS = ["/", "/account", "/a?b=c&d=%2F%2Fe#f", "/%2Fevil.example", "/@ev
 
 def wrong(code: str) -> str:
     return f"{(int(code) + 1) % 1_000_000:06d}"
-
-
-def assert_page(response: httpx.Response, status: int = 200) -> Read:
-    """A whole page: nothing in it needs a script, and nobody stores it."""
-    assert (response.status_code, response.headers["content-type"]) == (status, "text/html; charset=utf-8")
-    policy = response.headers["content-security-policy"]
-    assert {"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= set(policy.split("; "))
-    assert "script-src" not in policy
-    assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.headers["referrer-policy"] == "same-origin"
-    assert response.headers["cache-control"] == "no-store"
-    assert {"accept", "cookie"} <= vary(response)
-    page = Read(response.text)
-    assert page.all("script") == []
-    assert not any(name.startswith("on") or name == "style" for one in page.elements for name in one.attributes)
-    assert page.one("html").attributes["lang"] == "en"
-    return page
 
 
 # --- by a code

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from contract.requests import bearer
+from contract.responses import assert_refused
 from contract.stacks import Site
-from contract.test_outcomes import assert_refused, bearer, vary
 
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.visitors import vary
 
 OpenSite = Callable[..., Site]
 STEP_UP = 'Bearer realm="moonkey", error="insufficient_user_authentication", error_description="{}"'

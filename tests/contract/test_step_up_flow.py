@@ -5,20 +5,7 @@ from __future__ import annotations
 import httpx
 
 from moonkey_core.emulator import Emulator
-from support import quick
-from support.visitors import JWT, SESSION, Visitor, verifications
-
-
-def with_app(emulator: Emulator, user_id: str) -> str:
-    """The secret of a new authenticator app, verified with a code that no test needs."""
-    emulator.set_clock(-90)
-    headers = {"authorization": f"Bearer {emulator.secret_key}"}
-    url = f"{emulator.base_url}/v1/auth/totps"
-    secret = str(quick.post(f"{url}/create", json={"user_id": user_id}, headers=headers).json()["secret"])
-    body = {"user_id": user_id, "totp": emulator.totp_code(secret)}
-    quick.post(f"{url}/verify", json=body, headers=headers).raise_for_status()
-    emulator.set_clock(0)
-    return secret
+from support.visitors import JWT, SESSION, Visitor, verifications, with_app
 
 
 def test_to_the_page_and_back(web: httpx.Client, emulator: Emulator) -> None:

@@ -6,14 +6,12 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+from contract.requests import OWN, bearer, closed, handshake
+from contract.responses import assert_refused
 from contract.stacks import Site, with_websockets
-from contract.test_csrf import OWN, handshake
-from contract.test_lifecycle import closed
-from contract.test_outcomes import assert_refused, bearer
-from contract.test_step_up_flow import with_app
 
 from moonkey_core.emulator import Emulator, SignedIn
-from support.visitors import JWT, OURS, SESSION, Visitor, set_by, verifications
+from support.visitors import JWT, OURS, SESSION, Visitor, set_by, verifications, with_app
 
 SPELLINGS = ["bare", "prefixed"]
 

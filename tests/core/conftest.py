@@ -11,10 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.emulator import Emulator
-from support.clients import Both as Both
-from support.clients import MakeAsyncClient as MakeAsyncClient
-from support.clients import MakeClient as MakeClient
-from support.clients import answering as answering
+from support.clients import Both, MakeAsyncClient, MakeClient
 from support.patience import PATIENT
 
 settings.register_profile(

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any, get_args
 
 import pytest
-from core.conftest import Both, MakeAsyncClient, MakeClient
 
 from moonkey_core import Auth, MoonKey, MoonKeyError, ProviderUnavailable
 from moonkey_core import events as all_events
@@ -28,6 +27,7 @@ from moonkey_core.events import (
     Verified,
 )
 from moonkey_core.gate import Requirements
+from support.clients import Both, MakeAsyncClient, MakeClient
 from support.decisions import NOW, Decisions, presenting, replied
 from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign

@@ -21,6 +21,7 @@ from moonkey_core import (
     RevokedCredentials,
 )
 from moonkey_core._plan import Outcome, TransportError, run
+from moonkey_core.auth import scheme_hint
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.settings.cookie_settings import cookie_settings
 from moonkey_core.web.pages import wants_page
@@ -458,7 +459,7 @@ def test_a_scheme_that_is_known_is_named_wherever_it_stands(scheme: str) -> None
     for spelled in (scheme, scheme.upper()):
         for line in (f"{spelled} abc", spelled):
             error = Decisions().authenticate(line, "authorization").error
-            told = Decisions().authenticate(line, "authorization").hint if error is None else str(error)
+            told = scheme_hint(Decisions().authenticate(line, "authorization")) if error is None else str(error)
             assert f"the scheme '{spelled}'" in told, line
 
 

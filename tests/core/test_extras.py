@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long  # each case imports a framework anew
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.lag import lag_of
 from moonkey_core.settings import Secret
+from support.clients import MakeClient
 from support.decisions import NOW, bearer
 from support.odd_jwts import good, key_set
 from support.scripted_api import KnownToTheApi

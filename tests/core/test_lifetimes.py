@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, MoonKey, MoonKeyError, ProviderUnavailable
 from moonkey_core.emulator import Emulator
+from support.clients import MakeAsyncClient, MakeClient
 from support.decisions import presenting
 from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import Both, MakeClient
 
 from moonkey_core import Auth, MoonKey, MoonKeyError, _repeated_log, errors
 from moonkey_core._reasons import (
@@ -23,6 +22,7 @@ from moonkey_core._reasons import (
 )
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.responses import refuse
+from support.clients import Both, MakeClient
 from support.decisions import presenting
 from support.reasons import error_reasons, log_calls, log_reasons, modules
 from support.scripted import unused_url, wait_until

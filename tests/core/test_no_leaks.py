@@ -14,6 +14,7 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, Auth, ConfigurationError, MoonKey, MoonKeyError, Settings
 from moonkey_core._operations.core import Core
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import require
 from moonkey_core.web.credentials import read_credentials
@@ -83,7 +84,7 @@ class Everything:
             self.kept.append(error)
 
     def secrets(self) -> list[str]:
-        fresh = [one.fresh for one in self.kept if isinstance(one, Auth) and one.fresh]
+        fresh = [fresh_jwt(one) for one in self.kept if isinstance(one, Auth) and fresh_jwt(one)]
         return [*self.credentials, self.emulator.secret_key, KEY, *fresh]
 
 
@@ -115,11 +116,11 @@ def test_nothing_that_comes_of_verifying_shows_a_secret(
     # What verifying returns holds credentials for cookies and clients; only its texts must not show them.
     texts = [text for one in everything.kept for text in (str(one), repr(one))]
     rest = [one for one in everything.kept if type(one).__name__ not in ("VerifiedSession", "Credentials")]
-    fresh = {one.fresh for one in everything.kept if isinstance(one, Auth)} - {None}
+    fresh = {fresh_jwt(one) for one in everything.kept if isinstance(one, Auth)} - {None}
     secrets = everything.secrets()
     assert assert_no_secret([*texts, *caplog.records], secrets) > 50
     for one in rest:
-        allowed = {one.fresh} if isinstance(one, Auth) else set()
+        allowed = {fresh_jwt(one)} if isinstance(one, Auth) else set()
         assert_no_secret([one], [secret for secret in secrets if secret not in allowed])
     assert any(record.name.startswith("httpcore") for record in caplog.records)
     assert bool(fresh) is (trouble == {})

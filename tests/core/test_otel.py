@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from weakref import ref
 
 import pytest
-from core.conftest import Both, MakeClient
 from opentelemetry.trace import SpanKind, StatusCode
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
@@ -19,6 +18,7 @@ from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, UpstreamCall, Verified
 from moonkey_core.otel import instrument
 from moonkey_core.web.request import HeaderView
+from support.clients import Both, MakeClient
 from support.decisions import presenting
 from support.redis_server import RedisServer, need_redis
 from support.scripted import unused_url, wait_until

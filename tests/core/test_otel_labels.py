@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from core.conftest import Both, MakeClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from moonkey_core import MoonKey, MoonKeyError, otel
 from moonkey_core._reasons import OTHER_REASONS, VERIFICATION_REASONS
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import CircuitChanged, FeedChanged, GraceUsed, KeySetFetched, UpstreamCall, Verified
+from support.clients import Both, MakeClient
 from support.decisions import presenting
 from support.patience import PATIENT
 from support.reasons import KINDS, error_reasons, operations

@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import AsyncMoonKey, Auth
 from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.streams import Ended, abound_items, bound_items, run_until
+from support.clients import MakeAsyncClient, MakeClient
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
+from integrations.django_programs import problems
 from integrations.django_visits import Configure
-from integrations.test_django_setup import problems
 
 from moonkey_core import SignInSettings
 from moonkey_django import get_client

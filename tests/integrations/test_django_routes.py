@@ -26,7 +26,6 @@ from support.visitors import (
     OURS,
     PAGE,
     Visitor,
-    verifications,
 )
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -66,18 +65,6 @@ def test_step_up_and_back(browser: httpx.Client, emulator: Emulator) -> None:
         assert (asked.status_code, where.path) == (303, "/auth/step-up")
         assert parse_qs(where.query)["next"] == [view]
         assert visitor.get(asked.headers["location"]).status_code == 200
-
-
-def test_the_style_sheet_is_the_same_for_all(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    emulator.clear_requests()
-    style = visitor.get("/auth/style.css")
-    assert style.headers["content-type"] == "text/css; charset=utf-8"
-    assert style.headers["cache-control"] == "public, max-age=3600"
-    assert "cookie" not in style.headers.get("vary", "").lower()
-    assert verifications(emulator) == 0
-    assert visitor.get("/auth/sign-in").text.count('href="/auth/style.css"') == 1
 
 
 def posted(browser: httpx.Client, headers: str, body: bytes) -> bytes:

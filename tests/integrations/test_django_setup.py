@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import override_settings
+from integrations.django_programs import problems, python
 from integrations.django_visits import Configure, visit_wsgi
 
 from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
@@ -22,17 +18,8 @@ from moonkey_core.emulator import Emulator
 from moonkey_django import get_async_client, get_client
 from support.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
 OURS = "moonkey_django.MoonKeyMiddleware"
 CORS = "corsheaders.middleware.CorsMiddleware"
-
-
-def problems() -> dict[str, CheckMessage]:
-    """The messages of our own system checks, by number."""
-    found = [message for message in run_checks() if str(message.id).startswith("moonkey.")]
-    assert all(message.hint for message in found)
-    assert len({message.id for message in found}) == len(found)
-    return {str(message.id): message for message in found}
 
 
 @pytest.mark.rule("S26")
@@ -136,22 +123,6 @@ def test_clients_name_a_wrong_setting(settings: Any) -> None:
     for get in (get_client, get_async_client):
         with pytest.raises(ConfigurationError, match="MOONKEY_SECRET_KEY"):
             get()
-
-
-def python(script: str, *, arguments: tuple[str, ...] = (), **environment: str) -> str:
-    """What a fresh interpreter prints, with the installed package, no Django settings, and warnings as errors."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MOONKEY_", "DJANGO_"))}
-    paths = os.pathsep.join(str(ROOT / part) for part in ("tests", "examples"))
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-c", script, *arguments],
-        env={**kept, "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_importing_needs_no_settings_and_no_other_framework() -> None:

@@ -12,8 +12,8 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from hypothesis import given
 from integrations.django_people import OURS, SESSIONS, set_up
+from integrations.django_programs import python
 from integrations.django_visits import Configure
-from integrations.test_django_setup import python
 
 from moonkey_core import User
 from moonkey_django.conf import UsersError, _users

@@ -35,18 +35,6 @@ def browser(app: Flask) -> Iterator[httpx.Client]:
         yield browser
 
 
-def test_the_style_sheet_is_the_same_for_all(browser: httpx.Client, emulator: Emulator) -> None:
-    visitor = Visitor(browser)
-    visitor.sign_in(emulator)
-    emulator.clear_requests()
-    style = visitor.get("/auth/style.css")
-    assert style.headers["content-type"] == "text/css; charset=utf-8"
-    assert style.headers["cache-control"] == "public, max-age=3600"
-    assert "cookie" not in style.headers.get("vary", "").lower()
-    assert emulator.requests() == {}
-    assert visitor.get("/auth/sign-in").text.count('href="/auth/style.css"') == 1
-
-
 def test_a_body_is_bounded_while_it_is_read(app: Flask) -> None:
     read: list[int] = []
 

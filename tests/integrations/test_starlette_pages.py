@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from integrations.starlette_cookie_site import app_of, visiting
-from integrations.starlette_visits import names, options
+from integrations.starlette_visits import options
 from starlette.templating import Jinja2Templates
 
 from moonkey_core import ConfigurationError
@@ -22,8 +21,6 @@ from support.visitors import (
     PAGE,
     SESSION,
     pair,
-    set_by,
-    signed_in_long_ago,
 )
 
 
@@ -31,35 +28,6 @@ from support.visitors import (
 def browser(emulator: Emulator) -> Iterator[httpx.Client]:
     with visiting(app_of(emulator, lazy=True)) as browser:
         yield browser
-
-
-def test_a_browser_is_sent_to_sign_in_and_a_program_is_not(emulator: Emulator) -> None:
-    with visiting(app_of(emulator, sign_in={"page": "/welcome"}, lazy=True)) as browser:
-        sent = browser.get("/me?tab=a%26b&x=1", headers=PAGE)
-        where = urlsplit(sent.headers["location"])
-        assert (sent.status_code, where.path) == (303, "/welcome")
-        assert parse_qs(where.query) == {"next": ["/me?tab=a%26b&x=1"]}
-        assert sent.headers["cache-control"] == "no-store"
-        assert {"accept", "cookie"} <= names(sent.headers["vary"])
-        assert browser.head("/me", headers=PAGE).status_code == 303
-        program = browser.get("/me", headers={"Accept": "application/json"})
-        assert (program.status_code, program.headers["www-authenticate"]) == (401, 'Bearer realm="moonkey"')
-        posted = browser.post("/me", headers=PAGE)
-        assert (posted.status_code, posted.headers["content-type"]) == (401, "text/html; charset=utf-8")
-        assert "/welcome" in posted.text
-
-
-def test_nobody_is_sent_to_sign_in_when_it_cannot_be_known(browser: httpx.Client, emulator: Emulator) -> None:
-    person = signed_in_long_ago(emulator)
-    emulator.stop()
-    page = browser.get("/me", headers={**pair(person), **PAGE})
-    assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
-    assert "not available" in page.text
-    assert int(page.headers["retry-after"]) > 0
-    assert "location" not in page.headers
-    assert set_by(page) == {}
-    program = browser.get("/me", headers=pair(person))
-    assert (program.status_code, program.headers["content-type"]) == (503, "application/problem+json")
 
 
 def test_a_page_needs_no_script_and_nobody_else_s_content(browser: httpx.Client, ada: SignedIn) -> None:

@@ -24,11 +24,9 @@ from moonkey_starlette.fastapi import session_routes as fastapi_routes
 from support.visitors import (
     JWT,
     OURS,
-    PAGE,
     SESSION,
     Visitor,
     signed_in_long_ago,
-    verifications,
 )
 
 
@@ -67,21 +65,6 @@ def test_a_dependency_of_the_whole_app_is_none_of_the_routes(emulator: Emulator)
         assert visitor.get("/auth/sign-in").status_code == 200
         assert visitor.sign_in(emulator, next="/me").headers["location"] == "/me"
         assert visitor.get("/me").json()["source"] in ("local", "cache")
-
-
-@pytest.mark.parametrize("lazy", [False, True])
-def test_the_style_sheet_is_the_same_for_all(emulator: Emulator, lazy: bool) -> None:
-    person = signed_in_long_ago(emulator)
-    with visiting(starlette_app(emulator, lazy=lazy)) as browser:
-        assert browser.get("/auth/sign-in", headers=PAGE).text.count('href="/auth/style.css"') == 1
-        unknown = browser.get("/auth/style.css")
-        known = browser.get("/auth/style.css", headers={"Cookie": f"{SESSION}={person.session_token}"})
-    for style in (unknown, known) if lazy else (unknown,):
-        assert style.headers["content-type"] == "text/css; charset=utf-8"
-        assert style.headers["cache-control"] == "public, max-age=3600"
-        assert "cookie" not in style.headers.get("vary", "").lower()
-    assert known.text == unknown.text
-    assert verifications(emulator) == (0 if lazy else 1)
 
 
 def test_a_body_is_bounded_while_it_is_read(app: ASGIApp, emulator: Emulator) -> None:

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from core.conftest import Both
-
 from moonkey_core import Auth, CookieSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
 from moonkey_core.flows import FlowRequest, FlowResponse
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers
+from support.clients import Both
 from support.pages import Read, read_page
 from support.patience import PATIENT
 

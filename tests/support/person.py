@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from moonkey_core import CookieSettings
 from moonkey_core.emulator import Emulator
 from support import quick
 from support.page_checks import check_page, complaints_of
+from support.visitors import with_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Response
@@ -108,16 +110,7 @@ class Person:
 
 def with_authenticator(emulator: Emulator, address: str) -> str:
     """Give a user an authenticator app; its secret."""
-    user_id = emulator.sign_in(email=address).user_id
-    headers = {"Authorization": f"Bearer {emulator.secret_key}"}
-    with quick.Client(base_url=f"{emulator.base_url}/v1/auth/", headers=headers) as api:
-        made = api.post("totps/create", json={"user_id": user_id}).raise_for_status()
-        secret: str = made.json()["secret"]
-        emulator.set_clock(-60)  # a code can be used once: leave the present one to its owner
-        code = emulator.totp_code(secret)
-        api.post("totps/verify", json={"user_id": user_id, "totp": code}).raise_for_status()
-        emulator.set_clock(0)
-    return secret
+    return with_app(emulator, emulator.sign_in(email=address).user_id)
 
 
 def magic_link(emulator: Emulator, address: str) -> str:
@@ -126,3 +119,6 @@ def magic_link(emulator: Emulator, address: str) -> str:
     url = f"{emulator.base_url}/v1/auth/magic_links/email/login_or_create"
     quick.post(url, json={"email": address}, headers=headers).raise_for_status()
     return emulator.outbox()[0].code
+
+
+MakePerson = Callable[..., Person]

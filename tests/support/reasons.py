@@ -42,6 +42,7 @@ def modules() -> tuple[tuple[str, ast.Module], ...]:
     )
 
 
+@cache
 def log_calls() -> list[LogCall]:
     """Every call of a logger's method, or of what stands before it where lines repeat."""
     return [
@@ -70,11 +71,13 @@ def _said(call: ast.Call) -> tuple[str, ast.expr] | None:
     return None
 
 
+@cache
 def log_reasons() -> set[str]:
     """The reasons that log lines name themselves."""
     return {reason for call in log_calls() for reason in call.reasons or ()}
 
 
+@cache
 def error_reasons() -> set[str]:
     """Every reason that an error may have."""
     found = {

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -53,6 +54,7 @@ def security_rules() -> dict[str, str]:
     return rules_in((_TESTS.parent / "SECURITY.md").read_text(encoding="utf-8"))
 
 
+@cache
 def marked_tests(folder: Path = _TESTS) -> Findings:
     """Read the marks of all test modules below a folder."""
     tests: list[MarkedTest] = []

@@ -8,6 +8,7 @@ import httpx
 
 from moonkey_core import CookieSettings
 from moonkey_core.emulator import Emulator, SignedIn
+from support import quick
 
 SESSION, JWT = CookieSettings().names
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -60,6 +61,18 @@ def signed_in_long_ago(emulator: Emulator, email: str = "ada@example.com") -> Si
     emulator.set_clock(0)
     emulator.clear_requests()
     return person
+
+
+def with_app(emulator: Emulator, user_id: str) -> str:
+    """The secret of a new authenticator app, verified with a code that no test needs."""
+    emulator.set_clock(-90)
+    headers = {"authorization": f"Bearer {emulator.secret_key}"}
+    url = f"{emulator.base_url}/v1/auth/totps"
+    secret = str(quick.post(f"{url}/create", json={"user_id": user_id}, headers=headers).json()["secret"])
+    body = {"user_id": user_id, "totp": emulator.totp_code(secret)}
+    quick.post(f"{url}/verify", json=body, headers=headers).raise_for_status()
+    emulator.set_clock(0)
+    return secret
 
 
 def verifications(emulator: Emulator) -> int:

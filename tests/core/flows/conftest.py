@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core.emulator import Emulator
+from support.clients import Both
 from support.flow_visits import Visitor, flow_client
 
 

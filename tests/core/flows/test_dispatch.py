@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import ConfigurationError, CookieSettings
+from moonkey_core.auth import from_cookies
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES, FlowRequest, Route
 from moonkey_core.flows.dispatch import HANDLERS
 from moonkey_core.web.request import RequestInfo, mapped_headers
+from support.clients import Both
 from support.flow_visits import SESSION, Visitor, cookies_of, flow_client, header, json_of, shown
 
 POSTS = [route for route in ROUTES if "POST" in route.methods]
@@ -115,7 +116,7 @@ class TestTheOriginOfEveryPost:
         person = emulator.sign_in()
         own = {"sec-fetch-site": "same-origin", "cookie": f"{SESSION}={person.session_token}"}
         auth = call("authenticate", own)
-        assert auth.from_cookies
+        assert from_cookies(auth)
         assert auth.is_authenticated
         info, view = RequestInfo("POST", "https"), mapped_headers({**own, "sec-fetch-site": "cross-site"})
         request = FlowRequest(route="sign_out", routes="/auth", info=info, headers=view, auth=auth)

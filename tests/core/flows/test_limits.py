@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import CookieSettings, SignInSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.settings.sign_in_settings import Attempt
+from support.clients import Both
 from support.flow_visits import (
     OTP,
     SESSION,

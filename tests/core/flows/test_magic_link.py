@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
 from support import quick
+from support.clients import Both
 from support.flow_visits import (
     SESSION,
     Visitor,

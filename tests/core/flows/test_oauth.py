@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import ConfigurationError, CookieSettings, MoonKey
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
 from moonkey_core.flows import OAuthStart
+from support.clients import Both
 from support.flow_visits import (
     SESSION,
     Visitor,

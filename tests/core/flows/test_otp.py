@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import CookieSettings, SignInSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
+from support.clients import Both
 from support.flow_visits import (
     JWT,
     OTP,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +15,9 @@ from moonkey_core._values import utc_text
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows.views import describe_device, session_list_views, time_in_words
+from support.clients import Both
 from support.decisions import verified_body
+from support.documents import block
 from support.flow_visits import Visitor, cookies_of, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
 
@@ -77,9 +76,7 @@ class TestTheSessionCheck:
         assert session["device"]["name"] == "Unknown device"
 
     def test_it_is_as_documented(self, call: Both, emulator: Emulator) -> None:
-        document = (Path(__file__).parents[3] / "docs" / "browser-sessions.md").read_text()
-        (block,) = re.findall(r"<!-- session -->\n```json\n(.*?)```", document, re.DOTALL)
-        example = json.loads(block)
+        example = json.loads(block("docs/browser-sessions.md", "session").code)
         found = json_of(visitor(call, emulator.sign_in()).get("session"))
         for one in (example, found):
             one["session"]["factors"] = one["session"]["factors"][0]

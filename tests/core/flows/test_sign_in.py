@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Revoked
+from support.clients import Both
 from support.flow_visits import (
     JWT,
     OTP,

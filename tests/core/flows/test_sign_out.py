@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +16,12 @@ from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Sett
 from moonkey_core._plan import Fetch, step
 from moonkey_core._transport.retries import CallMonitor, SendRequest, Sleep, call_steps
 from moonkey_core._verify.cache import VerificationCache
-from moonkey_core.auth import new_auth
+from moonkey_core.auth import fresh_jwt, new_auth
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
 from moonkey_core.web.request import RequestInfo, asgi_headers
+from support.clients import Both
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
 from support.patience import PATIENCE, PATIENT
 from support.scripted import wait_until
@@ -356,7 +356,7 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
         slow.start()
         assert wait_until(lambda: emulator.requests()[VERIFY] == 1)
         refreshed = late.authenticate({"cookie": cookie}, None, get)
-        assert refreshed.fresh  # worked out, and not yet written
+        assert fresh_jwt(refreshed)  # worked out, and not yet written
         view = asgi_headers([(b"cookie", cookie.encode()), (b"sec-fetch-site", b"same-origin")])
         post = RequestInfo("POST", "https")
         late.flows.answer(FlowRequest(route="sign_out", routes="/auth", info=post, headers=view, auth=refreshed))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from moonkey_core.flows import Rotation
 from moonkey_core.web.request import RequestInfo
 from support import quick
 from support.clients import Both
+from support.documents import run
 from support.patience import PATIENT
 from support.scripted import Received, reply, scripted
 from support.secrets import assert_no_secret
@@ -34,7 +33,6 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 DELETE = "/v1/auth/sessions/delete"
 ME = "me@example.com"
-DOCS = Path(__file__).parents[3] / "docs"
 
 
 class Owner:
@@ -266,14 +264,6 @@ class TestCookiesOfTheAppsOwn:
                 work()
 
 
-def shown(document: str, name: str) -> dict[str, Any]:
-    """What an example in a document defines."""
-    (code,) = re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", (DOCS / document).read_text(), re.DOTALL)
-    module: dict[str, Any] = {"__name__": "shown"}
-    exec(str(code), module)
-    return module
-
-
 class TestTheDocuments:
     @pytest.fixture
     def client(self, emulator: Emulator) -> Iterator[MoonKey]:
@@ -289,7 +279,7 @@ class TestTheDocuments:
         quick.put(url, json={"emails": [{"email": "new@example.com"}]}, headers=headers).raise_for_status()
         auth = client.authenticate({"session-token": person.session_token})
         sent = client.otps.send(email="new@example.com")
-        work = shown("rotation.md", "rotation")["confirm_new_address"]
+        work = run("docs/rotation.md", "rotation")["confirm_new_address"]
         status, cookies, told = work(client, auth, emulator.outbox()[0].code, sent.method_id)
         assert status == 200
         assert "All other devices are signed out" in told
@@ -302,7 +292,7 @@ class TestTheDocuments:
 
     def test_a_login_of_the_apps_own(self, client: MoonKey, emulator: Emulator) -> None:
         sent = client.otps.login_or_create(email=ME)
-        work = shown("browser-sessions.md", "own login")
+        work = run("docs/browser-sessions.md", "own login")
         status, headers = work["finish"](client, emulator.outbox()[0].code, sent.method_id)
         assert status == 303
         cookies = "; ".join(value.partition(";")[0] for name, value in headers if name == "set-cookie")

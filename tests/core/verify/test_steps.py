@@ -164,6 +164,7 @@ def pair_of(person: SignedIn) -> Headers:
     return cookies(person.session_token, person.session_jwt)
 
 
+@pytest.mark.rule("S2", "S33")
 @pytest.mark.parametrize(
     ("kind", "headers", "cold", "warm"),
     [
@@ -195,6 +196,7 @@ def test_cold_and_warm(
         assert shown(found) == most
 
 
+@pytest.mark.rule("S33")
 def test_another_jwt_when_the_keys_are_there(
     served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def test_another_jwt_when_the_keys_are_there(
         assert shown(found) == (grammar, 1, 1, 1, 1)
 
 
+@pytest.mark.rule("S13")
 def test_an_old_jwt(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new JWT in the answer is parsed too: it has to be of the same session."""
     serve = served()
@@ -218,6 +221,7 @@ def test_an_old_jwt(served: Callable[..., Serve], emulator: Emulator, monkeypatc
         assert shown(found) == most
 
 
+@pytest.mark.rule("S40")
 def test_a_pair_whose_jwt_is_no_good(
     served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +238,7 @@ def test_a_pair_whose_jwt_is_no_good(
     assert shown(found) == (1, 2, 2, 1, 1)
 
 
+@pytest.mark.rule("S34")
 def test_a_gate_that_wants_the_word_of_the_provider(
     served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch, request: Any
 ) -> None:
@@ -267,6 +272,7 @@ class LostFeed:
     is_live = False
 
 
+@pytest.mark.rule("S36")
 def test_a_lost_feed(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every credential is asked about, and nothing of it happens twice."""
     from moonkey_core._verify.acceptance import Acceptance

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, MalformedCredentials
+from moonkey_core.auth import from_cookies
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import read_cookies
 from support.cookie_visits import FRESH, GET, JWT, NEW, OLD, OTHER, POST, SESSION, TOKEN, UNKNOWN, set_after, visit
@@ -30,7 +31,7 @@ class TestTheJwtFirst:
         decisions = made()
         first, again = visit(decisions, jwt=FRESH), visit(decisions, jwt=FRESH)
         assert (first.source, again.source, decisions.asked) == ("local", "cache", 0)
-        assert first.from_cookies
+        assert from_cookies(first)
         assert first.user is not None
         assert first.user.id == "user_1"
         assert set_after(decisions, first) == {}
@@ -153,7 +154,7 @@ class TestItsRefresh:
         decisions = made(load_user=True)
         auth = visit(decisions, jwt=FRESH)
         assert auth.user is not None
-        assert (auth.user.email, auth.from_cookies) == ("me@example.com", True)
+        assert (auth.user.email, from_cookies(auth)) == ("me@example.com", True)
 
     @pytest.mark.rule("S34")
     def test_the_answer_is_remembered_as_the_token_s(self) -> None:
@@ -212,7 +213,7 @@ class TestHeadersAndCookies:
         decisions = made()
         auth = visit(decisions, jwt=FRESH, session_token=OTHER)
         assert auth.user is not None
-        assert (auth.user.id, auth.from_cookies) == ("user_2", False)
+        assert (auth.user.id, from_cookies(auth)) == ("user_2", False)
 
     @pytest.mark.rule("S42")
     @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ class TestHeadersAndCookies:
         assert set_after(decisions, auth) == {}
 
     def test_another_scheme_is_no_credential_of_ours(self) -> None:
-        assert visit(made(), jwt=FRESH, authorization="Basic dTpw").from_cookies
+        assert from_cookies(visit(made(), jwt=FRESH, authorization="Basic dTpw"))
 
     @pytest.mark.rule("S43")
     def test_headers_are_exempt_from_the_origin_check(self) -> None:

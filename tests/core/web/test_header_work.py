@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, CrossSiteRequest, MissingCredentials, RequestRefused
 from moonkey_core._plan import Fetch, Outcome, run
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, peek_error
 from moonkey_core.flows.forms import body_fields, request_device
 from moonkey_core.flows.routes import FlowRequest
 from moonkey_core.flows.sealed_cookies import open_cookie
@@ -43,7 +43,7 @@ def all_that_is_read(view: HeaderView) -> None:
     for info in INFOS:
         found = core.begin(view, None, info)
         auth = found if isinstance(found, Auth) else run(core.finish(found), usual)
-        refuse_visit(auth.refusal or MissingCredentials(), chosen, view, VISIT)
+        refuse_visit(peek_error(auth) or MissingCredentials(), chosen, view, VISIT)
         refuse_visit(CrossSiteRequest(), chosen, view, VISIT)
         may_use_cookies(info, view, chosen)
         request = FlowRequest(route="sign_out", routes="/auth", info=info, headers=view, auth=auth, body=b"a=b")

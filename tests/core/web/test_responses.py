@@ -31,7 +31,7 @@ from moonkey_core import (
     User,
     VerifiedSession,
 )
-from moonkey_core.auth import new_auth
+from moonkey_core.auth import fresh_jwt, new_auth
 from moonkey_core.gate import check, optional_user, require
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.web.request import HeaderView
@@ -160,7 +160,7 @@ class TestAuth:
     @pytest.mark.parametrize("name", ["state", "is_anonymous", "user", "session", "error", "__bool__"])
     def test_reading_is_looking(self, name: str) -> None:
         auth = new_auth(verified=FRESH)
-        assert auth.fresh == "a.b.c"
+        assert fresh_jwt(auth) == "a.b.c"
         assert repr(auth) == "Auth('authenticated')"
         assert not auth.accessed
         value = getattr(auth, name)

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import (
     Auth,
@@ -19,8 +18,10 @@ from moonkey_core import (
 )
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Outcome, TransportError
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import Requirements
+from support.clients import MakeClient
 from support.decisions import NOW, bearer, replied, verified_body
 from support.odd_jwts import good
 from support.scripted_api import DOWN, KnownToTheApi
@@ -86,7 +87,7 @@ class TestRememberedAnswers:
         assert first.user is not None
         assert first.user.email == "me@example.com"
         assert first.user == again.user
-        assert (again.fresh, again.source) == (None, "cache")
+        assert (fresh_jwt(again), again.source) == (None, "cache")
 
     def test_jwts_that_are_asked_about_too(self) -> None:
         decisions, jwt = made(session_cache_ttl=30, jwt_issuer=""), good(NOW)
@@ -177,7 +178,7 @@ class TestMaxStaleness:
         person = emulator.sign_in()
         emulator.set_clock(0)
         client, headers = make_client(jwt_issuer=emulator.issuer), bearer(person.session_jwt)
-        assert client.authenticate(headers).fresh
+        assert fresh_jwt(client.authenticate(headers))
         emulator.revoke(person.session_id)
         assert client.authenticate(headers).is_authenticated  # late repeats share it
         time.sleep(0.002)

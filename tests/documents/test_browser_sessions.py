@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,20 +11,11 @@ from moonkey_core._operations.sliding_window import _COUNTED
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES
 from moonkey_core.settings.sign_in_settings import Attempt
+from moonkey_core.web.request import RequestInfo, mapped_headers
+from support.documents import rows, run, text
 from support.page_contexts import STATES
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "browser-sessions.md").read_text()
-
-
-def block(name: str) -> str:
-    (shown,) = re.findall(rf"<!-- {name} -->\n```\w+\n(.*?)```", DOCUMENT, re.DOTALL)
-    return str(shown)
-
-
-def run(name: str) -> dict[str, Any]:
-    module: dict[str, Any] = {"__name__": "shown"}
-    exec(block(name), module)
-    return module
+DOCUMENT = "docs/browser-sessions.md"
 
 
 @pytest.fixture(autouse=True)
@@ -36,20 +25,19 @@ def an_app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_switching_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    with run("settings")["client"] as client:
+    with run(DOCUMENT, "settings")["client"] as client:
         assert client.settings.cookies.names == ("__Host-moonkey_session", "__Host-moonkey_jwt")
     monkeypatch.setenv("MOONKEY_COOKIES", "true")
     assert Settings.load().cookies == CookieSettings()
 
 
 def test_every_route_is_in_the_table() -> None:
-    table = re.search(r"^\| route \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
-    assert table is not None
+    table = "\n".join(" | ".join(row) for row in rows(DOCUMENT, "route"))
     for route in ROUTES:
         path = route.path.replace("{session_id}", "<id>")
         if route.name.startswith("step_up_") or route.name == "style":
             continue
-        assert f"/auth{path}`" in table[1] or f"…{path.removeprefix('/sessions')}`" in table[1], route
+        assert f"/auth{path}`" in table or f"…{path.removeprefix('/sessions')}`" in table, route
 
 
 def test_the_numbers() -> None:
@@ -62,11 +50,11 @@ def test_the_numbers() -> None:
         f"`remember_me` ({settings.remember_me.days} days)",
         f"{_COUNTED:,} addresses and codes",
     ):
-        assert said in " ".join(DOCUMENT.split())
+        assert said in " ".join(text(DOCUMENT).split())
 
 
 def test_the_limiter() -> None:
-    shown = run("limiter")
+    shown = run(DOCUMENT, "limiter")
     assert shown["limiter"](Attempt("send", "me@example.com", "203.0.113.7")) is True
     shown["blocked"].add("203.0.113.7")
     assert shown["sign_in"].limiter(Attempt("send", "me@example.com", "203.0.113.7")) is False
@@ -74,21 +62,30 @@ def test_the_limiter() -> None:
 
 def test_beginning_with_another_provider() -> None:
     with MoonKey(cookies=True) as client:
-        status, headers = run("oauth")["begin"](client, "https://provider.example/authorize")
+        status, headers = run(DOCUMENT, "oauth")["begin"](client, "https://provider.example/authorize")
     found = dict(headers)
     assert status == 303
     assert found["location"].startswith("https://provider.example/authorize?state=")
     assert found["set-cookie"].startswith("__Host-moonkey_oauth=")
 
 
+def test_any_other_framework() -> None:
+    with MoonKey(cookies=True) as client:
+        info, headers = RequestInfo("GET", "https"), mapped_headers({"accept": "text/html"})
+        auth = client.authenticate(headers, None, info)
+        response = run(DOCUMENT, "Any other", client=client, info=info, headers=headers, auth=auth)["response"]
+    assert (response.status, response.page.template) == (200, "moonkey/sign_in.html")
+    assert response.page.context["next"] == "/account"
+
+
 @pytest.mark.parametrize("name", ["flask", "starlette", "fastapi"])
 def test_mounting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOONKEY_COOKIES", "true")
-    assert run(name)["app"]
+    assert run(DOCUMENT, name)["app"]
 
 
 def test_what_templates_are_given() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)\.html` \| (.*) \|$", DOCUMENT, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)\.html` \| (.*) \|$", text(DOCUMENT), re.MULTILINE))
     assert set(rows) <= {path.stem for path in (TEMPLATES / "moonkey").glob("*.html")}
     assert set(rows) >= {"sign_in", "verify_otp", "magic", "error"}
     for state in STATES:

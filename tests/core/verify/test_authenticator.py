@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from core.conftest import MakeAsyncClient, MakeClient
 
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, ProviderRejectedKey
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator, SignedIn
+from support.clients import MakeAsyncClient, MakeClient
 from support.decisions import bearer
 from support.together import together
 
@@ -57,7 +58,7 @@ def test_without_an_issuer_a_jwt_is_asked_for(make_client: MakeClient, emulator:
     for _ in range(2):
         auth = client.authenticate(bearer(person.session_jwt))
         assert auth.is_authenticated
-        assert auth.fresh is None
+        assert fresh_jwt(auth) is None
     assert emulator.requests() == {VERIFY: 2}
     foreign = emulator.mint(key="foreign", session_id=person.session_id)
     assert client.authenticate(bearer(foreign)).is_rejected
@@ -107,7 +108,7 @@ def test_a_failing_question_about_our_key_is_no_verdict(make_client: MakeClient,
 
 
 def check_refreshed(found: list[Auth], person: SignedIn, old: str) -> None:
-    fresh = {auth.fresh for auth in found}
+    fresh = {fresh_jwt(auth) for auth in found}
     assert len(fresh) == 1
     assert None not in fresh
     assert old not in fresh
@@ -127,10 +128,11 @@ def test_a_stale_jwt_is_refreshed_once_among_threads(
     found += [client.authenticate(bearer(person.session_jwt)) for _ in range(3)]  # and for late repeats
     check_refreshed(found, person, person.session_jwt)
     assert emulator.requests()[VERIFY] == 1
-    assert found[0].fresh is not None
-    renewed = client.authenticate(bearer(found[0].fresh))
+    fresh = fresh_jwt(found[0])
+    assert fresh is not None
+    renewed = client.authenticate(bearer(fresh))
     assert renewed.is_authenticated
-    assert renewed.fresh is None
+    assert fresh_jwt(renewed) is None
 
 
 @pytest.mark.rule("S13")

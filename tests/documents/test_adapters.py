@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +14,10 @@ import pytest
 from moonkey_core import AsyncMoonKey, Requirements
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.documents import block, run
 from support.servers import serve_asgi
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "adapters.md").read_text()
+DOCUMENT = "docs/adapters.md"
 PROTECTED = {
     "/me": Requirements(),
     "/fresh": Requirements(max_staleness=0),
@@ -36,11 +37,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def browser(emulator: Emulator) -> Iterator[httpx.Client]:
     """A client of the app behind the adapter."""
-    (shown,) = re.findall(r"<!-- adapter -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    module: dict[str, Any] = {"__name__": "shown"}
-    exec(shown, module)
     client = AsyncMoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer)
-    adapter = module["MoonKeyAdapter"](app, client, PROTECTED)
+    adapter = run(DOCUMENT, "adapter")["MoonKeyAdapter"](app, client, PROTECTED)
     with serve_asgi(adapter, lifespan="off") as url, quick.Client(base_url=url) as opened:
         yield opened
     asyncio.run(client.aclose())
@@ -83,9 +81,7 @@ def test_any_other_path_runs_in_all_states(browser: httpx.Client, emulator: Emul
 
 
 def test_the_adapter_uses_public_names_only() -> None:
-    import importlib
-
-    imports = re.findall(r"^from (moonkey_core\S*) import (.+)$", DOCUMENT, re.MULTILINE)
+    imports = re.findall(r"^from (moonkey_core\S*) import (.+)$", block(DOCUMENT, "adapter").code, re.MULTILINE)
     assert len(imports) >= 5
     for name, imported in imports:
         module = importlib.import_module(name)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import Session
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import Requirements, require
+from support.clients import MakeClient
 from support.decisions import NOW, bearer
 from support.judged import accepted
 from support.odd_jwts import CLAIM, claims, header, sign

@@ -12,7 +12,7 @@ import pytest
 
 from moonkey_core import Auth
 from moonkey_core._verify.authenticator import Pending
-from moonkey_core.auth import new_auth
+from moonkey_core.auth import fresh_jwt, new_auth
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
 from support.decisions import NOW, Decisions, verified_body
@@ -91,7 +91,7 @@ class TestWhatStandsThere:
             for _ in range(2):  # before and after somebody has looked at all of it
                 other = copied(auth)
                 assert (other.state, other.user, other.session) == (auth.state, auth.user, auth.session)
-                assert (other.source, other.as_of, other.fresh) == (auth.source, auth.as_of, None)
+                assert (other.source, other.as_of, fresh_jwt(other)) == (auth.source, auth.as_of, None)
                 assert other.accessed
 
     @pytest.mark.rule("S30")

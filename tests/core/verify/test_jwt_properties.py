@@ -78,7 +78,7 @@ def at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.rule("S10")
 @given(changes=CHANGES, head=HEADERS, leeway=st.sampled_from([0.0, 5.0, 60.0]))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_what_pyjwt_refuses_we_refuse(changes: dict[str, Any], head: dict[str, Any], leeway: float) -> None:
     token = sign(header(**head), {**claims(NOW), **changes})
     decisions = Decisions(leeway=leeway, refresh_jwt=False)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from moonkey_core.auth import fresh_jwt
 from support.decisions import NOW, Decisions, replied
 from support.judged import accepted, refused
 from support.odd_jwts import CLAIM, ISSUER, claims, good, header, key_set, public_jwk, sign, without
@@ -19,7 +20,7 @@ def test_a_good_one() -> None:
     assert auth.session is not None
     assert (auth.user.id, auth.user.complete, auth.user.email) == ("user_1", False, None)
     assert (auth.session.id, auth.session.user_id) == ("sess_1", "user_1")
-    assert auth.fresh is None
+    assert fresh_jwt(auth) is None
 
 
 WRONG_TIMES: list[object] = ["", str(int(NOW)), True, False, None, [], [NOW], {}, {"seconds": NOW}, HUGE, -HUGE]

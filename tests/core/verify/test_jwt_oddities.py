@@ -10,13 +10,13 @@ import time
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from moonkey_core import InvalidCredentials, MalformedCredentials, MoonKey
 from moonkey_core.emulator import Emulator
+from support.clients import MakeClient
 from support.decisions import Decisions, presenting
 from support.odd_jwts import b64, claims, header, public_jwk, sign, sign_parts, without
 from support.scripted import reply, scripted

@@ -13,6 +13,7 @@ from moonkey_core import (
 )
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, TransportError
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.events import Event, GraceUsed
 from support.decisions import NOW, replied
 from support.jwks_decisions import JwksDecisions
@@ -138,7 +139,7 @@ class TestGrace:
         assert decisions.authenticate(jwt).source == "cache"
         decisions.now = NOW + 350
         auth = decisions.authenticate(jwt)
-        assert (auth.source, auth.as_of, auth.fresh) == ("grace", NOW, None)
+        assert (auth.source, auth.as_of, fresh_jwt(auth)) == ("grace", NOW, None)
         decisions.now = NOW + 360
         assert decisions.authenticate(jwt).is_unavailable
 

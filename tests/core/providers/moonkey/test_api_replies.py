@@ -176,7 +176,7 @@ STATUSES = st.one_of(st.integers(200, 599), st.sampled_from([200, 400, 401, 404,
 
 @pytest.mark.rule("S19")
 @given(STATUSES, BODIES, STATUSES, BODIES, st.text(max_size=20))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_no_reply_that_says_nothing_accepts_anybody(
     status: int, body: bytes, probe_status: int, probe_body: bytes, wait: str
 ) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import (
     InvalidCredentials,
@@ -23,6 +22,7 @@ from moonkey_core._operations import logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Fetch, Outcome, Plan, run
+from support.clients import Both
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import good
 from support.patience import PATIENT

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import Both
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import MoonKey, NotFound
 from moonkey_core.emulator import Emulator
 from moonkey_core.models import bare_user_id, public_user_id, same_user
+from support.clients import Both
 from support.scripted import Received, reply, scripted
 
 SESSION = {"id": "sess_1", "user_id": "1", "expires_at": 4_000_000_000}

@@ -71,8 +71,9 @@ def is_recent(ago: int | None, age: int) -> bool:
 
 
 @pytest.mark.rule("S50")
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(FACTORS, TIMES, SETS, st.sampled_from([None, 1, 2, 3]), AGES, AGES)
+@example([("a", None, "m_1", 0), ("a", None, "m_2", 0)], None, None, 2, None, None)
 def test_factors(
     factors: list[Any],
     started: int | None,
@@ -145,11 +146,15 @@ def listed(value: Any, *, by_spaces: bool = False) -> list[str]:
     return []
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(CARRIED, st.none() | DEMANDS, SETS, SETS, SETS)
 @example({"roles": "a b"}, None, None, frozenset({"a"}), None)
 @example({"a": True}, {"a": 1}, None, None, None)
 @example({"a": [True]}, {"a": frozenset({1})}, None, None, None)
+@example({"roles": ["a", 1]}, None, None, frozenset({"a"}), None)
+@example({"permissions": ["a", None]}, None, None, None, frozenset({"a"}))
+@example({"scopes": "a b"}, None, frozenset({"a", "b"}), None, None)
+@example({"scopes": ["a", 1]}, None, frozenset({"a"}), None, None)
 @example({"scope": ["a"], "custom_claims": {"scope": "b"}}, None, frozenset({"b"}), None, None)
 def test_permission(
     carried: dict[str, Any],

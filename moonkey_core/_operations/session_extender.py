@@ -10,7 +10,7 @@ from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, cache_entry
 from moonkey_core.errors import AuthenticationError, ProviderError
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import PresentedCredentials, read_credentials
@@ -34,7 +34,7 @@ class SessionExtender:
 
     def extension_due(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> Plan[None] | None:
         """Return a plan that extends the session of a request, where that is due and no other request does it."""
-        entry = auth.entry
+        entry = cache_entry(auth)
         minutes = None if entry is None else self._sliding_expiration.claim(entry)
         if minutes is None:
             return None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import CookieSettings
+from moonkey_core.auth import from_cookies
 from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW
 from support.odd_jwts import claims, good, header, sign
@@ -48,7 +49,7 @@ def test_a_bad_one_never_falls_back(lines: dict[str, list[str]], cookie: str, wa
     decisions = made(cookie, warm=warm)
     for _ in range(2):
         auth = decisions.read({"cookie": [cookie], **lines}, None, GET)
-        assert (auth.state, auth.from_cookies) == ("rejected", False)
+        assert (auth.state, from_cookies(auth)) == ("rejected", False)
     assert decisions.read({"cookie": [cookie]}, None, GET).is_authenticated
 
 
@@ -59,7 +60,7 @@ def test_nor_does_one_of_which_nobody_knows(warm: bool) -> None:
     decisions = made(PAIRS["pair"], warm=warm)
     decisions.answer = lambda _: DOWN
     auth = decisions.read({"cookie": [PAIRS["pair"]], "session-token": [UNKNOWN]}, None, GET)
-    assert (auth.state, auth.from_cookies) == ("unavailable", False)
+    assert (auth.state, from_cookies(auth)) == ("unavailable", False)
 
 
 @pytest.mark.rule("S42")

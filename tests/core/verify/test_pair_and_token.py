@@ -8,6 +8,7 @@ import pytest
 
 from moonkey_core import Auth, CookieSettings, MalformedCredentials
 from moonkey_core._verify.cache import VerificationCache
+from moonkey_core.auth import from_cookies
 from moonkey_core.web.credentials import PresentedCredentials
 from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW
@@ -211,14 +212,14 @@ class TestGrace:
         decisions = made(grace_seconds=60)
         assert bearer(decisions, TOKEN).is_authenticated
         auth = visit(self.down(decisions), TOKEN, jwt)
-        assert (auth.source, auth.from_cookies) == ("grace", True)
+        assert (auth.source, from_cookies(auth)) == ("grace", True)
         assert who(auth) == ME
 
     def test_the_pair_is_known_and_the_token_is_not(self) -> None:
         decisions, aged = made(grace_seconds=60), good(NOW - 290)
         assert visit(decisions, TOKEN, aged).source == "local"
         auth = visit(self.down(decisions, 20), TOKEN, aged)
-        assert (auth.source, auth.from_cookies) == ("grace", True)
+        assert (auth.source, from_cookies(auth)) == ("grace", True)
         assert who(auth) == ME
 
     @pytest.mark.parametrize("jwt", [good(NOW - 291), "junk", None], ids=["another", "junk", "none"])

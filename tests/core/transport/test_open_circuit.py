@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.web.request import RequestInfo
+from support.clients import Both
 from support.visitors import SESSION, pair, signed_in_long_ago, verifications
 
 pytestmark = pytest.mark.usefixtures("quick_retries")

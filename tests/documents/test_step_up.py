@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +15,10 @@ from moonkey_core import PermissionDenied, Session, Settings, StepUpRequired
 from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.web.responses import refuse
+from support.documents import block, run, text
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "step-up.md").read_text()
+DOCUMENT = "docs/step-up.md"
 SETTINGS = Settings.load({"secret_key": "sk_test_docs"}, {})
-
-
-def block(name: str) -> str:
-    (shown,) = re.findall(rf"<!-- {name} -->\n```\w+\n(.*?)```", DOCUMENT, re.DOTALL)
-    return str(shown)
 
 
 def bare_session() -> Session:
@@ -38,7 +33,7 @@ def refused(**asked: Any) -> StepUpRequired | PermissionDenied:
 
 
 def test_every_keyword_with_its_status() -> None:
-    rows = re.findall(r"^\| `((\w+)=.*)` \| .* \| (40[13]) \|$", DOCUMENT, re.MULTILINE)
+    rows = re.findall(r"^\| `((\w+)=.*)` \| .* \| (40[13]) \|$", text(DOCUMENT), re.MULTILINE)
     assert {
         name for _, name, _ in rows
     } == RequirementOptions.__optional_keys__ - FreshnessOptions.__optional_keys__
@@ -50,18 +45,17 @@ def test_every_keyword_with_its_status() -> None:
 @pytest.mark.parametrize("name", ["flask", "django", "starlette", "fastapi"])
 def test_every_example_runs(name: str) -> None:
     apps: dict[str, Any] = {"flask": Flask("shown"), "fastapi": FastAPI()}
-    module: dict[str, Any] = {"__name__": "shown", "app": apps.get(name)}
-    exec(block(name), module)
+    run(DOCUMENT, name, app=apps.get(name))
 
 
 def test_the_wire_example() -> None:
     asked = {"factors": {"totp", "webauthn"}, "factor_max_age": timedelta(minutes=10)}
     refusal = refuse(refused(**asked), SETTINGS, lambda _: ["1f0c"])
-    head, body = block("wire").strip().split("\n\n")
+    head, body = block(DOCUMENT, "wire").code.strip().split("\n\n")
     lines = dict(line.split(": ", 1) for line in head.splitlines()[1:])
     sent = dict(refusal.headers)
     assert {name.lower(): value for name, value in lines.items()}.items() <= sent.items()
     assert head.startswith(f"HTTP/1.1 {refusal.status} ")
     assert json.loads(body) == json.loads(refusal.body)
     for name in ("max_age", "factor_count", "sign_in_again", "scope"):
-        assert f"`{name}" in DOCUMENT or f'"{name}"' in DOCUMENT
+        assert f"`{name}" in text(DOCUMENT) or f'"{name}"' in text(DOCUMENT)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, get_args
 
 import httpx
@@ -21,12 +21,14 @@ from moonkey_core.events import Event
 from moonkey_core.health import Health
 from moonkey_core.otel import instrument
 from support import quick
+from support.documents import block, rows, run, text
 from support.redis_server import RedisServer, need_redis
 from support.scripted import unused_url, wait_until
 from support.servers import serve_asgi, serve_wsgi
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "observability.md").read_text()
+DOCUMENT = "docs/observability.md"
 SERVERS: dict[str, Callable[..., Any]] = {"flask": serve_wsgi, "fastapi": serve_asgi}
+PROBES = {"flask": "health: flask", "fastapi": "health: fastapi"}
 GUARDED = {
     "flask": """
 from moonkey_flask import require_auth
@@ -46,13 +48,12 @@ async def me(user: CurrentUser):
 }
 
 
-def rows(heading: str) -> dict[str, list[str]]:
+def by_name(heading: str) -> dict[str, list[str]]:
     """The rows of the table with this first column heading, by their names; each cell's text."""
-    (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", DOCUMENT, re.MULTILINE)
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
-    names = [row[0].strip("` ") for row in cells]
+    found = rows(DOCUMENT, heading)
+    names = [row[0].strip("` ") for row in found]
     assert len(set(names)) == len(names)
-    return {name: [cell.strip(" |") for cell in row[1:]] for name, row in zip(names, cells, strict=True)}
+    return {name: [cell.strip(" |") for cell in row[1:]] for name, row in zip(names, found, strict=True)}
 
 
 def named(cell: str) -> set[str]:
@@ -60,7 +61,7 @@ def named(cell: str) -> set[str]:
 
 
 def test_every_event_with_its_fields() -> None:
-    found = rows("event")
+    found = by_name("event")
     assert set(found) == {kind.__name__ for kind in get_args(Event)}
     for kind in get_args(Event):
         fields = {field.name for field in dataclasses.fields(kind)}
@@ -77,11 +78,16 @@ def test_every_metric_with_its_kind_and_unit() -> None:
             patch.setattr(meter, f"create_{kind}", noting(made, kind, getattr(meter, f"create_{kind}")))
         instrument(client, meter_provider=provider)
     provider.shutdown()
-    found = rows("metric")
+    found = by_name("metric")
     assert set(found) == set(made)
     for name, (kind, unit) in made.items():
         assert found[name][0] == kind.removeprefix("observable_")
         assert (found[name][1] == "s") is (unit == "s")
+
+
+def test_switching_it_on() -> None:
+    with MoonKey("sk_test_docs") as client:
+        assert run(DOCUMENT, "OpenTelemetry 2", client=client)["instrument"] is instrument
 
 
 def noting(made: dict[str, tuple[str, str]], kind: str, create: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,31 +100,29 @@ def noting(made: dict[str, tuple[str, str]], kind: str, create: Callable[..., An
 
 
 def test_every_reason_in_the_log() -> None:
-    shown = set(re.findall(r"^\| `\w+` \| (?:info|warning|error) \| .*$", DOCUMENT, re.MULTILINE))
+    shown = set(re.findall(r"^\| `\w+` \| (?:info|warning|error) \| .*$", text(DOCUMENT), re.MULTILINE))
     assert shown == {f"| `{code}` | {one.level} | {one.meaning} |" for code, one in LOG_REASONS.items()}
 
 
 def test_every_reason_of_an_error_with_its_status() -> None:
-    shown = set(re.findall(r"^\| `\w+` \| [45]\d\d \| .*$", DOCUMENT, re.MULTILINE))
+    shown = set(re.findall(r"^\| `\w+` \| [45]\d\d \| .*$", text(DOCUMENT), re.MULTILINE))
     assert shown == {f"| `{code}` | {one.status} | {one.meaning} |" for code, one in ERROR_REASONS.items()}
 
 
 def test_every_field_of_the_health_report() -> None:
     fields = {field.name for field in dataclasses.fields(Health)}
     properties = {name for name, value in vars(Health).items() if isinstance(value, property)}
-    assert set(rows("field")) == fields | properties
+    assert set(by_name("field")) == fields | properties
 
 
 @contextmanager
 def probed(kind: str, monkeypatch: pytest.MonkeyPatch, **environ: str) -> Iterator[httpx.Client]:
     """The app in the document, served, with a guarded route beside its probe."""
-    shown = re.search(rf"<!-- health: {kind} -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert shown is not None
     for name, value in environ.items():
         monkeypatch.setenv(f"MOONKEY_{name.upper()}", value)
-    module: dict[str, Any] = {"__name__": "shown"}
-    exec(shown[1] + GUARDED[kind], module)
-    with SERVERS[kind](module["app"]) as url, quick.Client(base_url=url) as browser:
+    shown = block(DOCUMENT, PROBES[kind])
+    app = replace(shown, code=shown.code + GUARDED[kind]).run()["app"]
+    with SERVERS[kind](app) as url, quick.Client(base_url=url) as browser:
         yield browser
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from core.conftest import Both, MakeClient
 
 from moonkey_core import _clock
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.request import RequestInfo
+from support.clients import Both, MakeClient
 from support.visitors import pair, signed_in_long_ago, verifications
 
 MOMENT = 0.1
@@ -42,7 +43,7 @@ def test_a_renewal_is_shared_for_so_long(
     def fresh() -> str:
         auth = client("authenticate", headers, None, RequestInfo("GET", "https"))
         assert auth.is_authenticated
-        return str(auth.fresh)
+        return str(fresh_jwt(auth))
 
     first = fresh()
     time[0] += seconds - MOMENT

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.conftest import MakeClient
 
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator
+from support.clients import MakeClient
 from support.decisions import bearer
 from support.together import together
 

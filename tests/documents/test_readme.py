@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
-from moonkey_core import Settings
+from moonkey_core import MoonKey, Settings
+from moonkey_core.emulator import Emulator
 from moonkey_core.lag import Lag, lag_of
+from support.documents import ROOT, between, block, run
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = ["flask_app", "django_app", "starlette_app", "fastapi_app"]
+EXAMPLES = [
+    "examples/flask_app.py",
+    "examples/django_app.py",
+    "examples/starlette_app.py",
+    "examples/fastapi_app.py",
+]
+
+
+@pytest.fixture
+def an_account(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that an app needs."""
+    monkeypatch.setenv("MOONKEY_SECRET_KEY", emulator.secret_key)
+    monkeypatch.setenv("MOONKEY_BASE_URL", emulator.base_url)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_example_is_the_tested_file(name: str) -> None:
-    shown = re.search(rf"<!-- examples/{name}\.py -->\n```python\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
-    assert shown[1] == (ROOT / "examples" / f"{name}.py").read_text()
+    assert block("README.md", name).code == (ROOT / name).read_text()
+
+
+@pytest.mark.usefixtures("an_account")
+def test_the_client(emulator: Emulator) -> None:
+    """The code is the one that has been sent; all other sessions of its user are over."""
+    before = emulator.sign_in(email="ada@example.com")
+    shown = block("README.md", "The client")
+    assert shown.code.count('"123456"') == 1
+    sent = replace(shown, code=shown.code.replace('"123456"', "emulator.outbox()[0].code"))
+    login = sent.run(emulator=emulator)["login"]
+    assert login.user.id == before.user_id
+    with MoonKey() as client:
+        assert [one.id for one in client.sessions.list(before.user_id)] == [login.session.id]
+
+
+@pytest.mark.usefixtures("an_account")
+def test_browser_sessions() -> None:
+    app = Flask("shown")
+    run("README.md", "Browser sessions", app=app)
+    assert app.test_client().get("/auth/sign-in", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_the_emulator() -> None:
+    signed_in = run("README.md", "Develop without an account 2")["signed_in"]
+    assert signed_in.session_token
+    assert signed_in.session_jwt
 
 
 def test_the_table_of_settings_is_complete() -> None:
-    shown = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", README, re.DOTALL)
-    assert shown is not None
     rows = [
         f"| `{field.name}` | `MOONKEY_{field.name.upper()}` | {default(field)} | {field.metadata['help']} |"
         for field in dataclasses.fields(Settings)
     ]
-    assert shown[1].splitlines()[2:] == rows
+    assert between("README.md", "settings").splitlines()[2:] == rows
 
 
 def default(field: dataclasses.Field[object]) -> str:
@@ -74,9 +110,7 @@ def lag_rows() -> list[str]:
 
 
 def test_the_table_of_lags_is_what_the_client_computes() -> None:
-    shown = re.search(r"<!-- lag -->\n(.*?)<!-- /lag -->", README, re.DOTALL)
-    assert shown is not None
-    assert shown[1].splitlines() == lag_rows()
+    assert between("README.md", "lag").splitlines() == lag_rows()
 
 
 def test_the_changelog_knows_this_version() -> None:
