@@ -94,7 +94,7 @@ def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
     if identity.auth is not None or not response.streaming:
         return False
     settings = configuration().settings
-    return must_resolve_first(None, _facts(identity, response), identity.headers, identity.info, settings)
+    return must_resolve_first(None, _facts(response), identity.headers, identity.info, settings)
 
 
 def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -121,7 +121,7 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
         return response  # it does not depend on the identity, and cannot do so any more
     effects = response_effects(
         auth,
-        _facts(identity, response),
+        _facts(response),
         identity.headers,
         configuration().settings,
         identity.client.revocations,
@@ -129,20 +129,20 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
     )
     for name, value in effects.headers:
         response.headers[name] = value
-    if sets_cookies:
+    if sets_cookies and effects.cookies:
         set_cookies(response, effects.cookies)
-    if effects.headers and response.headers["Cache-Control"] == "no-store":
+    if effects.headers and not effects.is_usual and response.headers["Cache-Control"] == "no-store":
         identity.keep_out_of_caches()  # Django's page cache has not always known these words
     return response
 
 
-def _facts(identity: Identity, response: HttpResponseBase) -> ResponseFacts:
-    headers, auth = response.headers, identity.auth
+def _facts(response: HttpResponseBase) -> ResponseFacts:
+    headers = response.headers
     is_file = isinstance(response, FileResponse) and response.file_to_stream is not None
     return ResponseFacts(
         status=response.status_code,
         is_streamed=response.streaming and not is_file,
         vary=headers.get("Vary") or "",
         cache_control=headers.get("Cache-Control") or "",
-        set_cookies=[cookie.OutputString() for cookie in response.cookies.values()] if auth is not None else (),
+        set_cookies=[cookie.OutputString() for cookie in response.cookies.values()] if response.cookies else (),
     )

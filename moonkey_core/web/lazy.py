@@ -11,7 +11,7 @@ __all__ = ["AuthSource", "LazyAuth"]
 
 
 class AuthSource(Protocol):
-    """Where a :class:`LazyAuth` has the identity from.
+    """The object that resolves the identity for a :class:`LazyAuth`.
 
     Attributes:
         auth: The identity; ``None`` where it is not resolved yet.
@@ -25,7 +25,7 @@ class AuthSource(Protocol):
 
 
 class LazyAuth:
-    """Acts as the ``Auth`` of a request, which it asks for when anything is read.
+    """A stand-in for the ``Auth`` of a request, which is resolved when anything is read.
 
     To ``isinstance`` it is an ``Auth``. ``repr`` reads nothing, nor does looking for a special method that no
     ``Auth`` has: templates, debuggers and debug pages do so with every object.

@@ -132,7 +132,7 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
 
 
 class ResponseFacts(NamedTuple):
-    """What a framework package tells of a response that is about to go out.
+    """The facts of a response that is about to be sent.
 
     Attributes:
         status: Its status.
@@ -150,7 +150,7 @@ class ResponseFacts(NamedTuple):
 
 
 class ResponseEffects(NamedTuple):
-    """What a framework package adds to a response. It may hold credentials: never log it.
+    """The headers and cookies to add to a response. They may hold credentials: never log them.
 
     Attributes:
         headers: Each takes the place of all headers of that name.
@@ -164,7 +164,7 @@ class ResponseEffects(NamedTuple):
     is_usual: bool = False
 
     def __repr__(self) -> str:
-        """Return how many there are; no value."""
+        """Return the numbers of headers and cookies, without their values."""
         return f"ResponseEffects({len(self.headers)} headers, {len(self.cookies)} cookies)"
 
 
