@@ -61,9 +61,9 @@ class RemoteClock:
 
     def __init__(self, tolerance: float) -> None:
         """Begin without a difference. ``tolerance`` is in seconds."""
-        self.offset = 0.0
-        self.is_known = False
-        self.is_wrong = False
+        self.offset: float = 0.0
+        self.is_known: bool = False
+        self.is_wrong: bool = False
         self._tolerance = max(tolerance, _MIN_TOLERANCE)
 
     def observe(self, earliest: float, latest: float, sent_at: float, received_at: float) -> bool:

@@ -19,7 +19,7 @@ __all__ = ["INTERVAL", "log_repeated", "reset", "summarize"]
 
 INTERVAL = 10.0  # seconds between two lines of one kind
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 
 @dataclass(slots=True)

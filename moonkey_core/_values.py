@@ -88,7 +88,7 @@ class Value:
         for name, one in zip(self._fields, state, strict=False):
             object.__setattr__(self, name, one)
 
-    __pydantic_serializer__: ClassVar = _Serializer()
+    __pydantic_serializer__: ClassVar[Any] = _Serializer()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Any:

@@ -44,7 +44,7 @@ class Device(Value):
         extra: All other members of the API's object.
     """
 
-    shown_fields: ClassVar = ("user_agent", "ip")
+    shown_fields: ClassVar[tuple[str, ...]] = ("user_agent", "ip")
 
     user_agent: str | None = None
     ip: str | None = None
@@ -64,7 +64,13 @@ class Factor(Value):
         extra: All other members of the API's object.
     """
 
-    shown_fields: ClassVar = ("type", "delivery_channel", "method_type", "method_id", "last_verified_at")
+    shown_fields: ClassVar[tuple[str, ...]] = (
+        "type",
+        "delivery_channel",
+        "method_type",
+        "method_id",
+        "last_verified_at",
+    )
 
     type: str | None = None
     delivery_channel: str | None = None
@@ -90,7 +96,7 @@ class User(Value):
         extra: All other members of the API's object.
     """
 
-    shown_fields: ClassVar = (
+    shown_fields: ClassVar[tuple[str, ...]] = (
         "id",
         "email",
         "phone_number",
@@ -127,7 +133,15 @@ class Session(Value):
         extra: All other members of the API's object.
     """
 
-    shown_fields: ClassVar = ("id", "user_id", "expires_at", "started_at", "last_active_at", "factors", "device")
+    shown_fields: ClassVar[tuple[str, ...]] = (
+        "id",
+        "user_id",
+        "expires_at",
+        "started_at",
+        "last_active_at",
+        "factors",
+        "device",
+    )
 
     id: str
     user_id: str
@@ -170,7 +184,7 @@ class VerifiedSession(Value):
         fresh_jwt: A new session JWT, set where the presented one was too old and has been refreshed.
     """
 
-    shown_fields: ClassVar = ("user", "session")
+    shown_fields: ClassVar[tuple[str, ...]] = ("user", "session")
 
     user: User
     session: Session
@@ -192,7 +206,7 @@ class Login(Value):
         extra: All other members of the API's reply.
     """
 
-    shown_fields: ClassVar = ("user", "session", "method_id")
+    shown_fields: ClassVar[tuple[str, ...]] = ("user", "session", "method_id")
 
     user: User
     session: Session | None = None
@@ -212,7 +226,7 @@ class OtpRequest(Value):
         extra: All other members of the API's reply.
     """
 
-    shown_fields: ClassVar = ("method_id", "user_id")
+    shown_fields: ClassVar[tuple[str, ...]] = ("method_id", "user_id")
 
     method_id: str
     user_id: str | None = None

@@ -47,8 +47,8 @@ class Core:
         self.settings = settings
         self._clock = clock
         self.run_later = run_later  # runs a plan beside the requests
-        self.hooks = Hooks()
-        self.breaker = CircuitBreaker(self.hooks)
+        self.hooks: Hooks = Hooks()
+        self.breaker: CircuitBreaker = CircuitBreaker(self.hooks)
         if revocations is None:  # an empty table is false
             revocations = Revocations(
                 retention=retention(settings),

@@ -28,9 +28,12 @@ class SlidingWindowCounter:
         """Start without attempts. ``clock`` returns seconds and never goes back."""
         self._clock = clock
         self._digest = Digest()
-        self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=clock)
-        self.reset_lock()
+        self._lock = threading.Lock()
+        self._make_table()
         reset_after_fork(self.reset_lock)
+
+    def _make_table(self) -> None:
+        self._logs: TLRUCache[str, _Log] = TLRUCache(_COUNTED, _until, timer=self._clock)
 
     def count(self, kind: str, value: str, most: int, seconds: float) -> float | None:
         """Count an attempt, unless ``most`` were counted within the last ``seconds``.
@@ -67,8 +70,10 @@ class SlidingWindowCounter:
                 self._logs[key] = _Log(log.seconds, log.times[:-1])
 
     def reset_lock(self) -> None:
-        """Make a new lock: another thread may have held the old one when the process forked."""
-        self._lock = threading.Lock()
+        """Make a new lock after a fork, and a new table where another thread was just changing the old one."""
+        held, self._lock = self._lock.locked(), threading.Lock()
+        if held:
+            self._make_table()
 
     def _recent(self, key: str, now: float) -> tuple[float, ...]:
         log = self._logs.get(key)

@@ -27,9 +27,12 @@ class DeviceMonitor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
-        self.reset_lock()
+        self._lock = threading.Lock()
+        self._make_table()
         reset_after_fork(self.reset_lock)
+
+    def _make_table(self) -> None:
+        self._seen: TTLCache[_Seen, bool] = TTLCache(_REMEMBERED, _SECONDS, timer=_clock.monotonic)
 
     def changed(self, auth: Auth, headers: HeaderView, info: RequestInfo | None) -> DeviceChanged | None:
         """Return the event to emit, if any. An address is compared only where a trusted proxy states it."""
@@ -61,5 +64,7 @@ class DeviceMonitor:
             return False
 
     def reset_lock(self) -> None:
-        """Make a new lock: another thread may have held the old one when the process forked."""
-        self._lock = threading.Lock()
+        """Make a new lock after a fork, and a new table where another thread was just changing the old one."""
+        held, self._lock = self._lock.locked(), threading.Lock()
+        if held:
+            self._make_table()

@@ -15,7 +15,7 @@ from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _REMEMBERED = 65_536
 _PAUSE_SECONDS = 60.0  # until a session that could not be extended is tried again
@@ -37,11 +37,14 @@ class SlidingExpiration:
         self._every = (settings.extend_every or wanted / 20).total_seconds()
         self._longest = settings.session_max_lifetime.total_seconds()
         self._resumes_at = self._logs_again_at = -math.inf
-        self.reset_lock()
+        self._lock = threading.Lock()
+        self._make_table()
         reset_after_fork(self.reset_lock)
+
+    def _make_table(self) -> None:
         # By session id: its end, and until when no other request is to extend it (both in Unix seconds).
         self._extended: TTLCache[str, tuple[float, float]] = TTLCache(
-            _REMEMBERED, settings.jwt_max_age + _PAUSE_SECONDS, timer=clock
+            _REMEMBERED, self._settings.jwt_max_age + _PAUSE_SECONDS, timer=self._clock
         )
 
     @property
@@ -100,5 +103,7 @@ class SlidingExpiration:
         )
 
     def reset_lock(self) -> None:
-        """Make a new lock: another thread may have held the old one when the process forked."""
-        self._lock = threading.Lock()
+        """Make a new lock after a fork, and a new table where another thread was just changing the old one."""
+        held, self._lock = self._lock.locked(), threading.Lock()
+        if held:
+            self._make_table()

@@ -19,7 +19,7 @@ from moonkey_core._session_life.watch_policy import Feed, OnFeedLost, Reason, Wa
 from moonkey_core.auth import Auth
 from moonkey_core.revocations import Revocations
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _SLICE_SIZE = 200
 """Sessions that are refreshed in one turn of an event loop, which takes less than a millisecond."""

@@ -13,7 +13,7 @@ from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Outcome, Reply, TransportError
 from moonkey_core.events import CircuitChanged, Hooks
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _FAILURES = 5  # in a row, then the circuit opens
 _PROBE_EVERY = 1.0  # seconds

@@ -22,7 +22,7 @@ from moonkey_core._transport.single_flight import AsyncSingleFlight
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _BEGINS_PER_ITERATION = 8
 _SENDS_PER_ITERATION = 8

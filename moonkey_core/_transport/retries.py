@@ -17,7 +17,7 @@ from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
 from moonkey_core._transport.replies import api_error, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _MAX_ATTEMPTS = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between

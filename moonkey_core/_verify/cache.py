@@ -51,7 +51,7 @@ class VerificationCache:
         )
         self._seen: FIFOCache[bytes, None] = FIFOCache(_MAX_SEEN)
         self._superseded: TTLCache[bytes, None] = _short_memory(_MAX_DENIED_BRIEFLY, _SUPERSEDED_SECONDS)
-        self.denies_any = False
+        self.denies_any: bool = False
         self._denied: TTLCache[bytes, None] = _short_memory(_MAX_DENIED, _DENIED_SECONDS)
 
     def reset_lock(self) -> None:

@@ -32,7 +32,7 @@ from moonkey_core.settings.fields import Address
 if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _BUCKET_SIZE = 3
 _REFILL_SECONDS = 30.0

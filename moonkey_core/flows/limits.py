@@ -14,7 +14,7 @@ from moonkey_core.web.origin import client_address
 
 T = TypeVar("T")
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _TRY_WINDOW = 1200.0  # seconds; longer than any code, or the cookie that goes with it, is valid
 _MAX_INCONCLUSIVE = 20

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Secret
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _POOL_OPTIONS = ("max_connections", "timeout")
 _FIXED_OPTIONS = ("decode_responses", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_timeout")

@@ -18,7 +18,7 @@ from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocation, Revocations
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _MAX_TURN_SECONDS = 0.5  # to leave publishing again what is missing to another process
 

@@ -13,7 +13,7 @@ from moonkey_core.redis.entries import entry_key, open_entry
 from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 
 class Reader:
@@ -47,9 +47,9 @@ class Reader:
         max_pause: float,
         on_read: Callable[[], None],
     ) -> None:
-        self.live_until = -math.inf
+        self.live_until: float = -math.inf
         self.last_read_at: float | None = None
-        self.trusted_from = math.inf
+        self.trusted_from: float = math.inf
         self._sealer = sealer
         self._revocations = revocations
         self._own = own

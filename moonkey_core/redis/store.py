@@ -23,7 +23,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
 from moonkey_core.settings import Secret, Settings
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 TIMEOUT = 0.25
 """Seconds that a look-up may take: it comes before a call of the API, which takes longer."""

@@ -18,7 +18,7 @@ from moonkey_core import _clock
 from moonkey_core._clock import RemoteClock
 from moonkey_core.redis.client import time_limit
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
@@ -85,7 +85,7 @@ class Stream:
         self._last_id = b"0-0"
         self._clock = clock
         self.epoch = epoch
-        self.name = _stream_key(root, epoch.value)
+        self.name: str = _stream_key(root, epoch.value)
 
     @classmethod
     async def join(

@@ -23,7 +23,7 @@ from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
 
-logger = logging.getLogger("moonkey")
+logger: logging.Logger = logging.getLogger("moonkey")
 
 STOP_TIMEOUT = 0.8
 """Seconds that a caller of :meth:`Worker.stop` waits."""
@@ -129,7 +129,7 @@ class Worker:
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
-        self.reader = Reader(
+        self.reader: Reader = Reader(
             sealer,
             revocations,
             queue.own,
