@@ -55,6 +55,7 @@ class MoonKeyMiddleware:
                 vars(self)["process_view"] = self._aprocess_view
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Return the response to a request, or an awaitable of it in asynchronous mode."""
         if self.async_mode:
             return self.__acall__(request)
         identity = attach(request)
