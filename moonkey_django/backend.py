@@ -1,6 +1,6 @@
 """The authentication backend: permissions, and the Django user of a MoonKey user.
 
-The package imports this module only where the settings name it.
+Imported only where the settings name it or, with ``MOONKEY["USERS"]``, by the system checks.
 """
 
 from __future__ import annotations

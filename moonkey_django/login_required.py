@@ -1,4 +1,7 @@
-"""A replacement for Django's ``LoginRequiredMiddleware``. Imported only where ``MIDDLEWARE`` names it."""
+"""A replacement for Django's ``LoginRequiredMiddleware``.
+
+Imported only where ``MIDDLEWARE`` names it or, with ``MOONKEY["USERS"]``, by the system checks.
+"""
 
 from __future__ import annotations
 
