@@ -9,12 +9,13 @@ from django.core.checks import Tags, register
 
 
 class MoonKeyConfig(AppConfig):
-    """Registers the checks of :mod:`moonkey_django.checks`."""
+    """The Django app. It registers the system checks."""
 
     name = "moonkey_django"
     verbose_name: Any = "MoonKey"
 
     def ready(self) -> None:
+        """Register the checks."""
         from moonkey_django.checks import check_middleware, check_settings
         from moonkey_django.cookie_checks import check_cookies
         from moonkey_django.gates import check_gates

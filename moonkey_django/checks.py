@@ -1,4 +1,4 @@
-"""System checks. They run where ``"moonkey_django"`` is in ``INSTALLED_APPS``."""
+"""System checks of the settings and the middleware, for ``"moonkey_django"`` in ``INSTALLED_APPS``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _LINE = '"moonkey_django.MoonKeyMiddleware"'
 
 
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
-    """E001: a setting is wrong, missing or unknown. E002: ``MOONKEY`` is not a dict."""
+    """Check the ``MOONKEY`` setting.
+
+    E001: a setting is wrong, missing or unknown. E002: ``MOONKEY`` is not a dict.
+    """
     if not is_mapping():
         hint = 'Write MOONKEY = {"SECRET_KEY": …}, or leave it out and set MOONKEY_* environment variables.'
         return [Error("MOONKEY is not a dict.", hint=hint, id="moonkey.E002")]
@@ -25,14 +28,18 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         configuration()
     except ConfigurationError as error:
         if isinstance(error, UsersError):
-            return []  # `user_checks` reports that one
+            return []  # `user_checks` reports this error
         hint = 'Settings are keys of the MOONKEY dict, such as "SECRET_KEY", or MOONKEY_* environment variables.'
         return [Error(str(error), hint=hint, id="moonkey.E001")]
     return []
 
 
 def check_middleware(**_kwargs: Any) -> list[CheckMessage]:
-    """W003: our middleware is missing. W004: CORS stands after it. W005: it is there more than once."""
+    """Check ``MIDDLEWARE``.
+
+    W003: MoonKey's middleware is missing. W004: the CORS middleware stands after it. W005: it is listed more than
+    once.
+    """
     places = [place for place, path in enumerate(settings.MIDDLEWARE) if _is_ours(path)]
     if not places:
         return [
@@ -67,5 +74,5 @@ def _is_ours(path: str) -> bool:
     try:
         middleware = import_string(path)
     except ImportError:
-        return False  # Django itself reports that one
+        return False  # Django itself reports this error
     return isinstance(middleware, type) and issubclass(middleware, MoonKeyMiddleware)

@@ -1,6 +1,6 @@
-"""The ``MOONKEY`` setting, and the clients that follow from it. The one place that reads it.
+"""The ``MOONKEY`` setting, and the clients made from it. No other module reads the setting.
 
-Live: when the setting changes (``override_settings`` in a test), all that was made from it is made anew.
+When the setting changes (``override_settings`` in a test), the configuration and the clients are made anew.
 """
 
 from __future__ import annotations
@@ -27,21 +27,25 @@ SETTING = "MOONKEY"
 T = TypeVar("T")
 
 UsersSetting = str | Callable[[User], Any] | None
-"""How a MoonKey user becomes a Django user: ``None`` (not at all), ``"match"`` (those that are mapped already),
-``"create"`` (at first sight), or a function, or its dotted path, that returns a saved user or ``None``."""
+"""How a MoonKey user becomes a Django user: ``None`` (not at all), ``"match"`` (only users that are already
+mapped), ``"create"`` (at the user's first request), or a function, or its dotted path, that returns a saved user
+or ``None``."""
 
 
 class UsersError(ConfigurationError):
-    """``MOONKEY["USERS"]`` is wrong, or something that it needs is missing."""
+    """``MOONKEY["USERS"]`` is wrong, or a part of the project that it needs is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the ``MOONKEY`` setting says, validated.
+    """The validated ``MOONKEY`` setting.
 
-    ``lazy`` is for ASGI: nothing is verified before the view, which awaits ``request.amoonkey()``. It tells how
-    the views are written, so the environment has no say in it. ``users`` says who ``request.user`` is, in the same
-    way: see :data:`UsersSetting`.
+    ``lazy`` and ``users`` depend on how the project's code is written, so environment variables do not set them.
+
+    Attributes:
+        settings: The settings of the client.
+        lazy: For ASGI: no credential is verified before the view, which awaits ``request.amoonkey()``.
+        users: How ``request.user`` is determined, see :data:`UsersSetting`.
     """
 
     settings: Settings
@@ -50,31 +54,34 @@ class Configuration:
 
 
 def configuration() -> Configuration:
-    """The current configuration.
+    """Return the current configuration.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
     """
     return _once(_load)
 
 
 def get_client() -> MoonKey:
-    """The blocking client of this process, to revoke sessions, send codes and so on.
+    """Return the blocking client of this process, to revoke sessions, send codes and so on.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
     """
     return _once(_new_client)
 
 
 def get_async_client() -> AsyncMoonKey:
-    """The asynchronous client of this process, for asynchronous views.
+    """Return the asynchronous client of this process, for asynchronous views.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting.
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
     """
     return _once(_new_async_client)
 
 
 def is_mapping() -> bool:
-    """Whether the ``MOONKEY`` setting is a dict, or is left out because everything is in the environment."""
+    """Return whether the ``MOONKEY`` setting is a dict, or is left out, with all settings in the environment."""
     return isinstance(_setting(), Mapping)
 
 
@@ -82,10 +89,10 @@ _made: dict[Callable[[], object], object] = {}
 
 
 def _once(make: Callable[[], T]) -> T:
-    """What ``make()`` has returned since the setting changed last.
+    """Return the result of ``make()``, which is kept until the setting changes.
 
-    Without a lock, which a fork could copy while it is held: where two threads come first, both make one (that
-    opens no connection), and both go on with the same.
+    There is no lock, which a fork could copy while it is held. Two threads that come first may both call
+    ``make()``, which opens no connection; both then use the same result.
     """
     found: Any = _made.get(make)
     if found is None:
@@ -117,9 +124,12 @@ def _load() -> Configuration:
 
 
 def _check_beside(options: Mapping[str, Any]) -> None:
-    """What stands beside the dict has no effect. A name for a value that is used in the dict does no harm."""
+    """Raise ``ConfigurationError`` for Django settings beside the ``MOONKEY`` dict, which have no effect.
+
+    A setting beside the dict is accepted where the value in use is the same.
+    """
     names = [name for name in dir(django_settings) if name.isupper() and name != SETTING]
-    # Others are not looked at: to read one may raise, or warn.
+    # Other settings are not read: a read may raise, or warn.
     found = {name: getattr(django_settings, name) for name in names if name.startswith(f"{SETTING}_")}
     for name, value in variables(found, "Django setting", in_django=True).items():
         used = options.get(name)
@@ -164,4 +174,4 @@ def _new_async_client() -> AsyncMoonKey:
 @receiver(setting_changed)
 def _forget(*, setting: str, **_kwargs: object) -> None:
     if setting.startswith(SETTING):
-        _made.clear()  # a request that still uses an old client may finish; its connections end with it
+        _made.clear()  # a request that uses an old client may finish; the client's connections end with it

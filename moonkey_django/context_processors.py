@@ -12,10 +12,11 @@ from moonkey_django.identity import identity_of
 
 
 def moonkey(request: HttpRequest) -> dict[str, Any]:
-    """``{{ moonkey.user }}``, ``{{ moonkey.session }}``, ``{% if moonkey.is_authenticated %}``: the ``Auth``.
+    """Give templates the ``Auth`` of the request as ``moonkey``.
 
-    Nothing is verified unless the template reads it.
+    As in ``{{ moonkey.user }}``, ``{{ moonkey.session }}`` and ``{% if moonkey.is_authenticated %}``. The
+    credential is not verified unless the template reads one of these.
     """
-    # An error page of a middleware outside of ours has no identity: only those who read it need one.
+    # An error page of a middleware outside of MoonKey's has no identity: an error only if its template reads one.
     missing = SimpleLazyObject(partial(identity_of, request))
     return {"moonkey": getattr(request, "moonkey", missing)}

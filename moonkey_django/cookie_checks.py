@@ -1,6 +1,7 @@
 """System checks of browser sessions: ``MOONKEY["COOKIES"]`` beside Django's own settings, and trusted proxies.
 
-What is wrong by itself (an insecure combination, an unknown key) is ``moonkey.E001``, as for any other setting.
+A value that is wrong by itself (an insecure combination, an unknown key) is ``moonkey.E001``, as for any other
+setting.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from moonkey_django.conf import configuration
 
 
 def check_cookies(**_kwargs: Any) -> list[CheckMessage]:
-    """E020: a cookie of Django's has the name of one of ours. W021: cookies for development, without ``DEBUG``.
+    """Check the settings of cookies and trusted proxies.
 
-    W022: everybody is a trusted proxy. W023: Django knows of a proxy that MoonKey does not know.
+    E020: one of Django's cookies and one of MoonKey's have the same name. W021: cookies are set up for
+    development, and ``DEBUG`` is off. W022: every address is a trusted proxy. W023: Django's settings name a proxy
+    that MoonKey's do not.
     """
     try:
         ours = configuration().settings
     except ConfigurationError:
-        return []  # `checks` reports that one
+        return []  # `checks` reports this error
     found = _check_proxies(ours)
     if ours.cookies is not None:
         found += [

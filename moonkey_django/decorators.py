@@ -31,13 +31,20 @@ def require_auth(
 ) -> View | Callable[[View], View]:
     """Run the view only for a request with a verified user and session, whatever its method.
 
-    For any other request the right refusal is the response. For sync and async views, with or without
-    parentheses; for a class through ``method_decorator`` or, better,
-    :class:`~moonkey_django.mixins.RequireAuthMixin`. Raises ``ImproperlyConfigured`` without the middleware.
+    For any other request, the response is the refusal with the reason. Use it for sync and async views, with or
+    without parentheses; for a class through ``method_decorator`` or, better,
+    :class:`~moonkey_django.mixins.RequireAuthMixin`. The decorated view raises ``ImproperlyConfigured`` for a
+    request that has not passed the middleware.
 
-    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one,
-    ``TypeError`` for what is no view.
+    Args:
+        view: The view, sync or async.
+        *more: Nothing; a second positional argument is an error.
+        **requirements: The fields of :class:`~moonkey_core.gate.Requirements`. With ``max_staleness=0`` the API
+            verifies the credential at each request; ``factors={"totp"}`` requires a session with a second factor.
+
+    Raises:
+        TypeError: The argument is not a view, or a requirement does not exist.
+        ValueError: A requirement has a wrong value.
     """
     asked = Requirements(**requirements)
     if view is None and not more:
@@ -79,13 +86,13 @@ def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callabl
 
 def _marked(request: HttpRequest, response: Any) -> Any:
     # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
-    # What is no response goes on as it is: Django has the better words for it.
+    # A result that is not a response is passed on as it is: Django's own error for it is clearer.
     return apply_cache_headers(request, response) if isinstance(response, HttpResponseBase) else response
 
 
 def _is_async(view: Callable[..., Any]) -> bool:
-    """Whether the view's caller awaits its result; so does that of `dispatch` in a class of async handlers."""
-    method = view.func if isinstance(view, partial) else view  # a partial is what `method_decorator` hands us
+    """Return whether the view's caller awaits its result, as for ``dispatch`` in a class of async handlers."""
+    method = view.func if isinstance(view, partial) else view  # `method_decorator` passes a partial
     owner = getattr(method, "__self__", None)
     return iscoroutinefunction(view) or (
         getattr(method, "__name__", "") == "dispatch" and bool(getattr(owner, "view_is_async", False))

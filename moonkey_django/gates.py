@@ -1,4 +1,4 @@
-"""Looks for gates that protect nothing: views that urls call without the gate that was put on them."""
+"""The search for gates that protect nothing: views that the URLconf names without the gate put on them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ _DJANGO = Framework("Django", "moonkey_django", (URLPattern, URLResolver), _righ
 
 
 def check_urls(resolver: URLResolver) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a view is called without its gate.
+    """Check that no view is called without its gate. Each resolver is checked once.
 
-    Each resolver is looked at once.
+    Raises:
+        ConfigurationError: A view is called without the gate that was put on it.
     """
     check_once(resolver, lambda: _registered(resolver, ""), _DJANGO)
 
 
 def check_gates(**_kwargs: Any) -> list[CheckMessage]:
-    """E006: a gate protects nothing."""
+    """Check the gates of the project's views. E006: a gate protects nothing."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     resolver = get_resolver()
-    _ = resolver.url_patterns  # what is wrong with these is not ours to report
+    _ = resolver.url_patterns  # Django's own checks report an error in these
     found = find_misplaced_gate(lambda: _registered(resolver, ""), _DJANGO)
     hint = "What require_auth returns, or a class with RequireAuthMixin in front, has to be what path() is given."
     return [Error(found, hint=hint, id="moonkey.E006")] if found else []
@@ -56,7 +57,7 @@ def _registered(resolver: URLResolver, prefix: str) -> Iterator[Registered]:
 
 
 def _check_class(view: Any, where: str) -> None:
-    """Raise ``ConfigurationError`` where a class has the mixin, and its view was made without it."""
+    """Raise ``ConfigurationError`` where a class has the mixin, but its view was made without the gate."""
     owner = attribute(view, "view_class") or attribute(view, "cls")
     if isinstance(owner, type) and issubclass(owner, RequireAuthMixin) and not has_gate(view):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The identity of one request: worked out when it is needed, and remembered on the request alone."""
+"""The identity of one request: determined when it is needed, and kept on the request alone."""
 
 from __future__ import annotations
 
@@ -48,10 +48,15 @@ class AuthenticatedRequest(MoonKeyRequest):
 
 
 class Identity:
-    """Who sent one request; ``auth`` once anybody has worked it out.
+    """The identity of one request.
 
-    ``is_asgi`` tells how the request came in, ``is_eager`` whether the middleware works it out before the view,
-    ``refused_with`` the status of a refusal of ours, of which our own log has told.
+    Attributes:
+        auth: The identity, once it is determined.
+        headers: The request's headers.
+        info: The other facts of the request, where the settings need them.
+        is_asgi: Whether the request came through ASGI.
+        is_eager: Whether the middleware determines the identity before the view.
+        refused_with: The status of MoonKey's refusal of the request, which MoonKey's own log has recorded.
     """
 
     __slots__ = ("_once", "_pending", "_request", "auth", "headers", "info", "is_asgi", "is_eager", "refused_with")
@@ -67,26 +72,26 @@ class Identity:
         )
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
-        # Weak, as the request holds this; it need not wait for the garbage collector.
+        # Weak, as the request holds this object: without a cycle, both are freed without the garbage collector.
         self._request = weakref.ref(request)
 
     def resolve(self) -> Auth:
-        """The identity; blocks if it is not known yet.
+        """Return the identity. Blocks if it is not determined yet.
 
-        Raises :class:`~moonkey_core.errors.ConfigurationError` where that would hold up an ASGI server's event
-        loop.
+        Raises:
+            ConfigurationError: The call would block the event loop of an ASGI server.
         """
         return self._verified_now() if self.auth is None else self.auth
 
     async def aresolve(self) -> Auth:
-        """The identity; awaits if it is not known yet. Callers at the same time share one verification."""
+        """Return the identity. Waits if it is not determined yet; concurrent callers share one verification."""
         if not self.is_asgi:
-            return self.resolve()  # an event loop of this request's own: nobody else is held up
+            return self.resolve()  # under WSGI the event loop serves this request alone, so it may block
         if self.peek() is None:
             if self._once is None:
                 self._once = Once()
             auth = await self._once.get(self._finished)
-            if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
+            if self.auth is None:  # else a gate has verified the credential meanwhile, by stricter requirements
                 self._settle(auth)
         assert self.auth is not None
         return self.auth
@@ -96,9 +101,12 @@ class Identity:
         return await get_async_client().finish(self._pending)
 
     def peek(self, requirements: Requirements | None = None) -> Auth | None:
-        """Return the identity of an ASGI request where no call is needed for it; else ``None``.
+        """Return the identity of an ASGI request where no network call is needed for it; else ``None``.
 
-        What was begun is kept, and :meth:`aresolve` goes on from there.
+        A verification that has begun is kept, and :meth:`aresolve` continues it.
+
+        Args:
+            requirements: The requirements of the gate, if any.
         """
         if self.auth is None and self._pending is None:
             begun = get_async_client().begin(self.headers, requirements, self.info)
@@ -108,9 +116,16 @@ class Identity:
         return self.auth
 
     def meet(self, requirements: Requirements) -> Auth:
-        """The identity for a gate; verified once more where it is not fresh enough for that one.
+        """Return the identity for a gate.
 
-        What comes of it is the identity of the request from then on. Blocks and raises as :meth:`resolve` does.
+        Where the identity is not fresh enough for this gate, the credential is verified again. The result is then
+        the identity of the request. Blocks as :meth:`resolve` does.
+
+        Args:
+            requirements: The requirements of the gate.
+
+        Raises:
+            ConfigurationError: The call would block the event loop of an ASGI server.
         """
         auth = self.auth
         if auth is None or not requirements.are_met_by(auth):
@@ -118,7 +133,7 @@ class Identity:
         return auth
 
     async def ameet(self, requirements: Requirements) -> Auth:
-        """The same, awaiting."""
+        """Do the same as :meth:`meet`, in asynchronous code."""
         if not self.is_asgi:
             return self.meet(requirements)
         auth = self.peek(requirements)
@@ -160,14 +175,14 @@ class Identity:
         return await self.aresolve()
 
     def keep_out_of_caches(self) -> None:
-        """Somebody looks: from now on the page is theirs, not one for Django's page cache."""
+        """Keep the response to this request out of Django's page cache, as it depends on the identity."""
         request = self._request()
         if request is not None:
             keep_out(request)
 
 
 def attach(request: HttpRequest) -> Identity:
-    """Give the request its ``moonkey`` and ``amoonkey()``. Verifies nothing yet."""
+    """Give the request its ``moonkey`` and ``amoonkey()``. The credential is not verified yet."""
     is_asgi = isinstance(request, ASGIRequest)
     identity = Identity(request, is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
     setattr(request, _ATTRIBUTE, identity)
@@ -177,7 +192,11 @@ def attach(request: HttpRequest) -> Identity:
 
 
 def identity_of(request: HttpRequest) -> Identity:
-    """What :func:`attach` has put there. Raises ``ImproperlyConfigured`` if the middleware did not run."""
+    """Return the identity that :func:`attach` has put on the request.
+
+    Raises:
+        ImproperlyConfigured: The request has not passed the middleware, or is not Django's.
+    """
     identity: Identity | None = getattr(request, _ATTRIBUTE, None)
     if identity is None:
         raise _not_passed(request)
@@ -198,20 +217,26 @@ def _not_passed(request: object) -> ImproperlyConfigured:
 
 
 def header_view(request: HttpRequest) -> HeaderView:
-    """The request's headers: the exact lines under ASGI; WSGI servers have joined repeated ones with a comma."""
-    # Neither closes over the request, which would then have to wait for the garbage collector.
+    """Return the request's headers.
+
+    Under ASGI these are the exact lines. Under WSGI the server has joined repeated lines with a comma.
+    """
+    # Neither result refers to the request: a cycle would keep it until the garbage collector runs.
     return (
         asgi_headers(request.scope["headers"]) if isinstance(request, ASGIRequest) else wsgi_headers(request.META)
     )
 
 
 def request_info(request: HttpRequest) -> RequestInfo:
-    """What cookies are judged by, beside the headers: as the server has it, whatever others make of it."""
+    """Return the facts by which cookies are judged beside the headers.
+
+    They come from the server, not from the attributes of the request, which other middleware may change.
+    """
     return asgi_request(request.scope) if isinstance(request, ASGIRequest) else wsgi_request(request.META)
 
 
 def is_on_event_loop() -> bool:
-    """Whether this thread runs one, as that of an ASGI server does."""
+    """Return whether this thread runs an event loop, as that of an ASGI server does."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

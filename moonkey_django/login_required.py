@@ -1,4 +1,7 @@
-"""Every view asks for a sign-in, but those that say otherwise. Imported only where ``MIDDLEWARE`` names it."""
+"""A replacement for Django's ``LoginRequiredMiddleware``.
+
+Imported only where ``MIDDLEWARE`` names it or, with ``MOONKEY["USERS"]``, by the system checks.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ from moonkey_django.responses import reject
 
 
 class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
-    """Django's own, for when it cannot be known who is asking.
+    """Django's middleware, made to handle an identity that cannot be determined.
 
-    Views with ``@login_not_required`` run without anybody being looked at; Django's own looks first in its older
-    versions (5.2), and would refuse them too. Other views are answered with our 503, and nothing of it is an error
-    in Django's log.
+    Every view requires a sign-in, except those with ``@login_not_required``. These run without a read of the
+    identity; Django's own middleware reads it first in older versions (5.2), and would refuse these requests too.
+    For the other views the response is MoonKey's 503, and Django's log has no error.
     """
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponseBase | None:
+        """Return the response for a request without a sign-in; ``None`` where the view is to run."""
         if not getattr(view_func, "login_required", True):
             return None
         try:

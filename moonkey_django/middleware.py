@@ -1,4 +1,4 @@
-"""The middleware: it attaches an identity to each request and refuses nobody."""
+"""The middleware, which attaches an identity to each request. It requires no sign-in."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class MoonKeyMiddleware:
-    """Gives every request ``request.moonkey``, an :class:`~moonkey_core.auth.Auth`, and ``request.amoonkey()``.
+    """Middleware that gives every request ``request.moonkey`` and ``request.amoonkey()``.
 
-    Under WSGI the credential is verified when somebody first looks. Under ASGI it is verified before the view, or,
-    with ``MOONKEY = {"LAZY": True, …}``, by ``await request.amoonkey()``. A
-    :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes its response. Where ``MOONKEY["USERS"]``
-    is set, ``request.user`` and ``request.auser()`` follow.
+    ``request.moonkey`` is an :class:`~moonkey_core.auth.Auth`. Under WSGI the credential is verified at the first
+    read. Under ASGI it is verified before the view, or, with ``MOONKEY = {"LAZY": True, …}``, by ``await
+    request.amoonkey()``. A :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes the response.
+    Where ``MOONKEY["USERS"]`` is set, the request gets ``request.user`` and ``request.auser()`` too.
 
-    Raises ``ImproperlyConfigured`` for a wrong, missing or unknown setting.
+    Raises:
+        ImproperlyConfigured: A setting is wrong, missing or unknown.
     """
 
     sync_capable = True
@@ -50,15 +51,16 @@ class MoonKeyMiddleware:
         if self.async_mode:
             markcoroutinefunction(self)
             if type(self).process_view is MoonKeyMiddleware.process_view:
-                # Else Django would call it in a thread.
+                # Without this, Django would call the method in a thread.
                 vars(self)["process_view"] = self._aprocess_view
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Return the response to a request, or an awaitable of it in asynchronous mode."""
         if self.async_mode:
             return self.__acall__(request)
         identity = attach(request)
         attach_user(request, identity)
-        if identity.is_eager:  # ASGI, but a middleware below us is not asynchronous: we are in a thread
+        if identity.is_eager:  # ASGI, but a middleware inside of this one is sync: this runs in a thread
             identity.resolve()
         response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
         if must_resolve(identity, response):
@@ -78,7 +80,7 @@ class MoonKeyMiddleware:
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponse | None:
-        """No view is called where one of all has lost its gate: that is 500, with the reason in the log."""
+        """Refuse the request with 500 where any view of the URLconf has lost its gate; the log has the reason."""
         resolver = get_resolver(getattr(request, "urlconf", None))
         if resolver is not self._checked:
             try:
@@ -94,5 +96,5 @@ class MoonKeyMiddleware:
         return MoonKeyMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The response for an error of ours that a view raised; others are not ours to handle."""
+        """Return the response for a ``MoonKeyError`` that a view raised; ``None`` for any other exception."""
         return reject(request, exception) if isinstance(exception, MoonKeyError) else None

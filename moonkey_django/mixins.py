@@ -23,12 +23,14 @@ else:
 class RequireAuthMixin(View):
     """Run the view only for a request with a verified user and session, whatever its method; sync and async.
 
-    ``class MyView(RequireAuthMixin, TemplateView)``, as the first of the bases. The gate stands before the whole
-    view, ``setup()`` and every ``dispatch()`` included. The attributes are what
-    :func:`~moonkey_django.decorators.require_auth` takes.
+    Write it as the first of the bases: ``class MyView(RequireAuthMixin, TemplateView)``. The gate stands before
+    the whole view, ``setup()`` and every ``dispatch()`` included. The attributes are the keyword arguments of
+    :func:`~moonkey_django.decorators.require_auth`.
 
-    ``as_view()`` raises :class:`~moonkey_core.errors.ConfigurationError` for an attribute with nearly the name of
-    one of these, which would demand nothing, and ``ValueError`` for a wrong value.
+    Raises:
+        ConfigurationError: The mixin stands after a view set; or, from ``as_view()``, the name of an attribute is
+            a near miss of a requirement, which would have no effect.
+        ValueError: An attribute has a wrong value; from ``as_view()``.
     """
 
     max_staleness: float | None = None
@@ -45,16 +47,26 @@ class RequireAuthMixin(View):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         first = next(one for one in cls.__mro__ if "as_view" in vars(one))
-        if first.__module__ == "rest_framework.viewsets":  # it asks nobody further
+        if first.__module__ == "rest_framework.viewsets":  # its as_view() does not call the next one
             raise ConfigurationError(
                 f"RequireAuthMixin stands after a view set in {cls.__qualname__}, whose as_view() passes it by. "
                 f"Put it first: class {cls.__name__}(RequireAuthMixin, …)."
             )
 
-    if not TYPE_CHECKING:  # to type checkers, it returns what the view's own kind does
+    if not TYPE_CHECKING:  # for type checkers, the result has the type of the view's own as_view()
 
         @classonlymethod
         def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
+            """Return the view behind the gate.
+
+            Args:
+                *args: Those of the view's own ``as_view()``.
+                **initkwargs: Those of the view's own ``as_view()``; a requirement here replaces the attribute.
+
+            Raises:
+                ConfigurationError: A name is a near miss of a requirement, which would have no effect.
+                ValueError: A requirement has a wrong value.
+            """
             return _gate_of(cls, initkwargs)(super().as_view(*args, **initkwargs))
 
 

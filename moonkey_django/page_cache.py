@@ -1,4 +1,4 @@
-"""How a page is kept out of Django's page cache from inside the view that makes it."""
+"""A way to keep a page out of Django's page cache from inside the view that makes it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ _ATTRIBUTE = "_cache_update_cache"
 
 
 def keep_out(request: HttpRequest) -> None:
-    """See to it that what answers this request is not stored.
+    """Keep the response to this request out of Django's page cache.
 
-    A ``cache_page`` around a view stores its page before any middleware outside can mark it private. The attribute
-    is the one that ``UpdateCacheMiddleware`` asks.
+    A ``cache_page`` around a view stores the page before any middleware outside can mark it private. The attribute
+    is the one that ``UpdateCacheMiddleware`` reads.
     """
     setattr(request, _ATTRIBUTE, False)
 
 
 @cache
 def check_page_cache() -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where Django's page cache goes by something else."""
+    """Check that Django's page cache still uses the attribute that :func:`keep_out` sets.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
     request = HttpRequest()
-    request.method = "POST"  # which is never cached, so that no cache is asked
+    request.method = "POST"  # is never cached, so the check makes no call to the cache
     FetchFromCacheMiddleware(lambda _: HttpResponse()).process_request(request)
     if private(request, _ATTRIBUTE) is not False:
         raise changed("django", f"HttpRequest.{_ATTRIBUTE}")

@@ -1,9 +1,9 @@
-"""Our pages, rendered by Django's template engine; a project's own templates win.
+"""The package's pages, rendered by Django's template engine; a project's own templates take precedence.
 
-The engine is one of ours, whatever ``TEMPLATES`` says: it looks where the project's first Django engine does, then
-in the apps, then in our own folder, so that a template can override one of ours and still begin with
-``{% extends "moonkey/base.html" %}``. The project's context processors, tags and filters are there. Values are
-always escaped.
+The package has an engine of its own, whatever ``TEMPLATES`` contains. It searches where the project's first Django
+engine does, then in the apps, then in the package's folder, so that a project's template can replace one of the
+package's and still begin with ``{% extends "moonkey/base.html" %}``. The project's context processors, tags and
+filters are available. Values are always escaped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OURS = (_CACHED, [f"{_LOADERS}.app_directories.Loader", (f"{_LOADERS}.filesyste
 
 
 def rendered(request: HttpRequest, page: Page) -> str:
-    """The HTML of a page. May raise whatever the project's templates and context processors do."""
+    """Return the HTML of a page. Errors of the project's templates and context processors are passed on."""
     return _engine().get_template(page.template).render(dict(page.context), request)
 
 
@@ -48,7 +48,7 @@ def _loaders(projects: Sequence[Any]) -> list[Any]:
     found = [*projects, _OURS]
     if not settings.DEBUG:
         return found
-    # While templates are being written, each is read anew.
+    # With DEBUG, templates are not cached, so that a change shows at once.
     return [one for entry in found for one in (entry[1] if entry[0] == _CACHED else [entry])]
 
 

@@ -1,4 +1,4 @@
-"""The core's answers as Django's responses: refusals, those of the session routes, and what any other gets."""
+"""The core's results as Django responses, and the headers and cookies that are added to any other response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moonkey_django.identity import Identity, header_view, identity_of
 from moonkey_django.pages import rendered
 
 _SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
-_TROUBLE = 500  # from here on an error is the server's: ours, or the API's
+_TROUBLE = 500  # from here on the error is the server's or the API's, not the client's
 
 
 def reject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
@@ -28,7 +28,10 @@ def reject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
 
 
 async def areject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
-    """Do the same in asynchronous code: the context processors of a page may ask the database."""
+    """Do the same as :func:`reject`, in asynchronous code.
+
+    A page is rendered in a thread, as its context processors may query the database.
+    """
     refusal = _refusal(request, error)
     if refusal.page is None:
         return response_of(refusal, None)
@@ -36,7 +39,12 @@ async def areject(request: HttpRequest, error: MoonKeyError) -> HttpResponse:
 
 
 def response_of(answer: Refusal | FlowResponse, page: str | None) -> HttpResponse:
-    """What the core answers; ``page`` is the HTML where it is to be one."""
+    """Make a Django response from one of the core.
+
+    Args:
+        answer: The core's response.
+        page: The HTML, where the body is to be a page.
+    """
     response = HttpResponse(answer.body if page is None else page, status=answer.status)
     set_cookies(response, (value for name, value in answer.headers if name == "set-cookie"))
     for name, value in answer.headers:
@@ -55,7 +63,7 @@ def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
 
 
 def _mounted_at() -> str | None:
-    """The path under which the session routes are mounted, if they are."""
+    """Return the path under which the session routes are mounted, if they are."""
     try:
         return reverse("moonkey:sign_in").removesuffix(_SIGN_IN)
     except NoReverseMatch:
@@ -67,7 +75,7 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         return response_of(refusal, None)
     try:
         response = response_of(refusal, rendered(request, refusal.page))
-    except MoonKeyError as trouble:  # a template or a context processor of the project's asks for the user
+    except MoonKeyError as trouble:  # a template or a context processor of the project reads the user
         log_missing_page(trouble)
         return response_of(refusal, None)
     except Exception as error:
@@ -80,17 +88,26 @@ def _shown(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 
 def set_cookies(response: HttpResponseBase, cookies: Iterable[str]) -> None:
-    """Add ``Set-Cookie`` values to a response, such as those of ``get_client().sign_in_cookies(login)``.
+    """Add ``Set-Cookie`` values to a response, and mark it ``no-store``.
 
-    No cache may store the response then.
+    Args:
+        response: The response.
+        cookies: The values, such as those of ``get_client().sign_in_cookies(login)``.
     """
     for cookie in cookies:
-        response.cookies.load(cookie)  # headers have one line of each name in Django
+        response.cookies.load(cookie)  # Django's headers hold only one line of each name
         response.headers["Cache-Control"] = "no-store"
 
 
 def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
-    """Return what :func:`~moonkey_core.web.responses.must_resolve_first` says of a response."""
+    """Return whether the identity has to be determined before the response is sent.
+
+    That is the decision of :func:`~moonkey_core.web.responses.must_resolve_first`.
+
+    Args:
+        identity: The identity of the request.
+        response: The response.
+    """
     if identity.auth is not None or not response.streaming:
         return False
     settings = configuration().settings
@@ -98,19 +115,34 @@ def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
 
 
 def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Write what :func:`~moonkey_core.web.responses.response_effects` says of a response, and return it."""
+    """Add the headers and cookies of :func:`~moonkey_core.web.responses.response_effects` to a response.
+
+    Args:
+        request: The request.
+        response: The response.
+
+    Returns:
+        The same response.
+    """
     identity = identity_of(request)
     if isinstance(response, HttpResponse) and identity.refused_with == response.status_code >= _TROUBLE:
-        # Django would log it as an error, and mail it to ADMINS, for each request of an outage.
+        # Else Django would log an error, and mail it to ADMINS, for each request during an outage.
         name = response.reason_phrase
         log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
     return _with_effects(identity, response, sets_cookies=True)
 
 
 def apply_cache_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Write the headers of that already; the cookies are left to the middleware.
+    """Add the headers of :func:`apply_response_effects`; the middleware adds the cookies later.
 
     For a gate: a ``cache_page`` around it must see that the page is private.
+
+    Args:
+        request: The request.
+        response: The response.
+
+    Returns:
+        The same response.
     """
     return _with_effects(identity_of(request), response, sets_cookies=False)
 
@@ -118,7 +150,7 @@ def apply_cache_headers(request: HttpRequest, response: HttpResponseBase) -> Htt
 def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookies: bool) -> HttpResponseBase:
     auth = identity.auth
     if auth is None and not response.streaming:
-        return response  # it does not depend on the identity, and cannot do so any more
+        return response  # it does not depend on the identity, and no later code can make it do so
     effects = response_effects(
         auth,
         _facts(response),
@@ -132,7 +164,7 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
     if sets_cookies and effects.cookies:
         set_cookies(response, effects.cookies)
     if effects.headers and not effects.is_usual and response.headers["Cache-Control"] == "no-store":
-        identity.keep_out_of_caches()  # Django's page cache has not always known these words
+        identity.keep_out_of_caches()  # older versions of Django's page cache ignore `no-store`
     return response
 
 

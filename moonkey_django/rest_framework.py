@@ -32,7 +32,9 @@ _REFUSAL = "_moonkey_refusal"
 class RestUser:
     """``request.user`` where ``MOONKEY["USERS"]`` is not set: signed in, and without any of Django's permissions.
 
-    ``pk`` is the MoonKey id without its ``user_``, which is missing in some documents: throttles count by it.
+    Attributes:
+        moonkey: The verified MoonKey user.
+        pk: The MoonKey id without the prefix ``user_``, which some documents leave out. Throttles count by it.
     """
 
     moonkey: User
@@ -48,18 +50,23 @@ class RestUser:
 
     @property
     def id(self) -> str:
+        """The same as ``pk``."""
         return self.pk
 
     def get_username(self) -> str:
+        """Return ``pk``."""
         return self.pk
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
+        """Return ``False``: the user has no permissions."""
         return False
 
     def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
+        """Return ``False``: the user has no permissions."""
         return False
 
     def has_module_perms(self, module: str) -> bool:
+        """Return ``False``: the user has no permissions."""
         return False
 
     def __eq__(self, other: object) -> bool:
@@ -73,7 +80,7 @@ class RestUser:
 
 
 class Refused(exceptions.APIException):
-    """A refusal with a status that REST framework has no exception for: 400, 503, or 500."""
+    """A refusal with a status for which REST framework has no exception: 400, 503, or 500."""
 
     def __init__(self, detail: str, code: str, status: int) -> None:
         super().__init__(detail, code)
@@ -83,13 +90,15 @@ class Refused(exceptions.APIException):
 class MoonKeyAuthentication(BaseAuthentication):
     """``request.user`` and ``request.auth`` (the :class:`~moonkey_core.auth.Auth`) from MoonKey.
 
-    Put it first in ``authentication_classes``, whose first one REST framework asks for the challenge of a 401. As
-    with its other classes, a credential that is not good is refused even where nobody has to sign in; and so is
-    one of which that cannot be known (503). A request without any is left to the next class. Cookies are judged
-    by MoonKey's own rule for requests from other sites, which does not rely on Django's CSRF middleware.
+    Put it first in ``authentication_classes``: REST framework takes the challenge of a 401 from the first class.
+    As with its other classes, an invalid credential is refused even where no sign-in is required; so is one that
+    cannot be checked (503). A request without a credential is left to the next class. Cookies are judged by
+    MoonKey's own rule for requests from other sites, which does not rely on Django's CSRF middleware.
 
-    Raises ``ImproperlyConfigured`` without the middleware. It finds out who somebody is, and demands nothing: a
-    subclass with an attribute that is called like a demand raises ``ConfigurationError``.
+    The class authenticates a request and enforces no requirements.
+
+    Raises:
+        ConfigurationError: A subclass has an attribute with the name of a requirement, or a near miss of one.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -101,6 +110,15 @@ class MoonKeyAuthentication(BaseAuthentication):
             )
 
     def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
+        """Return the user and the ``Auth`` of a request; ``None`` where it carries no credential of a user.
+
+        Args:
+            request: REST framework's request.
+
+        Raises:
+            APIException: The credential is invalid or cannot be checked.
+            ImproperlyConfigured: The request has not passed the middleware.
+        """
         inner = request._request
         try:
             auth = identity_of(inner).read()
@@ -112,6 +130,7 @@ class MoonKeyAuthentication(BaseAuthentication):
         return None if user is None else (user, auth)
 
     def authenticate_header(self, request: Request) -> str:
+        """Return the value of ``WWW-Authenticate`` for a 401."""
         inner = request._request
         found: Refusal | None = getattr(inner, _REFUSAL, None)
         if found is None:
@@ -121,7 +140,10 @@ class MoonKeyAuthentication(BaseAuthentication):
 
 
 def _user(request: HttpRequest, auth: Auth) -> Any:
-    """Who is signed in; ``None`` for nobody, or for somebody who is no user of Django's."""
+    """Return the user who is signed in.
+
+    ``None`` for an anonymous request, or where ``MOONKEY["USERS"]`` gives no active Django user.
+    """
     if auth.user is None:
         return None
     django_user = user_of(request)
@@ -136,7 +158,7 @@ def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
 
 
 def _refused(request: HttpRequest, error: MoonKeyError) -> exceptions.APIException:
-    """The same refusal as everywhere, for REST framework to write."""
+    """Return the usual refusal as an exception, from which REST framework makes the response."""
     refusal = _refusal(request, error)
     setattr(request, _REFUSAL, refusal)
     identity_of(request).refused_with = refusal.status

@@ -1,4 +1,4 @@
-"""The session routes as Django views: they carry the request to the core, and its answer back."""
+"""The session routes as Django views, which pass the request to the core and return its response."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from moonkey_django.pages import rendered
 from moonkey_django.responses import response_of
 
 _TOO_LONG = 413
-_READ_BY_OTHERS = "multipart/form-data"  # where somebody has looked at request.POST; none of the routes takes it
+_READ_BY_OTHERS = "multipart/form-data"  # gone once other code has read request.POST; no route accepts this type
 
 View = Callable[..., Any]
 
 
 class RoutePattern(URLPattern):
-    """One of the session routes, in the place where ``pattern`` stands.
+    """The URL pattern of a session route, with an asynchronous and a blocking view.
 
-    Under ASGI its view is asynchronous all through. Under WSGI it is a plain function: an event loop for each
-    request would only be in the way, and of the greenlets that share a thread one alone can have one.
+    Under ASGI the view is a coroutine function. Under WSGI it is a plain function: an event loop for each request
+    would have no use, and only one of the greenlets that share a thread could run one.
+
+    Args:
+        pattern: The pattern with the asynchronous view.
+        blocking: The view for WSGI.
     """
 
     def __init__(self, pattern: URLPattern, blocking: View) -> None:
@@ -39,6 +43,7 @@ class RoutePattern(URLPattern):
         self._blocking = blocking
 
     def resolve(self, path: str) -> ResolverMatch | None:
+        """Return the match for a path, with the view that fits the server."""
         match = super().resolve(path)
         if match is not None and not is_on_event_loop():
             match.func = self._blocking
@@ -46,10 +51,10 @@ class RoutePattern(URLPattern):
 
 
 def pattern_of(route: Route) -> RoutePattern:
-    """The URL pattern of one of the session routes.
+    """Return the URL pattern of a session route.
 
-    It needs neither a sign-in nor Django's CSRF token (the core asks where each POST comes from), and no
-    transaction.
+    Its views require neither a sign-in nor Django's CSRF token (the core checks the origin of each POST), and run
+    in no transaction.
     """
     methods = (*route.methods, "HEAD", "OPTIONS") if "GET" in route.methods else (*route.methods, "OPTIONS")
 
@@ -75,7 +80,7 @@ def _open_to_all(view: View, route: Route) -> View:
 
 
 def _not_served(request: HttpRequest, methods: Sequence[str]) -> HttpResponse | None:
-    """The answer to a method that a route does not have."""
+    """Return the response to ``OPTIONS`` or to a method that the route does not have; else ``None``."""
     method = request_info(request).method
     if method == "OPTIONS":
         return HttpResponse(headers={"Allow": ", ".join(methods)})
@@ -83,11 +88,15 @@ def _not_served(request: HttpRequest, methods: Sequence[str]) -> HttpResponse | 
 
 
 def need_cookies() -> None:
-    """Raise ``ConfigurationError`` where the settings leave the routes nothing to work with."""
+    """Check that the settings have cookies, which the session routes need.
+
+    Raises:
+        ConfigurationError: They have none.
+    """
     try:
         cookies = configuration().settings.cookies
     except ConfigurationError:
-        return  # the middleware, and the system checks, report that one
+        return  # the middleware and the system checks report this error
     if cookies is None:
         raise ConfigurationError(
             'The session routes need cookies. Set MOONKEY["COOKIES"] = {}, or do not include moonkey_django.urls.'
@@ -110,7 +119,7 @@ async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -
         return HttpResponse(status=_TOO_LONG)
     auth = await identity_of(request).aread() if _depends_on_identity(route) else new_auth()
     answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
-    # In a thread: what the project adds to a template may ask the database.
+    # In a thread: the project's templates and context processors may query the database.
     page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)
     identity_of(request).refused_with = answer.status
     return response_of(answer, page)
@@ -137,9 +146,10 @@ def _depends_on_identity(route: Route) -> bool:
 
 
 def _body(request: HttpRequest) -> bytes | None:
-    """The body; ``None`` where it is too long. No more of it is read than has to be.
+    """Return the body of a POST; ``None`` where it is longer than ``MAX_BODY_BYTES``, of which no more is read.
 
-    Raises ``RequestRefused`` where it cannot be read to its end.
+    Raises:
+        RequestRefused: The body cannot be read to its end.
     """
     if request_info(request).method != "POST":
         return b""
@@ -152,7 +162,7 @@ def _body(request: HttpRequest) -> bytes | None:
     try:
         while len(found) <= MAX_BODY_BYTES and (piece := source.read(MAX_BODY_BYTES + 1 - len(found))):
             found += piece
-    except Exception as error:  # what a server raises here is its own affair (PEP 3333)
+    except Exception as error:  # PEP 3333 leaves the class of this error to the server
         raise unreadable_body(error) from None
     if len(found) < length and request.content_type != _READ_BY_OTHERS:
         raise unreadable_body("it ends before its Content-Length")

@@ -1,12 +1,12 @@
-"""What happens to sessions, as Django signals.
+"""Django signals that tell the project's own code about sessions.
 
-``authenticated`` and ``rejected`` are sent once for each request, when its identity is worked out, with
+``authenticated`` and ``rejected`` are sent once for each request, when its identity is determined, with
 ``request`` and ``auth``; the others with ``event``, one of those in :mod:`moonkey_core.events`. The sender is the
 class of the client: :class:`~moonkey_core.client.MoonKey` or :class:`~moonkey_core.client.AsyncMoonKey`.
 
-A receiver runs where it happens, under ASGI mostly in the event loop: it must be quick, and leave work, that of
-the database included, to a task. One that raises is logged, and goes no further. Whoever reads ``auth.user`` there
-has looked: the response is private then.
+A receiver runs in the thread that sends the signal, under ASGI mostly in the event loop. It must be quick, and
+leave longer work, such as database queries, to a task. An exception that it raises is logged and not passed on. A
+receiver that reads ``auth.user`` makes the response private.
 """
 
 from __future__ import annotations
@@ -37,10 +37,19 @@ __all__ = [
 
 
 class MoonKeySignal(Signal):
-    """A signal that costs nothing while nobody is connected to it. Takes plain functions only."""
+    """A signal that costs nothing while it has no receiver. Receivers are plain functions only."""
 
     def connect(self, receiver: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """As any signal's. Raises ``TypeError`` for a coroutine function, which nobody could wait for."""
+        """Connect a receiver, as with any signal.
+
+        Args:
+            receiver: A plain function. The sender of the signal could not await a coroutine function.
+            *args: Those of Django's ``Signal.connect``.
+            **kwargs: Those of Django's ``Signal.connect``.
+
+        Raises:
+            TypeError: The receiver is a coroutine function.
+        """
         if iscoroutinefunction(receiver):
             raise TypeError("A receiver of MoonKey's signals must be a plain function, not a coroutine function.")
         super().connect(receiver, *args, **kwargs)
@@ -66,7 +75,8 @@ _BY_EVENT: dict[type[Event], MoonKeySignal] = {
 }
 
 _unheard: WeakSet[MoonKey | AsyncMoonKey] = WeakSet()
-"""Clients that have no hook of ours yet: with one, each request would pay for events that nobody receives."""
+"""Clients without the hook that sends signals. It is added with the first receiver: until then, events cost
+nothing."""
 
 
 def watch(client: MoonKey | AsyncMoonKey) -> None:
@@ -76,7 +86,13 @@ def watch(client: MoonKey | AsyncMoonKey) -> None:
 
 
 def tell(request: HttpRequest | None, auth: Auth, sender: type) -> None:
-    """Send what has become of a request's credential, where it had one that could be judged."""
+    """Send the signal for a request's identity, if its credential was accepted or rejected.
+
+    Args:
+        request: The request.
+        auth: The identity.
+        sender: The class of the client.
+    """
     if not authenticated.receivers and not rejected.receivers:
         return
     error = peek_error(auth)
@@ -92,7 +108,7 @@ def _listen() -> None:
     while _unheard:
         try:
             client = _unheard.pop()
-        except KeyError:  # another thread was faster
+        except KeyError:  # another thread has taken the last one
             return
         client.hooks.add(partial(_pass_on, type(client)))
 

@@ -1,4 +1,4 @@
-"""Streamed responses that end with the session they were begun with."""
+"""Streamed responses that end when the session of their request ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,18 @@ def bound_stream(request: HttpRequest, items: Iterable[T]) -> Generator[T, None,
 def bound_stream(
     request: HttpRequest, items: AsyncIterable[T] | Iterable[T]
 ) -> AsyncGenerator[T, None] | Generator[T, None, None]:
-    """The items of a ``StreamingHttpResponse``, until the session of its request is over.
+    """Return the items of a ``StreamingHttpResponse``, until the session of its request is over.
 
-    Whoever makes the next item asynchronously is cancelled then; a plain iterable is asked between two items.
-    Raises what ``require_auth`` would for a request without a verified user and session, and
-    :class:`~moonkey_core.errors.ConfigurationError` under ASGI where nobody has verified it yet.
+    An asynchronous iterable is cancelled at that moment, while it makes the next item. For a plain iterable, the
+    session is checked between two items.
+
+    Args:
+        request: The request.
+        items: The items of the response.
+
+    Raises:
+        ConfigurationError: Under ASGI, the request's credential has not been verified yet.
+        MoonKeyError: The request has no verified user and session; the same error as that of ``require_auth``.
     """
     identity = identity_of(request)
     auth = require(identity.read())

@@ -1,7 +1,7 @@
 """The session routes: ``path("auth/", include("moonkey_django.urls"))``.
 
-They are named ``moonkey:sign_in``, ``moonkey:sign_out``, ``moonkey:sessions`` and so on. Templates of the project
-under ``moonkey/`` win over those that come along. Importing this raises
+They are named ``moonkey:sign_in``, ``moonkey:sign_out``, ``moonkey:sessions`` and so on. The project's templates
+under ``moonkey/`` take precedence over the package's. Importing this module raises
 :class:`~moonkey_core.errors.ConfigurationError` where the settings have no cookies.
 """
 

@@ -24,10 +24,13 @@ _ATTRIBUTE = "_moonkey_user"
 
 
 class RequestUser:
-    """The Django user of one request: worked out when somebody first asks, and remembered.
+    """The Django user of one request: determined at the first read, and kept.
 
-    A request with a credential of MoonKey's is that user, or anonymous where it is refused, or nobody's here. One
-    without is whom Django's own middleware has found.
+    With a MoonKey credential, that is the credential's user; or anonymous, where the credential is rejected or its
+    user has no Django user. Without one, it is the user that Django's own middleware has found.
+
+    Attributes:
+        trouble: The error of the last read, where the user could not be determined.
     """
 
     __slots__ = ("__weakref__", "_abefore", "_before", "_identity", "_lazy", "_once", "_request", "trouble")
@@ -39,13 +42,17 @@ class RequestUser:
         self._abefore: Callable[[], Awaitable[Any]] | None = getattr(request, "auser", None)
         self._once: Once[Any] = Once()
         lazy: Any = SimpleLazyObject(self.get)
-        # Weak, as the request holds both of us.
+        # Weak, as the request holds both this object and the lazy one.
         self._request, self._lazy = weakref.ref(request), weakref.ref(lazy)
         request.user = lazy
         request.auser = self.aget
 
     def get(self) -> Any:
-        """The user. Raises :class:`~moonkey_core.errors.ProviderError` where it cannot be known."""
+        """Return the user.
+
+        Raises:
+            ProviderError: The identity cannot be determined.
+        """
         if self._once.value is None:
             with self._noting_trouble():
                 auth = self._identity.read()
@@ -53,7 +60,13 @@ class RequestUser:
         return self._once.value
 
     async def aget(self) -> Any:
-        """The same, awaiting; or whom ``login()`` or ``logout()`` have put in this one's place."""
+        """Return the user, in asynchronous code.
+
+        Where ``login()`` or ``logout()`` have assigned ``request.user``, that is the user.
+
+        Raises:
+            ProviderError: The identity cannot be determined.
+        """
         request = self._request()
         if request is not None and request.user is not self._lazy():
             return request.user
@@ -71,7 +84,7 @@ class RequestUser:
 
     @contextmanager
     def _noting_trouble(self) -> Iterator[None]:
-        """Others may swallow what is raised here (operators in templates do), or make a 500 of it."""
+        """Note the error of a read: code outside may swallow it (templates do), or make a 500 of it."""
         try:
             yield
         except MoonKeyError as error:
@@ -80,7 +93,11 @@ class RequestUser:
 
 
 def check_user_setup() -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where what ``MOONKEY["USERS"]`` needs is missing."""
+    """Check that the project has all that ``MOONKEY["USERS"]`` needs.
+
+    Raises:
+        ConfigurationError: A part is missing.
+    """
     how = configuration().users
     if how is not None:
         from moonkey_django.users.readiness import check_users
@@ -89,25 +106,33 @@ def check_user_setup() -> None:
 
 
 def attach_user(request: HttpRequest, identity: Identity) -> None:
-    """Give the request its ``user`` and ``auser()``, where the project wants that. Asks nobody yet."""
+    """Give the request its ``user`` and ``auser()``, where ``MOONKEY["USERS"]`` is set.
+
+    The credential is not verified yet.
+    """
     if configuration().users is not None:
         setattr(request, _ATTRIBUTE, RequestUser(request, identity))
 
 
 def user_of(request: HttpRequest) -> RequestUser | None:
-    """What :func:`attach_user` has put there."""
+    """Return the user that :func:`attach_user` has put on the request, if it has."""
     found: RequestUser | None = getattr(request, _ATTRIBUTE, None)
     return found
 
 
 def unless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """``response``, unless somebody on the way to it asked for a user who cannot be known."""
+    """Return the response, or the refusal where code of the project has read a user that cannot be determined.
+
+    Args:
+        request: The request.
+        response: The response of the project.
+    """
     trouble = _trouble(request, response)
     return response if trouble is None else reject(request, trouble)
 
 
 async def aunless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """The same, in asynchronous code."""
+    """Do the same as :func:`unless_unknown`, in asynchronous code."""
     trouble = _trouble(request, response)
     return response if trouble is None else await areject(request, trouble)
 

@@ -1,4 +1,4 @@
-"""System checks of ``MOONKEY["USERS"]``: what it needs, and where the middleware stands."""
+"""System checks of ``MOONKEY["USERS"]``: the parts that it needs, and the place of the middleware."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _LOGIN_REQUIRED = "moonkey_django.login_required.LoginRequiredMiddleware"
 
 
 def check_users(**_kwargs: Any) -> list[CheckMessage]:
-    """E010: the setting is wrong, or an app that it needs is missing. E011: the backend is missing.
+    """Check the project where ``MOONKEY["USERS"]`` is set.
 
-    E012: Django's ``AuthenticationMiddleware`` stands after ours, and overwrites the user. W013: Django's
+    E010: the setting is wrong, or an app that it needs is missing. E011: the backend is missing. E012: Django's
+    ``AuthenticationMiddleware`` stands after MoonKey's, and overwrites the user. W013: Django's
     ``LoginRequiredMiddleware`` is in use.
     """
     try:
@@ -32,7 +33,7 @@ def check_users(**_kwargs: Any) -> list[CheckMessage]:
         hint = 'MOONKEY["USERS"] decides whether, and how, a MoonKey user is a user of Django\'s.'
         return [Error(str(error), hint=hint, id="moonkey.E010")]
     except ConfigurationError:
-        return []  # `checks` reports that one
+        return []  # `checks` reports this error
     return [*_check_backend(), *_check_order(), *_check_login_required()]
 
 
@@ -80,7 +81,7 @@ def _check_login_required() -> list[CheckMessage]:
 
 
 def _places(paths: list[str], kind: type) -> list[int]:
-    """Where classes of this kind stand in a list of dotted paths."""
+    """Return the positions of classes of this kind in a list of dotted paths."""
     return [place for place, path in enumerate(paths) if _is_a(path, kind)]
 
 
@@ -88,5 +89,5 @@ def _is_a(path: str, kind: type) -> bool:
     try:
         found = import_string(path)
     except ImportError:
-        return False  # Django itself reports that one
+        return False  # Django itself reports this error
     return isinstance(found, type) and issubclass(found, kind)

@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class ViewDecorator(Protocol):
-    """Keeps the parameters of a view, and what it returns: Flask runs the coroutine of an async one."""
+    """A decorator that keeps a view's parameters and result; Flask runs the coroutine of an async view."""
 
     @overload
     def __call__(self, view: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]: ...
@@ -46,14 +46,22 @@ def require_auth(
 ) -> Any:
     """Run the view only for a request with a verified user and session, whatever its method.
 
-    Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the extension turns into the
-    right response unless the app has an error handler of its own for it. Used with or without parentheses, below
-    the route decorator: above it, the first request of the app raises
-    :class:`~moonkey_core.errors.ConfigurationError`. In a class of views, ``decorators = [require_auth]``.
+    For any other request, the decorated view raises the :class:`~moonkey_core.errors.MoonKeyError` with the
+    reason. The extension makes the response from it, unless the app has an error handler of its own for it.
 
-    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one,
-    ``TypeError`` for what is no view.
+    Use it with or without parentheses, below the route decorator: above it, the app's first request raises
+    :class:`~moonkey_core.errors.ConfigurationError`. In a class-based view, write
+    ``decorators = [require_auth]``.
+
+    Args:
+        view: The view, sync or async.
+        *more: Nothing; a second positional argument is an error.
+        **requirements: The fields of :class:`~moonkey_core.gate.Requirements`. With ``max_staleness=0`` the API
+            verifies the credential at each request; ``factors={"totp"}`` requires a session with a second factor.
+
+    Raises:
+        TypeError: The argument is not a view, or a requirement does not exist.
+        ValueError: A requirement has a wrong value.
     """
     return _decorator("require_auth", require, Requirements(**requirements), view, more)
 
@@ -69,19 +77,26 @@ def optional_auth(
 ) -> Any:
     """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``.
 
-    The keywords are ``max_staleness`` and ``grace_seconds`` of :func:`require_auth`. Raises ``TypeError`` for the
-    others: a view that refuses nobody cannot demand them.
+    Args:
+        view: The view, sync or async.
+        *more: Nothing; a second positional argument is an error.
+        **freshness: ``max_staleness`` and ``grace_seconds``, as of :func:`require_auth`.
+
+    Raises:
+        TypeError: The argument is not a view, or the requirement is another one: a view that refuses no request
+            cannot enforce it.
+        ValueError: A value is wrong.
     """
     if not freshness.keys() <= FreshnessOptions.__optional_keys__:
         raise TypeError("optional_auth takes max_staleness and grace_seconds; demands are for require_auth.")
-    return _decorator("optional_auth", _look, Requirements(**freshness), view, more)
+    return _decorator("optional_auth", _accept_any, Requirements(**freshness), view, more)
 
 
 decorator(require_auth, _PACKAGE, "require_auth")
 decorator(optional_auth, _PACKAGE, "optional_auth")
 
 
-def _look(auth: Auth, requirements: Requirements) -> None:
+def _accept_any(auth: Auth, requirements: Requirements) -> None:
     _ = auth.state
 
 

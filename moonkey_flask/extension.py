@@ -1,4 +1,4 @@
-"""The Flask extension: it reads the settings and sets an app up."""
+"""The Flask extension, which reads the settings and sets up an app."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ from moonkey_flask.signals import watch
 
 
 class FlaskMoonKey:
-    """Sets an app up: ``FlaskMoonKey(app)``, or ``FlaskMoonKey()`` and later ``init_app(app)``.
+    """The extension: ``FlaskMoonKey(app)``, or ``FlaskMoonKey()`` and later ``init_app(app)``.
 
-    Settings come from keyword arguments, else from ``app.config["MOONKEY_…"]``, else from the environment; or a
-    ``client`` that is configured already is used, and then there must be no others. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown one. The app's client is
-    ``app.extensions["moonkey"]``.
+    Settings come from keyword arguments, else from ``app.config["MOONKEY_…"]``, else from the environment. With a
+    configured ``client``, no other settings may be given. The app's client is ``app.extensions["moonkey"]``.
+
+    Args:
+        app: The app to set up now, if any.
+        client: A configured client to use.
+        **options: Settings.
+
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
+        TypeError: ``client`` is not a ``MoonKey``, or is given together with settings.
     """
 
     def __init__(
@@ -43,7 +50,16 @@ class FlaskMoonKey:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Set ``app`` up. One extension object may serve several apps, each with a client of its own."""
+        """Set up an app.
+
+        One extension object may serve several apps. Each has a client of its own, unless a client was given.
+
+        Args:
+            app: The app.
+
+        Raises:
+            ConfigurationError: A setting is wrong, missing or unknown.
+        """
         configured = _configured(app)
         client = app.extensions[EXTENSION] = self._client_for(configured)
         check_cookies(app)
@@ -52,9 +68,9 @@ class FlaskMoonKey:
         _watch_settings(app, configured)
         app.request_class = with_identity(app.request_class)
         _write_models(app)
-        # First in the list is last to run: it sees whether any other function has looked at the identity.
+        # First in the list is last to run: it sees whether any other function has read the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
-        # The app's own handler wins, whether it is registered later (it replaces ours) or was before.
+        # The app's own handler takes precedence, registered before, or later in place of this one.
         if MoonKeyError not in app.error_handler_spec[None][None]:
             app.register_error_handler(MoonKeyError, reject)
 
@@ -72,9 +88,10 @@ class FlaskMoonKey:
 
 
 def _write_models(app: Flask) -> None:
-    """Have ``jsonify`` write users, sessions and so on as ``to_dict()`` does.
+    """Have ``jsonify`` write users, sessions and other models as their ``to_dict()``.
 
-    ``app.json.default`` is Flask's own hook for this. A provider without it (of another JSON library) gets none.
+    ``app.json.default`` is Flask's own hook for this. A JSON provider without it (one for another library) is left
+    as it is.
     """
     otherwise = getattr(app.json, "default", None)
     if callable(otherwise):
@@ -95,9 +112,13 @@ def _configured(app: Flask) -> dict[str, Any]:
 
 
 def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
-    """Have an app's first request raise ``ConfigurationError`` for a setting that came too late to be read.
+    """Have an app's first request raise ``ConfigurationError`` for a setting that was set too late to be read.
 
-    Until there is none, each request does.
+    Until the check passes, each request repeats it.
+
+    Args:
+        app: The app.
+        read: The settings that ``init_app`` has read from ``app.config``.
     """
     passed = False
 

@@ -1,4 +1,4 @@
-"""Looks for gates that protect nothing, when an app gets its first request; by then, all routes are there."""
+"""The search for gates that protect nothing: at an app's first request, when all routes are registered."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ _AUTOMATIC = {"HEAD", "OPTIONS"}
 
 
 def check_gates(app: Flask) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a view is served without its gate."""
+    """Check that no view of an app is served without its gate.
+
+    Raises:
+        ConfigurationError: A view is served without the gate that was put on it.
+    """
     check_once(app, lambda: _registered(app), _FLASK)
 
 
 def watch_gates(app: Flask) -> None:
-    """Have the gates of an app checked at its first request, before anything else; until they pass, at each."""
+    """Have the gates of an app checked at its first request, before anything else.
+
+    Until the check passes, each request repeats it.
+    """
     passed = False
 
     def check() -> None:
@@ -33,12 +40,15 @@ def watch_gates(app: Flask) -> None:
 
 
 def expect_an_app() -> None:
-    """A gate was made: check whatever app comes next, in case FlaskMoonKey(app) has been forgotten."""
+    """Have the gates checked at the next request to any app, in case that app has no ``FlaskMoonKey(app)``.
+
+    Called when a gate is made.
+    """
     request_started.connect(_check_forgotten)
 
 
 def _check_forgotten(app: Flask, **_: object) -> None:
-    """Check an app that has no hook of ours. Where the next one has, no other request pays for this."""
+    """Check an app without the extension. The first request to an app with it disconnects this receiver."""
     if EXTENSION in app.extensions:
         request_started.disconnect(_check_forgotten)
     else:

@@ -1,6 +1,7 @@
-"""The identity of a Flask request: verified on first look, remembered on the ``Request`` object itself.
+"""The identity of a Flask request: verified at the first read, and kept on the ``Request`` object itself.
 
-Not on ``g``: that belongs to the application context, which may outlive a request and be shared by several.
+It is not kept on ``g``, which belongs to the application context: that may outlive a request, and several requests
+may share it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _ATTRIBUTE = "_moonkey_auth"
 
 
 def get_client() -> MoonKey:
-    """The current app's client, to revoke sessions, send codes and so on.
+    """Return the current app's client, to revoke sessions, send codes and so on.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` where the extension was not initialised.
+    Raises:
+        ConfigurationError: The extension was not initialised for this app.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     client: MoonKey | None = app.extensions.get(EXTENSION)
@@ -36,7 +38,10 @@ def get_client() -> MoonKey:
 
 
 def current_request() -> Request:
-    """The request itself: the proxy stands for a different one in each context, and costs with every look."""
+    """Return the current request itself.
+
+    Flask's proxy refers to a different request in each context, and each read through it has a cost.
+    """
     found: Request = request._get_current_object()  # type: ignore[attr-defined]
     return found
 
@@ -48,9 +53,14 @@ def resolve(flask_request: Request) -> Auth:
 
 
 def meet(flask_request: Request, requirements: Requirements) -> Auth:
-    """Return the identity of a request for a gate; verified once more where it is not fresh enough for that one.
+    """Return the identity of a request for a gate.
 
-    What comes of it is the identity of the request from then on.
+    Where the identity is not fresh enough for this gate, the credential is verified again. The result is then the
+    identity of the request.
+
+    Args:
+        flask_request: The request.
+        requirements: The requirements of the gate.
     """
     auth = peek(flask_request)
     if auth is None or not requirements.are_met_by(auth):
@@ -76,18 +86,26 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
 
 
 def user_of(flask_request: Request) -> User | None:
-    """The user, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
+    """Return the user of a request, or ``None``.
+
+    Raises:
+        ProviderError: The identity cannot be determined.
+    """
     return optional_user(resolve(flask_request))
 
 
 def session_of(flask_request: Request) -> Session | None:
-    """The session, or ``None``. Raises ``ProviderError`` where identity cannot be known."""
+    """Return the session of a request, or ``None``.
+
+    Raises:
+        ProviderError: The identity cannot be determined.
+    """
     optional_user(resolve(flask_request))
     return resolve(flask_request).session
 
 
 class _ReadOnRequest:
-    """An attribute of the request that is worked out when read; assigning to it works as on any object."""
+    """An attribute of a request that is computed when it is read. An assigned value replaces it, as usual."""
 
     def __init__(self, read: Callable[[Request], object]) -> None:
         self._read = read
@@ -97,7 +115,7 @@ class _ReadOnRequest:
 
 
 def with_identity(request_class: type[Request]) -> type[Request]:
-    """A request class that has ``request.user`` and ``request.session`` as well."""
+    """Return a subclass of a request class, with the attributes ``user`` and ``session``."""
     attributes = {"user": _ReadOnRequest(user_of), "session": _ReadOnRequest(session_of)}
     return type(request_class.__name__, (request_class,), attributes)
 
@@ -107,7 +125,7 @@ def _current_auth() -> Auth:
 
 
 current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
-"""The :class:`~moonkey_core.auth.Auth` of the current request; verified on first look."""
+"""The :class:`~moonkey_core.auth.Auth` of the current request; verified at the first read."""
 
 
 def _current_user() -> User | None:
@@ -119,7 +137,7 @@ def _current_session() -> Session | None:
 
 
 current_user: User = cast(User, LocalProxy(_current_user))
-"""The verified user of the current request; reading it on a request that has none is refused as a gate would."""
+"""The verified user of the current request. A read without one raises the same error as ``require_auth``."""
 
 current_session: Session = cast(Session, LocalProxy(_current_session))
-"""The verified session of the current request; reading it on a request that has none is refused likewise."""
+"""The verified session of the current request. A read without one raises the same error as ``require_auth``."""

@@ -1,4 +1,4 @@
-"""Under which names the package keeps its own in ``app.extensions``."""
+"""The names of the package's entries in ``app.extensions``."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ ROUTES = "moonkey.routes"
 """The path under which the session routes are registered, if they are; ``None`` where it varies."""
 
 PAGES = "moonkey.pages"
-"""The Jinja environment for our pages."""
+"""The Jinja environment for the package's pages."""

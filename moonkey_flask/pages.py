@@ -1,4 +1,7 @@
-"""Our pages in the app's own Jinja: its templates under ``moonkey/`` win over those that come along."""
+"""The package's pages in the app's own Jinja environment.
+
+The app's templates under ``moonkey/`` take precedence over the package's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,17 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 
 def response_of(status: int, headers: Iterable[tuple[str, str]], body: bytes, page: Page | None) -> Response:
-    """A response of the core as one of Flask, its page rendered."""
+    """Make a Flask response from one of the core.
+
+    Args:
+        status: The HTTP status.
+        headers: The header lines.
+        body: The body, used where there is no page.
+        page: The page to render as the body, with a content type of its own.
+
+    Raises:
+        MoonKeyError: A template of the app reads the user, and there is none.
+    """
     if page is None:
         return Response(body, status, list(headers))
     kept = [pair for pair in headers if pair[0] != "content-type"]
@@ -30,12 +43,12 @@ def _rendered(page: Page) -> str:
 
 
 def _context(page: Page) -> dict[str, Any]:
-    """What the app's context processors add, and the page's own, which wins."""
+    """Return the values of the app's context processors and of the page; the page's take precedence."""
     found: dict[str, Any] = {}
     try:
         current_app.update_template_context(found)
     except MoonKeyError as error:
-        # One of them asks for the user, and that there is none may be the very reason for this page.
+        # A context processor reads the user, and a missing user may be the very reason for this page.
         logger.info(
             "a page is shown without the app's context: %s", error.reason, extra={"reason": "page_incomplete"}
         )
@@ -43,7 +56,7 @@ def _context(page: Page) -> dict[str, Any]:
 
 
 def _environment(app: Flask) -> Environment:
-    """Return the app's own with our templates as the last resort, and escaping on."""
+    """Return the app's environment with the package's templates as the last resort, and escaping on."""
     found: Environment | None = app.extensions.get(PAGES)
     if found is None:
         found = app.extensions[PAGES] = make_environment(app.jinja_env)

@@ -1,4 +1,4 @@
-"""The response to a request that is refused, and what any other response gets."""
+"""The response to a refused request, and the headers and cookies that are added to any other response."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from moonkey_flask.identity import current_request, get_client, peek, resolve
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
 
-_UNRESERVED = "/!$&'()*+,;=:@"  # of a path, RFC 3986 section 3.3; what else it holds is escaped
+_UNRESERVED = "/!$&'()*+,;=:@"  # in a path, RFC 3986 section 3.3; all other characters are escaped
 
 
 def reject(error: MoonKeyError) -> Response:
-    """Return what :func:`~moonkey_core.web.pages.refuse_visit` says, as a response."""
+    """Return the response for an error, by :func:`~moonkey_core.web.pages.refuse_visit`."""
     flask_request = current_request()
     query = flask_request.environ.get("QUERY_STRING", "")
     target = path_of(flask_request) + (f"?{query}" if query else "")
@@ -29,19 +29,23 @@ def reject(error: MoonKeyError) -> Response:
         return response_of(refusal.status, refusal.headers, refusal.body, None)
     try:
         return response_of(refusal.status, (*refusal.headers, *PAGE_HEADERS), b"", refusal.page)
-    except MoonKeyError as trouble:  # a layout of the app's own asks for the user
+    except MoonKeyError as trouble:  # a template of the app reads the user
         log_missing_page(trouble)
         return response_of(refusal.status, refusal.headers, refusal.body, None)
 
 
 def apply_response_effects(response: Response) -> Response:
-    """Write what :func:`~moonkey_core.web.responses.response_effects` says of a response, and return it."""
+    """Add the headers and cookies of :func:`~moonkey_core.web.responses.response_effects` to a response.
+
+    Returns:
+        The same response.
+    """
     flask_request = current_request()
     auth, is_streamed = peek(flask_request), _is_streamed(response)
     if auth is None and not is_streamed:
-        return response  # it does not depend on the identity, and cannot do so any more
+        return response  # it does not depend on the identity, and no later code can make it do so
     own: dict[str, list[str]] = {}
-    for name, value in response.headers:  # once, as each way to ask for a header goes through all of them
+    for name, value in response.headers:  # one pass, as each look-up of a header is a pass through all of them
         own.setdefault(name.lower(), []).append(value)
     facts = ResponseFacts(
         status=response.status_code,
@@ -66,22 +70,22 @@ def apply_response_effects(response: Response) -> Response:
 
 
 def _is_streamed(response: Response) -> bool:
-    """Return whether code of the app makes the body while it is sent. A file that is passed through is none."""
+    """Return whether code of the app makes the body while it is sent; false for a file that is passed through."""
     return response.is_streamed and (not response.direct_passthrough or isgenerator(response.response))
 
 
 def path_of(flask_request: Request) -> str:
-    """The path as the browser sees it, escaped: with that under which the app itself is mounted."""
+    """Return the request's path as the browser sees it: escaped, and with the path where the app is mounted."""
     path = flask_request.environ.get("PATH_INFO", "")
-    return _mount(flask_request) + quote(path.encode("latin-1"), _UNRESERVED)  # PEP 3333: bytes in disguise
+    return _mount(flask_request) + quote(path.encode("latin-1"), _UNRESERVED)  # PEP 3333: bytes, as Latin-1
 
 
 def _mount(flask_request: Request) -> str:
-    path = flask_request.environ.get("SCRIPT_NAME", "").strip("/")  # two in front would name another host
+    path = flask_request.environ.get("SCRIPT_NAME", "").strip("/")  # two slashes in front would name a host
     return quote(f"/{path}".encode("latin-1"), _UNRESERVED) if path else ""
 
 
 def _routes(flask_request: Request) -> str | None:
-    """The path under which the session routes are mounted, if they are."""
+    """Return the path under which the session routes are mounted, if they are."""
     prefix: str | None = current_app.extensions.get(ROUTES)
     return None if prefix is None else _mount(flask_request) + quote(prefix, _UNRESERVED)

@@ -21,15 +21,18 @@ from moonkey_flask.responses import path_of
 
 
 def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
-    """A blueprint with the session routes, for ``app.register_blueprint(session_routes())``.
+    """Return a blueprint with the session routes, for ``app.register_blueprint(session_routes())``.
 
-    Its endpoints are ``moonkey.sign_in``, ``moonkey.sign_out``, ``moonkey.sessions`` and so on. Templates of the
-    app's own under ``templates/moonkey/`` win over those that come along.
+    Its endpoints are ``moonkey.sign_in``, ``moonkey.sign_out``, ``moonkey.sessions`` and so on. The app's own
+    templates under ``templates/moonkey/`` take precedence over the package's.
 
     A ``before_request`` function that is a gate for the whole app has to leave out ``request.blueprint ==
-    "moonkey"``, or nobody can sign in. Where another extension wants CSRF tokens, exempt this blueprint: its POSTs
-    are judged by where they come from. Registering it raises
+    "moonkey"``, or no user can sign in. Where another extension requires CSRF tokens, exempt this blueprint: its
+    POSTs are checked by their origin. Registering the blueprint raises
     :class:`~moonkey_core.errors.ConfigurationError` where the app's client has no cookies.
+
+    Args:
+        url_prefix: The path under which the routes are registered.
     """
     blueprint = Blueprint("moonkey", __name__, url_prefix=url_prefix)
     for route in ALL_ROUTES:
@@ -41,13 +44,17 @@ def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
 
 def _registered(state: BlueprintSetupState) -> None:
     prefix = (state.url_prefix or "").rstrip("/")
-    # Where it differs from request to request, no refusal can tell where to go.
+    # Where the prefix differs between requests, a refusal cannot name the address of the sign-in page.
     state.app.extensions[ROUTES] = None if "<" in prefix or state.subdomain else prefix
     check_cookies(state.app)
 
 
 def check_cookies(app: App) -> None:
-    """Raises ``ConfigurationError`` where the session routes are registered for a client without cookies."""
+    """Check that the app's client has cookies, if the session routes are registered.
+
+    Raises:
+        ConfigurationError: The session routes are registered, and the client has no cookies.
+    """
     client = app.extensions.get(EXTENSION)
     if client is not None and ROUTES in app.extensions and client.settings.cookies is None:
         raise ConfigurationError(
@@ -81,18 +88,24 @@ def _view(route: Route) -> Callable[..., Response]:
 
 
 def _body(request: Request) -> bytes:
-    """The body; 413 as soon as it is too long. Raises ``RequestRefused`` where it cannot be read to its end."""
+    """Return the request's body.
+
+    Raises:
+        RequestEntityTooLarge: The body is longer than ``MAX_BODY_BYTES``; no more than that is read.
+        RequestRefused: The body cannot be read to its end.
+    """
     length = request.content_length or 0
     if length > MAX_BODY_BYTES:
         abort(413)
-    chunked_input(request.environ)  # werkzeug reads it by itself, or takes it for empty
+    chunked_input(request.environ)  # checks that the server supports it; werkzeug itself reads the body
     try:
         body = _read(request)
-        # Some servers hand on what has come until the client was gone, and say nothing. Or a form was read before.
+        # Some servers pass on an incomplete body of a client that has disconnected, without an error. A body that
+        # the app has read as a form before is complete.
         is_cut = len(body) < length and not (request.form or request.files)
     except RequestEntityTooLarge:
         raise
-    except Exception as error:  # what a server raises here is its own affair (PEP 3333): gunicorn has many kinds
+    except Exception as error:  # PEP 3333 leaves the class of this error to the server; gunicorn has many
         raise unreadable_body(error) from None
     if is_cut:
         raise unreadable_body("it ends before its Content-Length")
@@ -103,7 +116,7 @@ def _read(request: Request) -> bytes:
     found = bytearray()
     while len(found) <= MAX_BODY_BYTES and (piece := request.stream.read(MAX_BODY_BYTES + 1 - len(found))):
         found += piece
-    body = bytes(found) or request.get_data()  # where somebody has read it before us, it is remembered there
+    body = bytes(found) or request.get_data()  # werkzeug keeps a body that the app has read before
     if len(body) > MAX_BODY_BYTES:
         abort(413)
     return body

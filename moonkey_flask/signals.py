@@ -1,8 +1,8 @@
-"""Signals: what happens to sessions, for the app's own code. The sender is the app.
+"""Signals that tell the app's own code about sessions. The sender is the app.
 
-``authenticated`` and ``rejected`` come with ``auth``, once for a request, when its identity is worked out. The
-others come with ``event``, see :mod:`moonkey_core.events`, and some of them in a thread without any context. A
-receiver must be quick; what it raises is logged and goes no further.
+``authenticated`` and ``rejected`` are sent with ``auth``, once for a request, when its identity is determined. The
+others are sent with ``event``, see :mod:`moonkey_core.events`; some of them in a thread without any context. A
+receiver must be quick. An exception that it raises is logged and not passed on.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ _apps: weakref.WeakKeyDictionary[MoonKey, weakref.ref[Flask]] = weakref.WeakKeyD
 """The first app of each client."""
 
 _unheard: weakref.WeakSet[MoonKey] = weakref.WeakSet()
-"""Clients that have no hook of ours yet: with one, each request would pay for events that nobody receives."""
+"""Clients without the hook that sends signals. It is added with the first receiver: until then, events cost
+nothing."""
 
 
 def announce(auth: Auth) -> None:
-    """Send the signal for a request's identity, if anybody receives it."""
+    """Send the signal for a request's identity, if it has a receiver."""
     if not (authenticated.receivers or rejected.receivers):
         return
     if auth.is_authenticated:
@@ -87,7 +88,7 @@ def _listen(*_: object, **__: object) -> None:
     while _unheard:
         try:
             client = _unheard.pop()
-        except KeyError:  # another thread was faster
+        except KeyError:  # another thread has taken the last one
             return
         client.hooks.add(partial(_tell, weakref.ref(client)))
 
@@ -104,7 +105,7 @@ def _tell(client: weakref.ref[MoonKey], event: Event) -> None:
     first = None if source is None else _apps.get(source)
     app = None if first is None else first()
     if has_app_context() and current_app.extensions.get(EXTENSION) is source:
-        app = _app()  # one of several that share the client
+        app = _app()  # several apps share the client
     if app is not None:
         _send(signal, app, event=event)
 

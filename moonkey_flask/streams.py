@@ -1,4 +1,4 @@
-"""Streamed responses that end with the session they were begun with."""
+"""Streamed responses that end when the session of their request ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ T = TypeVar("T")
 
 
 def bound_stream(items: Iterable[T]) -> Generator[T, None, None]:
-    """The items of a streamed response, until the session of the current request is over.
+    """Return the items of a streamed response, until the session of the current request is over.
 
-    That is looked at before and after each item, also when the request's context is long gone. Raises what
-    ``require_auth`` would for a request without a verified user and session.
+    The session is checked before and after each item, also when the request's context has ended.
+
+    Args:
+        items: The items of the response.
+
+    Raises:
+        MoonKeyError: The request has no verified user and session; the same error as that of ``require_auth``.
     """
     request = current_request()
     environ = request.environ

@@ -120,22 +120,6 @@ ACTORS = re.compile(r"\b(?:whoever|whomever|(?:no|some|any|every)body)(?:'s)?\b"
 
 UNCLEANED: frozenset[str] = frozenset(
     {
-        "moonkey_django/backend.py",
-        "moonkey_django/cookie_checks.py",
-        "moonkey_django/identity.py",
-        "moonkey_django/login_required.py",
-        "moonkey_django/middleware.py",
-        "moonkey_django/mixins.py",
-        "moonkey_django/rest_framework.py",
-        "moonkey_django/routes.py",
-        "moonkey_django/signals.py",
-        "moonkey_django/streams.py",
-        "moonkey_django/user.py",
-        "moonkey_django/users/emails.py",
-        "moonkey_django/users/finding.py",
-        "moonkey_flask/decorators.py",
-        "moonkey_flask/routes.py",
-        "moonkey_flask/signals.py",
         "moonkey_starlette/fastapi.py",
         "moonkey_starlette/identity.py",
         "moonkey_starlette/middleware.py",

@@ -1,6 +1,6 @@
-"""Which Django user is which MoonKey user: an app of its own, ``"moonkey_django.users"``, with one small model.
+"""The Django app ``"moonkey_django.users"``, whose one model maps Django users to MoonKey users.
 
-Importing this loads no models.
+Importing this package loads no models.
 """
 
 from moonkey_django.users.emails import verified_email

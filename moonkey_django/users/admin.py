@@ -1,4 +1,4 @@
-"""Who is who, in the admin."""
+"""The mapping of Django users to MoonKey users, in the admin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Names: TypeAlias = list[str] | tuple[str, ...]
 
 @admin.register(MoonKeyUser)
 class MoonKeyUserAdmin(_ModelAdmin):
-    """Lists MoonKey users by their ids."""
+    """The list of MoonKey users, by their ids."""
 
     list_display: Any = ("moonkey_id", "user")
     list_select_related: ClassVar[bool | _Names] = ("user",)

@@ -1,4 +1,4 @@
-"""The Django app that holds which Django user is which MoonKey user."""
+"""The configuration of the Django app that maps Django users to MoonKey users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.apps import AppConfig
 
 
 class MoonKeyUsersConfig(AppConfig):
-    """Its label is not ``users``: many projects have an app of that name."""
+    """The Django app. Its label is not ``users``, as many projects have an app of that name."""
 
     name = "moonkey_django.users"
     label = "moonkey_users"

@@ -1,4 +1,4 @@
-"""Which e-mail address of a MoonKey user may be relied on."""
+"""The verified e-mail address of a MoonKey user."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from moonkey_core.models import User
 
 
 def verified_email(person: User) -> str | None:
-    """The e-mail address that the API itself calls verified, or ``None``.
+    """Return the e-mail address that the API itself reports as verified, or ``None``.
 
-    ``person.email`` may be one that somebody has only claimed: what comes with a session does not say whether it
-    is verified. ``get_client().users.get(person.id)`` does.
+    ``person.email`` may be an address that the user has claimed and not proven: the user that comes with a session
+    does not tell whether it is verified. The one of ``get_client().users.get(person.id)`` does.
     """
     entries = person.extra.get("emails")
     found = [
@@ -33,4 +33,4 @@ def _is_sound(email: str) -> bool:
         validate_email(email)
     except ValidationError:
         return False
-    return len(email) <= 254  # what Django's own EmailField holds
+    return len(email) <= 254  # the length of Django's own EmailField

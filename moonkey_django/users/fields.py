@@ -1,4 +1,4 @@
-"""The column of a MoonKey id: one spelling, whichever a document or an app uses."""
+"""The column of a MoonKey id: stored in one spelling, whichever of the two an app uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _NO_ID = "That is no MoonKey user id."
 
 
 def bare_id(moonkey_id: str) -> str:
-    """The id without its ``user_``, which is missing in some documents. Raises ``ValueError`` if that is all."""
+    """Return the id without its prefix ``user_``, which some documents leave out.
+
+    Raises:
+        ValueError: The id is empty, or is the prefix alone.
+    """
     bare = bare_user_id(moonkey_id)
     if not bare:
         raise ValueError(_NO_ID)
@@ -27,27 +31,48 @@ def bare_id(moonkey_id: str) -> str:
 
 
 class MoonKeyIdField(_CharField):
-    """Takes both spellings, and gives the one that the API documents: ``user_…``, as :class:`User` does.
+    """A field that accepts both spellings of an id, and returns the one that the API documents.
 
-    The table holds the bare id, as it always did.
+    That is ``user_…``, as in :class:`User`. The table holds the bare id.
     """
 
     def from_db_value(self, value: Any, _expression: Any, _connection: Any) -> Any:
+        """Return a value of the table in the documented spelling."""
         return _public(value)
 
     def to_python(self, value: Any) -> Any:
+        """Return a value of a form or a fixture in the documented spelling."""
         return _public(super().to_python(value))
 
     def get_prep_value(self, value: Any) -> Any:
+        """Return a value as the table holds it."""
         value = super().get_prep_value(value)
         return bare_user_id(value) if isinstance(value, str) else value
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        """Check a value.
+
+        Args:
+            value: The value, in the documented spelling.
+            model_instance: The model instance, as Django passes it.
+
+        Raises:
+            ValidationError: The value is not a MoonKey user id.
+        """
         super().validate(value, model_instance)
         if value == public_user_id(""):
             raise ValidationError(_NO_ID)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Return the value to save; the instance then has it in the documented spelling.
+
+        Args:
+            model_instance: The model instance.
+            add: Whether the row is new.
+
+        Raises:
+            ValueError: The id is empty, or is the prefix alone.
+        """
         value = super().pre_save(model_instance, add)
         if isinstance(value, str):
             bare = bare_id(value)
@@ -57,7 +82,7 @@ class MoonKeyIdField(_CharField):
 
 
 class _TakesBoth:
-    """A look-up by a part of an id, or without regard to case: these do not ask the field for the bare id."""
+    """A look-up by a part of an id, or without regard to case, for which Django does not call the field."""
 
     def get_prep_lookup(self) -> Any:
         value = super().get_prep_lookup()  # type: ignore[misc]  # of the look-up it is mixed into

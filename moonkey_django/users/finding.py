@@ -1,4 +1,4 @@
-"""Which Django user a MoonKey user is. What :data:`moonkey_django.conf.UsersSetting` says is done here."""
+"""The search for the Django user of a MoonKey user, by :data:`moonkey_django.conf.UsersSetting`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from moonkey_django.users.fields import bare_id
 
 
 def find_user(person: User) -> AbstractBaseUser | None:
-    """The Django user of a verified MoonKey user; ``None`` where there is none, or an inactive one.
+    """Return the Django user of a verified MoonKey user; ``None`` where there is none, or it is inactive.
 
-    One query at most, except where a user is created. Raises :class:`~moonkey_core.errors.ConfigurationError`
-    where the app's own function returns what is no saved user.
+    Makes one query at most, unless a user is created.
+
+    Args:
+        person: The MoonKey user.
+
+    Raises:
+        ConfigurationError: The project's own function returns an object that is not a saved user, or the database
+            refuses a new user.
     """
     how = configuration().users
     if person.id == "user_":
-        return None  # an id that is all prefix names nobody
+        return None  # an id that is only the prefix is no user's
     if how == "match":
         found = mapped_user(person)
     elif how == "create":
@@ -35,21 +41,33 @@ def find_user(person: User) -> AbstractBaseUser | None:
 
 
 def mapped_user(person: User, *, using: str | None = None) -> AbstractBaseUser | None:
-    """The Django user who is mapped to a MoonKey user by id, active or not."""
+    """Return the Django user who is mapped to a MoonKey user by id, active or not.
+
+    Args:
+        person: The MoonKey user.
+        using: The database to query; by default Django's router selects it.
+    """
     moonkey_id = bare_id(person.id)
-    users: Any = get_user_model()._default_manager  # the app's own, which may hide some
+    users: Any = get_user_model()._default_manager  # the project's own manager, which may hide users
     if using is not None:
         users = users.using(using)
     found: Any = users.filter(moonkey__moonkey_id=moonkey_id).select_related("moonkey").first()
-    # A database may compare without regard to case, but ids differ by it.
+    # Ids are case-sensitive, and a database may compare them without regard to case.
     return found if found is not None and bare_id(found.moonkey.moonkey_id) == moonkey_id else None
 
 
 def _created(person: User) -> AbstractBaseUser | None:
-    """A new user, mapped; or the one that another request has made meanwhile; ``None`` where that one is hidden.
+    """Create and map a Django user for a MoonKey user.
 
-    Somebody else may have taken the id as a user name. Theirs is another account, whatever its name: the new one
-    gets a name nobody could have foreseen.
+    Another user may have taken the id as a user name. That is another account, whatever its name: the new user
+    then gets a name that could not be predicted.
+
+    Returns:
+        The new user, or the one that another request has created meanwhile; ``None`` where the project's manager
+        hides that one.
+
+    Raises:
+        UsersError: The database refuses the new user.
     """
     from moonkey_django.users.models import MoonKeyUser
 

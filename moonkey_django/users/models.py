@@ -1,4 +1,4 @@
-"""Who is who."""
+"""The mapping of Django users to MoonKey users."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from moonkey_django.users.fields import MoonKeyIdField
 
 
 class MoonKeyUser(models.Model):
-    """A Django user who is a MoonKey user.
+    """A Django user who is mapped to a MoonKey user.
 
-    ``MoonKeyUser.objects.create(user=ada, moonkey_id="user_…")`` lets an existing user in by MoonKey. The id reads
-    as the API and ``User.id`` spell it, with ``user_``, and may be given without; the table holds it without.
+    ``MoonKeyUser.objects.create(user=ada, moonkey_id="user_…")`` lets an existing user sign in through MoonKey.
+    The id is read with its prefix ``user_``, as the API and ``User.id`` have it. It may be written without the
+    prefix, and the table holds it without.
     """
 
     user: models.OneToOneField[Any, Any] = models.OneToOneField(
@@ -23,6 +24,8 @@ class MoonKeyUser(models.Model):
     moonkey_id: models.CharField[str, str] = MoonKeyIdField("MoonKey id", max_length=256, unique=True)
 
     class Meta:
+        """Options of the model."""
+
         verbose_name = "MoonKey user"
 
     def __str__(self) -> str:

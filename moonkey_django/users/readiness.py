@@ -1,4 +1,4 @@
-"""Whether the project has what ``MOONKEY["USERS"]`` asks for."""
+"""The check that the project has the apps and models that ``MOONKEY["USERS"]`` needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from moonkey_django.conf import UsersError, UsersSetting
 
 
 def check_users(how: UsersSetting) -> None:
-    """Raise ``UsersError`` where something is missing; it says what to do."""
+    """Check that the project has all that a value of ``MOONKEY["USERS"]`` needs.
+
+    Args:
+        how: The value.
+
+    Raises:
+        UsersError: A part is missing; the message has the remedy.
+    """
     if how is None:
         return
     by_id = how in ("match", "create")

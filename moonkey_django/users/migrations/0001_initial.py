@@ -1,4 +1,4 @@
-"""The first, and so far only, form of the table."""
+"""The table that maps Django users to MoonKey users."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import moonkey_django.users.fields
 
 
 class Migration(migrations.Migration):
+    """Create the table."""
+
     initial: ClassVar[bool | None] = True
 
     dependencies: ClassVar[Sequence[tuple[str, str]]] = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]

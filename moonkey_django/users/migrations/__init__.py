@@ -1,0 +1,1 @@
+"""Migrations of the table that maps Django users to MoonKey users."""
