@@ -115,7 +115,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
         self._hash = hash(self._configuration)
 
     def _check_attributes(self) -> None:
-        """Raise ``ConfigurationError`` for an attribute of a subclass that looks like a requirement and is none."""
+        """Raise ``ConfigurationError`` if an attribute of a subclass looks like a requirement and is none."""
         for name, demand in similar_requirements(
             own_attributes(type(self), "fastapi", "moonkey_starlette")
         ).items():
@@ -163,6 +163,7 @@ class RequireAuth(_Gate, _Bearer):
     async def __call__(
         self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]
     ) -> AuthenticatedAuth:
+        """Return the identity of a request that passes the gate; raise the refusal of any other."""
         return await self._passed(connection)
 
 
@@ -170,6 +171,7 @@ class _InnerGate(_Gate, _SessionTokenHeader):
     """The gate of ``CurrentUser`` and ``CurrentSession``. An override of ``RequireAuth()`` replaces it too."""
 
     async def __call__(self, connection: HTTPConnection) -> AuthenticatedAuth:
+        """Return the identity of a request that passes the gate."""
         return await self._passed(connection)
 
 

@@ -111,7 +111,7 @@ class Identity:
 
     @property
     def shown(self) -> Auth | LazyAuth:
-        """The value in ``request.state``: the identity, or an object that raises on access until it is verified."""
+        """The value in ``request.state``: the identity; before verification, a stand-in that raises when read."""
         return LazyAuth(self) if self.auth is None else self.auth
 
 

@@ -78,7 +78,7 @@ def _has_event_loop() -> bool:
 
 
 def _layers(app: ASGIApp) -> Iterator[Any]:
-    """Yield an app and the layers inside of it, as far as each keeps the next one as ``app``, as Starlette's do."""
+    """Yield an app and the layers inside of it, while each keeps the next one as ``app``, as Starlette's do."""
     layer: Any = app
     for _ in range(_MOST_LAYERS):
         if layer is None:

@@ -1,4 +1,4 @@
-"""Parameters of FastAPI endpoints that name a person and ask nobody who it is."""
+"""The check for parameters of FastAPI endpoints that look like an identity and are read from the request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
 
 class NoParameter:
-    """What Pydantic can make no field of: it says what to write instead."""
+    """A type that Pydantic refuses to make a field of, with an error that says what to write instead."""
 
     written: ClassVar[str] = _GATE
 
@@ -38,14 +38,21 @@ class NoParameter:
 
 
 class Dependency(NoParameter):
-    """What all our dependencies have in common; ``written`` is how a parameter asks for one."""
+    """The base of all dependencies of this package; ``written`` is the annotation of a parameter for it."""
 
 
 def check_parameters(dependant: Any, where: str) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a parameter looks like a gate and is none.
+    """Check that no parameter looks like a gate or an identity without being a dependency.
 
-    ``dependant`` is what FastAPI has made of an endpoint: it knows which parameters are dependencies. What is none
-    is read from the request, or left at its default, whoever sent it.
+    FastAPI would read such a parameter from the request, where the client can write anything, or leave it at its
+    default.
+
+    Args:
+        dependant: FastAPI's description of an endpoint, which knows the parameters that are dependencies.
+        where: The route, for the error.
+
+    Raises:
+        ConfigurationError: There is such a parameter, or a ``Depends()`` around an object that is no gate.
     """
     for one in all_of(dependant):
         resolved = {inner.name for inner in one.dependencies}
@@ -80,7 +87,7 @@ def check_parameters(dependant: Any, where: str) -> None:
 
 
 def all_of(dependant: Any) -> Iterator[Any]:
-    """An endpoint, and all that it depends on."""
+    """Yield an endpoint and all its dependencies, direct and indirect."""
     yield dependant
     for inner in dependant.dependencies:
         yield from all_of(inner)
@@ -88,13 +95,13 @@ def all_of(dependant: Any) -> Iterator[Any]:
 
 def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     for eval_str in (True, False):
-        with suppress(Exception):  # of as many kinds as annotations can be written
+        with suppress(Exception):  # evaluating an annotation can raise anything
             return list(inspect.signature(call, eval_str=eval_str).parameters.values())
     return []
 
 
 def _value_in(annotation: Any) -> str | None:
-    """How to ask for the person or session that a parameter is annotated to be."""
+    """Return the dependency to write for a parameter annotated with a user, session or ``Auth``; else ``None``."""
     if isinstance(annotation, type):
         return _VALUES.get(annotation)
     if get_origin(annotation) not in (Annotated, Union, UnionType):
@@ -103,13 +110,13 @@ def _value_in(annotation: Any) -> str | None:
 
 
 def _is_explicit(parameter: inspect.Parameter) -> bool:
-    """Whether it is said where the value is read from: ``Body()``, ``Query()`` and so on."""
+    """Return whether a parameter names the source of its value: ``Body()``, ``Query()`` and so on."""
     said = (parameter.default, *get_args(parameter.annotation))
     return any(type(one).__module__ == "fastapi.params" for one in said)
 
 
 def _names(thing: Any) -> str | None:
-    """How to write what an annotation or a default means, if it is one of ours."""
+    """Return the dependency to write for an annotation or default that names one of ours; else ``None``."""
     if isinstance(thing, Dependency):
         return thing.written
     if isinstance(thing, type):
@@ -119,5 +126,5 @@ def _names(thing: Any) -> str | None:
         return None if kind.is_gate else _GATE
     if type(thing).__name__ in ("Depends", "Security"):
         return _names(thing.dependency)
-    # The metadata first: they say more than the type does.
+    # The metadata first: they are more specific than the type.
     return next((found for one in reversed(get_args(thing)) if (found := _names(one)) is not None), None)

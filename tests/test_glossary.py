@@ -136,13 +136,6 @@ UNCLEANED: frozenset[str] = frozenset(
         "moonkey_flask/decorators.py",
         "moonkey_flask/routes.py",
         "moonkey_flask/signals.py",
-        "moonkey_starlette/fastapi.py",
-        "moonkey_starlette/identity.py",
-        "moonkey_starlette/middleware.py",
-        "moonkey_starlette/routes.py",
-        "moonkey_starlette/scope.py",
-        "moonkey_starlette/signatures.py",
-        "moonkey_starlette/streams.py",
     }
 )
 
