@@ -87,7 +87,7 @@ def test_a_revocation_by_another_client_of_the_process_ends_it(
     person = signed_in_long_ago(emulator)
     headers = pair(person) if kind == "cookies" else {"Session-Token": person.session_jwt}
     info = RequestInfo("GET", "https")
-    assert client("authenticate", headers, None, info).fresh
+    assert fresh_jwt(client("authenticate", headers, None, info))
     other = make_client(base_url=emulator.base_url.replace("127.0.0.1", "localhost"))
     assert other.revocations is not client.client.revocations
     other.sessions.revoke(session_id=person.session_id)
