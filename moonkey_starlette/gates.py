@@ -43,7 +43,7 @@ class RouteCheck:
 
     def at_start(self, scope: Scope) -> ConfigurationError | None:
         """Return the error of a misplaced gate among the routes that exist when the app starts, or ``None``."""
-        found = self._look(scope)
+        found = self._find_problem(scope)
         return ConfigurationError(found) if found else None
 
     def at_request(self, scope: Scope) -> None:
@@ -53,11 +53,11 @@ class RouteCheck:
             ConfigurationError: A gate is misplaced and protects nothing.
         """
         if self._found is None:
-            self._found = self._look(scope)
+            self._found = self._find_problem(scope)
         if self._found:
             raise ConfigurationError(self._found)
 
-    def _look(self, scope: Scope) -> str:
+    def _find_problem(self, scope: Scope) -> str:
         return find_misplaced_gate(lambda: _registered([self._app, scope.get("app")]), _STARLETTE)
 
 

@@ -20,7 +20,7 @@ from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSoc
 KEY = "moonkey"
 """The key of the :class:`Identity` in a scope, and the name of the ``Auth`` in ``request.state``."""
 
-_NOTHING_MORE = Requirements()
+_NO_REQUIREMENTS = Requirements()
 
 
 class Identity:
@@ -87,7 +87,7 @@ class Identity:
 
         The result is the identity of the request from then on. The gate still has to check it.
         """
-        if self.auth is None and requirements == _NOTHING_MORE:
+        if self.auth is None and requirements == _NO_REQUIREMENTS:
             return await self.resolve()
         if self.auth is None and self._pending is not None:
             auth = await self.client.finish(self._pending, requirements)

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
 
-_NOT_IN_A_PATH = "*{}?#"
-_MAY_STAND = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
-_HAND_ON_AS_IT_IS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
+_PATTERN_CHARACTERS = "*{}?#"
+_UNENCODED = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
+_TRANSPARENT_LAYERS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
 
 
 def exact_paths(paths: Iterable[str]) -> frozenset[str]:
@@ -30,7 +30,7 @@ def exact_paths(paths: Iterable[str]) -> frozenset[str]:
         raise ConfigurationError(f"public_paths is a list of paths; write public_paths=[{paths!r}].")
     found = frozenset(paths)
     for path in found:
-        if not path.startswith("/") or any(character in path for character in _NOT_IN_A_PATH):
+        if not path.startswith("/") or any(character in path for character in _PATTERN_CHARACTERS):
             raise ConfigurationError(
                 f"public_paths holds exact paths such as '/health', compared letter by letter; {path!r} is none. "
                 "To protect single routes, leave required=True out and use @require_auth."
@@ -72,7 +72,7 @@ def as_link(prefix: str) -> str:
 
 
 def _encoded(path: str) -> str:
-    return quote(path, safe=_MAY_STAND, errors="replace")
+    return quote(path, safe=_UNENCODED, errors="replace")
 
 
 def is_preflight(scope: Scope) -> bool:
@@ -89,6 +89,6 @@ def answers_preflights(app: ASGIApp) -> bool:
     Layers before it count only if they are known to pass a request on unchanged or to answer it themselves.
     """
     layer: Any = app
-    while type(layer) in _HAND_ON_AS_IT_IS:
+    while type(layer) in _TRANSPARENT_LAYERS:
         layer = layer.app
     return type(layer) is CORSMiddleware

@@ -24,7 +24,9 @@ _TRY_AGAIN_LATER = 1013  # this and the next: the IANA registry of close codes f
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
 
-_TOLD = frozenset((b"vary", b"cache-control", b"set-cookie"))  # the headers that ResponseFacts describes
+_DESCRIBED_HEADERS = frozenset(
+    (b"vary", b"cache-control", b"set-cookie")
+)  # the headers that ResponseFacts describes
 
 _Line = tuple[bytes, bytes]
 
@@ -102,7 +104,7 @@ def _facts(start: Message) -> ResponseFacts:
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
     is_streamed = b"content-length" not in names
-    if _TOLD.isdisjoint(names):
+    if _DESCRIBED_HEADERS.isdisjoint(names):
         return _usual_facts(start["status"], is_streamed)
     vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
     return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
@@ -212,22 +214,22 @@ class HttpReply:
         """Send a message of the app, after the verification or the waiting that a response may need."""
         # Not a coroutine function: most messages need no coroutine besides the server's.
         is_start = message["type"] == "http.response.start"
-        if self.held or (is_start and self._is_to_wait(message)):
+        if self.held or (is_start and self._must_wait(message)):
             return self._send_or_hold(message)
-        return self._send(self._handed_on(message) if is_start else message)
+        return self._send(self._with_effects(message) if is_start else message)
 
-    def _is_to_wait(self, start: Message) -> bool:
+    def _must_wait(self, start: Message) -> bool:
         """Return whether this response may be held back or needs the identity verified first."""
         if start["status"] == _SERVER_ERROR:
             return True
         return must_resolve(start, self._identity)
 
     async def _send_or_hold(self, message: Message) -> None:
-        if self._may_be_of_an_error(message):
+        if self._may_report_error(message):
             self.held.append(message)
         else:
             await self.finish()
-            await self._hand_on(message)
+            await self._pass_on(message)
 
     async def reject(self, error: MoonKeyError) -> bool:
         """Answer with an error in place of a response held back; ``False`` where the response has started."""
@@ -235,7 +237,7 @@ class HttpReply:
             return False
         self.held = []
         for message in refusal_messages("http.response", self._refusal(error)):
-            await self._hand_on(message)
+            await self._pass_on(message)
         return True
 
     def _refusal(self, error: MoonKeyError) -> Refusal:
@@ -256,21 +258,21 @@ class HttpReply:
         """Send the messages held back."""
         held, self.held = self.held, []
         for message in held:
-            await self._hand_on(message)
+            await self._pass_on(message)
 
-    async def _hand_on(self, message: Message) -> None:
+    async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start" and must_resolve(message, self._identity):
             await self._identity.resolve()
-        await self._send(self._handed_on(message))
+        await self._send(self._with_effects(message))
 
-    def _may_be_of_an_error(self, message: Message) -> bool:
+    def _may_report_error(self, message: Message) -> bool:
         if message["type"] == "http.response.start":
             is_of_an_inner_app = self._scope.get("app") is not self._app
             return is_of_an_inner_app and message["status"] == _SERVER_ERROR
         is_whole_body = message["type"] == "http.response.body" and not message.get("more_body", False)
         return is_whole_body and bool(self.held)
 
-    def _handed_on(self, message: Message) -> Message:
+    def _with_effects(self, message: Message) -> Message:
         if message["type"] != "http.response.start":
             return message
         self._is_started = True

@@ -66,9 +66,9 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"{described(one.call)}, so it is no dependency. Import {unread[0]}, and all that stands with "
                     "it, at the top of its module, outside of `if TYPE_CHECKING`."
                 )
-            written = _names(parameter.annotation) or _names(parameter.default)
+            written = _dependency_named(parameter.annotation) or _dependency_named(parameter.default)
             if written is None and not _is_explicit(parameter):
-                written = _value_in(parameter.annotation)
+                written = _dependency_for_type(parameter.annotation)
             if written is not None:
                 raise ConfigurationError(
                     f"{where}: the parameter `{parameter.name}` of {described(one.call)} is no dependency: "
@@ -78,7 +78,7 @@ def check_parameters(dependant: Any, where: str) -> None:
                 )
         for inner in one.dependencies:
             kind = kind_of(inner.call)
-            written = _names(inner.call) if get_origin(inner.call) is Annotated else None
+            written = _dependency_named(inner.call) if get_origin(inner.call) is Annotated else None
             if written is not None or (kind is not None and not kind.is_gate):
                 raise ConfigurationError(
                     f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
@@ -100,13 +100,13 @@ def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     return []
 
 
-def _value_in(annotation: Any) -> str | None:
+def _dependency_for_type(annotation: Any) -> str | None:
     """Return the dependency to write for a parameter annotated with a user, session or ``Auth``; else ``None``."""
     if isinstance(annotation, type):
         return _VALUES.get(annotation)
     if get_origin(annotation) not in (Annotated, Union, UnionType):
         return None
-    return next((found for one in get_args(annotation) if (found := _value_in(one)) is not None), None)
+    return next((found for one in get_args(annotation) if (found := _dependency_for_type(one)) is not None), None)
 
 
 def _is_explicit(parameter: inspect.Parameter) -> bool:
@@ -115,7 +115,7 @@ def _is_explicit(parameter: inspect.Parameter) -> bool:
     return any(type(one).__module__ == "fastapi.params" for one in said)
 
 
-def _names(thing: Any) -> str | None:
+def _dependency_named(thing: Any) -> str | None:
     """Return the dependency to write for an annotation or default that names one of ours; else ``None``."""
     if isinstance(thing, Dependency):
         return thing.written
@@ -125,6 +125,8 @@ def _names(thing: Any) -> str | None:
     if kind is not None:
         return None if kind.is_gate else _GATE
     if type(thing).__name__ in ("Depends", "Security"):
-        return _names(thing.dependency)
+        return _dependency_named(thing.dependency)
     # The metadata first: they are more specific than the type.
-    return next((found for one in reversed(get_args(thing)) if (found := _names(one)) is not None), None)
+    return next(
+        (found for one in reversed(get_args(thing)) if (found := _dependency_named(one)) is not None), None
+    )
