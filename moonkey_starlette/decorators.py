@@ -24,7 +24,7 @@ GatedEndpoint = Callable[P, Coroutine[Any, Any, R]]
 
 
 class EndpointDecorator(Protocol):
-    """Keeps the parameters of an endpoint, and what it returns; a sync one is awaited as well from then on."""
+    """A decorator that keeps the parameters and result type of an endpoint and makes it a coroutine function."""
 
     @overload
     def __call__(self, endpoint: Callable[P, Coroutine[Any, Any, R]], /) -> GatedEndpoint[P, R]: ...
@@ -54,14 +54,25 @@ def require_auth(
 ) -> Any:
     """Run the endpoint only for a request or WebSocket with a verified user and session, whatever its method.
 
-    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
+    Decorates sync and async functions and methods of endpoint classes, with or without parentheses; a sync
+    endpoint still runs in a thread. Write it below the route decorator: above it, the app does not start.
 
-    Else raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the
-    right answer. For functions, sync (they still run in a thread) and async, and for methods of endpoint classes;
-    with or without parentheses, below the route decorator. Raises ``TypeError`` for anything else, and
-    ``ConfigurationError`` at the first request without the middleware. Above the route, it keeps the app from
-    starting.
+    The endpoint raises the :class:`~moonkey_core.errors.MoonKeyError` with the reason for every other request, and
+    the middleware turns that into the response. Without the middleware it raises
+    :class:`~moonkey_core.errors.ConfigurationError`.
+
+    Args:
+        endpoint: The endpoint, where the decorator is written without parentheses.
+        *more: Nothing; a further positional argument is refused.
+        **requirements: The fields of :class:`~moonkey_core.gate.Requirements`. ``max_staleness=0`` calls the API
+            for each request, ``factors={"totp"}`` requires a session with a second factor.
+
+    Returns:
+        The endpoint behind the gate, as a coroutine function; with parentheses, the decorator.
+
+    Raises:
+        TypeError: The decorated object is not an endpoint with a parameter for the request or WebSocket.
+        ValueError: The value of a requirement is not valid.
     """
     asked = Requirements(**requirements)
     if endpoint is None and not more:
@@ -118,7 +129,14 @@ def _check_kind(endpoint: Callable[..., Any]) -> None:
 
 
 def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signature) -> tuple[int, str]:
-    """Where the request or WebSocket is: by annotation, else by name, else the first that is not annotated."""
+    """Find the parameter of the request or WebSocket: by annotation, by name, or the first without annotation.
+
+    Returns:
+        The index and the name of the parameter.
+
+    Raises:
+        TypeError: The endpoint has no such parameter.
+    """
     parameters = list(signature.parameters.values())
     for is_it in (_is_annotated, _is_named, _is_bare):
         for index, parameter in enumerate(parameters):
@@ -134,7 +152,7 @@ def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signa
 def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(endpoint, eval_str=True)
-    except Exception:  # annotations for the type checker alone need not be importable
+    except Exception:  # names imported under TYPE_CHECKING do not exist at run time
         return inspect.signature(endpoint)
 
 

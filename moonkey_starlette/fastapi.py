@@ -39,15 +39,16 @@ __all__ = [
 
 _COOKIE_SCHEME = "MoonKeySessionCookie"
 
-# For endpoints without a return annotation. With one, pydantic asks the models themselves.
+# For endpoints without a return annotation. With one, Pydantic uses the schema of the models.
 ENCODERS_BY_TYPE.update({model: model.to_dict for model in MODELS})
 
 
 class _Bearer(SecurityBase):
-    """One way to present a credential, for the OpenAPI document: the middleware has read it already.
+    """The security scheme of the ``Authorization`` header, for the OpenAPI document.
 
-    FastAPI takes its time over each dependency of a request, so those that name the two ways are those that do the
-    work: the outer one names this, the one that it depends on the other.
+    It reads no header: the middleware has verified the credential. Each dependency costs time in every request, so
+    the dependencies that do the work are the security schemes too. The outer one documents this scheme, and the
+    one that it depends on documents :class:`_SessionTokenHeader`.
     """
 
     scheme_name = "MoonKeyBearer"
@@ -57,7 +58,7 @@ class _Bearer(SecurityBase):
 
 
 class _SessionTokenHeader(SecurityBase):
-    """The other way."""
+    """The security scheme of the ``session-token`` header, for the OpenAPI document."""
 
     scheme_name = "MoonKeySessionToken"
     model: models.SecurityBase = models.APIKey.model_validate(
@@ -66,7 +67,7 @@ class _SessionTokenHeader(SecurityBase):
 
 
 class _Alternative(_SessionTokenHeader):
-    """Names the other way, and that is all."""
+    """A dependency that documents the ``session-token`` header and does nothing else."""
 
     async def __call__(self) -> None:
         return None
@@ -80,11 +81,11 @@ class _CurrentAuth(_Bearer, Dependency):
 
 
 CurrentAuth = Annotated[Auth, Security(_CurrentAuth())]
-"""The identity of the request or WebSocket, in any of its four states; refuses nobody."""
+"""The identity of the request or WebSocket, in any of its four states. It refuses no request."""
 
 
 class _ConfiguredGate(type):
-    """Stops ``Depends(RequireAuth)``, which would make a gate for each request and ask it nothing."""
+    """A metaclass that refuses ``Depends(RequireAuth)``, which would make a gate per request and never call it."""
 
     @property
     def __signature__(cls) -> Any:
@@ -92,16 +93,16 @@ class _ConfiguredGate(type):
 
     @property
     def dependency(cls) -> Any:
-        """What FastAPI asks each of ``dependencies=[…]`` for; but a class is none."""
+        """Refuse ``dependencies=[RequireAuth]``: FastAPI reads this attribute of each item of that list."""
         raise TypeError(f"Write dependencies=[Depends({cls.__name__}())].")
 
 
 class _Gate(Dependency, metaclass=_ConfiguredGate):
-    """What all gates have in common. Equal is what asks the same."""
+    """The base of all gates. Gates of the same class with the same requirements are equal."""
 
     @property
     def dependency(self) -> Any:
-        """What FastAPI asks each of ``dependencies=[…]`` for; but a gate is what one depends on."""
+        """Refuse ``dependencies=[RequireAuth()]``: FastAPI reads this attribute of each item of that list."""
         raise TypeError(f"Write dependencies=[Depends({type(self).__name__}(…))], with Depends around it.")
 
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
@@ -109,12 +110,12 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
             raise keyword_only_error(type(self).__name__, surplus[0])
         self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
-        # A subclass may ask more than its base, and never is the same gate.
+        # A subclass may add checks of its own, so it never equals its base.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
         self._hash = hash(self._configuration)
 
     def _check_attributes(self) -> None:
-        """Raise ``ConfigurationError`` for an attribute of a subclass that looks like a demand, and is none."""
+        """Raise ``ConfigurationError`` if an attribute of a subclass looks like a requirement and is none."""
         for name, demand in similar_requirements(
             own_attributes(type(self), "fastapi", "moonkey_starlette")
         ).items():
@@ -143,25 +144,34 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 class RequireAuth(_Gate, _Bearer):
     """A gate: ``Depends(RequireAuth())`` on a route, a router, the app or another dependency.
 
-    Only a request or WebSocket with a verified user and session passes, whatever its method. For any other it
-    raises the :class:`~moonkey_core.errors.MoonKeyError` that says why, which the middleware turns into the right
-    answer. Its value is an :class:`~moonkey_core.auth.AuthenticatedAuth`. Gates of equal configuration are equal,
-    so that ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
+    Only a request or WebSocket with a verified user and session passes, whatever its method. For every other one
+    the gate raises the :class:`~moonkey_core.errors.MoonKeyError` with the reason, and the middleware turns that
+    into the response. The value of the dependency is an :class:`~moonkey_core.auth.AuthenticatedAuth`. Gates of
+    equal configuration are equal, so that ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
 
-    The keywords are those of :class:`~moonkey_core.gate.Requirements`: with ``max_staleness=0`` the API is asked
-    each time, ``factors={"totp"}`` takes a session with a second factor. Raises ``ValueError`` for a wrong one.
+    Args:
+        *surplus: Nothing; a positional argument is refused.
+        **requirements: The fields of :class:`~moonkey_core.gate.Requirements`. ``max_staleness=0`` calls the API
+            for each request, ``factors={"totp"}`` requires a session with a second factor.
+
+    Raises:
+        TypeError: An argument is positional, or not the name of a requirement.
+        ValueError: The value of a requirement is not valid.
+        ConfigurationError: A subclass has an attribute that looks like a requirement and has no effect.
     """
 
     async def __call__(
         self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]
     ) -> AuthenticatedAuth:
+        """Return the identity of a request that passes the gate; raise the refusal of any other."""
         return await self._passed(connection)
 
 
 class _InnerGate(_Gate, _SessionTokenHeader):
-    """The gate inside of ``CurrentUser`` and ``CurrentSession``; who overrides ``RequireAuth()`` replaces it."""
+    """The gate of ``CurrentUser`` and ``CurrentSession``. An override of ``RequireAuth()`` replaces it too."""
 
     async def __call__(self, connection: HTTPConnection) -> AuthenticatedAuth:
+        """Return the identity of a request that passes the gate."""
         return await self._passed(connection)
 
 
@@ -180,18 +190,25 @@ class _CurrentSession(_Bearer, Dependency):
 
 
 CurrentUser = Annotated[User, Security(_CurrentUser())]
-"""The verified user; a request without one is refused."""
+"""The verified user. A request without a verified user is refused."""
 
 CurrentSession = Annotated[Session, Security(_CurrentSession())]
-"""The verified session; a request without one is refused."""
+"""The verified session. A request without a verified session is refused."""
 
 
 def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" = None) -> APIRouter:
-    """All session routes as a router: ``app.include_router(session_routes(url_prefix="/auth"))``.
+    """Return all session routes as a router: ``app.include_router(session_routes(url_prefix="/auth"))``.
 
-    Otherwise as :func:`~moonkey_starlette.routes.session_routes`. They are no operations of your API: they are not
-    in the OpenAPI document, and dependencies of the app or of an outer router don't apply to them, so that nobody
-    has to be signed in to sign in.
+    They are no operations of the API: the OpenAPI document leaves them out, and dependencies of the app or of an
+    outer router do not apply to them, so that signing in never requires a signed-in user. For the rest see
+    :func:`moonkey_starlette.routes.session_routes`.
+
+    Args:
+        url_prefix: The path below which the routes are mounted.
+        templates: The app's own page templates; those of the middleware if left out.
+
+    Returns:
+        A router for ``include_router``.
     """
     router = APIRouter()
     for route, endpoint in endpoints(templates):
@@ -201,10 +218,13 @@ def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" =
 
 
 def document_cookies(app: FastAPI, cookies: CookieSettings | None = None) -> None:
-    """Name the session cookie in the OpenAPI document, wherever it names the two headers.
+    """Add the session cookie to the OpenAPI document, wherever that lists the two headers.
 
-    For an API that browsers call with their cookies. It is said in the document only: requests know nothing of it.
-    ``cookies`` are those of the client, where they have other names than usual.
+    For an API that browsers call with cookies. Only the document changes, not how requests are verified.
+
+    Args:
+        app: The app whose document is extended.
+        cookies: The cookie settings of the client, where its cookie has another name than the default.
     """
     make, name = app.openapi, (cookies or CookieSettings()).session_name
 

@@ -1,4 +1,4 @@
-"""Looks for gates that protect nothing, before an app starts and before its first request."""
+"""The check for gates that protect nothing, run when an app starts and before its first request."""
 
 from __future__ import annotations
 
@@ -31,33 +31,38 @@ _MOST_LAYERS = 100
 
 
 class RouteCheck:
-    """The routes of an app: those behind the middleware, and all others of the app that it belongs to."""
+    """The check of all routes of an app: those behind the middleware, and the rest of the app that it belongs to.
+
+    Args:
+        app: The app that the middleware calls.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._found: str | None = None
 
     def at_start(self, scope: Scope) -> ConfigurationError | None:
-        """What is wrong with one of the routes that are there when the app starts."""
-        found = self._look(scope)
+        """Return the error of a misplaced gate among the routes that exist when the app starts, or ``None``."""
+        found = self._find_problem(scope)
         return ConfigurationError(found) if found else None
 
     def at_request(self, scope: Scope) -> None:
-        """Raise :class:`~moonkey_core.errors.ConfigurationError` for what is wrong when all of them are there.
+        """Check the routes at the first request, when all of them exist. The result stands for later requests.
 
-        They are looked at once, and what is found stands.
+        Raises:
+            ConfigurationError: A gate is misplaced and protects nothing.
         """
         if self._found is None:
-            self._found = self._look(scope)
+            self._found = self._find_problem(scope)
         if self._found:
             raise ConfigurationError(self._found)
 
-    def _look(self, scope: Scope) -> str:
+    def _find_problem(self, scope: Scope) -> str:
         return find_misplaced_gate(lambda: _registered([self._app, scope.get("app")]), _STARLETTE)
 
 
 def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
-    """What is called by these apps, and by all that are inside of them."""
+    """Yield the callables that these apps, and the apps and routes inside of them, call for a request."""
     queue: list[tuple[Any, str, int]] = [(app, "", 0) for app in apps if app is not None]
     seen: set[int] = set()
     while queue:
@@ -81,7 +86,10 @@ def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
 
 
 def _check_endpoint(route: Any, endpoint: Any, where: str) -> None:
-    """Raise ``ConfigurationError`` where a gate was put into a route that had been made: it calls what it had."""
+    """Raise ``ConfigurationError`` where the endpoint of a finished route was replaced by one with a gate.
+
+    Such a route still calls the endpoint that it was made with, without the gate.
+    """
     called = attribute(attribute(route, "dependant") or route, "call") or attribute(route, "app")
     if isinstance(called, FunctionType) and has_gate(endpoint) and not calls(called, endpoint):
         raise ConfigurationError(
@@ -94,13 +102,13 @@ def _routes_of(app: Any) -> Iterable[Any]:
     found = attribute(app, "routes")
     if not isinstance(found, (list, tuple)):
         return ()
-    # FastAPI shows the routes of a router that it has included by this function alone.
+    # FastAPI lists the routes of an included router only through this function.
     expand = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
     return found if expand is None else expand(found)
 
 
 def _inside(app: Any) -> Iterator[Any]:
-    """What a layer hands requests on to: the next one is its ``app``, or what a function closes over."""
+    """Yield the apps that a layer passes requests on to: its ``app``, or those in the closure of a function."""
     if kind_of(app) is not None:
         return
     if isinstance(app, FunctionType):

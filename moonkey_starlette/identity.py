@@ -1,4 +1,4 @@
-"""The identity of one request or WebSocket: verified when it is needed, kept on its scope and nowhere else."""
+"""The identity of one request or WebSocket: verified when it is needed, and kept on its scope only."""
 
 from __future__ import annotations
 
@@ -18,16 +18,25 @@ from moonkey_starlette.pages import Pages
 from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSocket
 
 KEY = "moonkey"
-"""Where a scope holds its :class:`Identity`, and the name of the ``Auth`` in ``request.state``."""
+"""The key of the :class:`Identity` in a scope, and the name of the ``Auth`` in ``request.state``."""
 
-_NOTHING_MORE = Requirements()
+_NO_REQUIREMENTS = Requirements()
 
 
 class Identity:
-    """Who sent one request or opened one WebSocket; ``auth`` once anybody has verified it.
+    """The identity of the client that sent one request or opened one WebSocket.
 
-    ``info`` is what else is known of it, where the settings ask for that. ``pages`` renders for the app.
-    ``is_eager`` tells whether the middleware resolves it before the app is called.
+    Args:
+        scope: The ASGI scope of the request or WebSocket.
+        client: The client that verifies it.
+
+    Attributes:
+        auth: The verified identity; ``None`` until it has been verified.
+        client: The client that verifies it.
+        headers: The headers of the request.
+        info: The other facts of the request, where the settings need them.
+        is_eager: Whether the middleware verifies the identity before it calls the app.
+        pages: The renderer of pages for the app.
     """
 
     pages: Pages
@@ -44,7 +53,7 @@ class Identity:
         self._pending: Pending | None = None
 
     def peek(self, requirements: Requirements | None = None) -> Auth | None:
-        """Return the identity where no call is needed; else ``None``, and :meth:`resolve` goes on from there."""
+        """Return the identity if that takes no network call, else ``None``; then :meth:`resolve` continues."""
         if self.auth is None and self._pending is None:
             begun = self.client.begin(self.headers, requirements, self.info)
             if isinstance(begun, Pending):
@@ -54,12 +63,12 @@ class Identity:
         return self.auth
 
     async def resolve(self) -> Auth:
-        """The identity, verified at the first need. Callers at the same time share one verification."""
+        """Return the identity, verified at the first call. Concurrent callers share one verification."""
         if self.peek() is None:
             if self._once is None:
                 self._once = Once()
             auth = await self._once.get(self._finished)
-            if self.auth is None:  # else a gate has asked meanwhile, which had its reasons
+            if self.auth is None:  # else a stricter gate has verified it meanwhile
                 self.auth = auth
         assert self.auth is not None
         return self.auth
@@ -69,13 +78,16 @@ class Identity:
         return await self.client.finish(self._pending)
 
     def fit_for(self, requirements: Requirements) -> Auth | None:
-        """The identity for a gate, where it is known without any wait and is fresh enough for that one."""
+        """Return the identity if it meets the requirements of a gate without a network call, else ``None``."""
         auth = self.peek(requirements)
         return auth if auth is not None and requirements.are_met_by(auth) else None
 
     async def meet(self, requirements: Requirements) -> Auth:
-        """The identity for a gate that :meth:`fit_for` has none for; it is that of the request from then on."""
-        if self.auth is None and requirements == _NOTHING_MORE:
+        """Verify the identity for a gate that :meth:`fit_for` returned ``None`` for.
+
+        The result is the identity of the request from then on. The gate still has to check it.
+        """
+        if self.auth is None and requirements == _NO_REQUIREMENTS:
             return await self.resolve()
         if self.auth is None and self._pending is not None:
             auth = await self.client.finish(self._pending, requirements)
@@ -87,7 +99,8 @@ class Identity:
     def read(self) -> Auth:
         """Return the identity to code that cannot await.
 
-        Raises :class:`~moonkey_core.errors.ConfigurationError` where nobody has verified it yet.
+        Raises:
+            ConfigurationError: The identity has not been verified yet.
         """
         if self.auth is None:
             raise ConfigurationError(
@@ -98,7 +111,7 @@ class Identity:
 
     @property
     def shown(self) -> Auth | LazyAuth:
-        """What stands in ``request.state``."""
+        """The value in ``request.state``: the identity; before verification, a stand-in that raises when read."""
         return LazyAuth(self) if self.auth is None else self.auth
 
 
@@ -107,25 +120,30 @@ async def get_auth(request: AuthenticatedRequest | AuthenticatedWebSocket) -> Au
 @overload
 async def get_auth(request: HTTPConnection) -> Auth: ...
 async def get_auth(request: HTTPConnection) -> Auth:
-    """The identity of a request or WebSocket, in any of its four states; with ``lazy=True`` this verifies it.
+    """Return the identity of a request or WebSocket, in any of its four states.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    With ``lazy=True`` this verifies it.
+
+    Raises:
+        ConfigurationError: The request has not passed the middleware.
     """
     return await identity_of(request).resolve()
 
 
 def get_client(request: HTTPConnection) -> AsyncMoonKey:
-    """The middleware's client, to revoke sessions, send codes and so on.
+    """Return the client of the middleware, to revoke sessions, send codes and so on.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    Raises:
+        ConfigurationError: The request has not passed the middleware.
     """
     return identity_of(request).client
 
 
 def identity_of(connection: HTTPConnection) -> Identity:
-    """What the middleware has put on the scope.
+    """Return the :class:`Identity` that the middleware has put on the scope.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` without the middleware.
+    Raises:
+        ConfigurationError: The request has not passed the middleware.
     """
     identity = connection.scope.get(KEY)
     if not isinstance(identity, Identity):

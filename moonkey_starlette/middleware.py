@@ -1,4 +1,4 @@
-"""The middleware: it attaches an identity to each request and WebSocket, and refuses nobody unless told to."""
+"""The middleware, which gives each request and WebSocket an identity, and refuses none unless configured to."""
 
 from __future__ import annotations
 
@@ -31,34 +31,41 @@ _NEEDS_ASYNCIO = (
 
 
 class MoonKeyMiddleware:
-    """Gives every request and WebSocket an :class:`~moonkey_core.auth.Auth`, as ``request.state.moonkey``.
+    """A middleware that gives each request and WebSocket an ``Auth``, as ``request.state.moonkey``.
 
     ``request.user.is_authenticated`` and ``@requires("authenticated")`` of Starlette work as well. A
-    :class:`~moonkey_core.errors.MoonKeyError` that the app raises becomes its response, unless the app has an
-    exception handler of its own for it. A refused WebSocket gets the same response where the server can send one,
-    else it is closed, before it is accepted; for the codes see :func:`~moonkey_starlette.responses.close_code`.
+    :class:`~moonkey_core.errors.MoonKeyError` that the app raises becomes the response, unless the app has an
+    exception handler of its own for it. A refused WebSocket gets the same response where the server supports one;
+    else it is closed before it is accepted. For the codes see :func:`~moonkey_starlette.responses.close_code`.
 
-    With cookies, every response whose request has been verified carries what is new of them. An answer of
-    Starlette's own to an error that nobody handles is made outside of all middleware and carries nothing; the next
-    one does. Whoever wants to know of sign-ins, renewals and so on, adds a hook: ``client.hooks.add``.
+    With cookies, every response to a verified request carries the changed ones. Starlette makes its response to an
+    unhandled error outside of all middleware: that one carries none, and the next response does. To be told of
+    sign-ins, renewals and so on, add a hook with ``client.hooks.add``.
 
-    Arguments:
-        client: a client that is configured already; else one is made from the other keyword arguments, which are
-            those of :class:`~moonkey_core.client.AsyncMoonKey`, and the ``MOONKEY_*`` variables.
-        required: deny everything that has no verified user and session, but for the session routes where they are
-            mounted; these are found through layers that keep the next one as ``app``, as Starlette's own do.
-        public_paths: what ``required`` leaves open: exact paths, as the routes of this app see them, for every
+    A wrong setting raises at once where the middleware is made by hand. ``add_middleware`` makes it when the app
+    starts, where a server may take an exception for an app without lifespan support, and serve on. There the error
+    is kept: the start of the app fails with it (``lifespan.startup.failed``), and if the server runs no lifespan,
+    every request raises it. Pass ``client=AsyncMoonKey()`` to find a wrong setting on import.
+
+    Args:
+        app: The app to call.
+        client: A configured client. If left out, the middleware makes one from ``options`` and the ``MOONKEY_*``
+            variables.
+        *surplus: Nothing; a further positional argument is refused.
+        required: Whether to refuse every request without a verified user and session, except those for mounted
+            session routes. These are found through layers that keep the next one as ``app``, as Starlette's do.
+        public_paths: The exact paths that ``required`` leaves open, as the routes of this app see them, for every
             method and host.
-        lazy: verify nothing until a gate or ``await get_auth(request)`` asks.
-        bind_websockets: close a WebSocket of somebody who is signed in, with 4401, when the session is over.
-        templates: with cookies, where the app has pages of its own for browsers: a ``Jinja2Templates``, or one or
-            several directories; their ``moonkey/error.html`` and so on replace ours. Without Jinja2 installed,
-            browsers get problem bodies.
+        lazy: Whether to verify a request only when a gate or ``await get_auth(request)`` needs its identity.
+        bind_websockets: Whether to close the WebSocket of a signed-in user, with code 4401, when the session ends.
+        templates: The app's own pages for browsers, used with cookies: a ``Jinja2Templates``, or one or several
+            directories, whose ``moonkey/error.html`` and so on replace the built-in ones. Without Jinja2
+            installed, browsers get problem bodies.
+        **options: The settings, as for :class:`~moonkey_core.client.AsyncMoonKey`.
 
-    Raises :class:`~moonkey_core.errors.ConfigurationError` for a wrong, missing or unknown setting. What is given
-    to ``add_middleware`` is made when the app starts, where servers take an exception for a lack of lifespan
-    support and serve on. There the error is kept: the app's start fails with it (``lifespan.startup.failed``), and
-    where no lifespan is run, every request raises it. ``client=AsyncMoonKey()`` finds a wrong setting on import.
+    Raises:
+        ConfigurationError: A setting is wrong, missing or unknown.
+        TypeError: The arguments contradict each other, or the client is not an ``AsyncMoonKey``.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class MoonKeyMiddleware:
         except Exception as error:
             if not is_inside_an_app(app):
                 raise
-            self._problem = copy.copy(error)  # without its traceback, which would keep all that led here
+            self._problem = copy.copy(error)  # without its traceback, which would keep the frames alive
 
     def _set_up(
         self,
@@ -117,6 +124,7 @@ class MoonKeyMiddleware:
         self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope: attach the identity, admit or refuse the request, and complete the response."""
         problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
         if problem is None and scope["type"] == "lifespan":
             problem = self._routes.at_start(scope)
@@ -143,7 +151,7 @@ class MoonKeyMiddleware:
         except MoonKeyError as error:
             if not await reply.reject(error):
                 raise
-            error.__traceback__ = None  # the Auth keeps the error, which would keep all these frames
+            error.__traceback__ = None  # the Auth keeps the error, whose traceback would keep these frames alive
         except (SessionOver, WebSocketDisconnect):
             if not reply.is_over:
                 raise
@@ -152,7 +160,11 @@ class MoonKeyMiddleware:
                 await reply.finish()
 
     async def _admits(self, scope: Scope, identity: Identity, reply: Reply) -> bool:
-        """Whether the request may enter the app. Where it may not, raises its refusal, unless it has an answer."""
+        """Return whether the app is to be called for the request. A refused preflight is answered here.
+
+        Raises:
+            MoonKeyError: The request is refused.
+        """
         path = route_path(scope)
         if path in self._public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
             return True
@@ -163,23 +175,23 @@ class MoonKeyMiddleware:
             raise error
         if self._answers_preflights:
             return True
-        # Browsers send preflights without credentials. This answer grants nothing, and runs none of the app.
+        # Browsers send preflights without credentials. This response grants nothing and runs no code of the app.
         await reply.send({"type": "http.response.start", "status": 204, "headers": []})
         await reply.send({"type": "http.response.body", "body": b""})
         return False
 
 
 async def _refuse_to_serve(problem: Exception, scope: Scope, receive: Receive, send: Send) -> NoReturn:
-    """Raise what was wrong when the app was made; a server that waits for the app's start-up is told before."""
+    """Raise the error found when the app was made; report it first to a server that waits for the start-up."""
     if scope["type"] == "lifespan":
         await receive()
         text = str(problem) or type(problem).__name__
         await send({"type": "lifespan.startup.failed", "message": text})
-    raise copy.copy(problem)  # each raise adds to the traceback, which keeps the frames of the request
+    raise copy.copy(problem)  # each raise adds to the traceback, which keeps the frames of the request alive
 
 
 def _is_asyncio() -> bool:
-    """Whether the server runs the app on asyncio, or what takes its place."""
+    """Return whether the server runs the app on asyncio or a replacement of its event loop, such as uvloop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

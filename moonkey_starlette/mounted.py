@@ -1,4 +1,4 @@
-"""Where in an app the ready-made routes are mounted."""
+"""The place in an app where the session routes are mounted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moonkey_core.flows import ROUTES
 from moonkey_core.settings import Settings
 
 NAME = "moonkey"
-"""The names of the routes are ``moonkey:sign_in`` and so on."""
+"""The prefix of the route names: ``moonkey:sign_in`` and so on."""
 
 _SIGN_IN = next(route for route in ROUTES if route.name == "sign_in")
 _PATHS = re.compile("|".join(re.escape(route.path).replace(r"\{session_id\}", "[^/]+") for route in ROUTES))
@@ -25,7 +25,11 @@ _MOST_LAYERS = 100
 
 
 class Mounted:
-    """The ready-made routes of an app, looked for once, at the first need."""
+    """The session routes of an app, looked for once, when they are first needed.
+
+    Args:
+        app: The app that the middleware calls.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,19 +38,19 @@ class Mounted:
 
     @property
     def prefix(self) -> str | None:
-        """The path under which they are mounted, as the app's own router sees it; ``None`` where they are not."""
+        """The path below which the routes are mounted, as the app's router sees it; ``None`` if they are not."""
         if not self._is_known:
             self._prefix, self._is_known = _prefix_in(self._app), True
         return self._prefix
 
     def covers(self, path: str) -> bool:
-        """Whether a path, as the app's own router sees it, is that of one of them."""
+        """Return whether a path, as the app's router sees it, belongs to one of the session routes."""
         prefix = self.prefix
         return prefix is not None and path.startswith(prefix) and bool(_PATHS.fullmatch(path[len(prefix) :]))
 
 
 def check_cookies(app: ASGIApp, settings: Settings) -> None:
-    """Raises ``ConfigurationError`` where an app has mounted the routes, and its client has no cookies."""
+    """Raise ``ConfigurationError`` if an app has mounted the session routes and its client has no cookies."""
     if settings.cookies is None and _prefix_in(app) is not None:
         raise ConfigurationError(
             "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true."
@@ -54,10 +58,10 @@ def check_cookies(app: ASGIApp, settings: Settings) -> None:
 
 
 def is_inside_an_app(app: ASGIApp) -> bool:
-    """Whether an app of Starlette's makes a middleware around ``app`` as one of its own, when it is first called.
+    """Return whether a Starlette app makes a middleware around ``app`` for its own stack, at its first call.
 
-    Each of its middlewares ends in an ``ExceptionMiddleware`` further inwards. Where a layer does not say what it
-    stands around, a running event loop tells: what is made on import is mostly made without one.
+    Further inwards, the middleware stack of a Starlette app has an ``ExceptionMiddleware``. If a layer hides the
+    next one, a running event loop decides: middleware made on import is mostly made without one.
     """
     for layer in _layers(app):
         if isinstance(layer, ExceptionMiddleware | Starlette | Router):
@@ -74,7 +78,7 @@ def _has_event_loop() -> bool:
 
 
 def _layers(app: ASGIApp) -> Iterator[Any]:
-    """From an app inwards, through what keeps the next layer as ``app``, as those of Starlette do."""
+    """Yield an app and the layers inside of it, while each keeps the next one as ``app``, as Starlette's do."""
     layer: Any = app
     for _ in range(_MOST_LAYERS):
         if layer is None:
@@ -84,10 +88,10 @@ def _layers(app: ASGIApp) -> Iterator[Any]:
 
 
 def _prefix_in(app: ASGIApp) -> str | None:
-    """Where they are in the first app or router from here on inwards; ``None`` where they are not, or where that
-    differs from request to request.
+    """Return the prefix of the session routes in the first app or router from here inwards.
 
-    Goes through the layers that keep the next one as ``app``, as those of Starlette do.
+    Returns:
+        The prefix; ``None`` if the routes are not mounted there, or if the prefix differs between requests.
     """
     for layer in _layers(app):
         find = getattr(layer, "url_path_for", None)

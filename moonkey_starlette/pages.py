@@ -1,4 +1,4 @@
-"""Pages: the core says which one and what is in it, Jinja2 renders it; templates of the app's own win."""
+"""Pages for browsers, chosen by the core and rendered with Jinja2; the app's own templates take precedence."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ if TYPE_CHECKING:
     from starlette.templating import Jinja2Templates
 
 Templates: TypeAlias = "Jinja2Templates | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
-"""Where an app keeps templates of its own."""
+"""The app's own templates: a ``Jinja2Templates``, or one or several directories."""
 
 HTML = ("content-type", "text/html; charset=utf-8")
 
 
 class Pages:
-    """Renders pages; says that it cannot where Jinja2 is not installed.
+    """A renderer of pages. It renders none if Jinja2 is not installed.
 
-    ``templates`` is a ``Jinja2Templates``, whose filters, globals and context processors then serve our pages too,
-    or one or several directories. What is not found there is ours. All of it is escaped. Raises
-    :class:`~moonkey_core.errors.ConfigurationError` where a directory does not exist, and ``TypeError``.
+    Every value in a page is escaped.
+
+    Args:
+        templates: A ``Jinja2Templates``, whose filters, globals and context processors then serve the built-in
+            pages too, or one or several directories. The built-in templates fill in for those not found there.
+
+    Raises:
+        ConfigurationError: A directory does not exist, or Jinja2 is not installed.
+        TypeError: ``templates`` is of another type.
     """
 
     def __init__(self, templates: Templates | None = None) -> None:
@@ -38,11 +44,11 @@ class Pages:
 
     @property
     def can_render(self) -> bool:
-        """Whether there is a template engine."""
+        """Whether Jinja2 is installed."""
         return self._engine is not None
 
     def body(self, page: Page, request: Request) -> bytes | None:
-        """The page, as UTF-8; ``None`` where there is no template engine."""
+        """Return the page as UTF-8, or ``None`` if Jinja2 is not installed."""
         engine = self._engine
         if engine is None:
             return None
@@ -50,11 +56,11 @@ class Pages:
             context = {**self._context(request), **page.context}
             return engine.get_template(page.template).render(context).encode()
         except MoonKeyError:
-            # The app's own layout asks for the user, and that there is none may be the very reason for this page.
+            # The app's own layout reads the user, and the lack of a user may be the reason for this page.
             return _OURS.body(page, request)
 
     def rendered(self, refusal: Refusal, request: Request) -> Refusal:
-        """A refusal, with its page as the body where it has one that can be rendered."""
+        """Return a refusal with its page as the body, if it has a page and that can be rendered."""
         body = None if refusal.page is None else self.body(refusal.page, request)
         if body is None:
             return refusal
@@ -62,7 +68,7 @@ class Pages:
         return replace(refusal, headers=(*kept, HTML, *PAGE_HEADERS), body=body, page=None)
 
     def _context(self, request: Request) -> dict[str, Any]:
-        """What the app's own templates see elsewhere."""
+        """Return the context that the app's own templates have in all its pages."""
         found: dict[str, Any] = {}
         if self._given is not None:
             found["request"] = request

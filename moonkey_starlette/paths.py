@@ -1,4 +1,4 @@
-"""Where a request is going: the one place in which a path has a say about access (``required=True``)."""
+"""The path of a request. With ``required=True``, this is the one place where a path decides about access."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from starlette.types import ASGIApp, Scope
 
 from moonkey_core.errors import ConfigurationError
 
-_NOT_IN_A_PATH = "*{}?#"
-_MAY_STAND = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
-_HAND_ON_AS_IT_IS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
+_PATTERN_CHARACTERS = "*{}?#"
+_UNENCODED = "/:@!$&'()*+,;=~"  # in a path, beside letters and digits (RFC 3986 section 3.3)
+_TRANSPARENT_LAYERS = (GZipMiddleware, HTTPSRedirectMiddleware, TrustedHostMiddleware)
 
 
 def exact_paths(paths: Iterable[str]) -> frozenset[str]:
-    """The public paths. Raises ``ConfigurationError`` for what looks like a pattern and would never match."""
+    """Return the public paths as a set.
+
+    Raises:
+        ConfigurationError: A path looks like a pattern and would never match.
+    """
     if isinstance(paths, str):
         raise ConfigurationError(f"public_paths is a list of paths; write public_paths=[{paths!r}].")
     found = frozenset(paths)
     for path in found:
-        if not path.startswith("/") or any(character in path for character in _NOT_IN_A_PATH):
+        if not path.startswith("/") or any(character in path for character in _PATTERN_CHARACTERS):
             raise ConfigurationError(
                 f"public_paths holds exact paths such as '/health', compared letter by letter; {path!r} is none. "
                 "To protect single routes, leave required=True out and use @require_auth."
@@ -35,23 +39,23 @@ def exact_paths(paths: Iterable[str]) -> frozenset[str]:
 
 
 def route_path(scope: Scope) -> str:
-    """The path as the app's router sees it: decoded, and without the prefix under which the app is mounted.
+    """Return the path as the app's router sees it: decoded, without the prefix below which the app is mounted.
 
-    Never that of ``request.url``, which the Host header has a part in.
+    It is not taken from ``request.url``, which the client can influence with the Host header.
     """
     return _inside(scope["path"], scope.get("root_path", ""))
 
 
 def visible_path(path: str, root_path: str) -> str:
-    """The path as the browser sees it, decoded: with the prefix under which the app is mounted.
+    """Return the path as the browser sees it: decoded, with the prefix below which the app is mounted.
 
-    Most servers have put that before the path; behind a proxy that cuts it off, only ``root_path`` may tell of it.
+    Most servers put the prefix before the path. Behind a proxy that cuts it off, only ``root_path`` may have it.
     """
     return root_path + _inside(path, root_path)
 
 
 def target_of(scope: Scope, root_path: str) -> str:
-    """The path and query as the browser sees them, encoded."""
+    """Return the path and query as the browser sees them, percent-encoded."""
     query = scope["query_string"].decode("latin-1")
     return _encoded(visible_path(scope["path"], root_path)) + (f"?{query}" if query else "")
 
@@ -62,17 +66,17 @@ def _inside(path: str, root_path: str) -> str:
 
 
 def as_link(prefix: str) -> str:
-    """A decoded path that others are to be appended to, encoded: one slash in front, none at its end."""
+    """Return a decoded path prefix percent-encoded, with one slash in front and none at the end."""
     bare = prefix.strip("/")
     return f"/{_encoded(bare)}" if bare else ""
 
 
 def _encoded(path: str) -> str:
-    return quote(path, safe=_MAY_STAND, errors="replace")
+    return quote(path, safe=_UNENCODED, errors="replace")
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Whether a ``CORSMiddleware`` takes a request for a CORS-preflight request: to the letter as it does."""
+    """Return whether a ``CORSMiddleware`` treats a request as a CORS-preflight request, by the same conditions."""
     if scope["type"] != "http" or scope["method"] != "OPTIONS":
         return False
     headers = Headers(scope=scope)
@@ -80,11 +84,11 @@ def is_preflight(scope: Scope) -> bool:
 
 
 def answers_preflights(app: ASGIApp) -> bool:
-    """Whether a ``CORSMiddleware`` will answer every preflight given to this app, so that no view sees one.
+    """Return whether a ``CORSMiddleware`` answers every preflight given to this app, so that no endpoint sees one.
 
-    It may stand behind layers that hand a request on as it is, or not at all; about others nothing is known.
+    Layers before it count only if they are known to pass a request on unchanged or to answer it themselves.
     """
     layer: Any = app
-    while type(layer) in _HAND_ON_AS_IT_IS:
+    while type(layer) in _TRANSPARENT_LAYERS:
         layer = layer.app
     return type(layer) is CORSMiddleware

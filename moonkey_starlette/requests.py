@@ -1,6 +1,6 @@
-"""Requests and WebSockets for annotations: they say what stands in ``state.moonkey``, which is ``Any`` otherwise.
+"""Requests and WebSockets for annotations, which give ``state.moonkey`` its type; without them it is ``Any``.
 
-Nothing is made of these classes; an endpoint gets Starlette's own.
+These classes have no instances: an endpoint gets Starlette's own objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class MoonKeyState(State):
     if TYPE_CHECKING:
 
         @property
-        def moonkey(self) -> Auth: ...
+        def moonkey(self) -> Auth:
+            """The identity, in any of its four states."""
+            ...
 
 
 class AuthenticatedState(MoonKeyState):
@@ -35,7 +37,9 @@ class AuthenticatedState(MoonKeyState):
     if TYPE_CHECKING:
 
         @property
-        def moonkey(self) -> AuthenticatedAuth: ...
+        def moonkey(self) -> AuthenticatedAuth:
+            """The identity, authenticated."""
+            ...
 
 
 class MoonKeyRequest(Request):
@@ -44,7 +48,9 @@ class MoonKeyRequest(Request):
     if TYPE_CHECKING:
 
         @property
-        def state(self) -> MoonKeyState: ...
+        def state(self) -> MoonKeyState:
+            """The state, with the identity as ``moonkey``."""
+            ...
 
 
 class AuthenticatedRequest(MoonKeyRequest):
@@ -53,7 +59,9 @@ class AuthenticatedRequest(MoonKeyRequest):
     if TYPE_CHECKING:
 
         @property
-        def state(self) -> AuthenticatedState: ...
+        def state(self) -> AuthenticatedState:
+            """The state, with the authenticated identity as ``moonkey``."""
+            ...
 
 
 class MoonKeyWebSocket(WebSocket):
@@ -62,7 +70,9 @@ class MoonKeyWebSocket(WebSocket):
     if TYPE_CHECKING:
 
         @property
-        def state(self) -> MoonKeyState: ...
+        def state(self) -> MoonKeyState:
+            """The state, with the identity as ``moonkey``."""
+            ...
 
 
 class AuthenticatedWebSocket(MoonKeyWebSocket):
@@ -71,4 +81,6 @@ class AuthenticatedWebSocket(MoonKeyWebSocket):
     if TYPE_CHECKING:
 
         @property
-        def state(self) -> AuthenticatedState: ...
+        def state(self) -> AuthenticatedState:
+            """The state, with the authenticated identity as ``moonkey``."""
+            ...

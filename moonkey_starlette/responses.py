@@ -1,4 +1,4 @@
-"""What a response gets, refusals, and how far a response has got: whether it can still be refused."""
+"""The headers and cookies added to responses, the responses of refusals, and the progress of each response."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ from moonkey_starlette.paths import as_link, target_of
 
 _DENIAL = "websocket.http.response"
 _SERVER_ERROR = 500
-_TRY_AGAIN_LATER = 1013  # this one and the next as registered for RFC 6455
+_TRY_AGAIN_LATER = 1013  # this and the next: the IANA registry of close codes for RFC 6455
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
 
-_TOLD = frozenset((b"vary", b"cache-control", b"set-cookie"))  # headers that ResponseFacts tells of
+_DESCRIBED_HEADERS = frozenset(
+    (b"vary", b"cache-control", b"set-cookie")
+)  # the headers that ResponseFacts describes
 
 _Line = tuple[bytes, bytes]
 
 
 def refusal_messages(kind: str, refusal: Refusal) -> tuple[Message, Message]:
-    """Return a whole response; ``kind`` is ``http.response`` or ``websocket.http.response``."""
+    """Return the messages of a whole response.
+
+    Args:
+        kind: The prefix of the message types: ``http.response`` or ``websocket.http.response``.
+        refusal: The response.
+    """
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers]
     headers.append((b"content-length", str(len(refusal.body)).encode("ascii")))
     start = {"type": f"{kind}.start", "status": refusal.status, "headers": headers}
@@ -45,7 +52,10 @@ def close_code(status: int) -> int:
 
 
 def apply_response_effects(start: Message, identity: Identity) -> Message:
-    """Return the start of a response with what :func:`~moonkey_core.web.responses.response_effects` says of it."""
+    """Return the start of a response with the headers and cookies that follow from the identity.
+
+    They are those of :func:`moonkey_core.web.responses.response_effects`.
+    """
     client, lines = identity.client, start.get("headers", ())
     effects = response_effects(
         identity.auth,
@@ -66,7 +76,10 @@ def apply_response_effects(start: Message, identity: Identity) -> Message:
 
 
 def must_resolve(start: Message, identity: Identity) -> bool:
-    """Return what :func:`~moonkey_core.web.responses.must_resolve_first` says of the start of a response."""
+    """Return whether the identity must be verified before this response may start.
+
+    The decision is that of :func:`moonkey_core.web.responses.must_resolve_first`.
+    """
     if identity.auth is not None:
         return False
     settings = identity.client.settings
@@ -74,7 +87,7 @@ def must_resolve(start: Message, identity: Identity) -> bool:
 
 
 def with_cookies(accept: Message, identity: Identity) -> Message:
-    """Return the acceptance of a WebSocket with the cookies that follow from its identity."""
+    """Return the ``websocket.accept`` message with the cookies that follow from the identity."""
     auth = identity.auth
     if auth is None or not from_cookies(auth):
         return accept
@@ -84,14 +97,14 @@ def with_cookies(accept: Message, identity: Identity) -> Message:
 
 
 def _facts(start: Message) -> ResponseFacts:
-    """Return the facts of a response. Where its length is known, its body is taken to be there already.
+    """Return the facts of a response. If its length is known, its body is taken to be complete already.
 
-    Nothing else in the message tells a streamed body from another, nor a file from a stream of the same length.
+    Nothing else in the message distinguishes a streamed body, or a file from a stream of the same length.
     """
     lines = start.get("headers", ())
     names = [line[0].lower() for line in lines]
     is_streamed = b"content-length" not in names
-    if _TOLD.isdisjoint(names):
+    if _DESCRIBED_HEADERS.isdisjoint(names):
         return _usual_facts(start["status"], is_streamed)
     vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
     return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
@@ -109,60 +122,79 @@ def _line(name: str, value: str) -> _Line:
     return name.lower().encode("latin-1"), value.encode("latin-1")
 
 
-@lru_cache(64)  # an app has a handful of them; no credential ever passes here
+@lru_cache(64)  # an app has few of them; none holds a credential
 def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[_Line, ...]:
     return tuple(_line(name, value) for name, value in headers)
 
 
 class Reply(Protocol):
-    """What the app gets to receive and to send with. Every message goes straight on, but for one exception."""
+    """The ``receive`` and ``send`` of the app. Every message is passed on at once, with one exception.
+
+    For the exception see :class:`HttpReply`.
+    """
 
     @property
-    def receive(self) -> Receive: ...
+    def receive(self) -> Receive:
+        """The function that returns the next message to the app."""
+        ...
 
     @property
     def held(self) -> Sequence[Message]:
-        """What has been held back so far."""
+        """The messages held back so far."""
         ...
 
     @property
     def is_bound(self) -> bool:
-        """Whether it lives no longer than the session: :meth:`finish` is called then in any case."""
+        """Whether the connection ends with the session. :meth:`finish` must then always be called."""
         ...
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended with the session."""
+        """Whether the connection has ended with the session."""
         ...
 
-    def send(self, message: Message) -> Awaitable[None]: ...
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send a message of the app."""
+        ...
 
     async def reject(self, error: MoonKeyError) -> bool:
-        """Answer with an error. False, and nothing sent, where the app has answered already."""
+        """Answer with an error.
+
+        Returns:
+            Whether it was sent; ``False`` where the app has answered already.
+        """
         ...
 
     async def finish(self) -> None:
-        """Send what has been held back; to be called when the app is done."""
+        """Send the messages held back. To be called when the app has returned."""
         ...
 
 
 def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted) -> Reply:
-    """The reply to a scope of type ``http`` or ``websocket``; ``mounted`` are the ready-made routes of the app."""
+    """Make the reply to a scope.
+
+    Args:
+        scope: A scope of type ``http`` or ``websocket``.
+        receive: The server's function to receive a message.
+        send: The server's function to send a message.
+        identity: The identity of the request or WebSocket.
+        mounted: The session routes of the app.
+    """
     if scope["type"] == "http":
         return HttpReply(scope, receive, send, identity, mounted)
     return WebSocketReply(receive, send, identity, offers_denial=offers_denial(scope))
 
 
 def offers_denial(scope: Scope) -> bool:
-    """Whether the server can answer a WebSocket handshake with an HTTP response."""
+    """Return whether the server can answer a WebSocket handshake with an HTTP response."""
     return _DENIAL in (scope.get("extensions") or {})
 
 
 class HttpReply:
     """The response to a request.
 
-    The exception: an app inside ours, mounted or wrapped, has an outermost layer that answers any error with 500
-    and then raises it again. Such an answer is held back until it is clear whether the error is one of ours.
+    An inner app, mounted or wrapped, has an outermost layer that answers any error with 500 and then raises the
+    error again. Such a response is held back until it is clear whether the error is a ``MoonKeyError``.
     """
 
     is_bound = is_over = False
@@ -179,31 +211,33 @@ class HttpReply:
         self.held: list[Message] = []
 
     def send(self, message: Message) -> Awaitable[None]:
-        # No coroutine of its own around the server's, for every message of every response.
+        """Send a message of the app, after the verification or the waiting that a response may need."""
+        # Not a coroutine function: most messages need no coroutine besides the server's.
         is_start = message["type"] == "http.response.start"
-        if self.held or (is_start and self._is_to_wait(message)):
+        if self.held or (is_start and self._must_wait(message)):
             return self._send_or_hold(message)
-        return self._send(self._handed_on(message) if is_start else message)
+        return self._send(self._with_effects(message) if is_start else message)
 
-    def _is_to_wait(self, start: Message) -> bool:
-        """Whether more is to be found out before this response may begin."""
+    def _must_wait(self, start: Message) -> bool:
+        """Return whether this response may be held back or needs the identity verified first."""
         if start["status"] == _SERVER_ERROR:
             return True
         return must_resolve(start, self._identity)
 
     async def _send_or_hold(self, message: Message) -> None:
-        if self._may_be_of_an_error(message):
+        if self._may_report_error(message):
             self.held.append(message)
         else:
             await self.finish()
-            await self._hand_on(message)
+            await self._pass_on(message)
 
     async def reject(self, error: MoonKeyError) -> bool:
+        """Answer with an error in place of a response held back; ``False`` where the response has started."""
         if self._is_started:
             return False
         self.held = []
         for message in refusal_messages("http.response", self._refusal(error)):
-            await self._hand_on(message)
+            await self._pass_on(message)
         return True
 
     def _refusal(self, error: MoonKeyError) -> Refusal:
@@ -221,23 +255,24 @@ class HttpReply:
         return identity.pages.rendered(refusal, Request(scope))
 
     async def finish(self) -> None:
+        """Send the messages held back."""
         held, self.held = self.held, []
         for message in held:
-            await self._hand_on(message)
+            await self._pass_on(message)
 
-    async def _hand_on(self, message: Message) -> None:
+    async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start" and must_resolve(message, self._identity):
             await self._identity.resolve()
-        await self._send(self._handed_on(message))
+        await self._send(self._with_effects(message))
 
-    def _may_be_of_an_error(self, message: Message) -> bool:
+    def _may_report_error(self, message: Message) -> bool:
         if message["type"] == "http.response.start":
             is_of_an_inner_app = self._scope.get("app") is not self._app
             return is_of_an_inner_app and message["status"] == _SERVER_ERROR
         is_whole_body = message["type"] == "http.response.body" and not message.get("more_body", False)
         return is_whole_body and bool(self.held)
 
-    def _handed_on(self, message: Message) -> Message:
+    def _with_effects(self, message: Message) -> Message:
         if message["type"] != "http.response.start":
             return message
         self._is_started = True
@@ -245,7 +280,7 @@ class HttpReply:
 
 
 class WebSocketReply:
-    """The answer to a WebSocket: before it is accepted an HTTP response or a close, afterwards a close."""
+    """The reply to a WebSocket. A refusal is an HTTP response or a close before it is accepted, then a close."""
 
     held: Sequence[Message] = ()
     is_bound = False
@@ -262,10 +297,11 @@ class WebSocketReply:
 
     @property
     def is_over(self) -> bool:
-        """Never: it is not bound."""
+        """Always ``False``: the WebSocket is not bound to its session."""
         return False
 
     async def receive(self) -> Message:
+        """Return the next message from the server, and note when the client connects and disconnects."""
         message = await self._receive()
         if message["type"] == "websocket.connect":
             self._is_connected = True
@@ -274,6 +310,7 @@ class WebSocketReply:
         return message
 
     async def send(self, message: Message) -> None:
+        """Send a message of the app, with the headers and cookies that follow from the identity."""
         if message["type"] == "websocket.accept":
             self._is_accepted = True
             message = with_cookies(message, self._identity)
@@ -285,11 +322,12 @@ class WebSocketReply:
         await self._send(message)
 
     async def reject(self, error: MoonKeyError) -> bool:
+        """Refuse or close the WebSocket with an error; ``False`` where the app has answered or closed already."""
         if self._is_answered:
             return False
         refusal = refuse(error, self._identity.client.settings, self._identity.headers)
         if not self._is_connected and not self._is_gone:
-            await self.receive()  # nothing may be sent before the server has announced the client
+            await self.receive()  # nothing may be sent before websocket.connect
         if self._is_gone:
             return True
         if self._offers_denial and not self._is_accepted:
@@ -301,4 +339,4 @@ class WebSocketReply:
         return True
 
     async def finish(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: no message is held back."""

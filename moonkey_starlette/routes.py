@@ -1,4 +1,4 @@
-"""The session routes, ready to mount: sign-in, sign-out, the user's sessions, step-up."""
+"""The session routes, ready to mount: sign-in, sign-out, the user's sessions and step-up."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = None) -> Mount:
-    """All session routes: ``Starlette(routes=[session_routes(url_prefix="/auth"), …])``.
+    """Return all session routes: ``Starlette(routes=[session_routes(url_prefix="/auth"), …])``.
 
-    They need the middleware, and cookies: an app that mounts them without does not start. They decide themselves
-    who may do what, and stay open under ``required=True``. Their names are ``moonkey:sign_in``,
-    ``moonkey:sign_out``, ``moonkey:sessions`` and so on, for ``request.url_for``.
+    They need the middleware and cookies; an app that mounts them without cookies does not start. Each route checks
+    the user's permission itself, and all stay open under ``required=True``. For ``request.url_for``, their names
+    are ``moonkey:sign_in``, ``moonkey:sign_out``, ``moonkey:sessions`` and so on. Without Jinja2 installed, they
+    answer in JSON only. For FastAPI, use the function of the same name in :mod:`moonkey_starlette.fastapi`.
 
-    ``templates`` is where the app has pages of its own, as for the middleware, whose are used if none are given.
-    Without Jinja2 installed the routes speak JSON only. For FastAPI there is one of the same name in
-    :mod:`moonkey_starlette.fastapi`.
+    Args:
+        url_prefix: The path below which the routes are mounted.
+        templates: The app's own page templates; those of the middleware if left out.
+
+    Returns:
+        A mount for the ``routes`` of a Starlette app.
     """
     routes = [
         Route(route.path, endpoint, methods=list(route.methods), name=route.name)
@@ -41,7 +45,7 @@ def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = N
 
 
 def endpoints(templates: Templates | None = None) -> Iterator[tuple[Served, Endpoint]]:
-    """Each of the routes with what answers it."""
+    """Yield each session route with its endpoint."""
     pages = None if templates is None else Pages(templates)
     for route in ROUTES:
         yield route, _endpoint(route, pages)
@@ -59,7 +63,7 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
                 routes=_mounted_at(request, route.path.replace("{session_id}", session_id or "")),
                 info=identity.info or asgi_request(scope),
                 headers=identity.headers if pages.can_render else _without_accept(identity.headers),
-                # The style sheet is the same for everybody.
+                # The style sheet is the same for all users.
                 auth=new_auth() if route.name == "style" else await identity.resolve(),
                 query=scope["query_string"].decode("latin-1"),
                 body=body,
@@ -73,9 +77,11 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, which is read no further than it may be long; a longer one is refused.
+    """Read the body of a request, up to ``MAX_BODY_BYTES``.
 
-    Raises ``RequestRefused`` where it cannot be read to its end.
+    Raises:
+        HTTPException: The body is longer (status 413).
+        RequestRefused: The client disconnects before the end of the body.
     """
     found = bytearray()
     try:
@@ -83,19 +89,19 @@ async def _body(request: Request) -> bytes:
             found += chunk
             if len(found) > MAX_BODY_BYTES:
                 raise HTTPException(status_code=413)
-    except ClientDisconnect as error:  # nobody is there to be told, but the log is
+    except ClientDisconnect as error:  # the client is gone; the error is for the log
         raise unreadable_body(error) from None
     return bytes(found)
 
 
 def _mounted_at(request: Request, path: str) -> str:
-    """Where the routes are mounted, as the browser sees it; ``path`` is what follows."""
+    """Return the prefix of the session routes as the browser sees it; ``path`` is the rest of the path."""
     scope = request.scope
     return as_link(visible_path(scope["path"], scope.get("root_path", "")).removesuffix(path))
 
 
 def _without_accept(headers: HeaderView) -> HeaderView:
-    """The headers of somebody who gets JSON, as nobody here can make a page."""
+    """Return headers without ``Accept``, so that the response is JSON where no page can be rendered."""
     return lambda name: () if name == "accept" else headers(name)
 
 

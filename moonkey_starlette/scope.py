@@ -1,4 +1,4 @@
-"""How an identity shows on a scope: ``request.state``, and Starlette's own ``request.user`` and ``.auth``."""
+"""The identity on a scope, as ``request.state`` and Starlette's ``request.user`` and ``request.auth`` show it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from moonkey_core.models import User
 from moonkey_starlette.identity import KEY, Identity
 
 AUTHENTICATED = "authenticated"
-"""The one permission that Starlette's ``@requires`` can ask for."""
+"""The only permission, for Starlette's ``@requires``."""
 
 
 def attach(scope: Scope, identity: Identity) -> None:
-    """Put the identity on the scope. In place, as outer layers read there what inner ones have found."""
+    """Put the identity on the scope itself, not on a copy: outer layers read the scope after inner ones."""
     scope[KEY] = identity
     scope["state"] = RequestState(scope.get("state", {}), identity)
     scope["user"] = ConnectionUser(identity)
@@ -25,10 +25,10 @@ def attach(scope: Scope, identity: Identity) -> None:
 
 
 class RequestState(MutableMapping[str, Any]):
-    """The state dict of a request, and with it an entry for the identity that the dict itself never holds.
+    """The state dict of a request with an additional entry for the identity, which the dict itself never holds.
 
-    A server may give one and the same dict to all requests of a connection, where an identity would be seen by
-    somebody else's request. All other entries are read from the dict and written to it.
+    A server may give the same dict to all requests of a connection, so that an identity in it would be visible to
+    another user's request. All other entries are read from the dict and written to it.
     """
 
     __slots__ = ("_identity", "_state")
@@ -56,7 +56,7 @@ class RequestState(MutableMapping[str, Any]):
         return len(self._state) + (KEY not in self._state)
 
     def copy(self) -> dict[str, Any]:
-        """A plain dict of all entries, as ``dict.copy`` would give."""
+        """Return a plain dict of all entries, as ``dict.copy`` does."""
         return dict(self)
 
     def _writable(self, name: str) -> MutableMapping[str, Any]:
@@ -66,10 +66,11 @@ class RequestState(MutableMapping[str, Any]):
 
 
 class ConnectionUser(BaseUser):
-    """``request.user``: the verified user, or nobody in particular.
+    """The value of ``request.user``: the verified user, or an anonymous one.
 
-    Reading it raises :class:`~moonkey_core.errors.ProviderError` where identity cannot be known, so that an
-    outage is never taken for an anonymous caller, and ``ConfigurationError`` where nobody has verified it yet.
+    Each property raises :class:`~moonkey_core.errors.ProviderError` where the identity cannot be determined, so
+    that an outage is never taken for an anonymous user, and :class:`~moonkey_core.errors.ConfigurationError` where
+    the identity has not been verified yet.
     """
 
     __slots__ = ("_identity",)
@@ -79,12 +80,12 @@ class ConnectionUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """Somebody is signed in."""
+        """Whether a user is signed in."""
         return self._user is not None
 
     @property
     def display_name(self) -> str:
-        """The user's name, else e-mail address, else id; empty for nobody."""
+        """The user's name, else e-mail address, else id; empty for an anonymous user."""
         user = self._user
         if user is None:
             return ""
@@ -93,7 +94,7 @@ class ConnectionUser(BaseUser):
 
     @property
     def identity(self) -> str:
-        """The user's id; empty for nobody."""
+        """The user's id; empty for an anonymous user."""
         user = self._user
         return "" if user is None else user.id
 
@@ -103,7 +104,7 @@ class ConnectionUser(BaseUser):
 
 
 class ConnectionPermissions:
-    """``request.auth``, which ``@requires`` reads. Raises as :class:`ConnectionUser` does."""
+    """The value of ``request.auth``, for ``@requires``. Raises the same errors as :class:`ConnectionUser`."""
 
     __slots__ = ("_identity",)
 
@@ -112,5 +113,5 @@ class ConnectionPermissions:
 
     @property
     def scopes(self) -> list[str]:
-        """``["authenticated"]`` where somebody is signed in."""
+        """The list ``["authenticated"]`` if a user is signed in, else an empty one."""
         return [] if optional_user(self._identity.read()) is None else [AUTHENTICATED]

@@ -1,4 +1,4 @@
-"""Parameters of FastAPI endpoints that name a person and ask nobody who it is."""
+"""The check for parameters of FastAPI endpoints that look like an identity and are read from the request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
 
 class NoParameter:
-    """What Pydantic can make no field of: it says what to write instead."""
+    """A type that Pydantic refuses to make a field of, with an error that says what to write instead."""
 
     written: ClassVar[str] = _GATE
 
@@ -38,14 +38,21 @@ class NoParameter:
 
 
 class Dependency(NoParameter):
-    """What all our dependencies have in common; ``written`` is how a parameter asks for one."""
+    """The base of all dependencies of this package; ``written`` is the annotation of a parameter for it."""
 
 
 def check_parameters(dependant: Any, where: str) -> None:
-    """Raise :class:`~moonkey_core.errors.ConfigurationError` where a parameter looks like a gate and is none.
+    """Check that no parameter looks like a gate or an identity without being a dependency.
 
-    ``dependant`` is what FastAPI has made of an endpoint: it knows which parameters are dependencies. What is none
-    is read from the request, or left at its default, whoever sent it.
+    FastAPI would read such a parameter from the request, where the client can write anything, or leave it at its
+    default.
+
+    Args:
+        dependant: FastAPI's description of an endpoint, which knows the parameters that are dependencies.
+        where: The route, for the error.
+
+    Raises:
+        ConfigurationError: There is such a parameter, or a ``Depends()`` around an object that is no gate.
     """
     for one in all_of(dependant):
         resolved = {inner.name for inner in one.dependencies}
@@ -59,9 +66,9 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"{described(one.call)}, so it is no dependency. Import {unread[0]}, and all that stands with "
                     "it, at the top of its module, outside of `if TYPE_CHECKING`."
                 )
-            written = _names(parameter.annotation) or _names(parameter.default)
+            written = _dependency_named(parameter.annotation) or _dependency_named(parameter.default)
             if written is None and not _is_explicit(parameter):
-                written = _value_in(parameter.annotation)
+                written = _dependency_for_type(parameter.annotation)
             if written is not None:
                 raise ConfigurationError(
                     f"{where}: the parameter `{parameter.name}` of {described(one.call)} is no dependency: "
@@ -71,7 +78,7 @@ def check_parameters(dependant: Any, where: str) -> None:
                 )
         for inner in one.dependencies:
             kind = kind_of(inner.call)
-            written = _names(inner.call) if get_origin(inner.call) is Annotated else None
+            written = _dependency_named(inner.call) if get_origin(inner.call) is Annotated else None
             if written is not None or (kind is not None and not kind.is_gate):
                 raise ConfigurationError(
                     f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
@@ -80,7 +87,7 @@ def check_parameters(dependant: Any, where: str) -> None:
 
 
 def all_of(dependant: Any) -> Iterator[Any]:
-    """An endpoint, and all that it depends on."""
+    """Yield an endpoint and all its dependencies, direct and indirect."""
     yield dependant
     for inner in dependant.dependencies:
         yield from all_of(inner)
@@ -88,28 +95,28 @@ def all_of(dependant: Any) -> Iterator[Any]:
 
 def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     for eval_str in (True, False):
-        with suppress(Exception):  # of as many kinds as annotations can be written
+        with suppress(Exception):  # evaluating an annotation can raise anything
             return list(inspect.signature(call, eval_str=eval_str).parameters.values())
     return []
 
 
-def _value_in(annotation: Any) -> str | None:
-    """How to ask for the person or session that a parameter is annotated to be."""
+def _dependency_for_type(annotation: Any) -> str | None:
+    """Return the dependency to write for a parameter annotated with a user, session or ``Auth``; else ``None``."""
     if isinstance(annotation, type):
         return _VALUES.get(annotation)
     if get_origin(annotation) not in (Annotated, Union, UnionType):
         return None
-    return next((found for one in get_args(annotation) if (found := _value_in(one)) is not None), None)
+    return next((found for one in get_args(annotation) if (found := _dependency_for_type(one)) is not None), None)
 
 
 def _is_explicit(parameter: inspect.Parameter) -> bool:
-    """Whether it is said where the value is read from: ``Body()``, ``Query()`` and so on."""
+    """Return whether a parameter names the source of its value: ``Body()``, ``Query()`` and so on."""
     said = (parameter.default, *get_args(parameter.annotation))
     return any(type(one).__module__ == "fastapi.params" for one in said)
 
 
-def _names(thing: Any) -> str | None:
-    """How to write what an annotation or a default means, if it is one of ours."""
+def _dependency_named(thing: Any) -> str | None:
+    """Return the dependency to write for an annotation or default that names one of ours; else ``None``."""
     if isinstance(thing, Dependency):
         return thing.written
     if isinstance(thing, type):
@@ -118,6 +125,8 @@ def _names(thing: Any) -> str | None:
     if kind is not None:
         return None if kind.is_gate else _GATE
     if type(thing).__name__ in ("Depends", "Security"):
-        return _names(thing.dependency)
-    # The metadata first: they say more than the type does.
-    return next((found for one in reversed(get_args(thing)) if (found := _names(one)) is not None), None)
+        return _dependency_named(thing.dependency)
+    # The metadata first: they are more specific than the type.
+    return next(
+        (found for one in reversed(get_args(thing)) if (found := _dependency_named(one)) is not None), None
+    )

@@ -1,4 +1,4 @@
-"""WebSockets and event streams that end with the session they were begun with."""
+"""WebSockets and event streams that end with the session of the request that opened them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,24 @@ from moonkey_starlette.responses import WebSocketReply, close_code, offers_denia
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0
-"""For the last message to a client that reads no more; then the server drops the connection anyway."""
+"""The longest wait for the last message to a client that has stopped reading."""
 
 _CODE, _REASON = close_code(HTTPStatus.UNAUTHORIZED), HTTPStatus.UNAUTHORIZED.phrase
 
 
 def bound_stream(request: HTTPConnection, items: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, None]:
-    """The items of a stream, until the session of its request is over; for a ``StreamingResponse`` and its like.
+    """Return the items of a stream until the session of its request ends, for a ``StreamingResponse`` or the like.
 
-    Whoever makes the next item asynchronously is cancelled then; a plain iterable is asked between two items.
-    Raises what a gate would for a request without a verified user and session, and
-    :class:`~moonkey_core.errors.ConfigurationError` without the middleware, or where nobody has verified it yet.
+    At the end of the session, an async iterable is cancelled while it makes an item. A plain iterable runs in a
+    thread, and stops between two items.
+
+    Args:
+        request: The request or WebSocket, with a verified user and session.
+        items: The items to send.
+
+    Raises:
+        MoonKeyError: The request has no verified user and session; the error is the one of a gate.
+        ConfigurationError: The request has not passed the middleware, or its identity has not been verified yet.
     """
     identity = identity_of(request)
     auth = require(identity.read())
@@ -43,14 +50,14 @@ def bound_stream(request: HTTPConnection, items: AsyncIterable[T] | Iterable[T])
 
 
 class SessionOver(ConnectionError):
-    """Nothing more can be sent: the WebSocket was closed when its session was over.
+    """The app sends to a WebSocket that was closed because its session had ended.
 
-    An ``OSError``, as servers raise for a client that has gone (ASGI, WebSocket message format 2.4).
+    An ``OSError``, as servers raise after the client has disconnected (ASGI, WebSocket message format 2.4).
     """
 
 
 class WatchedIdentity(Identity):
-    """The identity of a WebSocket, that tells when somebody has verified it."""
+    """The identity of a WebSocket, which calls ``on_verified`` when it has been verified."""
 
     __slots__ = ("on_verified",)
 
@@ -65,7 +72,10 @@ class WatchedIdentity(Identity):
 
 
 class BoundReply(WebSocketReply):
-    """A WebSocket that is closed when its session is over. Bound once it is accepted and somebody is signed in."""
+    """The reply to a WebSocket that is closed when its session ends.
+
+    The watch of the session starts once the WebSocket is accepted and its user is verified.
+    """
 
     is_bound = True
 
@@ -79,27 +89,34 @@ class BoundReply(WebSocketReply):
 
     @property
     def is_over(self) -> bool:
-        """Whether it was closed because its session was over."""
+        """Whether the WebSocket was closed because its session had ended."""
         return self._over.done()
 
     async def receive(self) -> Message:
+        """Return the next message from the client; after the end of the session, a disconnect."""
         if not self.is_over:
             with contextlib.suppress(Ended):
                 return await run_until(self._over, super().receive())
-        await asyncio.sleep(0)  # an app that takes no notice must not hold up the others
+        await asyncio.sleep(0)  # an app that ignores the disconnect must not block the event loop
         return {"type": "websocket.disconnect", "code": _CODE, "reason": _REASON}
 
     async def send(self, message: Message) -> None:
+        """Send a message of the app.
+
+        Raises:
+            SessionOver: The session has ended.
+        """
         if self.is_over:
             raise SessionOver("The session of this WebSocket is over.")
         await super().send(message)
         self._bind()
 
     async def reject(self, error: MoonKeyError) -> bool:
+        """Refuse or close the WebSocket with an error, unless the end of its session has closed it."""
         return self.is_over or await super().reject(error)
 
     async def finish(self) -> None:
-        """The app is done: wait for the last message, if it is on its way, and leave nothing behind."""
+        """End the watch of the session when the app has returned, after a closing message that is being sent."""
         self._watched.on_verified = None
         watch = self._watch
         if watch is None:
@@ -123,5 +140,5 @@ class BoundReply(WebSocketReply):
             return
         self._is_answered = True
         self._over.set_result(None)
-        with contextlib.suppress(OSError, RuntimeError):  # the client has gone, and nobody has told us
+        with contextlib.suppress(OSError, RuntimeError):  # the client is gone, and the server has not reported it
             await self._send({"type": "websocket.close", "code": _CODE, "reason": _REASON})

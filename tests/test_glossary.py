@@ -1,8 +1,6 @@
 """Words that were replaced do not come back: in names nowhere, as actors not in docstrings and comments either.
 
-To let a name be, add it to ``KEPT`` with its reason. ``UNCLEANED`` lists files that are still to be reworded. It
-only gets shorter.
-"""
+To let a name be, add it to ``KEPT`` with its reason."""
 
 from __future__ import annotations
 
@@ -118,18 +116,6 @@ KEPT = {
 ACTORS = re.compile(r"\b(?:whoever|whomever|(?:no|some|any|every)body)(?:'s)?\b", re.IGNORECASE)
 """Words for an actor. Plain text names it: the user, the client, the provider, the request, the caller."""
 
-UNCLEANED: frozenset[str] = frozenset(
-    {
-        "moonkey_starlette/fastapi.py",
-        "moonkey_starlette/identity.py",
-        "moonkey_starlette/middleware.py",
-        "moonkey_starlette/routes.py",
-        "moonkey_starlette/scope.py",
-        "moonkey_starlette/signatures.py",
-        "moonkey_starlette/streams.py",
-    }
-)
-
 
 @cache
 def sources() -> dict[str, str]:
@@ -224,15 +210,8 @@ def test_documents_name_nothing_that_was_replaced() -> None:
 
 
 def test_docstrings_and_comments_name_their_actors() -> None:
-    found = [
-        f"{path}:{line}: {word}" for path in sources() for line, word in actors(path) if path not in UNCLEANED
-    ]
+    found = [f"{path}:{line}: {word}" for path in sources() for line, word in actors(path)]
     assert found == []
-
-
-def test_the_list_of_files_to_reword_is_no_longer_than_needed() -> None:
-    done = sorted(path for path in UNCLEANED if path not in sources() or not any(actors(path)))
-    assert done == [], "Take these off UNCLEANED."
 
 
 @pytest.mark.parametrize("name", ["Recall", "_Recall", "_recall_of", "AskerError", "as_of"])

@@ -1,4 +1,4 @@
-"""The Jinja environment for our pages. This module alone imports Jinja2, which need not be installed."""
+"""The Jinja environment for the built-in pages. Only this module imports Jinja2, which is optional."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _DELIMITERS = {
 
 
 def make_environment(app_environment: Environment | None) -> Environment:
-    """Return an environment that finds our templates after those of the app, and escapes all values.
+    """Return an environment that finds the built-in templates after those of the app, and escapes all values.
 
     Args:
-        app_environment: The app's own, whose filters, globals and delimiters hold for our templates too.
+        app_environment: The environment of the app, whose filters, globals and delimiters apply to the built-in
+            templates too; ``None`` if the app has none.
     """
     if app_environment is None:
         return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
@@ -35,7 +36,7 @@ def make_environment(app_environment: Environment | None) -> Environment:
 
 
 class _OurTemplates(FileSystemLoader):
-    """Loads our templates with the delimiters of the app, which may have chosen others (``{{`` is Vue's, too)."""
+    """A loader of the built-in templates that uses the delimiters of the app (``{{`` is also that of Vue)."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return a template as :class:`~jinja2.FileSystemLoader` does, its delimiters replaced."""

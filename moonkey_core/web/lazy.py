@@ -25,7 +25,7 @@ class AuthSource(Protocol):
 
 
 class LazyAuth:
-    """A stand-in for the ``Auth`` of a request, which is resolved when anything is read.
+    """A stand-in for the ``Auth`` of a request, which resolves the identity when an attribute is read.
 
     To ``isinstance`` it is an ``Auth``. ``repr`` reads nothing, nor does looking for a special method that no
     ``Auth`` has: templates, debuggers and debug pages do so with every object.

@@ -89,7 +89,7 @@ def wants_page(headers: HeaderView) -> bool:
 def refuse_visit(error: MoonKeyError, settings: Settings, headers: HeaderView, visit: Visit) -> Refusal:
     """Return the response for an error, and log it as :func:`~moonkey_core.web.responses.refuse` does.
 
-    In an app with cookies, a browser that requests a page is redirected to sign in or to step up, and comes back
+    In an app with cookies, a browser that requests a page is redirected to sign in or to step up, and returns
     afterwards; for any other error it gets a page. A request with a credential in a header, or one that does not
     prefer HTML, gets the problem body.
     """

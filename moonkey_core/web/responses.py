@@ -1,4 +1,4 @@
-"""Refusals, and what any other response gets, as plain data; a framework package writes them in its own manner.
+"""Refusals, and the headers and cookies added to other responses, as plain data for the framework packages.
 
 RFC 6750 (challenges), RFC 9110 (401, 503), RFC 9111 (caching), RFC 9457 (problem bodies).
 """
@@ -75,8 +75,9 @@ _SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
 class Page:
     """A page to be rendered by the framework's own template engine, as ``text/html; charset=utf-8``.
 
-    ``template`` is such as ``moonkey/sign_in.html``. ``context`` is plain data: text, numbers, booleans, lists and
-    dicts of them.
+    Attributes:
+        template: The name of the template, such as ``moonkey/sign_in.html``.
+        context: Plain data: text, numbers, booleans, lists and dicts of them.
     """
 
     template: str
@@ -85,10 +86,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A whole HTTP response, ready to be written: lower-case header names, body bytes.
+    """A whole HTTP response, ready to be written.
 
-    Where there is a ``page``, a framework with a template engine renders it as the body, with the content type
-    ``text/html; charset=utf-8``.
+    Attributes:
+        status: The status code.
+        headers: The headers, with lower-case names.
+        body: The body.
+        page: The page that a framework with a template engine renders in place of the body, with the content type
+            ``text/html; charset=utf-8``; ``None`` if there is none.
     """
 
     status: int
@@ -100,7 +105,10 @@ class Refusal:
 def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None = None) -> Refusal:
     """Return the response for an error, and log the error under a request id that is in the body too.
 
-    ``headers`` are the request's; its ``x-request-id`` is used if it is harmless.
+    Args:
+        error: The error.
+        settings: The settings.
+        headers: The headers of the request. Its ``x-request-id`` is used if it is short and of safe characters.
     """
     request_id = _request_id(headers)
     _log(error, request_id)
@@ -155,8 +163,8 @@ class ResponseEffects(NamedTuple):
     Attributes:
         headers: Each takes the place of all headers of that name.
         cookies: Values of further ``Set-Cookie`` lines.
-        is_usual: Whether this is what each response gets that depends on the identity and says nothing of caching
-            itself. It holds no credential then, and takes the place of no header.
+        is_usual: Whether these are the effects on every response that depends on the identity and has no caching
+            headers of its own. They hold no credential then, and replace no header.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -177,13 +185,13 @@ def must_resolve_first(
     """Return whether the identity must be resolved before the headers of a response go out.
 
     The body of a streamed response may read the identity later, and a cookie that is renewed then could not be
-    sent any more. That is worth a call where the credential stands in cookies, and only there.
+    sent any more. Only for a credential in cookies is that worth a network call.
 
     Args:
         auth: The identity of the request; ``None`` where it is not resolved yet.
         facts: The response.
         headers: The headers of the request.
-        info: What cookies are judged by.
+        info: The other facts of the request, which decide whether its cookies count.
         settings: The settings.
     """
     return auth is None and _may_read_later(facts) and presents_cookies(headers, info, settings)
@@ -198,14 +206,14 @@ def response_effects(
     *,
     is_asked_for: bool,
 ) -> ResponseEffects:
-    """Return what a response gets: cookies, a refreshed JWT, and what caches may do with it.
+    """Return the headers and cookies to add to a response: cookies, a refreshed JWT, and rules for caches.
 
-    A response depends on the identity where the app has asked for that, and where its body may still do so. A
-    cache must learn which request headers the response depends on, and that it is private unless the app has
-    decided otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A response that may set cookies, or that
+    A response depends on the identity if the app has read that, or if its body may still read it. A cache
+    must learn which request headers the response depends on, and that it is private unless the app has decided
+    otherwise (RFC 9111 section 3.5, RFC 9110 section 12.5.5). A response that may set cookies, or that
     carries a refreshed JWT, is stored nowhere. A refreshed JWT goes out in a header only where one is configured.
 
-    What has been applied to a response does not change when it is applied again.
+    Applying the effects a second time changes nothing.
 
     Args:
         auth: The identity of the request; ``None`` where it is not resolved.
@@ -242,17 +250,17 @@ def response_effects(
 
 
 def _may_read_later(facts: ResponseFacts) -> bool:
-    """Whether a body may read the identity when its headers have long been sent."""
+    """Return whether the body may read the identity after the headers have been sent."""
     return facts.is_streamed and facts.status >= 200 and facts.status not in _WITHOUT_BODY
 
 
 @lru_cache(64)
 def _usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
-    """Return what a response gets that says nothing of caching itself."""
+    """Return the effects on a response that has no caching headers of its own."""
     return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")), is_usual=True)
 
 
-@lru_cache(256)  # an app has a handful of them, and each of its responses comes through here
+@lru_cache(256)  # an app has few of them, and every response needs one
 def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
     """Return the ``Vary`` of a response that depends on these request headers and those that it names already."""
     names = [name.strip(" \t") for name in existing.split(",") if name.strip(" \t")]
@@ -295,7 +303,7 @@ def _detail(error: MoonKeyError) -> str | None:
 
 
 def _wanted(error: MoonKeyError) -> dict[str, object]:
-    """Return what would be enough, as members of a problem body.
+    """Return the unmet requirements, as members of a problem body.
 
     Names that could break out of a quoted string are left out.
     """
