@@ -86,8 +86,13 @@ ROWS = {
     ),
 }
 USUAL = (
-    "anonymous", "token", "token, old pair beside it", "malformed header, pair beside it", "old pair", "dead cookie",
-)  # fmt: skip
+    "anonymous",
+    "token",
+    "token, old pair beside it",
+    "malformed header, pair beside it",
+    "old pair",
+    "dead cookie",
+)
 """The rows of the quick run; each drift between frameworks so far was seen in one of these."""
 BODILESS = (204, 304)
 STREAMED = ("streamed", "generated file")
