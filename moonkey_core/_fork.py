@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from types import MethodType
-from weakref import WeakMethod, ref
+from weakref import ref
 
 Reset = Callable[[], None]
 
@@ -30,12 +30,25 @@ def reset_after_fork(reset: Reset) -> None:
         reset: Makes new locks and forgets connections. It must not wait for a lock or use an inherited connection.
     """
     number = next(_numbers)
-    forget = partial(_forget, number)
-    _resets[number] = WeakMethod(reset, forget) if isinstance(reset, MethodType) else ref(reset, forget)
+    # No global name is looked up when an object dies: at the end of the process there may be none any more.
+    forget = partial(_resets.pop, number)
+    _resets[number] = weak_method(reset, forget) if isinstance(reset, MethodType) else ref(reset, forget)
 
 
-def _forget(number: int, _: object) -> None:
-    _resets.pop(number, None)
+def weak_method(method: Reset, on_death: Callable[[object], object] | None = None) -> Callable[[], Reset | None]:
+    """Return what ``weakref.WeakMethod`` does, which prints an error at the exit of Python 3.13 now and then.
+
+    Args:
+        method: A bound method.
+        on_death: Called when the object of the method is gone.
+    """
+    assert isinstance(method, MethodType)
+    return partial(_bound, ref(method.__self__, on_death), method.__func__)
+
+
+def _bound(owner: ref[object], function: Callable[..., None]) -> Reset | None:
+    one = owner()
+    return None if one is None else MethodType(function, one)
 
 
 def _reset_all() -> None:

@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from weakref import WeakMethod
 
 from cachetools import TLRUCache
 
 from moonkey_core import _clock, _threads
-from moonkey_core._fork import reset_after_fork
+from moonkey_core._fork import reset_after_fork, weak_method
 from moonkey_core.models import bare_user_id, bounded_user_id, identifier
 from moonkey_core.settings import Settings
 
@@ -160,7 +159,7 @@ class Revocations:
         self.maxsize = maxsize
         self.version: int = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
-        self.watchers: tuple[WeakMethod[Callable[[], None]], ...] = ()
+        self.watchers: tuple[Callable[[], Callable[[], None] | None], ...] = ()
         self.clock = clock
         self._leeway = leeway
         self._offset: float | None = None
@@ -259,7 +258,7 @@ class Revocations:
             watcher: A bound method, held weakly. It is called in any thread, so it must be quick.
         """
         with self._lock:
-            self.watchers = (*(one for one in self.watchers if one() is not None), WeakMethod(watcher))
+            self.watchers = (*(one for one in self.watchers if one() is not None), weak_method(watcher))
 
     def receive(self, entry: Revocation) -> None:
         """Take in an entry of another process, without calling listeners. Receiving it twice changes nothing."""
