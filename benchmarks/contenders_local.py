@@ -56,11 +56,10 @@ def warm(upstream: Upstream) -> list[Contender]:
             is_async=True,
         ),
     ]
-    if hasattr(aclient, "known"):
-        # Says what can be said without a call; the contender before it has shown the client its tokens.
-        known, view = aclient.known, asgi_headers
-        call = lambda lines: known(view(lines))  # noqa: E731
-        found.append(Contender("this project, warm (ASGI, known)", call, ours.scope_headers, ours.is_good))
+    # Says what can be said without a call; the contender before it has shown the client its tokens.
+    begin, view = aclient.begin, asgi_headers
+    call = lambda lines: begin(view(lines))  # noqa: E731
+    found.append(Contender("this project, warm (ASGI, begun)", call, ours.scope_headers, ours.is_good))
     return found
 
 

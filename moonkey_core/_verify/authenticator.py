@@ -286,14 +286,14 @@ class Authenticator:
         entry = self._cache.get(digest)
         if entry is None:
             return None
-        is_pair = presented.cached_jwt is not None
-        if self._cache.denies_any and is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
+        is_pair = self._cache.denies_any and presented.cached_jwt is not None
+        if is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
             return None
         try:
             return entry if self._acceptance.accepts(entry, now, requirements) else None
         except RevokedCredentials:
             self._cache.forget(digest)
-            if not is_pair:
+            if presented.cached_jwt is None:
                 raise
             return None
 
