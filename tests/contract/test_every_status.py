@@ -12,6 +12,8 @@ from contract.behaviour import Runs
 from moonkey_core.emulator import Emulator, SignedIn
 from support.visitors import JWT, PAGE, SESSION, pair, set_by, signed_in_long_ago
 
+pytestmark = pytest.mark.long
+
 VERIFY = "/v1/auth/sessions/verify"
 ANSWERS = {
     **dict.fromkeys((400, 404, 410), 401),

@@ -178,6 +178,7 @@ def left_open() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), len(clients)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path", ["/ame", *(pytest.param(path, marks=pytest.mark.long) for path in ("/awaits", "/apage"))]
 )

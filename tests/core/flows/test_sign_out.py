@@ -336,6 +336,7 @@ class TestWithoutTheApi:
         assert json_of(visitor(call, person).get("session"))["authenticated"]
 
 
+@pytest.mark.long
 @pytest.mark.rule("S46")
 def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
     """A refresh began before the sign-out and ends after it: its response may not set the JWT."""

@@ -174,6 +174,7 @@ BODIES = st.one_of(
 STATUSES = st.one_of(st.integers(200, 599), st.sampled_from([200, 400, 401, 404, 410, 429, 500]))
 
 
+@pytest.mark.long
 @pytest.mark.rule("S19")
 @given(STATUSES, BODIES, STATUSES, BODIES, st.text(max_size=20))
 @settings(max_examples=200)
