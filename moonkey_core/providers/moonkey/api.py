@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from moonkey_core._evidence import strings_in
 from moonkey_core._plan import Fetch, Plan, Reply
+from moonkey_core._provider import FixedAuthorization
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.replies import ApiError, api_error, content, not_understood, require_reply
+from moonkey_core._transport.replies import not_understood, refuses, require_reply
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
+from moonkey_core.providers.moonkey.replies import ApiError, api_error, content, judge
 from moonkey_core.settings import Secret
 
+REFUSALS = (400, 404, 410)
+"""The statuses that refuse a credential or a proof, and not the call."""
+
 _API_MEMBERS = ("error", "errors", "error_type", "session", "user")
+_NO_SUCH_USER = "user_not_found"  # the only code that means that a user does not exist any more
 _PROBE_SECONDS = 5.0  # for which one reply about our own key is reused
 
 
@@ -23,16 +29,30 @@ class ApiClient:
 
     Args:
         root: The URL before the path of each call.
-        secret_key: The secret key, which must not occur in any error message.
+        secret_key: The secret key, which is sent with each call and must not occur in any error message.
+        previous_secret_key: The secret key before it, for which the same holds.
     """
 
-    def __init__(self, root: str, secret_key: Secret) -> None:
-        self._root = root
-        self._secret_key = secret_key
+    def __init__(self, root: str, secret_key: Secret, previous_secret_key: Secret | None = None) -> None:
+        self.root: str = root
+        self._authorization = FixedAuthorization(Secret(f"Bearer {secret_key.reveal()}"))
+        self._secret_keys = (secret_key,) if previous_secret_key is None else (secret_key, previous_secret_key)
+
+    def endpoint(self, method: Literal["GET", "POST", "DELETE"], path: str, *, operation: str) -> partial[Fetch]:
+        """Return what makes a call to an endpoint, with our secret key.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the root, with the query.
+            operation: The name of the call in events.
+        """
+        url, key = f"{self.root}/{path}", self._authorization
+        return partial(Fetch, method, url, operation=operation, authorization=key, judge=judge)
 
     def _sent(self, fetch: Fetch) -> tuple[str, ...]:
-        key = self._secret_key.reveal()
-        return (*strings_in(fetch.json), key, key.removeprefix("sk_test_").removeprefix("sk_live_"))
+        keys = [key.reveal() for key in self._secret_keys]
+        bare = [key.removeprefix("sk_test_").removeprefix("sk_live_") for key in keys]
+        return (*strings_in(fetch.json), *keys, *bare)
 
     def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
         """Make a call whose refusal is a mistake of the caller, and return the content of the reply.
@@ -72,7 +92,7 @@ class ApiClient:
         if reply.status == 401 and (error is not None or _is_bare(reply)):
             yield from self._check_key()
             return reply, error or ApiError(401, None)
-        if error is None or not 400 <= reply.status < 500 or reply.status in (408, 425, 429):
+        if error is None or not refuses(reply.status):
             raise not_understood(reply)
         return reply, error
 
@@ -86,8 +106,8 @@ class ApiClient:
             ProviderUnavailable: The reply does not show whether it does.
         """
         unknown_id = f"user_{secrets.token_hex(16)}"
-        probe = Fetch("GET", f"{self._root}/users/{unknown_id}", coalesce_key="key-probe", ttl=_PROBE_SECONDS)
-        probe = replace(probe, operation="key-probe", priority=True)
+        new_probe = self.endpoint("GET", f"users/{unknown_id}", operation="key-probe")
+        probe = new_probe(coalesce_key="key-probe", ttl=_PROBE_SECONDS, priority=True)
         reply = require_reply((yield probe))
         error = api_error(reply, self._sent(probe))
         if error is not None and error.status in (400, 404):
@@ -119,8 +139,9 @@ def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | P
         return ProviderRejectedKey(evidence=evidence_of(error))
     if error.status in (401, 402):
         return misconfigured(error)
-    kind = NotFound if error.status in (404, 410) else RequestRefused
-    return kind(code=error.code, evidence=evidence_of(error))
+    if error.status in (404, 410):
+        return NotFound(code=error.code, evidence=evidence_of(error), is_gone=error.code == _NO_SUCH_USER)
+    return RequestRefused(code=error.code, evidence=evidence_of(error))
 
 
 def misconfigured(error: ApiError) -> ProviderRejectedKey:

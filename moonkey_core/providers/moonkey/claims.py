@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from moonkey_core._provider import SessionClaims
-from moonkey_core._strict_json import load_object
-from moonkey_core._verified import Body
+from moonkey_core._verified import Body, decoded
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
-from moonkey_core.models import Session, User, identifier
-from moonkey_core.providers.moonkey.wire import build_session, check_session, is_deleted, session_start
+from moonkey_core.models import Session, User
+from moonkey_core.providers.moonkey.ids import identifier, same_user
+from moonkey_core.providers.moonkey.wire import build_session, check_session_members, is_deleted, session_start
 from moonkey_core.settings import Settings
 
 # Registered claims (RFC 7519 section 4.1), and the fields of a session, which count inside of the session claim
@@ -47,7 +47,7 @@ class MoonKeyClaims:
         try:
             if is_deleted(claim):
                 raise RevokedCredentials
-            ends_at = check_session(claim, user_id=subject, expires_at=expires_at)
+            ends_at = check_session_members(claim, user_id=subject, expires_at=expires_at)
         except ValueError:
             raise InvalidCredentials(reason="jwt_session") from None
         return SessionClaims(subject, claim["id"], session_start(claim), ends_at)
@@ -67,19 +67,23 @@ class MoonKeyClaims:
 
     def user(self, body: Body) -> User:
         """Return the user. A JWT has no field of it but the id."""
-        return User(id=_decoded(body)["sub"])
+        return User(id=decoded(body)["sub"])
 
     def session(self, body: Body) -> Session:
         """Return the session.
 
         Other members of the payload are among its claims, but never replace a member of the session claim.
         """
-        payload = _decoded(body)
+        payload = decoded(body)
         custom = payload.get("custom_claims")
         merged = {**payload, **custom} if isinstance(custom, dict) else payload
         beside = {name: value for name, value in merged.items() if name not in self._excluded}
         claim = {**beside, "user_id": payload["sub"], **self._session_claim(payload)}
         return build_session(claim, expires_at=math.floor(payload["exp"]))
+
+    def same_user(self, one: str, other: str) -> bool:
+        """Return whether two spellings of an id name the same user."""
+        return same_user(one, other)
 
     def _subject(self, payload: Mapping[str, Any]) -> str:
         try:
@@ -98,7 +102,3 @@ class MoonKeyClaims:
                     return claim
                 break
         raise InvalidCredentials(reason="jwt_session")
-
-
-def _decoded(body: Body) -> Mapping[str, Any]:
-    return load_object(body) if isinstance(body, bytes) else body

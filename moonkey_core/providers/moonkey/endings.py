@@ -8,9 +8,9 @@ from typing import Any
 
 from moonkey_core._plan import Reply
 from moonkey_core._strict_json import load_object
-from moonkey_core._transport.replies import ApiError
 from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.providers.moonkey.api import refused
+from moonkey_core.providers.moonkey.replies import ApiError
 
 _WORDS = frozenset({b"ok", b"okay", b"accepted", b"deleted", b"done", b"success"})
 _ERROR_MEMBERS = ("error", "errors", "error_type", "error_code", "error_message")

@@ -10,11 +10,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from moonkey_core.models import Device, Extra, Factor, Login, OtpRequest, Session, User, identifier
+from moonkey_core.models import (
+    Device,
+    Extra,
+    Factor,
+    Login,
+    MagicLinkRequest,
+    OtpRequest,
+    Session,
+    TotpRegistration,
+    User,
+    WalletChallenge,
+)
+from moonkey_core.providers.moonkey.ids import identifier
 
 _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
+    | {"qr_base64", "request_origin_token"}
 )
+_METHOD_IDS = ("method_id", "email_id", "phone_number_id")
+_MAX_CHALLENGE = 8192  # characters
 _MAX_DEPTH = 128  # more than the JSON reader accepts
 _LATEST = 253_402_300_799  # the end of the year 9999, the last that datetime can represent
 _ENDED = {
@@ -26,7 +41,10 @@ _ENDED_WORDS = frozenset(
     {"revoked", "deleted", "expired", "ended", "terminated", "inactive", "invalid", "logged_out", "signed_out"}
 )
 _ENDS = frozenset({"status", *_ENDED, *_ENDED_TIMES})
+_ALL_ENDS = _ENDS.union(("deleted", "deleted_at"))
 _SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
+_WHOLE_NUMBERS = {int}
+_DEVICES = frozenset(("device_fingerprint", "device_info"))
 
 
 def parse_session(body: object, *, expires_at: float | None = None) -> Session:
@@ -56,22 +74,27 @@ def check_session(body: object, *, user_id: str | None = None, expires_at: float
     Raises:
         ValueError: A required member is missing or of the wrong type.
     """
-    if not isinstance(body, dict):
-        raise ValueError("not an object")
     is_deleted(body)
+    return check_session_members(body, user_id=user_id, expires_at=expires_at)
+
+
+def check_session_members(body: Any, *, user_id: str | None = None, expires_at: float | None = None) -> float:
+    """Do what :func:`check_session` does, for a body that :func:`is_deleted` has seen."""
     identifier(body.get("id"))
     named = body.get("user_id", user_id)
     if named is None or named != user_id:
         identifier(named)
-    for name in _SESSION_TIMES:
-        if name in body:
-            _moment(body[name])
+    times = tuple(map(body.get, _SESSION_TIMES))
+    if set(map(type, times)) != _WHOLE_NUMBERS or not 0 < min(times) <= max(times) <= _LATEST:
+        for at in times:  # else they are all as usual
+            _moment(at)
     if "factors" in body:
         for factor in _factors(body):
             _moment(_verified_at(factor))
-    device = _device_of(body)
-    if device and not isinstance(device, dict):
-        raise ValueError("not an object")
+    if not _DEVICES.isdisjoint(body):
+        device = _device_of(body)
+        if device and not isinstance(device, dict):
+            raise ValueError("not an object")
     ends = _moment(body.get("expires_at")) or _moment(expires_at)
     if ends is None:
         raise ValueError("a session without an end")
@@ -112,6 +135,8 @@ def is_deleted(body: object, now: float = math.inf) -> bool:
     """
     if not isinstance(body, dict):
         raise ValueError("not an object")
+    if _ALL_ENDS.isdisjoint(body):
+        return False
     deleted, at = body.get("deleted"), _moment(body.get("deleted_at"))
     if deleted is not None and not isinstance(deleted, bool):
         raise ValueError("deleted is neither true nor false")
@@ -207,11 +232,68 @@ def parse_otp_request(body: Mapping[str, Any]) -> OtpRequest:
     Raises:
         ValueError: A required member is missing or of the wrong type.
     """
-    rest = dict(body)
+    return OtpRequest(*_sent(rest := dict(body)), extra=_frozen(rest))
+
+
+def parse_magic_link_request(body: Mapping[str, Any]) -> MagicLinkRequest:
+    """Return the magic link in the reply of a call that sends one.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
+    """
+    return MagicLinkRequest(*_sent(rest := dict(body)), extra=_frozen(rest))
+
+
+def _sent(rest: dict[str, Any]) -> tuple[str, str | None]:
+    """Take the id of the address and that of the user out of a reply to a call that has sent something.
+
+    The API reference has the first one as ``email_id`` or ``phone_number_id``.
+    """
+    found = next((rest[name] for name in _METHOD_IDS if rest.get(name)), None)
     user_id = rest.pop("user_id", None)
-    return OtpRequest(
-        method_id=identifier(rest.pop("method_id", None)),
-        user_id=identifier(user_id) if user_id else None,
+    rest.pop("method_id", None)
+    return identifier(found), identifier(user_id) if user_id else None
+
+
+def parse_wallet_challenge(body: Mapping[str, Any], wallet_type: str, public_address: str) -> WalletChallenge:
+    """Return the challenge in the reply to the begin of a wallet's registration.
+
+    Args:
+        body: The reply.
+        wallet_type: The type of wallet that was sent.
+        public_address: The address that was sent.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
+    """
+    rest = dict(body)
+    challenge = rest.pop("challenge", None)
+    if not isinstance(challenge, str) or not 0 < len(challenge) <= _MAX_CHALLENGE:
+        raise ValueError("no challenge")
+    user_id = identifier(rest.pop("user_id", None))
+    rest = {name: value for name, value in rest.items() if name not in ("wallet_type", "public_address")}
+    return WalletChallenge(challenge, wallet_type, public_address, user_id, _frozen(rest))
+
+
+def parse_totp_registration(body: Mapping[str, Any]) -> TotpRegistration:
+    """Return the authenticator app in the reply to its registration.
+
+    Raises:
+        ValueError: A required member is missing or of the wrong type.
+    """
+    rest = dict(body)
+    codes, picture = rest.pop("recovery_codes", None) or [], _text(rest.pop("qr_base64", None))
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        raise ValueError("recovery codes that are no texts")
+    secret = _text(rest.pop("secret", None))
+    if secret is None:
+        raise ValueError("no secret")
+    return TotpRegistration(
+        totp_id=identifier(rest.pop("totp_id", None)),
+        user_id=identifier(rest.pop("user_id", None)),
+        secret=secret,
+        qr_base64=picture,
+        recovery_codes=tuple(codes),
         extra=_frozen(rest),
     )
 
