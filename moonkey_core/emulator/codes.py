@@ -9,6 +9,7 @@ from moonkey_core.emulator import fields, sessions, users
 from moonkey_core.emulator.errors import ApiError, invalid, not_found
 from moonkey_core.emulator.factors import contact_factor
 from moonkey_core.emulator.records import Json, Pending, Sent, User, random_text
+from moonkey_core.emulator.redirects import with_query
 from moonkey_core.emulator.state import State
 
 _DEFAULT_LINK = "http://localhost/authenticate"
@@ -123,7 +124,7 @@ def send_magic_link(state: State, body: Json, create: bool) -> Json:
     user, created = _recipient(state, "email", email, body, create)
     contact = users.contact_of(user, "email", email)
     token, expires_at = _new_link(state, user, contact, minutes)
-    link = f"{url}{'&' if '?' in url else '?'}token={token}"
+    link = with_query(url, token=token)
     now = int(state.now())
     state.send(Sent("magic_link", email, token, link, contact["id"], user.user_id, now, expires_at))
     return _sent_body(user, "email", contact, created)

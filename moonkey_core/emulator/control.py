@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from moonkey_core.emulator import logins, sessions, users
+from moonkey_core.emulator import fields, logins, sessions, users
+from moonkey_core.emulator.conditions import ConditionsControl
 from moonkey_core.emulator.errors import Shape
 from moonkey_core.emulator.factors import channel_of, contact_kind, made_factor
-from moonkey_core.emulator.faults import make_fault
 from moonkey_core.emulator.keys import SigningKey
 from moonkey_core.emulator.records import Json, Sent, Session, SignedIn, User, new_id
 from moonkey_core.emulator.state import State
@@ -19,13 +18,13 @@ from moonkey_core.emulator.totp import totp_code
 
 DEMO_EMAIL = "demo@example.com"
 DEFAULT_MINUTES = 10_080
-MAX_CLOCK_OFFSET = 10 * 366 * 86_400
 
 
-class Control:
+class Control(ConditionsControl):
     """The methods that read the state of an emulator and change its behaviour. Safe to call from any thread."""
 
     def __init__(self, state: State) -> None:
+        super().__init__(state)
         self._state = state
         self._foreign_key: SigningKey | None = None
         self.secret_key: str = state.secret_key
@@ -43,10 +42,6 @@ class Control:
     def private_key(self) -> RSAPrivateKey:
         """The current signing key, for tests that sign unusual tokens themselves."""
         return self._state.keys.current.private_key
-
-    def now(self) -> float:
-        """Return the emulator's time, in Unix seconds."""
-        return self._state.now()
 
     def sign_in(
         self,
@@ -94,7 +89,7 @@ class Control:
             if found is None:
                 raise ValueError("no user has this user_id")
             return found
-        address = users.clean_email(email or DEMO_EMAIL)
+        address = fields.clean_email(email or DEMO_EMAIL)
         user, _ = users.find_or_create(self._state, "email", address)
         users.verify_contact(self._state, user, "email", address)
         return user
@@ -121,7 +116,7 @@ class Control:
         if not (provider.isidentifier() and provider.isascii() and len(provider) <= 30):
             raise ValueError("provider must be a short name such as google")
         with self._state.lock:
-            return logins.new_oauth_token(self._state, users.clean_email(email), provider)
+            return logins.new_oauth_token(self._state, fields.clean_email(email), provider)
 
     def sign_wallet(self, challenge: str) -> str:
         """Return the demo wallet's signature of a challenge: HMAC-SHA256 under ``wallet_key``."""
@@ -137,61 +132,6 @@ class Control:
             self._state.keys.rotate(keep_old)
             self._state.save_keys()
             return self.kid
-
-    def set_clock(self, offset: float) -> None:
-        """Set the emulator's whole clock ``offset`` seconds ahead of (or, negative, behind) the machine's."""
-        if not abs(offset) <= MAX_CLOCK_OFFSET:
-            raise ValueError(f"offset must be at most {MAX_CLOCK_OFFSET} seconds either way")
-        with self._state.lock:
-            self._state.clock_offset = float(offset)
-
-    def fault(
-        self,
-        path: str = "*",
-        *,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: str | bytes | None = None,
-        delay: float = 0,
-        drip: float = 0,
-        drip_headers: float | bool = False,
-        reset: bool = False,
-        times: int | None = None,
-    ) -> None:
-        """Inject a fault into requests. The newest fault that matches a request is used.
-
-        Args:
-            path: The beginning of the paths that get it, such as ``/v1/auth/sessions``; ``*`` for all.
-            status: The status of the answer; without it, ``headers`` and ``body``, the real answer is used.
-            headers: The answer's headers; JSON is the content type if none is given.
-            body: The answer's body; an error in shape A if none is given and the status is 400 or more.
-            delay: The seconds to wait first.
-            drip: The seconds between the bytes of the body.
-            drip_headers: The seconds between all bytes, those of the status line and headers too; ``True``
-                takes the seconds of ``drip``, else 0.05.
-            reset: Whether to close the connection without an answer.
-            times: The number of requests that get it; by default all until the faults are cleared.
-
-        Raises:
-            ValueError: A value is out of range.
-        """
-        made = make_fault(
-            path,
-            status=status,
-            headers=headers,
-            body=body,
-            delay=delay,
-            drip=drip,
-            drip_headers=drip_headers,
-            reset=reset,
-        )
-        with self._state.lock:
-            self._state.faults.add(made, times)
-
-    def clear_faults(self) -> None:
-        """Remove all faults. Answers that have begun do not change."""
-        with self._state.lock:
-            self._state.faults.clear()
 
     def dead_session(self, status: int = 404, coded: bool = True) -> None:
         """Choose the answer to a dead session: 400, 401 or 404, with the code ``invalid_session`` or without.
@@ -224,20 +164,6 @@ class Control:
             raise ValueError(f"minutes must be from {sessions.MIN_MINUTES} to {sessions.MAX_MINUTES}")
         with self._state.lock:
             self._state.max_session_minutes = minutes
-
-    def requests(self) -> Counter[str]:
-        """Return how often each route was called, such as ``"POST /v1/auth/sessions/verify"``."""
-        with self._state.lock:
-            return self._state.traffic.counts()
-
-    def in_flight_max(self) -> int:
-        """Return how many calls ran at the same time at most."""
-        return self._state.traffic.in_flight_max
-
-    def clear_requests(self) -> None:
-        """Reset the counts of calls."""
-        with self._state.lock:
-            self._state.traffic.clear()
 
     def mint(
         self,

@@ -15,10 +15,11 @@ Shape = Literal["A", "B"]
 
 
 class ApiError(Exception):
-    """An error answer, which ends the request."""
+    """An error answer, which ends the request. ``headers`` are sent with it."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
+        self.headers: dict[str, str] = {}
         self.status = status
         self.kind = kind
         self.message = message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,9 +72,6 @@ def _answer(status: int, headers: dict[str, str], body: str | bytes | None) -> t
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError("headers must be names and values that HTTP allows")
-    if body is None and status >= 400:
-        kind, message = "injected_fault", "A fault that the emulator was told to show"
-        body = json.dumps({"status_code": status, "error_type": kind, "error_message": message})
     if status in (204, 304):
         body = b""
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else (body or b"")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from moonkey_core.emulator.errors import invalid
+from moonkey_core.emulator.errors import ApiError, invalid
 from moonkey_core.emulator.records import Json
 
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}")
@@ -83,6 +83,18 @@ def email(body: Json, name: str = "email") -> str:
     if not _EMAIL.fullmatch(value):
         raise invalid(f"{name} is not an email address")
     return value.lower()
+
+
+def clean_email(value: str) -> str:
+    """Return an email address in lower case.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    try:
+        return email({"email": value})
+    except ApiError as error:
+        raise ValueError(error.message) from None
 
 
 def phone_number(body: Json, name: str = "phone_number") -> str:

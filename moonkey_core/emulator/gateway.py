@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moonkey_core.emulator.api import KEY_SET_PATH, api_routes
-from moonkey_core.emulator.control import Control
-from moonkey_core.emulator.control_http import CONTROL_PREFIX, control_routes
+from moonkey_core.emulator.conditions import Conditions
+from moonkey_core.emulator.control_routes import CONTROL_PREFIX
 from moonkey_core.emulator.endpoints import error_response, json_response
-from moonkey_core.emulator.errors import ApiError, bad_key, invalid
-from moonkey_core.emulator.oauth import BEGIN_PATH, CALLBACK_PATH
+from moonkey_core.emulator.errors import ApiError, invalid
 from moonkey_core.emulator.playback import CallerGone, play
-from moonkey_core.emulator.state import State
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONTROL_BODY_BYTES = 4 * 1024 * 1024
@@ -41,20 +37,29 @@ def _application(routes: Sequence[Route]) -> Starlette:
 
 
 class Gateway:
-    """The app that guards the control interface, counts calls, bounds bodies, injects faults and checks the key.
+    """The app that guards the control interface, counts calls, bounds bodies and injects faults.
 
     Args:
-        state: The state of the emulator.
-        control: The methods behind the control interface.
+        conditions: The clock, faults and counts of the emulator.
+        api: The routes of the emulated service.
+        control: The routes of the control interface.
         any_host: Whether the server listens off loopback on purpose, so that any ``Host`` may reach the control.
+        guard: What is put in front of the service's routes, such as the check of an API key.
     """
 
-    def __init__(self, state: State, control: Control, any_host: bool) -> None:
-        self._state = state
+    def __init__(
+        self,
+        conditions: Conditions,
+        api: Sequence[Route],
+        control: Sequence[Route],
+        any_host: bool,
+        guard: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+    ) -> None:
+        self._conditions = conditions
         self._any_host = any_host
-        self._routes: Sequence[Route] = api_routes(state)
-        self._api = _Keyed(state, _application(self._routes))
-        self._control = _application(control_routes(state, control))
+        self._routes = api
+        self._api = guard(_application(api))
+        self._control = _application(control)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request (ASGI)."""
@@ -94,10 +99,10 @@ class Gateway:
         return None
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = self._state
-        with state.lock:
-            state.traffic.begin(self._route_name(scope))
-            fault = state.faults.take(scope["path"])
+        conditions = self._conditions
+        with conditions.lock:
+            conditions.traffic.begin(self._route_name(scope))
+            fault = conditions.faults.take(scope["path"])
         try:
             body = await _read(receive, MAX_BODY_BYTES)
             app = self._api if body is not None else self._too_large()
@@ -107,8 +112,8 @@ class Gateway:
             else:
                 await play(fault, app, scope, receive, replay, send)
         finally:
-            with state.lock:
-                state.traffic.end()
+            with conditions.lock:
+                conditions.traffic.end()
 
     def _route_name(self, scope: Scope) -> str:
         for route in self._routes:
@@ -117,39 +122,7 @@ class Gateway:
         return "(other)"
 
     def _too_large(self) -> Response:
-        return error_response(self._state, invalid("The body is too large"))
-
-
-class _Keyed:
-    """The app that accepts only requests with the API key. For the key set it may be in the URL as well.
-
-    A browser that begins an OAuth login sends the public token instead; one that comes back sends its state.
-    """
-
-    def __init__(self, state: State, app: ASGIApp) -> None:
-        self._state = state
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        keys = [given.strip()] if scheme.lower() == "bearer" else []
-        if scope["path"] == KEY_SET_PATH:
-            keys += QueryParams(scope["query_string"]).getlist("api_key")[:1]
-        app = self._app
-        wanted = self._state.secret_key
-        if not any(_equal(key, wanted) for key in keys) and not self._is_public(scope):
-            app = error_response(self._state, bad_key())
-        await app(scope, receive, send)
-
-    def _is_public(self, scope: Scope) -> bool:
-        """Return whether a request is one that browsers may send: the begin or the callback of an OAuth login."""
-        if BEGIN_PATH.fullmatch(scope["path"]):
-            return _equal(QueryParams(scope["query_string"]).get("public_token", ""), self._state.public_token)
-        return CALLBACK_PATH.fullmatch(scope["path"]) is not None
-
-
-def _equal(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+        return error_response(self._conditions, invalid("The body is too large"))
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

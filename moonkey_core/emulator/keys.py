@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jwt
@@ -89,10 +90,14 @@ class SigningKeys:
         """Publish the current key alone."""
         self._keys = self._keys[:1]
 
-    def read(self, token: str, issuer: str) -> Json | None:
-        """Return the claims of a JWT that a published key signed for ``issuer``, else ``None``.
+    def read(self, token: str, issuer: str | Sequence[str] | None) -> Json | None:
+        """Return the claims of a JWT that a published key signed, else ``None``.
 
         Its age is not checked, as an expired JWT may be refreshed.
+
+        Args:
+            token: The JWT.
+            issuer: Its issuer, or those that are accepted; ``None`` leaves that to the caller.
         """
         try:
             kid = jwt.get_unverified_header(token).get("kid")

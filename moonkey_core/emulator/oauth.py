@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from moonkey_core.emulator import fields, logins, users
 from moonkey_core.emulator.errors import ApiError, invalid
 from moonkey_core.emulator.factors import PROVIDERS
 from moonkey_core.emulator.records import Json, Pending, random_text
+from moonkey_core.emulator.redirects import redirect_url, redirection, with_query
 from moonkey_core.emulator.state import State
 
 BEGIN_PATH = re.compile(r"/v1/auth/oauth/[^/]+/begin")
 CALLBACK_PATH = re.compile(r"/v1/auth/oauth/[^/]+/callback")
 DEFAULT_EMAIL = "demo@example.com"
 _DEFAULT_REDIRECT = "http://localhost/authenticate"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+\S*")
-_NO_URLS = ("javascript", "data", "vbscript")
 
 
 def begin(state: State, request: Request) -> Json | Response:
@@ -31,14 +30,14 @@ def begin(state: State, request: Request) -> Json | Response:
     query: Json = dict(request.query_params)
     if not fields.text(query, "public_token", 256).startswith("pk_"):
         raise invalid("public_token must be the public token of the app (pk_...), never a secret key")
-    login, registration = (_redirect_url(query, f"{name}_redirect_url") for name in ("login", "registration"))
+    login, registration = (redirect_url(query, f"{name}_redirect_url") for name in ("login", "registration"))
     back = {"login": login or registration, "registration": registration or login}
     ticket = random_text(48)
     until = int(state.now()) + logins.PENDING_SECONDS
     state.await_proof(ticket, Pending("oauth_begun", "", "", until, provider, details=back))
     url = str(request.url.replace(path=f"/v1/auth/oauth/{provider}/callback", query=f"state={ticket}"))
     if query.get("redirect", "").lower() in ("true", "1"):
-        return _redirect(url)
+        return redirection(url)
     return {"redirect_url": url}
 
 
@@ -54,11 +53,7 @@ def callback(state: State, request: Request) -> Response:
     known = users.find_by_contact(state, "email", email) is not None
     token = logins.new_oauth_token(state, email, provider)
     url = pending.details["login" if known else "registration"] or _DEFAULT_REDIRECT
-    return _redirect(f"{url}{'&' if '?' in url else '?'}token={token}")
-
-
-def _redirect(url: str) -> Response:
-    return RedirectResponse(url, 302, {"cache-control": "no-store"})
+    return redirection(with_query(url, token=token))
 
 
 def _provider(request: Request) -> str:
@@ -66,10 +61,3 @@ def _provider(request: Request) -> str:
     if provider not in PROVIDERS:
         raise ApiError(404, "provider_not_found", f"Unknown provider; known are {', '.join(PROVIDERS)}")
     return provider
-
-
-def _redirect_url(query: Json, name: str) -> str:
-    url = fields.optional_text(query, name, 2_000)
-    if url and (not _URL.fullmatch(url) or "#" in url or url.split(":")[0].lower() in _NO_URLS):
-        raise invalid(f"{name} must be an absolute URL without a fragment, such as https://app.example/signed-in")
-    return url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,15 @@ def random_text(length: int) -> str:
 def bare_token(token: str) -> str:
     """Return a session token as it is stored: the guides write it with and without ``session_``."""
     return token.removeprefix("session_") or token
+
+
+def fictional_phone_number(is_taken: Callable[[str], bool]) -> str:
+    """Return a phone number that no user has, in any service's emulator."""
+    while True:
+        # 555-0100 to 555-0199 are not assigned, in every area.
+        value = f"+1{200 + secrets.randbelow(800)}55501{secrets.randbelow(100):02d}"
+        if not is_taken(value):
+            return value
 
 
 def new_id(prefix: str) -> str:

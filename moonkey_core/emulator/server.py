@@ -1,52 +1,22 @@
-"""The emulator as a running server."""
+"""The emulator of MoonKey's API as a running server."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import socket
-import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from functools import partial
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
+from moonkey_core.emulator import control_http, keyed
+from moonkey_core.emulator.api import api_routes
 from moonkey_core.emulator.control import Control
-from moonkey_core.emulator.gateway import Gateway, is_loopback
-from moonkey_core.emulator.playback import TRANSPORT
-from moonkey_core.emulator.prompt import PromptServer
+from moonkey_core.emulator.gateway import Gateway
+from moonkey_core.emulator.guarded import Guarded
+from moonkey_core.emulator.listener import Listener
 from moonkey_core.emulator.records import Sent
 from moonkey_core.emulator.state import SESSION_CLAIM, State
 
-START_SECONDS = 60.0
 
-
-class _Protocol(H11Protocol):
-    """A protocol that passes the raw connection to the app, for faults that no HTTP server would produce."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        # Uvicorn's own loggers belong to the process, which may serve other apps with it.
-        self.logger = logging.getLogger("moonkey_core.emulator")
-        self.access_log = False
-        # Otherwise each answer waits some 40 ms for the caller's delayed acknowledgement of its headers.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.app_state = {**self.app_state, TRANSPORT: transport}
-
-
-class _Server(PromptServer):
-    """A server that closes all connections when it stops, which ends the calls in progress."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await super().shutdown(sockets)
-
-
-class Emulator(Control):
+class Emulator(Listener, Control):
     """MoonKey's API on a socket of this machine, with the control methods.
 
     Use it as a context manager, or call ``start`` and ``close``. Between them, ``stop`` and ``start`` make an
@@ -79,83 +49,15 @@ class Emulator(Control):
         session_claim: str = SESSION_CLAIM,
         on_sent: Callable[[Sent], None] | None = None,
     ) -> None:
-        if not allow_remote and not is_loopback(host):
-            raise ValueError(f"{host} can be reached by other machines; allow_remote must be set for that")
+        Listener.__init__(self, host, port, allow_remote)
         path = None if state is None else os.fspath(state)
-        super().__init__(State(path, secret_key, issuer, session_claim, on_sent))
-        self._host = host
-        self._port = port
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        Control.__init__(self, State(path, secret_key, issuer, session_claim, on_sent))
 
-    @property
-    def port(self) -> int:
-        """The port; known once started."""
-        return self._port
+    def _app(self, any_host: bool) -> Gateway:
+        state = self._state
+        guard = partial(Guarded, state, partial(keyed.refusal, state))
+        return Gateway(state, api_routes(state), control_http.routes(state, self), any_host, guard)
 
-    @property
-    def base_url(self) -> str:
-        """The root of the API, before ``/v1``; known once started."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 read, not bound
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
-
-    @property
-    def running(self) -> bool:
-        """Whether it listens now."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self) -> Self:
-        """Listen, in a daemon thread. Returns when requests are served.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        if self.running:
-            return self
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family, backlog=512)
-        self._port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            Gateway(self._state, self, any_host=not is_loopback(self._host)),
-            http=_Protocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=2,
-        )
-        self._server = _Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="moonkey-emulator", daemon=True
-        )
-        self._thread.start()
-        if not self._server.ready.wait(START_SECONDS):
-            raise RuntimeError("The emulator did not start")
-        return self
-
-    def stop(self) -> None:
-        """Stop listening and drop all connections. ``start`` listens again, on the same port."""
-        if self._server and self._thread:
-            self._server.end()
-            self._thread.join(START_SECONDS)
-        self._server = self._thread = None
-
-    def close(self) -> None:
-        """Stop for good, and close the state file. Further calls have no effect."""
-        self.stop()
+    def _closed(self) -> None:
         with self._state.lock:
             self._state.store.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

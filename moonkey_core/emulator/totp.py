@@ -7,14 +7,23 @@ import hashlib
 import hmac
 import io
 import secrets
+from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import segno
 
-from moonkey_core.emulator.records import User
+from moonkey_core.emulator.records import Json
 
 STEP_SECONDS = 30
 _ISSUER = "MoonKey emulator"
+
+
+class Enrolling(Protocol):
+    """A user of any service. Their first contact is what an authenticator app shows."""
+
+    user_id: str
+    emails: list[Json]
+    phone_numbers: list[Json]
 
 
 def new_secret() -> str:
@@ -22,14 +31,14 @@ def new_secret() -> str:
     return base64.b32encode(secrets.token_bytes(20)).decode()
 
 
-def enrolment_uri(user: User, secret: str) -> str:
+def enrolment_uri(user: Enrolling, secret: str) -> str:
     """Return the Key URI that authenticator apps read, with the defaults left out."""
     contacts = [*(one["email"] for one in user.emails), *(one["phone_number"] for one in user.phone_numbers)]
     label = quote(f"{_ISSUER}:{contacts[0] if contacts else user.user_id}")
     return f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': _ISSUER}, quote_via=quote)}"
 
 
-def qr_base64(user: User, secret: str) -> str:
+def qr_base64(user: Enrolling, secret: str) -> str:
     """Return the QR code of the enrolment, a PNG, in base64."""
     picture = io.BytesIO()
     segno.make(enrolment_uri(user, secret), micro=False).save(picture, kind="png", scale=5)

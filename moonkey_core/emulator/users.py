@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
-
 from moonkey_core.emulator import fields
 from moonkey_core.emulator.errors import ApiError, invalid, not_found
-from moonkey_core.emulator.records import Json, User, new_id
+from moonkey_core.emulator.records import Json, User, fictional_phone_number, new_id
 from moonkey_core.emulator.state import State
 from moonkey_core.emulator.wallets import check_managed, managed_wallet
 from moonkey_core.emulator.wire import user_body
@@ -69,11 +67,7 @@ def proven_contact(state: State, user: User, kind: str) -> Json:
 def _made_up(state: State, user: User, kind: str) -> str:
     if kind == "email":
         return f"{user.user_id.lower()}@example.com"
-    while True:
-        # 555-0100 to 555-0199 are not assigned, in every area.
-        value = f"+1{200 + secrets.randbelow(800)}55501{secrets.randbelow(100):02d}"
-        if find_by_contact(state, kind, value) is None:
-            return value
+    return fictional_phone_number(lambda value: find_by_contact(state, kind, value) is not None)
 
 
 def new_user(state: State, *, requires_verification: bool = False, **known: str) -> User:
@@ -104,18 +98,6 @@ def find_or_create(state: State, kind: str, value: str, body: Json | None = None
 
 def _names(body: Json) -> dict[str, str]:
     return {name: value for name in _NAMES if (value := fields.optional_text(body, name, 100))}
-
-
-def clean_email(value: str) -> str:
-    """Return an email address in lower case.
-
-    Raises:
-        ValueError: It is malformed.
-    """
-    try:
-        return fields.email({"email": value})
-    except ApiError as error:
-        raise ValueError(error.message) from None
 
 
 def _require_free(state: State, kind: str, value: str, owner: User | None = None) -> None:

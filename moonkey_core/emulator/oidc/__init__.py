@@ -1,0 +1,1 @@
+"""A small OpenID Connect issuer on your own machine, for development and tests."""

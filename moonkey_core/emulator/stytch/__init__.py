@@ -1,0 +1,1 @@
+"""Stytch's API for consumer apps, as an emulator on this machine."""
