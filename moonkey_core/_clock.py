@@ -79,6 +79,8 @@ class RemoteClock:
             Whether ``is_wrong`` has changed.
         """
         low, high = earliest - received_at, latest - sent_at
+        if self.is_known and low <= self.offset <= high:
+            return False  # nothing new
         if not low <= high or not math.isfinite(high - low):
             return False  # one of the clocks was set meanwhile
         self.offset = min(max(self.offset, low), high)

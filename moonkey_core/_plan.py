@@ -9,28 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 Yielded = TypeVar("Yielded")
 
+ReplyClass = Literal["success", "refusal", "trouble"]
+"""What a reply is: the service has done what was called, has refused it for good, or nothing is known."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+class CallAuthorization(Protocol):
+    """How one call is authorized. It is asked at each attempt, as some proofs may be sent once only."""
+
+    def header(self) -> str | None:
+        """Return the value of the ``Authorization`` header, if there is to be one."""
+        ...
+
+    def members(self) -> Mapping[str, str]:
+        """Return what is added to the form in the body of the call."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
 class Fetch:
-    """One HTTP call to the API.
+    """One HTTP call to the API. It is never changed, but not frozen either: that takes thrice the time to make.
 
     Attributes:
         method: The HTTP method.
         url: The whole address, with its query.
         json: The body, to be sent as JSON.
-        send_key: Whether the secret key is sent with it.
+        form: The body, to be sent as a form (``application/x-www-form-urlencoded``), instead of ``json``.
+        headers: Further headers by their lower-case names, such as the ``authorization`` of this call.
+        authorization: What authorizes this call: the key of its provider, or a proof that is made anew for each
+            attempt.
+        judge: Says what a reply is; ``None``: the neutral judge of :mod:`moonkey_core._transport.replies`, for
+            which a JSON object is a reply of the service.
         idempotent: Whether sending it twice does no harm (RFC 9110 section 9.2.2).
         coalesce_key: Calls with the same key that overlap become one call.
-        ttl: For how many seconds the outcome of that call is handed out again. This holds for a success that
-            ``reader`` accepts.
+        ttl: For how many seconds the outcome of that call is handed out again, if it is a success by ``judge``.
         reuse_refusals: Whether it also holds for a refusal.
         reuse_failures: Whether it also holds for a failure of the API or of the connection.
-        reader: Raises ``ValueError`` for the JSON of a success that must not be reused.
         until_revoked: Whether no outcome is shared or reused any more after a call with ``revokes``, of whichever
             client of this process.
         revokes: Whether the call ends sessions.
@@ -48,13 +67,15 @@ class Fetch:
     method: Literal["GET", "POST", "DELETE"]
     url: str = field(repr=False)  # it can name a user, or hold a secret in its query
     json: Mapping[str, Any] | None = field(default=None, repr=False)
-    send_key: bool = True
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    authorization: CallAuthorization | None = field(default=None, repr=False)
+    judge: ReplyJudge | None = field(default=None, repr=False)
     idempotent: bool = True
     coalesce_key: str | None = None
     ttl: float = 0.0
     reuse_refusals: bool = True
     reuse_failures: bool = False
-    reader: Callable[[Mapping[str, Any]], object] | None = field(default=None, repr=False)
     until_revoked: bool = False
     revokes: bool = False
     timeout: float | None = None
@@ -79,9 +100,13 @@ class Fetch:
     def address(self) -> str:
         """The server that is called, for logs and errors: scheme, host and port, without path and query."""
         scheme, _, rest = self.url.partition("://")  # comes from the settings, which check it
-        host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
-        has_port = ":" in host.rpartition("]")[2]
-        return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
+        return _address(scheme, rest.partition("/")[0].partition("?")[0].rpartition("@")[2])
+
+
+@lru_cache(16)
+def _address(scheme: str, host: str) -> str:
+    has_port = ":" in host.rpartition("]")[2]
+    return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,17 +120,19 @@ class StorePolicy:
         max_age: How old a reply from the store may be, in seconds.
         clean: Takes all credentials out of a body. Raises ``ValueError`` where it must not be kept.
         read: Whether the store is read before the call. Otherwise it is only written.
+        former_name: The digest that stood for the request with the previous secrets, if there are any.
     """
 
     name: str
     max_age: float
     clean: Callable[[bytes], bytes] = field(repr=False)
     read: bool = True
+    former_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """A reply, whatever its status.
+    """A reply, whatever its status. Not frozen, as is :class:`Fetch`.
 
     Attributes:
         status: The status.
@@ -142,8 +169,91 @@ class TransportError:
     address: str = field(default="", compare=False)
 
 
+ReplyJudge = Callable[[Reply], ReplyClass]
 Outcome = Reply | TransportError
 Plan = Generator[Fetch, Outcome, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many attempts are allowed within a time.
+
+    Attributes:
+        kind: The kind of attempt: a short constant.
+        value: The subject whose attempts are counted together, such as an address. Only a keyed digest is kept.
+        most: The number of attempts that are allowed.
+        seconds: The length of the window.
+        is_of_app: Whether it is one count of the whole app, which no other count may push out.
+    """
+
+    kind: str
+    value: str = field(repr=False)
+    most: int
+    seconds: float
+    is_of_app: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountAttempt:
+    """A step of the plans of the ready-made routes: change or read the counts of attempts.
+
+    Attributes:
+        step: ``count`` counts the attempt for all limits, or for none where one of them is reached; ``undo`` takes
+            that back; ``read`` changes nothing; ``forget`` sets the counts to zero.
+        limits: What is counted.
+        id: Stands for the attempt.
+    """
+
+    step: Literal["count", "undo", "read", "forget"]
+    limits: tuple[Limit, ...]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The outcome of a :class:`CountAttempt`.
+
+    Attributes:
+        used: For each of its limits, the number of attempts in its window.
+        reached: The limit because of which the attempt was not counted, if there is one.
+        wait: In how many seconds that limit allows another attempt.
+    """
+
+    used: tuple[int, ...] = ()
+    reached: Limit | None = None
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordStep:
+    """A step of a plan: read, write or remove a record in the shared store.
+
+    Attributes:
+        step: ``get`` reads all keys, ``put`` writes them, ``drop`` removes them.
+        keys: The keys: keyed digests, one for each secret.
+        values: What is written, sealed, under each of the keys.
+        ttl: The seconds after which the store drops it.
+    """
+
+    step: Literal["get", "put", "drop"]
+    keys: tuple[str, ...]
+    values: tuple[bytes, ...] = field(default=(), repr=False)
+    ttl: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReply:
+    """The outcome of a :class:`RecordStep`: what was found for each of the keys, and whether the store is lost."""
+
+    found: tuple[bytes | None, ...] = field(default=(), repr=False)
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step of the plans of the ready-made routes: wait for so many seconds."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +275,23 @@ def step(generator: Generator[Yielded, Any, T], value: object) -> Yielded | Done
         return Done(stop.value)
 
 
-def run(plan: Plan[T], exchange: Callable[[Fetch], Outcome]) -> T:
+def run(plan: Generator[Yielded, Any, T], exchange: Callable[[Yielded], object]) -> T:
     """Run a plan to its result. ``exchange`` makes each call."""
     current = step(plan, None)
-    while not isinstance(current, Done):
-        current = step(plan, exchange(current))
+    try:
+        while not isinstance(current, Done):
+            current = step(plan, exchange(current))
+    finally:
+        plan.close()  # where a call raises, the plan cleans up now, and not when its memory is freed
     return current.value
 
 
-async def arun(plan: Plan[T], exchange: Callable[[Fetch], Awaitable[Outcome]]) -> T:
+async def arun(plan: Generator[Yielded, Any, T], exchange: Callable[[Yielded], Awaitable[object]]) -> T:
     """Run a plan to its result. Each call is awaited; a plan without a call does not suspend."""
     current = step(plan, None)
-    while not isinstance(current, Done):
-        current = step(plan, await exchange(current))
+    try:
+        while not isinstance(current, Done):
+            current = step(plan, await exchange(current))
+    finally:
+        plan.close()  # also where the task is cancelled
     return current.value

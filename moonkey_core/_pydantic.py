@@ -35,7 +35,12 @@ def core_schema_of(cls: Any, schema_of: Callable[[Any], Any]) -> Any:
     hints = get_type_hints(cls)
     return core.no_info_wrap_validator_function(
         parse,
-        core.typed_dict_schema({name: core.typed_dict_field(schema_of(hints[name])) for name in cls.shown_fields}),
+        core.typed_dict_schema(
+            {
+                name: core.typed_dict_field(schema_of(hints[name]), required=name in cls.shown_fields)
+                for name in (*cls.shown_fields, *cls.optional_fields)
+            }
+        ),
         ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}",
         serialization=core.plain_serializer_function_ser_schema(serialize, info_arg=True),
     )
@@ -55,7 +60,10 @@ def _plain_schema(hint: Any) -> Any:
 
     if hasattr(hint, "shown_fields"):
         hints = get_type_hints(hint)
-        fields = {name: core.typed_dict_field(_plain_schema(hints[name])) for name in hint.shown_fields}
+        fields = {
+            name: core.typed_dict_field(_plain_schema(hints[name]), required=name in hint.shown_fields)
+            for name in (*hint.shown_fields, *hint.optional_fields)
+        }
         return core.typed_dict_schema(fields)
     inner = [one for one in map(_plain_schema, get_args(hint)) if one["type"] != "any"]
     if not inner:

@@ -23,7 +23,13 @@ def load_object(data: bytes) -> dict[str, Any]:
     value: Any = None
     try:
         text = str(data, "utf-8")
-        value = _decoded(text)
+        # Mostly there is no white space around a document, and the search for it is a third of the work.
+        try:
+            value, end = _SCAN(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):
+            value = _DECODER.decode(text)
         if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
             raise ValueError("nested too deeply")
         if "\\" in text:
@@ -34,16 +40,6 @@ def load_object(data: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise ValueError("not a JSON object, or not a strict one")
     return value
-
-
-def _decoded(text: str) -> Any:
-    value: Any = None
-    try:
-        value, end = _SCAN(text, 0)
-    except StopIteration:
-        end = -1
-    # Mostly there is no white space around a document, and the search for it is a third of the work.
-    return value if end == len(text) else _DECODER.decode(text)
 
 
 def _is_deeper(value: Any, limit: int) -> bool:

@@ -8,7 +8,7 @@ a hook for foreign types is set up to call :meth:`Value.to_dict`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -25,6 +25,7 @@ def value(cls: type[T]) -> type[T]:
     """
     made = dataclass(frozen=True, slots=True)(cls)
     made._fields = tuple(one.name for one in fields(made))  # type: ignore[arg-type, attr-defined]
+    made._all_fields = fields(made)  # type: ignore[arg-type, attr-defined]
     for name in _MARKS:
         if name in vars(made):
             delattr(made, name)
@@ -48,12 +49,16 @@ class Value:
 
     Attributes:
         shown_fields: The names of the fields that :meth:`to_dict` returns.
+        optional_fields: The names of those that it returns only where they are not empty.
     """
 
     __slots__ = ()
 
     _fields: ClassVar[tuple[str, ...]]
+    _all_fields: ClassVar[tuple[Field[Any], ...]]
     shown_fields: ClassVar[tuple[str, ...]]
+    optional_fields: ClassVar[tuple[str, ...]] = ()
+    _late_fields: ClassVar[tuple[str, ...]] = ()  # the last ones, which earlier versions did not have
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data for JSON, the same in every framework, without any credential.
@@ -66,7 +71,11 @@ class Value:
             TypeError: A field has a value that its type does not allow.
             ValueError: A time has no time zone.
         """
-        return {name: _plain(getattr(self, name), name) for name in self.shown_fields}
+        shown = {name: _plain(getattr(self, name), name) for name in self.shown_fields}
+        for name in self.optional_fields:
+            if found := getattr(self, name):
+                shown[name] = _plain(found, name)
+        return shown
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields.
@@ -82,11 +91,19 @@ class Value:
     __replace__ = replace  # copy.replace() of Python 3.13
 
     def __getstate__(self) -> list[object]:
-        return [getattr(self, name) for name in self._fields]
+        state = [getattr(self, name) for name in self._fields]
+        for late in reversed(self._all_fields[len(state) - len(self._late_fields) :]):
+            if state[-1] != late.default:
+                break
+            del state[-1]  # as earlier versions write it
+        return state
 
     def __setstate__(self, state: list[object]) -> None:
         for name, one in zip(self._fields, state, strict=False):
             object.__setattr__(self, name, one)
+        for new in self._all_fields[len(state) :]:  # a state of an earlier version has no such field
+            made = new.default_factory() if new.default_factory is not MISSING else new.default
+            object.__setattr__(self, new.name, made)
 
     __pydantic_serializer__: ClassVar[Any] = _Serializer()
 

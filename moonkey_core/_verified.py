@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+import operator
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, Protocol
 
-from moonkey_core.models import Session, User, VerifiedSession, with_user_id
+from moonkey_core._strict_json import load_object
+from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
+
+CredentialKind = Literal["session_token", "session_jwt"]
+"""The kinds of credentials: opaque, or a signed JWT."""
+
+Principal = Literal["user", "machine"]
+"""What a credential speaks for: a person with a session, or a program without one."""
+
+DEFAULT_SCOPE = "moonkey"
+"""The scope of MoonKey, and of all that is stored without one."""
+
+Key = str | tuple[str, str]
+"""An id of the default scope, or any other scope and an id."""
+
+
+def key_of(scope: str, value: str) -> Key:
+    """Return what an id is found by in tables: equal ids of two scopes differ."""
+    return value if scope == DEFAULT_SCOPE else (scope, value)
+
+
+class SessionIds(NamedTuple):
+    """The ids of a session and of its user; that of the user is empty, and the scope ``None``, where unknown."""
+
+    session_id: str
+    user_id: str
+    scope: str | None = None
+
 
 Body = bytes | Mapping[str, Any]
 """The user and session in a provider's reply or a JWT: JSON, or its decoded form. It has been checked."""
+
+
+def decoded(body: Body) -> Mapping[str, Any]:
+    """Return the members of a checked body.
+
+    Raises:
+        ValueError: It is no JSON object.
+    """
+    return load_object(body) if isinstance(body, bytes) else body
 
 
 class BodyReader(Protocol):
@@ -25,7 +66,40 @@ class BodyReader(Protocol):
         ...
 
 
-@dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _ScopedReader:
+    """A reader whose users belong to a scope."""
+
+    reader: BodyReader
+    scope: str
+
+    def user(self, body: Body) -> User:
+        return self.reader.user(body).replace(scope=self.scope)
+
+    def session(self, body: Body) -> Session:
+        return self.reader.session(body)
+
+    def same_user(self, one: str, other: str) -> bool:
+        return names_same_user(self.reader, one, other)
+
+
+def names_same_user(reader: BodyReader, one: str, other: str) -> bool:
+    """Return whether two ids name the same user: equal ones, unless the reader knows several spellings."""
+    same_user: Callable[[str, str], bool] = getattr(reader, "same_user", operator.eq)
+    return same_user(one, other)
+
+
+def scoped_reader(reader: BodyReader, scope: str) -> BodyReader:
+    """Return a reader whose users belong to a scope. They belong to the default one by themselves."""
+    return reader if scope == DEFAULT_SCOPE else _ScopedReader(reader, scope)
+
+
+def scoped_user(user: User, scope: str) -> User:
+    """Return a user who belongs to a scope."""
+    return user if user.scope == scope else user.replace(scope=scope)
+
+
+@dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False, weakref_slot=True)
 class CacheEntry:
     """The user and session of a credential that was verified once, and how long it may be reused.
 
@@ -51,7 +125,16 @@ class CacheEntry:
         key: The key that verified it.
         key_set: The key set that this key was last found in.
         needs_introspection: Whether the provider has to confirm the credential on each use.
-        simple_user: The user of a JWT, which has no field but the id. All requests share the object.
+        simple_user: The user of a JWT, which has no field but the id, or the whole user that was loaded for it.
+            All requests share the object.
+        user_until: The time up to which ``simple_user`` need not be loaded again.
+        whole_user: The user with all fields, where they were loaded, and when (Unix seconds). For outages only.
+        scope: What the ids belong to: the provider, or one issuer of several.
+        principal: Whether the credential speaks for a user or for a program.
+        actor: The id of the party that acts for the user, where the credential names one (RFC 8693 section 4.1).
+        names_session: Whether ``session_id`` is that of a session, and not of the credential itself.
+        has_moved: Whether ``ends_at`` is not the end that ``body`` states, as the provider has named another one.
+        built_session: The session, where it was built lately. Requests share the object, which is immutable.
     """
 
     body: Body
@@ -72,19 +155,47 @@ class CacheEntry:
     key_set: object = None
     needs_introspection: bool = False
     simple_user: User | None = None
+    user_until: float = -math.inf
+    whole_user: tuple[User, float] | None = None
+    has_moved: bool = False
+    scope: str = "moonkey"
+    principal: Principal = "user"
+    actor: str | None = None
+    names_session: bool = True
+    built_session: Session | None = None
+
+    def move_end(self, ends_at: float) -> None:
+        """Take over the end of the session (Unix seconds) that the provider has named since."""
+        if ends_at != self.ends_at:
+            self.ends_at, self.has_moved = ends_at, True
+            self.built_session = None
 
     def user(self) -> User:
         """Return the user, under the id that the credential proved."""
         if self.simple_user is not None:
             return self.simple_user
-        user = with_user_id(self.reader.user(self.body), self.user_id)
+        user = with_user_id(self.reader.user(self.body), self.user_id, self._same_user)
         if self.key is not None:
             self.simple_user = user
         return user
 
     def session(self) -> Session:
-        """Return the session."""
-        return self.reader.session(self.body)
+        """Return the session, with the user that was proven and its end as far as it is known by now."""
+        known = self.built_session
+        if known is not None:
+            return known
+        ends_at = self.ends_at if self.has_moved else None
+        session = with_session_user(self.reader.session(self.body), self.user_id, self._same_user)
+        if ends_at is not None:
+            session = session.replace(expires_at=datetime.fromtimestamp(ends_at, UTC))
+        self.built_session = session
+        if self.has_moved and ends_at != self.ends_at:
+            self.built_session = None  # another thread has moved the end meanwhile
+        _keep_session_of(self)
+        return session
+
+    def _same_user(self, one: str, other: str) -> bool:
+        return names_same_user(self.reader, one, other)
 
     def verified_session(self) -> VerifiedSession:
         """Return the user and the session."""
@@ -96,3 +207,20 @@ class CacheEntry:
         A credential that is dated ahead of ``now`` has not been vouched for yet.
         """
         return max_staleness > 0 and 0 <= now - self.vouched_at <= max_staleness
+
+
+_MAX_BUILT_SESSIONS = 4096  # about 2 kB each
+_have_sessions: deque[weakref.ref[CacheEntry]] = deque()
+
+
+def _keep_session_of(entry: CacheEntry) -> None:
+    """Let an entry keep the session that it has built, and the one that was built first forget its own.
+
+    To build it takes several times as long as all else of a request with a remembered credential.
+    """
+    _have_sessions.append(weakref.ref(entry))
+    while len(_have_sessions) > _MAX_BUILT_SESSIONS:
+        with contextlib.suppress(IndexError):  # another thread has taken the last one
+            oldest = _have_sessions.popleft()()
+            if oldest is not None:
+                oldest.built_session = None

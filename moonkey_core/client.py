@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -12,20 +14,24 @@ import httpx
 from moonkey_core import redis as _redis
 from moonkey_core._operations import namespaces as m
 from moonkey_core._operations.client_base import ClientBase
-from moonkey_core._operations.core import Core, Headers
+from moonkey_core._operations.core import Core, Headers, as_view, provider_of
+from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
 from moonkey_core._session_life.watch_policy import Reason
 from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
+from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Options, Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
-__all__ = ["AsyncMoonKey", "MoonKey", "Pending"]
+__all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]
+
+_FEED_PAUSE = 0.02  # seconds between two looks at a feed that is about to begin
 
 
 class MoonKey(ClientBase, m.Runs):
@@ -61,8 +67,12 @@ class MoonKey(ClientBase, m.Runs):
         Raises:
             ConfigurationError: A setting of the app is wrong.
         """
-        found = self._core.begin(headers, requirements, info)
-        return found if isinstance(found, Auth) else self.finish(found)
+        found = self._front.begin(headers, requirements, info)
+        if not isinstance(found, Auth):
+            return self.finish(found)
+        if requirements is not None and requirements.mfa_max_age is not None and requirements.needs_record(found):
+            self.mfa.load(found)
+        return found
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
         """Authenticate a request that :meth:`begin` could not decide, with the network call that it needs.
@@ -74,8 +84,15 @@ class MoonKey(ClientBase, m.Runs):
         Returns:
             The identity.
         """
+        if self.providers:
+            return self.providers[pending.presented.provider].finish(pending, requirements)
         core = self._core
-        return m.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        while core.is_starting:
+            time.sleep(_FEED_PAUSE)
+        auth = m.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        if (pending.requirements if requirements is None else requirements).needs_record(auth):
+            self.mfa.load(auth)
+        return auth
 
     def __init__(
         self,
@@ -85,14 +102,24 @@ class MoonKey(ClientBase, m.Runs):
         http_client: httpx.Client | None = None,
         **options: Unpack[Options],
     ) -> None:
-        core = _core(_settings(settings, options, http_client))
+        found = _settings(settings, options, http_client)
+        if found.members:
+            self._join({name: MoonKey(one, http_client=http_client) for name, one in found.members.items()}, found)
+            return
+        core = _core(found)
+        self._front = core
         self._store = _redis.RedisStore(core.settings) if core.settings.redis_url else None
         exchange = SyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
         super().__init__(core, exchange)
+        self.settings: Settings = core.settings
+        self.revocations: Revocations = core.revocations
         seconds = core.settings.timeout  # the function must not refer to `core`, which refers to it
         core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
+        core.run_lasting = lambda plan: exchange.run_in_background(
+            partial(m.run_each_in_time, exchange, seconds, plan), lasts=True
+        )
         self.sessions: m.Sessions = m.Sessions(core, exchange)
         self.otps: m.Otps = m.Otps(core, exchange)
         self.magic_links: m.MagicLinks = m.MagicLinks(core, exchange)
@@ -100,6 +127,7 @@ class MoonKey(ClientBase, m.Runs):
         self.totps: m.Totps = m.Totps(core, exchange)
         self.wallets: m.Wallets = m.Wallets(core, exchange)
         self.users: m.Users = m.Users(core, exchange)
+        self.mfa: m.Mfa = m.Mfa(core, exchange, self._store)
         self._session_watcher = SessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
 
     @cached_property
@@ -107,7 +135,29 @@ class MoonKey(ClientBase, m.Runs):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import Flows
 
-        return Flows(self._core, self._exchange)
+        return Flows(self._core, self._exchange, self._store)
+
+    def bind(self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None) -> BoundSession:
+        """Return the tie of a connection to its session, for a loop of the app's own. Makes no network call.
+
+        Args:
+            auth: The identity of the connection's request, just verified.
+            headers: The headers of that request; without them no call is made at the known end.
+            info: The facts of that request, as for :meth:`authenticate`.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
+        """
+        one, view = self._client_of(auth), None if headers is None else as_view(headers)
+        return BoundSession(
+            one.settings,
+            one._session_watcher,
+            one._core.credential_digests,
+            one.authenticate,
+            auth,
+            view,
+            info,
+        )
 
     def is_over(self, auth: Auth) -> bool:
         """Return whether the session of an identity has expired or is revoked, as far as this process knows.
@@ -121,11 +171,21 @@ class MoonKey(ClientBase, m.Runs):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        with self._session_watcher.watching(auth, can_verify=False) as watched:
-            return self._session_watcher.is_over(watched, None)
+        watcher = self._client_of(auth)._session_watcher
+        with watcher.watching(auth, can_verify=False) as watched:
+            return watcher.is_over(watched, None)
 
     def close(self) -> None:
-        """Close all connections. The client cannot be used after this. Further calls have no effect."""
+        """Close all connections. The client cannot be used after this. Further calls have no effect.
+
+        Ends of sessions that the API could not be told of yet are given up, with an error in the log.
+        """
+        if self.providers:
+            with ExitStack() as stack:
+                for one in self.providers.values():
+                    stack.callback(one.close)
+            return
+        self._core.endings.close()
         try:
             self._exchange.close()
             if self._store is not None:
@@ -169,8 +229,12 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         Raises:
             ConfigurationError: A setting of the app is wrong.
         """
-        found = self._core.begin(headers, requirements, info)
-        return found if isinstance(found, Auth) else await self.finish(found)
+        found = self._front.begin(headers, requirements, info)
+        if not isinstance(found, Auth):
+            return await self.finish(found)
+        if requirements is not None and requirements.mfa_max_age is not None and requirements.needs_record(found):
+            await self.mfa.load(found)
+        return found
 
     async def finish(self, pending: Pending, requirements: Requirements | None = None) -> Auth:
         """Authenticate a request that :meth:`begin` could not decide, with the network call that it needs.
@@ -182,10 +246,17 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         Returns:
             The identity.
         """
+        if self.providers:
+            return await self.providers[pending.presented.provider].finish(pending, requirements)
         core = self._core
+        while core.is_starting:  # noqa: ASYNC110  # a thread reads it, which knows no event loop
+            await asyncio.sleep(_FEED_PAUSE)
         # Many requests that begin at the same time must not hold up the event loop.
         await self._exchange.throttle(pending.coalesce_key)
-        return await m.arun_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        auth = await m.arun_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        if (pending.requirements if requirements is None else requirements).needs_record(auth):
+            await self.mfa.load(auth)
+        return auth
 
     def __init__(
         self,
@@ -195,14 +266,26 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         http_client: httpx.AsyncClient | None = None,
         **options: Unpack[Options],
     ) -> None:
-        core = _core(_settings(settings, options, http_client))
+        found = _settings(settings, options, http_client)
+        if found.members:
+            self._join(
+                {name: AsyncMoonKey(one, http_client=http_client) for name, one in found.members.items()}, found
+            )
+            return
+        core = _core(found)
+        self._front = core
         self._store = _redis.AsyncRedisStore(core.settings) if core.settings.redis_url else None
         exchange = AsyncExchange(
             core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
         )
         super().__init__(core, exchange)
+        self.settings: Settings = core.settings
+        self.revocations: Revocations = core.revocations
         seconds = core.settings.timeout
         core.run_later = lambda plan: exchange.run_in_background(partial(m.arun_in_time, exchange, seconds, plan))
+        core.run_lasting = lambda plan: exchange.run_in_background(
+            partial(m.arun_each_in_time, exchange, seconds, plan), lasts=True
+        )
         self.sessions: m.AsyncSessions = m.AsyncSessions(core, exchange)
         self.otps: m.AsyncOtps = m.AsyncOtps(core, exchange)
         self.magic_links: m.AsyncMagicLinks = m.AsyncMagicLinks(core, exchange)
@@ -210,6 +293,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
         self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
         self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
+        self.mfa: m.AsyncMfa = m.AsyncMfa(core, exchange, self._store)
         self._session_watcher = AsyncSessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
 
     @cached_property
@@ -217,7 +301,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import AsyncFlows
 
-        return AsyncFlows(self._core, self._exchange)
+        return AsyncFlows(self._core, self._exchange, self._store)
 
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
@@ -226,7 +310,8 @@ class AsyncMoonKey(ClientBase, m.Awaits):
 
         For a connection that outlives its request. Call it when the identity has just been verified. It may be
         cancelled. With ``headers``, the session is verified again when its known end has come, as it may have been
-        extended, and from time to time while the revocation feed is lost for minutes. Where the API cannot be
+        extended, and from time to time while the revocation feed is lost for minutes; and it ends where another
+        process finds their credential dead. Where the API cannot be
         reached at the known end, the session counts as expired.
 
         Args:
@@ -240,13 +325,43 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        verify = (
-            None if headers is None else partial(self.authenticate, headers, Requirements(max_staleness=0), info)
+        return await self.bind(auth, headers, info).session_end()
+
+    def bind(
+        self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
+    ) -> AsyncBoundSession:
+        """Return the tie of a connection to its session: wait for its end, or renew its credential.
+
+        Args:
+            auth: The identity of the connection's request, just verified.
+            headers: The headers of that request; without them no call is made at the known end.
+            info: The facts of that request, as for :meth:`authenticate`.
+
+        Raises:
+            ValueError: ``auth`` is not authenticated.
+        """
+        one, view = self._client_of(auth), None if headers is None else as_view(headers)
+        return AsyncBoundSession(
+            one.settings,
+            one._session_watcher,
+            one._core.credential_digests,
+            one.authenticate,
+            auth,
+            view,
+            info,
         )
-        return await self._session_watcher.wait_until_over(auth, verify)
 
     async def aclose(self) -> None:
-        """Close all connections. The client cannot be used after this. Further calls have no effect."""
+        """Close all connections. The client cannot be used after this. Further calls have no effect.
+
+        Ends of sessions that the API could not be told of yet are given up, with an error in the log.
+        """
+        if self.providers:
+            async with AsyncExitStack() as stack:
+                for one in self.providers.values():
+                    stack.push_async_callback(one.aclose)
+            return
+        self._core.endings.close()
         try:
             await self._exchange.aclose()
             if self._store is not None:
@@ -267,6 +382,13 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         await self.aclose()
 
 
+Client = MoonKey
+"""Another name for :class:`MoonKey`, which reads well with other providers: ``Client(provider=Auth0(…))``."""
+
+AsyncClient = AsyncMoonKey
+"""The same for :class:`AsyncMoonKey`."""
+
+
 def _settings(first: Settings | str | None, options: Options, http_client: object) -> Settings:
     """Return the settings of a client. ``first`` is its positional argument: all settings, or the secret key."""
     if isinstance(first, Settings):
@@ -283,8 +405,9 @@ def _settings(first: Settings | str | None, options: Options, http_client: objec
 
 def _core(settings: Settings) -> Core:
     """Make the core of a client. All clients of an app in this process share their revocations."""
-    revocations, feed = _redis.shared_revocations(settings)
-    core = Core(settings, revocations=revocations, feed=feed)
+    provider = provider_of(settings)
+    revocations, feed = _redis.shared_revocations(settings, provider)
+    core = Core(settings, provider=provider, revocations=revocations, feed=feed)
     if feed is not None:
         feed.acquire(core.hooks)
     return core

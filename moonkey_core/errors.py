@@ -4,18 +4,23 @@
 
     MoonKeyError
     ├── ConfigurationError            a setting of the app is wrong or missing               500
+    ├── RevocationsFull               there is no room for one more revocation               500
     ├── AuthenticationError           the request is not authenticated                       401
     │   ├── MissingCredentials        it carries no credential                               401
     │   ├── MalformedCredentials      it carries a malformed one, or more than one           400
     │   ├── InvalidCredentials        the credential is forged, foreign or unknown           401
     │   │   ├── ExpiredCredentials    it was valid, and has expired                          401
     │   │   └── RevokedCredentials    it was valid, and was revoked                          401
-    │   └── StepUpRequired            signed in, but not recently or strongly enough         401
+    │   ├── StepUpRequired            signed in, but not recently or strongly enough         401
+    │   └── MfaNotEnrolled            the same, and there is no second factor to verify      401
     ├── PermissionDenied              signed in, but not allowed                             403
     ├── CrossSiteRequest              another site's page sent it, with this user's cookies  403
     ├── TooManyAttempts               codes were requested or tried too often                429
     ├── RequestRefused                the API understood a call of ours and refused it       400
-    │   └── NotFound                  … because there is no such object                      404
+    │   ├── NotFound                  … because there is no such object                      404
+    │   ├── BodyTooLong               the body of a request to a session route is too long   413
+    │   └── UnsupportedMediaType      a session route cannot read this kind of body          415
+    ├── NotSupported                  the provider cannot do this at all                     501
     └── ProviderError                 the API failed
         ├── ProviderUnavailable       down, slow, limiting, or not understood                503
         ├── RevocationIncomplete      some of a user's sessions could not be ended           503
@@ -67,6 +72,19 @@ class ConfigurationError(MoonKeyError):
     default_message = "The MoonKey configuration is wrong."
 
 
+class RevocationsFull(MoonKeyError):
+    """There is no room for one more revocation, so this one was not added.
+
+    Nothing was forgotten, and no other user is refused. Raise the ``max_revocations`` setting.
+    """
+
+    default_reason = "too_many_revocations"
+    default_message = (
+        "There is no room for one more revocation, so this one has no effect. Raise max_revocations "
+        "(MOONKEY_MAX_REVOCATIONS)."
+    )
+
+
 class AuthenticationError(MoonKeyError):
     """The request is not authenticated."""
 
@@ -96,6 +114,7 @@ class InvalidCredentials(AuthenticationError):
     Attributes:
         session_is_over: Whether its session has certainly ended, or never existed. Only then may a stored
             credential be dropped: one that was refused for any other reason may be valid again in a minute.
+        session_id: The session that has ended, where the API's answer names it.
     """
 
     default_reason = "invalid_credentials"
@@ -114,6 +133,7 @@ class InvalidCredentials(AuthenticationError):
         self.session_is_over: bool = (
             self.reason in SESSION_OVER_REASONS if session_is_over is None else session_is_over
         )
+        self.session_id: str | None = None
 
 
 class ExpiredCredentials(InvalidCredentials):
@@ -138,6 +158,7 @@ class StepUpRequired(AuthenticationError):
         max_age: How long ago the factor may have been verified, in seconds.
         factor_count: How many factors are required, where one is not enough.
         sign_in_again: Whether the session itself is too old, so that only a new session is enough.
+        mfa: Whether a second factor has to be verified (``mfa_max_age``).
     """
 
     default_reason = "step_up_required"
@@ -152,6 +173,7 @@ class StepUpRequired(AuthenticationError):
         max_age: int | None = None,
         factor_count: int | None = None,
         sign_in_again: bool = False,
+        mfa: bool = False,
     ) -> None:
         """Make an error with what would be enough."""
         super().__init__(message, reason=reason)
@@ -159,6 +181,25 @@ class StepUpRequired(AuthenticationError):
         self.max_age = max_age
         self.factor_count = factor_count
         self.sign_in_again = sign_in_again
+        self.mfa = mfa
+
+
+class MfaNotEnrolled(AuthenticationError):
+    """A second factor is required, and the user has enrolled none. The session is good, and stays so.
+
+    Attributes:
+        enrol_url: Where the user can enrol one, by the setting ``mfa_enrol_url``; ``None`` where it is not set.
+    """
+
+    default_reason = "mfa_not_enrolled"
+    default_message = "A second factor is required, and the user has not enrolled any."
+
+    def __init__(
+        self, message: str | None = None, *, reason: str | None = None, enrol_url: str | None = None
+    ) -> None:
+        """Make an error with the address where a factor can be enrolled."""
+        super().__init__(message, reason=reason)
+        self.enrol_url = enrol_url
 
 
 class PermissionDenied(MoonKeyError):
@@ -217,7 +258,7 @@ class RequestRefused(MoonKeyError):
 
     status = 400
     default_reason = "request_refused"
-    default_message = "The MoonKey API refused the request."
+    default_message = "The identity provider refused the request."
 
     def __init__(
         self,
@@ -233,11 +274,93 @@ class RequestRefused(MoonKeyError):
 
 
 class NotFound(RequestRefused):
-    """The API has no such user or object."""
+    """The API has no such user or object.
+
+    Attributes:
+        is_gone: Whether the reply certainly means that the object does not exist any more.
+    """
 
     status = 404
     default_reason = "not_found"
-    default_message = "The MoonKey API knows no such object."
+    default_message = "The identity provider knows no such object."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        code: str | None = None,
+        evidence: str = "",
+        is_gone: bool = False,
+    ) -> None:
+        """Make an error with the API's own error code."""
+        super().__init__(message, reason=reason, code=code, evidence=evidence)
+        self.is_gone = is_gone
+
+
+class BodyTooLong(RequestRefused):
+    """The body of a request to a ready-made route is longer than they take (RFC 9110 section 15.5.14)."""
+
+    status = 413
+    default_reason = "body_too_long"
+    default_message = "The body of the request is too long."
+
+
+class UnsupportedMediaType(RequestRefused):
+    """The body of a request to a session route is neither JSON nor a form (RFC 9110 section 15.5.16)."""
+
+    status = 415
+    default_reason = "body_type"
+    default_message = (
+        "The body of the request is neither JSON nor a form, by its Content-Type. Send application/json or "
+        "application/x-www-form-urlencoded."
+    )
+
+
+_SPOKEN: Mapping[str, str] = {
+    "introspect": "say whether a credential is valid now",
+    "refresh_jwt": "refresh a JWT",
+    "extend": "extend a session",
+    "revoke_session": "end a session",
+    "revoke_user": "end all sessions of a user",
+    "get_user": "look a user up",
+    "sign_in": "sign users in through this app",
+    "hydrate": "give the credentials of a session to a front end",
+    "custom_claims": "keep claims of the app's own in a session",
+    "authorization_check": "say by the roles of a session what its user may do",
+}
+
+
+class NotSupported(MoonKeyError):
+    """The configured provider cannot do what was called. ``client.capabilities`` says so beforehand.
+
+    Attributes:
+        provider: The name of the provider.
+        operation: What it cannot do.
+    """
+
+    status = 501
+    default_reason = "not_supported"
+    default_message = "The identity provider cannot do this."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        provider: str = "",
+        operation: str = "",
+        why: str = "",
+    ) -> None:
+        """Make an error; ``why`` is a sentence about the cause and what to do instead."""
+        if message is None and provider:
+            message = (
+                f"The provider {provider!r} cannot {_SPOKEN.get(operation, operation.replace('_', ' '))}. "
+                f"{why or 'Do it at the provider itself; client.capabilities lists what can be done here.'}"
+            )
+        super().__init__(message, reason=reason)
+        self.provider = provider
+        self.operation = operation
 
 
 class ProviderError(MoonKeyError):
@@ -245,7 +368,7 @@ class ProviderError(MoonKeyError):
 
     status = 503
     default_reason = "provider_error"
-    default_message = "The MoonKey API could not be asked."
+    default_message = "The identity provider could not be asked."
 
 
 class ProviderUnavailable(ProviderError):
@@ -258,7 +381,7 @@ class ProviderUnavailable(ProviderError):
     """
 
     default_reason = "provider_unavailable"
-    default_message = "The MoonKey API cannot be reached or understood at the moment."
+    default_message = "The identity provider cannot be reached or understood at the moment."
 
     def __init__(
         self,

@@ -1,18 +1,19 @@
 """Events: small immutable records of what a client does, passed to the hooks of the app.
 
 No event holds a credential. Events about single sessions hold the ids of user and session; each field of the
-others may become a label of a metric.
+others may become a label of a metric. ``provider`` is the name of the provider that each of them is about.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = [
     "CircuitChanged",
+    "Delegated",
     "DeviceChanged",
     "Event",
     "Extended",
@@ -32,6 +33,12 @@ __all__ = [
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
+MOONKEY = "moonkey"
+"""The name of the provider that a client has unless another one is configured."""
+
+NO_PROVIDER = "none"
+"""The provider of an event about a request that presents no credential of any of several providers."""
+
 Source = Literal["none", "local", "cache", "remote", "stale", "grace"]
 """Where an identity came from.
 
@@ -44,10 +51,11 @@ Source = Literal["none", "local", "cache", "remote", "stale", "grace"]
 class Verified:
     """A request was authenticated. ``outcome`` is the state of its ``Auth``, ``reason`` that of its error."""
 
-    outcome: Literal["anonymous", "authenticated", "rejected", "unavailable"]
+    outcome: Literal["anonymous", "authenticated", "machine", "rejected", "unavailable"]
     source: Source
     seconds: float
     reason: str | None = None
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class UpstreamCall:
     seconds: float
     status: int | None = None
     failure: str | None = None
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class KeySetFetched:
     """A fetch of the key set ended; ``reason`` is the code of its error, if it failed."""
 
     reason: str | None = None
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class GraceUsed:
     """A session was accepted because of a verification ``age`` seconds ago, as the API could not be reached."""
 
     age: float
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,7 @@ class CircuitChanged:
     """The circuit breaker changed its state."""
 
     state: Literal["closed", "open"]
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +102,30 @@ class FeedChanged:
     """The revocation feed was lost, or has caught up."""
 
     state: Literal["lost", "caught_up"]
+    provider: str = field(default="moonkey", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """An event of one session. The ids are no secrets, but personal data: never use them as labels of metrics."""
+    """An event of one session. The ids are no secrets, but personal data: never use them as labels of metrics.
+
+    ``scope`` is what they belong to: ``moonkey``, or an issuer.
+    """
 
     user_id: str
     session_id: str
+    scope: str = field(default="moonkey", kw_only=True)
+    provider: str = field(default="moonkey", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated(SessionEvent):
+    """A request was authenticated in which another party acts for the user: ``actor`` (RFC 8693 section 4.1).
+
+    Of a machine, ``user_id`` is its id.
+    """
+
+    actor: str
 
 
 class Refreshed(SessionEvent):
@@ -144,7 +172,8 @@ class DeviceChanged(SessionEvent):
 
 
 Event = (
-    Refreshed
+    Delegated
+    | Refreshed
     | Extended
     | SignedIn
     | SignedOut
@@ -162,11 +191,15 @@ Hook = Callable[[Event], None]
 
 
 class Hooks:
-    """The hooks of a client. An exception in one is logged and goes no further."""
+    """The hooks of a client. An exception in one is logged and goes no further.
 
-    def __init__(self) -> None:
-        """Start without hooks."""
+    Args:
+        provider: The name of the provider that all events here are about.
+    """
+
+    def __init__(self, provider: str = "moonkey") -> None:
         self.all: tuple[Hook, ...] = ()
+        self._provider = provider
 
     def __bool__(self) -> bool:
         """Return whether there is any hook."""
@@ -178,6 +211,8 @@ class Hooks:
 
     def emit(self, event: Event) -> None:
         """Pass an event to every hook."""
+        if event.provider != self._provider:
+            event = replace(event, provider=self._provider)
         for hook in self.all:
             try:
                 hook(event)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from moonkey_core import _clock
@@ -38,9 +39,30 @@ class Health:
     remembered: int
 
     @property
+    def providers(self) -> Mapping[str, Health]:
+        """Where there are several providers, the state of each by its name. Empty where there is one."""
+        return {}
+
+    @property
     def degraded(self) -> bool:
         """Whether the API is failing or the feed is lost. Requests may be answered nevertheless."""
         return self.circuit == "open" or self.feed == "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthOfSeveral(Health):
+    """The state of a client with several providers: the worst of them, and the sums of the numbers.
+
+    Attributes:
+        by_provider: The state of each provider by its name.
+    """
+
+    by_provider: Mapping[str, Health] = field(hash=False)
+
+    @property
+    def providers(self) -> Mapping[str, Health]:
+        """The state of each provider by its name."""
+        return self.by_provider
 
 
 class FeedStatus(Protocol):
@@ -87,4 +109,22 @@ def health_of(
         last_error=breaker.last_error,
         revocations=revocations,
         remembered=remembered,
+    )
+
+
+def health_of_all(members: Mapping[str, Health]) -> HealthOfSeveral:
+    """Put together the report of a client with several providers; ``members``: those of each, by its name."""
+    every = tuple(members.values())
+    feeds = [one.feed for one in every]
+    errors = [one.last_error for one in every if one.last_error is not None]
+    return HealthOfSeveral(
+        key_set_age=max((one.key_set_age for one in every if one.key_set_age is not None), default=None),
+        feed="lost" if "lost" in feeds else "live" if "live" in feeds else "none",
+        feed_lag=max((one.feed_lag for one in every if one.feed_lag is not None), default=None),
+        unsent=sum(one.unsent for one in every),
+        circuit="open" if any(one.circuit == "open" for one in every) else "closed",
+        last_error=max(errors, key=lambda error: error.at, default=None),
+        revocations=sum(one.revocations for one in every),
+        remembered=sum(one.remembered for one in every),
+        by_provider=dict(members),
     )

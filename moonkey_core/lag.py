@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from moonkey_core._provider import REFRESH_SECONDS, Provider, longest_use
 from moonkey_core.settings import Settings
-
-REFRESH_SECONDS = 10.0
-"""For how long a refresh is shared by requests with the same old JWT that come after it."""
 
 __all__ = ["Lag", "RevocationLag"]
 
@@ -46,6 +46,8 @@ class RevocationLag:
 
 def lag_of(settings: Settings) -> RevocationLag:
     """Compute the worst case with these settings; with ``on_feed_lost="local"``, while the feed is lost."""
+    if settings.provider is not None:
+        return _lag_at(settings.provider, settings)
     cached = settings.session_cache_ttl
     # An old JWT is answered with the refresh that another request has just had. One that is verified here may be
     # dated ahead by the leeway, and is accepted for the maximum age from its date on.
@@ -54,8 +56,27 @@ def lag_of(settings: Settings) -> RevocationLag:
     return RevocationLag(session_token=_lag(settings, cached), session_jwt=_lag(settings, local))
 
 
+def _lag_at(provider: Provider, settings: Settings) -> RevocationLag:
+    """Compute the worst case of a provider other than MoonKey, by its rules for JWTs."""
+    can_ask = "introspect" in provider.capabilities
+    cached = settings.session_cache_ttl if can_ask else 0.0  # else no opaque credential is accepted
+    rules = provider.jwt_rules
+    local = longest_use(rules, settings.leeway) if rules is not None and rules.issuers else cached
+    if settings.refresh_jwt and "refresh_jwt" in provider.capabilities:
+        local = max(local, REFRESH_SECONDS)
+    return RevocationLag(session_token=_lag(settings, cached), session_jwt=_lag(settings, local))
+
+
+def longest_lag(lags: Sequence[RevocationLag]) -> RevocationLag:
+    """Return the worst case of several providers: of each value the greatest."""
+    kinds = ([one.session_token for one in lags], [one.session_jwt for one in lags])
+    names = [field.name for field in dataclasses.fields(Lag)]
+    token, jwt = (Lag(*(max(getattr(one, name) for one in kind) for name in names)) for kind in kinds)
+    return RevocationLag(session_token=token, session_jwt=jwt)
+
+
 def _lag(settings: Settings, elsewhere: float) -> Lag:
-    relies_on_feed = settings.redis_url is not None and settings.on_feed_lost == "remote"
+    relies_on_feed = settings.redis_url is not None and settings.on_feed_lost != "local"
     fleet = min(elsewhere, settings.max_revocation_lag) if relies_on_feed else elsewhere
     in_grace = elsewhere + settings.grace_seconds if settings.grace_seconds else elsewhere
     return Lag(here=0.0, fleet=fleet, elsewhere=elsewhere, in_grace=in_grace)

@@ -6,7 +6,7 @@ request: no user, no session, no credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
@@ -14,7 +14,9 @@ from moonkey_core._reasons import VERIFICATION_REASONS
 from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import (
+    MOONKEY,
     CircuitChanged,
+    Delegated,
     DeviceChanged,
     Event,
     Extended,
@@ -47,9 +49,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 _OPERATIONS = _words("""
-    sessions.verify sessions.list sessions.revoke users.get jwks key-probe
+    sessions.verify sessions.list sessions.revoke users.get jwks discovery key-probe
+    tokens.introspect tokens.revoke rbac.policy rbac.organization end_users.validate_token end_users.get
     otps/email/send otps/email/login_or_create otps/sms/send otps/sms/login_or_create
-    otps/verify magic_links/verify oauth/verify totps/verify wallets/verify
+    magic_links/email/send magic_links/email/login_or_create
+    otps/verify magic_links/verify oauth/verify totps/create totps/verify totps/recovery
+    wallets/registrations/begin wallets/verify
+    otps/authenticate magic_links/authenticate oauth/authenticate totps totps/authenticate totps/recover
 """)
 _FAILURES = _words("connect timeout broken too_large cancelled")
 _SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
@@ -59,6 +65,7 @@ _SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
     SignedOut: "signed_out",
     Revoked: "revoked",
     DeviceChanged: "device_changed",
+    Delegated: "delegated",
 }
 _VERIFICATION_SECONDS = (0.00001, 0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -122,7 +129,8 @@ def instrument(
     for name, unit, description, read in _GAUGES:
         # Made again for each client: a meter keeps the first one of a name, and all show the same list.
         meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
-    client.hooks.add(_Telemetry(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meter))
+    tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+    client.hooks.add(_Telemetry(tracer, meter, names_providers=not _has_moonkey_only(client)))
 
 
 def _observer(
@@ -132,18 +140,41 @@ def _observer(
     from opentelemetry.metrics import Observation
 
     def observe(_options: CallbackOptions) -> list[Observation]:
-        open_clients = [found for one in tuple(clients) if (found := one()) is not None and not found._core.closed]
-        values = [value for found in open_clients if (value := read(found.health())) is not None]
-        return [Observation(max(values))] if values else []
+        greatest: dict[str, float] = {}
+        for found in [
+            client for one in tuple(clients) if (client := one()) is not None and not client._core.closed
+        ]:
+            for provider, health in _by_provider(found):
+                value = read(health)
+                if value is not None:
+                    greatest[provider] = max(value, greatest.get(provider, value))
+        return [Observation(value, {"provider": one} if one else None) for one, value in greatest.items()]
 
     return observe
 
 
-class _Telemetry:
-    """A hook that counts and times events. It refers to no client."""
+def _by_provider(client: _Client) -> Iterable[tuple[str, Health]]:
+    """Return the reports of a client with the label of each; the label is empty where MoonKey is all there is."""
+    health = client.health()
+    if health.providers:
+        return health.providers.items()
+    return [("" if _has_moonkey_only(client) else client._core.name, health)]
 
-    def __init__(self, tracer: Tracer, meter: Meter) -> None:
+
+def _has_moonkey_only(client: _Client) -> bool:
+    return not client.providers and client._core.name == MOONKEY
+
+
+class _Telemetry:
+    """A hook that counts and times events. It refers to no client.
+
+    The label ``provider`` is one of the configured names, or ``none`` where a request presents no credential of
+    any of several. Where MoonKey is all there is, there is no such label.
+    """
+
+    def __init__(self, tracer: Tracer, meter: Meter, *, names_providers: bool) -> None:
         self._tracer = tracer
+        self._names_providers = names_providers
         self._verifications = meter.create_counter(
             "moonkey.verifications", "{verification}", "Requests that were authenticated, whatever the outcome."
         )
@@ -175,21 +206,25 @@ class _Telemetry:
                 self._time_call(event)
                 self._trace_call(event)
             case KeySetFetched():
-                self._fetches.add(1, _reason_label(event.reason))
+                self._fetches.add(1, {**self._provider(event), **_reason_label(event.reason)})
             case GraceUsed():
-                self._graces.add(1)
+                self._graces.add(1, self._provider(event))
             case SessionEvent():  # the ids of user and session are no labels
-                self._sessions.add(1, {"event": _SESSION_EVENTS.get(type(event), _OTHER)})
+                name = _SESSION_EVENTS.get(type(event), _OTHER)
+                self._sessions.add(1, {**self._provider(event), "event": name})
             case CircuitChanged() | FeedChanged():
                 pass  # the gauges show both
 
+    def _provider(self, event: Event) -> dict[str, str]:
+        return {"provider": event.provider} if self._names_providers else {}
+
     def _count_verified(self, event: Verified) -> None:
-        labels = {"source": event.source, "outcome": event.outcome}
+        labels = {**self._provider(event), "source": event.source, "outcome": event.outcome}
         self._verification_seconds.record(event.seconds, labels)
         self._verifications.add(1, {**labels, **_reason_label(event.reason)})
 
     def _time_call(self, event: UpstreamCall) -> None:
-        labels = {"operation": _known_or_other(_OPERATIONS, event.operation)}
+        labels = {**self._provider(event), "operation": _known_or_other(_OPERATIONS, event.operation)}
         if event.status is None:
             labels["error.type"] = _known_or_other(_FAILURES, event.failure)
         else:
@@ -199,7 +234,7 @@ class _Telemetry:
     def _trace_call(self, event: UpstreamCall) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
-        attributes: dict[str, str | int] = {}
+        attributes: dict[str, str | int] = {**self._provider(event)}
         if event.status is not None:
             attributes["http.response.status_code"] = event.status
         error_type = _error_type(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from moonkey_core.models import bare_user_id, identifier, public_user_id
+from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import CredentialKind, PresentedCredentials, well_formed
 
@@ -62,16 +62,6 @@ def id_argument(value: object, name: str) -> str:
         ) from None
 
 
-def user_id_argument(value: object) -> str:
-    """Return a user's id in the API's spelling; it may be passed with or without its ``user_``.
-
-    Raises:
-        ValueError: It is malformed.
-    """
-    id_argument(bare_user_id(value) if isinstance(value, str) else value, "user_id")
-    return public_user_id(str(value))
-
-
 def text_argument(value: object, name: str, longest: int = 256) -> str:
     """Return a text that is passed as the argument ``name``.
 
@@ -81,3 +71,14 @@ def text_argument(value: object, name: str, longest: int = 256) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
         raise ValueError(f"{name} must be a non-empty string of at most {longest} printable characters.")
     return value
+
+
+def minutes_argument(value: object, limit: range, what: str) -> int | None:
+    """Return a lifetime in minutes within a limit, or ``None`` if there is none.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    if value is None or (type(value) is int and value in limit):
+        return value
+    raise ValueError(f"{what} lives {limit.start} to {limit.stop - 1} minutes.")

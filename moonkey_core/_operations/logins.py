@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
-from moonkey_core._operations.arguments import Lifetime, one_credential, text_argument, user_id_argument
+from moonkey_core._operations.arguments import (
+    Lifetime,
+    given,
+    minutes_argument,
+    one_credential,
+    text_argument,
+)
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
-from moonkey_core.errors import InvalidCredentials
+from moonkey_core._sign_in_steps import LoginContext, SignInSteps
+from moonkey_core.errors import InvalidCredentials, ProviderError, ProviderUnavailable
 from moonkey_core.models import Device, Login, OtpRequest
-
-_MAX_OTP_MINUTES = 10
+from moonkey_core.settings.checks import session_minutes
 
 
 def send_otp(
@@ -24,20 +29,19 @@ def send_otp(
 ) -> Plan[OtpRequest]:
     """Send a one-time passcode to an address of a user that exists.
 
-    Source: API reference, OTP send.
-
     Args:
         email: The address. Give either this or ``phone_number``.
         phone_number: The number, for a text message.
-        expires_in: The lifetime of the passcode, 1 to 10 minutes.
+        expires_in: The lifetime of the passcode in minutes; at MoonKey, 1 to 10.
         device: The device of the user.
 
     Raises:
-        RequestRefused: The API refused the call.
-        ProviderError: The API cannot be reached or understood.
+        RequestRefused: The provider refused the call.
+        ProviderError: The provider cannot be reached or understood.
         ValueError: There is not exactly one address, or an argument is malformed.
     """
-    return (yield from _send(core, "send", email, phone_number, expires_in, device))
+    to = {"email": email, "phone_number": phone_number}
+    return (yield from _send(core, create=False, **to, expires_in=expires_in, device=device))
 
 
 def login_or_create(
@@ -50,20 +54,19 @@ def login_or_create(
 ) -> Plan[OtpRequest]:
     """Send a one-time passcode, and create the user where there is none with this address.
 
-    Source: API reference, OTP login or create.
-
     Args:
         email: The address. Give either this or ``phone_number``.
         phone_number: The number, for a text message.
-        expires_in: The lifetime of the passcode, 1 to 10 minutes.
+        expires_in: The lifetime of the passcode in minutes; at MoonKey, 1 to 10.
         device: The device of the user.
 
     Raises:
-        RequestRefused: The API refused the call.
-        ProviderError: The API cannot be reached or understood.
+        RequestRefused: The provider refused the call.
+        ProviderError: The provider cannot be reached or understood.
         ValueError: There is not exactly one address, or an argument is malformed.
     """
-    return (yield from _send(core, "login_or_create", email, phone_number, expires_in, device))
+    to = {"email": email, "phone_number": phone_number}
+    return (yield from _send(core, create=True, **to, expires_in=expires_in, device=device))
 
 
 def verify_otp(
@@ -79,8 +82,6 @@ def verify_otp(
 ) -> Plan[Login]:
     """Verify a one-time passcode.
 
-    Source: API reference, OTP verify.
-
     Args:
         code: The passcode.
         method_id: The ``method_id`` of the ``OtpRequest``. Give either this or ``email``.
@@ -94,18 +95,19 @@ def verify_otp(
 
     Raises:
         InvalidCredentials: The passcode is not accepted, or the session is over.
-        RequestRefused: The API refused the call for another reason, such as the lifetime.
-        ProviderError: The API cannot be reached or understood.
+        RequestRefused: The provider refused the call for another reason, such as the lifetime.
+        ProviderError: The provider cannot be reached or understood.
         ValueError: An argument is missing or malformed.
     """
     if (method_id is None) == (email is None):
         raise ValueError("Give exactly one of method_id and email.")
-    if method_id is not None:
-        body = {"method_id": text_argument(method_id, "method_id"), "otp": text_argument(code, "code")}
-    else:
-        body = {"email": text_argument(email, "email"), "code": text_argument(code, "code")}
-    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
-    return (yield from _verified(core, "otps/verify", {**body, **session_fields}))
+    method_id = None if method_id is None else text_argument(method_id, "method_id")
+    email = None if email is None else text_argument(email, "email")
+    code = text_argument(code, "code")
+    steps = core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    verification = steps.verify_otp(code=code, method_id=method_id, email=email, context=context)
+    return (yield from _verified(core, context, verification))
 
 
 def verify_magic_link(
@@ -118,9 +120,9 @@ def verify_magic_link(
     device: Device | None = None,
 ) -> Plan[Login]:
     """Verify the token of a magic link. The other arguments and the errors are those of ``otps.verify``."""
-    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
-    body = {"token": text_argument(token, "token", 2048), **session_fields}
-    return (yield from _verified(core, "magic_links/verify", body))
+    token, steps = text_argument(token, "token", 2048), core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, context, steps.verify_magic_link(token=token, context=context)))
 
 
 def verify_oauth(
@@ -139,10 +141,11 @@ def verify_oauth(
     """
     if (token is None) == (code is None):
         raise ValueError("Give exactly one of token and code.")
-    name, value = ("token", token) if token is not None else ("code", code)
-    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
-    body = {name: text_argument(value, name, 2048), **session_fields}
-    return (yield from _verified(core, "oauth/verify", body))
+    token = None if token is None else text_argument(token, "token", 2048)
+    code = None if code is None else text_argument(code, "code", 2048)
+    steps = core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, context, steps.verify_oauth(token=token, code=code, context=context)))
 
 
 def verify_totp(
@@ -159,9 +162,30 @@ def verify_totp(
 
     The other arguments and the errors are those of ``otps.verify``.
     """
-    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
-    body = {"totp": text_argument(code, "code"), "user_id": user_id_argument(user_id), **session_fields}
-    return (yield from _verified(core, "totps/verify", body))
+    code, user_id, steps = text_argument(code, "code"), core.user_id(user_id), core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    return (yield from _verified(core, context, steps.verify_totp(code=code, user_id=user_id, context=context)))
+
+
+def recover_totp(
+    core: Core,
+    recovery_code: str,
+    *,
+    user_id: str,
+    session_expires_in: Lifetime | None = None,
+    session_token: str | None = None,
+    session_jwt: str | None = None,
+    device: Device | None = None,
+) -> Plan[Login]:
+    """Verify a recovery code of the user's authenticator app, in place of a code. It works once.
+
+    The other arguments and the errors are those of ``otps.verify``.
+    """
+    recovery_code, user_id = text_argument(recovery_code, "recovery_code"), core.user_id(user_id)
+    steps = core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    recovery = steps.recover_totp(recovery_code=recovery_code, user_id=user_id, context=context)
+    return (yield from _verified(core, context, recovery))
 
 
 def verify_wallet(
@@ -179,19 +203,21 @@ def verify_wallet(
 
     The other arguments and the errors are those of ``otps.verify``.
     """
-    session_fields = _session_fields(core, session_expires_in, session_token, session_jwt, device)
-    body = {
-        "wallet_type": text_argument(wallet_type, "wallet_type"),
-        "public_address": text_argument(public_address, "public_address"),
-        "signature": text_argument(signature, "signature", 4096),
-        **session_fields,
-    }
-    return (yield from _verified(core, "wallets/verify", body))
+    steps = core.able_to("sign_in")
+    context = _context(core, steps, session_expires_in, session_token, session_jwt, device)
+    verification = steps.verify_wallet(
+        wallet_type=text_argument(wallet_type, "wallet_type"),
+        public_address=text_argument(public_address, "public_address"),
+        signature=text_argument(signature, "signature", 4096),
+        context=context,
+    )
+    return (yield from _verified(core, context, verification))
 
 
 def _send(
     core: Core,
-    action: str,
+    *,
+    create: bool,
     email: str | None,
     phone_number: str | None,
     expires_in: int | None,
@@ -199,47 +225,62 @@ def _send(
 ) -> Plan[OtpRequest]:
     if (email is None) == (phone_number is None):
         raise ValueError("Give exactly one of email and phone_number.")
-    if expires_in is not None and (type(expires_in) is not int or not 1 <= expires_in <= _MAX_OTP_MINUTES):
-        raise ValueError(f"A code lives 1 to {_MAX_OTP_MINUTES} minutes.")
-    body: dict[str, Any] = _device(device)
-    if email is not None:
-        path, body["email"] = f"otps/email/{action}", text_argument(email, "email")
-    else:
-        path, body["phone_number"] = f"otps/sms/{action}", text_argument(phone_number, "phone_number")
-    if expires_in is not None:
-        body["expires_in"] = expires_in
-    return (yield from core.api.send_otp(path, body))
+    steps = core.able_to("sign_in")
+    minutes = minutes_argument(expires_in, steps.limits.otp_minutes, "A code")
+    channel: Literal["email", "sms"] = "sms" if email is None else "email"
+    address = text_argument(phone_number, "phone_number") if email is None else text_argument(email, "email")
+    return (
+        yield from steps.send_otp(channel=channel, address=address, create=create, minutes=minutes, device=device)
+    )
 
 
-def _verified(core: Core, path: str, body: Mapping[str, Any]) -> Plan[Login]:
-    """Verify a login step. Where the API refuses it because the session in ``body`` is over, remember that."""
+def _verified(core: Core, context: LoginContext, verification: Plan[Login]) -> Plan[Login]:
+    """Verify a login step. Where the provider refuses it because the session is over, remember that.
+
+    The JWT of the session is held back where it would not be accepted when it is presented.
+    """
     try:
-        return (yield from core.api.login(path, body))
+        login = yield from verification
     except InvalidCredentials as error:
-        credential = body.get("session_token") or body.get("session_jwt")
+        credential = context.credential
         if credential is not None and error.session_is_over:
-            core.introspector.note_end_of(credential, error)
+            session_id = yield from _session_of(core, context.session_jwt)
+            core.introspector.note_end_of(credential, error, session_id)
         raise
+    jwt, session = login.session_jwt, login.session
+    if jwt is None or session is None:
+        return login
+    if (yield from core.introspector.is_sound_jwt(jwt, session.id, login.user.id)):
+        return login
+    if login.session_token is None:
+        raise ProviderUnavailable(reason="api_content")  # a session without a usable credential
+    return login.replace(session_jwt=None)
 
 
-def _session_fields(
+def _session_of(core: Core, jwt: str | None) -> Plan[str | None]:
+    """Return the session that a JWT proves, expired or not; ``None`` where JWTs are not verified here."""
+    if jwt is None or not core.verifies_jwts:
+        return None
+    try:
+        ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
+    except ProviderError:
+        return None
+    return None if ids is None else ids[0]
+
+
+def _context(
     core: Core,
+    steps: SignInSteps,
     session_expires_in: Lifetime | None,
     session_token: str | None,
     session_jwt: str | None,
     device: Device | None,
-) -> Mapping[str, Any]:
-    """Return the part of the body that all login steps share: the session to start or extend, and the device."""
-    body = _device(device)
+) -> LoginContext:
+    """Return what all login steps share: the session to start or extend, and the device."""
+    limit, minutes = steps.limits.session_minutes, None
     if session_expires_in is not None:
-        body["session_expires_in"] = core.settings.session_minutes(session_expires_in)
+        minutes = session_minutes(session_expires_in, limit.start, limit.stop - 1)
     if session_token is not None or session_jwt is not None:
         kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
-        body[kind] = value
-    return body
-
-
-def _device(device: Device | None) -> dict[str, Any]:
-    if device is None:
-        return {}
-    return {"device_fingerprint": {"ip": device.ip or "", "user_agent": device.user_agent or ""}}
+        session_token, session_jwt = (None, value) if kind == "session_jwt" else (value, None)
+    return LoginContext(minutes, session_token, session_jwt, device)

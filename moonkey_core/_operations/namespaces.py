@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cache, partial
 from types import FunctionType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
 from moonkey_core import _clock
+from moonkey_core._operations import login_starts, mfa
 from moonkey_core._operations import logins as logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.rotation import rotate
-from moonkey_core._plan import Plan, arun, run
+from moonkey_core._plan import Plan, RecordReply, RecordStep, arun, run
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
+from moonkey_core._transport.store import AsyncRecordStore, RecordStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +33,16 @@ async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -
     return await arun(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
 
 
+def run_each_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
+    """Run a plan beside the requests to its result; each call may take so many seconds after its pause."""
+    return run(plan, lambda fetch: exchange(fetch, _clock.elapsed() + fetch.pause + seconds))
+
+
+async def arun_each_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -> T:
+    """Run a plan in the same way, with awaited calls."""
+    return await arun(plan, lambda fetch: exchange(fetch, _clock.elapsed() + fetch.pause + seconds))
+
+
 class _Named:
     """A class that gives its methods their names, as ``def`` would: they are made before they have one."""
 
@@ -45,37 +57,49 @@ class _Named:
 class Runs(_Named):
     """The base of the namespaces of a blocking client."""
 
+    _select: Callable[[bool, Mapping[str, Any]], Runs] | None = None
+    """With several providers: returns the namespace of the one that a call is about, by its arguments."""
+
     def __init__(self, core: Core, exchange: SyncExchange) -> None:
         self._core = core
         self._exchange = exchange
+
+    def _run(self, plan: Generator[Any, Any, T]) -> T:
+        return run_in_time(self._exchange, self._core.settings.timeout, plan)
 
 
 class Awaits(_Named):
     """The base of the namespaces of an asynchronous client."""
 
+    _select: Callable[[bool, Mapping[str, Any]], Awaits] | None = None
+    """With several providers: returns the namespace of the one that a call is about, by its arguments."""
+
     def __init__(self, core: Core, exchange: AsyncExchange) -> None:
         self._core = core
         self._exchange = exchange
 
+    async def _run(self, plan: Generator[Any, Any, T]) -> T:
+        return await arun_in_time(self._exchange, self._core.settings.timeout, plan)
 
-def blocking(plan: Callable[Concatenate[Core, P], Plan[T]]) -> Callable[Concatenate[Runs, P], T]:
+
+def blocking(plan: Callable[Concatenate[Core, P], Generator[Any, Any, T]]) -> Callable[Concatenate[Runs, P], T]:
     """Make a method that runs a plan to its result."""
 
     def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _started(method, plan, self, *args, **kwargs)
-        return run_in_time(self._exchange, self._core.settings.timeout, made)
+        owner = self if self._select is None else self._select(_takes_provider(plan), kwargs)
+        return owner._run(_started(method, plan, owner, *args, **kwargs))
 
     return _described(method, plan)
 
 
 def awaiting(
-    plan: Callable[Concatenate[Core, P], Plan[T]],
+    plan: Callable[Concatenate[Core, P], Generator[Any, Any, T]],
 ) -> Callable[Concatenate[Awaits, P], Coroutine[Any, Any, T]]:
     """Make a method that awaits a plan's result."""
 
     async def method(self: Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        made = _started(method, plan, self, *args, **kwargs)
-        return await arun_in_time(self._exchange, self._core.settings.timeout, made)
+        owner = self if self._select is None else self._select(_takes_provider(plan), kwargs)
+        return await owner._run(_started(method, plan, owner, *args, **kwargs))
 
     return _described(method, plan)
 
@@ -92,6 +116,11 @@ def _described(method: M, plan: Callable[..., object]) -> M:
     return method
 
 
+def _takes_provider(plan: Callable[..., object]) -> bool:
+    """Return whether the caller of an operation can say which provider it is about."""
+    return "provider" in _signature_of(plan).parameters
+
+
 @cache
 def _signature_of(plan: Callable[..., object]) -> inspect.Signature:
     hints = get_type_hints(plan)
@@ -106,12 +135,12 @@ def _signature_of(plan: Callable[..., object]) -> inspect.Signature:
 
 def _started(
     method: Callable[..., object],
-    plan: Callable[Concatenate[Core, P], Plan[T]],
+    plan: Callable[Concatenate[Core, P], Generator[Any, Any, T]],
     owner: Runs | Awaits,
     /,
     *args: P.args,
     **kwargs: P.kwargs,
-) -> Plan[T]:
+) -> Generator[Any, Any, T]:
     """Return a plan with its arguments.
 
     Raises:
@@ -136,6 +165,7 @@ class Sessions(Runs):
     revoke: Final = blocking(operations.revoke)
     revoke_all: Final = blocking(operations.revoke_all)
     rotate: Final = blocking(rotate)
+    note_start: Final = blocking(mfa.note_start)
 
 
 class AsyncSessions(Awaits):
@@ -146,6 +176,47 @@ class AsyncSessions(Awaits):
     revoke: Final = awaiting(operations.revoke)
     revoke_all: Final = awaiting(operations.revoke_all)
     rotate: Final = awaiting(rotate)
+    note_start: Final = awaiting(mfa.note_start)
+
+
+class Mfa(Runs):
+    """Second factors that users have verified, as far as the app has recorded that."""
+
+    def __init__(self, core: Core, exchange: SyncExchange, store: RecordStore | None) -> None:
+        super().__init__(core, exchange)
+        self._store = store
+
+    def _run(self, plan: Generator[Any, Any, T]) -> T:
+        return run(plan, self._carried_out)
+
+    def _carried_out(self, step: RecordStep) -> RecordReply | None:
+        return None if self._store is None else self._store.record(step)
+
+    record: Final = blocking(mfa.record)
+    get: Final = blocking(mfa.get)
+    load: Final = blocking(mfa.load)
+    end: Final = blocking(mfa.end)
+    drop: Final = blocking(mfa.drop)
+
+
+class AsyncMfa(Awaits):
+    """Second factors that users have verified, as far as the app has recorded that."""
+
+    def __init__(self, core: Core, exchange: AsyncExchange, store: AsyncRecordStore | None) -> None:
+        super().__init__(core, exchange)
+        self._store = store
+
+    async def _run(self, plan: Generator[Any, Any, T]) -> T:
+        return await arun(plan, self._carried_out)
+
+    async def _carried_out(self, step: RecordStep) -> RecordReply | None:
+        return None if self._store is None else await self._store.record(step)
+
+    record: Final = awaiting(mfa.record)
+    get: Final = awaiting(mfa.get)
+    load: Final = awaiting(mfa.load)
+    end: Final = awaiting(mfa.end)
+    drop: Final = awaiting(mfa.drop)
 
 
 class Otps(Runs):
@@ -167,12 +238,16 @@ class AsyncOtps(Awaits):
 class MagicLinks(Runs):
     """Magic links."""
 
+    send: Final = blocking(login_starts.send_magic_link)
+    login_or_create: Final = blocking(login_starts.login_or_create_by_magic_link)
     verify: Final = blocking(logins.verify_magic_link)
 
 
 class AsyncMagicLinks(Awaits):
     """Magic links."""
 
+    send: Final = awaiting(login_starts.send_magic_link)
+    login_or_create: Final = awaiting(login_starts.login_or_create_by_magic_link)
     verify: Final = awaiting(logins.verify_magic_link)
 
 
@@ -181,34 +256,91 @@ class OAuth(Runs):
 
     verify: Final = blocking(logins.verify_oauth)
 
+    def start_url(
+        self,
+        provider: str,
+        *,
+        login_redirect_url: str | None = None,
+        registration_redirect_url: str | None = None,
+        state: str | None = None,
+    ) -> str:
+        """Return the address to which a browser is redirected to sign in with another provider.
+
+        Makes no network call. Source: API reference, Begin Google OAuth.
+
+        Args:
+            provider: The provider, such as ``"google"``.
+            login_redirect_url: The page of the app that the browser comes back to, with ``token`` in its query. It
+                must be registered in the API's dashboard, whose default is used if it is left out.
+            registration_redirect_url: The same for a new user; ``login_redirect_url`` if it is left out.
+            state: The ``state`` of ``flows.oauth_state``. It is added to the query of both pages.
+
+        Raises:
+            ConfigurationError: ``public_token`` is not set.
+            NotSupported: Users do not sign in through the app with this provider.
+            ValueError: An argument is malformed, or there is a ``state`` without a page to bring it back.
+        """
+        return login_starts.oauth_start_url(
+            self._core,
+            provider,
+            login_redirect_url=login_redirect_url,
+            registration_redirect_url=registration_redirect_url,
+            state=state,
+        )
+
 
 class AsyncOAuth(Awaits):
     """Sign-in with another provider."""
 
     verify: Final = awaiting(logins.verify_oauth)
 
+    def start_url(
+        self,
+        provider: str,
+        *,
+        login_redirect_url: str | None = None,
+        registration_redirect_url: str | None = None,
+        state: str | None = None,
+    ) -> str:
+        """Return the address that OAuth begins at, as on the blocking client. There is nothing to await."""
+        return login_starts.oauth_start_url(
+            self._core,
+            provider,
+            login_redirect_url=login_redirect_url,
+            registration_redirect_url=registration_redirect_url,
+            state=state,
+        )
+
+    start_url.__doc__ = OAuth.start_url.__doc__
+
 
 class Totps(Runs):
     """Codes of authenticator apps."""
 
+    create: Final = blocking(login_starts.create_totp)
     verify: Final = blocking(logins.verify_totp)
+    recover: Final = blocking(logins.recover_totp)
 
 
 class AsyncTotps(Awaits):
     """Codes of authenticator apps."""
 
+    create: Final = awaiting(login_starts.create_totp)
     verify: Final = awaiting(logins.verify_totp)
+    recover: Final = awaiting(logins.recover_totp)
 
 
 class Wallets(Runs):
     """Signatures of wallets."""
 
+    begin: Final = blocking(login_starts.begin_wallet)
     verify: Final = blocking(logins.verify_wallet)
 
 
 class AsyncWallets(Awaits):
     """Signatures of wallets."""
 
+    begin: Final = awaiting(login_starts.begin_wallet)
     verify: Final = awaiting(logins.verify_wallet)
 
 

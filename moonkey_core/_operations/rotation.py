@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from moonkey_core._operations.arguments import Lifetime, text_argument, user_id_argument
+from moonkey_core import _clock
+from moonkey_core._operations.arguments import Lifetime, text_argument
 from moonkey_core._operations.core import Core
+from moonkey_core._operations.ending_retries import end_with_retries, revoke_all_with_retries
 from moonkey_core._operations.logins import verify_otp, verify_totp
-from moonkey_core._operations.sessions import end_session, revoke_all
+from moonkey_core._operations.sessions import Ids
 from moonkey_core._plan import Plan
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RevocationIncomplete
-from moonkey_core.models import Device, Login, Session, same_user
+from moonkey_core.models import Device, Login, Session
 from moonkey_core.settings import Settings
+
+_NEW = timedelta(minutes=5)
+_AT_ONCE = timedelta(seconds=10)  # the factor of a new session is verified as it begins, that of a step-up later
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,9 @@ class Rotation:
         login: The new session. Set its cookies in any case.
         revoked: The ids of the sessions that were ended.
         error: The error because of which others may still be active; ``None`` where all were ended. A
-            ``RevocationIncomplete`` has their ids. After any other error they could not be listed.
-            ``sessions.revoke_all(user_id, keep=login.session.id)`` tries again.
+            ``RevocationIncomplete`` has their ids. After any other error they could not be listed. They are
+            refused, and tried again beside the requests; ``sessions.revoke_all(user_id, keep=login.session.id)``
+            tries at once.
     """
 
     login: Login
@@ -44,6 +50,7 @@ def rotate(
     otp: str | None = None,
     method_id: str | None = None,
     totp: str | None = None,
+    login: Login | None = None,
     session_expires_in: Lifetime | None = None,
     replaces: Session | None = None,
     device: Device | None = None,
@@ -52,43 +59,77 @@ def rotate(
 
     For use after a change that makes old sessions suspect, such as that of an e-mail address. An error about the
     other sessions is not raised, as the new session has to be kept: it is in the result, and the other sessions
-    are refused in all processes of the app for as long as a JWT of them might be accepted.
+    are refused in all processes of the app while this one tries again to end them, for a day at most.
 
     Args:
         user_id: The user.
         otp: A one-time passcode; it requires ``method_id``.
         method_id: The ``method_id`` of the ``OtpRequest``.
         totp: A code of an authenticator app, instead of a passcode.
+        login: A login that has just been verified in any way, and has begun a session of its own; instead of a
+            code, and without any of the arguments below.
         session_expires_in: The lifetime of the new session, as a ``timedelta`` or in minutes.
         replaces: Instead of a lifetime, the session whose remaining lifetime the new one gets.
         device: The device of the new session.
 
     Raises:
-        ValueError: An argument is wrong or missing.
+        ValueError: An argument is wrong or missing, or ``login`` is old, or has extended an earlier session.
         InvalidCredentials: The factor is not accepted, or is another user's; that user's new session is ended.
         RequestRefused: The API refused the factor for another reason, such as the lifetime.
         ProviderError: The factor could not be verified: no session was ended.
     """
-    user_id = user_id_argument(user_id)
-    minutes = _minutes(core.settings, session_expires_in, replaces)
-    if (otp is None) == (totp is None) or (otp is None) != (method_id is None):
-        raise ValueError("Give either otp and method_id, or totp.")
-    if otp is not None:
-        login = yield from verify_otp(core, otp, method_id=method_id, session_expires_in=minutes, device=device)
+    user_id = core.user_id(user_id)
+    core.check_able_to("sign_in")
+    if login is not None:
+        if any(given is not None for given in (otp, method_id, totp, session_expires_in, replaces, device)):
+            raise ValueError("login has a session already: give it with user_id alone.")
+        session = _new_session(login, core.settings)
     else:
-        code = text_argument(totp, "totp")
-        login = yield from verify_totp(core, code, user_id=user_id, session_expires_in=minutes, device=device)
-    session = login.session
-    if session is None:
-        raise ProviderUnavailable(reason="api_content")  # a session was requested
-    if not same_user(login.user.id, user_id):
+        minutes = _minutes(core.settings, session_expires_in, replaces)
+        if (otp is None) == (totp is None) or (otp is None) != (method_id is None):
+            raise ValueError("Give either otp and method_id, or totp, or login.")
+        if otp is not None:
+            login = yield from verify_otp(
+                core, otp, method_id=method_id, session_expires_in=minutes, device=device
+            )
+        else:
+            code = text_argument(totp, "totp")
+            login = yield from verify_totp(core, code, user_id=user_id, session_expires_in=minutes, device=device)
+        if login.session is None:
+            raise ProviderUnavailable(reason="api_content")  # a session was requested
+        session = login.session
+    if not core.provider.same_user(login.user.id, user_id):
         yield from end_unwanted_session(core, session)
-        raise InvalidCredentials("The code is another user's.", reason="another_user")
+        raise InvalidCredentials("The factor is another user's.", reason="another_user")
     try:
-        revoked = yield from revoke_all(core, user_id, keep=session.id, missing_ok=True)
+        revoked = yield from revoke_all_with_retries(core, user_id, session.id)
     except MoonKeyError as error:
         return Rotation(login, error.revoked if isinstance(error, RevocationIncomplete) else (), error)
     return Rotation(login, revoked)
+
+
+def _new_session(login: Login, settings: Settings) -> Session:
+    """Return the session that a login has begun.
+
+    Raises:
+        ValueError: It has none, or its session is an earlier one, of which a copy may exist.
+    """
+    session = login.session
+    if session is None or login.session_token is None:
+        raise ValueError("login has no session. Verify it with session_expires_in.")
+    start = session.started_at
+    verified = [factor.last_verified_at for factor in session.factors if factor.last_verified_at is not None]
+    leeway = timedelta(seconds=settings.leeway)
+    if (
+        start is None
+        or _clock.now() - start > _NEW + leeway
+        or any(moment - start > _AT_ONCE for moment in verified)
+    ):
+        raise ValueError(
+            "login has no session that has just begun. Verify it anew, with session_expires_in and without the "
+            "session_token or session_jwt of an earlier session."
+        )
+    return session
 
 
 def _minutes(settings: Settings, lifetime: Lifetime | None, replaces: Session | None) -> int:
@@ -102,8 +143,8 @@ def _minutes(settings: Settings, lifetime: Lifetime | None, replaces: Session | 
 
 
 def end_unwanted_session(core: Core, session: Session) -> Plan[None]:
-    """End a session that must not be used. Where it cannot be ended, all processes of the app refuse it."""
+    """End a session that must not be used. Where it cannot be ended yet, all processes of the app refuse it."""
     try:
-        yield from end_session(core, "session_id", session.id, (session.id, session.user_id))
+        yield from end_with_retries(core, "session_id", session.id, Ids(session.id, session.user_id))
     except MoonKeyError:
         return

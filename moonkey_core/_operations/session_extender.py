@@ -8,6 +8,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
+from moonkey_core._verified import CacheEntry
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector
 from moonkey_core.auth import Auth, cache_entry
@@ -36,20 +37,25 @@ class SessionExtender:
         """Return a plan that extends the session of a request, where that is due and no other request does it."""
         entry = cache_entry(auth)
         minutes = None if entry is None else self._sliding_expiration.claim(entry)
-        if minutes is None:
+        if entry is None or minutes is None:
             return None
         presented = read_credentials(headers, info, self._settings)
         if presented.error is not None or not presented.source:
             return None
-        return self._extended(presented, minutes)
+        return self._extended(presented, minutes, entry)
 
-    def _extended(self, presented: PresentedCredentials, minutes: int) -> Plan[None]:
+    def _extended(self, presented: PresentedCredentials, minutes: int, entry: CacheEntry) -> Plan[None]:
         digest = self._cache.digest(presented.value)
         request = IntrospectionRequest(
-            presented.kind, presented.value, digest, minutes=minutes, was_good=self._cache.is_seen(digest)
+            presented.kind,
+            presented.value,
+            digest,
+            minutes=minutes,
+            session_id=entry.session_id,
+            was_good=self._cache.is_seen(digest),
         )
         try:
-            verification = yield from self._introspector.introspect(request)
+            verification = yield from self._introspector.introspect(request, session_id=entry.session_id)
             result = verification.result
             self._introspector.note_extension(
                 verification.entry, None if result is None else result.extension_error

@@ -5,6 +5,7 @@ The signatures and docstrings here are the public ones; the client supplies ``co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from moonkey_core._operations.arguments import (
@@ -13,26 +14,27 @@ from moonkey_core._operations.arguments import (
     given,
     id_argument,
     one_credential,
-    user_id_argument,
 )
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
-from moonkey_core._verify.authenticator import NO_SUCH_USER
+from moonkey_core._provider import own_scope
+from moonkey_core._verified import SessionIds, scoped_user
 from moonkey_core.errors import (
     MoonKeyError,
     NotFound,
+    NotSupported,
     ProviderError,
     ProviderUnavailable,
     RevocationIncomplete,
 )
 from moonkey_core.events import Revoked
-from moonkey_core.models import Session, User, VerifiedSession
+from moonkey_core.models import AuthorizationCheck, Session, User, VerifiedSession
 from moonkey_core.web.credentials import PresentedCredentials
 
 _TROUBLES_BEFORE_GIVING_UP = 2
+_ONE_BY_ONE = frozenset({"list_sessions", "revoke_session"})
 
-Ids = tuple[str, str]
-"""The ids of a session and of its user; that of the user is empty where it is unknown."""
+Ids = SessionIds
 
 
 def verify(
@@ -41,6 +43,9 @@ def verify(
     session_token: str | None = None,
     session_jwt: str | None = None,
     extend: Lifetime | None = None,
+    custom_claims: Mapping[str, object] | None = None,
+    authorization_check: AuthorizationCheck | None = None,
+    provider: str | None = None,
 ) -> Plan[VerifiedSession]:
     """Verify one credential and return its user and session.
 
@@ -51,32 +56,76 @@ def verify(
         session_jwt: A session JWT.
         extend: The new lifetime of the session from now, as a ``timedelta`` or in minutes. Without it, the end of
             the session does not change.
+        custom_claims: Claims of the app's own to set in the session, merged with those that it has; ``None`` as a
+            value deletes one. They need ``extend``, as the provider sets them together with a lifetime only. JWTs
+            of the session that are older are then asked about, in all processes where there is a feed.
+        authorization_check: What the user has to be allowed to do, by the roles of the session.
+        provider: The name of the provider that the credential is of. Where there are several, a JWT is otherwise
+            one of the provider that has its issuer, and a token one of the only provider that takes any.
 
     Raises:
         AuthenticationError: The credential is not valid.
         ProviderError: It cannot be determined whether the credential is valid.
-        RequestRefused: The credential is valid, but the API refused to extend the session by that much.
-        ValueError: There is not exactly one credential, or the lifetime is out of bounds.
+        RequestRefused: The credential is valid, but the API refused to change the session in that way.
+        PermissionDenied: The credential is valid, but its user may not do that.
+        NotSupported: The provider knows no such thing.
+        ValueError: There is not exactly one credential, or the lifetime or a claim is out of bounds.
     """
+    core.check_provider(provider)
     kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
-    minutes = None if extend is None else core.settings.session_minutes(extend)
-    return (yield from core.authenticator.verify(given(kind, value), minutes))
+    minutes = None if extend is None else core.session_minutes(extend)
+    if minutes is not None:
+        core.check_able_to("extend")
+    if authorization_check is not None:
+        core.able_to("authorization_check").check_question(authorization_check)
+    if custom_claims is None:
+        return (yield from core.authenticator.verify(given(kind, value), minutes, check=authorization_check))
+    claims = core.able_to("custom_claims").checked_claims(custom_claims)
+    if minutes is None:
+        raise ValueError(
+            "custom_claims need extend=: the provider sets them only together with a new lifetime of the session."
+        )
+    digest, known = core.cache.digest(value), core.cache.seen_session(core.cache.digest(value))
+    try:
+        verified = yield from core.authenticator.verify(
+            given(kind, value), minutes, custom_claims=claims, check=authorization_check
+        )
+    except ProviderUnavailable:
+        if known is not None:  # the call may have had its effect
+            _supersede(core, kind, digest, known, None)
+        raise
+    _supersede(core, kind, digest, verified.session.id, verified.user.scope)
+    return verified
 
 
-def list_sessions(core: Core, user_id: str) -> Plan[tuple[Session, ...]]:
+def _supersede(core: Core, kind: Kind, digest: bytes, session_id: str, scope: str | None) -> None:
+    """Note that what was issued for a session until now does not say any more what the session says.
+
+    It is not refused: the provider is asked about it, here and in the other processes of the app. A JWT that has
+    been replaced gets no further new one for a while, as its client has one, or is about to get it.
+    """
+    core.cache.forget(digest)
+    if kind == "session_jwt":
+        core.cache.mark_superseded(digest, is_certain=True)
+    core.revocations.add_report(session_id=session_id, scope=scope)
+
+
+def list_sessions(core: Core, user_id: str, *, provider: str | None = None) -> Plan[tuple[Session, ...]]:
     """Return the active sessions of a user.
 
     Source: API reference, List Sessions.
 
     Args:
-        user_id: The id of the user, with or without ``user_``.
+        user_id: The id of the user, in any of its spellings.
+        provider: The name of the provider that the id is of. It is needed where there are several.
 
     Raises:
         RequestRefused: The API refused the call.
         ProviderError: The API cannot be reached or understood.
         ValueError: The id is malformed.
     """
-    return (yield from core.api.list_sessions(user_id_argument(user_id)))
+    core.check_provider(provider)
+    return (yield from core.able_to("list_sessions").list_sessions(core.user_id(user_id)))
 
 
 def revoke(
@@ -85,6 +134,7 @@ def revoke(
     session_id: str | None = None,
     session_token: str | None = None,
     session_jwt: str | None = None,
+    provider: str | None = None,
 ) -> Plan[None]:
     """End a session for good. A session that does not exist any more counts as ended.
 
@@ -97,16 +147,20 @@ def revoke(
         session_id: The id of the session. Give exactly one of the three.
         session_token: A session token of the session.
         session_jwt: A session JWT of the session.
+        provider: The name of the provider, as for :meth:`verify`. With an id, it is needed if there are several.
 
     Raises:
+        NotSupported: The provider cannot end a session by that. Nothing was done.
         MoonKeyError: The API did not confirm that the session has ended, or the credential is malformed.
         ValueError: There is not exactly one argument, or the id is malformed.
     """
+    core.check_provider(provider)
     kind, value = one_credential(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
+    core.check_able_to("revoke_session")  # before anything is done
     if kind == "session_id":
-        yield from end_session(core, kind, value, (value, ""))
+        yield from end_session(core, kind, value, Ids(value, ""))
         return
     done = False
     digest = core.cache.digest(value)
@@ -125,59 +179,141 @@ def _ids_of(core: Core, credential: PresentedCredentials, digest: bytes) -> Plan
     ids: Ids | None = None
     with suppress(ProviderError):
         ids = yield from core.authenticator.ids_of(credential)
-    return ids if ids is not None or entry is None else (entry.session_id, entry.user_id)
+    return ids if ids is not None or entry is None else Ids(entry.session_id, entry.user_id, entry.scope)
 
 
-def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float = 0.0) -> Plan[None]:
-    """Refuse a session in all processes of the app, then end it at the API, after ``pause`` seconds."""
+def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float | None = None) -> Plan[None]:
+    """Refuse a session in all processes of the app, then end it at the API.
+
+    Where no request waits for that, ``pause`` has the seconds before the call.
+
+    Raises:
+        NotSupported: The provider ends no sessions. Nothing was refused.
+    """
+    # What the provider cannot do is raised at once.
+    ending = core.able_to("revoke_session").revoke(kind, value, pause=pause)
     if ids is not None:
-        core.revocations.add(session_id=ids[0])
-    yield from core.api.revoke(kind, value, pause=pause)
+        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
+    yield from ending
+    if ids is None and kind != "session_id":  # its connections are found by the credential
+        core.introspector.note_end_of(value, is_ended_here=True)
     if ids is not None:
-        session_id, user_id = ids
-        core.revocations.add(session_id=session_id)  # again: JWTs were issued until now
-        core.hooks.emit(Revoked(user_id, session_id))
+        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)  # again: JWTs were issued until now
+        core.hooks.emit(Revoked(ids.user_id, ids.session_id, scope=ids.scope or core.revocations.scopes[0]))
 
 
 def revoke_all(
-    core: Core, user_id: str, *, keep: str | None = None, missing_ok: bool = False
+    core: Core,
+    user_id: str,
+    *,
+    keep: str | None = None,
+    missing_ok: bool = False,
+    provider: str | None = None,
 ) -> Plan[tuple[str, ...]]:
     """End every session of a user, except for the one to keep.
 
     First all credentials that were issued to the user until now are refused in this process, and in all others
-    where there is a feed. Then the sessions are listed and ended one by one, as the API has no single call for
-    that. Sessions that could not be ended are refused for as long as a JWT of them may be accepted.
+    where there is a feed. Then the sessions are listed and ended: by one call if the provider has it
+    (``revoke_user``) and none is kept, else one by one. Sessions that could not be ended are refused for as long
+    as a JWT of them may be accepted.
 
     Args:
-        user_id: The id of the user, with or without ``user_``.
+        user_id: The id of the user, in any of its spellings.
         keep: The id of a session that is not ended.
         missing_ok: Whether a user that does not exist counts as one without sessions.
+        provider: The name of the provider that the ids are of. It is needed where there are several.
 
     Returns:
-        The ids of the sessions that were ended.
+        The ids of the sessions that were ended, as far as they can be listed.
 
     Raises:
         NotFound: There is no such user.
         RevocationIncomplete: Some sessions could not be ended; it has their ids.
-        ProviderError: The sessions could not be listed.
+        ProviderError: The sessions could not be listed, or could neither be listed nor ended.
+        NotSupported: The provider cannot do it, or cannot keep one session. Nothing was refused.
         ValueError: An id is malformed.
     """
+    core.check_provider(provider)
     kept = None if keep is None else id_argument(keep, "keep")
-    user_id = user_id_argument(user_id)
+    user_id = core.user_id(user_id)
+    together = _ends_together(core, kept)
+    if together and "list_sessions" not in core.provider.capabilities:
+        return (yield from _end_unlisted(core, user_id, missing_ok=missing_ok))
     try:
         sessions = yield from _cut_off(core, user_id, kept)
     except NotFound as error:
-        if not missing_ok or error.code != NO_SUCH_USER:
+        if not missing_ok or not error.is_gone:
             raise
         return ()
     if not sessions and not missing_ok:
-        yield from core.api.get_user(user_id)
+        yield from core.able_to("get_user").get_user(user_id)
     left = [session.id for session in sessions if session.id != kept]
     try:
+        if together and left:
+            return (yield from _end_together(core, user_id, left))
         return (yield from _end_all(core, user_id, left))
     finally:
         for session_id in left:  # cancelled, or not tried any more
             core.revocations.add(session_id=session_id)
+
+
+def _ends_together(core: Core, kept: str | None) -> bool:
+    """Return whether all sessions of a user are ended by one call, and check that they can be ended at all.
+
+    Raises:
+        NotSupported: They cannot. It is raised before anything is refused.
+    """
+    has_call = "revoke_user" in core.provider.capabilities
+    if has_call and kept is None:
+        return True
+    if has_call and not core.provider.capabilities >= _ONE_BY_ONE:
+        why = "It ends all sessions of a user at once, and cannot keep one: leave keep out."
+        raise NotSupported(provider=core.name, operation="revoke_user", why=why)
+    core.check_able_to("list_sessions")
+    core.check_able_to("revoke_session")
+    return False
+
+
+def _end_unlisted(core: Core, user_id: str, *, missing_ok: bool) -> Plan[tuple[str, ...]]:
+    """End all sessions of a user by one call, where they cannot be listed. None of their ids is known."""
+    done = False
+    core.revocations.add_cutoff(user_id)
+    try:
+        yield from core.able_to("revoke_user").revoke_user(user_id)
+        done = True
+    except NotFound as error:
+        done = error.is_gone
+        if not missing_ok or not error.is_gone:
+            raise
+    finally:
+        if not done:  # raised, or cancelled: the provider may still accept its sessions
+            core.revocations.add(user_id=user_id)
+    core.revocations.add_cutoff(user_id)  # again: JWTs were issued until now
+    return ()
+
+
+def _end_together(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
+    """End all sessions of a user by one call, and remove those from the list that were known.
+
+    Returns:
+        The ids of these.
+
+    Raises:
+        RevocationIncomplete: It is not certain that they have ended.
+    """
+    for session_id in left:
+        core.revocations.add(session_id=session_id)
+    try:
+        yield from core.able_to("revoke_user").revoke_user(user_id)
+    except MoonKeyError as error:
+        raise RevocationIncomplete(revoked=(), failed=dict.fromkeys(left, error)) from error
+    scope = core.revocations.scopes[0]
+    for session_id in left:
+        core.hooks.emit(Revoked(user_id, session_id, scope=scope))
+    core.revocations.add_cutoff(user_id, keep=None)  # again: JWTs were issued until now
+    revoked = tuple(left)
+    left.clear()
+    return revoked
 
 
 def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
@@ -195,7 +331,7 @@ def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]
     while left and troubles < _TROUBLES_BEFORE_GIVING_UP:
         session_id = left[0]
         try:
-            yield from end_session(core, "session_id", session_id, (session_id, user_id))
+            yield from end_session(core, "session_id", session_id, Ids(session_id, user_id))
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error
@@ -212,7 +348,7 @@ def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, 
     core.revocations.add_cutoff(user_id, keep=kept)
     listed = False
     try:
-        sessions = yield from core.api.list_sessions(user_id)
+        sessions = yield from core.able_to("list_sessions").list_sessions(user_id)
         listed = True
     finally:
         if not listed:  # raised, or cancelled: nothing was ended, so the API would still accept it
@@ -220,17 +356,20 @@ def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, 
     return sessions
 
 
-def get_user(core: Core, user_id: str) -> Plan[User]:
+def get_user(core: Core, user_id: str, *, provider: str | None = None) -> Plan[User]:
     """Return one user with all fields.
 
     Source: API reference, Get User.
 
     Args:
-        user_id: The id of the user, with or without ``user_``.
+        user_id: The id of the user, in any of its spellings.
+        provider: The name of the provider that the id is of. It is needed where there are several.
 
     Raises:
         NotFound: There is no such user.
         ProviderError: The API cannot be reached or understood.
         ValueError: The id is malformed.
     """
-    return (yield from core.api.get_user(user_id_argument(user_id)))
+    core.check_provider(provider)
+    user = yield from core.able_to("get_user").get_user(core.user_id(user_id))
+    return scoped_user(user, own_scope(core.provider))

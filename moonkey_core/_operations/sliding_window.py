@@ -11,6 +11,7 @@ from cachetools import TLRUCache
 from moonkey_core import _clock
 from moonkey_core._crypto import Digest
 from moonkey_core._fork import reset_after_fork
+from moonkey_core._plan import CountAttempt, Counts, Limit
 
 _COUNTED = 65_536  # beyond, the least recently used entries are dropped
 
@@ -69,6 +70,11 @@ class SlidingWindowCounter:
             if log is not None and len(log.times) > 1:
                 self._logs[key] = _Log(log.seconds, log.times[:-1])
 
+    def forget(self, kind: str, value: str) -> None:
+        """Forget all attempts of a subject."""
+        with self._lock:
+            self._logs.pop(self._digest(kind, value), None)
+
     def reset_lock(self) -> None:
         """Make a new lock after a fork, and a new table where another thread was just changing the old one."""
         held, self._lock = self._lock.locked(), threading.Lock()
@@ -78,6 +84,43 @@ class SlidingWindowCounter:
     def _recent(self, key: str, now: float) -> tuple[float, ...]:
         log = self._logs.get(key)
         return () if log is None else tuple(at for at in log.times if now - at < log.seconds)
+
+
+class AttemptCounter:
+    """The counts of this process."""
+
+    def __init__(self, attempts: SlidingWindowCounter) -> None:
+        """Count in ``attempts`` what strangers name; counts of the whole app are kept apart from these."""
+        self._attempts = attempts
+        self._of_app = SlidingWindowCounter()
+
+    def __call__(self, action: CountAttempt) -> Counts:
+        """Change or read the counts."""
+        if action.step == "count":
+            return self._count(action)
+        for limit in action.limits:
+            if action.step == "undo":
+                self._table(limit).undo_last(limit.kind, limit.value)
+            elif action.step == "forget":
+                self._table(limit).forget(limit.kind, limit.value)
+        return self._read(action)
+
+    def _count(self, action: CountAttempt) -> Counts:
+        counted: list[Limit] = []
+        for limit in action.limits:
+            wait = self._table(limit).count(limit.kind, limit.value, limit.most, limit.seconds)
+            if wait is not None:
+                for one in counted:
+                    self._table(one).undo_last(one.kind, one.value)
+                return Counts(self._read(action).used, limit, wait)
+            counted.append(limit)
+        return self._read(action)
+
+    def _read(self, action: CountAttempt) -> Counts:
+        return Counts(tuple(self._table(one).current(one.kind, one.value) for one in action.limits))
+
+    def _table(self, limit: Limit) -> SlidingWindowCounter:
+        return self._of_app if limit.is_of_app else self._attempts
 
 
 def _until(_key: str, log: _Log, _now: float) -> float:

@@ -8,6 +8,7 @@ from cachetools import TTLCache
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
+from moonkey_core._verified import Key, key_of
 from moonkey_core.auth import Auth, cache_entry, peek_identity
 from moonkey_core.events import DeviceChanged
 from moonkey_core.settings import Settings
@@ -19,7 +20,7 @@ _SECONDS = 3600.0
 _LONGEST = 512  # characters that a session stores of a user agent
 
 
-_Seen = tuple[str, str | None, str | None]
+_Seen = tuple[Key, str | None, str | None]
 
 
 class DeviceMonitor:
@@ -40,10 +41,12 @@ class DeviceMonitor:
         lines = headers("user-agent")
         agent = lines[0][:_LONGEST] if len(lines) == 1 else None
         address = client_address(info, headers, self._settings)
-        if entry is not None and self._was_seen(entry.session_id, agent, address):
+        if entry is not None and self._was_seen(key_of(entry.scope, entry.session_id), agent, address):
             return None
         verified = peek_identity(auth)
-        if verified is None or (entry is None and self._was_seen(verified[1].id, agent, address)):
+        if verified is None:
+            return None
+        if entry is None and self._was_seen(key_of(verified[0].scope, verified[1].id), agent, address):
             return None
         user, session = verified
         device = session.device
@@ -53,10 +56,10 @@ class DeviceMonitor:
         agent_changed = device.user_agent is not None and agent != device.user_agent[:_LONGEST]
         if not address_changed and not agent_changed:
             return None
-        return DeviceChanged(user.id, session.id, address_changed, agent_changed)
+        return DeviceChanged(user.id, session.id, address_changed, agent_changed, scope=user.scope)
 
-    def _was_seen(self, session_id: str, agent: str | None, address: str | None) -> bool:
-        key = (session_id, agent, address)
+    def _was_seen(self, session: Key, agent: str | None, address: str | None) -> bool:
+        key = (session, agent, address)
         with self._lock:
             if key in self._seen:
                 return True

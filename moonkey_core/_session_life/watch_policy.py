@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from moonkey_core.auth import Auth, cache_entry, peek_identity
-from moonkey_core.errors import InvalidCredentials
-from moonkey_core.models import same_user
-from moonkey_core.revocations import Revocations
+from moonkey_core import _threads
+from moonkey_core.auth import Auth, CredentialFacts, credential_facts, vouched_at
+from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, RevokedCredentials
+from moonkey_core.revocations import DEFAULT_SCOPE, Revocations, as_it_is
 
 Reason = Literal["expired", "revoked"]
 """Why a session is over."""
@@ -21,7 +21,7 @@ Reason = Literal["expired", "revoked"]
 Verdict = Reason | Literal["verify"] | None
 """``None``: the session goes on. ``verify``: verify its credential, then call :meth:`WatchedSession.record`."""
 
-OnFeedLost = Literal["remote", "local"]
+OnFeedLost = Literal["remote", "local", "refuse"]
 
 RETRY_SECONDS = 60.0
 """Seconds between two verifications while the provider gives no definite answer."""
@@ -43,33 +43,66 @@ class WatchedSession:
 
     __slots__ = (
         "_can_verify",
+        "_credential",
+        "_credentials",
         "_end_is_final",
+        "_is_reported",
+        "_key_of_user",
+        "_known_reports",
         "_last_accepted_at",
         "_last_tried_at",
+        "_lock",
         "_needs_verification",
+        "_reported_until",
+        "_verified_until",
+        "_vouched_at",
         "ends_at",
+        "generation",
         "is_revoked",
         "issued_at",
+        "scope",
         "session_id",
         "user_id",
     )  # fmt: skip
 
-    def __init__(self, auth: Auth, now: float, *, can_verify: bool) -> None:
+    def __init__(
+        self,
+        auth: Auth,
+        now: float,
+        *,
+        can_verify: bool,
+        credentials: tuple[str, ...] = (),
+        key_of_user: Callable[[str], str] = as_it_is,
+    ) -> None:
         """Take the facts of a verified session.
 
         Args:
             auth: The identity of the connection's request.
             now: The current time.
             can_verify: Whether the credential is available, so that it can be verified again.
+            credentials: The keyed digests of the credential, where it is known; one for each secret.
+            key_of_user: Returns the one spelling of a user's id.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        facts = _facts_of(auth)
+        facts = credential_facts(auth)
         if facts is None:
             raise ValueError("Nobody is signed in, so there is no session that could end.")
-        self.session_id, self.user_id, self.issued_at, self.ends_at = facts
-        self.is_revoked = False
+        self._credential, self._key_of_user = facts, key_of_user
+        self.session_id: str = facts.session_id
+        self.user_id: str = facts.user_id
+        self.scope: str = facts.scope
+        self.issued_at: float | None = facts.started_at
+        self.ends_at: float = facts.ends_at
+        self.generation: int = 0  # of the credential
+        self._lock = _threads.lock()
+        self.is_revoked: bool = False
+        self._credentials = credentials
+        self._vouched_at = vouched_at(auth)
+        self._is_reported = False  # a credential of the session is dead; the session itself may go on
+        self._reported_until = self._verified_until = -math.inf if self._vouched_at is None else self._vouched_at
+        self._known_reports = -1
         self._can_verify = can_verify
         self._last_tried_at = -math.inf
         self._last_accepted_at = now
@@ -77,13 +110,36 @@ class WatchedSession:
         self._end_is_final = not can_verify
 
     def refresh(self, revocations: Revocations) -> None:
-        """Look up whether the session is revoked. It stays revoked after the table has dropped the entry."""
+        """Look up whether the session is revoked. It stays revoked after the table has dropped the entry.
+
+        Where a credential of the session was reported dead, the session has to be verified. Where that is not
+        possible, and where the dead credential is the one of this connection, it counts as revoked.
+        """
         if not self.is_revoked:
-            self.is_revoked = revocations.refuses(self.session_id, self.user_id, self.issued_at)
+            facts = self.session_id, self.user_id, self.issued_at
+            self.is_revoked = revocations.refuses(*facts, *self._other_scope)
+        if self._known_reports != revocations.report_count and not self.is_revoked:
+            self._known_reports = revocations.report_count
+            self._look_up_reports(revocations)
         if self._can_verify and not self.is_revoked:
-            self._needs_verification |= revocations.needs_introspection(
-                self.session_id, self.user_id, self.issued_at
+            self._needs_verification |= self._is_reported or revocations.needs_introspection(
+                self.session_id, self.user_id, self.issued_at, math.inf, self.scope
             )
+
+    @property
+    def _other_scope(self) -> tuple[str, ...]:
+        """The scope of the ids, unless it is the default one."""
+        return () if self.scope == DEFAULT_SCOPE else (self.scope,)
+
+    def _look_up_reports(self, revocations: Revocations) -> None:
+        until = revocations.reported_until(self.session_id, self.scope)
+        if revocations.is_reported_dead(self._credentials, self._vouched_at):
+            self.is_revoked = True
+            if until <= self._reported_until:  # the other connections of the session are to be verified
+                revocations.add_report(session_id=self.session_id, scope=self.scope)
+        elif until > self._reported_until:
+            self._reported_until, self._is_reported = until, True
+            self.is_revoked = not self._can_verify
 
     @property
     def needs_attention(self) -> bool:
@@ -105,24 +161,100 @@ class WatchedSession:
             return "expired" if self._end_is_final else "verify"
         if self._can_verify and now - max(known_until, self._last_accepted_at) > max_silence:
             self._needs_verification = True
-        return "verify" if self._needs_verification and now - self._last_tried_at >= RETRY_SECONDS else None
+        if self._needs_verification and (self._is_reported or now - self._last_tried_at >= RETRY_SECONDS):
+            self._verified_until = self._reported_until
+            return "verify"
+        return None
 
-    def record(self, auth: Auth | None, now: float) -> None:
+    def record(self, auth: Auth | None, now: float, generation: int | None = None) -> None:
         """Record the result of a verification.
 
         Without a definite answer, and where the refused credential may be another session's, the known end counts.
+        But where a credential of the session was reported dead, the session is over unless the provider confirms
+        it, or the credential was replaced.
 
         Args:
             auth: The result; ``None`` where the verification itself failed.
             now: The current time.
+            generation: That of the credential when its verification began. What is found out about a credential
+                that has been renewed meanwhile says nothing any more.
         """
+        with self._lock:
+            if generation is None or generation == self.generation:
+                self._record(auth, now)
+
+    def _record(self, auth: Auth | None, now: float) -> None:
         self._last_tried_at = now
-        found = None if auth is None else _facts_of(auth)
-        if found is not None and found[0] == self.session_id and same_user(found[1], self.user_id):
-            self.ends_at, self._last_accepted_at, self._needs_verification = found[3], now, False
+        found = None if auth is None else credential_facts(auth)
+        if found is not None and self._is_same(found):
+            self.ends_at, self._last_accepted_at, self._needs_verification = found.ends_at, now, False
         elif auth is not None and _is_certain_end(auth) and now < self.ends_at:
             self.is_revoked = True
+        else:
+            self.is_revoked |= self._is_reported and not (auth is not None and _is_replaced(auth))
+        self._is_reported = self._reported_until > self._verified_until  # by a report that came meanwhile
+        self._needs_verification |= self._is_reported
         self._end_is_final = now >= self.ends_at
+
+    def renew(self, auth: Auth, now: float, credentials: tuple[str, ...], revocations: Revocations) -> None:
+        """Go on with a newer credential of the same user and session, by which the connection ends from now on.
+
+        Args:
+            auth: The identity that the credential has just proved.
+            now: The current time.
+            credentials: The keyed digests of the credential, one for each secret.
+            revocations: The revocations of this process.
+
+        Raises:
+            InvalidCredentials: It proves no user, another user or session, or is older; nothing changes.
+            RevokedCredentials: The session of the connection is revoked.
+            ExpiredCredentials: The connection has come to its end.
+        """
+        facts = credential_facts(auth)
+        with self._lock:
+            if self.is_revoked:
+                raise RevokedCredentials()
+            if self._end_is_final and now >= self.ends_at:
+                raise ExpiredCredentials()
+            lack = "It proves no user." if facts is None else self._lack_of(facts)
+            if facts is None or lack is not None:
+                raise InvalidCredentials(reason="renewal_refused", evidence=lack or "", session_is_over=False)
+            self.generation += 1
+            self._credentials, self._vouched_at = credentials, vouched_at(auth)
+            self._credential = facts
+            self.session_id, self.user_id = facts.session_id, facts.user_id
+            self.issued_at, self.ends_at = facts.started_at, facts.ends_at
+            self._can_verify, self._end_is_final = True, False
+            self._last_accepted_at, self._last_tried_at = now, -math.inf
+            self._needs_verification = self._is_reported = False
+            self._reported_until = self._verified_until = (
+                -math.inf if self._vouched_at is None else self._vouched_at
+            )
+            self._known_reports = -1
+        self.refresh(revocations)  # by what was added until now
+
+    def _lack_of(self, new: CredentialFacts) -> str | None:
+        """Return why a credential cannot take the place of the present one; ``None`` if it can."""
+        held = self._credential
+        if not self._is_same_principal(new):
+            return "It is another user's."
+        if new.session_id != held.session_id and (new.names_session or held.names_session):
+            return "It is of another session."
+        date, held_date = new.issued_at, held.issued_at
+        if date is not None and held_date is not None:
+            return "It is older." if date < held_date else None
+        # The end of a session is what the provider says now. That of a token is the token's own.
+        is_older = new.ends_at < held.ends_at and new.ends_with_token
+        return "It ends earlier." if is_older else None
+
+    def _is_same(self, found: CredentialFacts) -> bool:
+        return found.session_id == self.session_id and self._is_same_principal(found)
+
+    def _is_same_principal(self, found: CredentialFacts) -> bool:
+        held = self._credential
+        if (found.scope, found.principal) != (held.scope, held.principal):
+            return False
+        return self._key_of_user(found.user_id) == self._key_of_user(held.user_id)
 
 
 class WatchPolicy:
@@ -142,13 +274,19 @@ class WatchPolicy:
         self.revocations = revocations
         self.clock = clock
         self._feed = feed
-        self._verifies_when_lost = feed is not None and on_feed_lost == "remote"
+        self._verifies_when_lost = feed is not None and on_feed_lost != "local"
 
-    def watch(self, auth: Auth, *, can_verify: bool) -> WatchedSession:
+    def watch(self, auth: Auth, *, can_verify: bool, credentials: tuple[str, ...] = ()) -> WatchedSession:
         """Start to watch a session; see :class:`WatchedSession`. Starts the feed, which is needed from now on."""
         if self._feed is not None:
             self._feed.start()
-        return WatchedSession(auth, self.clock(), can_verify=can_verify)
+        return WatchedSession(
+            auth,
+            self.clock(),
+            can_verify=can_verify,
+            credentials=credentials,
+            key_of_user=self.revocations.key_of_user,
+        )
 
     def verdict(self, watched: WatchedSession) -> Verdict:
         """Decide how a session stands now."""
@@ -160,22 +298,14 @@ class WatchPolicy:
         return watched.verdict(now, -math.inf if lag is None else now - lag, self.revocations.retention / 2)
 
 
-def _facts_of(auth: Auth) -> tuple[str, str, float | None, float] | None:
-    """Return session id, user id, start and end; ``None`` unless authenticated. Does not count as access."""
-    entry = cache_entry(auth)
-    if entry is not None:
-        return entry.session_id, entry.user_id, entry.issued_at, entry.ends_at
-    verified = peek_identity(auth)
-    if verified is None:
-        return None
-    user, session = verified
-    started_at = None if session.started_at is None else session.started_at.timestamp()
-    return session.id, user.id, started_at, session.expires_at.timestamp()
-
-
 def _is_certain_end(auth: Auth) -> bool:
     """Return whether a result certainly means that the session is over."""
     error = auth.error
     if isinstance(error, InvalidCredentials):
         return error.session_is_over
     return not auth.is_unavailable
+
+
+def _is_replaced(auth: Auth) -> bool:
+    """Return whether a result means that the session goes on with another credential."""
+    return auth.error is not None and auth.error.reason == "token_replaced"

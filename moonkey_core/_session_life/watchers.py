@@ -50,23 +50,40 @@ class SessionWatcher:
         reset_after_fork(self.reset)
 
     @contextlib.contextmanager
-    def watching(self, auth: Auth, *, can_verify: bool) -> Iterator[WatchedSession]:
+    def watching(
+        self, auth: Auth, *, can_verify: bool, credentials: tuple[str, ...] = ()
+    ) -> Iterator[WatchedSession]:
         """Watch a session until the end of the block.
 
         Args:
             auth: The identity of the request.
             can_verify: Whether :meth:`is_over` will be given a function that verifies the credential again.
+            credentials: The keyed digests of the credential, where it is known; one for each secret.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        watched = self._policy.watch(auth, can_verify=can_verify)
+        watched = self._policy.watch(auth, can_verify=can_verify, credentials=credentials)
+        with self.watching_for(watched):
+            yield watched
+
+    def watch(self, auth: Auth, *, can_verify: bool, credentials: tuple[str, ...] = ()) -> WatchedSession:
+        """Return what :meth:`watching_for` takes; the arguments and errors are those of :meth:`watching`."""
+        return self._policy.watch(auth, can_verify=can_verify, credentials=credentials)
+
+    @contextlib.contextmanager
+    def watching_for(self, watched: WatchedSession) -> Iterator[None]:
+        """Have a session told of revocations until the end of the block."""
         self._sessions.add(watched)
         try:
             watched.refresh(self._policy.revocations)  # for what was added before this was watched
-            yield watched
+            yield
         finally:
             self._sessions.discard(watched)
+
+    def renew(self, watched: WatchedSession, auth: Auth, credentials: tuple[str, ...]) -> None:
+        """Go on with a newer credential, see :meth:`WatchedSession.renew`. May be called in any thread."""
+        watched.renew(auth, self._policy.clock(), credentials, self._policy.revocations)
 
     def is_over(self, watched: WatchedSession, verify: Callable[[], Auth] | None) -> bool:
         """Return whether the session is over.
@@ -78,12 +95,12 @@ class SessionWatcher:
             verify: Verifies the credential again; ``None`` where it is not available.
         """
         while (verdict := self._policy.verdict(watched)) == "verify":
-            auth = None
+            auth, generation = None, watched.generation
             try:
                 auth = None if verify is None else verify()
             except Exception:
                 _log_failure()
-            watched.record(auth, self._policy.clock())
+            watched.record(auth, self._policy.clock(), generation)
         return verdict is not None
 
     def _refresh(self) -> None:
@@ -115,18 +132,41 @@ class AsyncSessionWatcher:
         revocations.watch(self._notify)
         reset_after_fork(self.reset)
 
-    async def wait_until_over(self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
+    async def wait_until_over(
+        self, auth: Auth, verify: Callable[[], Awaitable[Auth]] | None, credentials: tuple[str, ...] = ()
+    ) -> Reason:
         """Wait until the session is over, and return why.
 
         Args:
             auth: The identity of the request.
             verify: Verifies the credential again; ``None`` where it is not available.
+            credentials: The keyed digests of the credential, where it is known; one for each secret.
 
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
+        return await self.wait(self.watch(auth, can_verify=verify is not None, credentials=credentials), verify)
+
+    def watch(self, auth: Auth, *, can_verify: bool, credentials: tuple[str, ...] = ()) -> WatchedSession:
+        """Return what :meth:`wait` takes; the arguments and errors are those of :meth:`wait_until_over`."""
+        return self._policy.watch(auth, can_verify=can_verify, credentials=credentials)
+
+    def renew(self, watched: WatchedSession, auth: Auth, credentials: tuple[str, ...]) -> None:
+        """Go on with a newer credential, see :meth:`WatchedSession.renew`. May be called in any thread."""
+        try:
+            watched.renew(auth, self._policy.clock(), credentials, self._policy.revocations)
+        finally:
+            for one in self._loops:
+                one.wake(watched)
+
+    async def wait(self, watched: WatchedSession, verify: Callable[[], Awaitable[Auth]] | None) -> Reason:
+        """Wait until a session is over, and return why.
+
+        Args:
+            watched: What :meth:`watch` returned.
+            verify: Verifies the credential again; ``None`` where it is not available.
+        """
         policy = self._policy
-        watched = policy.watch(auth, can_verify=verify is not None)
         loop_watcher = self._add(watched)
         try:
             watched.refresh(policy.revocations)  # for what was added before this was watched
@@ -135,7 +175,8 @@ class AsyncSessionWatcher:
                 if verdict is None:
                     await loop_watcher.wait_for_change(watched)
                 elif verdict == "verify":
-                    watched.record(await _verified(verify), policy.clock())
+                    generation = watched.generation
+                    watched.record(await _verified(verify), policy.clock(), generation)
                 else:
                     return verdict
         finally:
@@ -210,6 +251,12 @@ class _LoopWatcher:
             self._is_notified = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self.loop.call_soon_threadsafe(self._refresh)
+
+    def wake(self, watched: WatchedSession) -> None:
+        """Have the task of one session look at it again: its end has moved. May be called in any thread."""
+        if watched in self.sessions:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(lambda: _wake(self.sessions.get(watched)))
 
     def _refresh(self) -> None:
         self._is_notified = False  # before the refresh: what is added from now on needs another one

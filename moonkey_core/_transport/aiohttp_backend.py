@@ -62,7 +62,7 @@ class AsyncSender:
             response = await self._opened().request(
                 fetch.method,
                 URL(fetch.url, encoded=fetch.url.isascii()),
-                headers=request_headers(fetch, self._settings),
+                headers=request_headers(fetch),
                 data=request_content(fetch),
                 allow_redirects=False,
             )
@@ -70,7 +70,7 @@ class AsyncSender:
             try:
                 check_connection_used()
                 body = Body(response.headers.get("content-encoding"), fetch.max_bytes)
-                async for chunk in response.content.iter_any():
+                while chunk := await response.content.readany():
                     body.add(chunk)
                 whole = True
             finally:

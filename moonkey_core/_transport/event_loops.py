@@ -29,6 +29,7 @@ _SENDS_PER_ITERATION = 8
 """Calls that begin, and that are sent, in one iteration of the loop: each takes tens or hundreds of microseconds,
 and a thousand that come at the same time must not hold up everything else."""
 
+_FEW_CALLS = 8  # of which all may begin in the same iteration
 MAX_BACKGROUND_TASKS = 4
 """The most tasks in the background at the same time; more are not run."""
 
@@ -73,7 +74,11 @@ class CloseOnLoopShutdown:
 
 
 class LoopState:
-    """What one event loop has of its own."""
+    """What one event loop has of its own.
+
+    Attributes:
+        calls: How many callers wait for the outcome of a call.
+    """
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
@@ -81,16 +86,24 @@ class LoopState:
         self.begin_throttle = LoopThrottle(_BEGINS_PER_ITERATION)
         self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
         self.sender = sender
+        self.calls = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._lasting: set[asyncio.Task[None]] = set()
         self.shutdown = CloseOnLoopShutdown(self.close)
 
-    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run a task beside the requests. Returns ``False`` where too many are under way."""
-        if len(self._background) >= MAX_BACKGROUND_TASKS:
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many calls are under way that they are spread over iterations of the loop."""
+        return self.calls > _FEW_CALLS
+
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]], *, lasts: bool) -> bool:
+        """Run a task beside the requests. Returns ``False`` where too many of its kind are under way."""
+        tasks = self._lasting if lasts else self._background
+        if len(tasks) >= MAX_BACKGROUND_TASKS:
             return False
         task = asyncio.get_running_loop().create_task(self._run_background(run))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return True
 
     async def _run_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -102,7 +115,8 @@ class LoopState:
 
     async def close(self) -> None:
         """Cancel what is under way, and close the connections."""
-        background = [task for task in self._background if task is not asyncio.current_task()]
+        tasks = (*self._background, *self._lasting)
+        background = [task for task in tasks if task is not asyncio.current_task()]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)

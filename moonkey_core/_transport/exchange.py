@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -38,8 +37,10 @@ from moonkey_core._transport.retries import (
     LoadFromStore,
     SaveToStore,
     SendRequest,
+    begins_with_attempt,
     call_steps,
     has_priority,
+    is_final,
     time_left,
 )
 from moonkey_core._transport.single_flight import SyncSingleFlight, start_revocation_generation
@@ -85,6 +86,7 @@ class SyncExchange:
 
     def _open(self) -> None:
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._background_count = 0
         self._single_flight = SyncSingleFlight(_clock.monotonic, is_reusable)
         self._limiter = ThreadLimiter(self._settings.max_connections)
@@ -109,36 +111,46 @@ class SyncExchange:
     def close(self) -> None:
         """Close all connections, those of calls under way when they end. Another call has no effect."""
         self._monitor.closed = True
+        self._closing.set()
         self._sender.close()
 
-    def run_in_background(self, run: Callable[[], object]) -> bool:
+    def run_in_background(self, run: Callable[[], object], *, lasts: bool = False) -> bool:
         """Run something in a thread of its own, beside the request. An exception is logged.
+
+        Args:
+            run: What to run.
+            lasts: Whether it may last, and does not count among the few that run at a time. The caller makes sure
+                that there is one at most.
 
         Returns:
             ``False`` where it is not run, since too much is under way.
         """
+        counted = 0 if lasts else 1
         with self._lock:
-            if self._monitor.closed or self._background_count >= MAX_BACKGROUND_TASKS:
+            if self._monitor.closed or self._background_count + counted > MAX_BACKGROUND_TASKS:
                 return False
-            self._background_count += 1
+            self._background_count += counted
         try:
-            threading.Thread(target=self._run_background, args=(run,), name="moonkey-later", daemon=True).start()
+            work = threading.Thread(
+                target=self._run_background, args=(run, counted), name="moonkey-later", daemon=True
+            )
+            work.start()
         except RuntimeError:  # the interpreter is about to end
-            self._background_ended()
+            self._background_ended(counted)
             return False
         return True
 
-    def _run_background(self, run: Callable[[], object]) -> None:
+    def _run_background(self, run: Callable[[], object], counted: int) -> None:
         try:
             run()
         except Exception:
             log_background_failure()
         finally:
-            self._background_ended()
+            self._background_ended(counted)
 
-    def _background_ended(self) -> None:
+    def _background_ended(self, counted: int) -> None:
         with self._lock:
-            self._background_count -= 1
+            self._background_count -= counted
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
@@ -157,7 +169,12 @@ class SyncExchange:
                 start_revocation_generation()  # even without a reply: the call may have had its effect
 
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
+        has_store, first = self._store is not None, None
+        if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
+            first = self._send(fetch, left)
+            if is_final(first):
+                return first
+        call = call_steps(fetch, remaining, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
@@ -169,7 +186,7 @@ class SyncExchange:
                 if self._store:
                     self._store.put(action.policy, action.reply)
             else:
-                time.sleep(action.seconds)
+                self._closing.wait(action.seconds)
             action = step(call, answer)
         return action.value
 
@@ -263,17 +280,22 @@ class AsyncExchange:
         self._monitor.closed = True
         await self._loops.close()
 
-    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+    def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]], *, lasts: bool = False) -> bool:
         """Run something as a task beside the request. An exception is logged.
 
         The task is cancelled when the client is closed or the event loop ends.
+
+        Args:
+            run: What to run.
+            lasts: Whether it may last, and does not count among the few that run at a time. The caller makes sure
+                that there is one at most.
 
         Returns:
             ``False`` where it is not run: too much is under way, no event loop runs, or the given client belongs
             to another one.
         """
         try:
-            return not self._monitor.closed and self._loops.current().run_in_background(run)
+            return not self._monitor.closed and self._loops.current().run_in_background(run, lasts=lasts)
         except RuntimeError:
             return False
 
@@ -290,7 +312,7 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         state = self._loops.current()
-        if coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key):
+        if state.is_busy and (coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key)):
             await state.begin_throttle.wait()
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
@@ -304,16 +326,23 @@ class AsyncExchange:
         state = self._loops.current()
         remaining = time_left(fetch, deadline)
         make_call = partial(self._call, state, fetch, remaining)
+        state.calls += 1
         try:
             return await (
                 state.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
             )
         finally:
+            state.calls -= 1
             if fetch.revokes:
                 start_revocation_generation()  # even without a reply: the call may have had its effect
 
     async def _call(self, state: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
-        call = call_steps(fetch, remaining, self._store is not None, self._monitor)
+        has_store, first = self._store is not None, None
+        if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
+            first = await self._send(state, fetch, left)
+            if is_final(first):
+                return first
+        call = call_steps(fetch, remaining, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | None = None
@@ -339,7 +368,8 @@ class AsyncExchange:
                 if await state.limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
-                    await state.send_throttle.wait()
+                    if state.is_busy:
+                        await state.send_throttle.wait()
                     if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began

@@ -324,7 +324,7 @@ def _request(fetch: Fetch, settings: Settings, seconds: float) -> httpx.Request:
     return httpx.Request(
         fetch.method,
         fetch.url,
-        headers=request_headers(fetch, settings),
+        headers=request_headers(fetch),
         content=request_content(fetch),
         extensions={"timeout": timeout},
     )

@@ -7,6 +7,7 @@ import ssl
 import zlib
 from collections.abc import Iterable
 from functools import cache
+from urllib.parse import urlencode
 
 import httpx
 
@@ -76,10 +77,13 @@ class Body:
         """
         if self._inflate is not None and self._received and not self._inflate.at_end:
             raise Unreadable(TransportError("broken", cause=_BAD_COMPRESSION))
-        joined: dict[str, str] = {}
-        for name, value in headers:
-            name = name.lower()
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        lines = [*headers]
+        joined = {name.lower(): value for name, value in lines}
+        if len(joined) < len(lines):  # rare
+            joined.clear()
+            for name, value in lines:
+                name = name.lower()
+                joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return Reply(status, joined, bytes(self._data))
 
 
@@ -120,17 +124,23 @@ class _Inflater:
         self._stream = zlib.decompressobj(wbits=self._window)
 
 
-def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
+def request_headers(fetch: Fetch) -> dict[str, str]:
     """Return all headers of a request but those of the connection."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
         "user-agent": f"moonkey-python/{_own_version()}",
     }
-    if fetch.send_key:
-        headers["authorization"] = f"Bearer {settings.secret_key.reveal()}"
+    if fetch.authorization is not None:
+        authorization = fetch.authorization.header()
+        if authorization is not None:
+            headers["authorization"] = authorization
     if fetch.json is not None:
         headers["content-type"] = "application/json"
+    elif fetch.form is not None:
+        headers["content-type"] = "application/x-www-form-urlencoded"
+    if fetch.headers is not None:
+        headers.update(fetch.headers)
     if fetch.closes_connection:
         headers["connection"] = "close"
     return headers
@@ -138,6 +148,9 @@ def request_headers(fetch: Fetch, settings: Settings) -> dict[str, str]:
 
 def request_content(fetch: Fetch) -> bytes | None:
     """Return the body of a request, if it has one."""
+    if fetch.form is not None:
+        added = {} if fetch.authorization is None else fetch.authorization.members()
+        return urlencode({**fetch.form, **added}).encode()
     return None if fetch.json is None else json.dumps(fetch.json).encode()
 
 
@@ -145,13 +158,15 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     """Make the TLS context for all connections of a client: making one takes about 20 ms.
 
     Returns:
-        ``False`` where all addresses are plain http, so that there is nothing to verify.
+        ``False`` where all addresses are plain http, so that there is nothing to verify. Those of other providers
+        than MoonKey are their own, and count as https.
 
     Raises:
         ConfigurationError: The certificates cannot be loaded.
     """
     urls = (settings.base_url, settings.jwks_url or settings.base_url)
-    if all(url.startswith("http:") for url in urls):
+    is_moonkey_alone = settings.provider is None and not settings.providers
+    if is_moonkey_alone and all(url.startswith("http:") for url in urls):
         return False
     try:
         return httpx.create_ssl_context(trust_env=settings.trust_env)

@@ -12,9 +12,8 @@ from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
-from moonkey_core._strict_json import load_object
 from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
-from moonkey_core._transport.replies import api_error, http_date, retry_after
+from moonkey_core._transport.replies import comes_from_service, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -37,6 +36,7 @@ _CAUSES = {
 
 CLOSED = TransportError("broken", unsent=True)  # by another thread or task, while the call waited
 CIRCUIT_OPEN = TransportError("circuit_open", unsent=True)
+_NO_TIME = TransportError("timeout", unsent=True)
 
 
 def has_priority(fetch: Fetch) -> bool:
@@ -98,7 +98,23 @@ def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
 CallSteps = Generator[LoadFromStore | SaveToStore | SendRequest | Sleep, Outcome | None, Outcome]
 
 
-def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, monitor: CallMonitor) -> CallSteps:
+def begins_with_attempt(fetch: Fetch, has_store: bool) -> bool:
+    """Return whether a call begins with its first attempt: no store is read, and nothing is waited for."""
+    return not fetch.pause and (fetch.store_policy is None or not has_store)
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Return whether an outcome is that of the call, without any further decision: mostly it is."""
+    return isinstance(outcome, Reply) and outcome.status < 400
+
+
+def call_steps(
+    fetch: Fetch,
+    remaining: Callable[[], float],
+    has_store: bool,
+    monitor: CallMonitor,
+    first: Outcome | None = None,
+) -> CallSteps:
     """Yield the steps of one call, and return its outcome.
 
     Args:
@@ -106,6 +122,7 @@ def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, mo
         remaining: Returns how many seconds it has left.
         has_store: Whether there is a shared store.
         monitor: That of the exchange.
+        first: The outcome of the first attempt, where the call began with it and it has been made.
     """
     policy = fetch.store_policy if has_store else None
     if policy is not None and policy.read:
@@ -114,19 +131,24 @@ def call_steps(fetch: Fetch, remaining: Callable[[], float], has_store: bool, mo
             return replace(found, from_store=True)
     if fetch.pause:
         yield Sleep(fetch.pause)
-    outcome = yield from _attempts(fetch, remaining, monitor)
+    outcome = yield from _attempts(fetch, remaining, monitor, first)
     if policy is not None and isinstance(outcome, Reply) and outcome.status == 200:
         yield SaveToStore(policy, outcome)
     return outcome
 
 
-def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor) -> CallSteps:
+def _attempts(
+    fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor, first: Outcome | None
+) -> CallSteps:
     """Yield the attempts of one call and the pauses between them."""
-    outcome: Outcome = TransportError("timeout", unsent=True)
+    outcome: Outcome = _NO_TIME
     for attempt in range(_MAX_ATTEMPTS):
-        if remaining() <= 0:
-            break
-        answer = yield SendRequest(remaining())
+        answer = None if attempt else first
+        if answer is None:
+            left = remaining()
+            if left <= 0:
+                break
+            answer = yield SendRequest(left)
         assert answer is not None
         if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
             answer = _with_address(answer, fetch)
@@ -136,6 +158,8 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
         outcome = answer
+        if is_final(outcome):
+            break
         wait = _retry_delay(fetch, outcome)
         if attempt == _MAX_ATTEMPTS - 1 or wait is None or wait >= remaining():
             break
@@ -145,12 +169,8 @@ def _attempts(fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor
     return outcome
 
 
-def _with_address(outcome: Outcome, fetch: Fetch) -> Outcome:
-    """Add the address that was called and, where no reply came, the cause."""
-    if isinstance(outcome, Reply):  # `replace` takes four times as long, and each call passes here
-        return Reply(
-            outcome.status, outcome.headers, outcome.body, outcome.asked_at, outcome.from_store, fetch.address
-        )
+def _with_address(outcome: TransportError, fetch: Fetch) -> TransportError:
+    """Add the address that was called and the cause."""
     return replace(outcome, address=fetch.address, cause=outcome.cause or _CAUSES[outcome.kind])
 
 
@@ -236,36 +256,31 @@ class Attempt:
 
     def finished(self, outcome: Outcome) -> Outcome:
         """Report the outcome of the attempt, and return it with its address and time."""
-        outcome = _with_address(outcome, self._fetch)
-        self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
+        if isinstance(outcome, Reply):
+            outcome = Reply(
+                outcome.status, outcome.headers, outcome.body, self.asked_at, address=self._fetch.address
+            )
+        else:
+            outcome = _with_address(outcome, self._fetch)
+        if self._monitor.hooks:
+            self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
         if self._counts_timeout or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
             self._monitor.breaker.remember(outcome)
             if self._fetch.uses_breaker:
-                self._monitor.breaker.count(outcome, _is_api_reply)
-        if not isinstance(outcome, Reply):
-            return outcome
-        self._monitor.compare_clocks(self._fetch, outcome, self.asked_at)
-        return Reply(outcome.status, outcome.headers, outcome.body, self.asked_at, address=outcome.address)
+                self._monitor.breaker.count(outcome, self._comes_from_service)
+        if isinstance(outcome, Reply):
+            self._monitor.compare_clocks(self._fetch, outcome, self.asked_at)
+        return outcome
+
+    def _comes_from_service(self, reply: Reply) -> bool:
+        return comes_from_service(self._fetch, reply)
 
     def cancelled(self) -> None:
         """Report that the caller was cancelled."""
-        self._emit_event(None, "cancelled")
+        if self._monitor.hooks:
+            self._emit_event(None, "cancelled")
 
     def _emit_event(self, status: int | None, error: str | None) -> None:
-        if self._monitor.hooks:
-            seconds = _clock.elapsed() - self._began
-            error = None if status is not None else error
-            self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, error))
-
-
-def _is_api_reply(reply: Reply) -> bool:
-    """Return whether the API itself has replied, rather than a proxy in front of it."""
-    if 200 <= reply.status < 300:
-        try:
-            load_object(reply.body)
-        except ValueError:
-            return False
-        return True
-    if not 400 <= reply.status < 500:
-        return False
-    return api_error(reply) is not None or (reply.status == 401 and not reply.body)
+        seconds = _clock.elapsed() - self._began
+        error = None if status is not None else error
+        self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, error))

@@ -48,8 +48,10 @@ class ReplyCache:
             getsizeof=lambda entry: _ENTRY_OVERHEAD + (len(entry[0].body) if isinstance(entry[0], Reply) else 0),
         )
 
-    def get(self, key: Key) -> Outcome | None:
-        """Return the outcome that is kept, if there is one."""
+    def get(self, key: Key, fetch: Fetch) -> Outcome | None:
+        """Return the outcome that is kept for a call, if there is one. For a call without ``ttl`` none is."""
+        if not fetch.ttl:
+            return None
         entry = self._answers.get(key)
         return entry[0] if entry is not None else None
 
@@ -79,7 +81,7 @@ class SyncSingleFlight:
         while True:
             key = _key(fetch)
             with self._lock:
-                cached = self._replies.get(key)
+                cached = self._replies.get(key, fetch)
                 if cached is not None:
                     return cached
                 flight = self._flights.get(key)
@@ -112,13 +114,50 @@ class SyncSingleFlight:
 
 
 class _Flight:
-    """A call under way, how many tasks wait for it, and when it ends at last (seconds of the loop's clock)."""
+    """A call under way, the tasks that wait for it, and when it ends at last (seconds of the loop's clock)."""
 
     def __init__(self, task: asyncio.Task[Outcome], ends_at: float) -> None:
         self.task = task
         self.ends_at = ends_at
-        self.waiters = 0
-        task.add_done_callback(_retrieve_exception)
+        self._waiting: dict[asyncio.Future[Outcome], None] = {}
+        task.add_done_callback(self._on_done)
+
+    @property
+    def waiters(self) -> int:
+        """How many tasks wait for the outcome."""
+        return len(self._waiting)
+
+    async def outcome(self) -> Outcome:
+        """Wait for the outcome. A task that is cancelled meanwhile leaves the call to the others."""
+        waiter: asyncio.Future[Outcome] = self.task.get_loop().create_future()
+        self._waiting[waiter] = None
+        try:
+            return await waiter
+        finally:
+            del self._waiting[waiter]
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Wake all that wait. This is an iteration of the event loop earlier than the end of the task.
+
+        Nothing is left to be done at its end.
+        """
+        self.task.remove_done_callback(self._on_done)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    def _on_done(self, task: asyncio.Task[Outcome]) -> None:
+        # The exception is read, so that asyncio does not report it as never retrieved.
+        error = None if task.cancelled() else task.exception()
+        for waiter in self._waiting:
+            if waiter.done():
+                continue
+            if task.cancelled():
+                waiter.cancel()
+            elif error is not None:
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(task.result())
 
 
 class AsyncSingleFlight:
@@ -142,7 +181,7 @@ class AsyncSingleFlight:
             make_call: Makes the call.
         """
         key = _key(fetch)
-        cached = self._replies.get(key)
+        cached = self._replies.get(key, fetch)
         if cached is not None:
             return cached
         loop = asyncio.get_running_loop()
@@ -151,12 +190,11 @@ class AsyncSingleFlight:
         if flight is None:
             flight = _Flight(loop.create_task(self._lead(key, fetch, make_call)), deadline)
             self._flights[key] = flight
-        flight.waiters += 1
         try:
             if deadline >= flight.ends_at:
-                return await asyncio.shield(flight.task)
+                return await flight.outcome()
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(flight.task)
+                return await flight.outcome()
         except TimeoutError:
             return TransportError("timeout")
         except asyncio.CancelledError:
@@ -165,7 +203,6 @@ class AsyncSingleFlight:
                 return TransportError("broken")  # the client was closed; the caller was not cancelled
             raise
         finally:
-            flight.waiters -= 1
             if not flight.waiters and not fetch.ttl and not flight.task.done():
                 self._drop(key, flight)
 
@@ -183,11 +220,15 @@ class AsyncSingleFlight:
         try:
             outcome = await make_call()
             self._replies.put(key, fetch, outcome)
-            return outcome
         finally:
             flight = self._flights.get(key)
             if flight is not None and flight.task is asyncio.current_task():
                 del self._flights[key]
+            else:
+                flight = None  # dropped, as no task waits for it
+        if flight is not None:
+            flight.deliver(outcome)
+        return outcome
 
     async def stop(self) -> None:
         """Cancel all calls that are under way."""
@@ -195,8 +236,3 @@ class AsyncSingleFlight:
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-
-
-def _retrieve_exception(task: asyncio.Task[Outcome]) -> None:
-    if not task.cancelled():
-        task.exception()  # read, so that asyncio does not report it as never retrieved

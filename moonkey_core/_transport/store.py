@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core._plan import RecordReply, RecordStep, Reply, StorePolicy
 
 
 class Store(Protocol):
@@ -25,3 +25,19 @@ class AsyncStore(Protocol):
 
     async def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""
+
+
+class RecordStore(Protocol):
+    """The shared store, for threads, as far as records of users are kept in it. It raises nothing."""
+
+    def record(self, action: RecordStep) -> RecordReply:
+        """Read, write or remove a record."""
+        ...
+
+
+class AsyncRecordStore(Protocol):
+    """The shared store, for tasks; like :class:`RecordStore` otherwise."""
+
+    async def record(self, action: RecordStep) -> RecordReply:
+        """Read, write or remove a record."""
+        ...

@@ -10,10 +10,12 @@ from typing import Protocol
 
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify.jwks_cache import JwksCache
-from moonkey_core.errors import RevokedCredentials
-from moonkey_core.gate import Requirements
+from moonkey_core.errors import ProviderUnavailable, RevokedCredentials
+from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, Requirements
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
+
+_FEED_SECONDS = 5.0  # after which a client that was refused without the feed may try again
 
 
 class Feed(Protocol):
@@ -24,9 +26,18 @@ class Feed(Protocol):
         """Whether all revocations have arrived, except for those of the last moment."""
         ...
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether this process is about to read for the first time what has been revoked."""
+        ...
+
 
 class Acceptance:
-    """The check of verified credentials: time, key, revocations, and the requirements of a route."""
+    """The check of verified credentials: time, key, revocations, and the requirements of a route.
+
+    Attributes:
+        leeway: How far ahead a credential may be dated, in seconds.
+    """
 
     def __init__(
         self,
@@ -35,12 +46,30 @@ class Acceptance:
         revocations: Revocations,
         feed: Feed | None,
         clock: Callable[[], float],
+        *,
+        can_ask: bool = True,
+        leeway: float | None = None,
     ) -> None:
-        self._leeway = settings.leeway
+        """Make the check.
+
+        Args:
+            settings: The settings of the client.
+            keys: The keys that sign JWTs.
+            revocations: The revocations that are known here.
+            feed: The feed that brings those of other processes, if there is one.
+            clock: Returns Unix seconds.
+            can_ask: Whether the provider can be asked about a credential. If not, what it would have to confirm is
+                refused.
+            leeway: How far ahead a credential may be dated, in seconds; by default the setting.
+        """
+        self.leeway: float = settings.leeway if leeway is None else leeway
+        self._can_ask = can_ask
+        self._refuses_without_feed = settings.on_feed_lost == "refuse"
         self._grace = settings.grace_seconds
         self._lag = settings.max_revocation_lag
         self._feed = feed
         self._ignores_lost_feed = settings.on_feed_lost == "local"
+        self._awaits_feed = feed is not None and not can_ask
         self._keys = keys
         self._revocations = revocations
         self._clock = clock
@@ -48,13 +77,22 @@ class Acceptance:
     def is_revoked(self, entry: CacheEntry) -> bool:
         """Return whether a credential has been revoked; also note whether the provider has to confirm it."""
         version = self._revocations.version
-        if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at):
+        if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at, entry.scope):
             return True
         entry.needs_introspection = self._revocations.needs_introspection(
-            entry.session_id, entry.user_id, entry.issued_at
+            entry.session_id, entry.user_id, entry.issued_at, entry.vouched_at, entry.scope
         )
         entry.revocations_version = version
-        return False
+        return entry.needs_introspection and not self._can_ask
+
+    def refusal(self, entry: CacheEntry) -> RevokedCredentials:
+        """Return the error for a credential that :meth:`is_revoked`."""
+        if entry.needs_introspection and not self._can_ask:  # it may have been issued after the revocation
+            return RevokedCredentials(session_is_over=False)
+        is_precautionary = self._revocations.is_precautionary(
+            entry.session_id, entry.user_id, entry.issued_at, entry.scope
+        )
+        return RevokedCredentials(session_is_over=not is_precautionary)
 
     def accepts(self, entry: CacheEntry, now: float, requirements: Requirements | None) -> bool:
         """Return whether a verified credential is accepted at ``now`` without a call to the provider.
@@ -64,42 +102,61 @@ class Acceptance:
 
         Raises:
             RevokedCredentials: It was revoked since it was last accepted.
+            ProviderUnavailable: Revocations may have been missed, and the settings accept no JWT meanwhile.
         """
-        if not entry.starts_at - self._leeway <= now < entry.reusable_until:
+        if not entry.starts_at - self.leeway <= now < entry.reusable_until:
             return False
         if entry.revocations_version != self._revocations.version and self.is_revoked(entry):
-            raise RevokedCredentials
+            raise self.refusal(entry)
         if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
             return False
         if self._feed is not None and not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:
+            if self._refuses_without_feed and entry.key is not None and not self.is_starting:
+                raise ProviderUnavailable(reason="feed_refused", retry_after=_FEED_SECONDS)
             return False
         most = None if requirements is None else requirements.max_staleness
-        if most is not None and not entry.is_fresh(now, most):
+        is_stale = most is not None and not entry.is_fresh(now, most)
+        if is_stale and (self._can_ask or requirements is not AS_FRESH_AS_POSSIBLE):
             return False
         if self._grace:
             entry.last_accepted_at = now
         return True
 
-    def accepts_in_grace(self, entry: CacheEntry, requirements: Requirements) -> bool:
+    def accepts_in_grace(
+        self, entry: CacheEntry, requirements: Requirements, *, verified_at: float | None = None
+    ) -> bool:
         """Return whether a credential is accepted while the provider cannot be reached.
 
-        It was last accepted within the ``grace_seconds`` setting, which a route can only lower, and has not been
-        revoked, refused or expired since.
+        It was last accepted, or what is in question was verified at ``verified_at``, within the ``grace_seconds``
+        setting, which a route can only lower, and has not been revoked, refused or expired since.
         """
+        since = entry.last_accepted_at if verified_at is None else verified_at
         allowed, now, most = self._grace, self._clock(), requirements.max_staleness
         if requirements.grace_seconds is not None:
             allowed = min(allowed, requirements.grace_seconds)
-        if allowed <= 0 or not 0 <= now - entry.last_accepted_at <= allowed or now >= entry.ends_at:
+        if allowed <= 0 or not 0 <= now - since <= allowed or now >= entry.ends_at:
             return False
         if most is not None and not entry.is_fresh(now, most):
             return False
         if self.is_revoked(entry) or entry.needs_introspection:
             return False
+        if self._refuses_without_feed and entry.key is not None and not self.is_up_to_date():
+            return False
         return entry.key is None or self._has_key(entry, now)
 
     def is_up_to_date(self) -> bool:
         """Return whether the revocations here are complete: not while some may have been missed."""
-        return self._feed is None or self._feed.is_live or self._ignores_lost_feed  # `is_live` starts the feed
+        if self._feed is None or self._feed.is_live:  # which starts the feed
+            return True
+        return self._ignores_lost_feed and not self.is_starting
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether this process has just started, and is about to learn what has been revoked.
+
+        Where the provider cannot be asked, no JWT is accepted before that. It takes a moment only.
+        """
+        return self._awaits_feed and self._feed is not None and not self._feed.is_live and self._feed.is_starting
 
     def _has_key(self, entry: CacheEntry, now: float) -> bool:
         """Return whether the key that verified a JWT is still in a usable key set."""

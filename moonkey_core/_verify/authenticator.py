@@ -1,8 +1,9 @@
 """From a request to its ``Auth``: the one decision, in numbered steps, independent of how calls are made.
 
 The kind of a credential selects how it is verified, never its failure: a forged or foreign JWT is refused at once,
-without a network call. Only a JWT that is genuine in every respect but its age has a second chance, at the
-provider. A session token and the JWT beside it in cookies are one credential; the JWT is a cache of the token.
+without a network call. Only a JWT that is genuine in every respect but its age has a second chance, at a provider
+that can renew it. Where the provider cannot be asked about a credential, no call is ever made about one. A session
+token and the JWT that is bound to it in cookies are one credential; the JWT is a cache of the token.
 
 ``begin`` takes steps 1 to 4 and never waits. ``finish`` takes steps 5 to 8: it continues where ``begin`` stopped,
 and repeats nothing.
@@ -12,44 +13,63 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import cast
 
 from moonkey_core._plan import Plan
-from moonkey_core._provider import IntrospectionRequest, Provider, SessionClaims, introspection_key
+from moonkey_core._provider import (
+    AuthorizationChecker,
+    IntrospectionRequest,
+    JwtRules,
+    Provider,
+    SessionClaims,
+    check_scope,
+    introspection_key,
+    loader_of_users,
+)
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._verified import CacheEntry
+from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, SessionIds, scoped_reader, scoped_user
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
+from moonkey_core._verify.jwks import SigningKey
 from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.auth import Auth, new_auth
 from moonkey_core.errors import (
     AuthenticationError,
+    ConfigurationError,
     ExpiredCredentials,
     InvalidCredentials,
+    MoonKeyError,
     NotFound,
+    PermissionDenied,
     ProviderError,
     ProviderUnavailable,
     RequestRefused,
     RevokedCredentials,
     failed_call,
 )
-from moonkey_core.events import GraceUsed, Hooks
-from moonkey_core.gate import Requirements
-from moonkey_core.models import VerifiedSession, with_user_id
+from moonkey_core.events import GraceUsed, Hooks, Source
+from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, Requirements
+from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, with_user_id
 from moonkey_core.settings import Settings
-from moonkey_core.web.credentials import PresentedCredentials, read_credentials
+from moonkey_core.web.binding import make_binding
+from moonkey_core.web.credentials import (
+    PresentedCredentials,
+    bare_token,
+    cookies_of_request,
+    pair_text,
+    read_credentials,
+    usual_bearer,
+)
 from moonkey_core.web.request import HeaderView, RequestInfo
 
-if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-NO_SUCH_USER = "user_not_found"
+_Wishes = tuple[Mapping[str, object] | None, AuthorizationCheck | None]
 _NO_REQUIREMENTS = Requirements()
+_USER_PAUSE = 5.0  # seconds until a user is asked for again that could not be loaded
 _PAIR_SECONDS = 2.0  # the requests of a page come together; later ones carry the new JWT
 
 
@@ -68,10 +88,10 @@ class Pending:
             the whole.
         headers: The request's headers.
         requirements: The requirements of the route.
+        info: The other facts of the request.
         jwt: The JWT that is to be verified here, parsed but not verified.
         entry: The user and session that the JWT proves, once it is verified.
         verification: The verification, where only the user's other fields are missing.
-        info: The other facts of the request.
         started: When the verification began, in seconds of the performance counter.
     """
 
@@ -80,10 +100,10 @@ class Pending:
     token_digest: bytes | None = field(repr=False)
     headers: HeaderView = _no_headers
     requirements: Requirements = _NO_REQUIREMENTS
+    info: RequestInfo | None = None
     jwt: _jwt.ParsedJwt | None = None
     entry: CacheEntry | None = None
     verification: Verification | None = None
-    info: RequestInfo | None = None
     started: float = 0.0
 
     @property
@@ -99,6 +119,7 @@ class Authenticator:
         self,
         settings: Settings,
         provider: Provider,
+        judge: _jwt.Judge | None,
         keys: JwksCache,
         cache: VerificationCache,
         acceptance: Acceptance,
@@ -117,17 +138,40 @@ class Authenticator:
         self._sliding_expiration = sliding_expiration
         self._hooks = hooks
         self._clock = clock
-        self._verifies_jwts = bool(settings.jwt_issuer)
-        self._loads_users = settings.load_user
+        # Without rules, each credential is opaque, whatever its form.
+        self._judge = judge or _jwt.Judge(JwtRules(issuers=()), settings.leeway)
+        self._longest_jwt = -1 if judge is None else settings.max_credential_length
+        self._verifies_jwts = judge is not None and judge.verifies
+        # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
+        self._own = SessionClaims("", "", None, 0.0)[4:] if provider.name == DEFAULT_SCOPE else None
+        self._scopes = frozenset(provider.scopes.values())
+        self._can_ask = "introspect" in provider.capabilities
+        self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
+        self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
+        self._has_one_spelling = settings.provider is not None  # each text is another token, but MoonKey's
+        self._load_user = loader_of_users(provider, settings.user_ttl)
+        self._roles: AuthorizationChecker | None = (
+            cast("AuthorizationChecker", provider) if "authorization_check" in provider.capabilities else None
+        )
+        can_load = "get_user" in provider.capabilities
+        self._loads_users = can_load and settings.load_user is True
+        self._loads_any_user = (
+            can_load and settings.load_user is not False and (self._loads_users or settings.cookies is not None)
+        )
 
     def begin(
-        self, headers: HeaderView, requirements: Requirements | None, info: RequestInfo | None, now: float
+        self,
+        headers: HeaderView,
+        requirements: Requirements | None,
+        info: RequestInfo | None,
+        now: float,
+        presented: PresentedCredentials | None = None,
     ) -> Auth | Pending:
         """Authenticate a request as far as that is possible without a network call.
 
         1. Read the one credential that the request presents.
         2. Look it up in the cache.
-        3. Check its grammar.
+        3. Check its grammar, and in cookies that the JWT is bound to the token.
         4. Verify a JWT with a cached key.
 
         Args:
@@ -136,61 +180,103 @@ class Authenticator:
             info: The facts by which cookies are judged. Without them, cookies are judged as those of an unsafe
                 request.
             now: The current time (Unix seconds).
+            presented: The credential of the request, where it has been read.
 
         Returns:
             The identity where no call is needed, else the state from which :meth:`finish` continues.
         """
         settings = self._settings
-        # 1. The one credential that the request presents.
-        presented = read_credentials(headers, info, settings, check=False)
-        if presented.error is not None:
-            return new_auth(error=presented.error, from_cookies=presented.from_cookies)
-        if not presented.source:
-            return new_auth(hint=presented.hint)
+        # 1. The one credential that the request presents. Mostly it is after Bearer, and was verified before.
+        text: str | None
+        bearer = usual_bearer(headers, settings) if presented is None else None
+        if bearer:
+            text = bearer if self._has_one_spelling else bare_token(bearer)
+        else:
+            if bearer is not None:
+                presented = cookies_of_request(headers, info, settings)
+            elif presented is None:
+                presented = read_credentials(headers, info, settings, check=False)
+            if presented.error is not None:
+                return new_auth(error=presented.error, from_cookies=presented.from_cookies)
+            if not presented.source:
+                return new_auth(hint=presented.hint)
+            text = presented.cached_text(settings)
         try:
             # 2. Verified before, and still valid? A cached credential has passed the grammar.
             digest, entry = b"", None
-            text = presented.cached_text(settings)
             if text is not None:
                 digest = self._cache.text_digest(text)
                 entry = self._remembered(presented, digest, requirements, now)
             jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
+            proven: CacheEntry | None = None
+            if bearer:
+                if entry is not None and not self._loads_users:
+                    return new_auth(entry, "cache", entry.vouched_at)
+                # The usual end of a JWT at first sight. Where more is to be decided, the steps below go on.
+                jwt = self._read_jwt(bearer, now) if entry is None else None
+                if isinstance(jwt, _jwt.ParsedJwt) and self._verifies_jwts and not self._cache.denies_any:
+                    key = self._keys.cached_key(jwt.kid, jwt.algorithm, now)
+                    if key is not None:
+                        proven = self._proven(jwt, key)
+                        source = self._remembered_now(digest, proven, requirements, now)
+                        if source is not None and not self._loads_users:
+                            return new_auth(proven, source, proven.vouched_at)
+                presented = PresentedCredentials(bearer, "authorization", has_one_spelling=self._has_one_spelling)
+            assert presented is not None
+            is_cookie = presented.source == "cookie"
+            is_pair = is_cookie and presented.named_kind is None
             if entry is None and not presented.is_checked:
-                # 3. Its grammar. A JWT in a header that can be parsed has the grammar of a credential.
-                jwt = None if presented.from_cookies else self._read_jwt(presented.value)
+                # 3. Its grammar, and the binding of a pair. A JWT in a header that can be parsed has the grammar
+                # of a credential.
+                if not is_pair and jwt is None:
+                    jwt = self._read_jwt(presented.value, now)
                 if not isinstance(jwt, _jwt.ParsedJwt):
                     presented = presented.checked(settings)
-                if presented.text != text:
-                    digest, jwt = self._cache.text_digest(presented.text), None
-                    entry = self._remembered(presented, digest, requirements, now)
-            if entry is not None and not self._loads_users:
-                return new_auth(
-                    entry=entry,
-                    source="cache",
-                    as_of=entry.vouched_at,
-                    from_cookies=presented.source == "cookie",
-                )
+                    if presented.text != text:
+                        digest, jwt = self._cache.text_digest(presented.text), None
+                        entry = self._remembered(presented, digest, requirements, now)
+            if entry is not None and not (self._loads_any_user and self._lacks_user(presented, entry, now)):
+                return new_auth(entry, "cache", entry.vouched_at, is_cookie)
             token_digest = None if presented.cached_jwt is not None else digest
-            pending = Pending(
-                presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info=info
-            )
+            pending = Pending(presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info)
             if entry is not None:
                 pending.verification = Verification(entry, "cache", entry.vouched_at)
                 return pending
             # 4. A JWT that is verified here with a cached key.
-            self._check_not_denied(pending)
+            if self._cache.denies_any:
+                self._check_not_denied(pending)
             if jwt is None:
-                jwt = self._read_jwt(presented.cached_jwt if presented.from_cookies else presented.value)
+                jwt = self._read_jwt(presented.cached_jwt if is_pair else presented.value, now)
             if isinstance(jwt, _jwt.ParsedJwt):
-                pending.jwt = jwt
+                pending.jwt, pending.entry = jwt, proven
             elif jwt is not None and presented.kind == "session_jwt":
                 raise jwt
-            pending.verification = self._verified_here(pending)
-        except AuthenticationError as error:
-            return new_auth(error=error, from_cookies=presented.from_cookies)
-        if pending.verification is None or self._loads_users:
+            verification = pending.verification = self._verified_here(pending, now)
+        except (AuthenticationError, ProviderError) as error:
+            return new_auth(error=error, from_cookies=presented is not None and presented.from_cookies)
+        if verification is None:
             return pending
-        return self._auth(pending, pending.verification)
+        entry = verification.entry
+        if self._loads_any_user and self._lacks_user(presented, entry, now):
+            return pending
+        return new_auth(entry, verification.source, entry.vouched_at, is_cookie)  # no call, so no new JWT
+
+    def begin_checked(
+        self,
+        headers: HeaderView,
+        requirements: Requirements | None,
+        info: RequestInfo | None,
+        now: float,
+        presented: PresentedCredentials | None = None,
+    ) -> Auth | Pending:
+        """Do the same as :meth:`begin`, for a provider that cannot be asked.
+
+        Raises:
+            ConfigurationError: It cannot give what the route requires, see :meth:`check_requirements`.
+        """
+        if requirements is not None:
+            self.check_requirements(requirements)
+        return self.begin(headers, requirements, info, now, presented)
 
     def finish(self, pending: Pending, requirements: Requirements | None = None) -> Plan[Auth]:
         """Authenticate a request that :meth:`begin` could not decide.
@@ -206,8 +292,12 @@ class Authenticator:
 
         Returns:
             The identity. Whatever is wrong with the request or the provider is its ``error``, and is not raised.
+
+        Raises:
+            ConfigurationError: The provider cannot give what the route requires.
         """
         if requirements is not None and requirements != pending.requirements:
+            self.check_requirements(requirements)
             pending = replace(pending, requirements=requirements)
         if pending.verification is not None and not self._is_still_accepted(pending, pending.verification.entry):
             # Revoked, too old or denied since `begin`, or accepted for weaker requirements: it is judged anew.
@@ -226,58 +316,88 @@ class Authenticator:
                     if verification is None:
                         raise
             # 8. All the fields of the user, where the settings demand them.
-            if not self._loads_users:
+            if not (
+                self._loads_any_user and self._lacks_user(pending.presented, verification.entry, self._clock())
+            ):
                 return self._auth(pending, verification)
-            verified = yield from self.with_whole_user(verification.entry.verified_session())
-            return self._auth(pending, verification, verified)
+            if self._loads_users:
+                verification, user = yield from self._with_user(pending, verification)
+                return self._auth(pending, verification, user)
+            yield from self._load_for_page(verification.entry)
+            return self._auth(pending, verification)
         except (AuthenticationError, ProviderError) as error:
             return new_auth(error=error, from_cookies=pending.presented.from_cookies)
 
-    def verify(self, credential: PresentedCredentials, minutes: int | None = None) -> Plan[VerifiedSession]:
+    def verify(
+        self,
+        credential: PresentedCredentials,
+        minutes: int | None = None,
+        requirements: Requirements = _NO_REQUIREMENTS,
+        *,
+        custom_claims: Mapping[str, object] | None = None,
+        check: AuthorizationCheck | None = None,
+    ) -> Plan[VerifiedSession]:
         """Verify one credential that was passed to a method of a client.
 
         Args:
             credential: The credential; its grammar has been checked.
             minutes: The new lifetime of its session in minutes from now, if it is to be extended.
+            requirements: How recently the provider has to have vouched for it.
+            custom_claims: Claims of the app's own that are set in the session, together with ``minutes``.
+            check: What its user has to be allowed to do.
 
         Returns:
-            Its user and session.
+            Its user and session, with a JWT only if that would be accepted when it is presented.
 
         Raises:
             AuthenticationError: It is not valid.
             ProviderError: It cannot be determined whether it is valid.
             RequestRefused: It is valid, but its session could not be extended by that much.
+            PermissionDenied: It is valid, but its user may not do that.
         """
         digest = self._cache.digest(credential.value)
-        pending = Pending(credential, digest, digest)
+        pending = Pending(credential, digest, digest, requirements=requirements)
         self._check_not_denied(pending)
-        if credential.kind == "session_jwt":
-            pending.jwt = self._parsed(credential.value)
-        verification = yield from self._verified(pending, minutes)
+        if credential.kind == "session_jwt" and self._longest_jwt >= 0:
+            pending.jwt = self._parsed(credential.value, self._clock())
+        wishes = None if custom_claims is None and check is None else (custom_claims, check)
+        verification = yield from self._verified(pending, minutes, wishes)
         result = verification.result
         if result is None:
-            return verification.entry.verified_session()
+            found = verification.entry.verified_session()
+            roles = None if check is None else self._roles
+            if roles is not None and check is not None and not (yield from roles.allows(found.session, check)):
+                raise PermissionDenied
+            return found
         if result.extension_error is not None:
             raise result.extension_error
-        return self._provider.verified_session(result, verification.entry.user_id)
+        verified = self._provider.verified_session(result, verification.entry.user_id)
+        verified = verified.replace(user=scoped_user(verified.user, result.scope))
+        jwt = verified.session_jwt
+        if jwt is None or jwt == result.fresh_jwt:  # which has been checked
+            return verified
+        is_sound = yield from self._introspector.is_sound_jwt(jwt, result.session_id, result.user_id)
+        return verified if is_sound else verified.replace(session_jwt=None)
 
-    def ids_of(self, credential: PresentedCredentials) -> Plan[tuple[str, str] | None]:
+    def ids_of(self, credential: PresentedCredentials) -> Plan[SessionIds | None]:
         """Return the ids of the session and user of a credential, expired or not; ``None`` if it is invalid."""
         try:
             if credential.kind == "session_token" or not self._verifies_jwts:
                 verified = yield from self.verify(credential)
-                return verified.session.id, verified.user.id
-            jwt = self._parsed(credential.value)
-            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+                return SessionIds(verified.session.id, verified.user.id, verified.user.scope)
+            jwt = self._parsed(credential.value, self._clock())
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
             claims = self._proven_claims(jwt, key)
-            return claims.session_id, claims.user_id
+            return SessionIds(claims.session_id, claims.user_id, self._scope_of(claims, jwt.payload["iss"]))
         except InvalidCredentials:
             return None
 
     def _remembered(
-        self, presented: PresentedCredentials, digest: bytes, requirements: Requirements | None, now: float
+        self, presented: PresentedCredentials | None, digest: bytes, requirements: Requirements | None, now: float
     ) -> CacheEntry | None:
         """Return the cache entry of a credential, where it is still valid.
+
+        ``presented`` is ``None`` for one in a header.
 
         Raises:
             RevokedCredentials: The credential has been revoked. Not raised for a cookie pair, whose session token
@@ -286,14 +406,16 @@ class Authenticator:
         entry = self._cache.get(digest)
         if entry is None:
             return None
-        is_pair = self._cache.denies_any and presented.cached_jwt is not None
-        if is_pair and self._cache.is_denied(self._cache.digest(presented.value)):
-            return None
+        pair = None if presented is None or presented.cached_jwt is None else presented
+        if pair is not None and self._cache.denies_any:
+            token_digest = self._cache.digest(pair.value)
+            if self._cache.is_denied(token_digest) or self._cache.is_dead(token_digest):
+                return None
         try:
             return entry if self._acceptance.accepts(entry, now, requirements) else None
         except RevokedCredentials:
             self._cache.forget(digest)
-            if presented.cached_jwt is None:
+            if pair is None:
                 raise
             return None
 
@@ -309,45 +431,70 @@ class Authenticator:
         if self._cache.is_denied(digest):
             raise self._introspector.as_seen_by_browser(digest, RevokedCredentials())
 
+    def _has_dead_token(self, pending: Pending) -> bool:
+        """Return whether the token of a cookie pair is dead, so that the JWT beside it does not count."""
+        if not self._cache.denies_any or pending.presented.cached_jwt is None:
+            return False
+        return self._cache.is_dead(self._token_digest(pending))
+
     def _token_digest(self, pending: Pending) -> bytes:
         if pending.token_digest is None:
             pending.token_digest = self._cache.digest(pending.presented.value)
         return pending.token_digest
 
-    def _read_jwt(self, text: str | None) -> _jwt.ParsedJwt | InvalidCredentials | None:
+    def _read_jwt(self, text: str | None, now: float) -> _jwt.ParsedJwt | InvalidCredentials | None:
         """Return the parsed JWT, or the error for a malformed one; ``None`` for a text that cannot be a JWT."""
-        if text is None or "." not in text or len(text) > self._settings.max_credential_length:
+        if text is None or "." not in text or len(text) > self._longest_jwt:
             return None
         try:
-            return self._parsed(text)
+            return self._parsed(text, now)
         except InvalidCredentials as error:
             return error
 
-    def _parsed(self, value: str) -> _jwt.ParsedJwt:
+    def _parsed(self, value: str, now: float) -> _jwt.ParsedJwt:
         current = self._keys.current
-        return _jwt.parse(
-            value, self._clock(), self._settings, current.known_headers if current is not None else None
-        )
+        return _jwt.parse(value, now, self._judge, current.known_headers if current is not None else None)
 
-    def _verified_here(self, pending: Pending) -> Verification | None:
+    def _verified_here(self, pending: Pending, now: float) -> Verification | None:
         """Return the verification of a JWT, where its key is cached and no call to the provider is required."""
         jwt = pending.jwt
         if jwt is None or not self._verifies_jwts:
+            if not self._can_ask:
+                raise self._not_asked(pending, now)
             return None
-        key = self._keys.cached_key(jwt.kid)
+        if pending.entry is not None:  # `begin` has verified it
+            return self._accepted(pending, pending.entry, now)
+        key = self._keys.cached_key(jwt.kid, jwt.algorithm, now)
         if key is None:
             return None
         try:
             pending.entry = self._proven(jwt, key)
         except InvalidCredentials:
-            if not pending.presented.from_cookies:
+            if not pending.presented.is_pair:
                 raise
             pending.jwt = None  # the session token decides
             return None
-        return self._accepted(pending, pending.entry)
+        return self._accepted(pending, pending.entry, now)
 
-    def _verified(self, pending: Pending, minutes: int | None = None) -> Plan[Verification]:
-        """Verify a credential.
+    def _remembered_now(
+        self, digest: bytes, entry: CacheEntry, requirements: Requirements | None, now: float
+    ) -> Source | None:
+        """Remember a JWT that was just verified, where it is accepted without a call; return how it was verified.
+
+        Raises:
+            RevokedCredentials: It was revoked a moment ago.
+            ProviderUnavailable: As :meth:`Acceptance.accepts` does.
+        """
+        if not self._acceptance.accepts(entry, now, requirements):
+            return None
+        self._cache.put(digest, entry)
+        current = self._keys.current
+        return "stale" if current is not None and now >= current.fresh_until else "local"
+
+    def _verified(
+        self, pending: Pending, minutes: int | None = None, wishes: _Wishes | None = None
+    ) -> Plan[Verification]:
+        """Verify a credential; ``wishes`` are what the provider is to set and to check on this occasion.
 
         Raises:
             InvalidCredentials: It is not valid. It is removed from the cache.
@@ -360,11 +507,15 @@ class Authenticator:
                 yield from self._prove(pending, pending.jwt)
                 self._check_not_denied(pending)
             if pending.entry is not None and minutes is None:
-                verification = self._accepted(pending, pending.entry)
+                verification = self._accepted(pending, pending.entry, self._clock())
                 if verification is not None:
                     return verification
             # 6. A session token, or a JWT that is too old or has to be confirmed: the provider is called.
+            if not self._can_ask:
+                raise self._not_asked(pending, self._clock())
             request = self._introspection_request(pending, minutes)
+            if wishes is not None:
+                request = replace(request, custom_claims=wishes[0], authorization_check=wishes[1])
             if pending.digest != request.digest and not request.refresh:
                 entry = self._remembered_token(pending)
                 if entry is not None:
@@ -378,22 +529,22 @@ class Authenticator:
 
     def _prove(self, pending: Pending, jwt: _jwt.ParsedJwt) -> Plan[None]:
         try:
-            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at)
+            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
             pending.entry = self._proven(jwt, key)
         except (InvalidCredentials, ProviderUnavailable):
-            if not pending.presented.from_cookies:
+            if not pending.presented.is_pair:
                 raise
             pending.jwt = None  # the session token decides
 
-    def _proven(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> CacheEntry:
+    def _proven(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> CacheEntry:
         """Verify a JWT with its key, and return the entry for it.
 
         Raises:
             InvalidCredentials: It is not genuine.
             RevokedCredentials: Its session was revoked.
         """
-        settings = self._settings
-        claims = self._proven_claims(jwt, key)
+        judge = self._judge
+        claims = _jwt.proven_claims(jwt, key, judge, self._claims)
         entry = CacheEntry(
             body=jwt.body,
             reader=self._claims,
@@ -402,47 +553,116 @@ class Authenticator:
             issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
             started_at=claims.started_at,
             starts_at=jwt.starts_at,
-            reusable_until=min(jwt.stale_at(settings), claims.ends_at + settings.leeway),
+            reusable_until=min(jwt.stale_at(judge), claims.ends_at + judge.leeway),
             vouched_at=jwt.issued_at,
             ends_at=claims.ends_at,
-            last_accepted_at=self._clock() if settings.grace_seconds else jwt.issued_at,
+            last_accepted_at=self._clock() if self._settings.grace_seconds else jwt.issued_at,
             kid=jwt.kid,
             key=key,
         )
+        if claims[4:] != self._own:
+            self._take_scope(entry, claims, jwt.payload["iss"])
         current = self._keys.current
-        if current is not None and jwt.head not in current.known_headers:
-            current.remember_header(jwt.head, jwt.kid)
+        if current is not None:
+            if current.keys.get(jwt.kid) is key:
+                entry.key_set = current
+            else:
+                entry.kid = current.name_of(key)  # a JWT that names no key, or a key without a name
+            if jwt.head not in current.known_headers:
+                current.remember_header(jwt.head, jwt.kid, jwt.algorithm)
         if self._acceptance.is_revoked(entry):
-            raise RevokedCredentials
+            raise self._acceptance.refusal(entry)
+        self._sliding_expiration.update_end(entry)
         return entry
 
-    def _proven_claims(self, jwt: _jwt.ParsedJwt, key: RSAPublicKey) -> SessionClaims:
-        _jwt.verify_signature(jwt, key)
-        _jwt.check_issuer_and_audience(jwt.payload, self._settings)
-        return self._claims.session_claims(jwt.payload, jwt.expires_at)
+    def _take_scope(self, entry: CacheEntry, claims: SessionClaims, issuer: str) -> None:
+        """Note in the entry what its ids belong to, what it speaks for, and who acts for that.
 
-    def _accepted(self, pending: Pending, entry: CacheEntry) -> Verification | None:
+        Ids without a scope are those of their issuer: they never meet equal ones of MoonKey.
+        """
+        entry.scope, entry.principal, entry.actor = self._scope_of(claims, issuer), claims.principal, claims.actor
+        entry.names_session = claims.names_session
+        entry.reader = scoped_reader(self._claims, entry.scope)
+
+    def _scope_of(self, claims: SessionClaims, issuer: str) -> str:
+        scope = claims.scope
+        if scope == DEFAULT_SCOPE and self._provider.name != DEFAULT_SCOPE:
+            scope = self._judge.scopes.get(issuer, issuer)
+        check_scope(scope, self._provider, self._scopes)
+        return scope
+
+    def _proven_claims(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> SessionClaims:
+        return _jwt.proven_claims(jwt, key, self._judge, self._claims)
+
+    def _not_asked(self, pending: Pending, now: float) -> MoonKeyError:
+        """Return the error for a credential that only the provider could accept, which cannot be asked."""
+        jwt, entry = pending.jwt, pending.entry
+        if jwt is None or entry is None:
+            return InvalidCredentials(reason="opaque_credential", session_is_over=False)
+        if now >= entry.reusable_until:
+            return ExpiredCredentials(evidence=jwt.age(now), session_is_over=False)
+        most = pending.requirements.max_staleness
+        if most is not None and not entry.is_fresh(now, most):
+            return ExpiredCredentials(evidence=jwt.age(now), session_is_over=False)
+        return ProviderUnavailable(reason="jwks_limited")  # its key is not usable any more
+
+    def check_requirements(self, requirements: Requirements) -> None:
+        """Check that the provider can give what a route requires, however old the credential is.
+
+        Raises:
+            ConfigurationError: The route requires a credential to be fresher than it has to be, and the provider
+                cannot be asked about one; or something that the app does not record.
+        """
+        self._check_records(requirements)
+        most = requirements.max_staleness
+        if self._can_ask or most is None or most >= self._judge.oldest or requirements is AS_FRESH_AS_POSSIBLE:
+            return
+        raise ConfigurationError(
+            f"A route has max_staleness={most:g}, but the provider {self._provider.name!r} cannot be asked about "
+            f"a JWT, which is accepted up to {self._judge.oldest:g} s after it was issued. Leave max_staleness "
+            "out, lower longest_life to it, or add introspection to the provider."
+        )
+
+    def _check_records(self, requirements: Requirements) -> None:
+        if requirements.mfa_max_age is not None and self._settings.mfa_lifetime is None:
+            raise ConfigurationError(
+                "A route has mfa_max_age, but nothing is recorded of second factors. Set mfa_lifetime, and call "
+                "client.mfa.record(auth) where a user has verified one."
+            )
+        if requirements.session_max_age is not None and not self.can_give_starts:
+            raise ConfigurationError(
+                f"A route has session_max_age, but no credential of the provider {self._provider.name!r} says "
+                "when its session began. Leave session_max_age out; or call client.sessions.note_start(auth) at "
+                "each sign-in, and set note_starts."
+            )
+
+    def _accepted(self, pending: Pending, entry: CacheEntry, now: float) -> Verification | None:
         """Return the verification for a verified JWT, where no call to the provider is required; and cache it."""
-        now = self._clock()
+        if self._cache.denies_any and self._has_dead_token(pending):
+            return None
         try:
-            if not self._acceptance.accepts(entry, now, pending.requirements):
-                return None
+            source = self._remembered_now(pending.digest, entry, pending.requirements, now)
         except RevokedCredentials:  # a moment ago, as a JWT is checked when it is verified
-            if not pending.presented.from_cookies:
+            if not pending.presented.is_pair:
                 raise
             pending.jwt = pending.entry = None  # the session token decides
             return None
-        self._cache.put(pending.digest, entry)
-        current = self._keys.current
-        is_stale = current is not None and now >= current.fresh_until
-        return Verification(entry, "stale" if is_stale else "local", entry.vouched_at)
+        if source is None:
+            if not self._can_ask and not self._acceptance.is_starting:
+                raise self._not_asked(pending, now)
+            return None
+        if pending.presented.cached_jwt is not None and not pending.presented.is_loose:
+            self._introspector.note_session(pending.presented.value, entry.session_id, entry.scope)
+        return Verification(entry, source, entry.vouched_at)
 
     def _is_still_accepted(self, pending: Pending, entry: CacheEntry) -> bool:
         """Return whether a credential that ``begin`` has accepted would be accepted now."""
         try:
             self._check_not_denied(pending)
+            if self._has_dead_token(pending):
+                return False
             return self._acceptance.accepts(entry, self._clock(), pending.requirements)
-        except InvalidCredentials:
+        except (InvalidCredentials, ProviderUnavailable):
             return False
 
     def _remembered_token(self, pending: Pending) -> CacheEntry | None:
@@ -460,7 +680,9 @@ class Authenticator:
         """
         presented, jwt, entry = pending.presented, pending.jwt, pending.entry
         now, max_staleness = self._clock(), pending.requirements.max_staleness
-        if presented.from_cookies:
+        if presented.is_pair:
+            if presented.is_loose:
+                entry = None  # the JWT says nothing about the token
             return IntrospectionRequest(
                 "session_token",
                 presented.value,
@@ -469,7 +691,8 @@ class Authenticator:
                 user_ids=() if entry is None else (entry.user_id,),
                 extension=None if entry is None else self._sliding_expiration.minutes_due(entry),
                 refresh=entry is not None and now >= entry.reusable_until,
-                wants_jwt=entry is None and self._verifies_jwts,  # of no use where it is not verified
+                # Of no use where it is not verified, or not kept.
+                wants_jwt=entry is None and self._verifies_jwts and not presented.is_loose,
                 shared_for=_PAIR_SECONDS,
                 was_good=self._cache.is_seen(self._token_digest(pending)),
                 max_staleness=max_staleness,
@@ -477,7 +700,7 @@ class Authenticator:
         was_good = self._cache.is_seen(pending.digest)
         if jwt is None:
             return IntrospectionRequest(
-                "session_token",
+                presented.kind,
                 presented.value,
                 pending.digest,
                 minutes=minutes,
@@ -485,8 +708,8 @@ class Authenticator:
                 max_staleness=max_staleness,
             )
         session_id, user_ids = self._claims.claimed_ids(jwt.payload)
-        refresh = now >= (jwt.stale_at(self._settings) if entry is None else entry.reusable_until)
-        if refresh and not self._settings.refresh_jwt:
+        refresh = now >= (jwt.stale_at(self._judge) if entry is None else entry.reusable_until)
+        if refresh and not self._refreshes_jwts:
             raise ExpiredCredentials(evidence=jwt.age(now), session_is_over=False)
         return IntrospectionRequest(
             "session_jwt",
@@ -498,6 +721,7 @@ class Authenticator:
             else None,
             session_id=session_id if entry is None else entry.session_id,
             user_ids=user_ids if entry is None else (entry.user_id, *user_ids),
+            claims=None if entry is None else entry.body,
             refresh=refresh,
             was_good=was_good,
             max_staleness=max_staleness,
@@ -505,61 +729,131 @@ class Authenticator:
 
     def _introspected(self, pending: Pending, request: IntrospectionRequest) -> Plan[Verification]:
         entry = pending.entry
-        if pending.presented.from_cookies:
-            return self._introspector.introspect(request, user_id=None if entry is None else entry.user_id)
-        is_unproven = pending.jwt is not None and entry is None
-        over_at = pending.jwt.stale_at(self._settings) if pending.jwt is not None and is_unproven else math.inf
+        if pending.presented.is_pair:
+            return self._introspected_pair(pending, request)
+        jwt = pending.jwt
+        over_at = jwt.stale_at(self._judge) if jwt is not None and entry is None else math.inf
         return self._introspector.introspect(request, entry, over_at=over_at)
+
+    def _introspected_pair(self, pending: Pending, request: IntrospectionRequest) -> Plan[Verification]:
+        """Ask about the token of a cookie pair. The answer is about the session of the JWT beside it too."""
+        jwt = None if pending.presented.is_loose else pending.entry
+        user_id, session_id = (None, None) if jwt is None else (jwt.user_id, jwt.session_id)
+        verification = yield from self._introspector.introspect(request, user_id=user_id, session_id=session_id)
+        if jwt is not None and not request.refresh and verification.result is not None:
+            self._introspector.confirm(pending.digest, jwt, verification.result)
+        return verification
 
     def _in_grace(self, pending: Pending, error: ProviderUnavailable) -> Verification | None:
         """Return a recent verification of the same credential, where the settings accept it in an outage."""
+        if self._has_dead_token(pending):
+            return None
         for digest in (self._token_digest(pending), pending.digest):
             entry = self._cache.get(digest)
             if entry is None or not self._acceptance.accepts_in_grace(entry, pending.requirements):
                 continue
-            age = self._clock() - entry.last_accepted_at
-            log_repeated(
-                logging.WARNING,
-                "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
-                age,
-                error.reason_and_evidence,
-                extra={"reason": "grace_used", **failed_call(error)},
-            )
-            self._hooks.emit(GraceUsed(age))
+            self._note_grace(self._clock() - entry.last_accepted_at, error)
             return Verification(entry, "grace", min(entry.vouched_at, entry.last_accepted_at))
         return None
 
-    def with_whole_user(self, verified: VerifiedSession) -> Plan[VerifiedSession]:
-        """Return a user and session with all the user's fields, for the ``load_user`` setting.
+    def _lacks_user(self, presented: PresentedCredentials, entry: CacheEntry, now: float) -> bool:
+        """Return whether the fields of the user are to be loaded for this credential.
+
+        Where the app has not set ``load_user``, they are loaded for pages, that is for credentials in cookies.
+        """
+        return self._loads_users or (presented.from_cookies and entry.user_until <= now)
+
+    def _load_for_page(self, entry: CacheEntry) -> Plan[None]:
+        """Load all fields of an entry's user, as far as the provider can be asked. The entry keeps them.
+
+        Raises:
+            InvalidCredentials: The user does not exist any more.
+        """
+        known = with_user_id(entry.reader.user(entry.body), entry.user_id, self._provider.same_user)
+        try:
+            entry.simple_user = yield from self.whole_user(known, entry.session_id)
+        except ProviderError as error:
+            log_repeated(
+                logging.WARNING,
+                "a page has only what is known of its user: %s",
+                error.reason_and_evidence,
+                extra={"reason": "user_incomplete", **failed_call(error)},
+            )
+            entry.user_until = self._clock() + _USER_PAUSE
+        else:
+            entry.user_until = self._clock() + self._settings.user_ttl
+
+    def _note_grace(self, age: float, error: ProviderUnavailable) -> None:
+        log_repeated(
+            logging.WARNING,
+            "accepted a session verified %.0f s ago, as the API cannot be asked: %s",
+            age,
+            error.reason_and_evidence,
+            extra={"reason": "grace_used", **failed_call(error)},
+        )
+        self._hooks.emit(GraceUsed(age))
+
+    def whole_user(self, user: User, session_id: str) -> Plan[User]:
+        """Return a verified user with all fields. Where the user does not exist any more, the session is reported.
 
         Raises:
             InvalidCredentials: The user does not exist any more.
             ProviderUnavailable: The user could not be loaded.
         """
-        if verified.user.complete:
-            return verified
+        if user.complete:
+            return user
         try:
-            user = yield from self._provider.get_user(verified.user.id, remember=True)
+            whole = yield from self._load_user(user.id)
         except NotFound as error:
-            # Only this error code means that the user does not exist any more.
+            if error.is_gone:
+                self._introspector.note_user_gone(session_id, user.scope)
             raise InvalidCredentials(
-                reason="user_unknown", evidence=error.evidence, session_is_over=error.code == NO_SUCH_USER
+                reason="user_unknown", evidence=error.evidence, session_is_over=error.is_gone
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return verified.replace(user=with_user_id(user, verified.user.id))
+        return scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
 
-    def _auth(self, pending: Pending, verification: Verification, verified: VerifiedSession | None = None) -> Auth:
-        """Return the identity; ``verified`` has all the user's fields, where they were loaded."""
-        fresh = verification.fresh_jwt
+    def _with_user(self, pending: Pending, verification: Verification) -> Plan[tuple[Verification, User]]:
+        """Return a verification with the whole user, or in an outage with the one that was loaded last.
+
+        Raises:
+            InvalidCredentials: The user does not exist any more.
+            ProviderUnavailable: The user could not be loaded.
+        """
+        entry, now = verification.entry, self._clock()
+        try:
+            user = yield from self.whole_user(entry.user(), entry.session_id)
+        except InvalidCredentials:
+            entry.whole_user = None
+            raise
+        except ProviderUnavailable as error:
+            if entry.whole_user is None:
+                raise
+            user, loaded_at = entry.whole_user
+            if not self._acceptance.accepts_in_grace(entry, pending.requirements, verified_at=loaded_at):
+                raise
+            self._note_grace(self._clock() - loaded_at, error)
+            return Verification(entry, "grace", min(verification.vouched_at, loaded_at)), user
+        if self._settings.grace_seconds:
+            entry.whole_user = user, now
+        return verification, user
+
+    def _auth(self, pending: Pending, verification: Verification, user: User | None = None) -> Auth:
+        """Return the identity; ``user`` has all the user's fields, where they were loaded."""
+        fresh, presented = verification.fresh_jwt, pending.presented
+        binding: str | None = None
+        if fresh is not None and presented.from_cookies:  # it goes into the cookie beside this very token
+            binding = make_binding(pair_text(presented.value, fresh, self._settings), self._settings)
         # A call that a gate has demanded counts for that gate. One of the middleware still counts for one gate.
         asked_now = verification.asked_now and pending.requirements.max_staleness is None
         return new_auth(
-            entry=verification.entry if verified is None else None,
-            verified=None if verified is None else verified.replace(fresh_jwt=fresh),
-            fresh=fresh,
-            source=verification.source,
-            as_of=verification.vouched_at,
-            asked_for_it=asked_now,
-            from_cookies=pending.presented.from_cookies,
+            verification.entry,
+            verification.source,
+            verification.vouched_at,
+            presented.from_cookies,
+            fresh,
+            asked_now,
+            user,
+            binding,
         )

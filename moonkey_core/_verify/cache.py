@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import threading
 from collections import OrderedDict
@@ -15,16 +16,19 @@ from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._verified import CacheEntry
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
+from moonkey_core.revocations import retention
 from moonkey_core.settings import Secret, Settings
 from moonkey_core.web.credentials import bare_token
 
-_Denial = tuple[type[InvalidCredentials], str]
+_Denial = tuple[type[InvalidCredentials], str, float]
 _MAX_DENIED_BRIEFLY = 4096
 _DENIED_BRIEFLY_SECONDS = 5.0
 _SUPERSEDED_SECONDS = 60.0
 _MAX_SEEN = 65_536
 _MAX_DENIED = 16_384
 _DENIED_SECONDS = 86_400.0
+_MAX_DEAD = 16_384
+_CERTAIN = 1 << 30  # more than all marks of requests together
 
 
 class VerificationCache:
@@ -39,6 +43,8 @@ class VerificationCache:
         # dropped, so that a digest does not reveal the state that a length-extension attack needs.
         self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
         self._maxsize = settings.max_cached_sessions
+        self._dead_seconds = retention(settings)
+        self._has_one_spelling = settings.provider is not None  # each text is another token, but MoonKey's
         self._lock = threading.Lock()
         self._make_tables()
         reset_after_fork(self.reset_lock)
@@ -49,10 +55,14 @@ class VerificationCache:
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
-        self._seen: FIFOCache[bytes, None] = FIFOCache(_MAX_SEEN)
-        self._superseded: TTLCache[bytes, None] = _short_memory(_MAX_DENIED_BRIEFLY, _SUPERSEDED_SECONDS)
+        self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
+        self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
+        self._superseded: TTLCache[bytes, int] = _short_memory(_MAX_DENIED_BRIEFLY, _SUPERSEDED_SECONDS)
         self.denies_any: bool = False
         self._denied: TTLCache[bytes, None] = _short_memory(_MAX_DENIED, _DENIED_SECONDS)
+        # Until no JWT beside a dead session token can be accepted any more.
+        self._dead: TTLCache[bytes, None] = _short_memory(_MAX_DEAD, self._dead_seconds)
+        self._dead_until = -math.inf
 
     def reset_lock(self) -> None:
         """Make a new lock after a fork.
@@ -69,7 +79,7 @@ class VerificationCache:
         Raises:
             UnicodeEncodeError: The credential is not ASCII.
         """
-        return self.text_digest(bare_token(credential))
+        return self.text_digest(credential if self._has_one_spelling else bare_token(credential))
 
     def text_digest(self, text: str) -> bytes:
         """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""
@@ -84,7 +94,7 @@ class VerificationCache:
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
-            if digest in self._denied_briefly or digest in self._denied:
+            if digest in self._denied_briefly or (self.denies_any and digest in self._denied):
                 return
             self._entries[digest] = entry
             if len(self._entries) > self._maxsize:
@@ -95,21 +105,62 @@ class VerificationCache:
         with self._lock:
             self._entries.pop(digest, None)
 
-    def mark_seen(self, digest: bytes) -> None:
-        """Remember only that the provider has accepted a credential."""
+    def mark_seen(self, digest: bytes, session_id: str | None = None) -> None:
+        """Remember only that the provider has accepted a credential, and its session."""
         with self._lock:
-            self._seen[digest] = None
+            self._seen[digest] = session_id
+
+    def note_end(self, digest: bytes, ends_at: float) -> None:
+        """Remember when a credential ends that the provider has accepted (Unix seconds)."""
+        with self._lock:
+            self._ends[digest] = ends_at
+
+    def known_end(self, digest: bytes) -> float:
+        """Return when a credential ends that the provider has accepted before; infinity for any other."""
+        return self._ends.get(digest, math.inf)
 
     def is_seen(self, digest: bytes) -> bool:
         """Return whether the provider has accepted a credential before."""
         return digest in self._seen
+
+    def seen_session(self, digest: bytes) -> str | None:
+        """Return the session of a credential that the provider has accepted before; ``None`` for any other."""
+        return self._seen.get(digest)
 
     def deny_briefly(self, digest: bytes, error: InvalidCredentials) -> None:
         """Remember for a few seconds that the provider has definitely refused a credential."""
         with self._lock:
             self._entries.pop(digest, None)
             self._seen.pop(digest, None)
-            self._denied_briefly[digest] = (type(error), error.reason)
+            self._denied_briefly[digest] = (type(error), error.reason, _clock.monotonic())
+
+    def mark_dead(self, digest: bytes) -> None:
+        """Remember that the provider has called a session token dead, while a JWT beside it may seem good."""
+        with self._lock:
+            self._dead[digest] = None
+            self._dead_until = _clock.monotonic() + self._dead_seconds
+            self.denies_any = True
+
+    def is_dead(self, digest: bytes) -> bool:
+        """Return whether the provider has called a session token dead, and has not accepted it since."""
+        if not self.denies_any:
+            return False
+        if _clock.monotonic() >= self._dead_until and not self._denied:
+            with self._lock:
+                self.denies_any = bool(self._denied) or _clock.monotonic() < self._dead_until
+        return digest in self._dead
+
+    def note_accepted(self, digest: bytes, since: float) -> None:
+        """Forget that the provider has refused a credential before ``since`` (monotonic seconds).
+
+        It has been asked about the credential since then, and has accepted it.
+        """
+        with self._lock:
+            denied = self._denied_briefly.get(digest)
+            if denied is not None and denied[2] <= since:
+                del self._denied_briefly[digest]
+            if denied is None or denied[2] <= since:
+                self._dead.pop(digest, None)
 
     def deny(self, digest: bytes) -> None:
         """Deny a credential for a day: its user has signed out, and the provider could not be reached."""
@@ -123,23 +174,40 @@ class VerificationCache:
         """Return whether its user has signed out with it. Takes no lock, as reading changes nothing."""
         return self.denies_any and digest in self._denied
 
-    def mark_superseded(self, digest: bytes) -> None:
+    def mark_superseded(self, digest: bytes, *, is_certain: bool = False) -> None:
         """Remember for a minute that the browser is about to get another credential for the same session.
 
         Requests that it has sent before may still carry this one.
+
+        Args:
+            digest: The digest of the credential.
+            is_certain: Whether the provider has replaced the credential already.
         """
         with self._lock:
-            self._superseded[digest] = None
+            self._superseded[digest] = self._superseded.get(digest, 0) + (_CERTAIN if is_certain else 1)
+
+    def unmark_superseded(self, digest: bytes) -> None:
+        """Take one mark back: the credential was not replaced. Another request may still replace it."""
+        with self._lock:
+            count = self._superseded.pop(digest, 1) - 1
+            if count > 0:
+                self._superseded[digest] = count
 
     def is_superseded(self, digest: bytes) -> bool:
         """Return whether the browser has, or is about to get, another credential for the same session."""
         with self._lock:
             return digest in self._superseded
 
-    def denial(self, digest: bytes) -> InvalidCredentials | None:
-        """Return a new error with the reason why a credential is denied; ``None`` where it is not denied."""
+    def denial(self, digest: bytes, max_age: float | None = None) -> InvalidCredentials | None:
+        """Return a new error with the reason why a credential is denied; ``None`` where it is not denied.
+
+        A refusal by the provider counts where it is at most ``max_age`` seconds old. With 0, none does.
+        """
         with self._lock:
             found = self._denied_briefly.get(digest)
+            if found is not None and max_age is not None:
+                age = _clock.monotonic() - found[2]
+                found = found if max_age > 0 and age <= max_age else None
             if found is None and digest in self._denied:
                 return RevokedCredentials()
         return None if found is None else found[0](reason=found[1])

@@ -1,29 +1,52 @@
 """Revocations as the entries of the feed: sealed, small, and read as untrusted input.
 
 An entry is a JSON object. Its member ``entry`` has held ``[session_id, user_id, issued_before, added_at]`` since
-the first version. The session that is exempt (``kept``) and the time until which confirmation is required
-(``doubt``) stand beside it, where processes of earlier versions do not look. For them ``issued_before`` is the
-time at which the entry was made, so they refuse too much rather than too little.
+the first version. The session that is exempt (``kept``), the time until which confirmation is required (``doubt``)
+and whether it is a precaution stand beside it, where processes of earlier versions do not look. For them
+``issued_before`` is the time at which the entry was made, so they refuse too much rather than too little.
+
+A report (``report``) has the session, or the digest of the credential, and the time until which confirmation is
+required. Processes of earlier versions take one on a session for its revocation, and one on a credential for that
+of a session which does not exist.
+
+The scope of the ids (``scope``) is left out where it is the default one, so MoonKey's entries have no such member.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from moonkey_core._crypto import Sealer
 from moonkey_core._strict_json import load_object
-from moonkey_core.models import bare_user_id, identifier
-from moonkey_core.revocations import Revocation
+from moonkey_core.models import identifier
+from moonkey_core.revocations import DEFAULT_SCOPE, Revocation, as_it_is, checked_scope
 
 _MAX_BYTES = 4096  # two ids of 256 characters, in any script, fit
 _NO_ENTRY = "not an entry"
+_CREDENTIAL = re.compile(r"[0-9a-f]{32}")
 
 
 def seal_entry(sealer: Sealer, stream: str, entry: Revocation) -> bytes:
     """Serialize and seal an entry for the stream of that name."""
+    return sealer.seal(stream, json.dumps(_content(entry), ensure_ascii=False).encode())
+
+
+def _content(entry: Revocation) -> dict[str, Any]:
+    content = _report_content(entry) if entry.is_report else _revocation_content(entry)
+    return content if entry.scope == DEFAULT_SCOPE else {**content, "scope": entry.scope}
+
+
+def _report_content(entry: Revocation) -> dict[str, Any]:
+    shown = entry.session_id or f"credential:{entry.credential}"
+    report = [entry.session_id, entry.credential, entry.confirm_before]
+    return {"entry": [shown, None, None, entry.added_at], "report": report}
+
+
+def _revocation_content(entry: Revocation) -> dict[str, Any]:
     issued_before = entry.issued_before
     if issued_before is not None and entry.confirm_before is not None:
         issued_before = max(issued_before, min(entry.added_at, entry.confirm_before))
@@ -32,7 +55,9 @@ def seal_entry(sealer: Sealer, stream: str, entry: Revocation) -> bytes:
         content["kept"] = entry.exempt_session_id
     if entry.confirm_before is not None:
         content["doubt"] = [entry.issued_before, entry.confirm_before]
-    return sealer.seal(stream, json.dumps(content, ensure_ascii=False).encode())
+    if entry.is_precaution:
+        content["precaution"] = True
+    return content
 
 
 def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
@@ -45,6 +70,7 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         raise ValueError(_NO_ENTRY)
     content = load_object(sealer.open(stream, sealed))
     fields, exempt, doubt = content.get("entry"), content.get("kept"), content.get("doubt")
+    precaution = content.get("precaution", False)
     if not isinstance(fields, list) or len(fields) != 4:
         raise ValueError(_NO_ENTRY)
     session_id, user_id, issued_before, added_at = fields
@@ -52,6 +78,11 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         raise ValueError(_NO_ENTRY)
     if user_id is None and (exempt is not None or doubt is not None):
         raise ValueError(_NO_ENTRY)
+    if not isinstance(precaution, bool) or (precaution and (session_id is not None or user_id is not None)):
+        raise ValueError(_NO_ENTRY)
+    report, scope = content.get("report"), checked_scope(content.get("scope", DEFAULT_SCOPE))
+    if report is not None:
+        return _report(session_id, _time(added_at), report, scope)
     revoked_before = None if issued_before is None else _time(issued_before)
     confirm_before: float | None = None
     if doubt is not None:
@@ -65,35 +96,58 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         _time(added_at),
         None if exempt is None else identifier(exempt),
         confirm_before,
+        is_precaution=precaution,
+        scope=scope,
     )
 
 
-def entry_key(entry: Revocation) -> object:
+def _report(shown: object, added_at: float, report: object, scope: str) -> Revocation:
+    if shown is None or not isinstance(report, list) or len(report) != 3:
+        raise ValueError(_NO_ENTRY)
+    session_id, credential, confirm_before = report
+    if (session_id is None) == (credential is None):
+        raise ValueError(_NO_ENTRY)
+    if credential is not None and not (isinstance(credential, str) and _CREDENTIAL.fullmatch(credential)):
+        raise ValueError(_NO_ENTRY)
+    session_id = None if session_id is None else identifier(session_id)
+    until = _time(confirm_before)
+    return Revocation(session_id, None, None, added_at, confirm_before=until, credential=credential, scope=scope)
+
+
+def entry_key(entry: Revocation, key_of_user: Callable[[str], str] = as_it_is) -> object:
     """Return what identifies the content of an entry, whenever it was added.
 
-    User ids count without the prefix ``user_``, which tables of revocations leave out.
+    User ids count in their normal form, in which tables of revocations have them.
     """
-    user_id = None if entry.user_id is None else bare_user_id(entry.user_id)
-    return (entry.session_id, user_id, entry.issued_before, entry.exempt_session_id, entry.confirm_before)
+    user_id = None if entry.user_id is None else key_of_user(entry.user_id)
+    times = entry.issued_before, entry.confirm_before
+    return (entry.scope, entry.session_id, user_id, *times, entry.exempt_session_id, entry.credential)
 
 
-def missing_entries(entries: Iterable[Revocation], present: Collection[object]) -> tuple[Revocation, ...]:
+def missing_entries(
+    entries: Iterable[Revocation], present: Collection[object], key_of_user: Callable[[str], str] = as_it_is
+) -> tuple[Revocation, ...]:
     """Return the entries that are not in the stream. ``present`` holds the keys of those that are."""
-    return tuple(entry for entry in entries if entry_key(entry) not in present)
+    return tuple(entry for entry in entries if entry_key(entry, key_of_user) not in present)
 
 
 def without_superseded(entries: Collection[Revocation], leeway: float) -> tuple[Revocation, ...]:
-    """Return the entries without those that an entry for all users makes superfluous.
+    """Return the entries without those that an entry for all users of their scope makes superfluous.
 
     A stream that was too long has been trimmed behind such an entry, so the others must not be added again.
     """
-    cutoffs = [entry.issued_before for entry in entries if entry.session_id is None and entry.user_id is None]
-    latest = max((cutoff for cutoff in cutoffs if cutoff is not None), default=-math.inf)
-    return tuple(
-        entry
-        for entry in entries
-        if entry.issued_before == latest or max(entry.added_at + leeway, entry.issued_before or 0.0) > latest
-    )
+    latest: dict[str, float] = {}
+    for entry in entries:
+        if entry.session_id is None and entry.user_id is None and entry.issued_before is not None:
+            latest[entry.scope] = max(latest.get(entry.scope, -math.inf), entry.issued_before)
+    return tuple(entry for entry in entries if not _is_superseded(entry, leeway, latest.get(entry.scope)))
+
+
+def _is_superseded(entry: Revocation, leeway: float, latest: float | None) -> bool:
+    """Return whether an entry, other than the one up to ``latest`` itself, revokes nothing that is later."""
+    if latest is None or entry.issued_before == latest:
+        return False
+    return max(entry.added_at + leeway, entry.issued_before or 0.0) <= latest
 
 
 def _time(value: Any) -> float:

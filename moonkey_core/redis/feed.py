@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import partial
 from weakref import finalize, ref
 
 from moonkey_core import _clock
-from moonkey_core._crypto import fleet_sealer
+from moonkey_core._crypto import Sealer, fleet_sealers
 from moonkey_core._fork import reset_after_fork
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
 from moonkey_core.redis.client import check_url
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.worker import STOP_TIMEOUT, WeakHooks, Worker
-from moonkey_core.revocations import Revocations
+from moonkey_core.revocations import DEFAULT_SCOPE, Revocations
 from moonkey_core.settings import Settings
 
 _inherited: list[object] = []
@@ -22,6 +23,7 @@ _inherited: list[object] = []
 
 _exit_by: float | None = None  # when the interpreter ends, all feeds together get no more time than one
 _MIN_EXIT_SECONDS = 0.05
+_STARTS_WITHIN = 2.0  # lags: connecting takes less than one, or fails
 
 
 class RedisRevocations:
@@ -38,22 +40,33 @@ class RedisRevocations:
     from its id in the stream. A difference of more than ``leeway`` seconds is logged once. All processes of a
     fleet need the same settings.
 
+    The names in Redis depend on the secret. While it is being changed, a second thread does the same under the
+    previous one: so this process and one that knows only one of the two secrets hear of each other.
+
+    Args:
+        settings: The settings of the client.
+        revocations: The table that is shared.
+        sealer: Seals the entries; if not given, that of the current secret.
+
     Raises:
         ConfigurationError: redis-py is missing, or ``redis_url`` is missing or wrong.
     """
 
-    def __init__(self, settings: Settings, revocations: Revocations) -> None:
+    def __init__(self, settings: Settings, revocations: Revocations, sealer: Sealer | None = None) -> None:
         if settings.redis_url is None:
             raise ConfigurationError("MOONKEY_REDIS_URL (redis_url) is missing. A feed needs it.")
         check_url(settings.redis_url)
         self.revocations = revocations
         self._url = settings.redis_url
-        self._sealer = fleet_sealer(settings, "feed")
+        current, *former = (sealer,) if sealer is not None else fleet_sealers(settings, _purpose(revocations))
+        self._former = RedisRevocations(settings, revocations, former[0]) if former else None
+        self._sealer = current
         self._max_lag = settings.max_revocation_lag
         self._leeway = settings.leeway
         self._hooks = WeakHooks()
         self._users = 0
         self._can_start = True
+        self._starts_until = math.inf
         self._lock = threading.Lock()
         self._queue = self._new_queue(None)
         self._worker, self._finalize = self._new_worker()
@@ -65,32 +78,53 @@ class RedisRevocations:
 
         Starts the feed where it is not running.
         """
-        if _clock.elapsed() < self._worker.reader.live_until:
+        if self.caught_up(_clock.elapsed()):
             return True
         self.start()
         return False
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether this process is about to read for the first time what has been revoked.
+
+        Not any more once Redis could not be reached, or has taken long. Starts the feed where it is not running.
+        """
+        self.start()
+        is_over = _clock.elapsed() >= self._starts_until
+        return not is_over and (
+            self._worker.is_first_try or (self._former is not None and self._former.is_starting)
+        )
+
     def caught_up(self, now: float) -> bool:
         """Return the same for a time (monotonic seconds), without starting the feed."""
-        return now < self._worker.reader.live_until
+        return now < self._worker.reader.live_until and (self._former is None or self._former.caught_up(now))
 
     def lag(self) -> float | None:
         """Return the seconds since the time up to which everything is known here; ``None`` before there is one."""
         last_read_at = self._worker.reader.last_read_at
-        return None if last_read_at is None else _clock.elapsed() - last_read_at
+        if last_read_at is None:
+            return None
+        lag = _clock.elapsed() - last_read_at
+        if self._former is None:
+            return lag
+        former_lag = self._former.lag()
+        return None if former_lag is None else max(lag, former_lag)
 
     @property
     def unsent(self) -> int:
         """The number of revocations that were added here and that Redis may not have yet."""
-        return self._queue.unsent
+        return max(self._queue.unsent, 0 if self._former is None else self._former.unsent)
 
     def start(self) -> None:
         """Start the thread, unless it runs or the feed is closed."""
+        if self._former is not None:
+            self._former.start()
         if self._can_start or self._worker.can_restart:
             with self._lock:
                 if self._can_start or self._worker.can_restart:
                     # Where no thread can be had, as while the interpreter ends, the feed stays lost.
                     self._can_start = not self._worker.start()
+                    self._starts_until = min(self._starts_until, _clock.elapsed() + _STARTS_WITHIN * self._max_lag)
 
     def acquire(self, hooks: Hooks | None = None) -> None:
         """Count one more user of the feed, and open it again where it was closed.
@@ -105,15 +139,21 @@ class RedisRevocations:
                 self._can_start = True
         if hooks is not None:
             self._hooks.add(hooks)
+        if self._former is not None:
+            self._former.acquire()
 
     def release(self, hooks: Hooks | None = None) -> None:
         """Count one user less; the last one closes the feed."""
         if hooks is not None:
             self._hooks.discard(hooks)
+        if self._former is not None:
+            self._former.release()
         self._close(leaving=1)
 
     def close(self) -> None:
         """Stop the thread, however many users there are; may be called again."""
+        if self._former is not None:
+            self._former.close()
         self._close(leaving=self._users)
 
     def _close(self, leaving: int) -> None:
@@ -130,6 +170,7 @@ class RedisRevocations:
         """Make a new worker, which starts at first use, in the child of a fork: it has no thread of the parent."""
         self._lock = threading.Lock()
         self._hooks = WeakHooks(tuple(self._hooks))
+        self._starts_until = math.inf
         was_closed = self._finalize.detach() is None
         _inherited.append((self._worker, self._queue))
         self._queue = self._new_queue(self._queue)
@@ -145,8 +186,7 @@ class RedisRevocations:
     def _new_queue(self, old: PublishQueue | None) -> PublishQueue:
         """Make a queue that takes in what is added to the table, in place of an old one."""
         table = self.revocations
-        own = Revocations(retention=table.retention, maxsize=table.maxsize, leeway=self._leeway, clock=table.clock)
-        queue = PublishQueue(own, partial(_start, ref(self)))
+        queue = PublishQueue(table.empty_copy(), partial(_start, ref(self)))
         others = tuple(one for one in table.listeners if old is None or one != old.put)
         table.listeners = (*others, queue.put)
         finalize(self, _remove_listener, table, queue).atexit = False
@@ -163,6 +203,11 @@ class RedisRevocations:
             leeway=self._leeway,
         )
         return worker, finalize(self, _stop, worker)
+
+
+def _purpose(revocations: Revocations) -> str:
+    """Return what the entries are sealed for. The names in Redis, and what can be read there, depend on it."""
+    return "feed" if revocations.provider == DEFAULT_SCOPE else f"feed of {revocations.provider}"
 
 
 def _start(feed: ref[RedisRevocations]) -> None:

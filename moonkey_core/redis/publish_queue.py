@@ -39,7 +39,7 @@ class PublishQueue:
     @property
     def is_urgent(self) -> bool:
         """Whether there are entries that Redis may not have and that still matter."""
-        return self._unsent > 0 and len(self.own) > 0
+        return self._unsent > 0 and bool(self.own.entries())
 
     @property
     def unsent(self) -> int:

@@ -86,7 +86,8 @@ class Reader:
         while True:
             sent_at = _clock.elapsed()
             values, is_complete = await stream.read()
-            keys.update(entry_key(entry) for entry in self._receive(stream, values))
+            key_of_user = self._revocations.key_of_user
+            keys.update(entry_key(entry, key_of_user) for entry in self._receive(stream, values))
             if is_complete:
                 self._mark_read(sent_at)
                 return keys

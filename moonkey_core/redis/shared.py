@@ -6,8 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from moonkey_core._crypto import fleet_secrets
 from moonkey_core._fork import reset_after_fork
-from moonkey_core.revocations import Revocations, retention
+from moonkey_core._provider import Provider
+from moonkey_core.revocations import DEFAULT_SCOPE, Revocations, new_table
 from moonkey_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,22 +22,24 @@ _tables: WeakValueDictionary[_Key, Revocations] = WeakValueDictionary()
 _feeds: WeakValueDictionary[_Key, RedisRevocations] = WeakValueDictionary()
 
 
-def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocations | None]:
+def shared_revocations(
+    settings: Settings, provider: Provider | None = None
+) -> tuple[Revocations, RedisRevocations | None]:
     """Return the table of revocations of the app with these settings and, with ``redis_url``, its feed.
 
-    Both are held weakly. A caller that uses the feed calls ``acquire`` on it, and ``release`` in the end.
+    Each provider has its own; ``None`` stands for MoonKey. Both are held weakly. A caller that uses the feed calls
+    ``acquire`` on it, and ``release`` in the end.
 
     Raises:
         ConfigurationError: redis-py is missing, or ``redis_url`` is wrong.
     """
-    seconds = retention(settings)
-    app = (settings.base_url, settings.secret_key)
-    key = (*app, settings.redis_url, settings.cache_secret, settings.max_revocation_lag)
-    new = Revocations(retention=seconds, maxsize=settings.max_revocations, leeway=settings.leeway)
+    app = (settings.base_url, settings.secret_key, *_identity(provider))
+    key = (*app, settings.redis_url, fleet_secrets(settings), settings.max_revocation_lag)
+    new = new_table(settings, provider)
     with _lock:
         table = _tables.setdefault(app, new)
         feed = _feeds.get(key)
-    table.raise_retention(seconds, settings.leeway)
+    table.raise_retention(new.retention, settings.leeway)
     if settings.redis_url is None or feed is not None:
         return table, feed
     from moonkey_core.redis.feed import RedisRevocations  # takes long to import, and is needed with redis_url only
@@ -43,6 +47,13 @@ def shared_revocations(settings: Settings) -> tuple[Revocations, RedisRevocation
     made = RedisRevocations(settings, table)
     with _lock:
         return table, _feeds.setdefault(key, made)
+
+
+def _identity(provider: Provider | None) -> _Key:
+    """Return what tells the sessions of one provider from those of another; nothing for MoonKey."""
+    if provider is None or provider.name == DEFAULT_SCOPE:
+        return ()
+    return (provider.name, provider.jwt_rules, *provider.scopes.items())
 
 
 def _reset_lock() -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from moonkey_core import _clock, _threads
-from moonkey_core._crypto import fleet_sealer
+from moonkey_core._crypto import Secrets, sealer_of, secrets_of
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core._plan import CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core._transport.event_loops import CloseOnLoopShutdown
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.redis.attempts import AttemptScript
 from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
 from moonkey_core.settings import Secret, Settings
 
@@ -27,6 +28,9 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 TIMEOUT = 0.25
 """Seconds that a look-up may take: it comes before a call of the API, which takes longer."""
+
+MAX_RECORD_BYTES = 1024
+"""The longest record that is read; ours are a quarter of it."""
 
 _MAX_CONNECTIONS = 8  # a round trip takes a fraction of a millisecond
 _RETRY_SECONDS = 1.0  # without a call after a failure
@@ -49,17 +53,31 @@ class SerializedReply:
 
 
 class StoreSerializer:
-    """The conversion between replies and their stored form in Redis. Makes no network call."""
+    """The conversion between replies and their stored form in Redis. Makes no network call.
+
+    Args:
+        settings: The settings of the client.
+        clock: Returns the time (Unix seconds).
+        former: The previous secrets, to read what was stored with them; else the current ones are used.
+    """
 
     max_bytes = _MAX_BODY_BYTES + _OVERHEAD_BYTES
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = _clock.wall) -> None:
-        self._sealer = fleet_sealer(settings, "store")
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float] = _clock.wall, former: Secrets | None = None
+    ) -> None:
+        self._sealer = sealer_of((former or secrets_of(settings)[0]).fleet, settings, "store")
+        self._is_former = former is not None
         self._clock = clock
 
     def key(self, policy: StorePolicy) -> str:
         """Return the key in Redis: a keyed digest, so that equal names differ between two environments."""
-        return f"moonkey:store:{self._sealer.digest(policy.name)}"
+        former = policy.former_name if self._is_former else None
+        return f"moonkey:store:{self._sealer.digest(former or policy.name)}"
+
+    def range(self, policy: StorePolicy) -> tuple[str, int, int]:
+        """Return the arguments of ``GETRANGE`` for a reply: a value that is too long to be ours is not fetched."""
+        return self.key(policy), 0, self.max_bytes
 
     def serialize(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
         """Return what to store for a reply, or ``None`` where it must not be stored."""
@@ -93,8 +111,9 @@ class StoreSerializer:
 class Availability:
     """Whether to call Redis. After a failure no call is made for a second; then one caller tries for all."""
 
-    def __init__(self, clock: Callable[[], float] = _clock.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = _clock.monotonic, *, name: str = "store") -> None:
         self._clock = clock
+        self._name = name  # for the log
         self._lost = False
         self._retry_at = 0.0
         self.reset_lock()
@@ -122,7 +141,7 @@ class Availability:
         with self._lock:
             was_lost, self._lost = self._lost, False
         if was_lost:
-            logger.warning("store: Redis is back", extra={"reason": "store_back"})
+            logger.warning("%s: Redis is back", self._name, extra={"reason": "store_back"})
 
     def failed(self, error: Exception) -> None:
         """Note a failure. The text of the error is not logged, as it may hold what was sent."""
@@ -130,8 +149,12 @@ class Availability:
             was_lost, self._lost = self._lost, True
             self._retry_at = self._clock() + _RETRY_SECONDS
         if not was_lost:
-            name = type(error).__name__
-            logger.warning("store: Redis is lost (%s); going on without", name, extra={"reason": "store_lost"})
+            logger.warning(
+                "%s: Redis is lost (%s); going on without",
+                self._name,
+                type(error).__name__,
+                extra={"reason": "store_lost"},
+            )
 
 
 class _StoreBase:
@@ -143,20 +166,43 @@ class _StoreBase:
         check_url(settings.redis_url)
         self._url = settings.redis_url
         self._serializer = StoreSerializer(settings)
+        self._former = tuple(StoreSerializer(settings, former=one) for one in secrets_of(settings)[1:])
         self._availability = Availability()
+        self._attempts = AttemptScript(settings)
+        # Of its own: a server that runs no scripts for us is still a good store.
+        self._runs_scripts = Availability(name="counts of sign-in")
+
+    def _counts(self, action: CountAttempt, reply: object) -> Counts:
+        found = self._attempts.counts(action, reply)
+        self._runs_scripts.succeeded()
+        return found
 
     def _serialized(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
         """Return what to store now, if anything."""
         serialized = self._serializer.serialize(policy, reply)
         return serialized if serialized is not None and self._availability.allows_call() else None
 
-    def _range(self, policy: StorePolicy) -> tuple[str, int, int]:
-        """Return the arguments of ``GETRANGE`` for a reply: a value that is too long to be ours is not fetched."""
-        return self._serializer.key(policy), 0, self._serializer.max_bytes
+    def _record_commands(self, action: RecordStep) -> list[tuple[Any, ...]]:
+        """Return the commands of a step with their arguments, each of one key: a cluster has several nodes."""
+        if action.step == "put":
+            ttl = max(int(action.ttl * 1000), 1)
+            return [("SET", key, one, "PX", ttl) for key, one in zip(action.keys, action.values, strict=True)]
+        if action.step == "drop":
+            return [("DEL", key) for key in action.keys]
+        return [("GETRANGE", key, 0, MAX_RECORD_BYTES) for key in action.keys]
 
-    def _found(self, policy: StorePolicy, sealed: object) -> Reply | None:
+    def _record_reply(self, replies: list[Any]) -> RecordReply:
         self._availability.succeeded()
-        return self._serializer.deserialize(policy, sealed)
+        return RecordReply(tuple(one if isinstance(one, bytes) and one else None for one in replies))
+
+    @property
+    def _serializers(self) -> tuple[StoreSerializer, ...]:
+        """The serializers in the order in which a reply is looked for."""
+        return (self._serializer, *self._former)
+
+    def _found(self, serializer: StoreSerializer, policy: StorePolicy, sealed: object) -> Reply | None:
+        self._availability.succeeded()
+        return serializer.deserialize(policy, sealed)
 
 
 class RedisStore(_StoreBase):
@@ -187,15 +233,19 @@ class RedisStore(_StoreBase):
         self._lock, self._made = _threads.lock(), None
 
     def get(self, policy: StorePolicy) -> Reply | None:
-        """Return the stored reply, unless it is too old. Makes one round trip."""
+        """Return the stored reply, unless it is too old. Makes one round trip, two while a secret is changed."""
         if not self._availability.allows_call():
             return None
-        try:
-            sealed = self._client.getrange(*self._range(policy))
-        except Exception as error:
-            self._availability.failed(error)
-            return None
-        return self._found(policy, sealed)
+        for serializer in self._serializers:
+            try:
+                sealed = self._client.getrange(*serializer.range(policy))
+            except Exception as error:
+                self._availability.failed(error)
+                return None
+            reply = self._found(serializer, policy, sealed)
+            if reply is not None:
+                return reply
+        return None
 
     def put(self, policy: StorePolicy, reply: Reply) -> None:
         """Store a reply with status 200 for the rest of its time."""
@@ -208,6 +258,28 @@ class RedisStore(_StoreBase):
             self._availability.failed(error)
         else:
             self._availability.succeeded()
+
+    def count(self, action: CountAttempt) -> Counts | None:
+        """Change or read the counts of attempts; ``None`` where Redis cannot do it. Makes one round trip."""
+        if not self._runs_scripts.allows_call():
+            return None
+        try:
+            return self._counts(action, self._client.eval(*self._attempts.arguments(action)))
+        except Exception as error:
+            self._runs_scripts.failed(error)
+            return None
+
+    def record(self, action: RecordStep) -> RecordReply:
+        """Read, write or remove a record. Makes one round trip, two while a secret is changed."""
+        if not self._availability.allows_call():
+            return RecordReply(is_lost=True)
+        try:
+            return self._record_reply(
+                [self._client.execute_command(*one) for one in self._record_commands(action)]
+            )
+        except Exception as error:
+            self._availability.failed(error)
+            return RecordReply(is_lost=True)
 
     def close(self) -> None:
         """Close all connections; may be called again."""
@@ -250,17 +322,21 @@ class AsyncRedisStore(_StoreBase):
         self._loops = WeakKeyDictionary()
 
     async def get(self, policy: StorePolicy) -> Reply | None:
-        """Return the stored reply, unless it is too old. Makes one round trip."""
+        """Return the stored reply, unless it is too old. Makes one round trip, two while a secret is changed."""
         if not self._availability.allows_call():
             return None
-        try:
-            async with time_limit(TIMEOUT):
-                client = await self._loop_client().ready()
-                sealed = await client.getrange(*self._range(policy))
-        except Exception as error:
-            self._availability.failed(error)
-            return None
-        return self._found(policy, sealed)
+        for serializer in self._serializers:
+            try:
+                async with time_limit(TIMEOUT):
+                    client = await self._loop_client().ready()
+                    sealed = await client.getrange(*serializer.range(policy))
+            except Exception as error:
+                self._availability.failed(error)
+                return None
+            reply = self._found(serializer, policy, sealed)
+            if reply is not None:
+                return reply
+        return None
 
     async def put(self, policy: StorePolicy, reply: Reply) -> None:
         """Store a reply with status 200 for the rest of its time."""
@@ -275,6 +351,32 @@ class AsyncRedisStore(_StoreBase):
             self._availability.failed(error)
         else:
             self._availability.succeeded()
+
+    async def count(self, action: CountAttempt) -> Counts | None:
+        """Change or read the counts of attempts; ``None`` where Redis cannot do it. Makes one round trip."""
+        if not self._runs_scripts.allows_call():
+            return None
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                return self._counts(action, await client.eval(*self._attempts.arguments(action)))
+        except Exception as error:
+            self._runs_scripts.failed(error)
+            return None
+
+    async def record(self, action: RecordStep) -> RecordReply:
+        """Read, write or remove a record. Makes one round trip, two while a secret is changed."""
+        if not self._availability.allows_call():
+            return RecordReply(is_lost=True)
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                return self._record_reply(
+                    [await client.execute_command(*one) for one in self._record_commands(action)]
+                )
+        except Exception as error:
+            self._availability.failed(error)
+            return RecordReply(is_lost=True)
 
     async def aclose(self) -> None:
         """Close the connections of every loop that still runs; may be called again."""

@@ -85,6 +85,7 @@ class Stream:
         self._last_id = b"0-0"
         self._clock = clock
         self.epoch = epoch
+        self.length: int = 0  # as it was measured last
         self.name: str = _stream_key(root, epoch.value)
 
     @classmethod
@@ -152,7 +153,13 @@ class Stream:
                     pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
                 *_, newest = await pipe.execute()
                 length = await self._drop_expired(int(_added_at(newest) * 1000))
+            self.length = length
         return length > limit
+
+    async def measure(self) -> None:
+        """Drop expired entries, and update ``length``."""
+        async with time_limit(self._timeout):
+            self.length = await self._drop_expired(int((self._clock.wall() + self._clock.offset) * 1000))
 
     async def _drop_expired(self, now_ms: int) -> int:
         """Drop expired entries, and return the length that is left. ``now_ms``: by the clock of the server."""

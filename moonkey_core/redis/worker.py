@@ -36,6 +36,7 @@ _POLLS_PER_LAG = 5
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
 _MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
+_MAX_RENEW_SECONDS = 300.0  # between two measurements of a stream that had no room for more
 _MAX_FIRST_PAUSE = 1.0  # seconds
 _MAX_URGENT_SECONDS = 10.0  # of short pauses: a long outage is no reason to connect that often for ever
 _RANDOM = random.SystemRandom()  # workers that were forked share the state of any other
@@ -107,6 +108,7 @@ class Worker:
 
     Attributes:
         reader: Tracks how up to date this process is.
+        is_first_try: Whether the stream has neither been read to its end yet, nor is known to be out of reach.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Worker:
         leeway: float,
     ) -> None:
         self._url = url
+        self._revocations = revocations
         self._queue = queue
         self._hooks = hooks
         self._poll_interval = max_lag / _POLLS_PER_LAG
@@ -150,6 +153,7 @@ class Worker:
             poll_interval=self._poll_interval,
             on_published=self._on_published,
         )
+        self.is_first_try: bool = True
         self._announced: bool | None = None
         self._unsent_logged = False
         self._failed_at: float | None = None
@@ -259,7 +263,9 @@ class Worker:
     async def _renew(self, stream: Stream) -> None:
         while True:
             await stream.renew()
-            await asyncio.sleep(self._retention / 4)
+            if self._revocations.is_feed_full:
+                await self._publisher.measure(stream)
+            await asyncio.sleep(min(self._retention / 4, _MAX_RENEW_SECONDS))
 
     async def _pause(self) -> None:
         """Wait before the next attempt, but not where it is the last one or there is something to be published."""
@@ -305,6 +311,7 @@ class Worker:
 
     def _announce(self, error: BaseException | None = None) -> None:
         """Log and emit a change: the feed has caught up, or is further behind than it may be."""
+        self.is_first_try = self.is_first_try and isinstance(error, TimeoutError)
         is_live = _clock.elapsed() < self.reader.live_until
         is_beginning = self._announced is None and not is_live and error is None
         if self._is_stopped or is_live is self._announced or is_beginning:

@@ -7,6 +7,7 @@ Each function takes the values that it compares, already parsed. All raise
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import unquote_plus, urlsplit
 
@@ -14,7 +15,36 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import Secret, is_on_loopback, is_plain_http_off_loopback
 from moonkey_core.settings.names import both_names
+from moonkey_core.settings.provider_choice import ChosenProvider
 from moonkey_core.settings.sign_in_settings import SignInSettings
+
+MOONKEY_ONLY: Mapping[str, str] = {
+    "base_url": "",
+    "public_token": "",
+    "oauth_start_url": "",
+    "allow_http": "",
+    "jwt_issuer": "",
+    "jwt_audience": "",
+    "jwt_session_claims": "",
+    "jwt_max_age": "",
+    "strict_subject": "",
+    "jwks_url": "",
+    "jwks_auth": "",
+    "jwks": "",
+    "refresh_jwt": "refresh_jwt",
+    "load_user": "get_user",
+    "user_ttl": "get_user",
+    "min_session_minutes": "extend",
+    "max_session_minutes": "extend",
+    "extend_on_activity": "extend",
+    "extend_every": "extend",
+    "session_max_lifetime": "extend",
+    "sign_in": "sign_in",
+}
+"""Settings that another provider does not know, each with the capability that makes it know them, if any does."""
+
+
+_OF_MFA = frozenset({"mfa_scope", "mfa_single_process", "mfa_header", "mfa_unenrolled", "mfa_enrol_url"})
 
 
 def check_plain_http(base_url: str, jwks_url: str | None, *, allow_http: bool) -> None:
@@ -48,12 +78,96 @@ def check_local_verification(
             raise setting_error(name, "has no effect without jwt_issuer: no JWT is verified here then. Set both.")
 
 
-def check_cookie_security(cookies: CookieSettings | None, base_url: str) -> None:
-    """Refuse cookies without Secure while ``base_url`` is a public https API."""
-    is_public = base_url.startswith("https:") and not is_on_loopback(base_url)
-    if cookies is not None and cookies.insecure_development and is_public:
+def check_cookie_security(cookies: CookieSettings | None, urls: Iterable[str]) -> None:
+    """Refuse cookies without Secure while the API, or an issuer, is a public https one."""
+    public = [url for url in urls if url.startswith("https:") and not is_on_loopback(url)]
+    if cookies is not None and cookies.insecure_development and public:
         raise setting_error(
-            "cookies", "must not be insecure_development ones while base_url is a public https API."
+            "cookies",
+            "must not be insecure_development ones while base_url or an issuer is a public https address.",
+        )
+
+
+def check_moonkey_only(given: Iterable[str], chosen: Iterable[ChosenProvider]) -> None:
+    """Refuse settings that none of the providers knows.
+
+    Args:
+        given: The names of the settings that are set.
+        chosen: The providers.
+    """
+    others = [one for one in chosen if not isinstance(one, str)]
+    if len(others) < len(tuple(chosen)):
+        return  # MoonKey is among them, which knows them all
+    able = frozenset[str]().union(*(one.capabilities for one in others))
+    wrong = [name for name in given if MOONKEY_ONLY.get(name, "") not in able and name in MOONKEY_ONLY]
+    if wrong:
+        names = " and ".join(repr(one.name) for one in others)
+        raise ConfigurationError(
+            f"{', '.join(both_names(name) for name in wrong)}: only MoonKey knows this, and the provider is "
+            f"{names}. Leave it out, or pass what it stands for to the provider itself."
+        )
+
+
+def check_records(
+    given: Iterable[str],
+    *,
+    lifetime: timedelta | None,
+    by_user: bool,
+    is_shared: bool,
+    notes_starts: bool,
+    limits: Iterable[timedelta | None],
+    cookies: bool,
+    handles: str | None,
+    headers: Sequence[str],
+) -> None:
+    """Check the settings of what the app records of second factors and of starts of sessions.
+
+    Args:
+        given: The names of the settings that are set.
+        lifetime: ``mfa_lifetime``.
+        by_user: Whether a record counts for all clients of a user.
+        is_shared: Whether all processes of the app, or the only one, see the same records.
+        notes_starts: ``note_starts``.
+        limits: For each provider, how long a session lasts at most.
+        cookies: Whether there are cookies.
+        handles: ``mfa_handles``.
+        headers: The names of all headers that a request may hold credentials or handles in.
+    """
+    idle = [name for name in given if name in _OF_MFA] if lifetime is None else []
+    if idle:
+        raise setting_error(idle[0], "has no effect without mfa_lifetime. Set both.")
+    if by_user and not is_shared:
+        raise setting_error(
+            "mfa_lifetime",
+            "is set, and mfa_scope is 'user', here or by the provider: a second factor counts for all clients of "
+            "its user, so all processes have to know of it. Set redis_url; or mfa_single_process=True, if one "
+            "process serves the whole app; or mfa_scope='credential'.",
+        )
+    if notes_starts and not any(limits):
+        raise setting_error("note_starts", "has no effect without longest_session. Set both.")
+    if handles == "cookie" and not cookies:
+        raise setting_error("mfa_handles", "is 'cookie', and there are no cookies. Set cookies=CookieSettings().")
+    if len({name.lower() for name in headers}) != len(headers):
+        raise setting_error("mfa_header", "and start_header must name headers that hold nothing else.")
+
+
+def check_sealing(cache_secret: Secret | None, *, cookies: bool, redis: bool, records: bool = False) -> None:
+    """Refuse what has to be sealed where there is no secret to seal it with. There is no secret key.
+
+    Args:
+        cache_secret: The secret.
+        cookies: Whether there are cookies.
+        redis: Whether there is a Redis.
+        records: Whether clients get handles.
+    """
+    needed_by = (
+        "redis_url" if redis else "cookies" if cookies else "mfa_lifetime or note_starts" if records else ""
+    )
+    if needed_by and cache_secret is None:
+        raise setting_error(
+            "cache_secret",
+            f"is missing: it protects what {needed_by} needs, and there is no secret_key to do so. Set it to a "
+            "random text, the same in all processes.",
         )
 
 

@@ -11,8 +11,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Literal, NoReturn
+from typing import Literal, cast
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from moonkey_core._provider import Provider
+from moonkey_core._secret import Secret as Secret
+from moonkey_core.settings.sign_in_settings import safe_target
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -23,37 +27,12 @@ _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
+_PROVIDER_MEMBERS = (
+    "name", "capabilities", "jwt_rules", "keys", "scopes", "jwt_claims", "introspect", "user", "session",
+    "verified_session", "without_credentials", "get_user", "same_user", "key_of_user",
+)  # fmt: skip
 
-
-class Secret:
-    """A string that is masked in ``repr``, ``str``, logs and tracebacks, and that cannot be pickled."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        """Wrap ``value``."""
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the secret itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        """Return a mask."""
-        return "Secret('***')"
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether the other is a secret with the same value."""
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        """Return the hash of the value."""
-        return hash(self._value)
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied."""
-        raise TypeError("A secret cannot be pickled.")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix", "none"]
 
 
 class Address(str):
@@ -107,6 +86,29 @@ def secret_key(value: object) -> Secret:
     return Secret(text)
 
 
+def optional_secret_key(value: object) -> Secret | None:
+    """Parse the API key; ``None`` where there is none."""
+    return None if value is None else secret_key(value)
+
+
+def previous_secret_key(value: object) -> Secret | None:
+    """Parse the API key that was in use before; ``None`` where there is none."""
+    return None if value is None else secret_key(value)
+
+
+def provider(value: object) -> Provider | None:
+    """Check an identity provider by its members; ``None`` where there is none."""
+    if value is None:
+        return None
+    lacks = [name for name in _PROVIDER_MEMBERS if not hasattr(value, name)]
+    if lacks:
+        raise ValueError(
+            f"must be a provider such as moonkey_core.provider.OIDC(…); this {type(value).__name__} has no "
+            f"{', '.join(lacks)}."
+        )
+    return cast("Provider", value)
+
+
 def cache_secret(value: object) -> Secret | None:
     """Parse the secret that the processes of a fleet share; ``None`` where there is none."""
     if value is None:
@@ -117,6 +119,11 @@ def cache_secret(value: object) -> Secret | None:
             "must be a random text of at least 16 characters, the same in all processes of the fleet."
         )
     return Secret(text)
+
+
+def previous_cache_secret(value: object) -> Secret | None:
+    """Parse the secret that the processes of a fleet shared before; ``None`` where there is none."""
+    return cache_secret(value)
 
 
 def redis_url(value: object) -> Secret | None:
@@ -199,6 +206,27 @@ def key_set_url(value: object) -> Address | None:
     return None if value is None else Address(_url(value, with_query=True))
 
 
+def oauth_start_url(value: object) -> str | None:
+    """Parse the address that OAuth begins at, with ``{provider}`` in it; ``None`` where there is none."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else ""
+    if "{provider}" not in text:
+        raise ValueError("must hold {provider}, in whose place the provider is put.")
+    if is_plain_http_off_loopback(_url(text.replace("{provider}", "provider"), with_query=True)):
+        raise ValueError("uses plain http off loopback. Use https.")
+    return text
+
+
+def public_token(value: object) -> str | None:
+    """Parse the public token of the app; ``None`` where there is none. It is shown to browsers."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.startswith("pk_") or not _TOKEN68.fullmatch(value):
+        raise ValueError("must be the public token of the app, which begins with pk_. It is shown to browsers.")
+    return value
+
+
 def is_plain_http_off_loopback(url: str) -> bool:
     """Return whether credentials sent to ``url`` could be read on the way."""
     return urlsplit(url).scheme != "https" and not is_on_loopback(url)
@@ -253,14 +281,28 @@ def _seconds_of(value: object) -> object:
 
 
 def networks(value: object) -> tuple[Network, ...]:
-    """Parse IP addresses and networks, and the word ``unix`` for sockets of the file system."""
+    """Parse IP addresses and networks, and the word ``unix`` for sockets of the file system.
+
+    The word ``none`` stands alone: there is no proxy, and the peer of a connection is the client.
+    """
     found: list[Network] = []
     for word in words(value) if value else ():
         try:
-            found.append("unix" if word == "unix" else ipaddress.ip_network(word))
+            found.append(_network(word))
         except ValueError:
-            raise ValueError("must be addresses such as 10.0.0.7, networks such as 10.0.0.0/8, or unix.") from None
+            raise ValueError(
+                "must be addresses such as 10.0.0.7, networks such as 10.0.0.0/8, or unix; or none, where there "
+                "is no proxy."
+            ) from None
+    if "none" in found and len(found) > 1:
+        raise ValueError("holds none, which says that there is no proxy, beside proxies. Keep one of the two.")
     return tuple(found)
+
+
+def _network(word: str) -> Network:
+    if word.lower() in ("unix", "none"):
+        return "unix" if word.lower() == "unix" else "none"
+    return ipaddress.ip_network(word)
 
 
 def whole_number(low: int, high: int) -> Callable[[object], int]:
@@ -312,6 +354,24 @@ def header_name(value: object) -> str | None:
     return value
 
 
+def handle_header(value: object) -> str:
+    """Parse the name of a header that holds a handle; returns it in lower case."""
+    (name, *others) = header_names(value) or ("",)
+    if others or name in ("", "authorization"):
+        raise ValueError("must be one HTTP header name (letters, digits and hyphens), and not Authorization.")
+    return name
+
+
+def page_address(value: object) -> str | None:
+    """Parse the address of a page: a path of this site, or an http(s) URL; ``None`` where there is none."""
+    if value is None:
+        return None
+    is_path = isinstance(value, str) and _VISIBLE.fullmatch(value) and safe_target(value) == value
+    if is_path:
+        return str(value)
+    return _url(value, with_query=True)
+
+
 def quoted_text(value: object) -> str:
     """Parse a text that may stand between quotes in a header (RFC 9110 section 5.6.4, without escapes)."""
     if not isinstance(value, str) or not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,100}", value):
@@ -328,6 +388,12 @@ def choice(*allowed: str) -> Callable[[object], str]:
         return value
 
     return parse
+
+
+def optional_choice(*allowed: str) -> Callable[[object], str | None]:
+    """Make a parser of one of these words, or of none."""
+    parse = choice(*allowed)
+    return lambda value: None if value is None else parse(value)
 
 
 def key_set(value: object) -> Mapping[str, object] | None:

@@ -18,15 +18,16 @@ logger: logging.Logger = logging.getLogger("moonkey")
 PREFIX = "MOONKEY_"
 
 REQUIREMENT_ARGUMENTS = (
-    "max_staleness", "factors", "factor_count", "factor_max_age", "session_max_age", "claims", "scopes", "roles",
-    "permissions",
+    "max_staleness", "factors", "factor_count", "factor_max_age", "session_max_age", "acr_values", "max_age",
+    "mfa_max_age",
+    "claims", "scopes", "roles", "permissions", "allow_actor", "allow_machines",
 )  # fmt: skip
 """The requirements of single routes that are no setting as well."""
 
 MIDDLEWARE_ARGUMENTS = ("required", "public_paths", "bind_websockets", "templates")
 """Further arguments of the middleware for Starlette and FastAPI. It also takes ``lazy``, as Django's dict does."""
 
-DJANGO_KEYS = ("lazy", "users")
+DJANGO_KEYS = ("lazy", "users", "logout_ends_session")
 """Further keys of Django's ``MOONKEY`` dict."""
 
 _CLIENT_ARGUMENTS = ("client", "http_client", "hooks")
@@ -69,20 +70,27 @@ _NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{se
 _warned: set[tuple[str, str]] = set()
 
 
-def check_arguments(given: Iterable[str], known: Collection[str], beside: Collection[str] = ()) -> None:
+def check_arguments(
+    given: Iterable[str],
+    known: Collection[str],
+    beside: Collection[str] = (),
+    more: Callable[[str], Collection[str]] = lambda _: (),
+) -> None:
     """Check that all given names are settings.
 
     Args:
         given: The names.
         known: The names of all settings.
         beside: Other arguments that could have been given in the same place.
+        more: Returns further names that are known to begin like a name.
 
     Raises:
         ConfigurationError: A name is no setting; the message suggests a similar one.
     """
     for name in given:
-        if name not in known:
-            raise ConfigurationError(f"There is no setting {name[:60]!r}. {_advice(name, known, beside)}")
+        if name not in known and name not in (further := more(name)):
+            advice = _advice(name, further or known, beside)
+            raise ConfigurationError(f"There is no setting {name[:60]!r}. {advice}")
 
 
 def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
@@ -106,7 +114,11 @@ def both_names(name: str) -> str:
 
 
 def from_variables(
-    found: Mapping[Any, Any], known: Collection[str], kind: str, written: Callable[[str], str] = both_names
+    found: Mapping[Any, Any],
+    known: Collection[str],
+    kind: str,
+    written: Callable[[str], str] = both_names,
+    more: Callable[[str], Collection[str]] = lambda _: (),
 ) -> dict[str, Any]:
     """Return the settings among the variables of a framework or of the environment.
 
@@ -117,6 +129,7 @@ def from_variables(
         known: The names of all settings.
         kind: What such a variable is called in messages, such as ``environment variable``.
         written: Returns how a setting is to be written there.
+        more: Returns further names that are known to begin like a name.
 
     Returns:
         The values by the names of the settings.
@@ -129,10 +142,11 @@ def from_variables(
         if not isinstance(variable, str) or not variable.upper().startswith(PREFIX):
             continue
         name = variable[len(PREFIX) :].lower()
-        if name in known and variable == variable_of(name):
+        further = () if name in known else more(name)
+        if (name in known or name in further) and variable == variable_of(name):
             settings[name] = value
         elif not _is_of_kubernetes(variable, value):
-            _check_variable(variable, name, known, kind, written)
+            _check_variable(variable, name, further or known, kind, written)
             unknown.append(variable)
     _warn_unknown(unknown, kind)
     return settings

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
+from moonkey_core._provider import Provider
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import Secret
 from moonkey_core.settings.sign_in_settings import SignInSettings
@@ -15,7 +16,12 @@ class Options(TypedDict, total=False):
     """The keyword arguments of the clients; :class:`~moonkey_core.settings.Settings` describes them."""
 
     secret_key: str | Secret | None
+    previous_secret_key: str | Secret | None
     base_url: str | None
+    provider: Provider | str | None
+    providers: Sequence[Provider | str] | str | None
+    public_token: str | None
+    oauth_start_url: str | None
     allow_http: bool | None
     jwt_issuer: str | Sequence[str] | None
     jwt_audience: str | Sequence[str] | None
@@ -42,8 +48,9 @@ class Options(TypedDict, total=False):
     max_revocations: int | None
     redis_url: str | Secret | None
     cache_secret: str | Secret | None
+    previous_cache_secret: str | Secret | None
     max_revocation_lag: float | None
-    on_feed_lost: Literal["remote", "local"] | None
+    on_feed_lost: Literal["remote", "local", "refuse"] | None
     realm: str | None
     fresh_jwt_header: str | None
     timeout: float | None
@@ -57,3 +64,13 @@ class Options(TypedDict, total=False):
     extend_every: timedelta | float | None
     session_max_lifetime: timedelta | float | None
     expires_in_header: bool | None
+    longest_session: timedelta | float | None
+    note_starts: bool | None
+    start_header: str | None
+    mfa_lifetime: timedelta | float | None
+    mfa_scope: Literal["credential", "user"] | None
+    mfa_single_process: bool | None
+    mfa_handles: Literal["header", "cookie"] | None
+    mfa_header: str | None
+    mfa_unenrolled: Literal["refuse", "allow"] | None
+    mfa_enrol_url: str | None

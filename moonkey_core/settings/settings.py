@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from moonkey_core._provider import Provider
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.checks import (
+    MOONKEY_ONLY,
     check_cookie_security,
     check_key_set_address,
     check_lifetime_bounds,
     check_local_verification,
+    check_moonkey_only,
     check_plain_http,
+    check_records,
+    check_sealing,
     check_sign_in_lifetimes,
     check_sliding_expiration,
     session_minutes,
@@ -32,34 +37,56 @@ from moonkey_core.settings.fields import (
     choice,
     duration,
     flag,
+    handle_header,
     header_name,
     header_names,
     key_set,
     key_set_url,
     networks,
+    oauth_start_url,
+    optional_choice,
+    optional_secret_key,
+    page_address,
+    previous_cache_secret,
+    previous_secret_key,
+    public_token,
     quoted_text,
     redis_url,
     seconds,
-    secret_key,
     whole_number,
     words,
 )
 from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables
 from moonkey_core.settings.options import Options
+from moonkey_core.settings.provider_choice import (
+    MOONKEY,
+    ChosenProvider,
+    argument_names,
+    check_used,
+    preset_of,
+    providers,
+    single_provider,
+    without_words,
+)
+from moonkey_core.settings.routes import (
+    Routed,
+    check_header_names,
+    cookies_of,
+    own_cookies,
+    own_headers,
+    set_routes,
+)
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
 
-_REQUIRED = dataclasses.MISSING
+_MISSING_KEY = "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
 
 
-def _setting(parse: Any, default: Any = _REQUIRED, *, help: str) -> Any:
-    metadata = {"parse": parse, "help": help}
-    if default is _REQUIRED:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+def _setting(parse: Any, default: Any, *, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"parse": parse, "help": help})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Settings(KnownArguments):
+class Settings(Routed, KnownArguments):
     """All settings. Immutable; every instance has been validated.
 
     Build one with :meth:`load`. All durations are seconds unless the name contains ``minutes``.
@@ -68,11 +95,37 @@ class Settings(KnownArguments):
         ConfigurationError: A setting is wrong or missing; the message names it and what to write instead.
     """
 
-    secret_key: Secret = _setting(secret_key, help="The app's secret API key (`sk_test_…` or `sk_live_…`).")
+    secret_key: Secret | None = _setting(
+        optional_secret_key,
+        None,
+        help="The app's secret API key (`sk_test_…` or `sk_live_…`). MoonKey needs it; other providers do not.",
+    )
+    previous_secret_key: Secret | None = _setting(
+        previous_secret_key, None, help="The secret key before it, while it is being changed. It is not sent."
+    )
     base_url: str = _setting(
         base_url,
         "https://api.moonkey.fun",
         help="Root of the API, without `/v1`. https, or plain http on loopback.",
+    )
+    provider: Provider | None = _setting(
+        single_provider,
+        None,
+        help="The identity provider, if it is not MoonKey: an `OIDC`, one of the presets, your own, or a word "
+        "such as `auth0`.",
+    )
+    providers: tuple[ChosenProvider, ...] = _setting(
+        providers,
+        (),
+        help="Several identity providers at once, each with a name of its own; `moonkey` among them is MoonKey.",
+    )
+    public_token: str | None = _setting(
+        public_token, None, help="The app's public token (`pk_…`), which `oauth.start_url` needs."
+    )
+    oauth_start_url: str | None = _setting(
+        oauth_start_url,
+        None,
+        help="Where OAuth begins, if not at `<base_url>/v1/auth/oauth/{provider}/begin`; with `{provider}` in it.",
     )
     allow_http: bool = _setting(
         flag, False, help="Allow a plain http `base_url` off loopback. Warns; the key travels unprotected."
@@ -136,8 +189,11 @@ class Settings(KnownArguments):
     max_session_minutes: int = _setting(
         whole_number(1, 527_040), 527_040, help="Longest session lifetime that may be requested, in minutes."
     )
-    load_user: bool = _setting(
-        flag, False, help="Complete `auth.user` through the API where the credential says only the id."
+    load_user: bool | None = _setting(
+        flag,
+        None,
+        help="Complete `auth.user` through the API where the credential says only the id. Not set: for cookies, "
+        "as far as the API can be asked.",
     )
     user_ttl: float = _setting(
         seconds(0, 60), 60.0, help="How long a loaded user is remembered, in seconds (at most 60)."
@@ -162,21 +218,24 @@ class Settings(KnownArguments):
     max_revocations: int = _setting(
         whole_number(1, 10_000_000),
         100_000,
-        help="Most revocations remembered singly; beyond, everything issued before is refused.",
+        help="Most revocations remembered singly; beyond, everything issued before is refused, or `add` raises.",
     )
     redis_url: Secret | None = _setting(
         redis_url, None, help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`)."
     )
     cache_secret: Secret | None = _setting(
-        cache_secret, None, help="Protects what lies in Redis; if not set, derived from `secret_key`."
+        cache_secret, None, help="Protects cookies and what lies in Redis; if not set, `secret_key` does."
+    )
+    previous_cache_secret: Secret | None = _setting(
+        previous_cache_secret, None, help="What protected them before, while that is being changed."
     )
     max_revocation_lag: float = _setting(
         seconds(0.1, 60), 1.0, help="With a feed: how far behind it a process may be, in seconds."
     )
-    on_feed_lost: Literal["remote", "local"] = _setting(
-        choice("remote", "local"),
+    on_feed_lost: Literal["remote", "local", "refuse"] = _setting(
+        choice("remote", "local", "refuse"),
         "remote",
-        help="When further behind: verify JWTs at the API, or go on locally.",
+        help="When further behind: verify JWTs at the API, go on locally, or refuse them with 503.",
     )
     timeout: float = _setting(
         seconds(0.05, 60), 5.0, help="Total deadline of one verification with all its tries, in seconds."
@@ -203,7 +262,8 @@ class Settings(KnownArguments):
     trusted_proxies: tuple[Network, ...] = _setting(
         networks,
         (),
-        help="Addresses or networks of your own proxies (or `unix`), whose `X-Forwarded-*` are believed.",
+        help="Addresses or networks of your own proxies (or `unix`), whose `X-Forwarded-*` are believed; "
+        "`none`: no proxy, the peer is the client.",
     )
     extend_on_activity: timedelta | None = _setting(
         duration(300, 34_560_000),
@@ -223,13 +283,62 @@ class Settings(KnownArguments):
     expires_in_header: bool = _setting(
         flag, False, help="Tell a front end in `Session-Expires-In` how many seconds its session has left."
     )
+    longest_session: timedelta | None = _setting(
+        duration(300, 34_560_000),
+        None,
+        help="How long a session of the provider lasts at most, where its tokens do not say so. Seconds or a "
+        "`timedelta`.",
+    )
+    note_starts: bool = _setting(
+        flag, False, help="The app notes each sign-in with `client.sessions.note_start`, as the tokens do not."
+    )
+    start_header: str = _setting(
+        handle_header, "session-start", help="Header of the handle for a noted start, in requests and responses."
+    )
+    mfa_lifetime: timedelta | None = _setting(
+        duration(60, 34_560_000),
+        None,
+        help="How long a second factor that was recorded with `client.mfa` counts. Seconds or a `timedelta`.",
+    )
+    mfa_scope: Literal["credential", "user"] | None = _setting(
+        optional_choice("credential", "user"),
+        None,
+        help="For whom it counts: the client with its handle, or all of the user's. Not set: as the provider has "
+        "it, mostly `user`.",
+    )
+    mfa_single_process: bool = _setting(
+        flag,
+        False,
+        help="One process serves the whole app: records of users may stay in its memory, without Redis.",
+    )
+    mfa_handles: Literal["header", "cookie"] | None = _setting(
+        optional_choice("header", "cookie"),
+        None,
+        help="Where clients keep handles. Not set: where the credential of the request stands.",
+    )
+    mfa_header: str = _setting(
+        handle_header, "mfa-handle", help="Header of the handle for a second factor, in requests and responses."
+    )
+    mfa_unenrolled: Literal["refuse", "allow"] = _setting(
+        choice("refuse", "allow"),
+        "refuse",
+        help="What `mfa_max_age` does with a user who is known to have enrolled no second factor.",
+    )
+    mfa_enrol_url: str | None = _setting(
+        page_address,
+        None,
+        help="Where such a user enrols one: a path of the app, or a URL; named in the refusal.",
+    )
 
     def __post_init__(self) -> None:
         """Parse each setting, then check those that depend on each other."""
+        given = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not field.default:
                 object.__setattr__(self, field.name, _parsed(field.name, field.metadata["parse"], value))
+                given.append(field.name)
+        self._choose(given)
         # Called from here alone: the warning of the first one is attributed to the code that made the settings.
         check_plain_http(self.base_url, self.jwks_url, allow_http=self.allow_http)
         bounds = self.min_session_minutes, self.max_session_minutes
@@ -237,17 +346,171 @@ class Settings(KnownArguments):
         check_local_verification(
             jwt_issuer=self.jwt_issuer, jwt_audience=self.jwt_audience, strict_subject=self.strict_subject
         )
-        check_cookie_security(self.cookies, self.base_url)
+        check_cookie_security(self.cookies, self._public_urls)
         check_sliding_expiration(self.extend_on_activity, self.extend_every, *bounds)
         if self.cookies is not None:
             check_sign_in_lifetimes(self.sign_in, *bounds)
+        if self.uses_moonkey and self.secret_key is None:
+            raise setting_error("secret_key", _MISSING_KEY)
+        self._check_records(given)
+        if self.secret_key is None:
+            check_sealing(
+                self.cache_secret,
+                cookies=self.uses_cookies,
+                redis=self.redis_url is not None,
+                records=self.mfa_lifetime is not None or self.note_starts,
+            )
         sends_key = self.jwks_auth == "header"
-        check_key_set_address(self.jwks_url, self.base_url, self.secret_key, sends_key=sends_key)
+        for key in (self.secret_key, self.previous_secret_key):
+            if key is not None:
+                check_key_set_address(self.jwks_url, self.base_url, key, sends_key=sends_key)
+
+    def _choose(self, given: Sequence[str]) -> None:
+        """Settle which providers there are and where their credentials stand. ``given``: the names that are set.
+
+        Raises:
+            ConfigurationError: The settings contradict each other.
+        """
+        object.__setattr__(self, "routes", None)
+        object.__setattr__(self, "own_name", None)
+        if self.provider is not None and self.providers:
+            raise setting_error("providers", "has no effect beside provider. Give one of the two.")
+        if len(self.providers) == 1:
+            only = self.providers[0]
+            object.__setattr__(self, "provider", None if isinstance(only, str) else only)
+            object.__setattr__(self, "providers", ())
+        only_one: ChosenProvider = self.provider or MOONKEY
+        chosen = self.providers or (only_one,)
+        check_moonkey_only(given, chosen)
+        if self.providers:
+            set_routes(self, MOONKEY_ONLY)
+        elif self.provider is not None:
+            self._take_places(self.provider, given)
+        self.derive()
+
+    def derive(self) -> None:
+        """Work out what follows from other settings and from the provider, and each response asks for."""
+        limit = self.longest_session or getattr(self.provider, "longest_session", None)
+        scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
+        is_any = self.mfa_lifetime is not None or limit is not None
+        others = any(one.adds_to_responses for one in self.members.values())
+        object.__setattr__(self, "session_limit", limit)
+        object.__setattr__(self, "records_by_user", self.mfa_lifetime is not None and scope == "user")
+        object.__setattr__(self, "adds_to_responses", self.expires_in_header or is_any or others)
+
+    def _check_records(self, given: Sequence[str]) -> None:
+        every = tuple(self.members.values()) or (self,)
+        check_records(
+            given,
+            lifetime=self.mfa_lifetime,
+            by_user=any(one.records_by_user for one in every),
+            is_shared=self.redis_url is not None or self.mfa_single_process,
+            notes_starts=self.note_starts,
+            limits=[one.session_limit for one in every],
+            cookies=self.uses_cookies,
+            handles=self.mfa_handles,
+            headers=(*self.credential_headers, *self.handle_headers),
+        )
+
+    def _take_places(self, provider: Provider, given: Sequence[str]) -> None:
+        """Take over where the only provider, which is not MoonKey, says that its credentials stand."""
+        headers, cookies = own_headers(provider), own_cookies(provider)
+        for name, own in (("credential_headers", headers), ("cookies", cookies)):
+            if own and name in given:
+                raise setting_error(name, f"is set here and at the provider {provider.name!r}. Set it once.")
+        if "credential_headers" not in given:
+            object.__setattr__(self, "credential_headers", headers or ("authorization",))
+        cookies = self.cookies if cookies is None else cookies
+        if cookies is not None:
+            object.__setattr__(self, "cookies", cookies_of(provider, cookies))
+        check_header_names(self.credential_headers, provider)
+
+    @property
+    def members(self) -> Mapping[str, Settings]:
+        """With several providers: the settings of each, by its name. Empty in these and in those of one."""
+        return self.routes.members if self.routes is not None and self.own_name is None else {}
+
+    def of_provider(self, name: str) -> Settings:
+        """Return the settings of one provider of several; these settings where there is no such provider."""
+        return self if self.routes is None else self.routes.members.get(name, self)
+
+    @property
+    def uses_moonkey(self) -> bool:
+        """Whether MoonKey is the provider, or one of them."""
+        return MOONKEY in self.providers if self.providers else self.provider is None
+
+    @property
+    def api_key(self) -> Secret:
+        """The secret key of MoonKey's API.
+
+        Raises:
+            ConfigurationError: There is none, as the provider is another one.
+        """
+        if self.secret_key is None:
+            raise setting_error("secret_key", _MISSING_KEY)
+        return self.secret_key
+
+    @property
+    def sealed_for(self) -> str:
+        """What keeps data apart that is sealed with one secret: the address of the API, or the provider."""
+        return self.base_url if self.provider is None else f"provider {self.provider.name}"
+
+    @property
+    def uses_cookies(self) -> bool:
+        """Whether any provider has cookies."""
+        return bool(self.all_cookies)
+
+    @property
+    def all_cookies(self) -> tuple[CookieSettings, ...]:
+        """The cookies of each provider that has some."""
+        every = self.members.values() or (self,)
+        return tuple(one.cookies for one in every if one.cookies is not None)
+
+    @property
+    def _public_urls(self) -> tuple[str, ...]:
+        """The addresses by which one can tell whether this is a test: of the API, or else the issuers."""
+        chosen = self.providers or (self.provider,)
+        others = [one for one in chosen if one is not None and not isinstance(one, str)]
+        issuers = [issuer for one in others if one.jwt_rules is not None for issuer in one.jwt_rules.issuers]
+        return (*((self.base_url,) if self.uses_moonkey else ()), *issuers)
 
     @property
     def identity_headers(self) -> tuple[str, ...]:
         """The request headers that may hold a credential."""
         return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
+
+    @property
+    def varied_headers(self) -> tuple[str, ...]:
+        """The request headers that may hold a credential, or a handle beside one."""
+        return (*self.identity_headers, *self.handle_headers)
+
+    @property
+    def handle_headers(self) -> tuple[str, ...]:
+        """The headers in which handles stand, in requests and responses."""
+        if not self.adds_to_responses or self.mfa_handles == "cookie":
+            return ()
+        every = self.members.values() or (self,)
+        mfa = (self.mfa_header,) if any(one.uses_mfa_handles for one in every) else ()
+        start = (self.start_header,) if any(one.session_limit is not None for one in every) else ()
+        return (*mfa, *start)
+
+    @property
+    def handle_cookies(self) -> tuple[str, ...]:
+        """The names of the cookies in which handles stand."""
+        if self.cookies is None or self.mfa_handles == "header":
+            return ()
+        mfa = (self.cookies.mfa_name,) if self.uses_mfa_handles else ()
+        return mfa if self.session_limit is None else (*mfa, self.cookies.start_name)
+
+    @property
+    def has_lasting_secret(self) -> bool:
+        """Whether there is a secret that outlives this process, and that other processes have."""
+        return self.secret_key is not None or self.cache_secret is not None
+
+    @property
+    def uses_mfa_handles(self) -> bool:
+        """Whether a client keeps a handle for a second factor."""
+        return self.mfa_lifetime is not None and not self.records_by_user
 
     @property
     def needs_request_info(self) -> bool:
@@ -271,12 +534,15 @@ class Settings(KnownArguments):
         options = dict(options or {})
         check_names(options)
         set_variables = {name: value for name, value in environ.items() if value}
-        given: dict[str, Any] = from_variables(set_variables, _NAMES, "environment variable")
-        given.update((name, value) for name, value in options.items() if value is not None)
-        if "secret_key" not in given:
-            raise setting_error(
-                "secret_key", "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
-            )
+        found: dict[str, Any] = from_variables(set_variables, _NAMES, "environment variable", more=_names_of)
+        options = {name: value for name, value in options.items() if value is not None}
+        if "provider" in options or "providers" in options:
+            found = {name: value for name, value in found.items() if name not in ("provider", "providers")}
+        given, unused = without_words({**found, **options})
+        check_used(unused, options)
+        if not given.keys() & {"secret_key", "provider", "providers"}:
+            also = f" {unused[0].upper()} has no effect without MOONKEY_PROVIDER." if unused else ""
+            raise setting_error("secret_key", f"{_MISSING_KEY}{also}")
         return cls(**given)
 
     def session_minutes(self, duration: timedelta | int) -> int:
@@ -291,6 +557,12 @@ class Settings(KnownArguments):
 _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
+def _names_of(name: str) -> tuple[str, ...]:
+    """Return the arguments of the provider whose word the name of a setting begins with, if it does."""
+    word = preset_of(name)
+    return () if word is None else argument_names(word)
+
+
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
     """Check that all names are settings.
 
@@ -301,7 +573,7 @@ def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
     Raises:
         ConfigurationError: A name is no setting.
     """
-    check_arguments(given, _NAMES, beside)
+    check_arguments(given, _NAMES, beside, _names_of)
 
 
 def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
@@ -319,14 +591,18 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
     """
     if in_django:
         return from_variables(
-            found, _NAMES.union(DJANGO_KEYS), kind, lambda name: f"MOONKEY = {{{name.upper()!r}: …}}"
+            found,
+            _NAMES.union(DJANGO_KEYS),
+            kind,
+            lambda name: f"MOONKEY = {{{name.upper()!r}: …}}",
+            more=_names_of,
         )
-    return from_variables(found, _NAMES, kind)
+    return from_variables(found, _NAMES, kind, more=_names_of)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
     """Return whether a setting has the value that ``value`` is parsed to."""
-    return _is_same(lambda: _as_stored(name, value) == getattr(settings, name))
+    return name in _NAMES and _is_same(lambda: _in_use(settings, name, value) == getattr(settings, name))
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:
@@ -337,6 +613,11 @@ def are_equivalent(name: str, one: object, other: object) -> bool:
     return _is_same(lambda: _as_stored(name, one) == _as_stored(name, other))
 
 
+def _in_use(settings: Settings, name: str, value: object) -> object:
+    stored = _as_stored(name, value)
+    return cookies_of(settings.provider, stored) if isinstance(stored, CookieSettings) else stored
+
+
 def _is_same(compare: Callable[[], bool]) -> bool:
     try:
         return bool(compare())
@@ -345,7 +626,9 @@ def _is_same(compare: Callable[[], bool]) -> bool:
 
 
 def _as_stored(name: str, value: object) -> object:
-    field = next(field for field in dataclasses.fields(Settings) if field.name == name)
+    field = next((field for field in dataclasses.fields(Settings) if field.name == name), None)
+    if field is None:  # an argument of a provider
+        return value
     return field.default if value is None or value == "" else field.metadata["parse"](value)
 
 

@@ -1,0 +1,49 @@
+"""What a provider and the settings of a client must have in common. Checked once, when a client is made."""
+
+from __future__ import annotations
+
+import logging
+
+from moonkey_core._provider import Provider
+from moonkey_core._verify.jwt import Judge
+from moonkey_core.errors import ConfigurationError
+from moonkey_core.settings import Settings
+
+logger: logging.Logger = logging.getLogger("moonkey")
+
+
+def check_provider(provider: Provider, settings: Settings, judge: Judge | None) -> None:
+    """Check that a provider can be used with these settings.
+
+    Args:
+        provider: The provider.
+        settings: The settings of the client.
+        judge: The provider's rules for JWTs, if it has any.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    can_ask, verifies = "introspect" in provider.capabilities, judge is not None and judge.verifies
+    if not can_ask and not verifies:
+        raise ConfigurationError(
+            f"The provider {provider.name!r} verifies no JWT and cannot be asked: no credential would ever be "
+            "accepted. Give it an issuer, or introspection."
+        )
+    if verifies and provider.keys is None:
+        raise ConfigurationError(f"The provider {provider.name!r} has issuers, and no keys to verify their JWTs.")
+    if can_ask or judge is None or settings.redis_url is None:
+        return
+    if settings.on_feed_lost == "remote":
+        raise ConfigurationError(
+            f"MOONKEY_ON_FEED_LOST (on_feed_lost) has to be chosen: the provider {provider.name!r} cannot be "
+            "asked about a JWT while the revocation feed is lost. 'local' goes on accepting JWTs, so a revocation "
+            f"of another process may take effect up to {judge.longest_use:.0f} s late; 'refuse' answers 503 "
+            "meanwhile."
+        )
+    if settings.on_feed_lost == "local":
+        logger.info(
+            "while the revocation feed is lost, a revocation of another process takes effect after at most "
+            "%.0f s: the provider cannot be asked about a JWT",
+            judge.longest_use,
+            extra={"reason": "feed_lost_bound"},
+        )
