@@ -6,10 +6,22 @@ decision is made in this package.
 
 from moonkey_core._operations.rotation import Rotation
 from moonkey_core.flows.forms import chunked_input, unreadable_body
-from moonkey_core.flows.routes import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, OAuthStart, Route
+from moonkey_core.flows.routes import (
+    HEADER_ROUTES,
+    MAX_BODY_BYTES,
+    NAMES,
+    ROUTES,
+    FlowRequest,
+    FlowResponse,
+    MagicLinkStart,
+    Mode,
+    OAuthStart,
+    Route,
+    routes_of,
+)
 from moonkey_core.web.pages import TEMPLATES
 
 __all__ = [
-    "MAX_BODY_BYTES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse", "OAuthStart", "Rotation", "Route",
-    "chunked_input", "unreadable_body",
+    "HEADER_ROUTES", "MAX_BODY_BYTES", "NAMES", "ROUTES", "TEMPLATES", "FlowRequest", "FlowResponse",
+    "MagicLinkStart", "Mode", "OAuthStart", "Rotation", "Route", "chunked_input", "routes_of", "unreadable_body",
 ]  # fmt: skip

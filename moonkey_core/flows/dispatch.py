@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from moonkey_core._operations.core import Core
-from moonkey_core.auth import from_cookies
-from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_core._provider import Capability
+from moonkey_core.auth import from_cookies, new_auth, provider_name
+from moonkey_core.errors import BodyTooLong, ConfigurationError, MoonKeyError, NotSupported
 from moonkey_core.flows.magic_link import magic_link
 from moonkey_core.flows.oauth import oauth
 from moonkey_core.flows.otp import send_otp, verify_otp
-from moonkey_core.flows.responses import error_response, method_not_allowed, style
-from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows.sessions import revoke, revoke_others, session, sessions
+from moonkey_core.flows.responses import error_response, form_address, icon, method_not_allowed, see_other, style
+from moonkey_core.flows.routes import HEADER_ROUTES, ROUTES, FlowPlan, FlowRequest, FlowResponse, Mode, Route
+from moonkey_core.flows.sessions import hydrate, revoke, revoke_others, session, sessions
 from moonkey_core.flows.sign_in import sign_in
 from moonkey_core.flows.sign_out import sign_out
 from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
-from moonkey_core.web.cookies import warn_about_plain_http
+from moonkey_core.web.cookies import check_settable, warn_about_plain_http
 from moonkey_core.web.credentials import cookie_lines
 from moonkey_core.web.origin import cross_site, may_use_cookies
+from moonkey_core.web.pages import complete_page
 
 Handler = Callable[[Core, FlowRequest], FlowPlan]
 
@@ -29,6 +32,7 @@ HANDLERS: Mapping[str, Handler] = {
     "magic": magic_link,
     "oauth": oauth,
     "session": session,
+    "hydrate": hydrate,
     "sign_out": sign_out,
     "sessions": sessions,
     "revoke": revoke,
@@ -38,35 +42,65 @@ HANDLERS: Mapping[str, Handler] = {
     "step_up_verify_otp": step_up_verify_otp,
     "step_up_totp": step_up_totp,
     "style": style,
+    "icon": icon,
 }
 """The handler of each of ``ROUTES``, by the name of the route."""
 
-_METHODS = {route.name: route.methods for route in ROUTES}
+_ROUTES: Mapping[Mode, Mapping[str, Route]] = {
+    "cookies": {route.name: route for route in ROUTES},
+    "header": {route.name: route for route in HEADER_ROUTES},
+}
+_SIGN_IN = frozenset({"sign_in", "send_otp", "verify_otp", "magic", "oauth"})
+_STEP_UP = frozenset({"step_up", "step_up_send_otp", "step_up_verify_otp", "step_up_totp"})
+_NEEDS: Mapping[str, Capability] = {
+    **dict.fromkeys(_SIGN_IN | _STEP_UP, "sign_in"),
+    "hydrate": "hydrate",
+    **dict.fromkeys(("sessions", "revoke", "revoke_others"), "list_sessions"),
+}
+"""What a route needs of the provider."""
+
+_OF_BROWSERS = ("accept", "cookie")
+_OF_ANYBODY = frozenset({"session", "style", "icon"})
 
 
 def answer(core: Core, request: FlowRequest) -> FlowPlan:
     """Answer a request to one of the ready-made routes.
 
-    Every error of the request or of the provider becomes a response, and is logged.
+    Every error of the request or of the provider becomes a response, and is logged. With several providers, the
+    routes are those of the one that signs users in. Of another one's user they know the route ``session`` only.
 
     Raises:
-        ConfigurationError: Cookies are not configured.
+        ConfigurationError: Cookies are not configured, and the mode needs them.
     """
-    if core.settings.cookies is None:
+    if request.mode == "header":
+        request = _by_header(request)
+    elif core.settings.cookies is None:
         raise ConfigurationError(
-            "The session routes need cookies. Set cookies=CookieSettings() (or MOONKEY_COOKIES=true), or do not "
-            "mount them."
+            "The session routes need cookies. Set cookies=CookieSettings() (or MOONKEY_COOKIES=true), mount them "
+            'with mode="header", or do not mount them.'
         )
-    allowed = _METHODS[request.route]
+    route = _ROUTES[request.mode][request.route]
     method = "GET" if request.info.method == "HEAD" else request.info.method
-    if method not in allowed:
-        return method_not_allowed(allowed)
+    if method not in route.methods:
+        return method_not_allowed(route.methods)
+    if method == "GET" and route.form != route.path and (form := form_address(request)) is not None:
+        return see_other(form)
     try:
-        if request.route != "style":  # the page that shows this error needs its style sheet
+        if not route.is_static:  # the page that shows this error needs its style sheet
             cookie_lines(request.headers)  # raises where there is more than is read
+        if request.body is None:
+            raise BodyTooLong
         if method == "POST":
             _check_origin(core, request)
+        if request.route in _NEEDS:
+            core.check_able_to(_NEEDS[request.route])
+        if request.mode == "cookies" and request.route in _SIGN_IN | _STEP_UP:
+            check_settable(core.settings, "sign a user in, or verify a factor, on the ready-made pages")
+        if core.settings.own_name is not None:
+            request = _of_own_provider(core, request)
         response = yield from HANDLERS[request.route](core, request)
+        if response.page is not None:
+            response = replace(response, page=complete_page(response.page, core.settings))
     except ConfigurationError:
         raise
     except MoonKeyError as error:
@@ -75,14 +109,44 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
     return response
 
 
+def _by_header(request: FlowRequest) -> FlowRequest:
+    """Return a request without what only browsers send: its cookies prove nothing, and it gets no page."""
+    read = request.headers
+    auth = new_auth() if from_cookies(request.auth) else request.auth
+    return replace(request, headers=lambda name: () if name in _OF_BROWSERS else read(name), auth=auth)
+
+
+def _of_own_provider(core: Core, request: FlowRequest) -> FlowRequest:
+    """Return a request without the identity of another provider, whose ids mean nothing to this one.
+
+    Raises:
+        NotSupported: The route is about the session of the user, which is one of another provider.
+    """
+    auth = request.auth
+    name = provider_name(auth)
+    if name == core.name or request.route in _OF_ANYBODY:
+        return request
+    if request.route in _SIGN_IN:
+        return replace(request, auth=new_auth())
+    if not auth.is_authenticated:
+        return request
+    raise NotSupported(
+        provider=name,
+        operation=f"answer the ready-made route {request.route}",
+        why=f"It is one of the provider {core.name!r}. Use the methods of client.providers[{name!r}] instead.",
+    )
+
+
 def _check_origin(core: Core, request: FlowRequest) -> None:
     """Refuse a POST that a page of another site may have caused: it could sign a browser in or out.
 
-    A credential in a header is exempt: a browser does not add one by itself.
+    A credential in a header is exempt, as a browser does not add one by itself; so is the mode without cookies.
 
     Raises:
         CrossSiteRequest: The request may come from another site.
     """
+    if request.mode == "header":
+        return
     auth = request.auth
     if not from_cookies(auth) and (auth.is_authenticated or auth.is_unavailable):
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from moonkey_core._strict_json import load_object
-from moonkey_core.errors import RequestRefused
+from moonkey_core.errors import BodyTooLong, RequestRefused, UnsupportedMediaType
 from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest
 from moonkey_core.models import Device
 from moonkey_core.settings import Settings
@@ -25,12 +26,16 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~\-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*")
 _MAX_EMAIL = 254  # characters, RFC 5321 section 4.5.3.1
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164
-_PHONE_SEPARATORS = str.maketrans("", "", " -.()/")
+_PHONE_SEPARATORS = str.maketrans("", "", " -./\u00a0\u202f\u2010\u2011\u2013")
+_TRUNK_ZERO = re.compile(r"(\+[1-9][0-9]{0,2})\(0\)")
+"""A zero that is dialled within a country only, where it is written as in "+49 (0) 151"."""
+_ZERO_BELONGS = ("+39", "+378")  # Italy and San Marino: there it is a part of the number
+_PARENTHESES = str.maketrans("", "", "()")
 _MAX_ADDRESS = 320  # characters
 _ADDRESS_NAMES = ("address", "email", "phone_number")
 
 _CODE = re.compile(r"[0-9A-Za-z]{4,12}")
-_CODE_SEPARATORS = str.maketrans("", "", " -")
+_SEPARATOR_CATEGORIES = ("Zs", "Pd", "Cf")  # Unicode: spaces, dashes, invisible characters
 
 
 def unreadable_body(cause: BaseException | str) -> RequestRefused:
@@ -79,14 +84,17 @@ def body_fields(request: FlowRequest) -> dict[str, str]:
     """Parse the body: a form, or a JSON object of strings and booleans.
 
     Raises:
-        RequestRefused: It is anything else.
+        UnsupportedMediaType: It is neither, by its content type or coding.
+        RequestRefused: It is malformed, or too long.
     """
-    if len(request.body) > MAX_BODY_BYTES:
-        raise RequestRefused(reason="body_too_long")
+    if request.body is None or len(request.body) > MAX_BODY_BYTES:
+        raise BodyTooLong
     if not request.body:
         return {}
     lines = request.headers("content-type")
     content_type = lines[0].partition(";")[0].strip(" \t").lower() if len(lines) == 1 else ""
+    if any(coding.strip(" \t").lower() not in ("", "identity") for coding in request.headers("content-encoding")):
+        raise UnsupportedMediaType(evidence="The body is compressed.")
     try:
         if content_type == "application/json":
             return _as_texts(load_object(request.body))
@@ -94,7 +102,7 @@ def body_fields(request: FlowRequest) -> dict[str, str]:
             return _parse_form(request.body.decode("ascii"))
     except ValueError:
         raise RequestRefused(reason="body_malformed") from None
-    raise RequestRefused(reason="body_type")
+    raise UnsupportedMediaType
 
 
 def is_checked(value: str | None) -> bool:
@@ -117,28 +125,52 @@ class Address:
     value: str = field(repr=False)
 
 
-def parse_address(fields: Mapping[str, str]) -> Address | None:
+def parse_address(
+    fields: Mapping[str, str], methods: Collection[str] = ("email", "phone_number")
+) -> Address | None:
     """Parse the address in a form: ``email``, ``phone_number``, or ``address`` for either.
 
+    Args:
+        fields: The fields of the form.
+        methods: The kinds of address that are accepted.
+
     Returns:
-        ``None`` for a missing or malformed address, or for more than one.
+        ``None`` for a missing or malformed address, for one of another kind, or for more than one.
     """
     given = [(name, value) for name in _ADDRESS_NAMES if (value := fields.get(name, "").strip())]
     if len(given) != 1 or len(given[0][1]) > _MAX_ADDRESS:
         return None
     name, value = given[0]
-    if name != "phone_number" and len(value) <= _MAX_EMAIL and _EMAIL.fullmatch(value):
+    if name != "phone_number" and "email" in methods and len(value) <= _MAX_EMAIL and _EMAIL.fullmatch(value):
         return Address("email", value.lower())
-    number = value.translate(_PHONE_SEPARATORS)
-    if name != "email" and _PHONE.fullmatch(number):
+    number = _phone_number(in_ascii(value))
+    if name != "email" and "phone_number" in methods and _PHONE.fullmatch(number):
         return Address("phone_number", number)
     return None
 
 
 def parse_code(fields: Mapping[str, str]) -> str | None:
     """Parse the ``code`` in a form, without the spaces and dashes that users add; ``None`` if it is malformed."""
-    code = fields.get("code", "").translate(_CODE_SEPARATORS)
+    text = in_ascii(fields.get("code", ""))
+    code = "".join(one for one in text if unicodedata.category(one) not in _SEPARATOR_CATEGORIES)
     return code if _CODE.fullmatch(code) else None
+
+
+def _phone_number(value: str) -> str:
+    """Return a phone number without what users write to make it readable."""
+    number = value.translate(_PHONE_SEPARATORS)
+    if not number.startswith(_ZERO_BELONGS):
+        number = _TRUNK_ZERO.sub(r"\1", number, count=1)
+    return number.translate(_PARENTHESES)
+
+
+def in_ascii(text: str) -> str:
+    """Return a text with full-width letters, signs and the digits of all scripts as those of ASCII.
+
+    Keyboards of some languages write them so (Unicode Standard Annex 15, form NFKC). Other characters stay.
+    """
+    found = unicodedata.normalize("NFKC", text)
+    return "".join(one if one.isascii() else str(unicodedata.decimal(one, one)) for one in found)
 
 
 def _parse_form(text: str) -> dict[str, str]:

@@ -5,16 +5,36 @@ The clients import this module on first use, as many apps mount no routes.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from moonkey_core import _clock
+from moonkey_core._operations.core import Core
 from moonkey_core._operations.namespaces import Awaits, Runs, awaiting, blocking
-from moonkey_core.flows import OAuthStart
+from moonkey_core._plan import arun, run
+from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
+from moonkey_core.flows import MagicLinkStart, OAuthStart
+from moonkey_core.flows.counting import awaiting_driver, blocking_driver
 from moonkey_core.flows.dispatch import answer
+from moonkey_core.flows.magic_link import magic_link_state
 from moonkey_core.flows.oauth import oauth_state
+
+if TYPE_CHECKING:
+    from moonkey_core.redis.store import AsyncRedisStore, RedisStore
+
+T = TypeVar("T")
 
 
 class Flows(Runs):
     """The ready-made session routes."""
+
+    def __init__(self, core: Core, exchange: SyncExchange, store: RedisStore | None) -> None:
+        super().__init__(core, exchange)
+        self._store = store
+
+    def _run(self, plan: Generator[Any, Any, T]) -> T:
+        deadline = _clock.elapsed() + self._core.settings.timeout
+        return run(plan, blocking_driver(self._exchange, self._store, deadline))
 
     answer: Final = blocking(answer)
 
@@ -32,12 +52,43 @@ class Flows(Runs):
         """
         return oauth_state(self._core, next=next, remember_me=remember_me)
 
+    def magic_link_state(
+        self, *, email: str, next: str | None = None, remember_me: bool = False
+    ) -> MagicLinkStart:
+        """Bind a magic link that is about to be sent to this browser, for an hour, and name its account.
+
+        Makes no network call.
+
+        Args:
+            email: The address that the link is sent to.
+            next: The path of this site where the browser ends up.
+            remember_me: Whether the session lasts as long as ``SignInSettings.remember_me``.
+
+        Raises:
+            ConfigurationError: Cookies are not configured.
+        """
+        return magic_link_state(self._core, email=email, next=next, remember_me=remember_me)
+
 
 class AsyncFlows(Awaits):
     """The ready-made session routes."""
+
+    def __init__(self, core: Core, exchange: AsyncExchange, store: AsyncRedisStore | None) -> None:
+        super().__init__(core, exchange)
+        self._store = store
+
+    async def _run(self, plan: Generator[Any, Any, T]) -> T:
+        deadline = _clock.elapsed() + self._core.settings.timeout
+        return await arun(plan, awaiting_driver(self._exchange, self._store, deadline))
 
     answer: Final = awaiting(answer)
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in to this browser, as on the blocking client. There is nothing to await."""
         return oauth_state(self._core, next=next, remember_me=remember_me)
+
+    def magic_link_state(
+        self, *, email: str, next: str | None = None, remember_me: bool = False
+    ) -> MagicLinkStart:
+        """Bind a magic link to this browser, as on the blocking client. There is nothing to await."""
+        return magic_link_state(self._core, email=email, next=next, remember_me=remember_me)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from typing import Literal
 
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import verify_oauth
@@ -19,7 +20,6 @@ from moonkey_core.settings.sign_in_settings import safe_target
 
 _PURPOSE = "oauth"
 _TOKEN_OR_CODE = re.compile(r"[\x21-\x7e]{1,2048}")
-_ERROR_TITLE = "This sign-in did not work"
 
 
 def oauth_state(core: Core, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
@@ -53,35 +53,37 @@ def oauth(core: Core, request: FlowRequest) -> FlowPlan:
     pending = open_cookie(request.headers, core.settings, _PURPOSE)
     if pending is None or not secrets.compare_digest(pending["state"].encode(), fields.get("state", "").encode()):
         return _refuse(core, request, RequestRefused(reason="oauth_state"), "oauth_state")
-    cookies = (clear_cookie(core.settings, _PURPOSE),)
+    cookies, target = (clear_cookie(core.settings, _PURPOSE),), pending["next"]
     if "error" in fields:
-        return _refuse(core, request, RequestRefused(reason="oauth_declined"), "oauth_declined", cookies)
-    credentials = {name: value for name in ("token", "code") if (value := fields.get(name))}
-    if len(credentials) != 1 or not all(_TOKEN_OR_CODE.fullmatch(value) for value in credentials.values()):
-        return _refuse(core, request, RequestRefused(reason="oauth_proof"), "oauth_declined", cookies)
-    return (yield from _exchange(core, request, pending, credentials, cookies))
+        return _refuse(core, request, RequestRefused(reason="oauth_declined"), "oauth_declined", cookies, target)
+    proof = core.able_to("sign_in").oauth_proof(fields)
+    if proof is None or not _TOKEN_OR_CODE.fullmatch(proof[1]):
+        return _refuse(core, request, RequestRefused(reason="oauth_proof"), "oauth_declined", cookies, target)
+    return (yield from _exchange(core, request, pending, proof, cookies))
 
 
 def _exchange(
     core: Core,
     request: FlowRequest,
     pending: Mapping[str, str],
-    credentials: Mapping[str, str],
+    proof: tuple[Literal["token", "code"], str],
     cookies: tuple[str, ...],
 ) -> FlowPlan:
     remember_me = is_checked(pending["remember_me"])
     expires_in, device = session_lifetime(core, remember_me=remember_me), request_device(request, core.settings)
-    token, code = credentials.get("token"), credentials.get("code")
+    token, code = (proof[1], None) if proof[0] == "token" else (None, proof[1])
     exchange = verify_oauth(core, token=token, code=code, session_expires_in=expires_in, device=device)
     try:
         login = yield from once(core, pending["state"], exchange)
     except TooManyAttempts:
-        return _refuse(core, request, RequestRefused(reason="oauth_state"), "oauth_state", cookies)
+        return _refuse(
+            core, request, RequestRefused(reason="oauth_state"), "oauth_state", cookies, pending["next"]
+        )
     except RequestRefused as error:
         log_inconclusive(core, error, remember_me=remember_me)
-        return _refuse(core, request, error, "oauth_unclear")
+        return _refuse(core, request, error, "oauth_unclear", target=pending["next"])
     except InvalidCredentials as error:
-        return _refuse(core, request, error, "oauth_declined", cookies)
+        return _refuse(core, request, error, "oauth_declined", cookies, pending["next"])
     completion = complete_sign_in(
         core, request, login, method="oauth", target=pending["next"], remember_me=remember_me, cookies=cookies
     )
@@ -94,6 +96,7 @@ def _refuse(
     error: RequestRefused | InvalidCredentials,
     page_reason: str,
     cookies: tuple[str, ...] = (),
+    target: str = "",
 ) -> FlowResponse:
-    page = make_error_page(request, page_reason, _ERROR_TITLE)
+    page = make_error_page(request, page_reason, target)
     return error_response(error, core.settings, request, cookies=cookies, page=page)

@@ -5,21 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlencode
 
 from moonkey_core._operations.core import Core
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows.routes import ROUTES, FlowPlan, FlowRequest, FlowResponse
 from moonkey_core.settings import Settings
-from moonkey_core.web.pages import PAGE_HEADERS, TEMPLATES, Page, Visit, refuse_visit, urls, wants_page
+from moonkey_core.settings.sign_in_settings import safe_target
+from moonkey_core.web.pages import (
+    PAGE_HEADERS,
+    TEMPLATES,
+    Page,
+    Visit,
+    complete_page,
+    refuse_visit,
+    urls,
+    wants_page,
+)
 
-_PRIVATE = (("cache-control", "no-store"), ("vary", "Accept, Cookie, Authorization"))
-_STYLE_HEADERS = (
-    ("content-type", "text/css; charset=utf-8"),
-    ("cache-control", "public, max-age=3600"),
+_PRIVATE = (
+    ("cache-control", "no-store"),
+    ("vary", "Accept, Cookie, Authorization"),
     ("x-content-type-options", "nosniff"),
 )
-_PATHS = {route.name: route.path for route in ROUTES}
+_STATIC = (("cache-control", "public, max-age=3600"), ("x-content-type-options", "nosniff"))
+_ROUTES = {route.name: route for route in ROUTES}
 
 
 def is_browser(request: FlowRequest, settings: Settings) -> bool:
@@ -32,9 +43,22 @@ def make_page(request: FlowRequest, template: str, context: Mapping[str, Any]) -
     return Page(f"moonkey/{template}.html", {**context, "urls": urls(request.routes)})
 
 
-def make_error_page(request: FlowRequest, reason: str, title: str) -> Page:
-    """Make the page for an error with a text of its own, which ``reason`` selects in ``error.html``."""
-    context = {"title": title, "status": 400, "reason": reason, "sign_in_url": urls(request.routes)["sign_in"]}
+def make_error_page(
+    request: FlowRequest, reason: str, target: str | None = "", *, begin: Literal["sign_in", "step_up"] = "sign_in"
+) -> Page:
+    """Make the page for an error that has a title and a text of its own by its ``reason``.
+
+    Args:
+        request: The request that is refused.
+        reason: The reason.
+        target: The path to return to after another try, as the client has sent it.
+        begin: The page where another try begins.
+    """
+    target = safe_target(target)
+    page = urls(request.routes)[begin] + (f"?{urlencode({'next': target})}" if target else "")
+    ways: dict[str, str | None] = {"sign_in_url": None, "form_url": None, "retry_url": None}
+    ways["sign_in_url" if begin == "sign_in" else "form_url"] = page
+    context = {"status": 400, "reason": reason, "was_sent": False, "comes_back": False, **ways}
     return make_page(request, "error", context)
 
 
@@ -88,10 +112,13 @@ def error_response(
         members: Further members of the JSON body.
     """
     method = request.info.method if page is None else "POST"
-    visit = Visit(method, _request_target(request), request.routes)
+    # The address of a callback holds a token, and works once: there is no way back to it.
+    target = "" if request.route == "oauth" else _request_target(request)
+    visit = Visit(method, target, request.routes, form_address(request), request.info)
     refusal = refuse_visit(error, settings, request.headers, visit)
     shown = refusal.page and (page or refusal.page)
     page_headers = () if shown is None else PAGE_HEADERS
+    shown = None if shown is None else complete_page(shown, settings)
     body = refusal.body
     if members and body:
         body = json.dumps({**json.loads(body), **members}).encode()
@@ -102,17 +129,35 @@ def error_response(
 def style(core: Core, request: FlowRequest) -> FlowPlan:
     """Answer with the style sheet of the pages, which is the same for every user and may be cached."""
     yield from ()
-    return FlowResponse(200, _STYLE_HEADERS, _style_sheet())
+    return FlowResponse(200, (("content-type", "text/css; charset=utf-8"), *_STATIC), _file("style.css"))
 
 
-@lru_cache(1)
-def _style_sheet() -> bytes:
-    return (TEMPLATES / "moonkey" / "style.css").read_bytes()
+def icon(core: Core, request: FlowRequest) -> FlowPlan:
+    """Answer with the icon of the pages. Without one, browsers request ``/favicon.ico`` of the app."""
+    yield from ()
+    return FlowResponse(200, (("content-type", "image/svg+xml"), *_STATIC), _file("icon.svg"))
+
+
+@lru_cache(2)
+def _file(name: str) -> bytes:
+    return (TEMPLATES / "moonkey" / name).read_bytes()
+
+
+def form_address(request: FlowRequest) -> str | None:
+    """Return the address of the page with the form that posts to a route, with the query of the request.
+
+    ``None`` where the route has no such page.
+    """
+    path = _ROUTES[request.route].form
+    if path is None:
+        return None
+    form = f"{request.routes}{path}"
+    return safe_target(f"{form}?{request.query}", form) if request.query else form
 
 
 def _request_target(request: FlowRequest) -> str:
     """Return the path and query of the request, as the browser sees them."""
-    path = _PATHS[request.route].replace("{session_id}", request.session_id or "")
+    path = _ROUTES[request.route].path.replace("{session_id}", request.session_id or "")
     return f"{request.routes}{path}" + (f"?{request.query}" if request.query else "")
 
 

@@ -7,22 +7,26 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from moonkey_core._operations.core import Core
-from moonkey_core._operations.sessions import revoke
+from moonkey_core._operations.ending_retries import end_later, end_with_retries
+from moonkey_core._operations.sessions import Ids, revoke
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, from_cookies, peek_identity
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
+from moonkey_core.flows.dropping import drop_records
 from moonkey_core.flows.forms import is_checked, query_fields
 from moonkey_core.flows.responses import is_browser, json_response, page_response, see_other
-from moonkey_core.flows.routes import FlowPlan, FlowRequest
-from moonkey_core.models import Login
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.sealed_cookies import METHOD_ID
+from moonkey_core.flows.views import session_view
+from moonkey_core.models import Login, Session
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.cookies import session_cookies
+from moonkey_core.web.cookies import cleared_handles, session_cookies
 from moonkey_core.web.credentials import read_cookies
 from moonkey_core.web.pages import urls
 
-_ADDRESS_FIELDS = ["address (or email, or phone_number)", "next", "remember_me"]
+_SENT_BACK = {"cookies": (), "header": (METHOD_ID,)}
 _MAX_SHOWN_ADDRESS = 320  # characters
 
 
@@ -31,16 +35,25 @@ def sign_in(core: Core, request: FlowRequest) -> FlowPlan:
     yield from ()
     fields = query_fields(request)
     if is_browser(request, core.settings):
-        return page_response(request, "sign_in", sign_in_context(request, fields))
+        return page_response(request, "sign_in", sign_in_context(core, request, fields))
     paths = urls(request.routes)
     steps = {
-        "send_otp": {"method": "POST", "path": paths["send_otp"], "fields": _ADDRESS_FIELDS},
-        "verify_otp": {"method": "POST", "path": paths["verify_otp"], "fields": ["code"]},
+        "send_otp": {"method": "POST", "path": paths["send_otp"], "fields": _address_fields(core)},
+        "verify_otp": {
+            "method": "POST",
+            "path": paths["verify_otp"],
+            "fields": [*_SENT_BACK[request.mode], "code"],
+        },
     }
     return json_response({"authenticated": request.auth.is_authenticated, "steps": steps})
 
 
-def sign_in_context(request: FlowRequest, fields: Mapping[str, str]) -> dict[str, object]:
+def _address_fields(core: Core) -> list[str]:
+    names = ", or ".join(core.settings.sign_in.methods)
+    return [f"address (or {names})", "next", "remember_me"]
+
+
+def sign_in_context(core: Core, request: FlowRequest, fields: Mapping[str, str]) -> dict[str, object]:
     """Make the context of the form for an address."""
     address = next((value for name in ("address", "email", "phone_number") if (value := fields.get(name))), "")
     return {
@@ -48,6 +61,7 @@ def sign_in_context(request: FlowRequest, fields: Mapping[str, str]) -> dict[str
         "next": safe_target(fields.get("next")),
         "remember_me": is_checked(fields.get("remember_me")),
         "signed_in": request.auth.is_authenticated,
+        "methods": core.settings.sign_in.methods,
         "error": "",
     }
 
@@ -80,8 +94,9 @@ def complete_sign_in(
     target: str,
     remember_me: bool,
     cookies: tuple[str, ...] = (),
+    is_repeated: bool = False,
 ) -> FlowPlan:
-    """Answer with the cookies of the new session.
+    """Answer with the cookies of the new session; in the mode without cookies, with its credentials as JSON.
 
     The session that the browser's cookies held before is ended: only a copy of its credentials could still use it.
 
@@ -93,6 +108,7 @@ def complete_sign_in(
         target: The path that the browser wanted to reach.
         remember_me: Whether the cookies outlive the browser.
         cookies: Further ``Set-Cookie`` values.
+        is_repeated: Whether another request has completed the same sign-in, and this one is answered like it.
 
     Raises:
         ProviderUnavailable: The login has no session, although one was requested.
@@ -100,19 +116,45 @@ def complete_sign_in(
     session = login.session
     if session is None or login.session_token is None:
         raise ProviderUnavailable(reason="api_content")
-    yield from _end_previous_session(core, request, session.id)
-    core.hooks.emit(SignedIn(login.user.id, session.id, method))
-    set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    if not is_repeated:
+        yield from drop_records(core, request)
+        yield from _end_previous_session(core, request, session.id)
+        core.hooks.emit(SignedIn(login.user.id, session.id, method))
+    if request.mode == "header":
+        credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
+        shown = {"user": login.user.to_dict(), "session": session_view(session), "next": safe_target(target)}
+        return json_response({"authenticated": True, **credentials, **shown})
+    set_cookies = (
+        *session_cookies(login, core.settings, remember_me=remember_me),
+        *(() if is_repeated else cleared_handles(core.settings)),
+        *cookies,
+    )
+    return signed_in_response(core, request, login.user.id, session, target, set_cookies)
+
+
+def signed_in_response(
+    core: Core, request: FlowRequest, user_id: str, session: Session, target: str, cookies: tuple[str, ...] = ()
+) -> FlowResponse:
+    """Answer a user who is signed in now.
+
+    Args:
+        core: The parts of the client.
+        request: The request that is answered.
+        user_id: The id of the user.
+        session: The session.
+        target: The path that the browser wanted to reach.
+        cookies: ``Set-Cookie`` values.
+    """
     target = safe_target(target, core.settings.sign_in.after_sign_in)
     if is_browser(request, core.settings):
-        return see_other(target, cookies=set_cookies)
+        return see_other(target, cookies=cookies)
     content = {
         "authenticated": True,
-        "user": {"id": login.user.id},
+        "user": {"id": user_id},
         "session": {"id": session.id, "expires_at": session.expires_at.isoformat()},
         "next": target,
     }
-    return json_response(content, cookies=set_cookies)
+    return json_response(content, cookies=cookies)
 
 
 def _may_still_be_valid(auth: Auth) -> bool:
@@ -132,11 +174,14 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
     if token:
         # Other requests of this browser may still carry the old token: their refusal must not remove new cookies.
         core.cache.mark_superseded(core.cache.digest(token))
+    is_left = previous is None and bool(token)
     try:
         if previous is not None:
-            yield from revoke(core, session_id=previous[1].id)
+            ids = Ids(previous[1].id, previous[0].id, previous[0].scope)
+            yield from end_with_retries(core, "session_id", ids.session_id, ids)
         elif token:
             yield from revoke(core, session_token=token)
+            is_left = False
     except MoonKeyError as error:
         log_repeated(
             logging.WARNING,
@@ -144,3 +189,6 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
             error.reason,
             extra={"reason": "former_session"},
         )
+    finally:
+        if is_left:  # raised, or cancelled
+            end_later(core, "session_token", token, None)

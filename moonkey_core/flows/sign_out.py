@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
+from moonkey_core._operations.ending_retries import end_later
+from moonkey_core._operations.mfa import end_for_user
 from moonkey_core._operations.sessions import Ids, end_session
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import peek_identity
 from moonkey_core.errors import MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
+from moonkey_core.flows.dropping import drop_records
 from moonkey_core.flows.forms import body_fields, query_fields
 from moonkey_core.flows.responses import is_browser, json_response, page_response, see_other
-from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowSteps
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies
 from moonkey_core.web.credentials import PresentedCredentials, read_cookies, read_credentials
 
-_RETRY_DELAY = 2.0  # seconds until the provider is called once more
+_CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "cookies": the site may have others
 
 
 def sign_out(core: Core, request: FlowRequest) -> FlowPlan:
@@ -41,44 +45,65 @@ def signed_out_response(core: Core, request: FlowRequest, complete: bool, target
     Args:
         core: The parts of the client.
         request: The request that signed out.
-        complete: Whether the provider has ended the session, too.
+        complete: Whether the provider has ended the session, too. Where only its own code in the browser can, the
+            response says so to a front end (``provider_sign_out``).
         target: The path to redirect a browser to, instead of ``SignInSettings.after_sign_out``.
     """
-    cookies = cleared_cookies(core.settings)
-    if not is_browser(request, core.settings):
-        return json_response({"signed_out": True, "complete": complete}, cookies=cookies)
+    cookies = cleared_cookies(core.settings) if request.mode == "cookies" else ()
     target = target or core.settings.sign_in.after_sign_out
-    if complete:
-        return see_other(target, cookies=cookies)
-    return page_response(request, "signed_out", {"next": target}, cookies=cookies)
+    if not is_browser(request, core.settings):
+        content = {"signed_out": True, "complete": complete}
+        if _browser_signs_out(core):
+            content["provider_sign_out"] = True  # its own code in the browser does the rest
+        response = json_response(content, cookies=cookies)
+    elif complete:
+        response = see_other(target, cookies=cookies)
+    else:
+        able = core.provider.capabilities
+        context = {"next": target, "goes_on": "revoke_session" in able, "can_sign_in": "sign_in" in able}
+        response = page_response(request, "signed_out", context, cookies=cookies)
+    if not core.settings.sign_in.clear_storage:
+        return response
+    return replace(response, headers=(*response.headers, _CLEAR_STORAGE))
 
 
-def end_own_session(core: Core, request: FlowRequest) -> Plan[bool]:
+def _browser_signs_out(core: Core) -> bool:
+    return getattr(core.provider, "browser_signs_out", False)
+
+
+def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
     """End the session of a request at the provider, and refuse it here and in the fleet.
 
-    Where the provider cannot be reached, one more try is made later, in the background.
+    Where the provider does not confirm it, it is told again later, beside the requests.
 
     Returns:
         Whether the provider has ended the session.
     """
     presented = _credential_to_end(request, core.settings)
     verified = peek_identity(request.auth)
-    ids = None if verified is None else (verified[1].id, verified[0].id)
+    ids = None if verified is None else Ids(verified[1].id, verified[0].id, verified[0].scope)
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.
-        core.revocations.add(session_id=ids[0])
-    complete = True
-    if presented is not None:
+        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
+    yield from drop_records(core, request)
+    complete = presented is None
+    if presented is not None and "revoke_session" not in core.provider.capabilities:
+        ids = yield from _refuse_locally(core, presented, ids)
+        complete = not _browser_signs_out(core)  # otherwise the provider cannot be told, now or later
+    elif presented is not None:
         try:
             yield from _end_at_provider(core, presented, ids)
+            complete = True
         except MoonKeyError as error:
-            complete = False
             _log_incomplete(error)
             ids = yield from _refuse_locally(core, presented, ids)
-            if core.run_later(_end_later(core, presented, ids)) is False:
-                _log_given_up(error)  # too many plans run in the background already
+        finally:
+            if not complete:  # raised, or cancelled
+                _deny(core, presented)
+                end_later(core, presented.kind, presented.value, ids)
     if ids is not None:
-        core.hooks.emit(SignedOut(ids[1], ids[0], complete))
+        scope = ids.scope or core.revocations.scopes[0]
+        core.hooks.emit(SignedOut(ids.user_id, ids.session_id, complete, scope=scope))
     return complete
 
 
@@ -90,25 +115,18 @@ def _credential_to_end(request: FlowRequest, settings: Settings) -> PresentedCre
     return presented if presented.source and presented.error is None else None
 
 
-def _end_at_provider(
-    core: Core, credential: PresentedCredentials, ids: Ids | None, *, pause: float = 0.0
-) -> Plan[None]:
+def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | None) -> Plan[None]:
     """End the session of a credential at the provider.
 
     Raises:
         MoonKeyError: It is not certain that the session has ended.
     """
-    if ids is not None:  # by its id: the token may have been changed meanwhile, a JWT may be too old
-        yield from end_session(core, "session_id", ids[0], ids, pause=pause)
+    if (
+        ids is not None and core.able_to("revoke_session").ends_sessions_by_id
+    ):  # by its id: the token may have been changed meanwhile, a JWT may be too old
+        yield from end_session(core, "session_id", ids[0], ids)
     else:
-        yield from end_session(core, credential.kind, credential.value, ids, pause=pause)
-
-
-def _end_later(core: Core, credential: PresentedCredentials, ids: Ids | None) -> Plan[None]:
-    try:
-        yield from _end_at_provider(core, credential, ids, pause=_RETRY_DELAY)
-    except MoonKeyError as error:
-        _log_given_up(error)
+        yield from end_session(core, credential.kind, credential.value, ids)
 
 
 def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
@@ -120,19 +138,24 @@ def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None
     Returns:
         The ids of the session and its user, if they are known.
     """
-    cache = core.cache
-    cache.deny(cache.digest(presented.value))
-    if presented.cached_jwt is not None:
-        cache.forget(cache.text_digest(presented.text))
+    _deny(core, presented)
     jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
-    if ids is None and jwt is not None and core.settings.jwt_issuer:
+    if ids is None and jwt is not None and core.verifies_jwts:
         try:
             ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
         except ProviderError:
             return None
         if ids is not None:
-            core.revocations.add(session_id=ids[0])
+            core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
+            end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id)
     return ids
+
+
+def _deny(core: Core, presented: PresentedCredentials) -> None:
+    cache = core.cache
+    cache.deny(cache.digest(presented.value))
+    if presented.cached_jwt is not None:
+        cache.forget(cache.text_digest(presented.text))
 
 
 def _log_incomplete(error: MoonKeyError) -> None:
@@ -144,19 +167,11 @@ def _log_incomplete(error: MoonKeyError) -> None:
     )
 
 
-def _log_given_up(error: MoonKeyError) -> None:
-    log_repeated(
-        logging.ERROR,
-        "a session whose user has signed out may still be active elsewhere: %s",
-        error.reason,
-        extra={"reason": "sign_out_given_up"},
-    )
-
-
 def _confirmation(core: Core, request: FlowRequest) -> FlowResponse:
     target = safe_target(query_fields(request).get("next"))
     if is_browser(request, core.settings):
-        return page_response(request, "sign_out", {"next": target})
+        has_devices = "list_sessions" in core.provider.capabilities
+        return page_response(request, "sign_out", {"next": target, "has_devices": has_devices})
     return json_response({"authenticated": request.auth.is_authenticated})
 
 

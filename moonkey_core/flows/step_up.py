@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
+from moonkey_core._operations.mfa import record
 from moonkey_core._plan import Plan
+from moonkey_core._repeated_log import log_repeated
+from moonkey_core._sign_in_steps import FactorKind, SignInSteps
 from moonkey_core.auth import from_cookies
 from moonkey_core.errors import (
     InvalidCredentials,
@@ -24,54 +28,63 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import SignedIn
 from moonkey_core.flows.forms import body_fields, parse_code, query_fields, request_device
-from moonkey_core.flows.limits import limited_send, limited_try, tries_left
+from moonkey_core.flows.limits import (
+    NOT_SENT,
+    app_tries,
+    begin_tries,
+    code_tries,
+    limited_send,
+    limited_try,
+    note_done,
+    tries_left,
+    was_done,
+)
 from moonkey_core.flows.otp import CODE_MINUTES, code_form_again, malformed_code, no_pending_code
 from moonkey_core.flows.responses import error_response, is_browser, json_response, page_response, see_other
-from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows.sealed_cookies import clear_cookie, open_cookie, seal_cookie
+from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowSteps
+from moonkey_core.flows.sealed_cookies import hand_out, let_go, take_back
 from moonkey_core.flows.sessions import own_session
 from moonkey_core.flows.views import session_view
-from moonkey_core.models import Login, OtpRequest, Session, User, fits_challenge, same_user
+from moonkey_core.gate import is_second_factor
+from moonkey_core.models import Login, OtpRequest, Session, User, fits_challenge
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies, session_cookies
 from moonkey_core.web.credentials import PresentedCredentials, read_credentials
+from moonkey_core.web.handles import handle_effects
 from moonkey_core.web.pages import urls
 
 _PURPOSE = "step_up"
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 _MAX_ACR_VALUES_TEXT = 512  # characters
 _MAX_ACR_VALUES = 16
 _MAX_AGE = 34_560_000  # seconds: 400 days, more than a route sensibly demands
-
-# The names that a gate uses for each kind of option: the type of the factor, and its delivery channel.
-_ACR_VALUES = {
-    "email": frozenset({"otp", "email"}),
-    "phone_number": frozenset({"otp", "sms"}),
-    "totp": frozenset({"totp", "totp_authenticator"}),
-}
 
 
 def step_up(core: Core, request: FlowRequest) -> FlowPlan:
     """Show the factors that the user can verify."""
     user, _ = own_session(request.auth)
     demand = parse_demand(query_fields(request))
-    full_user = yield from core.api.get_user(user.id)
+    full_user = yield from core.able_to("get_user").get_user(user.id)
     if is_browser(request, core.settings):
-        return page_response(request, "step_up", _page_context(core, request, full_user, demand))
-    return json_response({"options": [option.view() for option in available_options(full_user, demand)]})
+        left = yield from tries_left(core, app_tries(core, user.id))
+        return page_response(request, "step_up", _page_context(core, request, full_user, demand, left))
+    return json_response({"options": [option.view() for option in _options(core, full_user, demand)]})
 
 
 def step_up_send_otp(core: Core, request: FlowRequest) -> FlowPlan:
     """Send a code to an address of the user. The form names the kind of the address, never the address itself."""
     user, session = own_session(request.auth)
     fields = body_fields(request)
-    full_user = yield from core.api.get_user(user.id)
-    options = available_options(full_user)
+    full_user = yield from core.able_to("get_user").get_user(user.id)
+    options = _options(core, full_user)
     option = next((one for one in options if one.address and one.kind == fields.get("which")), None)
     if option is None or option.address is None:
         raise RequestRefused(reason="no_such_address")
-    sent = yield from limited_send(core, request, option.address, _send(core, request, option))
+    is_sms = option.kind == "phone_number"
+    sent = yield from limited_send(core, request, option.address, _send(core, request, option), is_sms=is_sms)
+    yield from begin_tries(core, code_tries(core, sent.method_id, option.address))
     data = {
         **parse_demand(fields).fields(),
         "method_id": sent.method_id,
@@ -80,38 +93,45 @@ def step_up_send_otp(core: Core, request: FlowRequest) -> FlowPlan:
         "sending": secrets.token_urlsafe(16),
         "address": option.address,
     }
-    cookies = (seal_cookie(core.settings, _PURPOSE, data),)
+    handed = hand_out(request, core.settings, _PURPOSE, data)
     if is_browser(request, core.settings):
-        return see_other(urls(request.routes)["step_up_verify_otp"], cookies=cookies)
-    return json_response({"sent": True, "to": mask_address(option.address)}, cookies=cookies)
+        return see_other(urls(request.routes)["step_up_verify_otp"], cookies=handed.cookies)
+    content = {"sent": True, "to": mask_address(option.address), **handed.members}
+    return json_response(content, cookies=handed.cookies)
 
 
 def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
     """Show the form for the code (GET), or verify the code into the session that it was sent for."""
     _, session = own_session(request.auth)
-    pending = open_cookie(request.headers, core.settings, _PURPOSE)
+    pending = take_back(request, core.settings, _PURPOSE)
     if pending is None or pending["session_id"] != session.id:
-        return no_pending_code(core, request)
+        done = None if pending is not None else (yield from _double_click(core, request, session))
+        return done or no_pending_code(core, request, _PURPOSE)
+    tries = code_tries(core, pending["method_id"], pending["address"])
     if request.info.method != "POST":
+        left = yield from tries_left(core, tries)
         if is_browser(request, core.settings):
-            return page_response(request, "step_up_verify", _form_context(core, request, pending))
-        left = tries_left(core, pending["sending"])
+            return page_response(request, "step_up_verify", _form_context(request, pending, left))
         return json_response({"to": mask_address(pending["address"]), "tries_left": left})
     code = parse_code(body_fields(request))
     if code is None:
-        context = _form_context(core, request, pending)
+        context = _form_context(request, pending, (yield from tries_left(core, tries)))
         return code_form_again(core, request, malformed_code(), "step_up_verify", context)
     verification = _verify_otp(core, request, code, pending["method_id"])
     try:
-        login = yield from limited_try(core, request, pending["sending"], pending["address"], verification)
+        login = yield from limited_try(core, request, tries, pending["address"], verification)
     except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
         if _session_is_over(error):
+            _note_session_over(core, request, error)
             return _session_over_response(core, request, error)
-        left = tries_left(core, pending["sending"])
-        context = _form_context(core, request, pending)
+        left = yield from tries_left(core, tries)
+        context = _form_context(request, pending, left)
         return code_form_again(core, request, error, "step_up_verify", context, left)
-    cookies = (clear_cookie(core.settings, _PURPOSE),)
-    return _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
+    cookies = let_go(request, core.settings, _PURPOSE)
+    response = _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
+    response = yield from record_step_up(core, request, login, response, method="otp")
+    yield from note_done(core, f"{session.id} {code}")
+    return response
 
 
 def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
@@ -120,25 +140,44 @@ def step_up_totp(core: Core, request: FlowRequest) -> FlowPlan:
     Only an app that was verified before is accepted: a code also completes a registration, and an attacker who has
     a copy of the session may have begun one.
     """
-    user, _ = own_session(request.auth)
+    user, session = own_session(request.auth)
     fields = body_fields(request)
     code, demand = parse_code(fields), parse_demand(fields)
-    key = _totp_key(user)
-    full_user = yield from core.api.get_user(user.id)
-    if all(option.kind != "totp" for option in available_options(full_user)):
+    tries = app_tries(core, user.id)
+    full_user = yield from core.able_to("get_user").get_user(user.id)
+    if all(option.kind != "totp" for option in _options(core, full_user)):
         raise RequestRefused(reason="no_such_factor")
     if code is None:
-        context = _page_context(core, request, full_user, demand)
-        return code_form_again(core, request, malformed_code(), "step_up", context, tries_left(core, key))
-    try:
-        login = yield from limited_try(core, request, key, None, _verify_totp(core, request, code, user))
+        left = yield from tries_left(core, tries)
+        context = _page_context(core, request, full_user, demand, left)
+        return code_form_again(core, request, malformed_code(), "step_up", context, left)
+    verification = _verify_totp(core, request, code, user)
+    try:  # only failures count, as a user may step up often
+        login = yield from limited_try(core, request, tries, None, verification, only_failures=True)
     except (InvalidCredentials, RequestRefused, TooManyAttempts) as error:
         if _session_is_over(error):
+            _note_session_over(core, request, error)
             return _session_over_response(core, request, error)
-        context = _page_context(core, request, full_user, demand)
-        return code_form_again(core, request, error, "step_up", context, tries_left(core, key))
-    core.attempts.undo_last("try", key)  # only failures count, as a user may step up often
-    return _complete_step_up(core, request, login, method="totp", target=demand.target)
+        done = yield from _double_click(core, request, session)
+        if done is not None:
+            return done
+        left = yield from tries_left(core, tries)
+        context = _page_context(core, request, full_user, demand, left)
+        return code_form_again(core, request, error, "step_up", context, left)
+    response = _complete_step_up(core, request, login, method="totp", target=demand.target)
+    response = yield from record_step_up(core, request, login, response, method="totp")
+    yield from note_done(core, f"{session.id} {code}")
+    return response
+
+
+def _double_click(core: Core, request: FlowRequest, session: Session) -> FlowSteps[FlowResponse | None]:
+    """Answer a browser's form that was sent again after its code was accepted; ``None`` for any other request."""
+    if request.info.method != "POST" or not is_browser(request, core.settings):
+        return None
+    fields = body_fields(request)
+    if not (yield from was_done(core, f"{session.id} {parse_code(fields)}")):
+        return None
+    return see_other(safe_target(fields.get("next"), core.settings.sign_in.after_sign_in))
 
 
 # The demand of the route that refused, and the factors that meet it.
@@ -190,11 +229,11 @@ class Option:
     """One factor that a user can verify.
 
     Attributes:
-        kind: ``email``, ``phone_number`` or ``totp``.
+        kind: The way to verify it.
         address: Where a code is sent; never log it.
     """
 
-    kind: str
+    kind: FactorKind
     address: str | None = field(default=None, repr=False)
 
     def view(self) -> dict[str, str]:
@@ -203,30 +242,29 @@ class Option:
         return {"which": self.kind, **masked}
 
 
-def available_options(user: User, demand: Demand | None = None) -> tuple[Option, ...]:
+def available_options(steps: SignInSteps, user: User, demand: Demand | None = None) -> tuple[Option, ...]:
     """List the factors that a user can verify.
 
     Args:
+        steps: The steps of a sign-in at the provider.
         user: The user, complete.
         demand: Leaves out the factors that do not meet it.
     """
     options = [Option("email", user.email)] if user.email else []
     options += [Option("phone_number", user.phone_number)] if user.phone_number else []
-    options += [Option("totp")] if _has_totp(user) else []
+    options += [Option("totp")] if steps.has_totp(user) else []
     names = () if demand is None else demand.acr_values
-    return tuple(one for one in options if not names or not _ACR_VALUES[one.kind].isdisjoint(names))
+    return tuple(one for one in options if not names or not steps.factor_names[one.kind].isdisjoint(names))
+
+
+def _options(core: Core, user: User, demand: Demand | None = None) -> tuple[Option, ...]:
+    return available_options(core.able_to("sign_in"), user, demand)
 
 
 def mask_address(address: str) -> str:
     """Mask an address so that its owner recognizes it and other readers do not learn it."""
     name, at, host = address.rpartition("@")
     return f"{name[:1]}•••@{host}" if at else f"•••{address[-2:]}"
-
-
-def _has_totp(user: User) -> bool:
-    totps = user.extra.get("totps")
-    entries = totps if isinstance(totps, list | tuple) else ()
-    return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
 
 
 # The calls, with the credential of the session that they replace.
@@ -239,13 +277,43 @@ def _send(core: Core, request: FlowRequest, option: Option) -> Plan[OtpRequest]:
 
 
 def _verify_otp(core: Core, request: FlowRequest, code: str, method_id: str) -> Plan[Login]:
-    token, jwt = _credential_to_replace(core, request)
-    return verify_otp(core, code, method_id=method_id, session_token=token, session_jwt=jwt)
+    def verify(token: str | None, jwt: str | None) -> Plan[Login]:
+        return verify_otp(core, code, method_id=method_id, session_token=token, session_jwt=jwt)
+
+    return (yield from _replacing_credential(core, request, verify))
 
 
 def _verify_totp(core: Core, request: FlowRequest, code: str, user: User) -> Plan[Login]:
-    token, jwt = _credential_to_replace(core, request)
-    return verify_totp(core, code, user_id=user.id, session_token=token, session_jwt=jwt)
+    def verify(token: str | None, jwt: str | None) -> Plan[Login]:
+        return verify_totp(core, code, user_id=user.id, session_token=token, session_jwt=jwt)
+
+    return (yield from _replacing_credential(core, request, verify))
+
+
+def _replacing_credential(
+    core: Core, request: FlowRequest, verify: Callable[[str | None, str | None], Plan[Login]]
+) -> Plan[Login]:
+    """Make a call that replaces the presented credential, which counts as superseded from the call on.
+
+    Other requests of this browser that are under way with it do not end the session then. Where the credential was
+    certainly not replaced, as after a wrong code, it goes on as before.
+
+    Args:
+        core: The parts of the client.
+        request: The request that presents the credential.
+        verify: Makes the plan of the call from the session token and the session JWT, one of which is ``None``.
+    """
+    presented = _presented_credential(request, core.settings)
+    digest = core.cache.digest(presented.value)
+    core.cache.mark_superseded(digest)
+    try:
+        if presented.kind == "session_token":
+            return (yield from verify(presented.value, None))
+        return (yield from verify(None, presented.value))
+    except MoonKeyError as error:
+        if not isinstance(error, ProviderUnavailable) or error.reason in NOT_SENT:
+            core.cache.unmark_superseded(digest)
+        raise
 
 
 def _presented_credential(request: FlowRequest, settings: Settings) -> PresentedCredentials:
@@ -254,19 +322,6 @@ def _presented_credential(request: FlowRequest, settings: Settings) -> Presented
     if presented.error is not None or not presented.source:
         raise MissingCredentials
     return presented
-
-
-def _credential_to_replace(core: Core, request: FlowRequest) -> tuple[str | None, str | None]:
-    """Mark the presented credential as superseded, for a call that replaces it.
-
-    Other requests of this browser that are under way with it do not end the session then.
-
-    Returns:
-        The session token and the session JWT, one of which is ``None``.
-    """
-    presented = _presented_credential(request, core.settings)
-    core.cache.mark_superseded(core.cache.digest(presented.value))
-    return (presented.value, None) if presented.kind == "session_token" else (None, presented.value)
 
 
 # The responses.
@@ -290,9 +345,10 @@ def _complete_step_up(
     Raises:
         ProviderUnavailable: The provider's reply is about another user or session, or has no session.
     """
-    session = _same_session(request, login)
-    _forget_presented(core, request)
-    if core.revocations.refuses(session.id, session.user_id, _timestamp(session.started_at)):
+    session = _same_session(core, request, login)
+    _forget_presented(core, request, login)
+    facts = (session.id, session.user_id, _timestamp(session.started_at), login.user.scope)
+    if core.revocations.refuses(*facts) and not core.revocations.is_precautionary(*facts):
         # Revoked meanwhile: a revoked session never becomes valid again.
         return _session_over_response(core, request, RevokedCredentials(), cookies)
     core.hooks.emit(SignedIn(login.user.id, session.id, method))
@@ -308,6 +364,39 @@ def _complete_step_up(
     return json_response(content, cookies=set_cookies)
 
 
+def record_step_up(
+    core: Core, request: FlowRequest, login: Login, response: FlowResponse, *, method: str
+) -> FlowSteps[FlowResponse]:
+    """Record that a second factor was verified, if it was one, and return the response with its handle.
+
+    A code to the mailbox that the user has signed in with is none. A shared store that is lost does not fail the
+    step-up: the session has the factor in any case.
+    """
+    is_done = response.status < 400 and login.session is not None
+    if not is_done or core.records is None or core.settings.mfa_lifetime is None:
+        return response
+    factors = login.session.factors if login.session is not None else ()
+    latest = max((one.last_verified_at or _EPOCH for one in factors), default=_EPOCH)
+    # The times are whole seconds: a sign-in may be as new as the factor.
+    if not any(one.last_verified_at == latest and is_second_factor(one, factors) for one in factors):
+        return response
+    try:
+        found = yield from record(core, request.auth, method=method)
+    except ProviderUnavailable as error:
+        log_repeated(
+            logging.WARNING,
+            "a step-up is not recorded for other clients of the user: %s",
+            error.reason,
+            extra={"reason": "step_up_not_recorded"},
+        )
+        return response
+    if found.handle is None:
+        return response
+    effects = handle_effects(request.auth, core.settings)
+    taken = () if effects is None else (*effects.headers, *(("set-cookie", one) for one in effects.cookies))
+    return replace(response, headers=(*response.headers, *taken))
+
+
 def is_remembered(session: Session, settings: Settings) -> bool:
     """Return whether a session was certainly begun with "remember me": it lasts longer than any other could.
 
@@ -317,20 +406,28 @@ def is_remembered(session: Session, settings: Settings) -> bool:
     return session.expires_at - _clock.now() > longest
 
 
-def _same_session(request: FlowRequest, login: Login) -> Session:
+def _same_session(core: Core, request: FlowRequest, login: Login) -> Session:
     user, session = own_session(request.auth)
     found = login.session
     if found is None or login.session_token is None:
         raise ProviderUnavailable(reason="api_content")
-    if found.id != session.id or not same_user(login.user.id, user.id):
+    if found.id != session.id or not core.provider.same_user(login.user.id, user.id):
         raise ProviderUnavailable(reason="api_mismatch")
     return found
 
 
-def _forget_presented(core: Core, request: FlowRequest) -> None:
-    """Forget the results remembered for the presented credential: they lack the new factor."""
+def _forget_presented(core: Core, request: FlowRequest, login: Login) -> None:
+    """Forget the results remembered for the presented credential: they lack the new factor.
+
+    It is superseded, unless the provider goes on with the same one.
+    """
     presented = _presented_credential(request, core.settings)
-    core.cache.forget(core.cache.digest(presented.value))
+    digest = core.cache.digest(presented.value)
+    if presented.value in (login.session_token, login.session_jwt):
+        core.cache.unmark_superseded(digest)
+    else:
+        core.cache.mark_superseded(digest, is_certain=True)
+    core.cache.forget(digest)
     if presented.cached_jwt is not None:
         core.cache.forget(core.cache.text_digest(presented.text))
 
@@ -338,6 +435,16 @@ def _forget_presented(core: Core, request: FlowRequest) -> None:
 def _session_is_over(error: InvalidCredentials | RequestRefused | TooManyAttempts) -> bool:
     """Return whether the session is refused, and not the code."""
     return isinstance(error, InvalidCredentials) and error.session_is_over
+
+
+def _note_session_over(core: Core, request: FlowRequest, error: MoonKeyError) -> None:
+    """Remember the end of the session, unless another step-up of it has replaced the credential meanwhile.
+
+    The mark of this request's own call was taken back with its refusal.
+    """
+    refusal = error if isinstance(error, InvalidCredentials) else None
+    credential = _presented_credential(request, core.settings).value
+    core.introspector.note_end_of(credential, refusal, own_session(request.auth)[1].id)
 
 
 def _session_over_response(
@@ -348,29 +455,26 @@ def _session_over_response(
     return error_response(error, core.settings, request, cookies=(*cleared, *cookies))
 
 
-def _totp_key(user: User) -> str:
-    """Return the key that counts tries with the user's authenticator app, in all browsers together."""
-    return f"totp {user.id}"
-
-
 def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _form_context(core: Core, request: FlowRequest, pending: Mapping[str, str]) -> dict[str, object]:
+def _form_context(request: FlowRequest, pending: Mapping[str, str], left: int) -> dict[str, object]:
     demand = parse_demand(pending)
     return {
         **demand.fields(),
         "to": mask_address(pending["address"]),
         "which": pending["which"],
         "another_url": demand.link(urls(request.routes)["step_up"]),
-        "tries_left": tries_left(core, pending["sending"]),
+        "tries_left": left,
         "error": "",
     }
 
 
-def _page_context(core: Core, request: FlowRequest, full_user: User, demand: Demand) -> dict[str, object]:
-    addresses = {option.kind: option.view().get("to", "") for option in available_options(full_user, demand)}
+def _page_context(
+    core: Core, request: FlowRequest, full_user: User, demand: Demand, left: int
+) -> dict[str, object]:
+    addresses = {option.kind: option.view().get("to", "") for option in _options(core, full_user, demand)}
     sign_in = core.settings.sign_in.page or urls(request.routes)["sign_in"]
     return {
         **demand.fields(),
@@ -380,6 +484,6 @@ def _page_context(core: Core, request: FlowRequest, full_user: User, demand: Dem
         "phone_number": addresses.get("phone_number", ""),
         "totp": "totp" in addresses,
         "nothing": not addresses,
-        "tries_left": tries_left(core, _totp_key(own_session(request.auth)[0])),
+        "tries_left": left,
         "error": "",
     }

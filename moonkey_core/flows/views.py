@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+from zoneinfo import ZoneInfo
 
+from moonkey_core.errors import MalformedCredentials
+from moonkey_core.flows.routes import FlowRequest
 from moonkey_core.models import Device, Session
+from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import cookie_lines, one_cookie
+from moonkey_core.web.texts import TEXTS, Translate, text_of
 
-# In English whatever the locale of the server, which is not that of the reader.
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
+_WORDS = TEXTS["views"]
 
 _MAX_DEVICE_NAME = 60  # characters
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]{0,31}(?:/[A-Za-z0-9_+\-]{1,31}){0,2}")  # a name of the IANA database
 
 # The order matters: most browsers also name those that they descend from.
 _BROWSERS = (
@@ -60,15 +65,26 @@ def session_list_views(sessions: tuple[Session, ...], current_id: str) -> list[d
     return [{**_list_entry(session), "current": session.id == current_id} for session in ordered]
 
 
-def page_view(view: dict[str, Any], routes: str) -> dict[str, Any]:
+def page_view(
+    view: dict[str, Any], routes: str, zone: tzinfo = UTC, translate: Translate | None = None
+) -> dict[str, Any]:
     """Extend a view from :func:`session_list_views` for a page: its times in words, and the path that ends it.
 
     Args:
         view: The view of one session.
         routes: The path under which the routes are mounted.
+        zone: The time zone of the reader.
+        translate: The app's translation; ``None`` for English.
     """
-    words = {f"{name}_words": time_in_words(view[name]) for name in ("started_at", "last_active_at", "expires_at")}
-    return {**view, **words, "revoke_url": f"{routes}/sessions/{quote(view['id'], safe='')}/revoke"}
+    moments = ("started_at", "last_active_at", "expires_at")
+    words = {f"{name}_words": time_in_words(view[name], zone, translate) for name in moments}
+    device = {**view["device"], "name": describe_device(view["device"]["user_agent"], translate)}
+    return {
+        **view,
+        **words,
+        "device": device,
+        "revoke_url": f"{routes}/sessions/{quote(view['id'], safe='')}/revoke",
+    }
 
 
 def device_view(device: Device | None) -> dict[str, str | None]:
@@ -77,15 +93,41 @@ def device_view(device: Device | None) -> dict[str, str | None]:
     return {"name": describe_device(known.user_agent), **known.to_dict()}
 
 
-def time_in_words(moment: str | None) -> str:
-    """Format an ISO 8601 time for a reader; empty where it is not known."""
+def time_in_words(moment: str | None, zone: tzinfo = UTC, translate: Translate | None = None) -> str:
+    """Format an ISO 8601 time for a reader in this time zone; empty where it is not known."""
     if moment is None:
         return ""
     at = datetime.fromisoformat(moment)
-    return f"{at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC"
+    if at.tzinfo is not None:
+        with suppress(OverflowError):  # at the end of the calendar
+            at = at.astimezone(zone)
+    name = at.tzname() or "UTC"
+    values = {
+        "day": at.day,
+        "month": text_of(_WORDS[f"month_{at.month}"], {}, translate),
+        "year": at.year,
+        "time": f"{at:%H:%M}",
+        "zone": f"UTC{name}" if name[0] in "+-" else name,
+    }
+    return text_of(_WORDS["moment"], values, translate)
 
 
-def describe_device(user_agent: str | None) -> str:
+def reader_zone(request: FlowRequest, settings: Settings) -> tzinfo:
+    """Return the time zone of the reader: by the app's cookie, else as the framework knows it, else UTC."""
+    name = settings.sign_in.time_zone_cookie
+    named = None if name is None else _zone_in_cookie(request, name)
+    return named or request.time_zone or UTC
+
+
+def _zone_in_cookie(request: FlowRequest, name: str) -> tzinfo | None:
+    try:
+        value = unquote(one_cookie(cookie_lines(request.headers), name) or "")
+        return ZoneInfo(value) if _ZONE.fullmatch(value) else None
+    except (MalformedCredentials, ValueError, KeyError, OSError):  # no such zone, or no data about any
+        return None
+
+
+def describe_device(user_agent: str | None, translate: Translate | None = None) -> str:
     """Describe a device by its user agent, such as "Chrome on Windows".
 
     It is a guess, as a client may send any user agent. Where the browser is not known, it is the start of the user
@@ -97,11 +139,12 @@ def describe_device(user_agent: str | None) -> str:
         browser = None
     system = _first_match(_SYSTEMS, text)
     if browser is not None:
-        return browser if system is None else f"{browser} on {system}"
+        names = {"browser": browser, "system": system}
+        return browser if system is None else text_of(_WORDS["device_on"], names, translate)
     plain = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_DEVICE_NAME])
     plain = " ".join(plain.split())
     if not plain:
-        return "Unknown device"
+        return text_of(_WORDS["device_unknown"], {}, translate)
     return plain if len(plain) <= _MAX_DEVICE_NAME else plain[: _MAX_DEVICE_NAME - 1].rstrip() + "…"
 
 

@@ -1,4 +1,7 @@
-"""The cookies that a response sets: the session token, and the session JWT as its cache (RFC 6265)."""
+"""The cookies that a response sets: the session token, and the session JWT as its cache (RFC 6265).
+
+Beside each JWT stands its binding to the session token, see :mod:`moonkey_core.web.binding`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,29 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core.auth import Auth, fresh_jwt, from_cookies, peek_error, peek_identity
-from moonkey_core.errors import InvalidCredentials, MalformedCredentials, MoonKeyError, ProviderUnavailable
+from moonkey_core.auth import (
+    Auth,
+    fresh_binding,
+    fresh_jwt,
+    from_cookies,
+    peek_error,
+    provider_name,
+    scope_of,
+    session_facts,
+)
+from moonkey_core.errors import (
+    InvalidCredentials,
+    MalformedCredentials,
+    MoonKeyError,
+    NotSupported,
+    ProviderUnavailable,
+)
 from moonkey_core.models import Login, Session, VerifiedSession
 from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import is_on_loopback
+from moonkey_core.web.binding import make_binding
+from moonkey_core.web.credentials import pair_text
 from moonkey_core.web.origin import own_origin, own_scheme
 from moonkey_core.web.request import HeaderView, RequestInfo
 
@@ -41,23 +61,52 @@ def session_cookies(
 
     Raises:
         ValueError: The login has no session, or no session token.
+        NotSupported: The cookies are set by the provider's script in the browser alone.
     """
     names = _names(settings)
+    check_settable(settings, "sign a browser in by cookies")
     if login.session is None or login.session_token is None:
         raise ValueError("This login has no session. Ask for one with session_expires_in.")
     seconds = _seconds_left(login.session, settings)
     keep = seconds if remember_me or names.lifetime is not None else None
-    jwt = None if login.session_jwt is None else _jwt_cookie(login.session_jwt, keep, settings)
+    token, jwt = login.session_token, login.session_jwt
+    binding = None if jwt is None else make_binding(pair_text(token, jwt, settings), settings)
+    beside = () if jwt is None else _jwt_cookies(jwt, binding, keep, settings)
     # Where there is no new JWT, one of another session must not stay beside the new token.
-    return (
-        set_cookie(settings, names.session_name, login.session_token, keep),
-        jwt or _cleared(names.jwt_name, settings),
-    )
+    return (set_cookie(settings, names.session_name, token, keep), *(beside or _cleared_jwt(settings)))
+
+
+def cleared_handles(settings: Settings) -> tuple[str, ...]:
+    """Return the ``Set-Cookie`` values that remove what was recorded for the client, if there may be any."""
+    return tuple(_cleared(name, settings) for name in settings.handle_cookies)
+
+
+def check_settable(settings: Settings, operation: str) -> None:
+    """Check that the session cookies are set here.
+
+    Args:
+        settings: The settings.
+        operation: What is to be done, for the error.
+
+    Raises:
+        NotSupported: They are set by the provider's script in the browser alone.
+    """
+    if settings.cookies is not None and settings.cookies.is_read_only:
+        assert settings.provider is not None  # MoonKey's are always set here
+        raise NotSupported(
+            provider=settings.provider.name,
+            operation=operation,
+            why="Its session cookies are set by the provider's own script in the browser, and are only read here. "
+            'Do this step with that script, or let the cookies be set here: cookies_by="server".',
+        )
 
 
 def cleared_cookies(settings: Settings) -> tuple[str, ...]:
-    """Return the ``Set-Cookie`` values that remove both cookies."""
-    return tuple(_cleared(name, settings) for name in _names(settings).names)
+    """Return the ``Set-Cookie`` values that remove all cookies of a session, of each provider that has some."""
+    with_cookies = [one for one in settings.members.values() if one.cookies is not None]
+    if with_cookies:
+        return tuple(cookie for one in with_cookies for cookie in cleared_cookies(one))
+    return tuple(_cleared(name, settings) for name in (*_names(settings).all_names, *settings.handle_cookies))
 
 
 def response_cookies(
@@ -74,39 +123,53 @@ def response_cookies(
         revocations: The revocations of this process.
         already: The ``Set-Cookie`` values of the response. Where one of them sets a session cookie, it stays.
     """
+    if settings.routes is not None:
+        settings = settings.of_provider(provider_name(auth))
     if not from_cookies(auth) or settings.cookies is None:
         return ()
-    names = settings.cookies.names
-    if any(value.split("=", 1)[0].strip() in names for value in already):
+    if sets_session_cookie(already, settings):
         return ()
     error = peek_error(auth)
     if error is not None:
         return _after_refusal(error, settings)
     fresh = fresh_jwt(auth)
-    verified = peek_identity(auth) if fresh is not None else None
-    if fresh is None or verified is None:
-        return ()
-    user, session = verified
-    started = None if session.started_at is None else session.started_at.timestamp()
-    if revocations.refuses(session.id, user.id, started):
-        return ()  # the browser may hold the cookies of another session by now
+    if fresh is None or settings.cookies.is_read_only or has_ended(auth, revocations):
+        return ()  # where it has ended, the browser may hold the cookies of another session by now
     # Whether the user chose to be remembered is not known here. The JWT is only a cache of the token.
     lifetime = settings.cookies.lifetime
-    cookie = _jwt_cookie(fresh, None if lifetime is None else _whole_seconds(lifetime), settings)
-    return () if cookie is None else (cookie,)
+    keep = None if lifetime is None else _whole_seconds(lifetime)
+    return _jwt_cookies(fresh, fresh_binding(auth), keep, settings)
+
+
+def has_ended(auth: Auth, revocations: Revocations) -> bool:
+    """Return whether the session of a verified identity was revoked while its request was handled."""
+    session = session_facts(auth)
+    return session is not None and revocations.refuses(*session[:3], scope_of(auth))
+
+
+def sets_session_cookie(cookies: Iterable[str], settings: Settings) -> bool:
+    """Return whether one of these ``Set-Cookie`` values sets or removes a session cookie."""
+    names = [name for one in settings.all_cookies for name in one.all_names]
+    return any(value.split("=", 1)[0].strip() in names for value in cookies)
 
 
 def set_cookie(settings: Settings, name: str, value: str, max_age: int | None, *, same_site: str = "") -> str:
-    """Return a ``Set-Cookie`` value with the attributes of the settings. ``max_age`` is in seconds."""
+    """Return a ``Set-Cookie`` value with the attributes of the settings. ``max_age`` is in seconds.
+
+    Only the cookies of the session have a path; those that scripts in the browser read are not HttpOnly.
+    """
     cookies = _names(settings)
-    parts = [f"{name}={value}", "Path=/"]
+    is_of_session = name in cookies.all_names
+    parts = [f"{name}={value}", f"Path={cookies.path if is_of_session else '/'}"]
     if max_age is not None:
         parts.append(f"Max-Age={max_age}")
     if cookies.domain is not None and not name.startswith("__Host-"):
         parts.append(f"Domain={cookies.domain}")
     if not cookies.insecure_development:
         parts.append("Secure")
-    return "; ".join([*parts, "HttpOnly", f"SameSite={same_site or cookies.same_site}"])
+    if not (is_of_session and cookies.is_read_only):
+        parts.append("HttpOnly")
+    return "; ".join([*parts, f"SameSite={same_site or cookies.same_site}"])
 
 
 def warn_about_plain_http(
@@ -139,8 +202,9 @@ def _after_refusal(error: MoonKeyError, settings: Settings) -> tuple[str, ...]:
         return cleared_cookies(settings)  # only then: a removed cookie does not come back
     if isinstance(error, MalformedCredentials) and error.reason == "malformed_cookie":
         return cleared_cookies(settings)
-    if isinstance(error, ProviderUnavailable) and error.reason == "api_mismatch":
-        return (_cleared(_names(settings).jwt_name, settings),)  # the next request is verified by its token alone
+    is_mismatch = isinstance(error, ProviderUnavailable) and error.reason == "api_mismatch"
+    if is_mismatch and not _names(settings).is_read_only:
+        return _cleared_jwt(settings)  # the next request is verified by its token alone
     return ()
 
 
@@ -154,11 +218,21 @@ def _cleared(name: str, settings: Settings) -> str:
     return set_cookie(settings, name, "", 0)
 
 
-def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None:
-    """Return the cookie with a JWT; ``None``, with a warning the first time, where no browser would keep it."""
-    cookie = set_cookie(settings, _names(settings).jwt_name, jwt, max_age)
+def _cleared_jwt(settings: Settings) -> tuple[str, str]:
+    names = _names(settings)
+    return _cleared(names.jwt_name, settings), _cleared(names.binding_name, settings)
+
+
+def _jwt_cookies(jwt: str, binding: str | None, max_age: int | None, settings: Settings) -> tuple[str, ...]:
+    """Return the cookies with a JWT and its binding.
+
+    There are none, with a warning the first time, where no browser would keep the JWT.
+    """
+    names = _names(settings)
+    cookie = set_cookie(settings, names.jwt_name, jwt, max_age)
     if len(cookie) <= MAX_COOKIE_BYTES:
-        return cookie
+        bound = () if binding is None else (set_cookie(settings, names.binding_name, binding, max_age),)
+        return (cookie, *bound)
     if "too_long" not in _warned:
         _warned.add("too_long")
         logger.warning(
@@ -166,7 +240,7 @@ def _jwt_cookie(jwt: str, max_age: int | None, settings: Settings) -> str | None
             len(cookie),
             extra={"reason": "jwt_cookie_too_long"},
         )
-    return None
+    return ()
 
 
 def _seconds_left(session: Session, settings: Settings) -> int:

@@ -12,16 +12,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NoReturn
+from typing import NoReturn
 
+from moonkey_core._strict_json import load_object
+from moonkey_core._verified import CredentialKind as CredentialKind
 from moonkey_core.errors import CrossSiteRequest, MalformedCredentials
 from moonkey_core.settings import Settings
+from moonkey_core.settings.routes import Routes
+from moonkey_core.web.binding import is_binding
 from moonkey_core.web.origin import cross_site, may_use_cookies
 from moonkey_core.web.request import HeaderView, RequestInfo
 
 __all__ = ["CredentialKind", "PresentedCredentials", "presents_any", "presents_cookies", "read_credentials"]
-
-CredentialKind = Literal["session_token", "session_jwt"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # b64token, RFC 6750 section 2.1
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
@@ -39,6 +41,7 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _SESSION = "session_"
 _USUAL_BEARER = "Bearer "
 _AFTER_BEARER = len(_USUAL_BEARER)
+_NO_START = ("", " ", "\t")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
 _BETWEEN_COOKIES = "; "  # joins the lines into which HTTP/2 has split one (RFC 9113 section 8.2.3)
@@ -57,9 +60,16 @@ class PresentedCredentials:
         source: The name of the header, ``"cookie"``, ``"argument"`` (of a method), or ``""`` for none.
         cached_jwt: The session JWT beside the session token in cookies.
         error: The reason why the credential cannot be used, if it cannot.
-        hint: A sentence for the operator about an ``Authorization`` header without a session credential, or empty.
-        named_kind: The kind of credential, where the caller of a method has named it.
-        is_checked: Whether its grammar has been checked.
+        hint: A sentence for the operator about a header without a session credential in it, or empty.
+        named_kind: The kind of credential, where the caller of a method has named it, or a cookie holds a JWT by
+            itself.
+        is_checked: Whether its grammar has been checked, and whether a JWT in cookies is bound to the token.
+        cookie_lines: The lines that hold the cookies, with the binding of such a JWT.
+        is_loose: Whether nothing binds that JWT to the token, as a script in the browser has set both. It counts
+            as long as it is good by itself, and says nothing about the token.
+        has_one_spelling: Whether each text is another token. A session token of MoonKey has two spellings.
+        provider: Where there are several providers, the name of the one that it belongs to; empty where it belongs
+            to none of them, or cannot be read.
     """
 
     value: str = ""
@@ -69,6 +79,10 @@ class PresentedCredentials:
     hint: str = ""
     named_kind: CredentialKind | None = None
     is_checked: bool = False
+    cookie_lines: Sequence[str] = ()
+    is_loose: bool = False
+    has_one_spelling: bool = False
+    provider: str = ""
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: it holds a credential."""
@@ -78,6 +92,11 @@ class PresentedCredentials:
     def from_cookies(self) -> bool:
         """Whether the credential is in the request's cookies."""
         return self.source == "cookie"
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is a session token in cookies, with a JWT beside it or without."""
+        return self.source == "cookie" and self.named_kind is None
 
     @property
     def kind(self) -> CredentialKind:
@@ -92,28 +111,33 @@ class PresentedCredentials:
 
         The text of a cookie pair contains a line feed, so no header can have the same text.
         """
-        token = bare_token(self.value)
-        return token if self.cached_jwt is None else f"{token}\n{self.cached_jwt}"
+        if self.cached_jwt is not None:
+            return _pair_text(self.value, self.cached_jwt, has_one_spelling=self.has_one_spelling)
+        return self.value if self.has_one_spelling else bare_token(self.value)
 
     def cached_text(self, settings: Settings) -> str | None:
         """Return :attr:`text` where a credential with this text may be in the cache; else ``None``.
 
-        A cached credential has passed the grammar, so a text that is found there need not be checked again. That
-        applies to ASCII text within bounds. A cookie with a dot may hold a JWT, which is no session token.
+        A cached credential has passed the grammar, and a cached pair was bound, so a text that is found there need
+        not be checked again. That applies to ASCII text within bounds. A cookie with a dot may hold a JWT, which
+        is no session token.
         """
         if self.is_checked:
             return self.text
-        value, jwt, longest = self.value, self.cached_jwt, settings.max_credential_length
+        value, jwt = self.value, self.cached_jwt
         if not value.isascii():
             return None
         if jwt is not None:
-            return self.text if jwt.isascii() and len(value) + len(jwt) < 2 * longest else None
-        if len(value) > longest or (self.source == "cookie" and "." in value):
+            within = len(value) + len(jwt) < 2 * settings.max_credential_length
+            return self.text if within and jwt.isascii() else None
+        if len(value) > settings.max_credential_length or ("." in value and self.is_pair):
             return None
-        return bare_token(value) if value.startswith(_SESSION) else value
+        return bare_token(value) if value.startswith(_SESSION) and not self.has_one_spelling else value
 
     def checked(self, settings: Settings) -> PresentedCredentials:
-        """Return the credential with its grammar checked. A malformed JWT beside a session token is left out.
+        """Return the credential with its grammar checked.
+
+        A JWT beside a session token is left out where it is malformed, or not bound to that very token.
 
         Raises:
             MalformedCredentials: It does not have the form of a credential.
@@ -122,22 +146,73 @@ class PresentedCredentials:
             return self
         longest = settings.max_credential_length
         if self.from_cookies:
-            if len(self.value) > longest or not _TOKEN.fullmatch(self.value) or is_jwt(self.value):
+            is_token = len(self.value) <= longest and _TOKEN.fullmatch(self.value)
+            is_other = self.named_kind is None and is_jwt(self.value) and not _is_opaque_in_any_form(settings)
+            if not is_token or is_other:
                 raise MalformedCredentials(reason="malformed_cookie")
             jwt = self.cached_jwt
             if jwt is not None and (len(jwt) > longest or not _TOKEN.fullmatch(jwt)):
                 jwt = None  # the token is enough
-            return PresentedCredentials(self.value, self.source, jwt, is_checked=True)
+            if jwt is not None and not self._is_bound(jwt, settings):
+                jwt = None
+            return PresentedCredentials(
+                self.value,
+                self.source,
+                jwt,
+                named_kind=self.named_kind,
+                is_checked=True,
+                is_loose=self.is_loose,
+                has_one_spelling=self.has_one_spelling,
+                provider=self.provider,
+            )
         if len(self.value) <= longest and _TOKEN.fullmatch(self.value):
             self.is_checked = True
             return self
         line = f"Bearer {self.value}" if self.source == "authorization" else self.value
         value = _value(self.source, line, longest)
         assert value is not None  # a Bearer line holds a credential, or is malformed
-        return PresentedCredentials(value, self.source, is_checked=True)
+        return PresentedCredentials(
+            value, self.source, is_checked=True, has_one_spelling=self.has_one_spelling, provider=self.provider
+        )
+
+    def _is_bound(self, jwt: str, settings: Settings) -> bool:
+        """Return whether the binding of this token and JWT is in the cookies. Two that differ bind nothing."""
+        if self.is_loose:
+            return True
+        cookies = settings.cookies
+        try:
+            binding = None if cookies is None else one_cookie(self.cookie_lines, cookies.binding_name)
+        except MalformedCredentials:
+            return False
+        return binding is not None and is_binding(binding, pair_text(self.value, jwt, settings), settings)
 
 
 _NOTHING = PresentedCredentials()
+
+
+def usual_bearer(headers: HeaderView, settings: Settings) -> str | None:
+    """Return the credential in the headers of a usual request, unchecked; ``""`` where no header may hold one.
+
+    In such a request it stands after ``Bearer``, within bounds and in ASCII, and nothing stands in another header.
+    Then :func:`read_credentials` without a check finds the same one, in several times the time. Where there are
+    several providers, no request is usual.
+
+    Returns:
+        The credential; ``""`` where only cookies may hold one; ``None`` where :func:`read_credentials` decides.
+    """
+    if settings.routes is not None:
+        return None
+    found = ""
+    for name in settings.credential_headers:
+        lines = headers(name)
+        if lines:
+            if found or name != "authorization" or len(lines) > 1:
+                return None
+            line = lines[0]
+            found = line[_AFTER_BEARER:]
+            if not line.startswith(_USUAL_BEARER) or found[:1] in _NO_START or not line.isascii():
+                return None
+    return found if len(found) <= settings.max_credential_length else None
 
 
 def read_credentials(
@@ -146,8 +221,9 @@ def read_credentials(
     """Return the one credential that a request presents. Every decision about that is made here.
 
     A header takes precedence over cookies. A request with more than one credential in headers, even equal ones, is
-    malformed (RFC 6750 section 3.1), and so is one that repeats a credential header. Cookies count only where the
-    page of another site did not send the request. Each of them may have one value only.
+    malformed (RFC 6750 section 3.1), and so is one that repeats a credential header. An empty line, or ``Bearer``
+    with nothing after it, holds no credential. Cookies count only where the page of another site did not send the
+    request. Each of them may have one value only.
 
     Args:
         headers: The request's headers.
@@ -161,7 +237,7 @@ def read_credentials(
         The credential. An error is in it, and is not raised.
     """
     found: PresentedCredentials | None = None
-    other_scheme = ""
+    hint = ""
     try:
         for name in settings.credential_headers:
             lines = headers(name)
@@ -181,9 +257,12 @@ def read_credentials(
             else:
                 value = _value(name, line, settings.max_credential_length)
                 if value is None:
-                    other_scheme = line
+                    hint = f"Authorization has {_scheme_of(line)}, not 'Bearer'."
                     continue
                 one = PresentedCredentials(value, name, is_checked=True)
+            if not one.value.strip(" \t"):
+                hint = f"{name} is there, and holds nothing."
+                continue
             if found is not None:
                 one.checked(settings)
                 raise MalformedCredentials(
@@ -194,18 +273,112 @@ def read_credentials(
             found = found.checked(settings)
     except MalformedCredentials as error:
         return PresentedCredentials(source="header", error=error)
+    if found is not None and settings.provider is not None:
+        found.has_one_spelling = True
+    if settings.routes is not None:
+        return _routed(found, hint, headers, info, settings, settings.routes)
     if found is not None:
         return found
+    found = cookies_of_request(headers, info, settings)
+    if not found.source and hint:
+        return PresentedCredentials(hint=hint)
+    return _checked_or_refused(found, settings) if check and found.error is None else found
+
+
+def cookies_of_request(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> PresentedCredentials:
+    """Return what :func:`read_credentials` does without a check, for a request without a credential header."""
     found = read_cookies(headers, settings, check=False)
-    if found.error is not None:
-        return found
-    if not found.value:
-        if not other_scheme:
-            return found
-        return PresentedCredentials(hint=f"Authorization has {_scheme_of(other_scheme)}, not 'Bearer'.")
-    if not may_use_cookies(info, headers, settings):
+    if found.value and not may_use_cookies(info, headers, settings):
         return PresentedCredentials(source="cookie", error=cross_site(info, headers, settings))
-    return _checked_or_refused(found, settings) if check else found
+    return found
+
+
+def _routed(
+    found: PresentedCredentials | None,
+    hint: str,
+    headers: HeaderView,
+    info: RequestInfo | None,
+    settings: Settings,
+    routes: Routes,
+) -> PresentedCredentials:
+    """Return the credential of a request, checked, with the provider that it belongs to, where there are several.
+
+    Where no header presents one, the first provider counts whose session cookie is there. With the settings of one
+    provider, a credential of another one is as none.
+
+    Args:
+        found: The credential in a header, if there is one.
+        hint: What to tell the operator where there is none.
+        headers: The request's headers.
+        info: The facts by which cookies are judged.
+        settings: The settings of the client, or of one of its providers.
+        routes: What belongs to which provider.
+    """
+    if found is None:
+        found = _first_cookies(headers, info, routes)
+        if found is None:
+            return PresentedCredentials(hint=hint) if hint else _NOTHING
+    else:
+        try:
+            found = found.checked(settings)
+        except MalformedCredentials as error:
+            return PresentedCredentials(source="header", error=error)
+        if is_jwt(found.value):
+            found.provider = routes.issuers.get(unverified_issuer(found.value), "")
+        else:
+            found.provider = routes.headers.get(found.source, "")
+        owner = routes.members.get(found.provider)
+        found.has_one_spelling = owner is not None and owner.provider is not None
+    if settings.own_name is None or settings.own_name == found.provider:
+        return found
+    return PresentedCredentials(hint="The credential belongs to another provider.")
+
+
+def _first_cookies(headers: HeaderView, info: RequestInfo | None, routes: Routes) -> PresentedCredentials | None:
+    """Return the credential in the cookies of the first provider, in the configured order, that has one there."""
+    for name, member in routes.members.items():
+        found = read_cookies(headers, member, check=False)
+        if not found.source:
+            continue
+        if found.error is None and not may_use_cookies(info, headers, member):
+            found = PresentedCredentials(source="cookie", error=cross_site(info, headers, member))
+        elif found.error is None:
+            found = _checked_or_refused(found, member)
+        found.provider = name
+        if found.error is None and member.provider is not None and is_jwt(found.value):
+            return _jwt_in_cookie(found, routes)
+        return found
+    return None
+
+
+def _jwt_in_cookie(found: PresentedCredentials, routes: Routes) -> PresentedCredentials:
+    """Return a JWT that stands by itself in a session cookie, with the provider of its issuer.
+
+    The owner of the cookie must not see the JWT of another provider. One of MoonKey's counts only beside the
+    session token to which it is bound.
+    """
+    cookie_of, owner = found.provider, routes.issuers.get(unverified_issuer(found.value), "")
+    if owner == cookie_of:
+        return found
+    if owner and routes.members[owner].provider is None:
+        error = MalformedCredentials(reason="malformed_cookie")
+        return PresentedCredentials(source="cookie", error=error, provider=cookie_of)
+    found.provider, found.named_kind = owner, "session_jwt"
+    return found
+
+
+def unverified_issuer(jwt: str) -> str:
+    """Return the ``iss`` of a JWT that nothing is known of; empty where it has none that can be read.
+
+    It only selects the provider that judges the JWT (RFC 7519 section 4.1.1).
+    """
+    parts = jwt.split(".", 3)
+    try:
+        body = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        issuer = load_object(body).get("iss")
+    except (IndexError, ValueError):
+        return ""
+    return issuer if isinstance(issuer, str) else ""
 
 
 def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True) -> PresentedCredentials:
@@ -213,12 +386,14 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
 
     It is malformed where a cookie has two different values, one of which may have been set by another host of the
     domain (RFC 6265 section 8.6), where the session token does not have the form of one, and where there are more
-    than 64 KiB of cookies. A session JWT counts only beside a session token, and only if JWTs are verified here.
+    than 64 KiB of cookies. A session JWT counts only beside the session token to which it is bound, and only if
+    JWTs are verified here. With another provider than MoonKey, the cookie may hold one of its JWTs by itself.
+    Where a script in the browser sets the cookies, nothing binds them, and either may be there alone.
 
     Args:
         headers: The request's headers.
         settings: The names of the cookies.
-        check: As in :func:`read_credentials`.
+        check: As in :func:`read_credentials`; the binding is checked together with the grammar.
     """
     cookies = settings.cookies
     if cookies is None:
@@ -226,13 +401,87 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
     try:
         lines = cookie_lines(headers)
         token = one_cookie(lines, cookies.session_name) if lines else None
-        jwt = one_cookie(lines, cookies.jwt_name) if token else None
+        jwt = one_cookie(lines, cookies.jwt_name) if token or (lines and cookies.is_read_only) else None
     except MalformedCredentials as error:
         return PresentedCredentials(source="cookie", error=error)
     if not token:
-        return _NOTHING
-    found = PresentedCredentials(token, "cookie", (jwt or None) if settings.jwt_issuer else None)
+        if not jwt:
+            return _NOTHING
+        token = jwt  # of a script in the browser, which keeps both
+    provider = settings.provider
+    rules = None if provider is None else provider.jwt_rules
+    if rules is not None and is_jwt(token):
+        found = PresentedCredentials(token, "cookie", named_kind="session_jwt", has_one_spelling=True)
+    else:
+        verifies = settings.jwt_issuer if provider is None else rules is not None and rules.issuers
+        found = PresentedCredentials(
+            token,
+            "cookie",
+            (jwt or None) if verifies else None,
+            cookie_lines=lines,
+            is_loose=cookies.is_read_only,
+            has_one_spelling=provider is not None,
+        )
     return _checked_or_refused(found, settings) if check else found
+
+
+def renewed_headers(headers: HeaderView | None, credential: str, settings: Settings) -> HeaderView:
+    """Return the headers of a connection with a newer credential in the place of the one that they present.
+
+    A JWT in place of a session token in cookies is taken as one in a header, as none may stand in that cookie
+    alone. No other credential of the former headers counts any more.
+
+    Args:
+        headers: The headers that the connection was begun with, where they are known.
+        credential: The new session token or JWT.
+        settings: The settings, which name the headers and cookies that count.
+
+    Raises:
+        MalformedCredentials: It cannot be a credential.
+    """
+    found: object = credential  # it comes from a client's message
+    if not isinstance(found, str) or not found.strip():
+        raise MalformedCredentials(evidence="The new credential is no text, or an empty one.")
+    present: HeaderView = (lambda _: ()) if headers is None else headers
+    names = settings.credential_headers
+    place = next((name for name in names if present(name)), "")
+    cookie = None if place or is_jwt(credential) else _present_cookie(present, settings)
+    if cookie is not None:
+        place, line = "cookie", f"{cookie}={credential}"
+        PresentedCredentials(credential, place).checked(settings)  # nothing but a credential is in that line
+    else:
+        place = place or ("authorization" if "authorization" in names or not names else names[0])
+        line = f"Bearer {credential}" if place == "authorization" else credential
+    own: dict[str, Sequence[str]] = {name: (line,) if name == place else () for name in (*names, "cookie")}
+    own["cookie"] = (*own["cookie"], *_handle_cookies(present, settings))
+
+    def view(name: str) -> Sequence[str]:
+        return own[name] if name in own else present(name)
+
+    return view
+
+
+def _handle_cookies(headers: HeaderView, settings: Settings) -> Sequence[str]:
+    """Return a line with the cookies that hold handles, which are no credentials; none where there are none."""
+    every = (settings,) if settings.routes is None else settings.routes.members.values()
+    names = dict.fromkeys(name for one in every for name in one.handle_cookies)
+    if not names:
+        return ()
+    try:
+        lines = cookie_lines(headers)
+        found = [f"{name}={value}" for name in names if lines and (value := one_cookie(lines, name))]
+    except MalformedCredentials:
+        return ()
+    return ("; ".join(found),) if found else ()
+
+
+def _present_cookie(headers: HeaderView, settings: Settings) -> str | None:
+    """Return the name of the cookie that holds the session token of a request, if one does."""
+    for one in (settings,) if settings.routes is None else settings.routes.members.values():
+        if one.cookies is not None and read_cookies(headers, one, check=False).value:
+            name: str = one.cookies.session_name
+            return name
+    return None
 
 
 def _checked_or_refused(found: PresentedCredentials, settings: Settings) -> PresentedCredentials:
@@ -240,6 +489,11 @@ def _checked_or_refused(found: PresentedCredentials, settings: Settings) -> Pres
         return found.checked(settings)
     except MalformedCredentials as error:
         return PresentedCredentials(source=found.source, error=error)
+
+
+def _is_opaque_in_any_form(settings: Settings) -> bool:
+    """Return whether the provider has no rules for JWTs, so that one is as opaque as any other text."""
+    return settings.provider is not None and settings.provider.jwt_rules is None
 
 
 def presents_cookies(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> bool:
@@ -253,8 +507,9 @@ def presents_any(headers: HeaderView, settings: Settings) -> bool:
         return True
     if settings.cookies is None:
         return False
-    name, lines = settings.cookies.session_name, headers("cookie")
-    return any(name in line for line in lines) or _are_too_long(lines)
+    lines = headers("cookie")
+    names = [name for one in settings.all_cookies for name in (one.names if one.is_read_only else one.names[:1])]
+    return any(name in line for name in names for line in lines) or _are_too_long(lines)
 
 
 def cookie_lines(headers: HeaderView) -> Sequence[str]:
@@ -340,7 +595,9 @@ def well_formed(value: object, settings: Settings) -> str:
 
 
 def _value(name: str, line: str, longest: int) -> str | None:
-    """Return the credential in one header line; ``None`` where the line uses another authentication scheme.
+    """Return the credential in one header line, which may be empty.
+
+    ``None`` where the line uses another authentication scheme.
 
     Raises:
         MalformedCredentials: The line is malformed, or has more than one credential.
@@ -348,6 +605,8 @@ def _value(name: str, line: str, longest: int) -> str | None:
     if len(line) > longest + _SCHEME_ROOM:
         raise _too_long(name, len(line), longest)
     line = line.strip(" \t")  # optional white space around a field value, RFC 9110 section 5.5
+    if not line or (name == "authorization" and line.lower() == "bearer"):
+        return ""
     if not _PRINTABLE.fullmatch(line):
         raise MalformedCredentials(evidence=f"{name} is empty or holds more than printable ASCII characters.")
     if name == "authorization":
@@ -385,6 +644,18 @@ def bare_token(value: str) -> str:
         return value
     rest = value[len(_SESSION) :]
     return value if not rest or is_jwt(rest) else rest
+
+
+def pair_text(token: str, jwt: str, settings: Settings) -> str:
+    """Return a pair of cookies as one text, the same for both spellings of a session token of MoonKey.
+
+    A line feed stands in no credential, so no other pair and no header has the same text.
+    """
+    return _pair_text(token, jwt, has_one_spelling=settings.provider is not None)
+
+
+def _pair_text(token: str, jwt: str, *, has_one_spelling: bool) -> str:
+    return f"{token if has_one_spelling else bare_token(token)}\n{jwt}"
 
 
 def same_token(one: str, other: str) -> bool:

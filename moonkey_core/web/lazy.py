@@ -1,65 +1,132 @@
-"""The stand-in for an ``Auth`` that is not resolved yet."""
+"""The stand-ins for an ``Auth``, a user or a session that is not resolved yet: the same in every framework."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from moonkey_core.auth import Auth, BaseAuth
 
-__all__ = ["AuthSource", "LazyAuth"]
+__all__ = ["AuthSource", "LazyAuth", "LazyValue"]
+
+T = TypeVar("T")
 
 
 class AuthSource(Protocol):
-    """The object that resolves the identity for a :class:`LazyAuth`.
+    """The object that resolves the identity for a :class:`LazyAuth`."""
 
-    Attributes:
-        auth: The identity; ``None`` where it is not resolved yet.
-    """
-
-    auth: Auth | None
+    @property
+    def auth(self) -> Auth | None:
+        """The identity; ``None`` where it is not resolved yet."""
+        ...
 
     def read(self) -> Auth:
         """Return the identity to code that reads it; resolves it, or raises ``ConfigurationError``."""
         ...
 
 
-class LazyAuth:
-    """A stand-in for the ``Auth`` of a request, which resolves the identity when an attribute is read.
+class LazyValue(Generic[T]):
+    """A stand-in for a value of the class ``kind``, which is resolved when a public attribute of it is read.
 
-    To ``isinstance`` it is an ``Auth``. ``repr`` reads nothing, nor does looking for a special method that no
-    ``Auth`` has: templates, debuggers and debug pages do so with every object.
+    To ``isinstance`` it is such a value. Debuggers, templates and debug pages look at every object, and must not
+    verify a credential by that: ``repr``, ``dir``, ``isinstance``, ``copy`` and looking for a name that the class
+    does not have, or that begins with an underscore, resolve nothing. A copy shares the resolution. Only a value
+    that is resolved can be pickled, and is pickled as itself.
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_resolver",)
+
+    _kind: ClassVar[type[Any]]
+    _public_names: ClassVar[frozenset[str]]
+
+    def __init_subclass__(cls, kind: type[Any] | None = None) -> None:
+        super().__init_subclass__()
+        if kind is not None:
+            cls._kind = kind
+            cls._public_names = frozenset(name for name in dir(kind) if not name.startswith("_"))
 
     def __init__(self, source: AuthSource) -> None:
-        self._source = source
+        self._resolver = source
+
+    def _known(self) -> T | None:
+        """Return the value where it is resolved; else ``None``."""
+        raise NotImplementedError
+
+    def _read(self) -> T:
+        """Return the value to code that reads it; resolves it, or raises the error that says why it cannot."""
+        raise NotImplementedError
+
+    def _again(self) -> LazyValue[T]:
+        """Return another stand-in, with the same source."""
+        return type(self)(self._resolver)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[BaseAuth]:  # type: ignore[override]
-        return BaseAuth
+    def __class__(self) -> type[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._kind
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") and not hasattr(BaseAuth, name):
-            raise AttributeError(name)
-        return getattr(self._source.read(), name)
+        if name not in self._public_names:
+            raise AttributeError(f"{self._kind.__name__!r} object has no attribute {name!r}")
+        return getattr(self._read(), name)
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._public_names)
 
     def __bool__(self) -> bool:
-        return bool(self._source.read())
+        return bool(self._read())
 
     def __eq__(self, other: object) -> bool:
-        return self is other or self._source.read() == other
+        if self is other:
+            return True
+        if not isinstance(other, self._kind):
+            return False
+        return self._shares_with(other) or self._read() == other
+
+    def _shares_with(self, other: object) -> bool:
+        """Return whether the other is a stand-in for the same value of the same source."""
+        return type(other) is type(self) and other._resolver is self._resolver
 
     def __hash__(self) -> int:
-        return hash(self._source.read())
+        return hash(self._read())
 
-    def __reduce__(self) -> tuple[Callable[[Auth], Auth], tuple[Auth]]:
-        return _itself, (self._source.read(),)
+    def __copy__(self) -> Any:
+        known = self._known()
+        return self._again() if known is None else known
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        known = self._known()
+        return self._again() if known is None else copy.deepcopy(known, memo)
+
+    def __reduce__(self) -> tuple[Callable[[T], T], tuple[T]]:
+        known = self._known()
+        if known is None:
+            _refuse_pickling(self._kind.__name__)
+        return _itself, (known,)
 
     def __repr__(self) -> str:
-        return "LazyAuth()" if self._source.auth is None else repr(self._source.auth)
+        known = self._known()
+        return f"Lazy{self._kind.__name__}()" if known is None else repr(known)
 
 
-def _itself(auth: Auth) -> Auth:
-    return auth
+class LazyAuth(LazyValue[Auth], kind=BaseAuth):
+    """A stand-in for the ``Auth`` of a request, which resolves the identity when an attribute is read."""
+
+    __slots__ = ()
+
+    def _known(self) -> Auth | None:
+        return self._resolver.auth
+
+    def _read(self) -> Auth:
+        return self._resolver.read()
+
+
+def _refuse_pickling(name: str) -> NoReturn:
+    raise TypeError(
+        f"A stand-in for {name} cannot be pickled before the credential of its request was verified. Read an "
+        "attribute of it first, or pickle what you need of it."
+    )
+
+
+def _itself(value: T) -> T:
+    return value

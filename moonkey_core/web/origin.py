@@ -7,10 +7,12 @@ proxies only.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.errors import CrossSiteRequest
 from moonkey_core.settings import Settings
 from moonkey_core.settings.cookie_settings import parse_origin
@@ -113,12 +115,18 @@ def own_origin(info: RequestInfo | None, headers: HeaderView, settings: Settings
 
 
 def client_address(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> str | None:
-    """Return the client's address from the header of a trusted proxy; ``None`` where there is none to trust.
+    """Return the client's address, or ``None`` where it is not known.
 
+    It comes from the header of a trusted proxy or, where the settings say that there is none, from the connection.
     Proxies append to ``X-Forwarded-For``. Read from its end, the first address that is no trusted proxy is the
     client's.
     """
-    if info is None or not _is_trusted(info.peer, settings):
+    if info is None:
+        return None
+    if "none" in settings.trusted_proxies:
+        peer = _address((info.peer or "").partition("%")[0])
+        return None if peer is None else str(peer)
+    if not _is_trusted(info.peer, settings):
         return None
     hops = [hop.strip(" \t") for line in headers("x-forwarded-for") for hop in line[-2048:].split(",")]
     for hop in reversed(hops[-_MAX_HOPS:]):
@@ -130,6 +138,29 @@ def client_address(info: RequestInfo | None, headers: HeaderView, settings: Sett
     return None
 
 
+def client_network(address: str) -> str:
+    """Return what stands for a client where attempts are counted: an IPv4 address, or the /64 of an IPv6 address.
+
+    One client has a whole /64 of IPv6 addresses at its disposal (RFC 6177, RFC 8981).
+    """
+    parsed = ipaddress.ip_address(address)
+    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def warn_if_clients_unknown(settings: Settings) -> None:
+    """Log, when an app starts, that its clients' addresses are not known, so that no limit counts by them."""
+    sign_in, networks = settings.sign_in, settings.trusted_proxies
+    is_limited = sign_in.max_sends_per_client is not None or sign_in.max_tries_per_client is not None
+    is_known = any(isinstance(network, str) or network.prefixlen for network in networks)
+    if is_limited and not is_known:
+        log_repeated(
+            logging.WARNING,
+            "the addresses of clients are not known: sign-in has no limit per client, and sessions have no "
+            'address. Set trusted_proxies to your proxies, or to "none" where there is none',
+            extra={"reason": "clients_unknown"},
+        )
+
+
 def _is_trusted(peer: str | None, settings: Settings) -> bool:
     networks = settings.trusted_proxies
     if not networks:
@@ -138,7 +169,9 @@ def _is_trusted(peer: str | None, settings: Settings) -> bool:
         return "unix" in networks  # a socket of the file system has no address
     address = _address(peer)
     return address is not None and any(
-        address.version == network.version and address in network for network in networks if network != "unix"
+        address.version == network.version and address in network
+        for network in networks
+        if not isinstance(network, str)
     )
 
 

@@ -25,9 +25,10 @@ from types import (
     ModuleType,
 )
 from typing import Any, TypeVar
-from weakref import ReferenceType, WeakKeyDictionary, WeakMethod, WeakSet, ref
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.gate import Requirements
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -37,6 +38,7 @@ _MOST_LAYERS = 20
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 _RUNNING = (FrameType, CoroutineType, GeneratorType, AsyncGeneratorType, ModuleType)
 _METHOD_KINDS = (staticmethod, classmethod, property)
+_FUNCTIONS = (FunctionType, MethodType, partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +92,27 @@ class _Gates:
 
 
 _kinds: WeakKeyDictionary[object, Kind] = WeakKeyDictionary()
+_demands: WeakKeyDictionary[object, Requirements] = WeakKeyDictionary()
 _gates: dict[ReferenceType[Any], _Gates] = {}
 _results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 """For each app: the error message about its gates, or the empty text."""
 
 
-def decorator(made: T, package: str, name: str) -> T:
-    """Register a decorator that makes a gate, and return it."""
+def decorator(made: T, package: str, name: str, requirements: Requirements | None = None) -> T:
+    """Register a decorator that makes a gate with these requirements, and return it."""
     _kinds[made] = Kind(package, name, is_gate=False)
+    if requirements is not None:
+        _demands[made] = requirements
     return made
 
 
-def register_gate(gate: T, view: Callable[..., Any], package: str, name: str) -> T:
-    """Register that ``gate`` protects ``view``, and return the gate."""
+def register_gate(
+    gate: T, view: Callable[..., Any], package: str, name: str, requirements: Requirements | None = None
+) -> T:
+    """Register that ``gate`` protects ``view`` with these requirements, and return the gate."""
     _kinds[gate] = Kind(package, name, is_gate=True)
+    if requirements is not None:
+        _demands[gate] = requirements
     # A route may serve a function inside a decorated one; the function inside a partial is never a view.
     for one in (view,) if isinstance(view, (partial, MethodType)) else _layers(view):
         key = _reference(one, _forget)
@@ -122,6 +131,56 @@ def kind_of(thing: object) -> Kind | None:
 def has_gate(view: object) -> bool:
     """Return whether a view is a gate, or has one further inside."""
     return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
+
+
+def check_demands(registered: Iterable[Registered], check: Callable[[Requirements], None]) -> None:
+    """Check whether a client can give what the gates of an app require: not each provider can be asked, for one.
+
+    Args:
+        registered: The functions that the app serves.
+        check: Raises ``ConfigurationError`` where it cannot. It is not called where any client can.
+
+    Raises:
+        ConfigurationError: One of them is never met.
+    """
+    for one in registered:
+        for asked in _demands_in(one.view):
+            if not asked.depends_on_provider:
+                continue
+            try:
+                check(asked)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{one.where}: {error}") from None
+
+
+def _demands_in(view: object) -> Iterator[Requirements]:
+    """Yield the requirements of the gates of a view: around it, inside of it, and on the methods of its class.
+
+    So do decorators that a method applies whenever it is called, as with Django's ``method_decorator``.
+    Other objects that it refers to are left out: they may be other apps, with other clients.
+    """
+    seen: set[int] = set()
+    queue: deque[object] = deque([view, attribute(view, "view_class"), attribute(view, "cls")])
+    while queue and len(seen) < _MOST_OBJECTS:
+        one = queue.popleft()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        asked = _demands.get(one) if _reference(one) is not None else None
+        asked = asked or attribute(one, "requirements")  # of a dependency of FastAPI
+        if isinstance(asked, Requirements):
+            yield asked
+        if isinstance(one, type):
+            queue.extend(
+                function for base in one.__mro__ for function in vars(base).values() if callable(function)
+            )
+        else:
+            queue.extend(_wrapped(one))
+            for _, referent in _referents(one):
+                if isinstance(referent, _FUNCTIONS):
+                    queue.append(referent)
+                elif isinstance(referent, list | tuple):
+                    queue.extend(item for item in referent if kind_of(item) is not None)
 
 
 def calls(view: object, other: object) -> bool:
@@ -270,10 +329,37 @@ def _wrapped(view: object) -> Iterator[object]:
         view = view.func if isinstance(view, partial) else attribute(view, "__wrapped__")
 
 
+class _MethodReference(ReferenceType[Any]):
+    """A weak reference to the object of a bound method, which stands for the method.
+
+    ``weakref.WeakMethod`` has a callback that fails where the reference goes before its object does.
+    """
+
+    __slots__ = ("_function",)
+
+    _function: ReferenceType[Any]
+
+    def __new__(cls, method: MethodType, callback: Callable[[Any], None] | None = None) -> _MethodReference:
+        """Make the reference, as ``weakref.ref`` does: in ``__new__``."""
+        made = super().__new__(cls, method.__self__, callback)
+        made._function = ref(method.__func__)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _MethodReference)
+            and bool(super().__eq__(other))
+            and self._function == other._function
+        )
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+
 def _reference(view: object, callback: Callable[[Any], None] | None = None) -> ReferenceType[Any] | None:
     try:
         made: ReferenceType[Any] = (
-            WeakMethod(view, callback) if isinstance(view, MethodType) else ref(view, callback)
+            _MethodReference(view, callback) if isinstance(view, MethodType) else ref(view, callback)
         )
         hash(made)
     except Exception:  # it has no weak references, or no hash

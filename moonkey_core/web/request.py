@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,8 +31,18 @@ class RequestInfo(NamedTuple):
 
 
 def wsgi_request(environ: Mapping[str, Any]) -> RequestInfo:
-    """Return the facts of a request from its WSGI environ (PEP 3333)."""
-    return RequestInfo(environ["REQUEST_METHOD"], environ["wsgi.url_scheme"], environ.get("REMOTE_ADDR"))
+    """Return the facts of a request from its WSGI environ (PEP 3333).
+
+    Extensions such as Flask-SocketIO serve WebSockets there: a handshake is told by its ``Upgrade`` (RFC 6455
+    section 4.2.1).
+    """
+    upgrade = environ.get("HTTP_UPGRADE")
+    return RequestInfo(
+        environ["REQUEST_METHOD"],
+        environ["wsgi.url_scheme"],
+        environ.get("REMOTE_ADDR"),
+        upgrade is not None and "websocket" in upgrade.lower(),
+    )
 
 
 def asgi_request(scope: Mapping[str, Any]) -> RequestInfo:
@@ -63,17 +73,25 @@ def _wsgi_name(name: str) -> str:
     return spelled if spelled in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{spelled}"
 
 
-def asgi_headers(lines: Iterable[tuple[bytes, bytes]]) -> HeaderView:
+def asgi_headers(lines: Collection[tuple[bytes, bytes]]) -> HeaderView:
     """Return a view of the headers of an ASGI scope: each line as it came, by its exact name."""
+    by_name = dict(lines)
+    # Mostly each name stands there once and in lower case, as ASGI demands.
+    if len(by_name) != len(lines) or not b"".join(by_name).islower():
+        return _repeated_headers(lines)
+    find = by_name.get
 
     def values(name: str) -> Sequence[str]:
+        value = find(name.encode("ascii"))
+        return () if value is None else (value.decode("latin-1"),)
+
+    return values
+
+
+def _repeated_headers(lines: Collection[tuple[bytes, bytes]]) -> HeaderView:
+    def values(name: str) -> Sequence[str]:
         wanted = name.encode("ascii")
-        length = len(wanted)  # rules most lines out, at almost no cost
-        found = []
-        for key, value in lines:  # in Python 3.11 a comprehension here takes half as long again
-            if len(key) == length and key.lower() == wanted:
-                found.append(value.decode("latin-1"))
-        return found
+        return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
 
     return values
 

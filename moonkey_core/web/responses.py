@@ -10,18 +10,30 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from moonkey_core import _clock
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import Auth, fresh_jwt, from_cookies, peek_error, peek_identity
+from moonkey_core.auth import (
+    Auth,
+    fresh_jwt,
+    from_cookies,
+    is_plain,
+    peek_error,
+    peek_identity,
+    provider_name,
+    session_facts,
+)
 from moonkey_core.errors import (
     AuthenticationError,
     CrossSiteRequest,
+    ExpiredCredentials,
     MalformedCredentials,
+    MfaNotEnrolled,
     MissingCredentials,
     MoonKeyError,
     PermissionDenied,
@@ -34,8 +46,9 @@ from moonkey_core.errors import (
 )
 from moonkey_core.models import fits_challenge
 from moonkey_core.settings import Settings
-from moonkey_core.web.cookies import response_cookies
+from moonkey_core.web.cookies import has_ended, response_cookies, sets_session_cookie
 from moonkey_core.web.credentials import presents_any, presents_cookies
+from moonkey_core.web.handles import HandleEffects, handle_effects
 from moonkey_core.web.request import HeaderView, RequestInfo
 
 if TYPE_CHECKING:
@@ -52,21 +65,44 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _RETRY_AFTER = 5.0  # seconds, where the API named none
 
-# The same text for every invalid credential: the client must not learn which check failed.
+# The same text for every invalid credential: the client must not learn which check failed. Only that one was good
+# and has expired is told, as the client can do something about that.
 _DETAILS = {
     400: "The request's credential is malformed, or there is more than one.",
     401: "The session is invalid, has expired or was revoked. Sign in again.",
     403: "This session may not do that.",
     404: "There is no such object.",
+    413: "The body of the request is too long.",
+    415: "The body has to be JSON (Content-Type: application/json) or a form (application/x-www-form-urlencoded), "
+    "uncompressed.",
     429: "That was tried too often. Try again later.",
     500: "The request could not be handled.",
     503: "Whether this session is valid cannot be determined at the moment. Try again later.",
 }
+_EXPIRED = "The credential has expired. Renew it and repeat the request, or sign in again."
 _STEP_UP = "A fresher or stronger proof of who you are is needed for that."
+_NOT_ENROLLED = "A second factor is needed for that. Enrol one first, then verify it."
 _LOGIN_REFUSED = "The code, link or signature is wrong, used up or too old."
 _LOGIN_UNCLEAR = (
     "The sign-in was refused, and not because of the code or link, which may still be good. Try later."
 )
+_TOLD = frozenset(
+    {
+        "login_refused",
+        "address_malformed",
+        "code_malformed",
+        "no_code_asked_for",
+        "no_such_address",
+        "no_such_factor",
+        "link_malformed",
+        "link_state",
+        "body_malformed",
+        "fields_malformed",
+        "fields_repeated",
+    }
+)
+"""The reasons that a client is told, as it can do something about them. None says anything about a user."""
+
 _REQUEST_REFUSED = "The request cannot be carried out as it is."
 _SIGN_IN_AGAIN = "This session is too old for that. Sign in again."
 
@@ -113,30 +149,35 @@ def refuse(error: MoonKeyError, settings: Settings, headers: HeaderView | None =
     request_id = _request_id(headers)
     _log(error, request_id)
     status = error.status
-    code = _error_code(error)
-    wanted = _wanted(error)
+    code = public_code(error)
     problem: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": _detail(error),
+        "detail": public_detail(error),
         "instance": f"urn:request:{request_id}",
-        **wanted,
+        **_wanted(error),
     }
-    found = [
-        ("content-type", "application/problem+json"),
-        ("cache-control", "no-store"),
-        ("vary", vary_on(settings.identity_headers)),
-    ]
     if code:
         problem["error"] = code
+    found = (("content-type", "application/problem+json"), *refusal_headers(error, settings))
+    return Refusal(status, found, json.dumps(problem).encode())
+
+
+def refusal_headers(error: MoonKeyError, settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return the headers of the response for an error, without those that describe its body. Nothing is logged."""
+    found = [
+        ("cache-control", "no-store"),
+        ("vary", vary_on(settings.varied_headers)),
+        ("x-content-type-options", "nosniff"),
+    ]
     if isinstance(error, AuthenticationError | PermissionDenied):
-        found.append(("www-authenticate", _challenge(settings.realm, code, wanted)))
-    if isinstance(error, ProviderError) and status == 503:
+        found.append(("www-authenticate", _challenge(settings.realm, public_code(error), _wanted(error))))
+    if isinstance(error, ProviderError) and error.status == 503:
         found.append(("retry-after", _retry_after(error)))
     elif isinstance(error, TooManyAttempts) and error.retry_after is not None:
         found.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
-    return Refusal(status, tuple(found), json.dumps(problem).encode())
+    return tuple(found)
 
 
 class ResponseFacts(NamedTuple):
@@ -147,7 +188,7 @@ class ResponseFacts(NamedTuple):
         is_streamed: Whether code of the app makes its body while it is sent; a file is not streamed in this sense.
         vary: Its ``Vary``; several lines are joined by a comma.
         cache_control: Its ``Cache-Control``, likewise.
-        set_cookies: The values of its ``Set-Cookie`` lines. They count only for a credential in cookies.
+        set_cookies: The values of its ``Set-Cookie`` lines. They count only where cookies are configured.
     """
 
     status: int
@@ -155,6 +196,13 @@ class ResponseFacts(NamedTuple):
     vary: str = ""
     cache_control: str = ""
     set_cookies: Sequence[str] = ()
+
+
+DESCRIBED_HEADERS = frozenset(("vary", "cache-control", "set-cookie"))
+"""The headers of a response that :class:`ResponseFacts` describes."""
+
+usual_facts: Callable[[int, bool], ResponseFacts] = lru_cache(128)(ResponseFacts)
+"""The facts of a response without caching headers and cookies, by its status and whether it is streamed."""
 
 
 class ResponseEffects(NamedTuple):
@@ -165,11 +213,30 @@ class ResponseEffects(NamedTuple):
         cookies: Values of further ``Set-Cookie`` lines.
         is_usual: Whether these are the effects on every response that depends on the identity and has no caching
             headers of its own. They hold no credential then, and replace no header.
+        is_secret: Whether the response holds a credential, or removes one, so that no cache may store it. Then
+            :meth:`against` is to be called, too.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[str, ...] = ()
     is_usual: bool = False
+    is_secret: bool = False
+
+    def against(self, names: Iterable[str]) -> ResponseEffects:
+        """Return these effects, with those on targeted cache headers (RFC 9213) of a response that is secret.
+
+        The caches that a header such as ``CDN-Cache-Control`` addresses obey it, and not ``Cache-Control``.
+
+        Args:
+            names: The names of all headers that the response has, in any case.
+        """
+        if not self.is_secret:
+            return self
+        found = sorted({name.lower() for name in names if _is_targeted(name)})
+        if not found:
+            return self
+        closed = ((name, _NO_STORE.get(name, "no-store")) for name in found)
+        return self._replace(headers=(*self.headers, *closed))
 
     def __repr__(self) -> str:
         """Return the numbers of headers and cookies, without their values."""
@@ -177,6 +244,9 @@ class ResponseEffects(NamedTuple):
 
 
 _NO_EFFECTS = ResponseEffects()
+_TARGETED = "-cache-control"  # the end of the names of targeted fields, RFC 9213 section 2
+_NO_STORE = {"x-accel-expires": "0", "surrogate-control": "no-store", "edge-control": "no-store"}
+"""Older headers for single caches, with the value that keeps a response out of them."""
 
 
 def must_resolve_first(
@@ -224,29 +294,75 @@ def response_effects(
         is_asked_for: Whether the identity was resolved on behalf of the app, which then counts as reading it. A
             middleware that resolves each identity in advance does not do so on behalf of the app.
     """
+    if (
+        auth is not None
+        and is_plain(auth)
+        and (is_asked_for or auth.accessed)
+        and not (facts.set_cookies or settings.adds_to_responses)
+    ):
+        usual = _usual_effects(settings.identity_headers)
+        if not (facts.vary or facts.cache_control):
+            return usual
+        if facts.cache_control == "private" and facts.vary == usual.headers[0][1]:
+            return _NO_EFFECTS  # they were applied before
     fresh = None if auth is None else fresh_jwt(auth)
     jwt_header = None if fresh is None else settings.fresh_jwt_header
+    if jwt_header is not None and auth is not None and has_ended(auth, revocations):
+        jwt_header = None  # a response that is on its way brings no JWT back
     cookies: tuple[str, ...] = ()
     may_set_cookies = False
     if auth is not None and from_cookies(auth) and (fresh is not None or peek_error(auth) is not None):
         may_set_cookies = True
         cookies = response_cookies(auth, settings, revocations, facts.set_cookies)
+    given: HandleEffects | None = None
+    if settings.adds_to_responses and auth is not None:
+        given = handle_effects(auth, settings, facts.set_cookies, has_ended=has_ended(auth, revocations))
+    signs_in_or_out = bool(facts.set_cookies) and sets_session_cookie(facts.set_cookies, settings)
+    # Without a header for it, the app may hand the fresh JWT on in the body, as one of the ready-made routes does.
+    is_secret = may_set_cookies or fresh is not None or signs_in_or_out or given is not None
     is_read = auth is not None and (is_asked_for or auth.accessed)
     if not (is_read or cookies or jwt_header or (_may_read_later(facts) and presents_any(headers, settings))):
-        return _NO_EFFECTS
-    if not (may_set_cookies or jwt_header or facts.vary or facts.cache_control or settings.expires_in_header):
-        return _usual_effects(settings.identity_headers)
-    found = [("vary", vary_on(settings.identity_headers, facts.vary))]
-    if may_set_cookies:
+        return ResponseEffects(is_secret=True) if signs_in_or_out else _NO_EFFECTS
+    found = [("vary", vary_on(settings.varied_headers, facts.vary))]
+    if given is not None:
+        found += given.headers
+        cookies += given.cookies
+    if may_set_cookies or given is not None:
+        if fresh is not None and jwt_header is not None and not may_set_cookies:
+            found.append((jwt_header, fresh))
         found.append(("cache-control", "no-store"))
     elif fresh is not None and jwt_header is not None:
         found += [(jwt_header, fresh), ("cache-control", "no-store")]
     elif not facts.cache_control:
         found.append(("cache-control", "private"))
-    verified = peek_identity(auth) if auth is not None and settings.expires_in_header else None
-    if verified is not None:
-        found.append(("session-expires-in", str(int(verified[1].expires_in.total_seconds()))))
-    return ResponseEffects(tuple(found), cookies)
+    left = _seconds_left(auth, facts, settings, revocations) if settings.expires_in_header else None
+    if left is not None:
+        found.append(("session-expires-in", str(left)))
+    return ResponseEffects(tuple(found), cookies, is_secret=is_secret)
+
+
+def _is_targeted(name: str) -> bool:
+    name = name.lower()
+    return name.endswith(_TARGETED) or name in _NO_STORE
+
+
+def _seconds_left(
+    auth: Auth | None, facts: ResponseFacts, settings: Settings, revocations: Revocations
+) -> int | None:
+    """Return how long the session of a request lasts; ``None`` where the client is left without it.
+
+    That is so after a sign-out, and where the response sets or removes the session cookies itself.
+    """
+    session = None if auth is None else session_facts(auth)
+    if auth is None or session is None or has_ended(auth, revocations):
+        return None
+    if sets_session_cookie(facts.set_cookies, settings):
+        return None
+    if settings.of_provider(provider_name(auth)).session_limit is None:
+        return max(int(session[3] - _clock.wall()), 0)
+    identity = peek_identity(auth)
+    end = None if identity is None else identity[1].known_end
+    return None if end is None else max(int(end.timestamp() - _clock.wall()), 0)
 
 
 def _may_read_later(facts: ResponseFacts) -> bool:
@@ -271,7 +387,7 @@ def vary_on(credential_headers: tuple[str, ...], existing: str = "") -> str:
     return ", ".join(names + ["-".join(word.capitalize() for word in name.split("-")) for name in missing])
 
 
-def _error_code(error: MoonKeyError) -> str | None:
+def public_code(error: MoonKeyError) -> str | None:
     """Return the error code of RFC 6750 section 3.1 or RFC 9470; none where no credential was presented."""
     if isinstance(error, MissingCredentials):
         return None
@@ -279,18 +395,23 @@ def _error_code(error: MoonKeyError) -> str | None:
         return "cross_site_request"
     if isinstance(error, MalformedCredentials):
         return "invalid_request"
-    if isinstance(error, StepUpRequired):
+    if isinstance(error, StepUpRequired | MfaNotEnrolled):
         return "insufficient_user_authentication"
     if isinstance(error, AuthenticationError):
         return "invalid_token"
     return "insufficient_scope" if isinstance(error, PermissionDenied) else None
 
 
-def _detail(error: MoonKeyError) -> str | None:
+def public_detail(error: MoonKeyError) -> str | None:
+    """Return what the client is told of an error."""
     if isinstance(error, CrossSiteRequest):
         return "The request was not sent by a page of this site."
     if isinstance(error, MissingCredentials):
         return "Sign in to continue."
+    if isinstance(error, ExpiredCredentials):
+        return _EXPIRED
+    if isinstance(error, MfaNotEnrolled):
+        return _NOT_ENROLLED
     if isinstance(error, StepUpRequired):
         return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
     if error.reason == "login_refused":
@@ -303,9 +424,10 @@ def _detail(error: MoonKeyError) -> str | None:
 
 
 def _wanted(error: MoonKeyError) -> dict[str, object]:
-    """Return the unmet requirements, as members of a problem body.
+    """Return what the client can do about an error, as members of a problem body: the unmet requirements.
 
-    Names that could break out of a quoted string are left out.
+    Names that could break out of a quoted string are left out. A credential that has merely expired is told apart
+    from one that is not valid.
     """
     if isinstance(error, StepUpRequired):
         found: dict[str, object] = {
@@ -313,11 +435,18 @@ def _wanted(error: MoonKeyError) -> dict[str, object]:
             "max_age": error.max_age,
             "factor_count": error.factor_count,
             "sign_in_again": error.sign_in_again or None,
+            "mfa": error.mfa or None,
         }
+    elif isinstance(error, MfaNotEnrolled):
+        found = {"reason": error.reason, "enrol_url": error.enrol_url}
     elif isinstance(error, PermissionDenied):
         found = {"scope": " ".join(name for name in error.scope if fits_challenge(name)) or None}
     else:
-        return {}
+        if isinstance(error, ExpiredCredentials):
+            return {"reason": "expired"}
+        if error.reason in _TOLD:
+            return {"reason": error.reason}
+        return {"reason": "invalid"} if public_code(error) == "invalid_token" else {}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -326,7 +455,11 @@ def _challenge(realm: str, code: str | None, wanted: Mapping[str, object]) -> st
     said = f'Bearer realm="{realm}"' + (f', error="{code}"' if code else "")
     if "scope" in wanted:
         return f'{said}, scope="{wanted["scope"]}"'
-    if wanted:
+    if wanted.get("reason") == "expired":
+        return f'{said}, error_description="{_EXPIRED}"'
+    if wanted.get("reason") == "mfa_not_enrolled":
+        return f'{said}, error_description="{_NOT_ENROLLED}"'
+    if wanted and "reason" not in wanted:
         said += f', error_description="{_SIGN_IN_AGAIN if "sign_in_again" in wanted else _STEP_UP}"'
     names, age = wanted.get("acr_values"), wanted.get("max_age")
     if isinstance(names, list):

@@ -1,0 +1,29 @@
+"""What is recorded of a user ends with a sign-in and with a sign-out."""
+
+from __future__ import annotations
+
+import logging
+
+from moonkey_core._operations.core import Core
+from moonkey_core._operations.mfa import end_presented, end_records
+from moonkey_core._repeated_log import log_repeated
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.flows.routes import FlowRequest, FlowSteps
+
+
+def drop_records(core: Core, request: FlowRequest) -> FlowSteps[None]:
+    """End what counts for the identity of a request. An error is logged, and stops nothing."""
+    if core.records is None and not core.siblings:
+        return
+    try:
+        if request.auth.is_authenticated:
+            yield from end_records(core, request.auth)
+        else:
+            end_presented(core, request.headers)
+    except MoonKeyError as error:
+        log_repeated(
+            logging.WARNING,
+            "what was recorded of a user could not be ended everywhere: %s",
+            error.reason,
+            extra={"reason": "record_not_ended"},
+        )
