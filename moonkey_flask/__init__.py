@@ -9,7 +9,7 @@ from moonkey_flask.decorators import optional_auth, require_auth
 from moonkey_flask.extension import FlaskMoonKey
 from moonkey_flask.identity import current_auth, current_session, current_user, get_client
 from moonkey_flask.routes import session_routes
-from moonkey_flask.streams import bound_stream
+from moonkey_flask.streams import bound_stream, renewal_handler
 
 __all__ = [
     "FlaskMoonKey",
@@ -19,6 +19,7 @@ __all__ = [
     "current_user",
     "get_client",
     "optional_auth",
+    "renewal_handler",
     "require_auth",
     "session_routes",
 ]

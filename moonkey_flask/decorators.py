@@ -12,9 +12,9 @@ from flask.sansio.scaffold import Scaffold
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, require
+from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, admit
 from moonkey_core.web.placement import check_target, decorator, described, register_gate
-from moonkey_flask.gates import expect_an_app
+from moonkey_flask.gates import expect_an_app, is_answered_by_flask
 from moonkey_flask.identity import current_request, meet
 
 P = ParamSpec("P")
@@ -51,7 +51,9 @@ def require_auth(
 
     Use it with or without parentheses, below the route decorator: above it, the app's first request raises
     :class:`~moonkey_core.errors.ConfigurationError`. In a class-based view, write
-    ``decorators = [require_auth]``.
+    ``decorators = [require_auth]``. For a whole app or blueprint, put it below ``@app.before_request``, on a
+    function that does nothing else. There it lets the ``OPTIONS`` requests pass that Flask answers itself
+    (``provide_automatic_options``), such as CORS preflights, and no others.
 
     Args:
         view: The view, sync or async.
@@ -63,7 +65,7 @@ def require_auth(
         TypeError: The argument is not a view, or a requirement does not exist.
         ValueError: A requirement has a wrong value.
     """
-    return _decorator("require_auth", require, Requirements(**requirements), view, more)
+    return _decorator("require_auth", admit, Requirements(**requirements), view, more)
 
 
 @overload
@@ -75,7 +77,7 @@ def optional_auth(**freshness: Unpack[FreshnessOptions]) -> ViewDecorator: ...
 def optional_auth(
     view: Callable[..., Any] | None = None, *more: object, **freshness: Unpack[FreshnessOptions]
 ) -> Any:
-    """Verify the request's credential, if any, before the view; the view runs in all four states of ``Auth``.
+    """Verify the request's credential, if any, before the view; the view runs in all states of ``Auth``.
 
     Args:
         view: The view, sync or async.
@@ -105,7 +107,7 @@ def _decorator(
 ) -> Callable[..., Any]:
     decorated = partial(_decorated, name, gate, requirements)
     if view is None and not more:
-        return decorator(decorated, _PACKAGE, name)
+        return decorator(decorated, _PACKAGE, name, requirements)
     check_target(view, name, f"write decorators = [{name}] in it.", more)
     assert view is not None
     return decorated(view)
@@ -124,12 +126,15 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
         if not has_request_context():
             raise _elsewhere(name, view)
-        gate(meet(current_request(), requirements), requirements)
+        flask_request = current_request()
+        if gate is admit and is_answered_by_flask(flask_request):
+            return None  # no view runs for this request, and neither does this function
+        gate(meet(flask_request, requirements), requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
     if not has_request_context():
         expect_an_app()
-    return register_gate(checked, view, _PACKAGE, name)
+    return register_gate(checked, view, _PACKAGE, name, requirements)
 
 
 def _elsewhere(name: str, view: object) -> ConfigurationError:

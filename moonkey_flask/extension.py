@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from flask import Flask, current_app
+from flask.json.provider import JSONProvider
 
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
@@ -14,9 +15,10 @@ from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import get_client, with_identity
-from moonkey_flask.names import EXTENSION
+from moonkey_flask.names import EXTENSION, RAISER
+from moonkey_flask.refused import HttpRaiser
 from moonkey_flask.responses import apply_response_effects, reject
-from moonkey_flask.routes import check_cookies
+from moonkey_flask.routes import check_clients, check_cookies
 from moonkey_flask.signals import watch
 
 
@@ -62,12 +64,13 @@ class FlaskMoonKey:
         """
         configured = _configured(app)
         client = app.extensions[EXTENSION] = self._client_for(configured)
+        app.extensions[RAISER] = HttpRaiser()
         check_cookies(app)
+        check_clients(app)
         watch(client, app)
         watch_gates(app)
         _watch_settings(app, configured)
-        app.request_class = with_identity(app.request_class)
-        _write_models(app)
+        _prepare_requests(app)
         # First in the list is last to run: it sees whether any other function has read the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
         # The app's own handler takes precedence, registered before, or later in place of this one.
@@ -87,15 +90,39 @@ class FlaskMoonKey:
         return self._client
 
 
-def _write_models(app: Flask) -> None:
+def _prepare_requests(app: Flask) -> None:
+    """Give the requests of an app the attributes ``user`` and ``session``, and its JSON provider the models.
+
+    The app may set another class or provider at any later time.
+    """
+    make = app.request_context
+    prepared = app.request_class = with_identity(app.request_class)
+    provider = _write_models(app)
+
+    def request_context(environ: Any) -> Any:
+        nonlocal prepared, provider
+        if app.request_class is not prepared:
+            prepared = app.request_class = with_identity(app.request_class)
+        if app.json is not provider:
+            provider = _write_models(app)
+        return make(environ)
+
+    app.request_context = request_context  # type: ignore[method-assign]
+
+
+def _write_models(app: Flask) -> JSONProvider:
     """Have ``jsonify`` write users, sessions and other models as their ``to_dict()``.
 
     ``app.json.default`` is Flask's own hook for this. A JSON provider without it (one for another library) is left
     as it is.
+
+    Returns:
+        The JSON provider of the app.
     """
     otherwise = getattr(app.json, "default", None)
     if callable(otherwise):
         app.json.default = partial(_as_json, otherwise)  # type: ignore[attr-defined]
+    return app.json
 
 
 def _as_json(otherwise: Callable[[Any], Any], thing: Any) -> Any:

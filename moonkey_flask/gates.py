@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
-from flask import Flask, current_app, request_started
+from flask import Flask, Request, current_app, request_started
 from flask.sansio.scaffold import Scaffold
 
-from moonkey_core.web.placement import Framework, Registered, check_once, route_order_advice
-from moonkey_flask.names import EXTENSION
+from moonkey_core.web.placement import (
+    Framework,
+    Registered,
+    attribute,
+    check_demands,
+    check_once,
+    route_order_advice,
+)
+from moonkey_flask.names import EXTENSION, GATES
 
 _FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), route_order_advice)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
@@ -24,19 +32,35 @@ def check_gates(app: Flask) -> None:
 
 
 def watch_gates(app: Flask) -> None:
-    """Have the gates of an app checked at its first request, before anything else.
+    """Have the gates of an app checked at its first request, before anything else, and what they require.
 
-    Until the check passes, each request repeats it.
+    The first event of a Socket.IO client is such a request. Until the check passes, each request repeats it.
     """
     passed = False
 
     def check() -> None:
         nonlocal passed
         if not passed:
-            check_gates(current_app._get_current_object())  # type: ignore[attr-defined]
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+            check_gates(app)
+            registered = chain(_registered(app), _registered_events(app))
+            check_demands(registered, app.extensions[EXTENSION].check_requirements)
             passed = True
 
+    app.extensions[GATES] = check
     app.before_request_funcs.setdefault(None, []).insert(0, check)
+
+
+def is_answered_by_flask(flask_request: Request) -> bool:
+    """Return whether Flask itself answers an ``OPTIONS`` request, so that no view runs for it.
+
+    The conditions are those of ``Flask.dispatch_request``.
+    """
+    return (
+        flask_request.method == "OPTIONS"
+        and flask_request.routing_exception is None
+        and bool(getattr(flask_request.url_rule, "provide_automatic_options", False))
+    )
 
 
 def expect_an_app() -> None:
@@ -53,6 +77,15 @@ def _check_forgotten(app: Flask, **_: object) -> None:
         request_started.disconnect(_check_forgotten)
     else:
         check_gates(app)
+
+
+def _registered_events(app: Flask) -> Iterator[Registered]:
+    """Yield the handlers of Flask-SocketIO's events. It registers them at the server of python-socketio."""
+    server = attribute(app.extensions.get("socketio"), "server")
+    for namespace, handlers in (attribute(server, "handlers") or {}).items():
+        yield from (Registered(one, f"the event {event} of {namespace}") for event, one in handlers.items())
+    for namespace, handler in (attribute(server, "namespace_handlers") or {}).items():
+        yield Registered(type(handler), f"an event of {namespace}")
 
 
 def _registered(app: Flask) -> Iterator[Registered]:

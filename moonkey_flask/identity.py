@@ -7,21 +7,24 @@ may share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
-from flask import Flask, Request, current_app, request
-from werkzeug.local import LocalProxy
+from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
-from moonkey_core.auth import Auth
+from moonkey_core.auth import Auth, BaseAuth, Raiser, peek_identity, set_raiser
 from moonkey_core.client import MoonKey
-from moonkey_core.errors import ConfigurationError
+from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
-from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_flask.names import EXTENSION
+from moonkey_core.web.lazy import AuthSource, LazyValue
+from moonkey_core.web.request import HeaderView
+from moonkey_flask.names import EXTENSION, GATES, RAISER, RENEWED
 from moonkey_flask.signals import announce
+from moonkey_flask.socketio import header_view, refused_connect, request_info
 
 _ATTRIBUTE = "_moonkey_auth"
+
+T = TypeVar("T")
 
 
 def get_client() -> MoonKey:
@@ -33,7 +36,7 @@ def get_client() -> MoonKey:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     client: MoonKey | None = app.extensions.get(EXTENSION)
     if client is None:
-        raise ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)")
+        raise refused_connect(ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)"))
     return client
 
 
@@ -61,28 +64,72 @@ def meet(flask_request: Request, requirements: Requirements) -> Auth:
     Args:
         flask_request: The request.
         requirements: The requirements of the gate.
+
+    Raises:
+        ConfigurationError: A provider cannot give what the gate requires.
     """
     auth = peek(flask_request)
-    if auth is None or not requirements.are_met_by(auth):
+    if auth is None or not requirements.are_met_by(auth, _CLIENT):
+        if auth is not None and requirements.needs_record(auth):
+            get_client().mfa.load(auth)
+            if requirements.are_met_by(auth, _CLIENT):
+                return auth
         return _verified_now(flask_request, requirements)
     return auth
 
 
+class _CurrentClient:
+    """The client of the current app, which is looked up only where a gate has something to ask of it."""
+
+    def check_requirements(self, requirements: Requirements) -> None:
+        """Check that each provider can give what a gate requires."""
+        try:
+            get_client().check_requirements(requirements)
+        except ConfigurationError as error:
+            raise refused_connect(error) from None
+
+
+_CLIENT = _CurrentClient()
+
+
 def peek(flask_request: Request) -> Auth | None:
     """Return the identity of a request where it is resolved already; else ``None``."""
-    auth: Auth | None = getattr(flask_request, _ATTRIBUTE, None)
+    auth: Auth | None = vars(flask_request).get(_ATTRIBUTE)  # `getattr` takes longer where it is not there yet
     return auth
+
+
+class _AppRaiser:
+    """Makes what gates raise by the app's raiser, which is looked up only then."""
+
+    def to_raise(self, error: MoonKeyError) -> MoonKeyError:
+        raiser: Raiser | None = current_app.extensions.get(RAISER) if has_app_context() else None
+        return error if raiser is None else raiser.to_raise(error)
+
+
+_RAISER = _AppRaiser()
 
 
 def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
-    client, environ = get_client(), flask_request.environ
-    is_first = peek(flask_request) is None
-    info = wsgi_request(environ) if client.settings.needs_request_info else None
-    auth = client.authenticate(wsgi_headers(environ), requirements, info)
-    setattr(flask_request, _ATTRIBUTE, auth)
+    client = get_client()
+    info = request_info(flask_request) if client.settings.needs_request_info else None
+    try:
+        auth = client.authenticate(header_view(flask_request.environ), requirements, info)
+    except ConfigurationError as error:
+        raise refused_connect(error) from None
+    set_raiser(auth, _RAISER)
+    known = vars(flask_request)
+    is_first = _ATTRIBUTE not in known
+    known[_ATTRIBUTE] = auth
     if is_first:
         announce(auth)
     return auth
+
+
+def renew(flask_request: Request, auth: Auth, headers: HeaderView) -> None:
+    """Take over the identity by a newer credential, and the headers that present it, for later events as well."""
+    set_raiser(auth, _RAISER)
+    setattr(flask_request, _ATTRIBUTE, auth)
+    flask_request.environ[RENEWED] = headers
 
 
 def user_of(flask_request: Request) -> User | None:
@@ -114,30 +161,136 @@ class _ReadOnRequest:
         return self if instance is None else self._read(instance)
 
 
+class _SocketEvent:
+    """The ``event`` that Flask-SocketIO sets on a request just before it calls the handler.
+
+    No ``before_request`` function runs then: the gates of the app are checked here, if this is its first request.
+    """
+
+    def __get__(self, instance: Request | None, owner: type) -> object:
+        if instance is None:
+            return self
+        try:
+            return vars(instance)["event"]
+        except KeyError:
+            raise AttributeError("event") from None
+
+    def __set__(self, instance: Request, value: object) -> None:
+        vars(instance)["event"] = value
+        check: Callable[[], None] | None = current_app.extensions.get(GATES)
+        if check is None:
+            return
+        try:
+            check()
+        except ConfigurationError as error:
+            raise refused_connect(error) from None
+
+
 def with_identity(request_class: type[Request]) -> type[Request]:
-    """Return a subclass of a request class, with the attributes ``user`` and ``session``."""
-    attributes = {"user": _ReadOnRequest(user_of), "session": _ReadOnRequest(session_of)}
+    """Return a subclass with the attributes ``user`` and ``session``; a class that has both already as it is."""
+    if all(isinstance(getattr(request_class, name, None), _ReadOnRequest) for name in ("user", "session")):
+        return request_class
+    attributes: dict[str, object] = {"user": _ReadOnRequest(user_of), "session": _ReadOnRequest(session_of)}
+    if not hasattr(request_class, "event"):
+        attributes["event"] = _SocketEvent()
     return type(request_class.__name__, (request_class,), attributes)
 
 
-def _current_auth() -> Auth:
-    return resolve(current_request())
+class _RequestIdentity:
+    """The source of the identity of one request, for the stand-ins below."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, flask_request: Request) -> None:
+        self._request = flask_request
+
+    @property
+    def auth(self) -> Auth | None:
+        """The identity, where it is resolved."""
+        return peek(self._request)
+
+    def read(self) -> Auth:
+        """Return the identity; the first call verifies its credential."""
+        return resolve(self._request)
 
 
-current_auth: Auth = cast(Auth, LocalProxy(_current_auth))
+class _CurrentIdentity:
+    """The same for whatever request is the current one."""
+
+    __slots__ = ()
+
+    @property
+    def auth(self) -> Auth | None:
+        """The identity, where there is a request and it is resolved."""
+        return peek(current_request()) if has_request_context() else None
+
+    def read(self) -> Auth:
+        """Return the identity; the first call verifies its credential."""
+        return resolve(current_request())
+
+
+_CURRENT = _CurrentIdentity()
+
+
+class _Current(LazyValue[T]):
+    """A stand-in for a value of whatever request is the current one. A copy of it stays with its request."""
+
+    __slots__ = ()
+
+    def __init__(self, source: AuthSource = _CURRENT) -> None:
+        super().__init__(source)
+
+    def _again(self) -> LazyValue[T]:
+        is_bound = self._resolver is not _CURRENT
+        return type(self)(self._resolver if is_bound else _RequestIdentity(current_request()))
+
+    def _get_current_object(self) -> T:
+        """Return the value itself, as the method of this name does of Flask's own proxies."""
+        return self._read()
+
+
+class _CurrentAuth(_Current[Auth], kind=BaseAuth):
+    __slots__ = ()
+
+    def _known(self) -> Auth | None:
+        return self._resolver.auth
+
+    def _read(self) -> Auth:
+        return self._resolver.read()
+
+
+class _CurrentUser(_Current[User], kind=User):
+    __slots__ = ()
+
+    def _known(self) -> User | None:
+        found = _known_identity(self._resolver)
+        return None if found is None else found[0]
+
+    def _read(self) -> User:
+        return require(self._resolver.read()).user
+
+
+class _CurrentSession(_Current[Session], kind=Session):
+    __slots__ = ()
+
+    def _known(self) -> Session | None:
+        found = _known_identity(self._resolver)
+        return None if found is None else found[1]
+
+    def _read(self) -> Session:
+        return require(self._resolver.read()).session
+
+
+def _known_identity(source: AuthSource) -> tuple[User, Session] | None:
+    auth = source.auth
+    return None if auth is None else peek_identity(auth)
+
+
+current_auth: Auth = cast(Auth, _CurrentAuth())
 """The :class:`~moonkey_core.auth.Auth` of the current request; verified at the first read."""
 
-
-def _current_user() -> User | None:
-    return require(resolve(current_request())).user
-
-
-def _current_session() -> Session | None:
-    return require(resolve(current_request())).session
-
-
-current_user: User = cast(User, LocalProxy(_current_user))
+current_user: User = cast(User, _CurrentUser())
 """The verified user of the current request. A read without one raises the same error as ``require_auth``."""
 
-current_session: Session = cast(Session, LocalProxy(_current_session))
+current_session: Session = cast(Session, _CurrentSession())
 """The verified session of the current request. A read without one raises the same error as ``require_auth``."""

@@ -1,4 +1,4 @@
-"""The names of the package's entries in ``app.extensions``."""
+"""The names of the package's entries in ``app.extensions``, and of one in a WSGI environ."""
 
 from __future__ import annotations
 
@@ -10,3 +10,18 @@ ROUTES = "moonkey.routes"
 
 PAGES = "moonkey.pages"
 """The Jinja environment for the package's pages."""
+
+MOUNTED = "moonkey.mounted"
+"""There where session routes of any mode are registered."""
+
+RAISER = "moonkey.raiser"
+"""What makes the errors that gates raise."""
+
+GATES = "moonkey.gates"
+"""What checks the gates of the app, once."""
+
+BOUND = "moonkey.bound"
+"""In the environ of a Socket.IO client: by namespace, the stream that is tied to its session."""
+
+RENEWED = "moonkey.renewed"
+"""In the environ of a connection whose credential was renewed: the headers that present the newer one."""

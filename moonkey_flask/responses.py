@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from inspect import isgenerator
 from urllib.parse import quote
 
@@ -10,7 +11,13 @@ from flask import Request, Response, current_app
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
 from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_core.web.responses import ResponseFacts, must_resolve_first, response_effects
+from moonkey_core.web.responses import (
+    DESCRIBED_HEADERS,
+    ResponseFacts,
+    must_resolve_first,
+    response_effects,
+    usual_facts,
+)
 from moonkey_flask.identity import current_request, get_client, peek, resolve
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
@@ -23,7 +30,8 @@ def reject(error: MoonKeyError) -> Response:
     flask_request = current_request()
     query = flask_request.environ.get("QUERY_STRING", "")
     target = path_of(flask_request) + (f"?{query}" if query else "")
-    visit = Visit(flask_request.method, target, _routes(flask_request))
+    info = wsgi_request(flask_request.environ)
+    visit = Visit(flask_request.method, target, _routes(flask_request), info=info)
     refusal = refuse_visit(error, get_client().settings, wsgi_headers(flask_request.environ), visit)
     if refusal.page is None:
         return response_of(refusal.status, refusal.headers, refusal.body, None)
@@ -44,29 +52,37 @@ def apply_response_effects(response: Response) -> Response:
     auth, is_streamed = peek(flask_request), _is_streamed(response)
     if auth is None and not is_streamed:
         return response  # it does not depend on the identity, and no later code can make it do so
-    own: dict[str, list[str]] = {}
-    for name, value in response.headers:  # one pass, as each look-up of a header is a pass through all of them
-        own.setdefault(name.lower(), []).append(value)
-    facts = ResponseFacts(
-        status=response.status_code,
-        is_streamed=is_streamed,
-        vary=", ".join(own.get("vary", ())),
-        cache_control=", ".join(own.get("cache-control", ())),
-        set_cookies=own.get("set-cookie", ()),
-    )
+    own = response.headers
+    names = tuple(dict(iter(own)))  # as each look-up is a pass through all of them
+    facts = _usual_facts(response.status_code, is_streamed, names)
+    if facts is None:
+        vary, cache_control, set_cookies = map(own.getlist, ("vary", "cache-control", "set-cookie"))
+        facts = ResponseFacts(
+            response.status_code, is_streamed, ", ".join(vary), ", ".join(cache_control), set_cookies
+        )
     client, environ = get_client(), flask_request.environ
     settings, headers = client.settings, wsgi_headers(environ)
     if auth is None and must_resolve_first(auth, facts, headers, wsgi_request(environ), settings):
         auth = resolve(flask_request)
     effects = response_effects(auth, facts, headers, settings, client.revocations, is_asked_for=True)
+    if effects.is_usual:
+        for name, value in effects.headers:
+            own.add(name, value)
+        return response
+    if effects.is_secret:
+        effects = effects.against(names)
     for name, value in effects.headers:
-        if name.lower() in own:
-            response.headers.set(name, value)
-        else:
-            response.headers.add(name, value)
+        own.set(name, value)
     for cookie in effects.cookies:
-        response.headers.add("set-cookie", cookie)
+        own.add("set-cookie", cookie)
     return response
+
+
+@lru_cache(256)  # the header names of the app's responses, of which it has few combinations
+def _usual_facts(status: int, is_streamed: bool, names: tuple[str, ...]) -> ResponseFacts | None:
+    """Return the facts of a response with headers of these names; ``None`` where their values count."""
+    is_usual = DESCRIBED_HEADERS.isdisjoint(name.lower() for name in names)
+    return usual_facts(status, is_streamed) if is_usual else None
 
 
 def _is_streamed(response: Response) -> bool:

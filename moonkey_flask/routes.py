@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Request, Response, abort
+from flask import Blueprint, Request, Response
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from moonkey_core.auth import new_auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
-from moonkey_core.flows import ROUTES as ALL_ROUTES
+from moonkey_core.flows import (
+    MAX_BODY_BYTES,
+    NAMES,
+    FlowRequest,
+    Mode,
+    Route,
+    chunked_input,
+    routes_of,
+    unreadable_body,
+)
+from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.identity import current_request, get_client, resolve
-from moonkey_flask.names import EXTENSION, ROUTES
+from moonkey_flask.names import EXTENSION, MOUNTED, ROUTES
 from moonkey_flask.pages import response_of
 from moonkey_flask.responses import path_of
 
 
-def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
+def session_routes(*, url_prefix: str = "/auth", mode: Mode = "cookies") -> Blueprint:
     """Return a blueprint with the session routes, for ``app.register_blueprint(session_routes())``.
 
     Its endpoints are ``moonkey.sign_in``, ``moonkey.sign_out``, ``moonkey.sessions`` and so on. The app's own
@@ -31,15 +40,37 @@ def session_routes(*, url_prefix: str = "/auth") -> Blueprint:
     POSTs are checked by their origin. Registering the blueprint raises
     :class:`~moonkey_core.errors.ConfigurationError` where the app's client has no cookies.
 
+    With ``mode="header"`` they need no cookies, and neither read nor set any: sign-in answers with the credentials
+    as JSON, and the client sends them in a header. That blueprint, and its endpoints, are ``moonkey_header``.
+
     Args:
         url_prefix: The path under which the routes are registered.
+        mode: ``"cookies"`` for browsers, or ``"header"``.
+
+    Raises:
+        ConfigurationError: There is no such mode.
     """
-    blueprint = Blueprint("moonkey", __name__, url_prefix=url_prefix)
-    for route in ALL_ROUTES:
+    routes = routes_of(mode)
+    blueprint = Blueprint(NAMES[mode], __name__, url_prefix=url_prefix)
+    for route in routes:
         rule = route.path.replace("{", "<").replace("}", ">")
-        blueprint.add_url_rule(rule, route.name, _view(route), methods=[*route.methods])
-    blueprint.record(_registered)
+        blueprint.add_url_rule(rule, route.name, _view(route, mode), methods=[*route.methods])
+    blueprint.record(_mounted)
+    if mode == "cookies":
+        blueprint.record(_registered)
     return blueprint
+
+
+def _mounted(state: BlueprintSetupState) -> None:
+    state.app.extensions[MOUNTED] = True
+    check_clients(state.app)
+
+
+def check_clients(app: App) -> None:
+    """Log a warning if session routes are registered, and the addresses of clients are not known."""
+    client = app.extensions.get(EXTENSION)
+    if client is not None and MOUNTED in app.extensions:
+        warn_if_clients_unknown(client.settings)
 
 
 def _registered(state: BlueprintSetupState) -> None:
@@ -58,13 +89,14 @@ def check_cookies(app: App) -> None:
     client = app.extensions.get(EXTENSION)
     if client is not None and ROUTES in app.extensions and client.settings.cookies is None:
         raise ConfigurationError(
-            "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true."
+            "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true; or register "
+            'session_routes(mode="header").'
         )
 
 
-def _view(route: Route) -> Callable[..., Response]:
+def _view(route: Route, mode: Mode) -> Callable[..., Response]:
     depth = route.path.count("/")
-    reads_body, needs_identity = "POST" in route.methods, route.name != "style"
+    reads_body, needs_identity = "POST" in route.methods, not route.is_static
 
     def view(session_id: str | None = None, **_: object) -> Response:
         request = current_request()
@@ -80,6 +112,7 @@ def _view(route: Route) -> Callable[..., Response]:
                 query=environ.get("QUERY_STRING", ""),
                 body=body,
                 session_id=session_id,
+                mode=mode,
             )
         )
         return response_of(answer.status, answer.headers, answer.body, answer.page)
@@ -87,24 +120,23 @@ def _view(route: Route) -> Callable[..., Response]:
     return view
 
 
-def _body(request: Request) -> bytes:
-    """Return the request's body.
+def _body(request: Request) -> bytes | None:
+    """Return the request's body; ``None`` where it is longer than ``MAX_BODY_BYTES``, of which no more is read.
 
     Raises:
-        RequestEntityTooLarge: The body is longer than ``MAX_BODY_BYTES``; no more than that is read.
         RequestRefused: The body cannot be read to its end.
     """
     length = request.content_length or 0
     if length > MAX_BODY_BYTES:
-        abort(413)
+        return None
     chunked_input(request.environ)  # checks that the server supports it; werkzeug itself reads the body
     try:
         body = _read(request)
         # Some servers pass on an incomplete body of a client that has disconnected, without an error. A body that
         # the app has read as a form before is complete.
-        is_cut = len(body) < length and not (request.form or request.files)
-    except RequestEntityTooLarge:
-        raise
+        is_cut = body is not None and len(body) < length and not (request.form or request.files)
+    except RequestEntityTooLarge:  # of the app's own, smaller limit
+        return None
     except Exception as error:  # PEP 3333 leaves the class of this error to the server; gunicorn has many
         raise unreadable_body(error) from None
     if is_cut:
@@ -112,11 +144,9 @@ def _body(request: Request) -> bytes:
     return body
 
 
-def _read(request: Request) -> bytes:
+def _read(request: Request) -> bytes | None:
     found = bytearray()
     while len(found) <= MAX_BODY_BYTES and (piece := request.stream.read(MAX_BODY_BYTES + 1 - len(found))):
         found += piece
     body = bytes(found) or request.get_data()  # werkzeug keeps a body that the app has read before
-    if len(body) > MAX_BODY_BYTES:
-        abort(413)
-    return body
+    return body if len(body) <= MAX_BODY_BYTES else None
