@@ -14,6 +14,7 @@ from moonkey_django.identity import AuthenticatedRequest, MoonKeyRequest
 from moonkey_django.middleware import MoonKeyMiddleware
 from moonkey_django.mixins import RequireAuthMixin
 from moonkey_django.responses import set_cookies
+from moonkey_django.routes import session_routes
 from moonkey_django.streams import bound_stream
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "get_async_client",
     "get_client",
     "require_auth",
+    "session_routes",
     "set_cookies",
 ]

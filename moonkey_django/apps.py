@@ -18,6 +18,7 @@ class MoonKeyConfig(AppConfig):
         """Register the checks."""
         from moonkey_django.checks import check_middleware, check_settings
         from moonkey_django.cookie_checks import check_cookies
+        from moonkey_django.cors_checks import check_cors
         from moonkey_django.gates import check_gates
         from moonkey_django.user_checks import check_users
 
@@ -25,4 +26,5 @@ class MoonKeyConfig(AppConfig):
         register(check_middleware, Tags.security)
         register(check_users, Tags.security)
         register(check_cookies, Tags.security)
+        register(check_cors, Tags.security)
         register(check_gates, Tags.urls)

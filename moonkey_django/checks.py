@@ -10,9 +10,9 @@ from django.utils.module_loading import import_string
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_django.conf import UsersError, configuration, is_mapping
+from moonkey_django.cors_checks import CORS
 from moonkey_django.middleware import MoonKeyMiddleware
 
-_CORS = "corsheaders.middleware.CorsMiddleware"
 _LINE = '"moonkey_django.MoonKeyMiddleware"'
 
 
@@ -50,12 +50,12 @@ def check_middleware(**_kwargs: Any) -> list[CheckMessage]:
             )
         ]
     found: list[CheckMessage] = []
-    if _CORS in settings.MIDDLEWARE[places[0] :]:
+    if CORS in settings.MIDDLEWARE[places[0] :]:
         found.append(
             Warning(
                 "The CORS middleware stands after MoonKey's, but belongs before all that can answer: "
                 "a response made outside of it has no CORS headers, and a page in a browser cannot read it.",
-                hint=f'Move "{_CORS}" above {_LINE}.',
+                hint=f'Move "{CORS}" above {_LINE}.',
                 id="moonkey.W004",
             )
         )

@@ -40,17 +40,20 @@ class UsersError(ConfigurationError):
 class Configuration:
     """The validated ``MOONKEY`` setting.
 
-    ``lazy`` and ``users`` depend on how the project's code is written, so environment variables do not set them.
+    All but ``settings`` depend on how the project's code is written, so environment variables do not set them.
 
     Attributes:
         settings: The settings of the client.
         lazy: For ASGI: no credential is verified before the view, which awaits ``request.amoonkey()``.
         users: How ``request.user`` is determined, see :data:`UsersSetting`.
+        logout_ends_session: Whether "Log out", in the admin and in Django's ``LogoutView``, ends the MoonKey
+            session of a mapped user, too.
     """
 
     settings: Settings
     lazy: bool
     users: UsersSetting = None
+    logout_ends_session: bool = True
 
 
 def configuration() -> Configuration:
@@ -116,11 +119,12 @@ def _load() -> Configuration:
         options[name] = value
     check_names([name for name in options if name not in DJANGO_KEYS], beside=DJANGO_KEYS)
     _check_beside(options)
-    lazy = options.pop("lazy", False)
-    if not isinstance(lazy, bool):
-        raise ConfigurationError('MOONKEY["LAZY"] must be True or False.')
+    lazy, ends = options.pop("lazy", False), options.pop("logout_ends_session", True)
+    for name, value in (("LAZY", lazy), ("LOGOUT_ENDS_SESSION", ends)):
+        if not isinstance(value, bool):
+            raise ConfigurationError(f'MOONKEY["{name}"] must be True or False.')
     users = _users(options.pop("users", None))
-    return Configuration(Settings.load(options), lazy, users)
+    return Configuration(Settings.load(options), lazy, users, ends)
 
 
 def _check_beside(options: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def check_cookies(**_kwargs: Any) -> list[CheckMessage]:
 
 def _check_names(cookies: CookieSettings) -> list[CheckMessage]:
     djangos = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME")
-    clashing = [name for name in djangos if getattr(settings, name) in cookies.names]
+    clashing = [name for name in djangos if getattr(settings, name) in cookies.all_names]
     if not clashing:
         return []
     return [
@@ -64,7 +64,7 @@ def _check_development(cookies: CookieSettings) -> list[CheckMessage]:
 
 
 def _check_proxies(ours: Settings) -> list[CheckMessage]:
-    if not any(network != "unix" and network.prefixlen == 0 for network in ours.trusted_proxies):
+    if not any(not isinstance(network, str) and network.prefixlen == 0 for network in ours.trusted_proxies):
         return []
     return [
         Warning(
@@ -77,7 +77,7 @@ def _check_proxies(ours: Settings) -> list[CheckMessage]:
 
 def _check_origin(ours: Settings, cookies: CookieSettings) -> list[CheckMessage]:
     has_proxy = settings.SECURE_PROXY_SSL_HEADER is not None or settings.USE_X_FORWARDED_HOST
-    if not has_proxy or ours.trusted_proxies or cookies.origin is not None:
+    if not has_proxy or ours.trusted_proxies not in ((), ("none",)) or cookies.origin is not None:
         return []
     return [
         Warning(

@@ -48,7 +48,7 @@ def require_auth(
     """
     asked = Requirements(**requirements)
     if view is None and not more:
-        return decorator(partial(_gated, asked), _PACKAGE, "require_auth")
+        return decorator(partial(_gated, asked), _PACKAGE, "require_auth", asked)
     check_target(view, "require_auth", _IN_A_CLASS, more)
     assert view is not None
     return _gated(asked, view)
@@ -60,7 +60,8 @@ decorator(require_auth, _PACKAGE, "require_auth")
 def _gated(requirements: Requirements, view: View) -> View:
     check_target(view, "require_auth", _IN_A_CLASS)
     gate = _async_gate if _is_async(view) else _sync_gate
-    return cast(View, register_gate(gate(requirements, view), view, _PACKAGE, "require_auth"))
+    gated = gate(requirements, view)
+    return cast(View, register_gate(gated, view, _PACKAGE, "require_auth", requirements))
 
 
 def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:

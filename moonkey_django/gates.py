@@ -10,7 +10,17 @@ from django.core.checks import CheckMessage, Error
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.web.placement import Framework, Registered, attribute, check_once, find_misplaced_gate, has_gate
+from moonkey_core.gate import Requirements
+from moonkey_core.web.placement import (
+    Framework,
+    Registered,
+    attribute,
+    check_demands,
+    check_once,
+    find_misplaced_gate,
+    has_gate,
+)
+from moonkey_django.conf import get_client
 from moonkey_django.mixins import RequireAuthMixin
 
 _ADVICE = (
@@ -35,15 +45,34 @@ def check_urls(resolver: URLResolver) -> None:
     check_once(resolver, lambda: _registered(resolver, ""), _DJANGO)
 
 
+def check_requirements(resolver: URLResolver) -> None:
+    """Check that the provider can give what the gates of the views require.
+
+    Raises:
+        ConfigurationError: A gate requires what can never be met, or a setting is wrong.
+    """
+    check_demands(_registered(resolver, ""), _check)
+
+
+def _check(requirements: Requirements) -> None:
+    get_client().check_requirements(requirements)  # a client is made only where a gate requires freshness
+
+
 def check_gates(**_kwargs: Any) -> list[CheckMessage]:
-    """Check the gates of the project's views. E006: a gate protects nothing."""
+    """Check the gates of the project's views. E006: a gate protects nothing. E007: its demand can never be met."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     resolver = get_resolver()
     _ = resolver.url_patterns  # Django's own checks report an error in these
     found = find_misplaced_gate(lambda: _registered(resolver, ""), _DJANGO)
     hint = "What require_auth returns, or a class with RequireAuthMixin in front, has to be what path() is given."
-    return [Error(found, hint=hint, id="moonkey.E006")] if found else []
+    if found:
+        return [Error(found, hint=hint, id="moonkey.E006")]
+    try:
+        check_requirements(resolver)
+    except ConfigurationError as error:
+        return [Error(str(error), id="moonkey.E007")]
+    return []
 
 
 def _registered(resolver: URLResolver, prefix: str) -> Iterator[Registered]:

@@ -11,10 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
-from moonkey_core.auth import Auth, AuthenticatedAuth
+from moonkey_core.auth import Auth, AuthenticatedAuth, set_raiser
 from moonkey_core.client import AsyncMoonKey, MoonKey, Pending
-from moonkey_core.errors import ConfigurationError
+from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import Requirements
+from moonkey_core.settings import Settings
 from moonkey_core.web.lazy import LazyAuth
 from moonkey_core.web.once import Once
 from moonkey_core.web.request import (
@@ -27,6 +28,7 @@ from moonkey_core.web.request import (
 )
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.page_cache import keep_out
+from moonkey_django.refused import RAISER
 from moonkey_django.signals import tell
 
 _ATTRIBUTE = "_moonkey_identity"
@@ -56,20 +58,40 @@ class Identity:
         info: The other facts of the request, where the settings need them.
         is_asgi: Whether the request came through ASGI.
         is_eager: Whether the middleware determines the identity before the view.
+        is_leaving: Whether the user has logged out of Django, so that the MoonKey session is to end, too.
         refused_with: The status of MoonKey's refusal of the request, which MoonKey's own log has recorded.
+        uncaught: The error that Django has found uncaught, as one of another middleware is.
+        written: The identity for which the usual headers were added to a response, with its ``Vary`` and its
+            ``Cache-Control`` since then.
     """
 
-    __slots__ = ("_once", "_pending", "_request", "auth", "headers", "info", "is_asgi", "is_eager", "refused_with")
+    __slots__ = (
+        "_client",
+        "_once",
+        "_pending",
+        "_request",
+        "auth",
+        "headers",
+        "info",
+        "is_asgi",
+        "is_eager",
+        "is_leaving",
+        "refused_with",
+        "uncaught",
+        "written",
+    )
 
-    def __init__(self, request: HttpRequest, *, is_asgi: bool, is_eager: bool) -> None:
+    def __init__(self, request: HttpRequest, settings: Settings, *, is_asgi: bool, is_eager: bool) -> None:
         self.headers: HeaderView = header_view(request)
         self.is_eager: bool = is_eager
         self.auth: Auth | None = None
+        self.is_leaving: bool = False
         self.refused_with: int | None = None
+        self.uncaught: MoonKeyError | None = None
         self.is_asgi: bool = is_asgi
-        self.info: RequestInfo | None = (
-            request_info(request) if configuration().settings.needs_request_info else None
-        )
+        self.info: RequestInfo | None = request_info(request) if settings.needs_request_info else None
+        self.written: tuple[Auth | None, object, object] | None = None
+        self._client: MoonKey | AsyncMoonKey | None = None
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
         # Weak, as the request holds this object: without a cycle, both are freed without the garbage collector.
@@ -125,10 +147,15 @@ class Identity:
             requirements: The requirements of the gate.
 
         Raises:
-            ConfigurationError: The call would block the event loop of an ASGI server.
+            ConfigurationError: The call would block the event loop of an ASGI server, or a provider cannot give
+                what the gate requires.
         """
         auth = self.auth
-        if auth is None or not requirements.are_met_by(auth):
+        if auth is None or not requirements.are_met_by(auth, self):
+            if auth is not None and requirements.needs_record(auth):
+                self._blocking_client().mfa.load(auth)
+                if requirements.are_met_by(auth, self):
+                    return auth
             auth = self._verified_now(requirements)
         return auth
 
@@ -141,28 +168,54 @@ class Identity:
             return await self.aresolve()
         if auth is None and self._pending is not None:
             return self._settle(await get_async_client().finish(self._pending, requirements))
-        if auth is None or not requirements.are_met_by(auth):
+        if auth is not None and requirements.needs_record(auth):
+            await get_async_client().mfa.load(auth)
+        if auth is None or not requirements.are_met_by(auth, self):
             auth = self._settle(await get_async_client().authenticate(self.headers, requirements, self.info))
         return auth
 
     def _verified_now(self, requirements: Requirements | None = None) -> Auth:
         if self.is_asgi and is_on_event_loop():
-            raise ConfigurationError(
-                "request.moonkey was read in asynchronous code before it was known. Write "
-                '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
+            raise RAISER.to_raise(
+                ConfigurationError(
+                    "request.moonkey was read in asynchronous code before it was known. Write "
+                    '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
+                )
             )
-        return self._settle(get_client().authenticate(self.headers, requirements, self.info))
+        client = self._blocking_client()
+        return self._settle(client.authenticate(self.headers, requirements, self.info))
+
+    def _blocking_client(self) -> MoonKey:
+        client = get_client() if self.is_asgi else self.client
+        assert isinstance(client, MoonKey)
+        return client
 
     def _settle(self, auth: Auth) -> Auth:
         is_first, self.auth = self.auth is None, auth
+        set_raiser(auth, RAISER)
         if is_first:
             tell(self._request(), auth, AsyncMoonKey if self.is_asgi else MoonKey)
         return auth
 
+    def renew(self, auth: Auth, headers: HeaderView) -> None:
+        """Take over the identity by a newer credential, and the headers that present it."""
+        self.headers = headers
+        self._settle(auth)
+
+    def check_requirements(self, requirements: Requirements) -> None:
+        """Check that each provider can give what a gate requires.
+
+        Raises:
+            ConfigurationError: One cannot.
+        """
+        self.client.check_requirements(requirements)
+
     @property
     def client(self) -> MoonKey | AsyncMoonKey:
         """The client that verifies requests of this kind."""
-        return get_async_client() if self.is_asgi else get_client()
+        if self._client is None:
+            self._client = get_async_client() if self.is_asgi else get_client()
+        return self._client
 
     def read(self) -> Auth:
         """Return the identity to code that reads ``request.moonkey``."""
@@ -182,12 +235,24 @@ class Identity:
 
 
 def attach(request: HttpRequest) -> Identity:
-    """Give the request its ``moonkey`` and ``amoonkey()``. The credential is not verified yet."""
-    is_asgi = isinstance(request, ASGIRequest)
-    identity = Identity(request, is_asgi=is_asgi, is_eager=is_asgi and not configuration().lazy)
+    """Give the request its ``moonkey`` and ``amoonkey()``. The credential is not verified yet.
+
+    Where a middleware of ours stands further outside, the identity is the one that it has attached.
+    """
+    outer: Identity | None = vars(request).get(_ATTRIBUTE)
+    if outer is not None:
+        return outer
+    is_asgi, config = isinstance(request, ASGIRequest), configuration()
+    identity = Identity(request, config.settings, is_asgi=is_asgi, is_eager=is_asgi and not config.lazy)
     setattr(request, _ATTRIBUTE, identity)
     request.moonkey = LazyAuth(identity)  # type: ignore[attr-defined]
     request.amoonkey = identity.aread  # type: ignore[attr-defined]
+    return identity
+
+
+def find_identity(request: HttpRequest) -> Identity | None:
+    """Return the identity that :func:`attach` has put on the request; ``None`` where it has not."""
+    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
     return identity
 
 
@@ -197,10 +262,17 @@ def identity_of(request: HttpRequest) -> Identity:
     Raises:
         ImproperlyConfigured: The request has not passed the middleware, or is not Django's.
     """
-    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    identity = find_identity(request)
     if identity is None:
         raise _not_passed(request)
     return identity
+
+
+def note_uncaught(request: HttpRequest, error: MoonKeyError) -> None:
+    """Note the error that Django reports as uncaught, where the request has passed the middleware."""
+    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    if identity is not None:
+        identity.uncaught = error
 
 
 def _not_passed(request: object) -> ImproperlyConfigured:

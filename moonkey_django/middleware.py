@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.conf import configuration
-from moonkey_django.gates import check_urls
-from moonkey_django.identity import attach
+from moonkey_django.gates import check_requirements, check_urls
+from moonkey_django.identity import attach, note_uncaught
+from moonkey_django.log_out import aend_session, end_session, watch_log_out
 from moonkey_django.page_cache import check_page_cache
-from moonkey_django.responses import apply_response_effects, must_resolve, reject
+from moonkey_django.refused import error_behind
+from moonkey_django.responses import apply_response_effects, areject, check_headers, must_resolve, reject
+from moonkey_django.static_files import is_answered_by_a_file, is_for_a_file
 from moonkey_django.user import attach_user, aunless_unknown, check_user_setup, unless_unknown
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -40,19 +46,24 @@ class MoonKeyMiddleware:
 
     def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
         try:
-            configuration()
+            maps_users = configuration().users is not None
             check_user_setup()
             check_page_cache()
+            check_headers()
         except ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from None
+        if maps_users:
+            watch_log_out()
         self.get_response = get_response
         self._checked: URLResolver | None = None
         self.async_mode: bool = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
+            # Without this, Django would call these methods in a thread.
             if type(self).process_view is MoonKeyMiddleware.process_view:
-                # Without this, Django would call the method in a thread.
                 vars(self)["process_view"] = self._aprocess_view
+            if type(self).process_template_response is MoonKeyMiddleware.process_template_response:
+                vars(self)["process_template_response"] = self._aprocess_template_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Return the response to a request, or an awaitable of it in asynchronous mode."""
@@ -60,31 +71,36 @@ class MoonKeyMiddleware:
             return self.__acall__(request)
         identity = attach(request)
         attach_user(request, identity)
-        if identity.is_eager:  # ASGI, but a middleware inside of this one is sync: this runs in a thread
-            identity.resolve()
+        if identity.is_eager and not is_for_a_file(request):
+            identity.resolve()  # ASGI, but a middleware inside of this one is sync: this runs in a thread
         response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
-        if must_resolve(identity, response):
+        if identity.is_leaving:
+            response = end_session(request, identity, response)
+        if must_resolve(identity, response) and not is_answered_by_a_file(request):
             identity.resolve()
         return apply_response_effects(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
         attach_user(request, identity)
-        if identity.is_eager and identity.peek() is None:
+        if identity.is_eager and identity.peek() is None and not is_for_a_file(request):
             await identity.aresolve()
         response = await aunless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
-        if must_resolve(identity, response):
+        if identity.is_leaving:
+            response = await aend_session(request, identity, response)
+        if must_resolve(identity, response) and not is_answered_by_a_file(request):
             await identity.aresolve()
         return apply_response_effects(request, response)
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse the request with 500 where any view of the URLconf has lost its gate; the log has the reason."""
+        """Refuse the request with 500 where a gate of the URLconf has no effect, or asks what can never be met."""
         resolver = get_resolver(getattr(request, "urlconf", None))
         if resolver is not self._checked:
             try:
                 check_urls(resolver)
+                check_requirements(resolver)
             except ConfigurationError as error:
                 return reject(request, error)
             self._checked = resolver
@@ -95,6 +111,29 @@ class MoonKeyMiddleware:
     ) -> HttpResponse | None:
         return MoonKeyMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
 
+    def process_template_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Return the response; in place of REST framework's own for an error of MoonKey, the refusal."""
+        error = error_behind(response)
+        return response if error is None else _as_rendered(reject(request, error))
+
+    async def _aprocess_template_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        error = error_behind(response)
+        return response if error is None else _as_rendered(await areject(request, error))
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the response for a ``MoonKeyError`` that a view raised; ``None`` for any other exception."""
         return reject(request, exception) if isinstance(exception, MoonKeyError) else None
+
+
+def _as_rendered(response: HttpResponse) -> HttpResponse:
+    """Return a response that Django may render, as it does with the one that this stands for."""
+    response.render = lambda: response  # type: ignore[attr-defined]
+    return response
+
+
+@receiver(got_request_exception)
+def _note_uncaught(request: HttpRequest | None = None, **_kwargs: object) -> None:
+    """Note an error of MoonKey that Django is about to make its 500 of."""
+    error = sys.exc_info()[1]
+    if isinstance(error, MoonKeyError) and request is not None:
+        note_uncaught(request, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -39,10 +39,15 @@ class RequireAuthMixin(View):
     factor_count: int | None = None
     factor_max_age: timedelta | None = None
     session_max_age: timedelta | None = None
+    acr_values: Sequence[str] | AbstractSet[str] | None = None
+    max_age: timedelta | None = None
+    mfa_max_age: timedelta | None = None
     claims: Mapping[str, ClaimDemand] | None = None
     scopes: AbstractSet[str] | None = None
     roles: AbstractSet[str] | None = None
     permissions: AbstractSet[str] | None = None
+    allow_actor: bool = True
+    allow_machines: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

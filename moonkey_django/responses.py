@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -12,13 +13,24 @@ from django.utils.log import log_response
 
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows import ROUTES, FlowResponse
+from moonkey_core.privates import changed, private
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
-from moonkey_core.web.responses import Refusal, ResponseFacts, must_resolve_first, response_effects
+from moonkey_core.web.responses import (
+    DESCRIBED_HEADERS,
+    Refusal,
+    ResponseFacts,
+    must_resolve_first,
+    response_effects,
+    usual_facts,
+)
 from moonkey_django.conf import configuration
 from moonkey_django.identity import Identity, header_view, identity_of
 from moonkey_django.pages import rendered
 
 _SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
+_OF_REFUSALS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+_HEADERS = "_store"
+_NO_HEADER = ("", "")
 _TROUBLE = 500  # from here on the error is the server's or the API's, not the client's
 
 
@@ -56,7 +68,7 @@ def response_of(answer: Refusal | FlowResponse, page: str | None) -> HttpRespons
 def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
     settings = configuration().settings
     routes = None if settings.cookies is None else _mounted_at()
-    visit = Visit(request.method or "", request.get_full_path(), routes)
+    visit = Visit(request.method or "", request.get_full_path(), routes, info=identity_of(request).info)
     refusal = refuse_visit(error, settings, header_view(request), visit)
     identity_of(request).refused_with = refusal.status
     return refusal
@@ -125,10 +137,13 @@ def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> 
         The same response.
     """
     identity = identity_of(request)
-    if isinstance(response, HttpResponse) and identity.refused_with == response.status_code >= _TROUBLE:
-        # Else Django would log an error, and mail it to ADMINS, for each request during an outage.
-        name = response.reason_phrase
-        log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
+    if identity.refused_with == response.status_code:
+        for name, value in _OF_REFUSALS:  # REST framework makes some of them
+            response.headers.setdefault(name, value)
+        if isinstance(response, HttpResponse) and response.status_code >= _TROUBLE:
+            # Else Django would log an error, and mail it to ADMINS, for each request during an outage.
+            name = response.reason_phrase
+            log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
     return _with_effects(identity, response, sets_cookies=True)
 
 
@@ -151,30 +166,62 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
     auth = identity.auth
     if auth is None and not response.streaming:
         return response  # it does not depend on the identity, and no later code can make it do so
+    own = _store_of(response)
+    if not response.cookies and identity.written == (auth, own.get("vary"), own.get("cache-control")):
+        return response  # a gate has applied them before
+    client = identity.client
     effects = response_effects(
         auth,
         _facts(response),
         identity.headers,
-        configuration().settings,
-        identity.client.revocations,
+        client.settings,
+        client.revocations,
         is_asked_for=not identity.is_eager,
     )
+    if effects.is_secret:
+        effects = effects.against(response.headers)
     for name, value in effects.headers:
         response.headers[name] = value
+    if effects.is_usual:
+        identity.written = auth, own["vary"], own["cache-control"]
+        return response
     if sets_cookies and effects.cookies:
         set_cookies(response, effects.cookies)
-    if effects.headers and not effects.is_usual and response.headers["Cache-Control"] == "no-store":
+    if effects.headers and response.headers.get("Cache-Control") == "no-store":
         identity.keep_out_of_caches()  # older versions of Django's page cache ignore `no-store`
     return response
 
 
 def _facts(response: HttpResponseBase) -> ResponseFacts:
-    headers = response.headers
-    is_file = isinstance(response, FileResponse) and response.file_to_stream is not None
+    headers = _store_of(response)
+    streaming = response.streaming
+    is_file = streaming and isinstance(response, FileResponse) and response.file_to_stream is not None
+    cookies = response.cookies
+    if not cookies and DESCRIBED_HEADERS.isdisjoint(headers):
+        return usual_facts(response.status_code, streaming and not is_file)
     return ResponseFacts(
-        status=response.status_code,
-        is_streamed=response.streaming and not is_file,
-        vary=headers.get("Vary") or "",
-        cache_control=headers.get("Cache-Control") or "",
-        set_cookies=[cookie.OutputString() for cookie in response.cookies.values()] if response.cookies else (),
+        response.status_code,
+        streaming and not is_file,
+        headers.get("vary", _NO_HEADER)[1],
+        headers.get("cache-control", _NO_HEADER)[1],
+        [cookie.OutputString() for cookie in cookies.values()] if cookies else (),
     )
+
+
+def _store_of(response: HttpResponseBase) -> Mapping[str, tuple[str, str]]:
+    """Return the headers of a response by their names in lower case, each with its name and value."""
+    found: Mapping[str, tuple[str, str]] = vars(response.headers)[_HEADERS]
+    return found
+
+
+@cache
+def check_headers() -> None:
+    """Check that Django still keeps the headers of a response by their names in lower case.
+
+    To look for one that is not there takes Django several times as long, and each response needs that.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if private(HttpResponse(headers={"X-Test": "1"}).headers, _HEADERS).get("x-test") != ("X-Test", "1"):
+        raise changed("django", f"HttpResponse.headers.{_HEADERS}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from typing import Any
 
+from django.apps import apps
 from django.http import HttpRequest
 
 from moonkey_core.extras import needs
@@ -15,14 +18,18 @@ with needs("rest_framework", extra="drf"):
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 
 from moonkey_core.auth import Auth, scheme_hint
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
 from moonkey_core.gate import own_attributes, similar_requirements
-from moonkey_core.models import User, bare_user_id
+from moonkey_core.models import User
+from moonkey_core.provider import key_of_user
+from moonkey_core.revocations import DEFAULT_SCOPE
 from moonkey_core.web.responses import Refusal, refuse
 from moonkey_django.conf import configuration
 from moonkey_django.identity import header_view, identity_of
+from moonkey_django.refused import rest_code
 from moonkey_django.user import user_of
 
 _REFUSAL = "_moonkey_refusal"
@@ -34,7 +41,8 @@ class RestUser:
 
     Attributes:
         moonkey: The verified MoonKey user.
-        pk: The MoonKey id without the prefix ``user_``, which some documents leave out. Throttles count by it.
+        pk: The MoonKey id without its prefix, which some documents leave out. Throttles count by it. Of
+            another provider, it is the issuer and the id, so that equal ids of two issuers are two users.
     """
 
     moonkey: User
@@ -46,7 +54,9 @@ class RestUser:
     is_superuser = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pk", bare_user_id(self.moonkey.id))
+        person = self.moonkey
+        is_ours = person.scope == DEFAULT_SCOPE
+        object.__setattr__(self, "pk", key_of_user(person.id) if is_ours else f"{person.scope}#{person.id}")
 
     @property
     def id(self) -> str:
@@ -70,7 +80,7 @@ class RestUser:
         return False
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RestUser) and other.pk == self.pk
+        return isinstance(other, RestUser) and (other.moonkey.scope, other.pk) == (self.moonkey.scope, self.pk)
 
     def __hash__(self) -> int:
         return hash(self.pk)
@@ -101,6 +111,9 @@ class MoonKeyAuthentication(BaseAuthentication):
         ConfigurationError: A subclass has an attribute with the name of a requirement, or a near miss of one.
     """
 
+    def __init__(self) -> None:
+        _describe_in_spectacular()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, demand in similar_requirements(own_attributes(cls, "rest_framework", "moonkey_django")).items():
@@ -110,7 +123,9 @@ class MoonKeyAuthentication(BaseAuthentication):
             )
 
     def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
-        """Return the user and the ``Auth`` of a request; ``None`` where it carries no credential of a user.
+        """Return the user and the ``Auth`` of a request; ``None`` where it carries no credential.
+
+        A machine comes with an anonymous user.
 
         Args:
             request: REST framework's request.
@@ -124,6 +139,8 @@ class MoonKeyAuthentication(BaseAuthentication):
             auth = identity_of(inner).read()
             if auth.error is not None:
                 raise auth.error
+            if auth.is_machine:  # it has no user; what is for users refuses it, and no other class is asked
+                return _anonymous_user(), auth
             user = _user(inner, auth)
         except MoonKeyError as error:
             raise _refused(inner, error) from None
@@ -137,6 +154,22 @@ class MoonKeyAuthentication(BaseAuthentication):
             auth = identity_of(inner).auth
             found = _refusal(inner, MissingCredentials(evidence=scheme_hint(auth) if auth is not None else ""))
         return _header(found, "www-authenticate") or "Bearer"
+
+
+def _anonymous_user() -> Any:
+    """Return the anonymous user of REST framework's settings."""
+    make: Any = api_settings.UNAUTHENTICATED_USER
+    return None if make is None else make()
+
+
+@cache
+def _describe_in_spectacular() -> None:
+    """Have drf-spectacular find its extension, where it is installed.
+
+    It cannot be imported with this module: REST framework imports this one while it is imported itself.
+    """
+    if apps.is_installed("drf_spectacular"):
+        import_module("moonkey_django.spectacular")
 
 
 def _user(request: HttpRequest, auth: Auth) -> Any:
@@ -163,10 +196,11 @@ def _refused(request: HttpRequest, error: MoonKeyError) -> exceptions.APIExcepti
     setattr(request, _REFUSAL, refusal)
     identity_of(request).refused_with = refusal.status
     problem = json.loads(refusal.body)
-    detail, code, status = problem["detail"], problem.get("error", error.reason), refusal.status
+    detail, code, status = problem["detail"], rest_code(error), refusal.status
     made: Any
     if status == 401:  # REST framework adds the challenge itself
-        return exceptions.AuthenticationFailed(detail, code)
+        said = {"detail": detail, "reason": problem["reason"]} if "reason" in problem else detail
+        return exceptions.AuthenticationFailed(said, code)
     made = exceptions.PermissionDenied(detail, code) if status == 403 else Refused(detail, code, status)
     made.auth_header = _header(refusal, "www-authenticate")
     made.wait = int(_header(refusal, "retry-after") or 0)

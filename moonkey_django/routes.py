@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import tzinfo
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import ResolverMatch, URLPattern, path
+from django.utils import timezone
 from django.utils.encoding import escape_uri_path
 from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core.auth import Auth, new_auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.flows import MAX_BODY_BYTES, FlowRequest, Route, chunked_input, unreadable_body
+from moonkey_core.flows import (
+    MAX_BODY_BYTES,
+    NAMES,
+    FlowRequest,
+    Mode,
+    Route,
+    chunked_input,
+    routes_of,
+    unreadable_body,
+)
+from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
 from moonkey_django.responses import response_of
 
-_TOO_LONG = 413
 _READ_BY_OTHERS = "multipart/form-data"  # gone once other code has read request.POST; no route accepts this type
 
 View = Callable[..., Any]
@@ -50,7 +63,30 @@ class RoutePattern(URLPattern):
         return match
 
 
-def pattern_of(route: Route) -> RoutePattern:
+def session_routes(*, mode: Mode = "cookies") -> tuple[list[RoutePattern], str]:
+    """Return the session routes for ``path("auth/", include(session_routes(mode="header")))``.
+
+    With ``mode="header"`` they need no cookies, and neither read nor set any: sign-in answers with the credentials
+    as JSON, and the client sends them in a header. They are named ``moonkey_header:sign_in`` and so on. With
+    ``mode="cookies"`` they are those of :mod:`moonkey_django.urls`.
+
+    Args:
+        mode: ``"cookies"`` for browsers, or ``"header"``.
+
+    Returns:
+        The URL patterns and their namespace.
+
+    Raises:
+        ConfigurationError: There is no such mode, or it needs cookies and the settings have none.
+    """
+    routes = routes_of(mode)
+    warn_if_clients_are_unknown()
+    if mode == "cookies":
+        need_cookies()
+    return [pattern_of(route, mode) for route in routes], NAMES[mode]
+
+
+def pattern_of(route: Route, mode: Mode) -> RoutePattern:
     """Return the URL pattern of a session route.
 
     Its views require neither a sign-in nor Django's CSRF token (the core checks the origin of each POST), and run
@@ -59,11 +95,11 @@ def pattern_of(route: Route) -> RoutePattern:
     methods = (*route.methods, "HEAD", "OPTIONS") if "GET" in route.methods else (*route.methods, "OPTIONS")
 
     def blocking(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
-        return _not_served(request, methods) or _answer(request, route, session_id)
+        return _not_served(request, methods) or _answer(request, route, session_id, mode)
 
     async def view(request: HttpRequest, session_id: str | None = None, **_: object) -> HttpResponse:
         if identity_of(request).is_asgi:
-            return _not_served(request, methods) or await _aanswer(request, route, session_id)
+            return _not_served(request, methods) or await _aanswer(request, route, session_id, mode)
         return await sync_to_async(blocking)(request, session_id)
 
     address = route.path.lstrip("/").replace("{", "<str:").replace("}", ">")
@@ -87,6 +123,12 @@ def _not_served(request: HttpRequest, methods: Sequence[str]) -> HttpResponse | 
     return None if method in methods else HttpResponseNotAllowed(methods)
 
 
+def warn_if_clients_are_unknown() -> None:
+    """Log a warning where the addresses of clients are not known, as the limits of sign-in count by them."""
+    with suppress(ConfigurationError):  # the middleware and the system checks report this error
+        warn_if_clients_unknown(configuration().settings)
+
+
 def need_cookies() -> None:
     """Check that the settings have cookies, which the session routes need.
 
@@ -99,26 +141,23 @@ def need_cookies() -> None:
         return  # the middleware and the system checks report this error
     if cookies is None:
         raise ConfigurationError(
-            'The session routes need cookies. Set MOONKEY["COOKIES"] = {}, or do not include moonkey_django.urls.'
+            'The session routes need cookies. Set MOONKEY["COOKIES"] = {}, or include '
+            'session_routes(mode="header"), or do not include moonkey_django.urls.'
         )
 
 
-def _answer(request: HttpRequest, route: Route, session_id: str | None) -> HttpResponse:
+def _answer(request: HttpRequest, route: Route, session_id: str | None, mode: Mode) -> HttpResponse:
     body = _body(request)
-    if body is None:
-        return HttpResponse(status=_TOO_LONG)
     auth = identity_of(request).read() if _depends_on_identity(route) else new_auth()
-    answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    answer = get_client().flows.answer(_flow_request(request, route, auth, body, session_id, mode))
     identity_of(request).refused_with = answer.status
     return response_of(answer, None if answer.page is None else rendered(request, answer.page))
 
 
-async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -> HttpResponse:
+async def _aanswer(request: HttpRequest, route: Route, session_id: str | None, mode: Mode) -> HttpResponse:
     body = _body(request)
-    if body is None:
-        return HttpResponse(status=_TOO_LONG)
     auth = await identity_of(request).aread() if _depends_on_identity(route) else new_auth()
-    answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id))
+    answer = await get_async_client().flows.answer(_flow_request(request, route, auth, body, session_id, mode))
     # In a thread: the project's templates and context processors may query the database.
     page = None if answer.page is None else await sync_to_async(rendered)(request, answer.page)
     identity_of(request).refused_with = answer.status
@@ -126,7 +165,7 @@ async def _aanswer(request: HttpRequest, route: Route, session_id: str | None) -
 
 
 def _flow_request(
-    request: HttpRequest, route: Route, auth: Auth, body: bytes, session_id: str | None
+    request: HttpRequest, route: Route, auth: Auth, body: bytes | None, session_id: str | None, mode: Mode
 ) -> FlowRequest:
     mounted_at = request.path.rsplit("/", route.path.count("/"))[0]
     return FlowRequest(
@@ -138,11 +177,25 @@ def _flow_request(
         query=request.META.get("QUERY_STRING", ""),
         body=body,
         session_id=session_id,
+        time_zone=_reader_zone(),
+        mode=mode,
     )
 
 
+def _reader_zone() -> tzinfo | None:
+    """Return the time zone in which the project shows times; ``None`` where it has set none.
+
+    It is that of :func:`django.utils.timezone.activate`, else the ``TIME_ZONE`` of the project.
+    """
+    if not settings.USE_TZ:
+        return None
+    zone = timezone.get_current_timezone()
+    is_own = zone is not timezone.get_default_timezone() or settings.is_overridden("TIME_ZONE")
+    return zone if is_own else None
+
+
 def _depends_on_identity(route: Route) -> bool:
-    return route.name != "style"
+    return not route.is_static
 
 
 def _body(request: HttpRequest) -> bytes | None:

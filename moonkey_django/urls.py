@@ -7,11 +7,8 @@ under ``moonkey/`` take precedence over the package's. Importing this module rai
 
 from __future__ import annotations
 
-from moonkey_core.flows import ROUTES
-from moonkey_django.routes import RoutePattern, need_cookies, pattern_of
+from moonkey_django.routes import RoutePattern, session_routes
 
-app_name = "moonkey"
-
-need_cookies()
-
-urlpatterns: list[RoutePattern] = [pattern_of(route) for route in ROUTES]
+urlpatterns: list[RoutePattern]
+app_name: str
+urlpatterns, app_name = session_routes()

@@ -17,10 +17,11 @@ from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import optional_user
 from moonkey_core.web.once import Once
 from moonkey_django.conf import configuration
-from moonkey_django.identity import Identity
+from moonkey_django.identity import Identity, identity_of
 from moonkey_django.responses import areject, reject
 
 _ATTRIBUTE = "_moonkey_user"
+_SERVER_ERROR = 500
 
 
 class RequestUser:
@@ -47,6 +48,12 @@ class RequestUser:
         request.user = lazy
         request.auser = self.aget
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether ``request.user`` is still the one that this object has put there."""
+        request = self._request()
+        return request is not None and request.user is self._lazy()
+
     def get(self) -> Any:
         """Return the user.
 
@@ -68,7 +75,7 @@ class RequestUser:
             ProviderError: The identity cannot be determined.
         """
         request = self._request()
-        if request is not None and request.user is not self._lazy():
+        if request is not None and not self.is_shown:
             return request.user
         with self._noting_trouble():
             return await self._once.get(self._find)
@@ -110,7 +117,10 @@ def attach_user(request: HttpRequest, identity: Identity) -> None:
 
     The credential is not verified yet.
     """
-    if configuration().users is not None:
+    if configuration().users is None:
+        return
+    known = user_of(request)
+    if known is None or not known.is_shown:
         setattr(request, _ATTRIBUTE, RequestUser(request, identity))
 
 
@@ -121,7 +131,9 @@ def user_of(request: HttpRequest) -> RequestUser | None:
 
 
 def unless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the response, or the refusal where code of the project has read a user that cannot be determined.
+    """Return the response, or the refusal where Django has made its 500 of an error of MoonKey.
+
+    The same where code of the project has read a user that cannot be determined, and has swallowed the error.
 
     Args:
         request: The request.
@@ -139,9 +151,9 @@ async def aunless_unknown(request: HttpRequest, response: HttpResponseBase) -> H
 
 def _trouble(request: HttpRequest, response: HttpResponseBase) -> MoonKeyError | None:
     user = user_of(request)
-    if user is None or user.trouble is None or response.status_code == user.trouble.status:
-        return None
-    return user.trouble
+    if user is not None and user.trouble is not None and response.status_code != user.trouble.status:
+        return user.trouble
+    return identity_of(request).uncaught if response.status_code == _SERVER_ERROR else None
 
 
 def _user_of(auth: Auth) -> Any:

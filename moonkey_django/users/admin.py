@@ -20,7 +20,8 @@ _Names: TypeAlias = list[str] | tuple[str, ...]
 class MoonKeyUserAdmin(_ModelAdmin):
     """The list of MoonKey users, by their ids."""
 
-    list_display: Any = ("moonkey_id", "user")
+    list_display: Any = ("moonkey_id", "scope", "user")
+    list_filter: ClassVar[Any] = ("scope",)
     list_select_related: ClassVar[bool | _Names] = ("user",)
     raw_id_fields: ClassVar[_Names] = ("user",)
     search_fields: ClassVar[_Names] = ("moonkey_id",)

@@ -11,9 +11,10 @@ from django.db import IntegrityError, router, transaction
 from django.utils.module_loading import import_string
 
 from moonkey_core.models import User
+from moonkey_core.revocations import DEFAULT_SCOPE
 from moonkey_django.conf import UsersError, UsersSetting, configuration
 from moonkey_django.users.emails import verified_email
-from moonkey_django.users.fields import bare_id
+from moonkey_django.users.fields import bare_id, is_id, stored_id
 
 
 def find_user(person: User) -> AbstractBaseUser | None:
@@ -29,8 +30,8 @@ def find_user(person: User) -> AbstractBaseUser | None:
             refuses a new user.
     """
     how = configuration().users
-    if person.id == "user_":
-        return None  # an id that is only the prefix is no user's
+    if not is_id(person.id, person.scope):
+        return None  # such as one that is only the prefix
     if how == "match":
         found = mapped_user(person)
     elif how == "create":
@@ -41,19 +42,22 @@ def find_user(person: User) -> AbstractBaseUser | None:
 
 
 def mapped_user(person: User, *, using: str | None = None) -> AbstractBaseUser | None:
-    """Return the Django user who is mapped to a MoonKey user by id, active or not.
+    """Return the Django user who is mapped to a MoonKey user by scope and id, active or not.
 
     Args:
         person: The MoonKey user.
         using: The database to query; by default Django's router selects it.
     """
-    moonkey_id = bare_id(person.id)
+    scope, stored = person.scope, stored_id(person.id, person.scope)
     users: Any = get_user_model()._default_manager  # the project's own manager, which may hide users
     if using is not None:
         users = users.using(using)
-    found: Any = users.filter(moonkey__moonkey_id=moonkey_id).select_related("moonkey").first()
-    # Ids are case-sensitive, and a database may compare them without regard to case.
-    return found if found is not None and bare_id(found.moonkey.moonkey_id) == moonkey_id else None
+    found: Any = users.filter(moonkey__moonkey_id=stored, moonkey__scope=scope).select_related("moonkey").first()
+    if found is None:
+        return None
+    # Ids and issuers are case-sensitive, and a database may compare them without regard to case.
+    row = found.moonkey
+    return found if row.scope == scope and stored_id(row.moonkey_id, row.scope) == stored else None
 
 
 def _created(person: User) -> AbstractBaseUser | None:
@@ -72,13 +76,13 @@ def _created(person: User) -> AbstractBaseUser | None:
     from moonkey_django.users.models import MoonKeyUser
 
     using = router.db_for_write(get_user_model())
-    name = bare_id(person.id)
+    name = bare_id(person.id) if person.scope == DEFAULT_SCOPE else person.id
     for username in (name, f"{name}-{secrets.token_hex(4)}"):
         try:
             with transaction.atomic(using=using):
                 return _create(person, username, using)
         except IntegrityError:
-            if MoonKeyUser.objects.using(using).filter(moonkey_id=person.id).exists():
+            if MoonKeyUser.objects.using(using).filter(scope=person.scope, moonkey_id=person.id).exists():
                 return mapped_user(person, using=using)
     raise UsersError('MOONKEY["USERS"] is "create", but the database refuses the new user: write a function.')
 
@@ -93,7 +97,7 @@ def _create(person: User, username: str, using: str) -> AbstractBaseUser:
     if email is not None and email_field is not None:
         setattr(user, email_field, email)
     user.save(force_insert=True, using=using)
-    MoonKeyUser(user=user, moonkey_id=person.id).save(force_insert=True, using=using)
+    MoonKeyUser(user=user, moonkey_id=person.id, scope=person.scope).save(force_insert=True, using=using)
     return user
 
 
