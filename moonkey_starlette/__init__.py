@@ -18,7 +18,7 @@ from moonkey_starlette.requests import (
     MoonKeyWebSocket,
 )
 from moonkey_starlette.routes import session_routes
-from moonkey_starlette.streams import bound_stream
+from moonkey_starlette.streams import bound_session, bound_stream
 
 __all__ = [
     "AuthenticatedRequest",
@@ -26,6 +26,7 @@ __all__ = [
     "MoonKeyMiddleware",
     "MoonKeyRequest",
     "MoonKeyWebSocket",
+    "bound_session",
     "bound_stream",
     "get_auth",
     "get_client",

@@ -11,10 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import RequirementOptions, Requirements, require
+from moonkey_core.gate import RequirementOptions, Requirements, admit
 from moonkey_core.web.placement import check_target, decorator, described
 from moonkey_core.web.placement import register_gate as note_gate
 from moonkey_starlette.identity import identity_of
+from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.signatures import NoParameter
 
 P = ParamSpec("P")
@@ -76,7 +77,7 @@ def require_auth(
     """
     asked = Requirements(**requirements)
     if endpoint is None and not more:
-        return decorator(partial(_gated, asked), _PACKAGE, "require_auth")
+        return decorator(partial(_gated, asked), _PACKAGE, "require_auth", asked)
     check_target(endpoint, "require_auth", _IN_A_CLASS, more)
     assert endpoint is not None
     return _gated(asked, endpoint)
@@ -101,8 +102,12 @@ def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParame
                 "gate of moonkey_flask or moonkey_django."
             )
         identity = identity_of(connection)
-        auth = identity.fit_for(requirements)
-        require(await identity.meet(requirements) if auth is None else auth, requirements)
+        try:
+            auth = identity.fit_for(requirements)
+            admit(await identity.meet(requirements) if auth is None else auth, requirements)
+        except HttpRefusal:
+            install(connection.scope)  # a layer in between may have copied the scope
+            raise
         if is_async:
             return await endpoint(*args, **kwargs)
         return await run_in_threadpool(endpoint, *args, **kwargs)
@@ -110,7 +115,7 @@ def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParame
     gated = wraps(endpoint)(gate)
     # Some versions of FastAPI would look up quoted annotations among the names of this module.
     gated.__signature__ = signature  # type: ignore[attr-defined]
-    return note_gate(gated, endpoint, _PACKAGE, "require_auth")
+    return note_gate(gated, endpoint, _PACKAGE, "require_auth", requirements)
 
 
 def _check_kind(endpoint: Callable[..., Any]) -> None:

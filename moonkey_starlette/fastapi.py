@@ -6,7 +6,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from typing import Annotated, Any, Never, Unpack
+from typing import Annotated, Any, Never, Unpack, cast
 
 from starlette.requests import HTTPConnection
 
@@ -19,25 +19,37 @@ from fastapi.encoders import ENCODERS_BY_TYPE
 from fastapi.openapi import models
 from fastapi.security.base import SecurityBase
 
-from moonkey_core.auth import Auth, AuthenticatedAuth
+from moonkey_core.auth import Auth, AuthenticatedAuth, set_raiser
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import RequirementOptions, Requirements, own_attributes, require, similar_requirements
+from moonkey_core.flows import NAMES, Mode
+from moonkey_core.gate import RequirementOptions, Requirements, admit, own_attributes, similar_requirements
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import keyword_only_error
-from moonkey_starlette.identity import get_auth, get_client, identity_of
-from moonkey_starlette.mounted import NAME
+from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of
+from moonkey_starlette.openapi import (
+    BEARER_SCHEME,
+    HEADER_MODEL,
+    HEADER_SCHEME,
+    OPTIONAL_SCHEME,
+    describe_gates,
+    describe_in_every_document,
+)
 from moonkey_starlette.pages import Templates
+from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.routes import endpoints
-from moonkey_starlette.signatures import Dependency
-from moonkey_starlette.streams import bound_stream
+from moonkey_starlette.signatures import Default, Dependency
+from moonkey_starlette.streams import bound_session, bound_stream
 
 __all__ = [
-    "CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "bound_stream", "document_cookies",
-    "get_client", "session_routes",
+    "CurrentAuth", "CurrentSession", "CurrentUser", "RequireAuth", "auth_source", "bound_session", "bound_stream",
+    "describe_gates", "document_cookies", "get_client", "session_routes",
 ]  # fmt: skip
 
+_NOTHING = Requirements()
 _COOKIE_SCHEME = "MoonKeySessionCookie"
+
+describe_in_every_document(FastAPI)
 
 # For endpoints without a return annotation. With one, Pydantic uses the schema of the models.
 ENCODERS_BY_TYPE.update({model: model.to_dict for model in MODELS})
@@ -47,11 +59,15 @@ class _Bearer(SecurityBase):
     """The security scheme of the ``Authorization`` header, for the OpenAPI document.
 
     It reads no header: the middleware has verified the credential. Each dependency costs time in every request, so
-    the dependencies that do the work are the security schemes too. The outer one documents this scheme, and the
-    one that it depends on documents :class:`_SessionTokenHeader`.
+    the dependencies that do the work are the security schemes too. The outer one documents this scheme, and
+    ``auth_source``, which it depends on, documents :class:`_SessionTokenHeader`.
+
+    The inner ones serve ``dependency_overrides``: without these, the outer one does their work itself. FastAPI
+    reads the signatures anew where an app has overrides, so the middleware may leave the inner ones out of the
+    finished routes (:func:`moonkey_starlette.signatures.leave_out_defaults`).
     """
 
-    scheme_name = "MoonKeyBearer"
+    scheme_name = BEARER_SCHEME
     model: models.SecurityBase = models.HTTPBearer(
         bearerFormat="JWT or session token", description="A MoonKey session token or session JWT."
     )
@@ -60,28 +76,56 @@ class _Bearer(SecurityBase):
 class _SessionTokenHeader(SecurityBase):
     """The security scheme of the ``session-token`` header, for the OpenAPI document."""
 
-    scheme_name = "MoonKeySessionToken"
-    model: models.SecurityBase = models.APIKey.model_validate(
-        {"in": "header", "name": "session-token", "description": "The same, in a header of its own."}
-    )
+    scheme_name = HEADER_SCHEME
+    model: models.SecurityBase = models.APIKey.model_validate(HEADER_MODEL)
 
 
-class _Alternative(_SessionTokenHeader):
-    """A dependency that documents the ``session-token`` header and does nothing else."""
+class _AuthSource(_SessionTokenHeader, Default):
+    """The dependency of all others: it documents the ``session-token`` header, and is what a test overrides."""
 
-    async def __call__(self) -> None:
+    async def __call__(self) -> Any:
+        """Return ``None``: the identity is that of the request."""
         return None
+
+    def __repr__(self) -> str:
+        return "auth_source"
+
+
+auth_source: _AuthSource = _AuthSource()
+"""The key of ``app.dependency_overrides`` that reaches all dependencies of this package.
+
+The override returns the :class:`~moonkey_core.auth.Auth` of every request. Gates check it as usual.
+"""
+
+_GIVEN: Any = Security(auth_source)
+"""The default of a parameter, and so its value where ``auth_source`` is left out: it counts as ``None``."""
+
+
+def _overriding(given: Any, connection: HTTPConnection) -> Auth:
+    """Return what an override of ``auth_source`` has returned, if it is an ``Auth``, as that of the request."""
+    if not isinstance(given, Auth):
+        raise TypeError(
+            f"An override of auth_source returns an Auth, not a {type(given).__name__}. Make one by "
+            "moonkey_core.auth.new_auth(verified=VerifiedSession(user, session)), or new_auth() for nobody."
+        )
+    identity = connection.scope.get(KEY)
+    if isinstance(identity, Identity):  # else the app has no middleware, which is enough for a test
+        set_raiser(given, identity.raiser)
+    return given
 
 
 class _CurrentAuth(_Bearer, Dependency):
     written = "CurrentAuth"
+    scheme_name = OPTIONAL_SCHEME
 
-    async def __call__(self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]) -> Auth:
-        return await get_auth(connection)
+    async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> Auth:
+        if given is _GIVEN or given is None:
+            return await get_auth(connection)
+        return _overriding(given, connection)
 
 
 CurrentAuth = Annotated[Auth, Security(_CurrentAuth())]
-"""The identity of the request or WebSocket, in any of its four states. It refuses no request."""
+"""The identity of the request or WebSocket, in any of its states. It refuses no request."""
 
 
 class _ConfiguredGate(type):
@@ -119,17 +163,25 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
         for name, demand in similar_requirements(
             own_attributes(type(self), "fastapi", "moonkey_starlette")
         ).items():
-            if getattr(self.requirements, demand) is None:
+            if getattr(self.requirements, demand) == getattr(_NOTHING, demand):
                 raise ConfigurationError(
                     f"{type(self).__name__} has an attribute {name!r}, which demands nothing of anybody. "
                     f"Hand it on: super().__init__({demand}=…)."
                 )
 
-    async def _passed(self, connection: HTTPConnection) -> AuthenticatedAuth:
-        identity = identity_of(connection)
+    async def _passed(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
         asked = self.requirements
-        auth = identity.fit_for(asked)
-        return require(await identity.meet(asked) if auth is None else auth, asked)
+        try:
+            # A subclass may hand on a default of its own, which is equal.
+            if not (given is _GIVEN or given is None or given == _GIVEN):
+                return cast("AuthenticatedAuth", admit(_overriding(given, connection), asked))
+            identity = identity_of(connection)
+            auth = identity.fit_for(asked)
+            auth = await identity.meet(asked) if auth is None else auth
+            return cast("AuthenticatedAuth", admit(auth, asked))
+        except HttpRefusal:
+            install(connection.scope)  # a layer in between may have copied the scope
+            raise
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Gate) and self._configuration == other._configuration
@@ -148,6 +200,10 @@ class RequireAuth(_Gate, _Bearer):
     the gate raises the :class:`~moonkey_core.errors.MoonKeyError` with the reason, and the middleware turns that
     into the response. The value of the dependency is an :class:`~moonkey_core.auth.AuthenticatedAuth`. Gates of
     equal configuration are equal, so that ``app.dependency_overrides[RequireAuth()]`` replaces them all in a test.
+    ``app.dependency_overrides[auth_source]`` gives an identity to all gates and to ``CurrentAuth``.
+
+    With ``allow_machines=True`` a machine passes as well, which has no user and session: annotate with
+    :data:`~moonkey_core.auth.Auth` then. ``CurrentUser`` and ``CurrentSession`` never let a machine pass.
 
     Args:
         *surplus: Nothing; a positional argument is refused.
@@ -160,33 +216,38 @@ class RequireAuth(_Gate, _Bearer):
         ConfigurationError: A subclass has an attribute that looks like a requirement and has no effect.
     """
 
-    async def __call__(
-        self, connection: HTTPConnection, _: Annotated[None, Security(_Alternative())]
-    ) -> AuthenticatedAuth:
+    async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
         """Return the identity of a request that passes the gate; raise the refusal of any other."""
-        return await self._passed(connection)
+        return await self._passed(connection, given)
 
 
-class _InnerGate(_Gate, _SessionTokenHeader):
+class _InnerGate(_Gate, Default):
     """The gate of ``CurrentUser`` and ``CurrentSession``. An override of ``RequireAuth()`` replaces it too."""
 
-    async def __call__(self, connection: HTTPConnection) -> AuthenticatedAuth:
+    async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
         """Return the identity of a request that passes the gate."""
-        return await self._passed(connection)
+        return await self._passed(connection, given)
+
+
+_GATE = _InnerGate()
+_PASSED: Any = Security(_GATE)
+"""The default of a parameter, and so its value where the inner gate is left out: it is to be called."""
 
 
 class _CurrentUser(_Bearer, Dependency):
     written = "CurrentUser"
 
-    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> User:
-        return auth.user
+    async def __call__(self, connection: HTTPConnection, auth: Any = _PASSED) -> User:
+        passed: AuthenticatedAuth = await _GATE(connection) if auth is _PASSED else auth
+        return passed.user
 
 
 class _CurrentSession(_Bearer, Dependency):
     written = "CurrentSession"
 
-    async def __call__(self, auth: Annotated[AuthenticatedAuth, Security(_InnerGate())]) -> Session:
-        return auth.session
+    async def __call__(self, connection: HTTPConnection, auth: Any = _PASSED) -> Session:
+        passed: AuthenticatedAuth = await _GATE(connection) if auth is _PASSED else auth
+        return passed.session
 
 
 CurrentUser = Annotated[User, Security(_CurrentUser())]
@@ -196,7 +257,9 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session. A request without a verified session is refused."""
 
 
-def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" = None) -> APIRouter:
+def session_routes(
+    *, url_prefix: str = "/auth", templates: "Templates | None" = None, mode: Mode = "cookies"
+) -> APIRouter:
     """Return all session routes as a router: ``app.include_router(session_routes(url_prefix="/auth"))``.
 
     They are no operations of the API: the OpenAPI document leaves them out, and dependencies of the app or of an
@@ -206,13 +269,17 @@ def session_routes(*, url_prefix: str = "/auth", templates: "Templates | None" =
     Args:
         url_prefix: The path below which the routes are mounted.
         templates: The app's own page templates; those of the middleware if left out.
+        mode: ``"cookies"`` for browsers, or ``"header"``.
 
     Returns:
         A router for ``include_router``.
+
+    Raises:
+        ConfigurationError: There is no such mode.
     """
     router = APIRouter()
-    for route, endpoint in endpoints(templates):
-        path, name = url_prefix.rstrip("/") + route.path, f"{NAME}:{route.name}"
+    for route, endpoint in endpoints(templates, mode):
+        path, name = url_prefix.rstrip("/") + route.path, f"{NAMES[mode]}:{route.name}"
         router.add_route(path, endpoint, methods=list(route.methods), name=name, include_in_schema=False)
     return router
 
@@ -229,7 +296,7 @@ def document_cookies(app: FastAPI, cookies: CookieSettings | None = None) -> Non
     make, name = app.openapi, (cookies or CookieSettings()).session_name
 
     def openapi() -> dict[str, Any]:
-        document = make()
+        document = describe_gates(make())
         schemes = document.get("components", {}).get("securitySchemes", {})
         if _Bearer.scheme_name in schemes and _COOKIE_SCHEME not in schemes:
             description = "That of a browser that has signed in; unsafe methods need a trusted Origin."

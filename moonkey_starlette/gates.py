@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -11,19 +11,22 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Scope
 
+from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.web.placement import (
     Framework,
     Registered,
     attribute,
     calls,
+    check_demands,
     described,
     find_misplaced_gate,
     has_gate,
     kind_of,
     route_order_advice,
 )
-from moonkey_starlette.signatures import all_of, check_parameters
+from moonkey_starlette.mounted import layers
+from moonkey_starlette.signatures import all_of, check_parameters, leave_out_defaults
 
 _STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_order_advice)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
@@ -35,14 +38,18 @@ class RouteCheck:
 
     Args:
         app: The app that the middleware calls.
+        client: The client of the middleware, which the gates behind it use.
+        middleware: The class of the middleware. The routes behind another one belong to that one's client.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, client: AsyncMoonKey, middleware: type) -> None:
         self._app = app
+        self._client = client
+        self._middleware = middleware
         self._found: str | None = None
 
     def at_start(self, scope: Scope) -> ConfigurationError | None:
-        """Return the error of a misplaced gate among the routes that exist when the app starts, or ``None``."""
+        """Return the error of a gate among the routes that exist when the app starts, or ``None``."""
         found = self._find_problem(scope)
         return ConfigurationError(found) if found else None
 
@@ -50,7 +57,7 @@ class RouteCheck:
         """Check the routes at the first request, when all of them exist. The result stands for later requests.
 
         Raises:
-            ConfigurationError: A gate is misplaced and protects nothing.
+            ConfigurationError: A gate is misplaced and protects nothing, or requires what can never be met.
         """
         if self._found is None:
             self._found = self._find_problem(scope)
@@ -58,20 +65,40 @@ class RouteCheck:
             raise ConfigurationError(self._found)
 
     def _find_problem(self, scope: Scope) -> str:
-        return find_misplaced_gate(lambda: _registered([self._app, scope.get("app")]), _STARLETTE)
+        apps = [self._app, scope.get("app")]
+        found = find_misplaced_gate(lambda: _registered(apps), _STARLETTE)
+        if not found:
+            try:
+                check_demands(_registered([self._app], self._has_another_client), self._client.check_requirements)
+            except ConfigurationError as error:
+                found = str(error)
+        return found
+
+    def _has_another_client(self, app: Any) -> bool:
+        """Return whether an app is a middleware of ours, or has one, with a client of its own."""
+        stack = attribute(app, "user_middleware") or ()
+        found = [one.kwargs.get("client") for one in stack if self._is_ours(attribute(one, "cls"))]
+        if self._is_ours(type(app)):
+            found.append(attribute(app, "client"))
+        return any(one is not self._client for one in found)
+
+    def _is_ours(self, kind: Any) -> bool:
+        return isinstance(kind, type) and issubclass(kind, self._middleware)
 
 
-def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
+def _registered(apps: Iterable[Any], is_left_out: Callable[[Any], bool] = lambda _: False) -> Iterator[Registered]:
     """Yield the callables that these apps, and the apps and routes inside of them, call for a request."""
     queue: list[tuple[Any, str, int]] = [(app, "", 0) for app in apps if app is not None]
     seen: set[int] = set()
     while queue:
         app, prefix, depth = queue.pop()
-        if id(app) in seen or depth > _MOST_LAYERS:
+        if id(app) in seen or depth > _MOST_LAYERS or is_left_out(app):
             continue
         seen.add(id(app))
         yield from _called_by(app)
         for route in _routes_of(app):
+            if any(map(is_left_out, layers(attribute(route, "app")))):
+                continue  # a mount lists the routes of its app, too
             path = prefix + (attribute(route, "path") or "")
             endpoint = attribute(route, "endpoint")
             if endpoint is not None:
@@ -81,6 +108,7 @@ def _registered(apps: Iterable[Any]) -> Iterator[Registered]:
                 if (dependant := attribute(route, "dependant")) is not None:
                     check_parameters(dependant, where)
                     yield from (Registered(one.call, where) for one in all_of(dependant))
+                    leave_out_defaults(dependant)
             queue += [(inner, path, depth + 1) for inner in (route, attribute(route, "app")) if inner is not None]
         queue += [(inner, prefix, depth + 1) for inner in _inside(app)]
 
@@ -91,7 +119,7 @@ def _check_endpoint(route: Any, endpoint: Any, where: str) -> None:
     Such a route still calls the endpoint that it was made with, without the gate.
     """
     called = attribute(attribute(route, "dependant") or route, "call") or attribute(route, "app")
-    if isinstance(called, FunctionType) and has_gate(endpoint) and not calls(called, endpoint):
+    if isinstance(called, FunctionType) and not calls(called, endpoint) and has_gate(endpoint):
         raise ConfigurationError(
             f"{where} is open to everybody: the route was made before {described(endpoint)} got its gate, and "
             "still calls it without. Make the route with what require_auth returns."
@@ -128,8 +156,8 @@ def _called_by(app: Any) -> Iterator[Registered]:
         yield Registered(app, "a route of the app")
     if (dispatch := attribute(app, "dispatch_func")) is not None:
         yield Registered(dispatch, "middleware")
-    layers = attribute(app, "user_middleware")
-    for kind, arguments, named in layers if isinstance(layers, list) else ():
+    stack = attribute(app, "user_middleware")
+    for kind, arguments, named in stack if isinstance(stack, list) else ():
         yield Registered(kind, "middleware")
         yield from (Registered(one, "middleware") for one in (*arguments, *named.values()) if callable(one))
     handlers = attribute(app, "exception_handlers")

@@ -7,7 +7,7 @@ from typing import overload
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from moonkey_core.auth import Auth, AuthenticatedAuth
+from moonkey_core.auth import Auth, AuthenticatedAuth, Raiser, set_raiser
 from moonkey_core.client import AsyncMoonKey, Pending
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
@@ -29,6 +29,8 @@ class Identity:
     Args:
         scope: The ASGI scope of the request or WebSocket.
         client: The client that verifies it.
+        pages: The renderer of pages for the app.
+        is_eager: Whether the middleware verifies the identity before it calls the app.
 
     Attributes:
         auth: The verified identity; ``None`` until it has been verified.
@@ -37,20 +39,46 @@ class Identity:
         info: The other facts of the request, where the settings need them.
         is_eager: Whether the middleware verifies the identity before it calls the app.
         pages: The renderer of pages for the app.
+        raiser: What makes the errors that gates raise.
     """
 
-    pages: Pages
-    is_eager: bool
+    raiser: Raiser
 
-    __slots__ = ("_once", "_pending", "auth", "client", "headers", "info", "is_eager", "pages")
+    __slots__ = (
+        "_lines",
+        "_once",
+        "_pending",
+        "auth",
+        "client",
+        "headers",
+        "info",
+        "is_eager",
+        "pages",
+        "raiser",
+    )
 
-    def __init__(self, scope: Scope, client: AsyncMoonKey) -> None:
+    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, *, is_eager: bool) -> None:
         self.client: AsyncMoonKey = client
-        self.headers: HeaderView = asgi_headers(scope["headers"])
+        self.pages: Pages = pages
+        self.is_eager: bool = is_eager
+        self._lines = lines = tuple(scope["headers"])
+        self.headers: HeaderView = asgi_headers(lines)
         self.info: RequestInfo | None = asgi_request(scope) if client.settings.needs_request_info else None
         self.auth: Auth | None = None
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
+
+    def is_of(self, scope: Scope, client: AsyncMoonKey) -> bool:
+        """Return whether this is the identity that a client would find for a scope: nothing has changed since."""
+        if self.client is not client or self._lines != tuple(scope["headers"]):
+            return False
+        return self.info is None or self.info == asgi_request(scope)
+
+    def raise_for(self, raiser: Raiser) -> None:
+        """Have gates raise errors for the reply of a middleware: the innermost one with this identity."""
+        self.raiser = raiser
+        if self.auth is not None:
+            set_raiser(self.auth, raiser)
 
     def peek(self, requirements: Requirements | None = None) -> Auth | None:
         """Return the identity if that takes no network call, else ``None``; then :meth:`resolve` continues."""
@@ -59,7 +87,7 @@ class Identity:
             if isinstance(begun, Pending):
                 self._pending = begun
             else:
-                self.auth = begun
+                self._settle(begun)
         return self.auth
 
     async def resolve(self) -> Auth:
@@ -69,7 +97,7 @@ class Identity:
                 self._once = Once()
             auth = await self._once.get(self._finished)
             if self.auth is None:  # else a stricter gate has verified it meanwhile
-                self.auth = auth
+                self._settle(auth)
         assert self.auth is not None
         return self.auth
 
@@ -79,8 +107,11 @@ class Identity:
 
     def fit_for(self, requirements: Requirements) -> Auth | None:
         """Return the identity if it meets the requirements of a gate without a network call, else ``None``."""
-        auth = self.peek(requirements)
-        return auth if auth is not None and requirements.are_met_by(auth) else None
+        try:
+            auth = self.peek(requirements) if self.auth is None else self.auth
+            return auth if auth is not None and requirements.are_met_by(auth, self.client) else None
+        except ConfigurationError as error:
+            raise self.raiser.to_raise(error) from None
 
     async def meet(self, requirements: Requirements) -> Auth:
         """Verify the identity for a gate that :meth:`fit_for` returned ``None`` for.
@@ -89,12 +120,28 @@ class Identity:
         """
         if self.auth is None and requirements == _NO_REQUIREMENTS:
             return await self.resolve()
-        if self.auth is None and self._pending is not None:
-            auth = await self.client.finish(self._pending, requirements)
-        else:
-            auth = await self.client.authenticate(self.headers, requirements, self.info)
-        self.auth = auth
+        if self.auth is not None and requirements.needs_record(self.auth):
+            await self.client.mfa.load(self.auth)
+            if requirements.are_met_by(self.auth, self.client):
+                return self.auth
+        try:
+            if self.auth is None and self._pending is not None:
+                auth = await self.client.finish(self._pending, requirements)
+            else:
+                auth = await self.client.authenticate(self.headers, requirements, self.info)
+        except ConfigurationError as error:
+            raise self.raiser.to_raise(error) from None
+        self._settle(auth)
         return auth
+
+    def _settle(self, auth: Auth) -> None:
+        set_raiser(auth, self.raiser)
+        self.auth = auth
+
+    def renew(self, auth: Auth, headers: HeaderView) -> None:
+        """Take over the identity by a newer credential, and the headers that present it."""
+        self.headers = headers
+        self._settle(auth)
 
     def read(self) -> Auth:
         """Return the identity to code that cannot await.
@@ -103,9 +150,11 @@ class Identity:
             ConfigurationError: The identity has not been verified yet.
         """
         if self.auth is None:
-            raise ConfigurationError(
-                "The identity of this request was read before it was known. Write "
-                "`auth = await get_auth(request)` first, or remove lazy=True from MoonKeyMiddleware."
+            raise self.raiser.to_raise(
+                ConfigurationError(
+                    "The identity of this request was read before it was known. Write "
+                    "`auth = await get_auth(request)` first, or remove lazy=True from MoonKeyMiddleware."
+                )
             )
         return self.auth
 
@@ -120,7 +169,7 @@ async def get_auth(request: AuthenticatedRequest | AuthenticatedWebSocket) -> Au
 @overload
 async def get_auth(request: HTTPConnection) -> Auth: ...
 async def get_auth(request: HTTPConnection) -> Auth:
-    """Return the identity of a request or WebSocket, in any of its four states.
+    """Return the identity of a request or WebSocket, in any of its states.
 
     With ``lazy=True`` this verifies it.
 
@@ -137,6 +186,15 @@ def get_client(request: HTTPConnection) -> AsyncMoonKey:
         ConfigurationError: The request has not passed the middleware.
     """
     return identity_of(request).client
+
+
+def outer_identity(scope: Scope, client: AsyncMoonKey) -> Identity | None:
+    """Return the identity that a middleware further outside, with the same client, has put on the scope.
+
+    ``None`` where there is none, or where a layer between has changed what it was made from.
+    """
+    outer = scope.get(KEY)
+    return outer if isinstance(outer, Identity) and outer.is_of(scope, client) else None
 
 
 def identity_of(connection: HTTPConnection) -> Identity:

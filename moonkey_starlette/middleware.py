@@ -14,16 +14,22 @@ from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
+from moonkey_starlette.cors import check_cors
 from moonkey_starlette.gates import RouteCheck
-from moonkey_starlette.identity import Identity
+from moonkey_starlette.handlers import answer_by_handler
+from moonkey_starlette.identity import KEY, Identity, outer_identity
 from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
-from moonkey_starlette.responses import Reply, reply_to
+from moonkey_starlette.refused import HttpRaiser, check_handlers
+from moonkey_starlette.responses import HttpReply, Reply, WebSocketReply, offers_denial
 from moonkey_starlette.scope import attach
+from moonkey_starlette.static_files import is_for_a_file
 from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
 
 _ARGUMENTS = ("client", "required", "public_paths", "lazy", "bind_websockets", "templates")
+# What `asyncio.get_running_loop` calls. It returns `None` where that raises, and takes a fraction of the time.
+_running_loop = asyncio._get_running_loop
 _NEEDS_ASYNCIO = (
     "MoonKey runs on asyncio only, and this server runs the app on another kind of event loop. "
     "Start it without trio: hypercorn --worker-class asyncio, or uvloop."
@@ -34,9 +40,10 @@ class MoonKeyMiddleware:
     """A middleware that gives each request and WebSocket an ``Auth``, as ``request.state.moonkey``.
 
     ``request.user.is_authenticated`` and ``@requires("authenticated")`` of Starlette work as well. A
-    :class:`~moonkey_core.errors.MoonKeyError` that the app raises becomes the response, unless the app has an
-    exception handler of its own for it. A refused WebSocket gets the same response where the server supports one;
-    else it is closed before it is accepted. For the codes see :func:`~moonkey_starlette.responses.close_code`.
+    :class:`~moonkey_core.errors.MoonKeyError` that the app raises, or the middleware where ``required`` is set,
+    becomes the response, unless the app has an exception handler of its own for it. A refused WebSocket gets the
+    same response where the server supports one; else it is closed before it is accepted. For the codes see
+    :func:`~moonkey_starlette.responses.close_code`.
 
     With cookies, every response to a verified request carries the changed ones. Starlette makes its response to an
     unhandled error outside of all middleware: that one carries none, and the next response does. To be told of
@@ -102,6 +109,7 @@ class MoonKeyMiddleware:
         lazy: bool,
         binds: bool,
     ) -> None:
+        check_handlers()
         check_names(options, beside=_ARGUMENTS)
         if client is not None and options:
             raise TypeError("Give MoonKeyMiddleware either a client or single settings, not both.")
@@ -118,33 +126,39 @@ class MoonKeyMiddleware:
             )
         self._answers_preflights = answers_preflights(self.app)
         self._mounted = Mounted(self.app)
-        self._routes = RouteCheck(self.app)
+        self._has_started = False
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
         self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
+        self._routes = RouteCheck(self.app, self.client, MoonKeyMiddleware)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: attach the identity, admit or refuse the request, and complete the response."""
+        kind = scope["type"]
         problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
-        if problem is None and scope["type"] == "lifespan":
+        if problem is None and kind == "lifespan":
             problem = self._routes.at_start(scope)
         if problem is not None:
             await _refuse_to_serve(problem, scope, receive, send)
-        if scope["type"] not in ("http", "websocket"):
+        if not self._has_started:
+            self._has_started = True
+            check_cors(self.app, scope, self.client.settings)
+        if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
+        identity = self._identity(scope)
         reply: Reply
-        if self._bind_websockets and scope["type"] == "websocket":
-            identity: Identity = (watched := WatchedIdentity(scope, self.client))
-            reply = BoundReply(scope, receive, send, watched)
+        if kind == "http":
+            reply = HttpReply(scope, receive, send, identity, self._mounted, self._pages)
+        elif self._bind_websockets and isinstance(identity, WatchedIdentity) and not identity.is_watched:
+            reply = BoundReply(scope, receive, send, identity)
         else:
-            identity = Identity(scope, self.client)
-            reply = reply_to(scope, receive, send, identity, self._mounted)
-        identity.pages, identity.is_eager = self._pages, not self._lazy
+            reply = WebSocketReply(scope, receive, send, identity, offers_denial=offers_denial(scope))
+        identity.raise_for(HttpRaiser(reply))
         try:
             self._routes.at_request(scope)
             attach(scope, identity)
-            if not self._lazy and identity.peek() is None:
+            if not self._lazy and identity.peek() is None and not is_for_a_file(self.app, scope):
                 await identity.resolve()
             if not self._required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)
@@ -159,11 +173,20 @@ class MoonKeyMiddleware:
             if reply.held or reply.is_bound:
                 await reply.finish()
 
+    def _identity(self, scope: Scope) -> Identity:
+        """Return the identity for a scope: that of a middleware further outside, if it has the same client."""
+        outer = outer_identity(scope, self.client) if KEY in scope else None
+        if outer is None:
+            kind = WatchedIdentity if scope["type"] == "websocket" else Identity
+            return kind(scope, self.client, self._pages, is_eager=not self._lazy)
+        outer.pages, outer.is_eager = self._pages, outer.is_eager or not self._lazy
+        return outer
+
     async def _admits(self, scope: Scope, identity: Identity, reply: Reply) -> bool:
         """Return whether the app is to be called for the request. A refused preflight is answered here.
 
         Raises:
-            MoonKeyError: The request is refused.
+            MoonKeyError: The request is refused, and the app has no handler of its own for that.
         """
         path = route_path(scope)
         if path in self._public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
@@ -172,7 +195,8 @@ class MoonKeyMiddleware:
         if error is None:
             return True
         if not is_preflight(scope):
-            raise error
+            await answer_by_handler(self.app, scope, reply, error)
+            return False
         if self._answers_preflights:
             return True
         # Browsers send preflights without credentials. This response grants nothing and runs no code of the app.
@@ -192,8 +216,4 @@ async def _refuse_to_serve(problem: Exception, scope: Scope, receive: Receive, s
 
 def _is_asyncio() -> bool:
     """Return whether the server runs the app on asyncio or a replacement of its event loop, such as uvloop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return _running_loop() is not None

@@ -27,7 +27,7 @@ class MoonKeyState(State):
 
         @property
         def moonkey(self) -> Auth:
-            """The identity, in any of its four states."""
+            """The identity, in any of its states."""
             ...
 
 

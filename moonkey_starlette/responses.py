@@ -12,21 +12,35 @@ from starlette.types import Message, Receive, Scope, Send
 
 from moonkey_core.auth import from_cookies
 from moonkey_core.errors import MoonKeyError
+from moonkey_core.settings import Settings
 from moonkey_core.web.pages import Visit, refuse_visit
-from moonkey_core.web.responses import Refusal, ResponseFacts, must_resolve_first, refuse, response_effects
+from moonkey_core.web.request import asgi_request
+from moonkey_core.web.responses import (
+    DESCRIBED_HEADERS,
+    Refusal,
+    ResponseFacts,
+    must_resolve_first,
+    refuse,
+    response_effects,
+    usual_facts,
+)
 from moonkey_starlette.identity import Identity
 from moonkey_starlette.mounted import Mounted
+from moonkey_starlette.pages import Pages
 from moonkey_starlette.paths import as_link, target_of
+from moonkey_starlette.refused import RefusingReply
+from moonkey_starlette.static_files import answers_with_a_file
 
-_DENIAL = "websocket.http.response"
+DENIAL = "websocket.http.response"
+"""The prefix of the messages of a response in place of a handshake (ASGI, WebSocket denial response)."""
+
+
 _SERVER_ERROR = 500
 _TRY_AGAIN_LATER = 1013  # this and the next: the IANA registry of close codes for RFC 6455
 _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
 
-_DESCRIBED_HEADERS = frozenset(
-    (b"vary", b"cache-control", b"set-cookie")
-)  # the headers that ResponseFacts describes
+_DESCRIBED_HEADERS = frozenset(name.encode() for name in DESCRIBED_HEADERS)
 
 _Line = tuple[bytes, bytes]
 
@@ -67,6 +81,8 @@ def apply_response_effects(start: Message, identity: Identity) -> Message:
     )
     if effects.is_usual:
         return {**start, "headers": [*lines, *_encoded(effects.headers)]}
+    if effects.is_secret:
+        effects = effects.against(name.decode("latin-1") for name, _ in lines)
     if not effects.headers:
         return start
     new = [_line(name, value) for name, value in effects.headers]
@@ -102,15 +118,22 @@ def _facts(start: Message) -> ResponseFacts:
     Nothing else in the message distinguishes a streamed body, or a file from a stream of the same length.
     """
     lines = start.get("headers", ())
-    names = [line[0].lower() for line in lines]
-    is_streamed = b"content-length" not in names
-    if _DESCRIBED_HEADERS.isdisjoint(names):
-        return _usual_facts(start["status"], is_streamed)
+    try:
+        usual = _usual_facts(start["status"], tuple(dict(lines)))
+    except (TypeError, ValueError):  # an app has sent other types
+        usual = _usual_facts(start["status"], tuple(bytes(line[0]) for line in lines))
+    if usual is not None:
+        return usual
+    is_streamed = b"content-length" not in [line[0].lower() for line in lines]
     vary, cache_control = (", ".join(_values(lines, name)) for name in (b"vary", b"cache-control"))
     return ResponseFacts(start["status"], is_streamed, vary, cache_control, _values(lines, b"set-cookie"))
 
 
-_usual_facts = lru_cache(128)(ResponseFacts)
+@lru_cache(256)  # the header names of the app's responses, of which it has few combinations
+def _usual_facts(status: int, names: tuple[bytes, ...]) -> ResponseFacts | None:
+    """Return the facts of a response with headers of these names; ``None`` where their values count."""
+    lower = {name.lower() for name in names}
+    return usual_facts(status, b"content-length" not in lower) if _DESCRIBED_HEADERS.isdisjoint(lower) else None
 
 
 def _values(lines: Iterable[_Line], name: bytes) -> list[str]:
@@ -127,7 +150,7 @@ def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[_Line, ...]:
     return tuple(_line(name, value) for name, value in headers)
 
 
-class Reply(Protocol):
+class Reply(RefusingReply, Protocol):
     """The ``receive`` and ``send`` of the app. Every message is passed on at once, with one exception.
 
     For the exception see :class:`HttpReply`.
@@ -157,37 +180,14 @@ class Reply(Protocol):
         """Send a message of the app."""
         ...
 
-    async def reject(self, error: MoonKeyError) -> bool:
-        """Answer with an error.
-
-        Returns:
-            Whether it was sent; ``False`` where the app has answered already.
-        """
-        ...
-
     async def finish(self) -> None:
         """Send the messages held back. To be called when the app has returned."""
         ...
 
 
-def reply_to(scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted) -> Reply:
-    """Make the reply to a scope.
-
-    Args:
-        scope: A scope of type ``http`` or ``websocket``.
-        receive: The server's function to receive a message.
-        send: The server's function to send a message.
-        identity: The identity of the request or WebSocket.
-        mounted: The session routes of the app.
-    """
-    if scope["type"] == "http":
-        return HttpReply(scope, receive, send, identity, mounted)
-    return WebSocketReply(receive, send, identity, offers_denial=offers_denial(scope))
-
-
 def offers_denial(scope: Scope) -> bool:
     """Return whether the server can answer a WebSocket handshake with an HTTP response."""
-    return _DENIAL in (scope.get("extensions") or {})
+    return DENIAL in (scope.get("extensions") or {})
 
 
 class HttpReply:
@@ -199,12 +199,15 @@ class HttpReply:
 
     is_bound = is_over = False
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted, pages: Pages
+    ) -> None:
         self.receive = receive
-        self._scope = scope
+        self.scope = scope
         self._app = scope.get("app")  # these two change on the way inwards
         self._root_path = scope.get("root_path", "")
         self._mounted = mounted
+        self._pages = pages
         self._send = send
         self._identity = identity
         self._is_started = False
@@ -214,15 +217,13 @@ class HttpReply:
         """Send a message of the app, after the verification or the waiting that a response may need."""
         # Not a coroutine function: most messages need no coroutine besides the server's.
         is_start = message["type"] == "http.response.start"
-        if self.held or (is_start and self._must_wait(message)):
+        if self.held or (is_start and (message["status"] == _SERVER_ERROR or self._must_resolve(message))):
             return self._send_or_hold(message)
         return self._send(self._with_effects(message) if is_start else message)
 
-    def _must_wait(self, start: Message) -> bool:
-        """Return whether this response may be held back or needs the identity verified first."""
-        if start["status"] == _SERVER_ERROR:
-            return True
-        return must_resolve(start, self._identity)
+    def _must_resolve(self, start: Message) -> bool:
+        identity = self._identity
+        return identity.auth is None and must_resolve(start, identity) and not answers_with_a_file(self.scope)
 
     async def _send_or_hold(self, message: Message) -> None:
         if self._may_report_error(message):
@@ -236,13 +237,23 @@ class HttpReply:
         if self._is_started:
             return False
         self.held = []
-        for message in refusal_messages("http.response", self._refusal(error)):
+        for message in refusal_messages("http.response", self.refusal(error)):
             await self._pass_on(message)
         return True
 
-    def _refusal(self, error: MoonKeyError) -> Refusal:
-        identity, scope, root_path = self._identity, self._scope, self._root_path
-        settings = identity.client.settings
+    @property
+    def settings(self) -> Settings:
+        """The settings of the client."""
+        return self._identity.client.settings
+
+    @property
+    def can_refuse(self) -> bool:
+        """Whether the response has not started yet."""
+        return not self._is_started
+
+    def refusal(self, error: MoonKeyError) -> Refusal:
+        """Return the response for an error, a page for a browser where the app has cookies, and log the error."""
+        identity, scope, root_path, settings = self._identity, self.scope, self._root_path, self.settings
         if settings.cookies is None:
             return refuse(error, settings, identity.headers)
         prefix = self._mounted.prefix
@@ -250,9 +261,10 @@ class HttpReply:
             method=scope["method"],
             target=target_of(scope, root_path),
             routes=None if prefix is None else as_link(root_path + prefix),
+            info=identity.info or asgi_request(scope),
         )
         refusal = refuse_visit(error, settings, identity.headers, visit)
-        return identity.pages.rendered(refusal, Request(scope))
+        return self._pages.rendered(refusal, Request(scope))
 
     async def finish(self) -> None:
         """Send the messages held back."""
@@ -261,13 +273,13 @@ class HttpReply:
             await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and must_resolve(message, self._identity):
+        if message["type"] == "http.response.start" and self._must_resolve(message):
             await self._identity.resolve()
         await self._send(self._with_effects(message))
 
     def _may_report_error(self, message: Message) -> bool:
         if message["type"] == "http.response.start":
-            is_of_an_inner_app = self._scope.get("app") is not self._app
+            is_of_an_inner_app = self.scope.get("app") is not self._app
             return is_of_an_inner_app and message["status"] == _SERVER_ERROR
         is_whole_body = message["type"] == "http.response.body" and not message.get("more_body", False)
         return is_whole_body and bool(self.held)
@@ -285,7 +297,10 @@ class WebSocketReply:
     held: Sequence[Message] = ()
     is_bound = False
 
-    def __init__(self, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, identity: Identity, *, offers_denial: bool
+    ) -> None:
+        self.scope = scope
         self._receive = receive
         self._send = send
         self._identity = identity
@@ -316,22 +331,36 @@ class WebSocketReply:
             message = with_cookies(message, self._identity)
         elif message["type"] == "websocket.close":
             self._is_answered = True
-        elif message["type"] == f"{_DENIAL}.start":
+        elif message["type"] == f"{DENIAL}.start":
             self._is_answered = True
             message = apply_response_effects(message, self._identity)
         await self._send(message)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the client."""
+        return self._identity.client.settings
+
+    @property
+    def can_refuse(self) -> bool:
+        """Whether the app has neither answered nor closed the WebSocket yet."""
+        return not self._is_answered
+
+    def refusal(self, error: MoonKeyError) -> Refusal:
+        """Return the response for an error, and log the error."""
+        return refuse(error, self.settings, self._identity.headers)
 
     async def reject(self, error: MoonKeyError) -> bool:
         """Refuse or close the WebSocket with an error; ``False`` where the app has answered or closed already."""
         if self._is_answered:
             return False
-        refusal = refuse(error, self._identity.client.settings, self._identity.headers)
+        refusal = self.refusal(error)
         if not self._is_connected and not self._is_gone:
             await self.receive()  # nothing may be sent before websocket.connect
         if self._is_gone:
             return True
         if self._offers_denial and not self._is_accepted:
-            for message in refusal_messages(_DENIAL, refusal):
+            for message in refusal_messages(DENIAL, refusal):
                 await self.send(message)
         else:
             reason = HTTPStatus(refusal.status).phrase

@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from moonkey_core.auth import new_auth
-from moonkey_core.flows import MAX_BODY_BYTES, ROUTES, FlowRequest, FlowResponse, unreadable_body
+from moonkey_core.flows import (
+    MAX_BODY_BYTES,
+    NAMES,
+    FlowRequest,
+    FlowResponse,
+    Mode,
+    routes_of,
+    unreadable_body,
+)
 from moonkey_core.flows import Route as Served
 from moonkey_core.web.request import HeaderView, asgi_request
 from moonkey_starlette.identity import identity_of
-from moonkey_starlette.mounted import NAME
 from moonkey_starlette.pages import HTML, Pages, Templates
 from moonkey_starlette.paths import as_link, visible_path
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = None) -> Mount:
+def session_routes(
+    *, url_prefix: str = "/auth", templates: Templates | None = None, mode: Mode = "cookies"
+) -> Mount:
     """Return all session routes: ``Starlette(routes=[session_routes(url_prefix="/auth"), …])``.
 
     They need the middleware and cookies; an app that mounts them without cookies does not start. Each route checks
@@ -30,28 +38,35 @@ def session_routes(*, url_prefix: str = "/auth", templates: Templates | None = N
     are ``moonkey:sign_in``, ``moonkey:sign_out``, ``moonkey:sessions`` and so on. Without Jinja2 installed, they
     answer in JSON only. For FastAPI, use the function of the same name in :mod:`moonkey_starlette.fastapi`.
 
+    With ``mode="header"`` they need no cookies, and neither read nor set any: sign-in answers with the credentials
+    as JSON, and the client sends them in a header. Their names then begin with ``moonkey_header:``.
+
     Args:
         url_prefix: The path below which the routes are mounted.
         templates: The app's own page templates; those of the middleware if left out.
+        mode: ``"cookies"`` for browsers, or ``"header"``.
 
     Returns:
         A mount for the ``routes`` of a Starlette app.
+
+    Raises:
+        ConfigurationError: There is no such mode.
     """
     routes = [
         Route(route.path, endpoint, methods=list(route.methods), name=route.name)
-        for route, endpoint in endpoints(templates)
+        for route, endpoint in endpoints(templates, mode)
     ]
-    return Mount(url_prefix, routes=routes, name=NAME)
+    return Mount(url_prefix, routes=routes, name=NAMES[mode])
 
 
-def endpoints(templates: Templates | None = None) -> Iterator[tuple[Served, Endpoint]]:
-    """Yield each session route with its endpoint."""
+def endpoints(templates: Templates | None, mode: Mode) -> Iterator[tuple[Served, Endpoint]]:
+    """Yield each session route of a mode with its endpoint."""
     pages = None if templates is None else Pages(templates)
-    for route in ROUTES:
-        yield route, _endpoint(route, pages)
+    for route in routes_of(mode):
+        yield route, _endpoint(route, pages, mode)
 
 
-def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
+def _endpoint(route: Served, own_pages: Pages | None, mode: Mode) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         identity = identity_of(request)
         pages = own_pages or identity.pages
@@ -63,11 +78,12 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
                 routes=_mounted_at(request, route.path.replace("{session_id}", session_id or "")),
                 info=identity.info or asgi_request(scope),
                 headers=identity.headers if pages.can_render else _without_accept(identity.headers),
-                # The style sheet is the same for all users.
-                auth=new_auth() if route.name == "style" else await identity.resolve(),
+                # Static files are the same for all users.
+                auth=new_auth() if route.is_static else await identity.resolve(),
                 query=scope["query_string"].decode("latin-1"),
                 body=body,
                 session_id=session_id,
+                mode=mode,
             )
         )
         return _response(answer, pages, request)
@@ -76,11 +92,10 @@ def _endpoint(route: Served, own_pages: Pages | None) -> Endpoint:
     return endpoint
 
 
-async def _body(request: Request) -> bytes:
-    """Read the body of a request, up to ``MAX_BODY_BYTES``.
+async def _body(request: Request) -> bytes | None:
+    """Read the body of a request; ``None`` where it is longer than ``MAX_BODY_BYTES``, of which no more is read.
 
     Raises:
-        HTTPException: The body is longer (status 413).
         RequestRefused: The client disconnects before the end of the body.
     """
     found = bytearray()
@@ -88,7 +103,7 @@ async def _body(request: Request) -> bytes:
         async for chunk in request.stream():
             found += chunk
             if len(found) > MAX_BODY_BYTES:
-                raise HTTPException(status_code=413)
+                return None
     except ClientDisconnect as error:  # the client is gone; the error is for the log
         raise unreadable_body(error) from None
     return bytes(found)

@@ -20,8 +20,7 @@ def attach(scope: Scope, identity: Identity) -> None:
     """Put the identity on the scope itself, not on a copy: outer layers read the scope after inner ones."""
     scope[KEY] = identity
     scope["state"] = RequestState(scope.get("state", {}), identity)
-    scope["user"] = ConnectionUser(identity)
-    scope["auth"] = ConnectionPermissions(identity)
+    scope["user"] = scope["auth"] = ConnectionUser(identity)
 
 
 class RequestState(MutableMapping[str, Any]):
@@ -66,7 +65,7 @@ class RequestState(MutableMapping[str, Any]):
 
 
 class ConnectionUser(BaseUser):
-    """The value of ``request.user``: the verified user, or an anonymous one.
+    """The value of ``request.user`` and of ``request.auth``: the verified user, or an anonymous one.
 
     Each property raises :class:`~moonkey_core.errors.ProviderError` where the identity cannot be determined, so
     that an outage is never taken for an anonymous user, and :class:`~moonkey_core.errors.ConfigurationError` where
@@ -81,12 +80,12 @@ class ConnectionUser(BaseUser):
     @property
     def is_authenticated(self) -> bool:
         """Whether a user is signed in."""
-        return self._user is not None
+        return _user_of(self._identity) is not None
 
     @property
     def display_name(self) -> str:
         """The user's name, else e-mail address, else id; empty for an anonymous user."""
-        user = self._user
+        user = _user_of(self._identity)
         if user is None:
             return ""
         name = " ".join(part for part in (user.first_name, user.last_name) if part)
@@ -94,24 +93,15 @@ class ConnectionUser(BaseUser):
 
     @property
     def identity(self) -> str:
-        """The user's id; empty for an anonymous user."""
-        user = self._user
+        """The user's id; empty for an anonymous user. Of several providers, two users may have equal ids."""
+        user = _user_of(self._identity)
         return "" if user is None else user.id
 
     @property
-    def _user(self) -> User | None:
-        return optional_user(self._identity.read())
-
-
-class ConnectionPermissions:
-    """The value of ``request.auth``, for ``@requires``. Raises the same errors as :class:`ConnectionUser`."""
-
-    __slots__ = ("_identity",)
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-
-    @property
     def scopes(self) -> list[str]:
-        """The list ``["authenticated"]`` if a user is signed in, else an empty one."""
-        return [] if optional_user(self._identity.read()) is None else [AUTHENTICATED]
+        """The permissions for ``@requires``: ``["authenticated"]`` if a user is signed in, else none."""
+        return [] if _user_of(self._identity) is None else [AUTHENTICATED]
+
+
+def _user_of(identity: Identity) -> User | None:
+    return optional_user(identity.read())

@@ -20,6 +20,7 @@ _VALUES: dict[Any, str] = {
     Auth: "CurrentAuth",
     AuthenticatedAuth: "Annotated[AuthenticatedAuth, Depends(RequireAuth())]",
 }
+_MARKERS = ("Depends", "Security")
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
@@ -41,6 +42,10 @@ class Dependency(NoParameter):
     """The base of all dependencies of this package; ``written`` is the annotation of a parameter for it."""
 
 
+class Default:
+    """The base of a dependency that does nothing but what one that depends on it does without it."""
+
+
 def check_parameters(dependant: Any, where: str) -> None:
     """Check that no parameter looks like a gate or an identity without being a dependency.
 
@@ -57,7 +62,7 @@ def check_parameters(dependant: Any, where: str) -> None:
     for one in all_of(dependant):
         resolved = {inner.name for inner in one.dependencies}
         for parameter in _parameters(one.call):
-            if parameter.name in resolved:
+            if parameter.name in resolved or _default_of(parameter) is not None:
                 continue
             unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
             if unread is not None:
@@ -84,6 +89,35 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
                     f"Depends(RequireAuth()), or a parameter `{inner.name or 'auth'}: {written or _GATE}`."
                 )
+
+
+def leave_out_defaults(dependant: Any) -> None:
+    """Leave out the dependencies of a finished route that one of this package can do without.
+
+    FastAPI takes its time over each one in every request. Those are told by the default of their parameter, which
+    names the dependency itself. They only serve ``dependency_overrides``: where an app has any, FastAPI reads the
+    signatures anew in each request, and finds them again.
+
+    Args:
+        dependant: FastAPI's description of an endpoint, with its dependencies in a list.
+    """
+    for one in all_of(dependant):
+        if not issubclass(type(one.call), Dependency):
+            continue
+        defaults = {parameter.name: _default_of(parameter) for parameter in _parameters(one.call)}
+        # A new list: a request on its way may be in the middle of the old one.
+        one.dependencies = [
+            inner
+            for inner in one.dependencies
+            if not isinstance(inner.call, Default) or defaults.get(inner.name) is not inner.call
+        ]
+
+
+def _default_of(parameter: inspect.Parameter) -> Default | None:
+    """Return the dependency that a parameter of one of ours names as its default, and may be left out."""
+    default = parameter.default
+    found = default.dependency if type(default).__name__ in _MARKERS else None
+    return found if isinstance(found, Default) else None
 
 
 def all_of(dependant: Any) -> Iterator[Any]:
@@ -124,7 +158,7 @@ def _dependency_named(thing: Any) -> str | None:
     kind = kind_of(thing)
     if kind is not None:
         return None if kind.is_gate else _GATE
-    if type(thing).__name__ in ("Depends", "Security"):
+    if type(thing).__name__ in _MARKERS:
         return _dependency_named(thing.dependency)
     # The metadata first: they are more specific than the type.
     return next(
