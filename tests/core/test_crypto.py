@@ -32,6 +32,7 @@ def test_what_was_sealed_opens(name: str, data: bytes) -> None:
     assert len(data) < 8 or data not in sealed
 
 
+@pytest.mark.long
 @pytest.mark.rule("S37", "S48")
 @given(NAMES, NAMES, st.binary())
 def test_not_under_another_name(name: str, other: str, data: bytes) -> None:

@@ -329,7 +329,7 @@ class TestFeedChanged:
         need_redis()
         with (
             RedisServer() as server,
-            MoonKey(secret_key="sk_test_feed", redis_url=server.url, max_revocation_lag=0.3) as client,
+            MoonKey(secret_key="sk_test_feed", redis_url=server.url, max_revocation_lag=1) as client,
         ):
             heard = heard_by(client.hooks)
             expected: list[Event] = []

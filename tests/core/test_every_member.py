@@ -21,6 +21,7 @@ from moonkey_core import (
     RevokedCredentials,
 )
 from moonkey_core._plan import Outcome, TransportError, run
+from moonkey_core._sign_in_steps import LoginContext
 from moonkey_core.auth import scheme_hint
 from moonkey_core.providers.moonkey.wire import parse_session
 from moonkey_core.settings.cookie_settings import cookie_settings
@@ -112,9 +113,10 @@ def refused_login(status: int, code: str, *, timed: bool) -> tuple[type[MoonKeyE
     decisions.answer = lambda one: (
         accepted if one.operation == "key-probe" else replied(status, {"error_type": code})
     )
-    body = {"otp": "123456", **({"session_expires_in": 60} if timed else {})}
+    context = LoginContext(60 if timed else None)
+    plan = decisions.core.able_to("sign_in").verify_otp(code="123456", method_id="email_1", context=context)
     with pytest.raises(MoonKeyError) as caught:
-        run(decisions.core.api.login("otps/verify", body), decisions.exchange)
+        run(plan, decisions.exchange)
     return type(caught.value), caught.value.reason
 
 
@@ -126,6 +128,7 @@ def spellings(word: str) -> list[str]:
 
 
 class TestWordsOfALogin:
+    @pytest.mark.long
     @pytest.mark.parametrize("word", OF_A_PROOF)
     def test_of_what_proves_who_somebody_is(self, word: str) -> None:
         for code in spellings(word):
@@ -145,6 +148,7 @@ class TestWordsOfALogin:
         assert refused_login(404, word, timed=False) == WRONG  # none was asked for
         assert refused_login(403, word, timed=False) == (ProviderRejectedKey, "provider_rejected_key")
 
+    @pytest.mark.long
     @pytest.mark.parametrize("word", OF_NEITHER)
     def test_of_something_else(self, word: str) -> None:
         for code in (*spellings(word), f"otp_{word}", f"{word}_token"):
@@ -463,8 +467,8 @@ def test_a_scheme_that_is_known_is_named_wherever_it_stands(scheme: str) -> None
             assert f"the scheme '{spelled}'" in told, line
 
 
-def test_that_of_a_credential_is_named_where_none_follows() -> None:
-    for line in ("Bearer", "bearer", "BEARER a b", "Bearer a, Bearer b"):
+def test_that_of_a_credential_is_named_where_more_than_one_follows() -> None:
+    for line in ("Bearer a b", "bearer a,b", "BEARER a b", "Bearer a, Bearer b"):
         assert f"the scheme '{line.split()[0]}'" in str(Decisions().authenticate(line, "authorization").error)
 
 

@@ -13,6 +13,7 @@ from moonkey_core import MoonKeyError, RequestRefused
 from moonkey_core._evidence import quoted, shown
 from moonkey_core._operations import arguments
 from moonkey_core._plan import Plan, run
+from moonkey_core._sign_in_steps import LoginContext
 from moonkey_core.web.responses import refuse
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import ISSUER, good
@@ -57,7 +58,7 @@ CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 }
 
 
-@pytest.mark.rule("S32")
+@pytest.mark.rule("S32", "jwt")
 @pytest.mark.parametrize(("claims", "options", "expected"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_a_jwt(
     claims: dict[str, Any], options: dict[str, Any], expected: list[str], caplog: pytest.LogCaptureFixture
@@ -106,7 +107,7 @@ MESSAGES = {
 }
 
 
-@pytest.mark.rule("S32")
+@pytest.mark.rule("S32", "token")
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize(("message", "expected"), MESSAGES.values(), ids=MESSAGES.keys())
 def test_what_the_api_says(message: str, expected: str, shape: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,10 +115,10 @@ def test_what_the_api_says(message: str, expected: str, shape: str, caplog: pyte
     flat = {"error_type": "invalid_request", "error_message": message}
     nested = {"error": {"code": "invalid_request", "message": message}}
     decisions.answer = lambda _: replied(400, flat if shape == "flat" else nested)
-    sent = {"email": "me@example.com", "otp": "123456", "session_token": TOKEN}
+    steps, context = decisions.core.able_to("sign_in"), LoginContext(60, TOKEN)
     for plan in (
-        decisions.core.api.send_otp("otps/email/send", sent),
-        decisions.core.api.login("otps/verify", {**sent, "session_expires_in": 60}),
+        steps.begin_wallet(wallet_type="123456", public_address="me@example.com", user_id=TOKEN),
+        steps.verify_otp(code="123456", email="me@example.com", context=context),
     ):
         error = refused(decisions, plan)
         assert isinstance(error, RequestRefused)
@@ -144,7 +145,8 @@ def test_a_length_that_is_refused_says_what_the_api_said(caplog: pytest.LogCaptu
 def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -> None:
     decisions, token = Decisions(), "Ab3" * 20
     decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
-    error = refused(decisions, decisions.core.api.send_otp("otps/email/send", {"email": "me@example.com"}))
+    steps = decisions.core.able_to("sign_in")
+    error = refused(decisions, steps.send_otp(channel="email", address="me@example.com", create=False))
     assert token not in logged(error, decisions, caplog)
 
 
@@ -152,7 +154,8 @@ def test_a_token_that_comes_back_as_the_code(caplog: pytest.LogCaptureFixture) -
 def test_a_token_that_was_sent_is_no_code(caplog: pytest.LogCaptureFixture) -> None:
     decisions, token = Decisions(), "Ab3" * 20
     decisions.answer = lambda _: replied(400, {"error_type": token, "error_message": "no"})
-    error = refused(decisions, decisions.core.api.send_otp("otps/email/send", {"email": token}))
+    steps = decisions.core.able_to("sign_in")
+    error = refused(decisions, steps.send_otp(channel="email", address=token, create=False))
     assert isinstance(error, RequestRefused)
     assert error.code is None
     assert token not in logged(error, decisions, caplog)

@@ -71,6 +71,7 @@ class TestFork:
         assert in_child(lambda: run(verify) and run(verify))
         assert run(verify)
 
+    @pytest.mark.long
     def test_many_children_at_once(self, emulator: Emulator) -> None:
         people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(3)]
         client = MoonKey(**options(emulator))
@@ -125,6 +126,7 @@ def each_attribute(one: object) -> Iterator[tuple[str, object]]:
                 yield name, getattr(one, name)
 
 
+@pytest.mark.long
 @forks
 @pytest.mark.parametrize("kind", [MoonKey, AsyncMoonKey])
 def test_no_lock_stays_locked(kind: type[MoonKey | AsyncMoonKey]) -> None:
@@ -168,6 +170,7 @@ class Reset:
             raise RuntimeError(self.name)
 
 
+@pytest.mark.long
 @forks
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_resets_run_in_order_whatever_one_of_them_does() -> None:
@@ -179,6 +182,7 @@ def test_resets_run_in_order_whatever_one_of_them_does() -> None:
     assert done == []
 
 
+@pytest.mark.long
 def test_nothing_is_held_by_its_registration() -> None:
     before = len(_fork._resets)
     kept = [Reset("one", []) for _ in range(10)]

@@ -27,6 +27,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "code", ["import moonkey_core", "from moonkey_core import *", MADE], ids=["import", "all", "clients"]
 )
@@ -36,5 +37,6 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
+@pytest.mark.long
 def test_the_search_would_find_it() -> None:
     assert "starlette" in loaded_by("import moonkey_starlette")

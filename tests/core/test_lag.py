@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from moonkey_core.emulator import Emulator
-from moonkey_core.lag import lag_of
-from moonkey_core.settings import Secret
+from moonkey_core.lag import Lag, lag_of
+from moonkey_core.provider import Introspection
+from moonkey_core.settings import Secret, Settings
 from support.clients import MakeClient
 from support.decisions import NOW, bearer
+from support.foreign_tokens import ISSUER, ForeignDecisions, provider, token
 from support.odd_jwts import good, key_set
 from support.scripted_api import KnownToTheApi
 
@@ -92,6 +94,7 @@ class TestTheTable:
         last = last_accepted(decisions, credential, promised.elsewhere + 100)
         assert is_worst(last, promised.elsewhere)
 
+    @pytest.mark.long
     def test_here(self, kind: str, options: dict[str, Any]) -> None:
         decisions, credential, promised = self.verified(kind, options)
         decisions.core.revocations.add(session_id="sess_1")
@@ -120,6 +123,7 @@ class TestTheTable:
         assert is_worst(last, promised_grace)
         assert (promised.in_grace > promised.elsewhere) is bool(options.get("grace_seconds"))
 
+    @pytest.mark.long
     @pytest.mark.parametrize("lag", [0.5, 3])
     def test_in_the_fleet(self, kind: str, options: dict[str, Any], lag: float) -> None:
         """Cutting the feed is the worst case: what others revoke from then on is never heard."""
@@ -225,3 +229,36 @@ class TestHealth:
         assert health.last_error is not None
         assert (health.circuit, health.degraded) == ("open", True)
         assert person.session_token not in repr(health)
+
+
+OTHERS: list[dict[str, Any]] = [
+    {},
+    {"longest_life": 90},
+    {"longest_life": 90, "leeway": 0},
+    {"longest_life": 90, "max_age": 40},
+    {"max_age": 40, "leeway": 8},
+]
+
+
+@pytest.mark.parametrize("rules", OTHERS, ids=str)
+def test_another_provider_by_its_own_rules(rules: dict[str, Any]) -> None:
+    """A revocation that never arrives: the last JWT that was issued before it, and dated ahead, at its end."""
+    decisions = ForeignDecisions(provider(**rules))
+    ahead, life = rules.get("leeway", 5), rules.get("longest_life", 86_400)
+    credential = token(iat=int(NOW + ahead), exp=int(NOW + ahead + life))
+    lag = lag_of(decisions.settings)
+    promised = lag.session_jwt.elsewhere
+    assert lag.session_token.elsewhere == 0
+    for late, is_good in ((0, True), (promised - 0.5, True), (promised, False)):
+        decisions.now = NOW + late
+        headers = {"authorization": [f"Bearer {credential}"]}
+        assert decisions.read(headers).is_authenticated is is_good
+
+
+def test_another_provider_that_is_asked() -> None:
+    url, secret = "https://login.example.com/introspect", "s" * 32
+    asked = Introspection(url, issuer=ISSUER, audience="app", client_id="app", client_secret=secret)
+    alone = Settings(provider=asked, cache_secret=Secret("c" * 32), session_cache_ttl=20, grace_seconds=3)
+    assert lag_of(alone).session_token == lag_of(alone).session_jwt == Lag(0, 20, 20, 23)
+    refused = replace(alone, redis_url=Secret("redis://127.0.0.1:1/0"), on_feed_lost="refuse")
+    assert lag_of(refused).session_token.fleet == refused.max_revocation_lag

@@ -35,6 +35,7 @@ def asked_for_keys(emulator: Emulator) -> bool:
     return emulator.requests()["GET /v1/auth/jwks/default"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("transport")
 @counts_files
 def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulator) -> None:
@@ -54,6 +55,7 @@ def test_one_client_on_many_loops_in_a_row_leaves_nothing_open(emulator: Emulato
     assert len(client._exchange._loops) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("transport")
 @counts_files
 def test_a_loop_that_is_closed_in_the_old_manner(emulator: Emulator) -> None:
@@ -69,6 +71,7 @@ def test_a_loop_that_is_closed_in_the_old_manner(emulator: Emulator) -> None:
     assert wait_until(lambda: open_files() <= before + 1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("transport")
 @counts_files
 def test_clients_that_nobody_closes(emulator: Emulator) -> None:
@@ -90,6 +93,7 @@ def test_clients_that_nobody_closes(emulator: Emulator) -> None:
     assert wait_until(lambda: open_files() <= before + 1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("transport")
 def test_loops_in_many_threads_at_once(emulator: Emulator) -> None:
     """As under WSGI, where each asynchronous view runs on a loop of its own."""
@@ -119,6 +123,7 @@ def test_loops_in_many_threads_at_once(emulator: Emulator) -> None:
     assert failed == []
 
 
+@pytest.mark.long
 def test_threads_share_a_client(make_client: MakeClient, emulator: Emulator) -> None:
     client = make_client(jwt_issuer=emulator.issuer)
     people = [emulator.sign_in(email=f"p{place}@example.com") for place in range(10)]
@@ -225,6 +230,7 @@ class TestClosing:
 
         asyncio.run(work())
 
+    @pytest.mark.long
     @counts_files
     def test_closing_gives_everything_back(self, emulator: Emulator) -> None:
         person = emulator.sign_in()

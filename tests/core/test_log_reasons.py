@@ -34,6 +34,7 @@ LEVELS = {400: "INFO", 401: "INFO", 503: "WARNING", 500: "ERROR"}
 
 
 class TestTheSource:
+    @pytest.mark.long
     def test_each_line_has_a_reason(self) -> None:
         assert len(log_calls()) > 15
         assert [call.where for call in log_calls() if call.reasons is None] == []
@@ -66,6 +67,7 @@ class TestTheSource:
         for call in log_calls():
             assert isinstance(call.message, ast.Constant), call.where
 
+    @pytest.mark.long
     def test_there_is_one_logger(self) -> None:
         names = [
             (where, ast.literal_eval(node.args[0]))
@@ -79,6 +81,7 @@ class TestTheSource:
         assert len(names) > 5
         assert {name for _where, name in names} == {"moonkey"}
 
+    @pytest.mark.long
     def test_nothing_is_printed(self) -> None:
         for where, tree in modules():
             assert not any(isinstance(node, ast.Name) and node.id == "print" for node in ast.walk(tree)), where

@@ -101,7 +101,7 @@ TROUBLE: list[tuple[bool, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.rule("S30")
+@pytest.mark.rule("S30", "token", "jwt")
 @pytest.mark.parametrize(("local", "trouble"), TROUBLE)
 def test_nothing_that_comes_of_verifying_shows_a_secret(
     emulator: Emulator, local: bool, trouble: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -203,7 +203,7 @@ def test_settings_and_clients_do_not_show_the_key() -> None:
     core = Core(settings)
     with MoonKey(settings) as client:
         other = AsyncMoonKey(settings)
-        things = [settings, settings.secret_key, client, other, client.sessions, core, core.keys, core.api]
+        things = [settings, settings.secret_key, client, other, client.sessions, core, core.keys, core.provider]
         assert_no_secret([*things, vars(client), f"{settings!r:>500}", "%s" % (settings,)], [KEY])  # noqa: UP031
         asyncio.run(other.aclose())
         for thing in (settings, settings.secret_key, client):
@@ -211,7 +211,7 @@ def test_settings_and_clients_do_not_show_the_key() -> None:
                 pickle.dumps(thing)
             with pytest.raises(TypeError):
                 copy.deepcopy(thing)
-    assert settings.secret_key.reveal() == KEY
+    assert settings.api_key.reveal() == KEY
 
 
 @pytest.mark.rule("S30")

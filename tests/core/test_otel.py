@@ -212,6 +212,7 @@ class TestGauges:
         client.close()
         assert not {name for name, _ in seen.points()} & GAUGES
 
+    @pytest.mark.long
     @pytest.mark.parametrize("make", [MoonKey, AsyncMoonKey])
     def test_a_client_is_not_kept_alive(self, seen: Seen, make: Callable[..., MoonKey | AsyncMoonKey]) -> None:
         client = make(secret_key="sk_test_x")
@@ -223,6 +224,7 @@ class TestGauges:
         assert gone() is None
         assert not {name for name, _ in seen.points()} & GAUGES
 
+    @pytest.mark.long
     def test_nor_is_a_provider(self) -> None:
         seen = Seen()
         with MoonKey(secret_key="sk_test_x") as client:
@@ -265,6 +267,7 @@ class TestInstrument:
             instrument(client)
         assert not client.hooks
 
+    @pytest.mark.long
     def test_nobody_imports_opentelemetry_who_does_not_want_it(self) -> None:
         script = "import sys, moonkey_core, moonkey_core.otel\nprint(*sys.modules)"
         done = subprocess.run(
@@ -273,6 +276,7 @@ class TestInstrument:
         assert "moonkey_core.otel" in done.stdout.split()
         assert not any(name.startswith("opentelemetry") for name in done.stdout.split())
 
+    @pytest.mark.long
     def test_the_providers_of_the_process_may_be_set_later(self) -> None:
         done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr

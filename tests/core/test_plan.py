@@ -75,3 +75,39 @@ def test_a_plan_that_needs_no_call() -> None:
         raise AssertionError
 
     assert run(ready(), never) == "ready"
+
+
+def test_a_plan_whose_call_fails_cleans_up_at_once() -> None:
+    """Not only when its memory is freed: the traceback may keep that for long."""
+    ended: list[str] = []
+
+    def lasting() -> Plan[None]:
+        try:
+            yield FETCH
+        finally:
+            ended.append("cleaned up")
+
+    def exchange(_: Fetch) -> Outcome:
+        raise RuntimeError("closed")
+
+    with pytest.raises(RuntimeError) as error:
+        run(lasting(), exchange)
+    assert ended == ["cleaned up"]
+    del error
+
+    async def cancelled() -> None:
+        started = asyncio.Event()
+
+        async def aexchange(_: Fetch) -> Outcome:
+            started.set()
+            never: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            return await never
+
+        task = asyncio.create_task(arun(lasting(), aexchange))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as error:
+            await task
+        assert ended == ["cleaned up"] * 2, error
+
+    asyncio.run(cancelled())

@@ -37,6 +37,19 @@ def factor(kind: str | None, ago: timedelta | None = timedelta(0), **changes: An
     return Factor(type=kind, **{"method_id": "m_1", "last_verified_at": verified, **changes})
 
 
+def replace(one: Factor, **changes: Any) -> Factor:
+    names = ("type", "delivery_channel", "method_type", "method_id", "last_verified_at", "extra")
+    return Factor(**{**{name: getattr(one, name) for name in names}, **changes})
+
+
+ADDRESS = {"method": {"email": "Me@example.com"}}
+MAIL = factor("otp", delivery_channel="email", method_type="email", extra=ADDRESS)
+LINK = factor("magic_link", method_id="l_1", extra={"method": {"email": "me@example.com"}})
+APP = factor("totp", delivery_channel="totp_authenticator")
+TEXT = factor("otp", delivery_channel="sms", method_type="phone_number", method_id=None)
+RECOVERY = factor("totp", delivery_channel="totp_recovery_code", method_id=None)
+
+
 def lacks(asked: dict[str, Any], **changes: Any) -> PermissionDenied | StepUpRequired | None:
     return Requirements(**asked).check(session(**changes), NOW)
 
@@ -185,8 +198,37 @@ class TestFactors:
             ({"factor_count": 2}, [factor("otp"), factor("otp")], False),
             ({"factor_count": 2}, [factor("otp"), factor("otp", OLD)], False),
             ({"factor_count": 2}, [factor("otp"), factor("otp", method_id="m_2")], True),
-            ({"factor_count": 2}, [factor("otp"), factor("otp", delivery_channel="sms")], True),
+            ({"factor_count": 2}, [factor("otp"), factor("otp", delivery_channel="sms")], False),
             ({"factor_count": 2}, [factor("otp"), factor(None, method_id="m_2")], False),
+            # A code and a link to one mailbox, as far as the API says that it is one.
+            ({"factor_count": 2}, [MAIL, replace(MAIL, type="magic_link")], False),
+            ({"factor_count": 2}, [MAIL, replace(MAIL, type="magic_link", delivery_channel="magic_link")], False),
+            ({"factor_count": 2}, [MAIL, replace(MAIL, type="magic_link", delivery_channel=None)], False),
+            ({"factor_count": 2}, [MAIL, replace(LINK, method_id=None)], False),
+            ({"factor_count": 2}, [MAIL, LINK], False),
+            ({"factor_count": 2}, [MAIL, replace(LINK, extra={})], False),
+            ({"factor_count": 2}, [MAIL, replace(LINK, extra={"method": {"email": "you@example.com"}})], True),
+            ({"factor_count": 2}, [MAIL, replace(MAIL, method_id="m_2", extra={})], True),
+            # One factor, with and without its id.
+            ({"factor_count": 2}, [MAIL, replace(MAIL, method_id=None)], False),
+            ({"factor_count": 2}, [replace(MAIL, method_id=None, extra={}), MAIL], False),
+            ({"factor_count": 2}, [replace(MAIL, method_id=None), factor("otp", method_id=None)], False),
+            ({"factor_count": 2}, [factor("totp"), factor("totp", method_id=None)], False),
+            ({"factor_count": 2}, [factor("totp", delivery_channel="totp_authenticator"), RECOVERY], False),
+            ({"factor_count": 2}, [factor(None, delivery_channel="totp_authenticator"), RECOVERY], False),
+            # The id of a recovery code need not be that of the app.
+            ({"factor_count": 2}, [APP, replace(RECOVERY, method_id="code_1")], False),
+            ({"factor_count": 2}, [APP, replace(APP, method_id="m_2")], True),
+            # Other names of one means.
+            ({"factor_count": 2}, [MAIL, replace(MAIL, type="OTP", delivery_channel="Email")], False),
+            ({"factor_count": 2}, [MAIL, replace(MAIL, type="email_otp", method_id="m_2", extra={})], False),
+            ({"factor_count": 2}, [TEXT, replace(TEXT, delivery_channel="whatsapp")], False),
+            ({"factor_count": 2}, [MAIL, replace(TEXT, delivery_channel="whatsapp")], True),
+            ({"factor_count": 2}, [MAIL, replace(MAIL, delivery_channel="sms", method_id="m_2", extra={})], True),
+            ({"factor_count": 2}, [MAIL, factor("otp", delivery_channel="sms", method_id=None)], True),
+            ({"factor_count": 2}, [MAIL, RECOVERY], True),
+            ({"factor_count": 2}, [factor("oauth", delivery_channel="google_oauth", method_id=None), MAIL], True),
+            ({"factor_count": 3}, [MAIL, LINK, RECOVERY, factor("totp", method_id=None)], False),
             ({"factor_max_age": TEN}, [factor("otp", FRESH)], True),
             ({"factor_max_age": TEN}, [factor("otp", TEN)], True),
             ({"factor_max_age": TEN}, [factor("otp", TEN + timedelta(seconds=1))], False),

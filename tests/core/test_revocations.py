@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from moonkey_core import Settings
+from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.revocations import Revocation, Revocations, retention
 from support.together import together
 
@@ -30,7 +31,7 @@ class Clock:
 
 def made(**options: Any) -> tuple[Revocations, Clock]:
     clock = Clock()
-    return Revocations(**{"retention": KEPT, "clock": clock, **options}), clock
+    return Revocations(**{"retention": KEPT, "clock": clock, "key_of_user": bare_user_id, **options}), clock
 
 
 @pytest.mark.rule("S35")
@@ -196,6 +197,7 @@ USER_ENTRIES = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.lists(USER_ENTRIES, max_size=5), st.permutations(range(5)))
 def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
@@ -235,6 +237,7 @@ SAID = st.one_of(
 )
 
 
+@pytest.mark.long
 @given(
     said=st.lists(st.tuples(st.booleans(), SAID), max_size=5), offset=st.sampled_from([-400, -10, -1, 1, 10, 400])
 )

@@ -129,7 +129,7 @@ async def until_over(client: AsyncMoonKey, stream: AsyncIterator[int], revoke: s
 
 
 class TestTasks:
-    @pytest.mark.rule("S52")
+    @pytest.mark.rule("S52", "connection")
     def test_it_ends_at_once(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -142,7 +142,7 @@ class TestTasks:
 
         asyncio.run(go())
 
-    @pytest.mark.rule("S52")
+    @pytest.mark.rule("S52", "connection")
     def test_nothing_is_handed_out_after_the_end(self, make_async_client: MakeAsyncClient, ada: SignedIn) -> None:
         async def go() -> None:
             async with make_async_client() as client:
@@ -186,6 +186,7 @@ class TestTasks:
 
         asyncio.run(go())
 
+    @pytest.mark.long
     @pytest.mark.parametrize("how", ["closed", "forgotten"])
     def test_who_goes_away_leaves_nothing(
         self, make_async_client: MakeAsyncClient, ada: SignedIn, how: str
@@ -217,7 +218,7 @@ class TestTasks:
 
 
 class TestThreads:
-    @pytest.mark.rule("S52")
+    @pytest.mark.rule("S52", "connection")
     def test_it_ends_between_two_items(self, make_client: MakeClient, ada: SignedIn) -> None:
         client = make_client()
         closed = []
@@ -242,6 +243,7 @@ class TestThreads:
         assert list(bound_items(client, client.authenticate(headers(ada)), "abc")) == ["a", "b", "c"]
         assert len(client._session_watcher) == 0
 
+    @pytest.mark.long
     @pytest.mark.parametrize("how", ["closed", "forgotten"])
     def test_who_goes_away_leaves_nothing(self, make_client: MakeClient, ada: SignedIn, how: str) -> None:
         client = make_client()

@@ -18,6 +18,7 @@ import jwt
 import pytest
 
 import moonkey_core
+from moonkey_core.emulator.__main__ import main
 from support import quick
 from support.patience import PATIENCE
 
@@ -40,7 +41,14 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
     try:
         settings: dict[str, str] = {}
         printed: list[str] = []
-        while "MOONKEY_JWT_ISSUER" not in settings:
+        last = {
+            "MOONKEY_JWT_ISSUER",
+            "MOONKEY_OIDC_AUDIENCE",
+            "MOONKEY_KEYCLOAK_AUDIENCE",
+            "MOONKEY_STYTCH_BASE_URL",
+            "MOONKEY_STYTCH_B2B_BASE_URL",
+        }
+        while not last & set(settings):
             line = process.stdout.readline()
             assert line, process.stderr.read()
             printed.append(line)
@@ -55,6 +63,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
         process.stderr.close()
 
 
+@pytest.mark.long
 def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
     state = str(tmp_path / "emulator.db")
     with running("--port", "0", "--state", state) as (process, settings, _):
@@ -81,6 +90,7 @@ def test_it_works_with_what_it_prints_until_interrupted(tmp_path: Path) -> None:
         assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.long
 def test_the_credential_and_the_line_that_it_prints_work_as_they_are() -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -97,6 +107,88 @@ def test_the_credential_and_the_line_that_it_prints_work_as_they_are() -> None:
         process.terminate()
 
 
+@pytest.mark.long
+def test_an_oidc_issuer() -> None:
+    with running("--provider", "oidc", "--port", "0", "--secret-key", "it's mine") as (process, settings, printed):
+        asked, own_app = (line for line in printed if line.startswith("curl "))
+        assert settings["MOONKEY_PROVIDER"] == "oidc"
+        discovery = f"{settings['MOONKEY_OIDC_ISSUER']}/.well-known/openid-configuration"
+        keys = quick.get(quick.get(discovery).json()["jwks_uri"]).json()
+        (token,) = [line.removeprefix("ACCESS_TOKEN=").strip() for line in printed if "ACCESS_TOKEN=" in line]
+        found = jwt.PyJWKSet.from_dict(keys)[jwt.get_unverified_header(token)["kid"]]
+        audience = settings["MOONKEY_OIDC_AUDIENCE"]
+        claims = jwt.decode(token, found, issuer=settings["MOONKEY_OIDC_ISSUER"], audience=audience)
+        assert shlex.split(own_app)[-1] == f"Authorization: Bearer {token}"
+        arguments = shlex.split(asked)
+        client = arguments[arguments.index("-u") + 1].split(":")
+        assert client == ["demo-api", "it's mine"]
+        opaque = arguments[-1].removeprefix("token=")
+        reply = quick.post(arguments[1], data={"token": opaque}, auth=(client[0], client[1])).json()
+        assert (reply["active"], reply["sub"]) == (True, claims["sub"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.long
+def test_another_shape_of_tokens() -> None:
+    with running("--provider", "oidc", "--port", "0", "--preset", "keycloak") as (process, settings, printed):
+        (token,) = [line.removeprefix("ACCESS_TOKEN=").strip() for line in printed if "ACCESS_TOKEN=" in line]
+        issuer = f"{settings['MOONKEY_KEYCLOAK_URL']}/realms/{settings['MOONKEY_KEYCLOAK_REALM']}"
+        assert jwt.decode(token, options={"verify_signature": False})["iss"] == issuer
+        process.terminate()
+
+
+@pytest.mark.long
+def test_a_project_of_stytch() -> None:
+    arguments = ("--provider", "stytch", "--port", "0", "--secret-key", "secret-test-mine")
+    with running(*arguments, "--project-id", "project-test-mine") as (process, settings, printed):
+        asked, own_app = (shlex.split(line) for line in printed if line.startswith("curl "))
+        assert settings["MOONKEY_PROVIDER"] == "stytch"
+        project, secret = (settings[f"MOONKEY_STYTCH_{name}"] for name in ("PROJECT_ID", "SECRET"))
+        assert (project, secret) == ("project-test-mine", "secret-test-mine")
+        assert asked[asked.index("-u") + 1] == f"{project}:{secret}"
+        body = json.loads(asked[asked.index("-d") + 1])
+        reply = quick.post(asked[asked.index("-X") + 2], json=body, auth=(project, secret)).json()
+        assert reply["user"]["emails"][0]["email"] == "demo@example.com"
+        assert own_app[-1] == f"Authorization: Bearer {body['session_token']}"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.long
+def test_a_b2b_project_of_stytch() -> None:
+    with running("--provider", "stytch-b2b", "--port", "0") as (process, settings, printed):
+        asked, _ = (shlex.split(line) for line in printed if line.startswith("curl "))
+        assert settings["MOONKEY_PROVIDER"] == "stytch_b2b"
+        auth = (settings["MOONKEY_STYTCH_B2B_PROJECT_ID"], settings["MOONKEY_STYTCH_B2B_SECRET"])
+        body = json.loads(asked[asked.index("-d") + 1])
+        reply = quick.post(asked[asked.index("-X") + 2], json=body, auth=auth).json()
+        assert reply["member"]["email_address"] == "demo@example.com"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--provider", "stytch", "--issuer", "https://login.example"], "--provider moonkey or oidc"),
+        (["--project-id", "project-test-x"], "--provider stytch"),
+        (["--provider", "oidc", "--state", "x.db"], "--provider moonkey"),
+        (["--provider", "oidc", "--session-claim", "session"], "--provider moonkey"),
+        (["--preset", "auth0"], "--provider oidc"),
+        (["--provider", "oidc", "--preset", "nobody"], "keycloak"),
+    ],
+)
+def test_options_of_the_other_provider_are_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.long
 def test_settings_and_the_warning_off_loopback() -> None:
     arguments = ["--secret-key", "sk_test_mine", "--issuer", "api.example/app", "--session-claim", "session"]
     with running("--port", "0", "--host", "0.0.0.0", "--allow-remote", *arguments) as (process, settings, _):
@@ -110,6 +202,7 @@ def test_settings_and_the_warning_off_loopback() -> None:
         assert "Warning: whoever can reach this port" in process.stderr.read()
 
 
+@pytest.mark.long
 def test_off_loopback_needs_the_flag() -> None:
     ended = run_to_end("--host", "0.0.0.0", "--port", "0")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -117,6 +210,7 @@ def test_off_loopback_needs_the_flag() -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "0", "--state", "/nowhere/at/all.db"]])
 def test_what_cannot_be_started_is_said_in_a_sentence(arguments: list[str]) -> None:
     ended = run_to_end(*arguments)
@@ -124,6 +218,7 @@ def test_what_cannot_be_started_is_said_in_a_sentence(arguments: list[str]) -> N
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_nobody_reads_what_it_prints() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -136,6 +231,7 @@ def test_nobody_reads_what_it_prints() -> None:
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
+@pytest.mark.long
 def test_a_taken_port_is_named() -> None:
     with running("--port", "0") as (_, settings, _):
         port = settings["MOONKEY_BASE_URL"].rpartition(":")[2]
@@ -144,6 +240,7 @@ def test_a_taken_port_is_named() -> None:
     assert f"Cannot listen on 127.0.0.1:{port}" in ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette", "segno"])
 def test_a_missing_extra_is_named(missing: str) -> None:
     run = "runpy.run_module('moonkey_core.emulator', run_name='__main__')"

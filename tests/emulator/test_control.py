@@ -69,6 +69,7 @@ def test_secrets_stay_out_of_the_repr(emulator: Emulator) -> None:
     assert signed_in.session_jwt not in repr(signed_in)
 
 
+@pytest.mark.long
 def test_the_outbox_is_newest_first_and_bounded(control: httpx.Client, api: httpx.Client) -> None:
     for number in range(205):
         api.post("otps/email/login_or_create", json={"email": f"u{number % 3}@example.com"})

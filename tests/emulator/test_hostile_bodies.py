@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moonkey_core.emulator import Emulator
+from moonkey_core.emulator import Emulator, OidcEmulator, StytchEmulator
 from moonkey_core.emulator.api import API_PREFIX, api_routes
 from moonkey_core.emulator.state import State
+from moonkey_core.emulator.stytch.api import api_routes as stytch_routes
+from moonkey_core.emulator.stytch.state import StytchState
+from support import quick
 
 QUICK = settings(
     max_examples=40,
@@ -57,6 +60,7 @@ FIELDS = [
     "starting_after",
     "filters",
 ]
+OIDC_PATHS = ["introspect", "revoke", "token", "_emulator/token", "_emulator/sign-in", "_emulator/clients"]
 GOOD = st.sampled_from(
     ["ada@example.com", "+14152222222", "ethereum", "user_x", "123456", "a.b.c", "eyJ9.e30.e30"]
 )
@@ -72,6 +76,7 @@ def answered(response: httpx.Response) -> None:
     assert isinstance(response.json(), dict)
 
 
+@pytest.mark.long
 @QUICK
 @given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6))
 def test_any_fields(api: httpx.Client, route: tuple[str, str], body: dict[str, Any]) -> None:
@@ -82,6 +87,70 @@ def test_any_fields(api: httpx.Client, route: tuple[str, str], body: dict[str, A
 @given(st.sampled_from(ROUTES), st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes(api: httpx.Client, route: tuple[str, str], content: bytes) -> None:
     answered(api.request(route[0], route[1], content=content))
+
+
+@pytest.mark.long
+@QUICK
+@given(
+    st.sampled_from(OIDC_PATHS),
+    st.binary(max_size=60) | st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6).map(json.dumps),
+    st.sampled_from(["", "Basic YTpi", "Basic ///", "Bearer x"]),
+)
+def test_the_oidc_issuer(oidc: OidcEmulator, path: str, content: bytes | str, authorization: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": authorization}
+    response = quick.post(f"{oidc.base_url}/{path}", content=content, headers=headers)
+    assert response.status_code in (200, 400, 401), response.text
+    assert isinstance(response.json(), dict)
+
+
+STYTCH_ROUTES = [
+    (method, route.path.replace("{id}", "user-x").replace("{path:path}", "v1/other"))
+    for route in stytch_routes(StytchState())
+    for method in sorted(route.methods or ())
+    if method in ("POST", "PUT", "DELETE")
+]
+STYTCH_FIELDS = [
+    *("session_token", "session_jwt", "session_id", "session_duration_minutes", "session_custom_claims"),
+    *("authorization_check", "resource_id", "action", "email", "phone_number", "expiration_minutes", "attributes"),
+    *("method_id", "code", "token", "code_verifier", "code_challenge", "login_magic_link_url", "user_id"),
+    *("totp_code", "recovery_code", "name", "trusted_metadata", "external_id", "roles", "grant_type", "client_id"),
+]
+STYTCH_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20) | GOOD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(STYTCH_FIELDS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.long
+@QUICK
+@given(
+    st.sampled_from(STYTCH_ROUTES),
+    st.binary(max_size=60)
+    | st.dictionaries(st.sampled_from(STYTCH_FIELDS), STYTCH_VALUES, max_size=6).map(json.dumps),
+)
+def test_a_project_of_stytch(stytch: StytchEmulator, route: tuple[str, str], content: bytes | str) -> None:
+    known = {"session_token": stytch.sign_in().session_token}
+    content = content.replace('"session_id"', f'"x": {json.dumps(known)}') if isinstance(content, str) else content
+    path = route[1].replace("{project_id}", stytch.project_id)
+    response = quick.request(
+        route[0], stytch.base_url + path, content=content, auth=(stytch.project_id, stytch.secret)
+    )
+    assert response.status_code in (200, 400, 401, 403, 404), response.text
+    assert response.json()["status_code"] == response.status_code
+
+
+@pytest.mark.parametrize("depth", [400, 950, 3_000, 9_000])
+def test_what_is_nested_deeply_is_answered(stytch: StytchEmulator, depth: int) -> None:
+    claims = '{"a":' * depth + "1" + "}" * depth
+    known = f'"session_token": "{stytch.sign_in().session_token}", "session_duration_minutes": 60'
+    response = quick.post(
+        f"{stytch.base_url}/v1/sessions/authenticate",
+        content=f'{{{known}, "session_custom_claims": {claims}}}'.encode(),
+        auth=(stytch.project_id, stytch.secret),
+    )
+    assert response.status_code in (200, 400)
+    assert response.json()["status_code"] == response.status_code
 
 
 @pytest.mark.parametrize(
@@ -160,6 +229,7 @@ NESTED = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @QUICK
 @given(filters=NESTED)
 def test_any_search(api: httpx.Client, filters: Any) -> None:

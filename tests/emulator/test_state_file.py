@@ -21,6 +21,7 @@ def verify(emulator: Emulator, **body: str) -> int:
     return quick.post(url, json=body, headers={"Authorization": f"Bearer {emulator.secret_key}"}).status_code
 
 
+@pytest.mark.long
 def test_everything_pasted_stays_valid(tmp_path: Path) -> None:
     path = tmp_path / "emulator.db"
     with Emulator(state=path) as first:
@@ -54,6 +55,7 @@ def test_memory_alone_forgets() -> None:
         assert verify(second, session_token=kept.session_token) == 404
 
 
+@pytest.mark.long
 def test_settings_given_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "emulator.db"
     Emulator(state=path).close()

@@ -6,6 +6,7 @@ from moonkey_core import Auth, CookieSettings
 from moonkey_core.gate import Requirements
 from moonkey_core.web.cookies import response_cookies
 from moonkey_core.web.request import RequestInfo
+from support.bindings import without_binding
 from support.decisions import NOW
 from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
@@ -31,7 +32,7 @@ def visit(
 
 
 def set_after(decisions: KnownToTheApi, auth: Auth, *already: str) -> dict[str, str]:
-    """The cookies that go out, by name; an empty value clears one."""
+    """The cookies that go out, by name; an empty value clears one. The binding of a JWT goes with it."""
     found = response_cookies(auth, decisions.settings, decisions.core.revocations, already)
     for cookie in found:
         assert "; Path=/; " in cookie
@@ -39,4 +40,4 @@ def set_after(decisions: KnownToTheApi, auth: Auth, *already: str) -> dict[str, 
         assert "Domain" not in cookie
         assert ("Max-Age=0" in cookie) == (not cookie.split(";")[0].partition("=")[2])
     pairs = [cookie.split(";")[0].partition("=") for cookie in found]
-    return {name: value for name, _, value in pairs}
+    return without_binding({name: value for name, _, value in pairs})

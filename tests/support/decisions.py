@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from moonkey_core import Auth, Settings
@@ -12,6 +11,7 @@ from moonkey_core._operations.core import Core
 from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.gate import Requirements
 from moonkey_core.web.request import HeaderView, RequestInfo
+from support.bindings import bound_lines
 from support.odd_jwts import ISSUER, key_set
 
 NOW = 1_800_000_000.0
@@ -68,14 +68,14 @@ class Decisions:
         requirements: Requirements | None = None,
         info: RequestInfo | None = None,
     ) -> Auth:
-        found = self.core.begin(partial(self._lines, headers), requirements, info)
+        found = self.core.begin(self.lines(headers), requirements, info)
         if isinstance(found, Auth):
             return found
         return run(self.core.finish(found), self.exchange)
 
     def known(self, headers: Mapping[str, Sequence[str]], requirements: Requirements | None = None) -> Auth | None:
         """What is said at once; ``None`` where a call may be needed."""
-        found = self.core.begin(partial(self._lines, headers), requirements)
+        found = self.core.begin(self.lines(headers), requirements)
         return found if isinstance(found, Auth) else None
 
     def begin(self, credential: str, **requirements: Any) -> tuple[Plan[Auth], Fetch]:
@@ -93,9 +93,10 @@ class Decisions:
         assert isinstance(found, Done)
         return found.value
 
-    @staticmethod
-    def _lines(headers: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
-        return headers.get(name, ())
+    def lines(self, headers: Mapping[str, Sequence[str]]) -> HeaderView:
+        """The headers of a request; a pair of cookies in them is bound."""
+        found = {**headers, "cookie": bound_lines(headers.get("cookie", ()), self.settings)}
+        return lambda name: found.get(name, ())
 
     def calls(self, part: str = "") -> int:
         """How many calls went to addresses with this in them."""

@@ -23,6 +23,8 @@ _BLOCK = re.compile(
     r"^(?P<indent>[ ]*)(?P<fence>```+|~~~+)(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=indent)(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
+_TEST = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
+_NAMED = re.compile(r"`(?:(test_\w+\.py)::)?(test_\w+)(?:\[(.+?)\])?`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -131,3 +133,25 @@ def rows(document: str, heading: str) -> list[list[str]]:
     pattern = rf"^\| {re.escape(heading)} \|.*\n\|[-|: ]+\|\n((?:\|.*\n)+)"
     (table,) = re.findall(pattern, text(document), re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+
+
+@cache
+def _files_by_test() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in set(re.findall(_TEST, path.read_text(encoding="utf-8"))):
+            found.setdefault(name, []).append(path.relative_to(ROOT / "tests"))
+    return found
+
+
+def files_with(function: str, file: str = "") -> list[Path]:
+    """Return the files with a test of this name; only those called ``file``, if it is given."""
+    return [path for path in _files_by_test().get(function, []) if file in ("", path.name)]
+
+
+def named_tests(cell: str) -> list[tuple[str, str, str]]:
+    """Return the tests that a cell names: the file, if it says it, the function, and the case.
+
+    They are written ``test_x``, ``test_x[case]`` or ``test_file.py::test_x``.
+    """
+    return re.findall(_NAMED, cell)

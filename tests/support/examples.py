@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,24 +33,47 @@ PAGES = {
     "pages_fastapi:app": _ASGI,
 }
 """Those for browsers: they have the session routes, ``/``, ``/account`` and ``/vault``."""
+PROVIDERS = {
+    "providers_oidc:app": _ASGI,
+    "providers_introspection:app": _WSGI,
+    "providers_auth0_fastapi:app": _ASGI,
+    "providers_keycloak_django:application": _DJANGO_ASGI,
+    "providers_entra_flask:app": _WSGI,
+    "providers_several:app": _ASGI,
+    "providers_clerk_websocket:app": _ASGI,
+}
+"""Those with other providers."""
+STYTCH = {"providers_stytch:app": _ASGI}
+"""Those with Stytch."""
+STYTCH_PAGES = {"pages_stytch:app": _WSGI}
+"""That for browsers on Stytch."""
+CDP = {"providers_cdp:app": _ASGI}
+"""That with Coinbase CDP."""
+_ALL = {**SERVERS, **PAGES, **PROVIDERS, **STYTCH, **STYTCH_PAGES, **CDP}
 
 
 @contextmanager
 def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
     """One example as a process of its own, with further settings in its environment; yields its URL."""
+    own = {
+        "MOONKEY_BASE_URL": emulator.base_url,
+        "MOONKEY_SECRET_KEY": emulator.secret_key,
+        "MOONKEY_JWT_ISSUER": emulator.issuer,
+    }
+    with running_with(target, {**own, **environ}) as url:
+        yield url
+
+
+@contextmanager
+def running_with(target: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """One example as a process of its own, with these settings in its environment; yields its URL."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [part.format(port=port) for part in {**SERVERS, **PAGES}[target]]
+    command = [part.format(port=port) for part in _ALL[target]]
     process = subprocess.Popen(
         [sys.executable, "-m", *command, target],
         cwd=EXAMPLES,
-        env={
-            **os.environ,
-            "MOONKEY_BASE_URL": emulator.base_url,
-            "MOONKEY_SECRET_KEY": emulator.secret_key,
-            "MOONKEY_JWT_ISSUER": emulator.issuer,
-            **environ,
-        },
+        env={**os.environ, **environ},
     )
     try:
         assert wait_until(lambda: process.poll() is not None or _listens(port), PATIENCE)

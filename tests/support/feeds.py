@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from moonkey_core import Settings
 from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.events import Event, Hooks
+from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.redis import RedisRevocations
 from moonkey_core.revocations import Revocations, retention
 from support.redis_server import RedisServer
@@ -23,10 +24,13 @@ def settings_for(server: RedisServer, **options: Any) -> Settings:
 class Process:
     """What one process of the fleet has: a table and a feed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.known = Revocations(
-            retention=retention(settings), maxsize=settings.max_revocations, leeway=settings.leeway
-        )
+    def __init__(self, settings: Settings, table: Mapping[str, Any] | None = None) -> None:
+        usual: dict[str, Any] = {
+            "retention": retention(settings),
+            "maxsize": settings.max_revocations,
+            "leeway": settings.leeway,
+        }
+        self.known = Revocations(**{**usual, "key_of_user": bare_user_id, **(table or {})})
         self.feed = RedisRevocations(settings, self.known)
         self.heard: list[Event] = []
         self.hooks = Hooks()

@@ -11,8 +11,9 @@ from urllib.parse import urlencode, urlsplit
 from moonkey_core import Auth, CookieSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event
-from moonkey_core.flows import FlowRequest, FlowResponse
+from moonkey_core.flows import FlowRequest, FlowResponse, Mode
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers
+from support.bindings import bound
 from support.clients import Both
 from support.pages import Read, read_page
 from support.patience import PATIENT
@@ -43,8 +44,17 @@ class Visitor:
     ``headers`` do not say otherwise (``None`` leaves a header out).
     """
 
-    def __init__(self, call: Both, *, html: bool = True, routes: str = "/auth", peer: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        call: Both,
+        *,
+        html: bool = True,
+        routes: str = "/auth",
+        peer: str = "127.0.0.1",
+        mode: Mode = "cookies",
+    ) -> None:
         self.call = call
+        self.mode: Mode = mode
         self.routes = routes
         self.peer = peer
         self.cookies: dict[str, str] = {}
@@ -91,6 +101,7 @@ class Visitor:
             query=query if isinstance(query, str) else urlencode(query),
             body=body,
             session_id=session_id,
+            mode=self.mode,
         )
         response: FlowResponse = self.call("flows.answer", request)
         set_cookies = [value for name, value in response.headers if name == "set-cookie"]
@@ -110,7 +121,7 @@ class Visitor:
         changes = {name.replace("_", "-"): value for name, value in headers.items()}
         found = {**self.usual, **changes}
         if self.cookies and "cookie" not in changes:
-            found["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            found["cookie"] = "; ".join(f"{name}={value}" for name, value in bound(self.cookies).items())
         return asgi_headers(
             [(name.encode(), value.encode("utf-8")) for name, value in found.items() if value is not None]
         )

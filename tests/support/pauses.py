@@ -15,3 +15,12 @@ def no_pauses() -> Iterator[None]:
         patch.setattr("moonkey_core._transport.circuit_breaker._PROBE_EVERY", 0.0)
         patch.setattr("moonkey_core._transport.retries._BACKOFF", (0.001, 0.002))
         yield
+
+
+@contextmanager
+def patient_with_redis() -> Iterator[None]:
+    """A Redis that is slow to answer is not lost, and one that has just begun is soon believed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moonkey_core.redis.store.TIMEOUT", 5.0)
+        patch.setattr("moonkey_core.redis.worker.MAX_PAUSE", 0.05)
+        yield

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from moonkey_core import CookieSettings
+from moonkey_core import CookieSettings, Settings
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.bindings import binding
 from support.page_checks import check_page, complaints_of
 from support.visitors import with_app
 
@@ -69,7 +70,7 @@ class Person:
 
     def sign_in(self, *, remember_me: bool = False) -> None:
         """From the sign-in page to where it leads."""
-        self.fill("E-mail address or phone number", self.address)
+        self.fill("E-mail address", self.address)
         if remember_me:
             self.page.get_by_label("Keep me signed in").check()
         self.click("Send the code")
@@ -81,29 +82,33 @@ class Person:
         return {one.get("name", ""): one.get("value", "") for one in self.context.cookies(self.site)}
 
     def session_cookies(self) -> dict[str, str]:
-        """The two of the session, as far as they are there."""
-        return {name: value for name, value in self.cookies().items() if name in CookieSettings().names}
+        """Those of the session, as far as they are there."""
+        return {name: value for name, value in self.cookies().items() if name in CookieSettings().all_names}
 
     def age_jwt(self, seconds: int) -> None:
         """Put a JWT of the same session into the browser that is so much older, as after that time."""
-        name = CookieSettings().jwt_name
+        name, beside = CookieSettings().jwt_name, CookieSettings().binding_name
+        token = self.cookies()[CookieSettings().session_name]
         payload = self.cookies()[name].split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         times = {key: claims[key] - seconds for key in ("iat", "nbf", "exp") if key in claims}
         session_id = claims["https://streambird.io/jwt/session"]["id"]
         old = self._emulator.mint(times, session_id=session_id)
         (kept,) = [one for one in self.context.cookies(self.site) if one.get("name") == name]
+        app = {"secret_key": self._emulator.secret_key, "base_url": self._emulator.base_url}
+        values = {name: old, beside: binding(token, old, Settings.load(app, {}))}
         self.context.add_cookies(
             [
                 {
-                    "name": name,
-                    "value": old,
+                    "name": each,
+                    "value": value,
                     "url": self.site.replace("http:", "https:"),  # for the __Host- prefix
                     "expires": kept.get("expires", -1),
                     "httpOnly": True,
                     "secure": True,
                     "sameSite": "Lax",
                 }
+                for each, value in values.items()
             ]
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,8 @@ from moonkey_core._plan import TransportError
 _SOURCE = Path(moonkey_core.__file__).parent.parent
 _PACKAGES = ("moonkey_core", "moonkey_flask", "moonkey_django", "moonkey_starlette")
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical", "log")
+_PLACES = {"_invalid": 0, "_refusal": 0, "require": 1, "allow": 1, "forbid": 1}
+"""Functions that make an error, or a rule that ends in one, and which of their arguments is the reason."""
 KINDS: tuple[str, ...] = get_args(get_type_hints(TransportError)["kind"])
 
 
@@ -87,10 +89,11 @@ def error_reasons() -> set[str]:
     }
     for _name, tree in modules():
         for call in _calls(tree):
-            if isinstance(call.func, ast.Name) and call.func.id == "_invalid":
-                found |= _values(tree, call.args[0])
+            place = _PLACES.get(call.func.id) if isinstance(call.func, ast.Name) else None
+            if place is not None and place < len(call.args):
+                found |= _values(tree, call.args[place])
             for keyword in call.keywords:
-                if keyword.arg == "reason":
+                if keyword.arg in ("reason", "machine_reason"):
                     found |= _values(tree, keyword.value)
     return found
 
@@ -101,9 +104,10 @@ def operations() -> set[str]:
         value
         for _name, tree in modules()
         for call in _calls(tree)
+        if not (isinstance(call.func, ast.Name) and call.func.id == "NotSupported")  # it names what is not done
         for keyword in call.keywords
         if keyword.arg == "operation"
-        for value in _values(tree, keyword.value)
+        for value in _values(tree, keyword.value, ("send", "login_or_create"))
     }
 
 
@@ -135,15 +139,15 @@ def _assigned(tree: ast.Module, name: ast.expr) -> list[ast.expr]:
     ]
 
 
-def _values(tree: ast.Module, value: ast.expr) -> set[str]:
+def _values(tree: ast.Module, value: ast.expr, kinds: Collection[str] = KINDS) -> set[str]:
     """What an expression may be, as far as it is spelled out; nothing where it passes on what it was given."""
     if isinstance(value, ast.Constant):
         return {value.value} if isinstance(value.value, str) else set()
     if isinstance(value, ast.IfExp):
-        return _values(tree, value.body) | _values(tree, value.orelse)
+        return _values(tree, value.body, kinds) | _values(tree, value.orelse, kinds)
     if isinstance(value, ast.JoinedStr):
         (start, _kind) = value.values
         assert isinstance(start, ast.Constant), "a reason of parts must be a prefix and a kind of trouble"
         assert isinstance(start.value, str)
-        return {f"{start.value}{kind}" for kind in KINDS}
-    return {one for found in _assigned(tree, value) for one in _values(tree, found)}
+        return {f"{start.value}{kind}" for kind in kinds}
+    return {one for found in _assigned(tree, value) for one in _values(tree, found, kinds)}

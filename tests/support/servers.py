@@ -55,6 +55,7 @@ def serve_asgi(app: Callable[..., Any], **options: Any) -> Iterator[str]:
     deadline = time.monotonic() + PATIENCE
     while not server.started:
         if time.monotonic() > deadline or not thread.is_alive():
+            listener.close()
             raise RuntimeError("the server did not start")
         time.sleep(0.005)
     try:

@@ -9,6 +9,7 @@ import httpx
 from moonkey_core import CookieSettings
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.bindings import bound, bound_line, without_binding
 
 SESSION, JWT = CookieSettings().names
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -42,16 +43,17 @@ class Visitor:
         self, method: str, path: str, headers: dict[str, str], data: dict[str, str] | None = None
     ) -> httpx.Response:
         if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in bound(self.cookies).items())
         response = self._browser.request(method, path, headers={**self._headers, **headers}, data=data)
-        self.cookies.update(set_by(response))
+        self.cookies.update(all_set_by(response))
         self.cookies = {name: value for name, value in self.cookies.items() if value}
         return response
 
 
 def pair(person: SignedIn, *, jwt: str | None = None) -> dict[str, str]:
-    """The header with a person's two cookies, beside one of the app's own."""
-    return {"Cookie": f"theme=dark; {SESSION}={person.session_token}; {JWT}={jwt or person.session_jwt}"}
+    """The header with a person's cookies, the binding among them, beside one of the app's own."""
+    line = f"theme=dark; {SESSION}={person.session_token}; {JWT}={jwt or person.session_jwt}"
+    return {"Cookie": bound_line(line)}
 
 
 def signed_in_long_ago(emulator: Emulator, email: str = "ada@example.com") -> SignedIn:
@@ -81,7 +83,15 @@ def verifications(emulator: Emulator) -> int:
 
 
 def set_by(response: httpx.Response) -> dict[str, str]:
-    """The values of the cookies that a response sets; empty where it removes one. Each is set once."""
+    """The values of the cookies that a response sets; empty where it removes one. Each is set once.
+
+    The binding, which goes with the JWT, is left out.
+    """
+    return without_binding(all_set_by(response))
+
+
+def all_set_by(response: httpx.Response) -> dict[str, str]:
+    """The same with the binding."""
     found: dict[str, str] = {}
     for line in response.headers.get_list("set-cookie"):
         name, _, rest = line.partition("=")

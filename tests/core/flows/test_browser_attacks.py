@@ -17,6 +17,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.origin import client_address
 from moonkey_core.web.pages import Visit, refuse_visit
 from moonkey_core.web.request import RequestInfo, asgi_headers, mapped_headers
+from support.bindings import bound
 from support.clients import Both
 from support.flow_visits import JWT, OTP, SESSION, Visitor, code_of, flow_client, path_of, who, wrong
 
@@ -38,7 +39,7 @@ def browser_of(call: Both, person: SignedIn, **options: Any) -> Visitor:
 
 
 def identity(call: Both, cookies: dict[str, str]) -> Any:
-    line = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    line = "; ".join(f"{name}={value}" for name, value in bound(cookies).items())
     return call("authenticate", mapped_headers({"cookie": line}), None, GET)
 
 
@@ -107,7 +108,8 @@ class TestTakenForAnother:
         for headers in ({"session-token": both}, {"authorization": f"Bearer {both}"}):
             assert call("authenticate", headers, None, GET).error.reason == "malformed_credentials"
 
-    @pytest.mark.rule("S4", "S40")
+    @pytest.mark.rule("S4", "pair")
+    @pytest.mark.rule("S40")
     def test_a_jwt_that_is_remembered_from_a_header_is_no_token(self, call: Both, emulator: Emulator) -> None:
         jwt = emulator.sign_in().session_jwt
         for _ in range(2):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from moonkey_core import ConfigurationError, _clock
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
 from support import quick
 from support.clients import Both
 from support.flow_visits import (
+    JWT,
     SESSION,
     Visitor,
     code_of,
     cookies_of,
     events_of,
+    flow_client,
     header,
     json_of,
     path_of,
@@ -129,3 +133,76 @@ def test_a_program(call: Both, token: str) -> None:
     assert json_of(program.post_json("magic", {"token": token, "next": "/x"}))["next"] == "/x"
     refused = program.post_json("magic", {"token": token})
     assert (refused.status, json_of(refused)["error"]) == (401, "invalid_token")
+
+
+class TestALinkThatWasAskedForHere:
+    def asked(self, browser: Visitor, **more: Any) -> str:
+        start = browser.call.client.flows.magic_link_state(email="me@example.com", **more)
+        browser.keep([start.set_cookie])
+        for shown_text in (repr(start), start.set_cookie, start.state):
+            assert "me@example" not in shown_text
+        state: str = start.state
+        return state
+
+    def test_it_says_whose_account_it_opens(self, browser: Visitor, emulator: Emulator, token: str) -> None:
+        state = self.asked(browser, next="/account", remember_me=True)
+        emulator.clear_requests()
+        page = shown(browser.get("magic", {"token": token, "state": state, "next": "/other"}))
+        assert "It signs you in as me@example.com." in page.one("main").text
+        assert not emulator.requests()
+        answer = browser.post("magic", page.fields())
+        assert path_of(answer) == "/account"
+        assert "Max-Age" in cookies_of(answer)[SESSION]
+        assert set(browser.cookies) >= {SESSION, JWT}
+        assert "__Host-moonkey_magic" not in browser.cookies
+        assert who(browser) == "me@example.com"
+
+    @pytest.mark.rule("S49")
+    @pytest.mark.parametrize("how", ["none", "another request", "changed"])
+    def test_it_works_in_that_browser_only(
+        self, browser: Visitor, emulator: Emulator, token: str, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "moonkey")
+        state, other = self.asked(browser), Visitor(browser.call)
+        if how == "another request":
+            self.asked(other)
+        elif how == "changed":
+            other, state = browser, state[:-6] + ("AAAAAA" if state[-6:] != "AAAAAA" else "BBBBBB")
+        fields = {"token": token, "state": state}
+        for answer in (other.get("magic", fields), other.post("magic", fields)):
+            assert answer.status == 400
+            assert caplog.records[-1].reason == "link_state"  # type: ignore[attr-defined]
+            assert shown(answer).one("h1").text == "Open this link in the other browser"
+            assert token not in shown(answer).html
+        assert not emulator.requests()
+
+    def test_not_for_ever(self, browser: Visitor, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        state, now = self.asked(browser), _clock.wall()
+        monkeypatch.setattr(_clock, "wall", lambda: now + 3599)
+        assert browser.get("magic", {"token": token, "state": state}).status == 200
+        monkeypatch.setattr(_clock, "wall", lambda: now + 3601)
+        assert browser.get("magic", {"token": token, "state": state}).status == 400
+
+    def test_a_cookie_is_no_state(self, browser: Visitor, token: str) -> None:
+        self.asked(browser)
+        sealed = browser.cookies["__Host-moonkey_magic"]
+        assert browser.get("magic", {"token": token, "state": sealed}).status == 400
+
+
+def test_a_link_of_no_browser_says_that_it_names_nobody(browser: Visitor, token: str) -> None:
+    assert "does not say which account" in shown(browser.get("magic", {"token": token})).one("main").text
+
+
+def test_an_app_can_take_bound_links_only(emulator: Emulator, kind: str, token: str) -> None:
+    with flow_client(kind, emulator, sign_in={"bound_links": True}) as call:
+        browser = Visitor(call)
+        for answer in (browser.get("magic", {"token": token}), browser.post("magic", {"token": token})):
+            assert answer.status == 400
+        assert not emulator.requests()
+        state = TestALinkThatWasAskedForHere().asked(browser)
+        assert browser.post("magic", {"token": token, "state": state}).status == 303
+
+
+def test_without_cookies_no_browser_can_be_bound(emulator: Emulator, kind: str) -> None:
+    with flow_client(kind, emulator, cookies=None) as call, pytest.raises(ConfigurationError, match="cookies"):
+        call.client.flows.magic_link_state(email="me@example.com")

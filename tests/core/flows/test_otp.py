@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import CookieSettings, SignInSettings
+from moonkey_core import CookieSettings, NotFound, SignInSettings
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
+from support.bindings import BINDING
 from support.clients import Both
 from support.flow_visits import (
     JWT,
@@ -39,7 +40,7 @@ class TestThePages:
         page = shown(answer)
         assert answer.status == 200
         assert header(answer, "cache-control") == "no-store"
-        assert page.one("form").attributes["action"] == "/auth/sign-in/otp"
+        assert page.one("form").attributes["action"] == "/auth/sign-in/otp?next=%2Faccount%3Ftab%3D1"
         assert page.fields() == {"address": "", "next": "/account?tab=1"}
         assert not cookies_of(answer)
 
@@ -61,7 +62,7 @@ class TestThePages:
         assert "me@example.com" in page.one("main").text
         answer = browser.post("verify_otp", {"code": code_of(emulator)})
         assert path_of(answer) == "/account"
-        assert set(browser.cookies) == {SESSION, JWT}
+        assert set(browser.cookies) == {SESSION, JWT, BINDING}
         assert who(browser) == "me@example.com"
         (event,) = [event for event in events if isinstance(event, SignedIn)]
         assert event.method == "otp"
@@ -110,12 +111,54 @@ class TestThePages:
         assert not cookies_of(answer)
         assert not emulator.requests()
 
-    def test_by_phone(self, browser: Visitor, emulator: Emulator) -> None:
-        browser.post("send_otp", {"address": "+1 (415) 222-2222"})
-        message = emulator.outbox()[0]
-        assert (message.kind, message.to) == ("sms_otp", "+14152222222")
-        assert browser.post("verify_otp", {"code": f"{message.code[:3]} {message.code[3:]}"}).status == 303
-        assert SESSION in browser.cookies
+    def test_by_phone(self, kind: str, emulator: Emulator) -> None:
+        with flow_client(kind, emulator, sign_in={"methods": ["phone_number"]}) as call:
+            browser = Visitor(call)
+            assert shown(browser.get("sign_in")).all("label")[0].text == "Phone number"
+            browser.post("send_otp", {"address": "+1 (415) 222-2222"})
+            message = emulator.outbox()[0]
+            assert (message.kind, message.to) == ("sms_otp", "+14152222222")
+            assert browser.post("verify_otp", {"code": f"{message.code[:3]} {message.code[3:]}"}).status == 303
+            assert SESSION in browser.cookies
+            refused = browser.post("send_otp", ME)
+        assert refused.status == 400
+        assert "not a phone number" in shown(refused).one("main").text
+
+    @pytest.mark.parametrize("name", ["address", "phone_number"])
+    def test_by_phone_only_where_it_is_named(self, call: Both, emulator: Emulator, name: str) -> None:
+        """Text messages cost money: nobody sends any who has not said so."""
+        browser = Visitor(call)
+        assert "hone number" not in shown(browser.get("sign_in")).html
+        refused = browser.post("send_otp", {name: "+14152222222"})
+        assert refused.status == 400
+        assert "not an e-mail address" in shown(refused).one("main").text
+        assert Visitor(call, html=False).post_json("send_otp", {name: "+14152222222"}).status == 400
+        steps = json_of(Visitor(call, html=False).get("sign_in"))["steps"]
+        assert steps["send_otp"]["fields"][0] == "address (or email)"
+        assert not emulator.outbox()
+
+    def test_without_sign_up(self, kind: str, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+        """Whoever is known signs in; of anybody else there is no account, and nothing to be seen of that."""
+        emulator.sign_in(email="me@example.com")
+        with flow_client(kind, emulator, sign_in={"sign_up": False}) as call:
+            seen = []
+            for address in ("me@example.com", "us@example.com"):
+                browser = Visitor(call)
+                answers = [browser.post("send_otp", {"address": address}) for _ in range(2)]
+                kept = dict(browser.cookies)
+                for _ in range(3):  # tries of both cookies are counted together
+                    browser.cookies = dict(kept)
+                    answers.append(browser.post("verify_otp", {"code": "0000"}))
+                statuses = [(one.status, len(cookies_of(one).get(OTP, ""))) for one in answers]
+                pages = [shown(one).one("main").text.replace(address, "") for one in answers[2:]]
+                seen.append((statuses, pages))
+            assert seen[0] == seen[1]
+            with pytest.raises(NotFound):
+                call("otps.send", email="us@example.com")
+            assert "send_refused" not in [getattr(record, "reason", "") for record in caplog.records]
+            browser = Visitor(call)
+            browser.post("send_otp", ME)
+            assert browser.post("verify_otp", {"code": code_of(emulator)}).status == 303
 
     def test_the_device_goes_along(self, emulator: Emulator) -> None:
         with flow_client("sync", emulator, trusted_proxies="127.0.0.1") as call:
@@ -158,7 +201,7 @@ class TestThePages:
             assert cookie.startswith("moonkey_otp=")
             assert "Secure" not in cookie
             browser.post("verify_otp", {"code": code_of(emulator)})
-            assert set(browser.cookies) == {"moonkey_session", "moonkey_jwt"}
+            assert set(browser.cookies) == {"moonkey_session", "moonkey_jwt", "moonkey_jwt_binding"}
 
 
 class TestPrograms:

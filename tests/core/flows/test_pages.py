@@ -88,25 +88,23 @@ def test_forms_stay_here(state: State, shown: Read) -> None:
         assert form.attributes["method"] == "post"
         action = form.attributes["action"]
         assert action == HOSTILE or str(action).startswith("/auth/")
-    links = [link.attributes for link in shown.all("link")]
-    assert links == ([{"rel": "stylesheet", "href": URLS["style"]}] if state.context["urls"] else [])
+    links = [(link.attributes["rel"], link.attributes["href"]) for link in shown.all("link")]
+    ours = [("stylesheet", URLS["style"]), ("icon", URLS["icon"])]
+    assert links == (ours if state.context["urls"] else [])
 
 
 def test_errors_are_announced(state: State, shown: Read) -> None:
     alerts = [element.text for element in shown.elements if element.attributes.get("role") == "alert"]
     wrong = state.template == "error" or bool(state.context.get("error"))
+    assert state.template == "error" or shown.one("title").text.startswith("Error:") is state.context["has_error"]
     assert bool(alerts) is wrong or state.template not in ("sign_in", "verify_otp", "magic", "error")
     assert all(alerts)
 
 
 @pytest.mark.parametrize("render", [by_jinja, by_django])
 def test_escaping_is_real(render: Any) -> None:
-    html = render(
-        Page(
-            "moonkey/magic.html",
-            {"token": HOSTILE, "next": "", "remember_me": False, "signed_in": True, "urls": URLS},
-        )
-    )
+    (state,) = [one for one in STATES if one[:2] == ("magic", "remembered")]
+    html = render(Page("moonkey/magic.html", state.context))
     assert "<script" not in html
     assert "{{ 7 * 7 }}" in html
     assert "49" not in html

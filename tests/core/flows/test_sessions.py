@@ -231,6 +231,18 @@ class TestEndingOne:
         response = with_header(call, mine).send("POST", "revoke", session_id=other.session_id)
         assert json_of(response) == {"revoked": [other.session_id]}
 
+    def test_a_page_says_what_was_done_while_the_api_fails(self, call: Both, emulator: Emulator) -> None:
+        mine, other = emulator.sign_in(), emulator.sign_in()
+        browser, elsewhere = visitor(call, mine), visitor(call, other)
+        emulator.fault("/v1/auth/sessions/delete", status=500)
+        response = browser.send("POST", "revoke", session_id=other.session_id)
+        page = shown(response)
+        assert response.status == 503
+        assert "Perhaps still signed in: 1" in page.html
+        assert page.all("form") == []  # it is tried again by itself; "Try again" would end all others
+        assert [one.attributes["href"] for one in page.all("a")] == ["/auth/sessions", "/"]
+        assert json_of(elsewhere.get("session")) == {"authenticated": False}
+
     @pytest.mark.rule("S51")
     @pytest.mark.parametrize("whose", ["foreign", "unknown", "odd", "empty"])
     def test_not_mine(self, call: Both, emulator: Emulator, whose: str) -> None:
@@ -278,7 +290,8 @@ class TestEndingOne:
                 browser = visitor(call, mine, html=html)
                 cross: dict[str, Any] = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
                 assert browser.send("POST", route, session_id=other.session_id, **cross).status == 403
-            assert visitor(call, mine).send("GET", route, session_id=other.session_id).status == 405
+            read = visitor(call, mine).send("GET", route, session_id=other.session_id)
+            assert path_of(read) == "/auth/sessions"  # a GET ends nothing
         assert emulator.requests()[DELETE] == 0
 
 
@@ -388,6 +401,7 @@ def test_times_are_the_same_in_words(moment: datetime) -> None:
     assert time_in_words(text).endswith(f"{moment.year}, {moment:%H:%M} UTC")
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(st.none() | MOMENTS, st.none() | MOMENTS), max_size=8), st.integers(0, 8))
 def test_this_device_first_then_the_last_used(
     times: list[tuple[datetime | None, datetime | None]], mine: int

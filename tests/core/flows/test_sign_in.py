@@ -8,6 +8,7 @@ import pytest
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Revoked
+from support.bindings import BINDING
 from support.clients import Both
 from support.flow_visits import (
     JWT,
@@ -114,7 +115,7 @@ class TestASessionBefore:
         thief.cookies = former
         assert "signed in already" not in shown(thief.get("sign_in")).one("main").text
         # Another request of the same browser may be under way with them: its answer leaves the new cookies alone.
-        assert set(thief.cookies) == {SESSION, JWT}
+        assert set(thief.cookies) == {SESSION, JWT, BINDING}
 
     def test_the_sign_in_works_where_it_cannot_be_ended(
         self, browser: Visitor, emulator: Emulator, caplog: pytest.LogCaptureFixture, quick_retries: None

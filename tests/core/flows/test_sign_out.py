@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core import Auth, CookieSettings, MoonKey, RevokedCredentials, Settings, SignInSettings
+from moonkey_core import (
+    Auth,
+    ConfigurationError,
+    CookieSettings,
+    MoonKey,
+    RevokedCredentials,
+    Settings,
+    SignInSettings,
+)
 from moonkey_core._plan import Fetch, step
 from moonkey_core._transport.retries import CallMonitor, SendRequest, Sleep, call_steps
 from moonkey_core._verify.cache import VerificationCache
@@ -21,6 +29,7 @@ from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.events import Event, Revoked, SignedOut
 from moonkey_core.flows import FlowRequest
 from moonkey_core.web.request import RequestInfo, asgi_headers
+from support.bindings import BINDING, bound_line
 from support.clients import Both
 from support.flow_visits import Visitor, cookies_of, flow_client, json_of, path_of, shown
 from support.patience import PATIENCE, PATIENT
@@ -37,14 +46,15 @@ VERIFY = "POST /v1/auth/sessions/verify"
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second try comes at once."""
-    monkeypatch.setattr("moonkey_core.flows.sign_out._RETRY_DELAY", 0.001)
+    monkeypatch.setattr("moonkey_core._operations.ending_retries._FIRST_PAUSE", 0.001)
 
 
 def visitor(call: Both, person: SignedIn | None, *, html: bool = True, **cookies: str) -> Visitor:
     found = Visitor(call, html=html)
     if person is not None:
         found.cookies = {SESSION: person.session_token, JWT: person.session_jwt}
-    found.cookies |= {{"session": SESSION, "jwt": JWT}[name]: value for name, value in cookies.items()}
+    names = {"session": SESSION, "jwt": JWT, "binding": BINDING}
+    found.cookies |= {names[name]: value for name, value in cookies.items()}
     return found
 
 
@@ -121,7 +131,7 @@ class TestSigningOut:
         browser = visitor(call, person)
         response = browser.post("sign_out", {"next": "/bye?x=1"})
         assert path_of(response) == "/bye?x=1"
-        for name in (SESSION, JWT):
+        for name in (SESSION, JWT, BINDING):
             assert cookies_of(response)[name] == f"{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
         assert browser.cookies == {}
         assert not is_alive(emulator, person)
@@ -129,6 +139,21 @@ class TestSigningOut:
         ids = (person.user_id, person.session_id)
         assert seen == [Revoked(*ids), SignedOut(*ids, True)]
         assert json_of(visitor(call, person).get("session")) == {"authenticated": False}
+
+    @pytest.mark.parametrize("html", [True, False])
+    @pytest.mark.parametrize("complete", [True, False])
+    def test_what_the_browser_stores(self, kind: str, emulator: Emulator, html: bool, complete: bool) -> None:
+        for clear_storage in (True, False):
+            with flow_client(kind, emulator, sign_in=SignInSettings(clear_storage=clear_storage)) as call:
+                browser = visitor(call, emulator.sign_in(), html=html)
+                assert "clear-site-data" not in dict(browser.get("sign_out").headers)
+                if not complete:
+                    emulator.fault("/v1/auth/sessions/delete", status=500)
+                found = dict(browser.post("sign_out").headers)
+                assert found.get("clear-site-data") == ('"storage"' if clear_storage else None)
+            emulator.clear_faults()
+        with pytest.raises(ConfigurationError, match="clear_storage"):
+            SignInSettings(clear_storage="storage")  # type: ignore[arg-type]
 
     def test_where_to_afterwards(self, kind: str, emulator: Emulator) -> None:
         with flow_client(kind, emulator, sign_in=SignInSettings(after_sign_out="/welcome")) as call:
@@ -196,7 +221,7 @@ class TestWhateverTheCookiesHold:
         browser = visitor(call, None, html=html, **held)
         response = browser.post("sign_out")
         assert response.status == (303 if html else 200)
-        assert set(cookies_of(response)) == {SESSION, JWT}
+        assert set(cookies_of(response)) == {SESSION, JWT, BINDING}
         assert browser.cookies == {}
 
     def test_dead_already(self, call: Both, emulator: Emulator) -> None:
@@ -212,7 +237,7 @@ class TestWhateverTheCookiesHold:
         planted = f"{SESSION}={person.session_token}; {SESSION}={'x' * 40}"
         response = browser.post("sign_out", cookie=planted)
         assert path_of(response) == "/"
-        assert set(cookies_of(response)) == {SESSION, JWT}
+        assert set(cookies_of(response)) == {SESSION, JWT, BINDING}
         assert emulator.requests()[DELETE] == 0
 
     def test_a_bad_header_does_not_keep_them(self, call: Both, emulator: Emulator) -> None:
@@ -223,6 +248,7 @@ class TestWhateverTheCookiesHold:
         assert browser.cookies == {}
         assert not is_alive(emulator, person)
 
+    @pytest.mark.long
     @given(st.text(st.characters(codec="ascii", exclude_characters="\r\n\0"), max_size=60))
     def test_any_cookie_line(self, line: str) -> None:
         with MoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:9", cookies=CookieSettings()) as client:
@@ -232,7 +258,7 @@ class TestWhateverTheCookiesHold:
             )
             found = client.flows.answer(request)
             assert found.status == 200
-            assert set(cookies_of(found)) == {SESSION, JWT}
+            assert set(cookies_of(found)) == {SESSION, JWT, BINDING}
 
 
 class TestWithoutTheApi:
@@ -274,11 +300,13 @@ class TestWithoutTheApi:
             found = call("authenticate", {"authorization": f"Bearer {value}"})
             assert isinstance(found.error, RevokedCredentials)
 
-    def test_it_is_tried_once_more(self, call: Both, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    def test_it_is_tried_until_the_api_has_it(
+        self, call: Both, emulator: Emulator, caplog: pytest.LogCaptureFixture
+    ) -> None:
         person = emulator.sign_in()
         seen = events_of(call)
         browser = visitor(call, person)
-        emulator.fault("/v1/auth/sessions/delete", status=500, times=2)  # each call is made of two tries
+        emulator.fault("/v1/auth/sessions/delete", status=500, times=6)  # each call is made of two tries
         browser.post("sign_out")
         ended = Revoked(person.user_id, person.session_id)
         assert is_alive(emulator, person) or comes_true(call, lambda: ended in seen)
@@ -286,11 +314,18 @@ class TestWithoutTheApi:
         assert comes_true(call, lambda: ended in seen)
         assert caplog_reasons(caplog) == ["sign_out_incomplete"]
 
-    def test_and_then_no_more(self, call: Both, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    def test_and_then_no_more(
+        self,
+        call: Both,
+        emulator: Emulator,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("moonkey_core._operations.ending_queue._LONGEST", 0.0)
         person = emulator.sign_in()
         emulator.fault("/v1/auth/sessions/delete", status=500)
         visitor(call, person).post("sign_out")
-        reasons = ["sign_out_incomplete", "sign_out_given_up"]
+        reasons = ["sign_out_incomplete", "session_end_given_up"]
         assert comes_true(call, lambda: caplog_reasons(caplog) == reasons)
         assert [one.levelname for one in caplog.records] == ["WARNING", "ERROR"]
         assert emulator.requests()[DELETE] == 4
@@ -298,8 +333,14 @@ class TestWithoutTheApi:
 
     @pytest.mark.parametrize("source", ["cookies", "header"])
     def test_a_token_whose_session_nobody_knows(
-        self, kind: str, emulator: Emulator, source: str, caplog: pytest.LogCaptureFixture
+        self,
+        kind: str,
+        emulator: Emulator,
+        source: str,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr("moonkey_core._operations.ending_queue._LONGEST", 0.0)
         person = emulator.sign_in()
         with flow_client(kind, emulator, session_cache_ttl=60, grace_seconds=300) as call:
             browser = visitor(call, None, html=False, session=person.session_token)
@@ -308,7 +349,7 @@ class TestWithoutTheApi:
                 browser.usual["session-token"] = person.session_token
             emulator.fault("/v1/auth", status=500)
             assert json_of(browser.post("sign_out")) == {"signed_out": True, "complete": False}
-            assert comes_true(call, lambda: "sign_out_given_up" in caplog_reasons(caplog))
+            assert comes_true(call, lambda: "session_end_given_up" in caplog_reasons(caplog))
             emulator.clear_faults()
             for headers in (
                 {"session-token": person.session_token},
@@ -326,6 +367,15 @@ class TestWithoutTheApi:
         visitor(call, person).post("sign_out")
         found = call("authenticate", {"authorization": f"Bearer {fresh.session_jwt}"})
         assert isinstance(found.error, RevokedCredentials)
+        assert json_of(visitor(call, neighbour).get("session"))["authenticated"]
+
+    def test_one_that_is_not_bound_to_it_names_nothing(self, call: Both, emulator: Emulator) -> None:
+        person, neighbour = emulator.sign_in(), old(emulator)
+        assert json_of(visitor(call, emulator.sign_in()).get("session"))["authenticated"]  # the keys are here now
+        emulator.fault("/v1/auth/sessions", status=500)
+        browser = visitor(call, person, jwt=neighbour.session_jwt, binding="0" * 64)
+        browser.post("sign_out")
+        emulator.clear_faults()
         assert json_of(visitor(call, neighbour).get("session"))["authenticated"]
 
     def test_an_old_jwt_alone_ends_nothing(self, call: Both, emulator: Emulator) -> None:
@@ -348,7 +398,7 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
         "jwt_issuer": emulator.issuer,
         "cookies": CookieSettings(),
     }
-    cookie = f"{SESSION}={person.session_token}; {JWT}={person.session_jwt}"
+    cookie = bound_line(f"{SESSION}={person.session_token}; {JWT}={person.session_jwt}")
     get = RequestInfo("GET", "https")
     found: list[Auth] = []
     with MoonKey(**options) as early, MoonKey(**options) as late:

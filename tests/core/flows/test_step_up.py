@@ -12,6 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moonkey_core import CookieSettings, Session, Settings, SignInSettings, StepUpRequired, User
+from moonkey_core._session_life.watch_policy import WatchedSession
+from moonkey_core.auth import fresh_jwt
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, SignedIn
 from moonkey_core.flows.step_up import Demand, available_options, is_remembered, mask_address, parse_demand
@@ -20,7 +22,9 @@ from moonkey_core.models import fits_challenge
 from moonkey_core.settings.sign_in_settings import Attempt, safe_target
 from moonkey_core.web.request import RequestInfo
 from support import quick
+from support.bindings import BINDING
 from support.clients import Both
+from support.decisions import Decisions
 from support.flow_visits import Visitor, cookies_of, flow_client, header, json_of, path_of, shown
 from support.secrets import assert_no_secret
 
@@ -119,7 +123,7 @@ class TestThePage:
     def test_what_would_not_do_is_not_offered(self, call: Both, emulator: Emulator, names: str) -> None:
         page = shown(Person(call, emulator).get("step_up", {"acr_values": names, "next": "/pay"}))
         assert page.all("form") == []
-        assert page.one("a").attributes["href"] == "/auth/sign-in?next=%2Fpay"
+        assert [one.attributes["href"] for one in page.all("a")] == ["/auth/sign-in?next=%2Fpay", "/"]
 
     def test_an_unverified_address_is_none(self, call: Both, emulator: Emulator) -> None:
         url, headers = (
@@ -171,8 +175,8 @@ class TestByACode:
         assert page.one("a").attributes["href"] == "/auth/step-up?max_age=60&next=%2Fpay"
         response = me.post("step_up_verify_otp", {"code": f" {sent.code[:3]} {sent.code[3:]}"})
         assert path_of(response) == "/pay"
-        assert set(cookies_of(response)) == {SESSION, JWT, SEALED}
-        assert set(me.cookies) == {SESSION, JWT}
+        assert set(cookies_of(response)) == {SESSION, JWT, BINDING, SEALED}
+        assert set(me.cookies) == {SESSION, JWT, BINDING}
         assert not set(me.old) & set(me.cookies.values())
         assert seen == [SignedIn(me.user_id, me.session_id, "otp")]
         found = me.session()
@@ -276,6 +280,43 @@ class TestByACode:
         new = me.ask(next="/pay")
         assert path_of(me.post("step_up_verify_otp", {"code": new})) == "/pay"
 
+    @pytest.mark.parametrize("by_header", [False, True])
+    @pytest.mark.parametrize("way", ["code", "app", "too many", "refused", "not sent"])
+    def test_one_that_fails_leaves_the_renewal_of_the_jwt_on(
+        self, kind: str, emulator: Emulator, way: str, by_header: bool
+    ) -> None:
+        with flow_client(kind, emulator, sign_in=SignInSettings(max_tries=2)) as call:
+            emulator.set_clock(-400)  # the JWT is too old, the session goes on
+            me = Person(call, emulator, by_header=by_header)
+            old = me._api("sessions/verify", {"session_token": me.old[0]})["session_jwt"]
+            emulator.set_clock(0)
+            if by_header:
+                me.usual |= {"session-token": None, "authorization": f"Bearer {old}"}
+            if way == "app":
+                me.post("step_up_totp", {"code": wrong(emulator.totp_code(me.add_app()))})
+            else:
+                code = wrong(me.ask())
+                if way in ("refused", "not sent"):
+                    emulator.fault("/v1/auth/otps/verify", status=400 if way == "refused" else 429)
+                for _ in range(3 if way == "too many" else 1):
+                    me.post("step_up_verify_otp", {"code": code})
+                emulator.clear_faults()
+            assert self._is_renewed(me)
+
+    def test_where_it_may_have_been_replaced_there_is_no_renewal(self, kind: str, emulator: Emulator) -> None:
+        with flow_client(kind, emulator) as call:
+            me = Person(call, emulator)
+            code = me.ask()
+            emulator.fault("/v1/auth/otps/verify", status=500)
+            assert me.post("step_up_verify_otp", {"code": code}).status == 503
+            emulator.clear_faults()
+            assert not self._is_renewed(me)
+
+    def _is_renewed(self, me: Person) -> bool:
+        """Whether the token alone, as beside a JWT that is too old, is given a new JWT."""
+        me.cookies.pop(JWT, None)
+        return fresh_jwt(self._auth(me)) is not None
+
     def test_a_wrong_code_as_json(self, call: Both, emulator: Emulator) -> None:
         me = Person(call, emulator, html=False)
         response = me.post("step_up_verify_otp", {"code": wrong(me.ask())})
@@ -293,6 +334,14 @@ class TestByACode:
         assert me.post("step_up_verify_otp", {"code": code}).status == 401
         assert {**me.cookies, SEALED: sealed} == {**after, SEALED: sealed}
         assert len(me.session()["factors"]) == 2
+
+    def test_a_double_click(self, call: Both, emulator: Emulator) -> None:
+        """After the answer to the first one, the browser has no cookie of the code any more."""
+        me = Person(call, emulator)
+        code = me.ask(next="/pay")
+        for _ in range(2):
+            assert path_of(me.post("step_up_verify_otp", {"code": code, "next": "/pay"})) == "/pay"
+        assert me.post("step_up_verify_otp", {"code": wrong(code)}).status == 400
 
     @pytest.mark.rule("S48")
     def test_the_cookie_of_another_session(self, call: Both, emulator: Emulator) -> None:
@@ -334,7 +383,7 @@ class TestByAnApp:
         me = Person(call, emulator)
         secret, seen = me.add_app(), events_of(call)
         page = shown(me.get("step_up", {"acr_values": "totp", "next": "/pay"}))
-        assert page.one("form").attributes["action"] == "/auth/step-up/totp"
+        assert page.one("form").attributes["action"] == "/auth/step-up/totp?next=%2Fpay&acr_values=totp"
         response = me.post("step_up_totp", {"code": emulator.totp_code(secret), "next": "/pay"})
         assert path_of(response) == "/pay"
         assert seen == [SignedIn(me.user_id, me.session_id, "totp")]
@@ -371,6 +420,14 @@ class TestByAnApp:
                 emulator.set_clock(0)
                 assert me.post("step_up_totp", {"code": code}).status == 200
             assert me.post("step_up_totp", {"code": code}).status == 401  # used before
+
+    def test_a_double_click(self, call: Both, emulator: Emulator) -> None:
+        me = Person(call, emulator)
+        code = emulator.totp_code(me.add_app())
+        for _ in range(2):
+            assert path_of(me.post("step_up_totp", {"code": code, "next": "/pay"})) == "/pay"
+        assert len(me.session()["factors"]) == 2
+        assert me.post("step_up_totp", {"code": wrong(code), "next": "/pay"}).status == 401
 
     def test_without_one(self, call: Both, emulator: Emulator) -> None:
         response = Person(call, emulator, html=False).post("step_up_totp", {"code": "123456"})
@@ -539,6 +596,7 @@ TEXTS = st.text(max_size=40) | st.sampled_from(
 )
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.sampled_from(["acr_values", "max_age", "next", "other"]), TEXTS))
 def test_any_demand(fields: dict[str, str]) -> None:
     demand = parse_demand(fields)
@@ -557,6 +615,7 @@ def test_any_names(names: str) -> None:
     assert len(parse_demand({"acr_values": names}).acr_values) <= 16
 
 
+@pytest.mark.long
 @given(
     st.from_regex(r"[a-z]{2,20}@[a-z]{1,20}\.example", fullmatch=True),
     st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True),
@@ -566,6 +625,7 @@ def test_what_is_shown_of_an_address(email: str, number: str) -> None:
     assert mask_address(number) == f"•••{number[-2:]}"
 
 
+STEPS = Decisions().core.able_to("sign_in")
 JSON_LIKE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -580,7 +640,7 @@ JSON_LIKE = st.recursive(
 @example(({"verified": False}, {"verified": 1}))
 def test_any_apps(totps: Any) -> None:
     user = User("user_1", complete=True, extra={"totps": totps})
-    offered = available_options(user, Demand())
+    offered = available_options(STEPS, user, Demand())
     is_one = isinstance(totps, tuple) and any(
         isinstance(one, dict) and one.get("verified") is True for one in totps
     )
@@ -588,5 +648,41 @@ def test_any_apps(totps: Any) -> None:
 
 
 def test_an_address_is_not_in_a_repr() -> None:
-    (option,) = available_options(User("user_1", email=ME))
+    (option,) = available_options(STEPS, User("user_1", email=ME))
     assert ME not in repr(option)
+
+
+@pytest.mark.rule("S19", "S52")
+class TestTheSessionIsGone:
+    """Found out by the call that was to verify the code, while the JWT beside the token seems good."""
+
+    @pytest.mark.parametrize("factor", ["code", "app"])
+    def test_its_connections_end_and_its_jwt_counts_no_more(
+        self, call: Both, emulator: Emulator, factor: str
+    ) -> None:
+        me = Person(call, emulator)
+        token, jwt = me.old
+        secret, code = me.add_app(), me.ask()
+        auth = call("authenticate", {"session-token": jwt})
+        watched = WatchedSession(auth, emulator.now(), can_verify=False)
+        emulator.revoke(me.session_id)
+        if factor == "code":
+            response = me.post("step_up_verify_otp", {"code": code})
+        else:
+            response = me.post("step_up_totp", {"code": emulator.totp_code(secret)})
+        assert response.status == 401
+        assert me.cookies.keys().isdisjoint((SESSION, JWT))
+        watched.refresh(call.client.revocations)
+        assert watched.is_revoked
+        for credential in (jwt, token):
+            assert call("authenticate", {"session-token": credential}).is_rejected
+
+    def test_not_where_another_step_up_has_replaced_the_token(self, call: Both, emulator: Emulator) -> None:
+        """Two tabs: both codes are sent with the same token, and the first one changes it."""
+        me = Person(call, emulator)
+        code, secret, before = me.ask(), me.add_app(), dict(me.cookies)
+        assert me.post("step_up_totp", {"code": emulator.totp_code(secret)}).status == 303
+        after, me.cookies = me.cookies, {**me.cookies, **before}
+        assert me.post("step_up_verify_otp", {"code": code}).status == 401
+        assert call.client.revocations.entries() == ()
+        assert call("authenticate", {"session-token": after[SESSION]}).is_authenticated

@@ -101,6 +101,12 @@ class TestOtps:
                 },
             ]
 
+    @pytest.mark.parametrize("name", ["method_id", "email_id", "phone_number_id"])
+    def test_the_id_of_the_address_in_each_spelling(self, name: str) -> None:
+        with answering({name: "one_1", "user_id": "user_1"}) as (client, _):
+            sent = client.otps.send(email="a@b.c")
+            assert (sent.method_id, sent.user_id) == ("one_1", "user_1")
+
 
 class TestOtherLogins:
     def test_a_magic_link(self, call: Both, emulator: Emulator) -> None:

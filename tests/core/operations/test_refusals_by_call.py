@@ -131,6 +131,7 @@ def test_a_status_has_one_meaning_for_a_call(name: str, status: int) -> None:
             assert error.reason == reasons.get(status, "api_status")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ASKED)
 def test_what_is_no_json_error_is_trouble(name: str) -> None:
     call, table = ASKED[name]

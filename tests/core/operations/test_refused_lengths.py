@@ -10,6 +10,7 @@ import pytest
 
 from moonkey_core import InvalidCredentials, MoonKeyError, ProviderRejectedKey, RequestRefused, SignInSettings
 from moonkey_core._plan import run
+from moonkey_core._sign_in_steps import LoginContext
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import OAuthStart
 from support import quick
@@ -131,9 +132,10 @@ def test_what_a_code_says(
     answer = replied(status, {"error": {"message": "no"} if code is None else {"code": code, "message": "no"}})
     accepted = replied(404, {"error_type": "user_not_found"})
     decisions.answer = lambda fetch: accepted if fetch.operation == "key-probe" else answer
-    body = {"otp": "123456", **({"session_expires_in": 60} if timed else {})}
+    context = LoginContext(60 if timed else None)
+    plan = decisions.core.able_to("sign_in").verify_otp(code="123456", method_id="email_1", context=context)
     with pytest.raises(kind) as caught:
-        run(decisions.core.api.login("otps/verify", body), decisions.exchange)
+        run(plan, decisions.exchange)
     assert caught.value.reason == reason
 
 
@@ -149,8 +151,9 @@ def test_a_401_that_says_nothing_says_nothing_of_the_code(body: bytes) -> None:
     decisions = KnownToTheApi()
     accepted = replied(404, {"error_type": "user_not_found"})
     decisions.answer = lambda fetch: accepted if fetch.operation == "key-probe" else replied(401, body)
+    steps = decisions.core.able_to("sign_in")
     with pytest.raises(RequestRefused) as caught:
-        run(decisions.core.api.login("otps/verify", {"otp": "123456"}), decisions.exchange)
+        run(steps.verify_otp(code="123456", method_id="email_1", context=LoginContext()), decisions.exchange)
     assert caught.value.reason == "login_unclear"
 
 

@@ -48,7 +48,24 @@ def wait_for_the_call(emulator: Emulator) -> None:
     assert wait_until(lambda: verified_calls(emulator) > 0)
 
 
+@pytest.mark.long
 @pytest.mark.rule("S23")
+def test_a_revoked_session_is_refused_by_each_of_its_credentials(emulator: Emulator) -> None:
+    ada, other = (emulator.sign_in(email="ada@example.com") for _ in range(2))
+    with MoonKey(**options(emulator), session_cache_ttl=60) as client:
+        for person in (ada, other):
+            for credential in (person.session_token, person.session_jwt):
+                assert client.authenticate(bearer(credential)).is_authenticated
+        client.revocations.add(session_id=ada.session_id)
+        newer = emulator.mint(session_id=ada.session_id)
+        for credential in (ada.session_token, ada.session_jwt, newer):
+            assert client.authenticate(bearer(credential)).is_rejected
+        assert client.authenticate(bearer(other.session_jwt)).is_authenticated
+        client.revocations.add(user_id=ada.user_id)
+        for credential in (other.session_token, other.session_jwt):
+            assert client.authenticate(bearer(credential)).is_rejected
+
+
 def test_nobody_joins_a_refresh_that_began_before(emulator: Emulator) -> None:
     person = with_old_jwt(emulator)
     emulator.fault("/v1/auth/sessions/verify", drip=0.001, times=1)  # right answer, slow on its way back

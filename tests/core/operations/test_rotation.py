@@ -154,6 +154,96 @@ class TestRotation:
         assert owner.alive() == {one.session_id for one in owner.others}
 
 
+class TestByALogin:
+    """A login that the app has verified itself, in any way."""
+
+    def by(self, way: str, owner: Owner, **session: Any) -> Login:
+        call, emulator = owner.call, owner.emulator
+        session = session or {"session_expires_in": 60}
+        found: Login
+        if way == "magic_link":
+            call("magic_links.send", email=ME)
+            found = call("magic_links.verify", emulator.outbox()[0].code, **session)
+        elif way == "oauth":
+            found = call("oauth.verify", token=emulator.oauth_token(ME), **session)
+        elif way == "wallet":
+            wallet = {"wallet_type": "ethereum", "public_address": "0xabc"}
+            challenge = call("wallets.begin", **wallet, user_id=owner.id).challenge
+            found = call("wallets.verify", **wallet, signature=emulator.sign_wallet(challenge), **session)
+        elif way == "recovery_code":
+            code = call("totps.create", user_id=owner.id).recovery_codes[0]
+            found = call("totps.recover", code, user_id=owner.id, **session)
+        else:
+            found = call("otps.verify", owner.code, method_id=owner.method_id, **session)
+        return found
+
+    @pytest.mark.parametrize("way", ["magic_link", "oauth", "wallet", "recovery_code", "otp"])
+    def test_in_any_way(self, call: Both, emulator: Emulator, way: str) -> None:
+        owner = Owner(call, emulator)
+        login = self.by(way, owner)
+        found = call("sessions.rotate", user_id=owner.id, login=login)
+        assert found.login is login
+        assert found.is_complete
+        assert {*found.revoked} == {one.session_id for one in owner.others}
+        assert login.session is not None
+        assert owner.alive() == {login.session.id}
+        assert call("authenticate", {"session-token": login.session_token}).is_authenticated
+
+    def test_of_another_user(self, call: Both, emulator: Emulator) -> None:
+        owner, other = Owner(call, emulator), Owner(call, emulator, email="other@example.com")
+        with pytest.raises(InvalidCredentials) as caught:
+            call("sessions.rotate", user_id=owner.id, login=self.by("otp", other))
+        assert caught.value.reason == "another_user"
+        for one in (owner, other):
+            assert one.alive() == {session.session_id for session in one.others}
+
+    def test_without_a_session(self, call: Both, emulator: Emulator) -> None:
+        owner = Owner(call, emulator)
+        login = call("otps.verify", owner.code, method_id=owner.method_id)
+        for wrong in (login, self.by("magic_link", owner).replace(session_token=None)):
+            with pytest.raises(ValueError, match="session_expires_in"):
+                call("sessions.rotate", user_id=owner.id, login=wrong)
+
+    @pytest.mark.rule("S35")
+    @pytest.mark.parametrize("age", [60, 6000])
+    def test_that_has_stepped_an_earlier_session_up(self, call: Both, emulator: Emulator, age: int) -> None:
+        """Of which somebody may have a copy: the JWT of that one would be renewed for ever."""
+        emulator.set_clock(-age)
+        owner = Owner(call, emulator, 1)
+        emulator.set_clock(0)
+        login = self.by("magic_link", owner, session_token=owner.others[0].session_token)
+        with pytest.raises(ValueError, match="just begun"):
+            call("sessions.rotate", user_id=owner.id, login=login)
+        assert owner.alive() == {owner.others[0].session_id}
+
+    def test_that_was_long_ago(self, call: Both, emulator: Emulator) -> None:
+        emulator.set_clock(-400)
+        owner = Owner(call, emulator)
+        login = self.by("otp", owner)
+        emulator.set_clock(0)
+        assert login.session is not None
+        for wrong in (login, login.replace(session=login.session.replace(started_at=None))):
+            with pytest.raises(ValueError, match="just begun"):
+                call("sessions.rotate", user_id=owner.id, login=wrong)
+
+    @pytest.mark.parametrize(
+        "surplus",
+        [
+            {"otp": "123456", "method_id": "m"},
+            {"method_id": "m"},
+            {"totp": "123456"},
+            {"session_expires_in": 60},
+            {"device": Device("x")},
+        ],
+    )
+    def test_and_a_code(self, call: Both, emulator: Emulator, surplus: dict[str, Any]) -> None:
+        owner = Owner(call, emulator)
+        login = self.by("otp", owner)
+        with pytest.raises(ValueError, match="user_id alone"):
+            call("sessions.rotate", user_id=owner.id, login=login, **surplus)
+        assert len(owner.alive()) == 3
+
+
 class TestTrouble:
     def test_some_are_not_ended(self, call: Both, emulator: Emulator) -> None:
         owner = Owner(call, emulator, 3)
@@ -248,10 +338,12 @@ class TestCookiesOfTheAppsOwn:
             call = Both(kind, options)
             try:
                 login, _ = new_of(Owner(call, emulator).rotate())
-                token, jwt = call.client.sign_in_cookies(login)
+                token, jwt, binding = call.client.sign_in_cookies(login)
                 until_it_is_closed = "; Path=/; Secure; HttpOnly; SameSite=Lax"
                 assert token == f"__Host-moonkey_session={login.session_token}{until_it_is_closed}"
                 assert jwt == f"__Host-moonkey_jwt={login.session_jwt}{until_it_is_closed}"
+                assert binding.startswith("__Host-moonkey_jwt_binding=")
+                assert binding.endswith(until_it_is_closed)
                 assert all("Max-Age=3" in one for one in call.client.sign_in_cookies(login, remember_me=True))
                 assert all("Max-Age=0" in value for value in call.client.sign_out_cookies())
             finally:
@@ -286,6 +378,7 @@ class TestTheDocuments:
         assert [value.partition("=")[0] for _, value in cookies] == [
             "__Host-moonkey_session",
             "__Host-moonkey_jwt",
+            "__Host-moonkey_jwt_binding",
         ]
         (left,) = client.sessions.list(person.user_id)
         assert left.id not in (person.session_id, other.session_id)

@@ -256,7 +256,8 @@ class TestAJwt:
             assert decisions.authenticate(JWT).is_authenticated
             decisions.now += after
             decisions.learns(CERTAIN["flat"], WITH_THE_JWT[method])
-            assert decisions.authenticate(good(decisions.now)).is_authenticated
+            decisions.good[good(decisions.now)] = {}
+            assert decisions.authenticate(good(decisions.now)).is_authenticated  # as the API confirms
 
     def test_an_old_one_is_renewed_by_nobody_afterwards(self) -> None:
         decisions = Told()

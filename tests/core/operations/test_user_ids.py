@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import MoonKey, NotFound
 from moonkey_core.emulator import Emulator
-from moonkey_core.models import bare_user_id, public_user_id, same_user
+from moonkey_core.providers.moonkey.ids import bare_user_id, public_user_id, same_user
 from support.clients import Both
 from support.scripted import Received, reply, scripted
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from moonkey_core import Auth
 from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._verified import CacheEntry
+from moonkey_core.errors import RequestRefused
 from moonkey_core.events import Event, Extended
 from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, replied
@@ -86,13 +87,13 @@ def test_every_can_be_chosen() -> None:
 def test_a_local_jwt_is_extended_by_its_session_s_life_once() -> None:
     decisions = made()
     jwt = good(NOW, **ENDS_SOON)
+    decisions.down = True
     for _ in range(5):
         assert decisions.authenticate(jwt).is_authenticated
-    assert wanted(decisions) == [7 * 24 * 60]  # the API does not know this JWT, and is left alone for a minute
-    decisions.good[jwt] = decisions.good[TOKEN]
+    assert wanted(decisions) == [7 * 24 * 60]  # the API cannot be reached, and is left alone for a minute
+    decisions.good[jwt], decisions.down = decisions.good[TOKEN], False
     decisions.now += 61
-    decisions.core.cache._denied_briefly.clear()  # seconds of the real clock, which stands still here
-    assert [decisions.authenticate(jwt).source for _ in range(5)] == ["local", *["cache"] * 4]
+    assert [decisions.authenticate(jwt).source for _ in range(5)] == ["cache"] * 5
     assert wanted(decisions) == [7 * 24 * 60] * 2
 
 
@@ -129,7 +130,8 @@ def test_an_api_that_is_down_stops_nobody(caplog: pytest.LogCaptureFixture) -> N
     decisions = made()
     decisions.down = True
     assert visit(decisions, good(NOW, **ENDS_SOON)).is_authenticated
-    assert [record.reason for record in caplog.records] == ["extension_failed"]  # type: ignore[attr-defined]
+    reasons = [record.reason for record in caplog.records]  # type: ignore[attr-defined]
+    assert [one for one in reasons if one != "user_incomplete"] == ["extension_failed"]
     assert TOKEN not in caplog.text
 
 
@@ -152,6 +154,28 @@ class TestTheLongestLife:
         assert wanted(decisions) == [None]
 
 
+@pytest.mark.parametrize(("reason", "pauses_all"), [("duration_refused", True), ("request_refused", False)])
+def test_a_refusal_of_one_session_pauses_no_other(reason: str, pauses_all: bool) -> None:
+    """A refused length concerns every session; any other refusal, for a minute, the one that was asked about."""
+    now = NOW
+    decisions = KnownToTheApi(extend_on_activity=HOUR)
+    sliding_expiration = SlidingExpiration(decisions.settings, lambda: now)
+    one, other = (
+        CacheEntry(
+            body=b"", reader=decisions.core.provider, session_id=session_id, user_id="u", issued_at=NOW,
+            starts_at=NOW, reusable_until=NOW, vouched_at=NOW, ends_at=NOW + 600, last_accepted_at=NOW,
+            started_at=NOW - 600,
+        )
+        for session_id in ("one", "other")
+    )  # fmt: skip
+    assert sliding_expiration.minutes_due(one) == 60
+    sliding_expiration.on_refused(RequestRefused(reason=reason), one)
+    assert sliding_expiration.minutes_due(one) is None
+    assert sliding_expiration.minutes_due(other) == (None if pauses_all else 60)
+    now += 61
+    assert sliding_expiration.minutes_due(one) == 60
+
+
 @given(
     started=st.floats(NOW - 200 * DAY, NOW),
     left=st.floats(1, 400 * DAY),
@@ -162,7 +186,7 @@ def test_the_end_moves_forward_and_never_too_far(started: float, left: float, wi
     decisions = KnownToTheApi(extend_on_activity=wish, session_max_lifetime=longest)
     sliding_expiration = SlidingExpiration(decisions.settings, lambda: NOW)
     known = CacheEntry(
-        body=b"", reader=decisions.core.api, session_id="s", user_id="u", issued_at=started, starts_at=NOW,
+        body=b"", reader=decisions.core.provider, session_id="s", user_id="u", issued_at=started, starts_at=NOW,
         reusable_until=NOW, vouched_at=NOW, ends_at=NOW + left, last_accepted_at=NOW, started_at=started,
     )  # fmt: skip
     minutes = sliding_expiration.minutes_due(known)

@@ -17,6 +17,7 @@ from moonkey_core import Auth, ProviderUnavailable, RevokedCredentials
 from moonkey_core._session_life.watch_policy import RETRY_SECONDS, WatchedSession
 from moonkey_core._session_life.watchers import _SLICE_SIZE, AsyncSessionWatcher, SessionWatcher
 from moonkey_core.auth import new_auth
+from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.revocations import Revocation, Revocations
 from support.patience import PATIENCE
 from support.scripted import wait_until
@@ -54,7 +55,7 @@ def loop() -> Iterator[StillLoop]:
 
 @pytest.fixture
 def revocations(loop: StillLoop) -> Revocations:
-    return Revocations(retention=RETENTION, clock=loop.clock)
+    return Revocations(retention=RETENTION, clock=loop.clock, key_of_user=bare_user_id)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def bindings() -> int:
     )  # others may be lazy, and wake up when asked
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestTheEnd:
     def test_it_comes_in_time(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
         task = loop.begin(watcher.wait_until_over(identity(ends_at=NOW + 1000), None))
@@ -128,7 +129,7 @@ class TestTheEnd:
         assert len(watcher) == 0
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestRevocation:
     @pytest.mark.parametrize(
         "entry",
@@ -180,6 +181,7 @@ class TestRevocation:
         loop.advance(1000)
         assert task.result() == "revoked"
 
+    @pytest.mark.long
     def test_one_of_two_thousand_in_slices(
         self, loop: StillLoop, watcher: AsyncSessionWatcher, revocations: Revocations
     ) -> None:
@@ -191,9 +193,9 @@ class TestRevocation:
         turns: list[int] = []
         refuses = revocations.refuses
 
-        def noted(session_id: str, user_id: str, issued_at: float | None) -> bool:
+        def noted(session_id: str, user_id: str, issued_at: float | None, *scope: str) -> bool:
             looks.append(len(turns))
-            return refuses(session_id, user_id, issued_at)
+            return refuses(session_id, user_id, issued_at, *scope)
 
         async def others() -> None:
             for _ in range(50):
@@ -202,7 +204,7 @@ class TestRevocation:
 
         other = loop.create_task(others())
         loop.settle(1)
-        revocations.refuses = noted  # type: ignore[method-assign]
+        revocations.refuses = noted  # type: ignore[method-assign, assignment]
         revocations.add(session_id="sess_700")
         loop.run_until_complete(other)
         assert tasks[700].result() == "revoked"
@@ -227,7 +229,7 @@ class TestRevocation:
         assert all(task.done() for task in tasks)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestExtension:
     def ended(self, loop: StillLoop, watcher: AsyncSessionWatcher, answer: object) -> asyncio.Task[Any]:
         task = loop.begin(
@@ -281,7 +283,7 @@ class TestExtension:
         assert (len(watcher), timers(loop)) == (0, 0)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestAFeedThatIsAway:
     """Redis forgets an entry after a while; what we have missed by then, only the API knows."""
 
@@ -301,6 +303,7 @@ class TestAFeedThatIsAway:
         self.begun(loop, feed, {})
         assert feed.started
 
+    @pytest.mark.rule("S36", "connection")
     @pytest.mark.parametrize("late", [None, math.inf])
     def test_the_api_is_asked(self, loop: StillLoop, late: float | None) -> None:
         feed, answers = Feed(), {"sess_1": identity(ends_at=NOW + 100_000)}
@@ -384,7 +387,7 @@ class TestOneThatIsDoubted:
             assert watcher.is_over(one, lambda: REFUSED)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestInThreads:
     @pytest.fixture
     def bound(self, loop: StillLoop, revocations: Revocations) -> SessionWatcher:
@@ -424,6 +427,7 @@ class TestInThreads:
 
 
 class TestNothingIsLeft:
+    @pytest.mark.long
     def test_after_ten_thousand(self, loop: StillLoop, watcher: AsyncSessionWatcher) -> None:
         before = bindings()
         for _ in range(20):

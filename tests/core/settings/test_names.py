@@ -251,7 +251,7 @@ def test_a_secret_key_that_is_pasted_wrongly(key: str, mend: str) -> None:
 
 @pytest.mark.parametrize("key", ["sk_test_x", "sk_live_a-b.c_d~e+f/g==", "another.form"])
 def test_a_key_of_any_usual_form(key: str) -> None:
-    assert Settings.load({"secret_key": key}, {}).secret_key.reveal() == key
+    assert Settings.load({"secret_key": key}, {}).api_key.reveal() == key
 
 
 def test_what_has_no_effect_beside_a_client_of_the_app() -> None:

@@ -34,9 +34,8 @@ def test_the_defaults_that_are_promised() -> None:
     assert (settings.jwks_max_stale, settings.user_ttl, settings.max_credential_length) == (3600.0, 60.0, 8192)
     assert (settings.min_session_minutes, settings.max_session_minutes) == (5, 527_040)
     assert settings.credential_headers == ("authorization", "session-token")
-    assert (settings.trust_env, settings.load_user, settings.strict_subject, settings.refresh_jwt) == (
-        (False, False, False, True)
-    )
+    assert settings.load_user is None
+    assert (settings.trust_env, settings.strict_subject, settings.refresh_jwt) == (False, False, True)
     assert (settings.jwt_issuer, settings.fresh_jwt_header, settings.jwks_auth) == ((), None, "header")
 
 
@@ -165,7 +164,7 @@ class TestEnvironment:
             "MOONKEY_LEEWAY": "",
         }
         settings = Settings.load({"timeout": 3.0, "jwt_issuer": None}, environ)
-        assert settings.secret_key.reveal() == KEY
+        assert settings.api_key.reveal() == KEY
         assert (settings.base_url, settings.jwt_issuer) == ("http://127.0.0.1:8000", ("one", "two"))
         assert (settings.timeout, settings.load_user, settings.max_connections) == (3.0, True, 4)
         assert (settings.refresh_jwt, settings.leeway) == (False, 5.0)
@@ -173,7 +172,7 @@ class TestEnvironment:
     def test_of_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MOONKEY_SECRET_KEY", KEY)
         with MoonKey() as client:
-            assert client.settings.secret_key.reveal() == KEY
+            assert client.settings.api_key.reveal() == KEY
         monkeypatch.setenv("MOONKEY_SECRET_KEY", "pk_live_public_key")
         with pytest.raises(ConfigurationError, match="public key"):
             MoonKey()
@@ -257,7 +256,7 @@ def test_any_value_is_a_setting_or_a_configuration_error(name: str, data: st.Dat
 
 def test_the_secret_key_may_stand_first() -> None:
     with MoonKey("sk_test_first", base_url="http://127.0.0.1:1") as client:
-        assert client.settings.secret_key.reveal() == "sk_test_first"
+        assert client.settings.api_key.reveal() == "sk_test_first"
     with pytest.raises(ConfigurationError, match="public key"):
         MoonKey("pk_test_first")
     with pytest.raises(TypeError, match="once"):

@@ -24,6 +24,7 @@ def settings(server: Scripted, transport: str) -> Settings:
     return Settings.load({"secret_key": "sk_test_" + "L" * 30, "base_url": server.url, "transport": transport})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
 def test_cancelled_in_any_turn_of_the_loop(transport: str) -> None:
     async def cancelled(exchange: AsyncExchange, url: str, turns: int) -> None:

@@ -14,12 +14,15 @@ import pytest
 
 from moonkey_core import ConfigurationError, MoonKey, Settings
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
+from moonkey_core._provider import FixedAuthorization
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
+from moonkey_core.settings import Secret
 from support.patience import PATIENCE
 from support.scripted import Pieces, Received, reply, scripted
 from support.together import together
 
 SECRET = "sk_test_" + "G" * 30
+KEY = FixedAuthorization(Secret(f"Bearer {SECRET}"))
 OK = {"session": {"id": "sess_1"}}
 
 
@@ -77,7 +80,7 @@ kinds = pytest.mark.parametrize("kind", ["sync", "async"])
 @kinds
 def test_nothing_of_its_own_gets_into_our_calls(kind: str) -> None:
     with scripted(reply(200, OK)) as server:
-        fetch = Fetch("POST", server.url + "/v1/call", json={"a": 1})
+        fetch = Fetch("POST", server.url + "/v1/call", json={"a": 1}, authorization=KEY)
         assert isinstance(ask(kind, server.url, its_own(server.url), fetch)[0], Reply)
         (request,) = server.received
     assert request.path == "/v1/call"
@@ -90,7 +93,7 @@ def test_nothing_of_its_own_gets_into_our_calls(kind: str) -> None:
 @kinds
 def test_a_call_without_the_key_has_no_authorization_of_the_owner_s_either(kind: str) -> None:
     with scripted(reply(200, OK)) as server:
-        ask(kind, server.url, its_own(server.url), Fetch("GET", server.url + "/jwks", send_key=False))
+        ask(kind, server.url, its_own(server.url), Fetch("GET", server.url + "/jwks"))
         assert "authorization" not in server.received[0].headers
 
 

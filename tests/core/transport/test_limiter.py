@@ -66,6 +66,7 @@ class Naive:
 steps = st.lists(st.tuples(st.sampled_from(["known", "stranger", "finish", "give up"]), st.integers(0, 1000)))
 
 
+@pytest.mark.long
 @pytest.mark.rule("S38")
 @given(st.integers(1, 3), st.integers(0, 4), steps)
 def test_the_line_decides_as_the_naive_one_does(slots: int, waiters: int, moves: list[tuple[str, int]]) -> None:

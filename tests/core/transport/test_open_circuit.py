@@ -41,7 +41,8 @@ def presented(person: SignedIn, kind: str) -> dict[str, str]:
     }[kind]
 
 
-@pytest.mark.rule("S39", "S45")
+@pytest.mark.rule("S39", "token", "jwt", "pair")
+@pytest.mark.rule("S45", "pair")
 @pytest.mark.parametrize("kind", ["token", "old jwt", "cookies", "token in a cookie"])
 def test_what_cannot_be_asked_is_unavailable(client: Both, emulator: Emulator, kind: str) -> None:
     headers = presented(signed_in_long_ago(emulator), kind)

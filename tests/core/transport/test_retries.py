@@ -113,6 +113,7 @@ class TestRetries:
         assert times[1] - times[0] >= 1.0
 
 
+@pytest.mark.long
 @given(
     st.one_of(
         st.text(max_size=40), st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d( GMT)?")

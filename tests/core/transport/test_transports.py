@@ -36,6 +36,7 @@ def soon(seconds: float = PATIENCE) -> float:
 
 @pytest.mark.rule("S38")
 class TestManyAtOnce:
+    @pytest.mark.long
     def test_a_thousand_different_calls_on_a_cold_client(self, transport: str) -> None:
         with scripted(lambda request: [0.005, reply(200, {"path": request.path})]) as server:
 
@@ -54,6 +55,7 @@ class TestManyAtOnce:
             ]
             assert server.connections <= 64
 
+    @pytest.mark.long
     def test_too_many_are_sent_away_and_known_ones_go_first(self, transport: str) -> None:
         """One call is under way, 4,096 wait: a stranger is refused, a known one displaces the newest stranger."""
         order: list[str] = []
@@ -129,6 +131,7 @@ class TestWhichOne:
         with pytest.raises(ConfigurationError, match="proxies"):
             self.maker(trust_env=True, transport="aiohttp")
 
+    @pytest.mark.long
     def test_importing_the_core_does_not_import_it(self) -> None:
         code = "import moonkey_core, sys; sys.exit('aiohttp' in sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -254,6 +254,7 @@ def test_keys_may_rotate_at_any_time(make_client: MakeClient, emulator: Emulator
     assert client.authenticate(bearer(before.session_jwt)).is_rejected
 
 
+@pytest.mark.long
 @pytest.mark.rule("S18")
 def test_a_cold_start_of_200_threads_fetches_the_keys_once(make_client: MakeClient, emulator: Emulator) -> None:
     client, person = make_client(jwt_issuer=emulator.issuer), emulator.sign_in()

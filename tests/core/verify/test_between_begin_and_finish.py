@@ -32,7 +32,7 @@ def presented(kind: str) -> Mapping[str, list[str]]:
 
 
 def begun(decisions: Decisions, lines: Mapping[str, list[str]]) -> Pending:
-    found = decisions.core.begin(lambda name: lines.get(name, []), None, GET)
+    found = decisions.core.begin(decisions.lines(lines), None, GET)
     assert isinstance(found, Pending)
     return found
 

@@ -10,6 +10,9 @@ import pytest
 
 from moonkey_core import AsyncMoonKey, Auth, ExpiredCredentials, RevokedCredentials
 from moonkey_core.emulator import Emulator
+from moonkey_core.gate import Requirements
+from moonkey_core.web.request import RequestInfo
+from support.cookie_visits import FRESH, GET, JWT, OLD, SESSION, set_after
 from support.decisions import NOW, Decisions, replied
 from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, public_jwk, sign
@@ -136,6 +139,7 @@ STARTED = {"session": {"started_at": NOW}}
 
 @pytest.mark.rule("S33", "S35")
 class TestRevoked:
+    @pytest.mark.rule("S33", "S35", "token", "jwt")
     @pytest.mark.parametrize("which", REVOCATIONS.values(), ids=REVOCATIONS)
     @pytest.mark.parametrize("kind", ["jwt", "token"])
     def test_it_is_refused_at_once_and_stays_refused(self, kind: str, which: dict[str, Any]) -> None:
@@ -190,6 +194,35 @@ class TestRevoked:
         assert isinstance(decisions.authenticate(jwt).error, RevokedCredentials)
         decisions.now += 1
         assert decisions.authenticate(good(decisions.now)).is_authenticated
+
+
+KINDS = {
+    "token": {"session-token": [TOKEN]},
+    "jwt": bearing(FRESH),
+    "old jwt": bearing(OLD),
+    "pair": {"cookie": [f"{SESSION}={TOKEN}; {JWT}={FRESH}"]},
+    "old pair": {"cookie": [f"{SESSION}={TOKEN}; {JWT}={OLD}"]},
+}
+
+
+@pytest.mark.rule("S35", "token", "jwt", "pair", "connection")
+@pytest.mark.parametrize("is_handshake", [False, True])
+@pytest.mark.parametrize("lines", KINDS.values(), ids=KINDS.keys())
+def test_when_there_are_too_many_it_is_so_of_each_kind(lines: dict[str, list[str]], is_handshake: bool) -> None:
+    """And no browser loses its cookies: its session may well go on."""
+    partner = "https://partner.example"
+    decisions = KnownToTheApi(cookies={"trusted_origins": [partner]}, max_revocations=3, session_cache_ttl=60)
+    started = {"session": {"started_at": int(NOW) - 100}}
+    decisions.good = dict.fromkeys((TOKEN, FRESH, OLD), started)
+    sent = {**lines, "origin": [partner]}
+    info = RequestInfo("GET", "wss", is_websocket=True) if is_handshake else GET
+    assert decisions.read(sent, None, info).is_authenticated
+    for place in range(4):
+        decisions.core.revocations.add(session_id=f"another_{place}")
+    for most in (None, 0.0, None):
+        auth = decisions.read(sent, Requirements(max_staleness=most), info)
+        assert isinstance(auth.error, RevokedCredentials)
+        assert set_after(decisions, auth) == {}
 
 
 @pytest.mark.rule("S34")

@@ -15,6 +15,8 @@ from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import fresh_jwt, new_auth
 from moonkey_core.events import Event
 from moonkey_core.gate import Requirements
+from support.bindings import binding
+from support.cookie_visits import FRESH, NEW, OLD, visit
 from support.decisions import NOW, Decisions, verified_body
 from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import DEAD, KnownToTheApi
@@ -40,7 +42,8 @@ def source_of(auth: Auth | None) -> str | None:
 
 
 class TestWhatStandsThere:
-    @pytest.mark.rule("S31", "S33")
+    @pytest.mark.rule("S31", "token", "jwt")
+    @pytest.mark.rule("S33")
     def test_never_the_credential(self) -> None:
         decisions = KnownToTheApi([TOKEN], session_cache_ttl=60, grace_seconds=60)
         decisions.good[TOKEN] = {"session_token": TOKEN, "session_jwt": good(NOW), "user": {"id": "user_1"}}
@@ -57,6 +60,22 @@ class TestWhatStandsThere:
             assert credential.encode() not in bodies
         texts = [repr(memory), *(repr(known) for known in memory._entries.values())]
         assert not any(secret in text for text in texts for secret in (TOKEN, jwt, "user_1", "sess_1"))
+
+    @pytest.mark.rule("S31", "pair")
+    def test_nor_that_of_a_browser(self) -> None:
+        decisions = KnownToTheApi([TOKEN, OTHER], cookies=True, session_cache_ttl=60, grace_seconds=60)
+        decisions.good[TOKEN] = {"session_token": TOKEN, "session_jwt": NEW}
+        for token, jwt in ((TOKEN, FRESH), (TOKEN, OLD), (OTHER, None), (UNKNOWN, OLD)):
+            visit(decisions, token, jwt)
+        memory = decisions.core.cache
+        tables = (memory._entries, memory._denied_briefly, memory._seen)
+        assert all(tables)
+        assert all(type(key) is bytes and len(key) == 16 for table in tables for key in table)
+        bodies = b"".join(bytes(known.body) for known in memory._entries.values() if isinstance(known.body, bytes))
+        held = binding(TOKEN, FRESH, decisions.settings)
+        for secret in (TOKEN, OTHER, UNKNOWN, FRESH, OLD, NEW, held):
+            assert secret.encode() not in bodies
+            assert secret not in repr(memory)
 
     @pytest.mark.rule("S31", "S33")
     def test_two_memories_never_mean_the_same(self) -> None:
@@ -172,6 +191,7 @@ def hammer(count: int, work: Callable[[int], None]) -> None:
         sys.setswitchinterval(interval)
 
 
+@pytest.mark.long
 @pytest.mark.rule("S25")
 def test_threads_never_get_each_others_identity() -> None:
     people = {f"session_{place:060}": f"user_{place}" for place in range(12)}
@@ -194,6 +214,7 @@ def test_threads_never_get_each_others_identity() -> None:
     assert len(decisions.core.cache) <= 5
 
 
+@pytest.mark.long
 @pytest.mark.rule("S33", "S35")
 def test_no_thread_accepts_after_a_revocation_has_returned() -> None:
     tokens = [f"session_{place:060}" for place in range(20)]

@@ -11,6 +11,7 @@ from moonkey_core import Auth, InvalidCredentials, NotFound, ProviderUnavailable
 from moonkey_core._operations.arguments import given
 from moonkey_core._plan import Fetch, Outcome, Reply, run
 from moonkey_core._session_life.watch_policy import WatchedSession
+from moonkey_core._sign_in_steps import LoginContext
 from moonkey_core._transport.replies import is_reusable
 from moonkey_core.gate import Requirements
 from support.cookie_visits import FRESH, JWT, NEW, OLD, SESSION, TOKEN, UNKNOWN, set_after, visit
@@ -171,7 +172,8 @@ def test_what_cannot_be_read_is_trouble(answer: Outcome, jwt: str | None) -> Non
     nothing_follows(decisions, auth, jwt)
 
 
-@pytest.mark.rule("S19", "S45")
+@pytest.mark.rule("S19")
+@pytest.mark.rule("S20", "S45", "pair")
 @pytest.mark.parametrize("jwt", [None, FRESH, OLD], ids=["token", "pair", "old pair"])
 @pytest.mark.parametrize("answer", NOT_CERTAIN.values(), ids=NOT_CERTAIN.keys())
 def test_what_is_not_certain_takes_nothing_away(answer: Outcome, jwt: str | None) -> None:
@@ -201,7 +203,7 @@ def test_what_is_certain_ends_it(answer: Outcome) -> None:
     assert bound.is_revoked
 
 
-@pytest.mark.rule("S19")
+@pytest.mark.rule("S19", "S20", "token", "jwt")
 @pytest.mark.parametrize("answer", [*UNREADABLE.values(), *NOT_CERTAIN.values()])
 @pytest.mark.parametrize("credential", [TOKEN, FRESH], ids=["token", "jwt"])
 def test_the_same_of_a_credential_in_a_header(answer: Outcome, credential: str) -> None:
@@ -216,7 +218,7 @@ def test_the_same_of_a_credential_in_a_header(answer: Outcome, credential: str) 
 @pytest.mark.parametrize("answer", [one for one in UNREADABLE.values() if isinstance(one, Reply)])
 def test_what_cannot_be_read_is_neither_shared_nor_stored(answer: Reply) -> None:
     decisions = Visited(session_cache_ttl=60)
-    decisions.core.api._store_name = lambda _: "place"
+    decisions.core.introspector._store_name = lambda _: "place"
     plan, fetch = decisions.begin(TOKEN)
     plan.close()
     assert fetch.store_policy is not None
@@ -262,7 +264,7 @@ def test_a_jwt_that_was_just_replaced_ends_no_session() -> None:
 def test_what_the_store_keeps_refuses_nothing(kept: dict[str, Any]) -> None:
     """The session may have been extended since."""
     decisions = Visited(session_cache_ttl=60)
-    decisions.core.api._store_name = lambda _: "place"
+    decisions.core.introspector._store_name = lambda _: "place"
     stored = Reply(200, {}, json.dumps(kept).encode(), asked_at=NOW - 30, from_store=True)
     decisions.answer = lambda fetch: decisions.by_heart(fetch) if fetch.store_policy is None else stored
     auth = visit(decisions)
@@ -305,7 +307,7 @@ def test_an_item_of_a_list_that_cannot_be_read(deleted: object) -> None:
     item = {**SESSION_BODY, "deleted": deleted}
     decisions.answer = lambda _: replied(200, {"sessions": [SESSION_BODY, item]})
     with pytest.raises(ProviderUnavailable):
-        run(decisions.core.api.list_sessions("user_1"), decisions.exchange)
+        run(decisions.core.able_to("list_sessions").list_sessions("user_1"), decisions.exchange)
 
 
 @pytest.mark.parametrize(
@@ -317,8 +319,9 @@ def test_a_login_that_cannot_be_read(members: dict[str, Any]) -> None:
     decisions = Visited()
     body = {"user_id": "user_1", "session": SESSION_BODY, "session_token": TOKEN, **members}
     decisions.answer = lambda _: replied(200, body)
+    steps = decisions.core.able_to("sign_in")
     with pytest.raises(ProviderUnavailable):
-        run(decisions.core.api.login("otps/verify", {"otp": "123456"}), decisions.exchange)
+        run(steps.verify_otp(code="123456", method_id="email_1", context=LoginContext()), decisions.exchange)
 
 
 @pytest.mark.rule("S20")

@@ -9,6 +9,8 @@ import pytest
 
 from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
 from moonkey_core._operations.client_base import health_report
+from moonkey_core.gate import Requirements
+from support.cookie_visits import FRESH, visit
 from support.decisions import NOW
 from support.jwks_decisions import JwksDecisions
 from support.odd_jwts import claims, good, header, sign
@@ -41,7 +43,7 @@ def test_while_it_is_live_jwts_are_judged_here() -> None:
     assert decisions.fetches == []
 
 
-@pytest.mark.rule("S36")
+@pytest.mark.rule("S36", "jwt")
 @pytest.mark.parametrize("seen_before", [True, False])
 def test_when_it_is_lost_the_api_is_asked(seen_before: bool) -> None:
     feed = FakeFeed()
@@ -75,6 +77,29 @@ def test_an_answer_is_reused_for_the_greatest_lag(lag: float) -> None:
     assert decisions.asked == 2
 
 
+@pytest.mark.rule("S36", "pair")
+def test_an_answer_about_a_pair_is_reused_as_long() -> None:
+    decisions, _ = made(FakeFeed(is_live=False), cookies=True)
+    first, again = visit(decisions, jwt=FRESH), visit(decisions, jwt=FRESH)
+    assert (first.source, again.source, again.as_of, decisions.asked) == ("remote", "cache", NOW, 1)
+    decisions.now += 1.1
+    assert visit(decisions, jwt=FRESH).source == "remote"
+    del decisions.good[TOKEN]
+    decisions.now += 1.1
+    assert visit(decisions, jwt=FRESH).is_rejected
+
+
+@pytest.mark.rule("S34")
+def test_an_answer_about_a_pair_makes_its_jwt_fresher() -> None:
+    decisions = KnownToTheApi([TOKEN], cookies=True)
+    decisions.now += 100
+    wanted = Requirements(max_staleness=60)
+    sources = [visit(decisions, jwt=FRESH, requirements=wanted).source for _ in range(3)]
+    assert sources == ["remote", "cache", "cache"]
+    assert decisions.asked == 1
+    assert decisions.authenticate(TOKEN).source == "remote"  # the token alone is not remembered
+
+
 def test_an_answer_is_shared_and_does_not_linger() -> None:
     decisions, jwt = made(FakeFeed(is_live=False))
     shares = set()
@@ -105,7 +130,7 @@ def test_a_clock_that_was_set_back_reuses_nothing() -> None:
     assert decisions.authenticate(jwt).source == "remote"
 
 
-@pytest.mark.rule("S34", "S36")
+@pytest.mark.rule("S34", "S36", "token")
 def test_answers_about_tokens_are_reused_no_longer_either() -> None:
     feed = FakeFeed()
     decisions, _ = made(feed, session_cache_ttl=30)

@@ -23,7 +23,7 @@ PAIRS = {
 }
 BAD: dict[str, dict[str, list[str]]] = {
     "malformed": {"session-token": ["a b"]},
-    "no credential": {"authorization": ["Bearer"]},
+    "two words": {"authorization": ["Bearer a b"]},
     "twice": {"session-token": [UNKNOWN, UNKNOWN]},
     "two": {"session-token": [UNKNOWN], "authorization": [f"Bearer {UNKNOWN}"]},
     "unknown": {"session-token": [UNKNOWN]},
@@ -41,7 +41,7 @@ def made(cookie: str, *, warm: bool, **options: Any) -> KnownToTheApi:
     return decisions
 
 
-@pytest.mark.rule("S42")
+@pytest.mark.rule("S42", "token", "jwt", "pair")
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("cookie", PAIRS.values(), ids=PAIRS)
 @pytest.mark.parametrize("lines", BAD.values(), ids=BAD)
@@ -72,3 +72,14 @@ def test_a_revoked_one_does_not_either() -> None:
     decisions.core.revocations.add(session_id="sess_2")
     for _ in range(2):
         assert decisions.read(lines, None, GET).is_rejected
+
+
+@pytest.mark.rule("S2", "S42")
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("cookie", PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("lines", [{"authorization": ["Bearer"]}, {"session-token": [""]}], ids=str)
+def test_an_empty_one_is_none(lines: dict[str, list[str]], cookie: str, warm: bool) -> None:
+    decisions = made(cookie, warm=warm)
+    auth = decisions.read({"cookie": [cookie], **lines}, None, GET)
+    assert (auth.state, from_cookies(auth)) == ("authenticated", True)
+    assert decisions.read(lines, None, GET).state == "anonymous"

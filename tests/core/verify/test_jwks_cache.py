@@ -25,7 +25,7 @@ def test_the_first_need_fetches_and_the_next_do_not() -> None:
     only = decisions.fetches[0]
     assert (only.method, only.url) == ("GET", "https://api.moonkey.fun/v1/auth/jwks/default")
     assert "sk_test" not in repr(only)
-    assert only.send_key
+    assert only.headers == {"authorization": "Bearer sk_test_decisions"}
     assert only.max_bytes == 512 * 1024
 
 
@@ -129,7 +129,8 @@ def test_a_removed_key_is_refused_after_the_next_fetch() -> None:
     assert isinstance(auth.error, InvalidCredentials)
 
 
-@pytest.mark.rule("S18")
+@pytest.mark.long
+@pytest.mark.rule("S18", "jwt")
 def test_unknown_key_ids_draw_from_a_bucket_of_three() -> None:
     decisions = JwksDecisions()
     assert decisions.shown("old").is_authenticated
@@ -227,6 +228,7 @@ def test_without_stale_time_the_age_is_the_end() -> None:
     assert decisions.shown("old").is_unavailable
 
 
+@pytest.mark.long
 @pytest.mark.rule("S18")
 def test_failed_fetches_cool_down_and_the_pause_doubles() -> None:
     decisions = JwksDecisions()
@@ -264,7 +266,8 @@ def test_a_fixed_key_set_is_never_fetched() -> None:
 def test_the_secret_goes_to_the_key_set_only_in_a_header_and_only_if_told() -> None:
     decisions = JwksDecisions(jwks_auth="none", jwks_url="https://keys.example.com/jwks")
     assert decisions.shown("old").is_authenticated
-    assert (decisions.fetches[0].send_key, decisions.fetches[0].url) == (False, "https://keys.example.com/jwks")
+    (fetch,) = decisions.fetches
+    assert (fetch.authorization, fetch.headers, fetch.url) == (None, None, "https://keys.example.com/jwks")
 
 
 @pytest.mark.rule("S18")
@@ -292,3 +295,33 @@ def test_who_has_a_usable_key_does_not_wait_for_somebody_elses_fetch() -> None:
     assert decisions.shown("old").is_authenticated
     assert decisions.fetched == before
     key_for.close()
+
+
+class TestRetryAfter:
+    """A key set's server that is too busy says when to come back: clients are told, and it is left alone."""
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_it_is_passed_on_and_runs_down(self, status: int) -> None:
+        decisions = JwksDecisions()
+        decisions.answer = lambda _: replied(status, b"", retry_after="120")
+        first = decisions.shown("old").error
+        decisions.now += 20
+        second = decisions.shown("old").error
+        assert isinstance(first, ProviderUnavailable)
+        assert isinstance(second, ProviderUnavailable)
+        assert (first.retry_after, second.retry_after) == (120, 100)
+        assert len(decisions.fetches) == 1  # not a second time in the first 30 s
+        decisions.now += 200
+        decisions.answer = JwksDecisions().answer
+        assert decisions.shown("old").is_authenticated
+
+    def test_it_is_that_of_the_last_fetch_only(self) -> None:
+        decisions = JwksDecisions()
+        answers = [replied(429, b"", retry_after="3600"), replied(500, b"")]
+        decisions.answer = lambda _: answers[min(len(decisions.fetches) - 1, 1)]
+        assert decisions.shown("old").is_unavailable
+        decisions.now += 31  # however long the server wants to be left alone, it is asked again
+        error = decisions.shown("old").error
+        assert len(decisions.fetches) == 2
+        assert isinstance(error, ProviderUnavailable)
+        assert error.retry_after == 1.0

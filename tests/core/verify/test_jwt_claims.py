@@ -54,7 +54,7 @@ def test_a_claim_that_may_be_missing(name: str) -> None:
     accepted(sign(header(), without(claims(NOW), name)))
 
 
-@pytest.mark.rule("S10")
+@pytest.mark.rule("S10", "jwt")
 @pytest.mark.parametrize("leeway", [0.0, 5.0, 60.0])
 def test_the_leeway_holds_at_its_boundary_and_not_behind_it(leeway: float) -> None:
     options = {"leeway": leeway, "refresh_jwt": False, "jwt_max_age": 86_400}
@@ -123,7 +123,7 @@ ISSUERS: list[object] = [
 ]
 
 
-@pytest.mark.rule("S11")
+@pytest.mark.rule("S11", "jwt")
 @pytest.mark.parametrize("issuer", ISSUERS, ids=repr)
 def test_the_issuer_is_equal_or_wrong(issuer: object) -> None:
     assert refused(good(NOW, iss=issuer)) == "jwt_issuer"
@@ -205,7 +205,7 @@ def test_the_key_must_be_in_the_set() -> None:
     assert refused(token, jwks={"keys": [public_jwk(), public_jwk(kid="another")]}) == "jwt_signature"
 
 
-@pytest.mark.rule("S13")
+@pytest.mark.rule("S13", "jwt")
 def test_nothing_but_age_leads_to_a_call() -> None:
     """A JWT that is stale and wrong in anything else is refused without one."""
     old = NOW - 1000

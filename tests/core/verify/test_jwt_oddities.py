@@ -89,7 +89,7 @@ def test_the_tokens_made_here_would_be_good(client: MoonKey, emulator: Emulator)
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 0
 
 
-@pytest.mark.rule("S5", "S6", "S7")
+@pytest.mark.rule("S5", "S6", "S7", "jwt")
 @pytest.mark.parametrize("head", HEADERS.values(), ids=HEADERS.keys())
 def test_an_odd_header(client: MoonKey, emulator: Emulator, head: dict[str, Any]) -> None:
     named = {**head, "kid": emulator.kid} if head.get("kid") == header()["kid"] else head
@@ -166,7 +166,7 @@ def spelled(emulator: Emulator) -> dict[str, str]:
     }
 
 
-@pytest.mark.rule("S8")
+@pytest.mark.rule("S8", "jwt")
 def test_another_spelling_of_a_good_jwt(client: MoonKey, emulator: Emulator) -> None:
     for name, token in spelled(emulator).items():
         auth = client.authenticate(presenting(token))
@@ -213,7 +213,7 @@ RAW_HEADS = {
 }
 
 
-@pytest.mark.rule("S9")
+@pytest.mark.rule("S9", "jwt")
 @pytest.mark.parametrize("oddity", RAW_HEADS.values(), ids=RAW_HEADS.keys())
 @pytest.mark.parametrize("part", ["header", "payload"])
 def test_odd_json(client: MoonKey, emulator: Emulator, part: str, oddity: Any) -> None:

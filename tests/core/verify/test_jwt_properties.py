@@ -76,6 +76,7 @@ def at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwt.api_jwt, "datetime", Clock)
 
 
+@pytest.mark.long
 @pytest.mark.rule("S10")
 @given(changes=CHANGES, head=HEADERS, leeway=st.sampled_from([0.0, 5.0, 60.0]))
 @settings(max_examples=200)
@@ -97,6 +98,7 @@ def test_the_second_judge_agrees_about_a_good_one_and_sees_the_same_time() -> No
     assert Decisions(leeway=5).authenticate(good(NOW)).is_authenticated
 
 
+@pytest.mark.long
 @given(head=st.binary(max_size=120), body=st.binary(max_size=200))
 def test_any_signed_bytes(head: bytes, body: bytes) -> None:
     decisions = Decisions()
@@ -108,6 +110,7 @@ def test_any_signed_bytes(head: bytes, body: bytes) -> None:
             assert not head.lstrip().startswith(b"{")
 
 
+@pytest.mark.long
 @given(body=st.dictionaries(st.text(max_size=12), JSON, max_size=8))
 def test_any_signed_object(body: dict[str, Any]) -> None:
     decisions = Decisions()
@@ -116,6 +119,7 @@ def test_any_signed_object(body: dict[str, Any]) -> None:
     assert decisions.fetches == []
 
 
+@pytest.mark.long
 @given(
     session=st.dictionaries(st.sampled_from([*claims(NOW)[CLAIM], "factors", "device_info", "deleted", "x"]), JSON)
 )
@@ -128,6 +132,7 @@ def test_any_session_in_a_good_jwt(session: dict[str, Any]) -> None:
     assert decisions.fetches == []
 
 
+@pytest.mark.long
 @pytest.mark.rule("S8")
 @given(st.data())
 def test_one_altered_character_is_enough(data: st.DataObject) -> None:

@@ -8,8 +8,11 @@ import pytest
 
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator
+from moonkey_core.events import Event, GraceUsed
 from support.clients import MakeClient
-from support.decisions import bearer
+from support.decisions import NOW, bearer, replied
+from support.odd_jwts import good
+from support.scripted_api import DOWN, KnownToTheApi
 from support.together import together
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -78,3 +81,48 @@ class TestLoadUser:
         assert client.authenticate(bearer(person.session_jwt)).is_rejected
         emulator.clear_faults()
         assert client.authenticate(bearer(person.session_jwt)).is_authenticated
+
+
+class TestAnOutage:
+    """The user that was loaded last is enough for as long as the settings say."""
+
+    def down_after_a_visit(self, **options: Any) -> KnownToTheApi:
+        decisions = KnownToTheApi(load_user=True, user_ttl=0, **options)
+        assert decisions.authenticate(good(NOW)).is_authenticated
+        decisions.users_down = True
+        return decisions
+
+    def test_nothing_is_enough_by_default(self) -> None:
+        assert self.down_after_a_visit().authenticate(good(NOW)).is_unavailable
+
+    def test_the_grace_period_covers_the_user(self) -> None:
+        decisions = self.down_after_a_visit(grace_seconds=60)
+        events: list[Event] = []
+        decisions.core.hooks.add(events.append)
+        decisions.now += 50
+        auth = decisions.authenticate(good(NOW))
+        assert auth.user is not None
+        assert (auth.user.complete, auth.user.email, auth.source) == (True, "me@example.com", "grace")
+        assert GraceUsed(50) in events
+        decisions.now += 11
+        assert decisions.authenticate(good(NOW)).is_unavailable
+        decisions.users_down = False
+        assert decisions.authenticate(good(NOW)).is_authenticated
+
+    def test_a_route_may_lower_it(self) -> None:
+        decisions = self.down_after_a_visit(grace_seconds=60)
+        decisions.now += 10
+        assert decisions.authenticate(good(NOW), grace_seconds=5).is_unavailable
+        assert decisions.authenticate(good(NOW), grace_seconds=10).is_authenticated
+
+    def test_nobody_who_was_revoked(self) -> None:
+        decisions = self.down_after_a_visit(grace_seconds=60)
+        decisions.core.revocations.add(session_id="sess_1")
+        assert decisions.authenticate(good(NOW)).is_rejected
+
+    def test_a_user_that_does_not_exist_any_more_is_refused(self) -> None:
+        decisions = self.down_after_a_visit(grace_seconds=60)
+        decisions.answer = lambda _: replied(404, {"error_type": "user_not_found"})
+        assert decisions.authenticate(good(NOW)).is_rejected
+        decisions.answer = lambda _: DOWN
+        assert decisions.authenticate(good(NOW)).is_unavailable

@@ -79,7 +79,7 @@ class TestDigests:
 
 
 class TestIdentities:
-    """A JWT of somebody else beside a token is them, and only together with it (a known limit of its own)."""
+    """Whatever pair is bound, it is its JWT's user, and only together with the token. Nobody else can bind one."""
 
     @pytest.mark.parametrize("options", [{}, {"session_cache_ttl": 60}, {"grace_seconds": 60}], ids=repr)
     @pytest.mark.parametrize("spelled", [TOKEN, BARE])
@@ -156,6 +156,7 @@ def odd_jwts(odd: str) -> list[str]:
 class TestCharacters:
     """A JWT cookie that holds more than ASCII, or not only what a credential may: the token will do."""
 
+    @pytest.mark.long
     @pytest.mark.parametrize("options", [{}, {"session_cache_ttl": 60}, {"load_user": True}], ids=repr)
     @pytest.mark.parametrize("warm", [False, True])
     def test_beside_a_good_token(self, odd: str, options: dict[str, Any], warm: bool) -> None:

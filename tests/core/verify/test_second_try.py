@@ -44,7 +44,7 @@ class Late(KnownToTheApi):
         super().__init__([TOKEN, FRESH, OLD], cookies=True, **options)
         self.age = age
         if store:
-            self.core.api._store_name = lambda _: "place"
+            self.core.introspector._store_name = lambda _: "place"
         self.answer = self.late
         self.good[TOKEN] = {"session_token": TOKEN, "session_jwt": good(NOW - 1)}
         self.good[OLD] = {"session_jwt": good(NOW - 1)}
@@ -54,7 +54,8 @@ class Late(KnownToTheApi):
         assert isinstance(found, Reply)
         if fetch.coalesce_key is None and fetch.store_policy is None:
             return found
-        body = self.core.api.without_credentials(json.loads(found.body)) if fetch.store_policy else found.body
+        body = self.core.provider.without_credentials(json.loads(found.body)) if fetch.store_policy else found.body
+        assert isinstance(body, bytes)
         return Reply(200, {}, body, asked_at=self.now - self.age, from_store=fetch.store_policy is not None)
 
 
@@ -178,7 +179,7 @@ class TestExtending:
         shares = set()
         for days in (None, 7, 14):
             extend = {} if days is None else {"extend_on_activity": timedelta(days=days)}
-            decisions = KnownToTheApi([TOKEN], cookies=True, **extend)
+            decisions = KnownToTheApi([TOKEN], cookies=True, load_user=False, **extend)
             old = good(NOW - 400, session={"id": "sess_1", "started_at": HOUR_AGO, "expires_at": int(NOW) + 600})
             headers = cookies(TOKEN, old) if "pair" in presented else {"session-token": [old]}
             decisions.good[old] = decisions.good[TOKEN] = {"session_jwt": good(NOW - 1)}

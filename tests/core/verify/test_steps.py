@@ -1,7 +1,9 @@
 """How often each step of a verification happens for one request: at most once for each text of a credential.
 
 A pair of cookies is two texts: that of both, and that of the session token alone. A JWT in a header that can be
-read has the grammar of a credential, which is not checked apart then.
+read has the grammar of a credential, which is not checked apart then. The binding of a pair is worked out once
+where the pair is not remembered, and once more for each new JWT that goes into a cookie. The digest by which
+other processes know a token is worked out only where something is verified, and is not counted.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import MoonKey
+from moonkey_core._crypto import RotatingSealer
 from moonkey_core._plan import run
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.authenticator import Pending
@@ -23,6 +26,7 @@ from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import PresentedCredentials
 from moonkey_core.web.request import RequestInfo
+from support.bindings import BINDING, binding
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import good
 from support.visitors import JWT, SESSION, signed_in_long_ago
@@ -30,11 +34,11 @@ from support.visitors import JWT, SESSION, signed_in_long_ago
 Headers = dict[str, str]
 Serve = Callable[[Headers], int]
 
-# The most that one request may do: grammar, digest, cache look-up, JWT parse, signature check.
-Counts = tuple[int, int, int, int, int]
+# The most that one request may do: grammar, digest, cache look-up, JWT parse, signature check, binding.
+Counts = tuple[int, int, int, int, int, int]
 TOKEN = "token_" + "t" * 40
-WARM: Counts = (0, 1, 1, 0, 0)
-NONE: Counts = (0, 0, 0, 0, 0)
+WARM: Counts = (0, 1, 1, 0, 0, 0)
+NONE: Counts = (0, 0, 0, 0, 0, 0)
 
 
 @contextmanager
@@ -58,11 +62,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         count("look-up", VerificationCache, "get")
         count("parse", _jwt, "parse")
         count("signature", _jwt, "verify_signature")
+        count("binding", RotatingSealer, "digest")
+        count("binding", RotatingSealer, "is_digest")
         yield found
 
 
 def shown(found: Counter[str]) -> Counts:
-    return found["grammar"], found["digest"], found["look-up"], found["parse"], found["signature"]
+    steps = ("grammar", "digest", "look-up", "parse", "signature", "binding")
+    one, two, three, four, five, six = (found[step] for step in steps)
+    return one, two, three, four, five, six
 
 
 @pytest.fixture(params=["wsgi", "asgi", "asgi-lazy"])
@@ -157,24 +165,29 @@ def bearer(value: str) -> Headers:
 
 
 def cookies(token: str, jwt: str = "") -> Headers:
-    return {"Cookie": f"{SESSION[7:]}={token}" + (f"; {JWT[7:]}={jwt}" if jwt else "")}
+    beside = f"; {JWT[7:]}={jwt}; {BINDING[7:]}={binding(token, jwt)}" if jwt else ""
+    return {"Cookie": f"{SESSION[7:]}={token}{beside}"}
 
 
 def pair_of(person: SignedIn) -> Headers:
     return cookies(person.session_token, person.session_jwt)
 
 
+def two_credentials(person: SignedIn) -> Headers:
+    return {**bearer(person.session_token), "Session-Token": "x"}
+
+
 @pytest.mark.rule("S2", "S33")
 @pytest.mark.parametrize(
     ("kind", "headers", "cold", "warm"),
     [
-        ("token", lambda one: bearer(one.session_token), (1, 1, 1, 0, 0), WARM),
-        ("jwt", lambda one: bearer(one.session_jwt), (0, 1, 1, 1, 1), WARM),
-        ("token cookie", lambda one: cookies(one.session_token), (1, 1, 1, 1, 0), WARM),
-        ("pair", pair_of, (1, 1, 1, 1, 1), WARM),
+        ("token", lambda one: bearer(one.session_token), (1, 1, 1, 0, 0, 0), WARM),
+        ("jwt", lambda one: bearer(one.session_jwt), (0, 1, 1, 1, 1, 0), WARM),
+        ("token cookie", lambda one: cookies(one.session_token), (1, 1, 1, 1, 1, 1), WARM),
+        ("pair", pair_of, (1, 1, 1, 1, 1, 1), WARM),
         ("anonymous", lambda _: {}, NONE, NONE),
-        ("malformed", lambda _: bearer("a b"), (1, 1, 1, 0, 0), (1, 1, 1, 0, 0)),
-        ("two", lambda one: {**bearer(one.session_token), "Session-Token": "x"}, (2, 0, 0, 0, 0), (2, 0, 0, 0, 0)),
+        ("malformed", lambda _: bearer("a b"), (1, 1, 1, 0, 0, 0), (1, 1, 1, 0, 0, 0)),
+        ("two", two_credentials, (2, 0, 0, 0, 0, 0), (2, 0, 0, 0, 0, 0)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -189,10 +202,10 @@ def test_cold_and_warm(
 ) -> None:
     serve = served()
     expected = {"anonymous": 401, "malformed": 400, "two": 400}.get(kind, 200)
-    person = emulator.sign_in()
+    sent = headers(emulator.sign_in())
     for most in (cold, warm):
         with counted(monkeypatch) as found:
-            assert serve(headers(person)) == expected
+            assert serve(sent) == expected
         assert shown(found) == most
 
 
@@ -202,19 +215,19 @@ def test_another_jwt_when_the_keys_are_there(
 ) -> None:
     serve = served()
     assert serve(bearer(emulator.sign_in().session_jwt)) == 200
-    for headers, grammar in ((bearer(emulator.sign_in().session_jwt), 0), (pair_of(emulator.sign_in()), 1)):
+    for headers, cookie in ((bearer(emulator.sign_in().session_jwt), 0), (pair_of(emulator.sign_in()), 1)):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
-        assert shown(found) == (grammar, 1, 1, 1, 1)
+        assert shown(found) == (cookie, 1, 1, 1, 1, cookie)
 
 
 @pytest.mark.rule("S13")
 def test_an_old_jwt(served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new JWT in the answer is parsed too: it has to be of the same session."""
+    """The new JWT in the answer is verified too."""
     serve = served()
     for headers, most in (
-        (bearer(signed_in_long_ago(emulator).session_jwt), (0, 1, 1, 2, 1)),
-        (pair_of(signed_in_long_ago(emulator)), (1, 2, 1, 2, 1)),
+        (bearer(signed_in_long_ago(emulator).session_jwt), (0, 1, 1, 2, 2, 0)),
+        (pair_of(signed_in_long_ago(emulator)), (1, 2, 1, 2, 2, 2)),
     ):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
@@ -228,14 +241,30 @@ def test_a_pair_whose_jwt_is_no_good(
     """Its session token is looked up by itself."""
     serve = served()
     person = emulator.sign_in()
-    forged = person.session_jwt[:-8] + "AAAAAAAA"
+    forged = cookies(person.session_token, person.session_jwt[:-8] + "AAAAAAAA")
     assert serve(bearer(emulator.sign_in().session_jwt)) == 200
     with counted(monkeypatch) as found:
-        assert serve(cookies(person.session_token, forged)) == 200
-    assert shown(found) == (1, 2, 2, 2, 1)
+        assert serve(forged) == 200
+    assert shown(found) == (1, 2, 2, 2, 2, 2)
     with counted(monkeypatch) as found:
-        assert serve(cookies(person.session_token, forged)) == 200
-    assert shown(found) == (1, 2, 2, 1, 1)
+        assert serve(forged) == 200
+    assert shown(found) == (1, 2, 2, 1, 1, 1)
+
+
+@pytest.mark.rule("S40")
+def test_a_pair_that_is_not_bound(
+    served: Callable[..., Serve], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its JWT is not even parsed; the one in the answer is."""
+    serve = served()
+    person = emulator.sign_in()
+    unbound = {"Cookie": f"{SESSION[7:]}={person.session_token}; {JWT[7:]}={person.session_jwt}"}
+    assert serve(bearer(emulator.sign_in().session_jwt)) == 200
+    # The second request finds the session token remembered, so no new JWT comes with it.
+    for proof, most in (("", (1, 2, 2, 1, 1, 1)), (f"; {BINDING[7:]}={'0' * 64}", (1, 2, 2, 0, 0, 1))):
+        with counted(monkeypatch) as found:
+            assert serve({"Cookie": unbound["Cookie"] + proof}) == 200
+        assert shown(found) == most
 
 
 @pytest.mark.rule("S34")
@@ -247,9 +276,9 @@ def test_a_gate_that_wants_the_word_of_the_provider(
     eager = request.node.callspec.params["served"] == "asgi"
     person = emulator.sign_in()
     for headers, most, again in (
-        (bearer(person.session_token), (1, 1, 1, 0, 0), (0, 1, 1, 0, 0)),
-        (bearer(person.session_jwt), (0, 1, 1, 1, 1), (0, 1, 1, 0, 0)),
-        (pair_of(person), (1, 2, 2, 1, 1), (0, 1, 1, 0, 0)),
+        (bearer(person.session_token), (1, 1, 1, 0, 0, 0), WARM),
+        (bearer(person.session_jwt), (0, 1, 1, 1, 1, 0), WARM),
+        (pair_of(person), (1, 2, 2, 1, 1, 1), WARM),
     ):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
@@ -257,7 +286,9 @@ def test_a_gate_that_wants_the_word_of_the_provider(
         if not eager:
             assert first == most
         else:
-            assert all(one <= other + more for one, other, more in zip(first, most, (1, 2, 2, 1, 1), strict=True))
+            assert all(
+                one <= other + more for one, other, more in zip(first, most, (1, 2, 2, 1, 1, 1), strict=True)
+            )
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
         if eager:
@@ -270,6 +301,7 @@ class LostFeed:
     """A feed from which nothing comes."""
 
     is_live = False
+    is_starting = False
 
 
 @pytest.mark.rule("S36")
@@ -279,16 +311,18 @@ def test_a_lost_feed(served: Callable[..., Serve], emulator: Emulator, monkeypat
 
     original = Acceptance.__init__
 
-    def without_news(self: Acceptance, settings: Any, keys: Any, revocations: Any, feed: Any, clock: Any) -> None:
-        original(self, settings, keys, revocations, LostFeed(), clock)
+    def without_news(
+        self: Acceptance, settings: Any, keys: Any, revocations: Any, feed: Any, clock: Any, **more: Any
+    ) -> None:
+        original(self, settings, keys, revocations, LostFeed(), clock, **more)
 
     monkeypatch.setattr(Acceptance, "__init__", without_news)
     serve = served(max_revocation_lag=1)
     person = emulator.sign_in()
     for headers, most in (
-        (bearer(person.session_token), (1, 1, 1, 0, 0)),
-        (bearer(person.session_jwt), (0, 1, 1, 1, 1)),
-        (pair_of(person), (1, 2, 2, 1, 1)),
+        (bearer(person.session_token), (1, 1, 1, 0, 0, 0)),
+        (bearer(person.session_jwt), (0, 1, 1, 1, 1, 0)),
+        (pair_of(person), (1, 2, 2, 1, 1, 1)),
     ):
         with counted(monkeypatch) as found:
             assert serve(headers) == 200
@@ -313,7 +347,7 @@ def test_what_was_accepted_for_a_lesser_demand_is_judged_anew(held: str) -> None
     info = RequestInfo("GET", "https")
     assert decisions.read(lines, None, info).is_authenticated
     decisions.fetches.clear()
-    pending = decisions.core.begin(lambda name: lines.get(name, []), None, info)
+    pending = decisions.core.begin(decisions.lines(lines), None, info)
     assert isinstance(pending, Pending)
     assert run(decisions.core.finish(pending), decisions.exchange).is_authenticated
     assert decisions.calls("verify") == 0

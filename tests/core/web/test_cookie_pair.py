@@ -19,7 +19,7 @@ from support.scripted_api import DOWN, KnownToTheApi
 
 
 def made(**options: Any) -> KnownToTheApi:
-    decisions = KnownToTheApi([TOKEN], cookies=True, **options)
+    decisions = KnownToTheApi([TOKEN], **{"cookies": True, "load_user": False, **options})
     decisions.good[TOKEN] = {"session_token": TOKEN, "session_jwt": NEW}
     decisions.good[OTHER] = {"session": {"id": "sess_2", "user_id": "user_2"}}
     return decisions
@@ -62,6 +62,7 @@ class TestTheJwtFirst:
         assert set_after(decisions, auth) == {JWT: NEW}
         assert auth.source == "remote"
 
+    @pytest.mark.rule("S17", "pair")
     def test_keys_that_cannot_be_had_are_no_fault_of_the_session(self) -> None:
         decisions = made(jwks=None)
         by_heart = decisions.answer
@@ -173,7 +174,8 @@ class TestEnded:
             assert isinstance(auth.error, InvalidCredentials)
             assert set_after(decisions, auth) == {SESSION: "", JWT: ""}
 
-    @pytest.mark.rule("S35", "S45")
+    @pytest.mark.rule("S33", "S35", "pair")
+    @pytest.mark.rule("S45")
     def test_one_that_is_known_to_be_revoked_is_refused_with_a_good_jwt(self) -> None:
         decisions = made()
         assert visit(decisions, jwt=FRESH).is_authenticated
@@ -219,9 +221,7 @@ class TestHeadersAndCookies:
     @pytest.mark.parametrize(
         "headers",
         [
-            {"authorization": "Bearer"},
             {"authorization": "Bearer a b"},
-            {"session_token": ""},
             {"session_token": UNKNOWN},
             {"authorization": "Bearer a.b.c"},
             {"authorization": f"Bearer {UNKNOWN}", "session_token": UNKNOWN},
@@ -232,6 +232,13 @@ class TestHeadersAndCookies:
         auth = visit(decisions, TOKEN, FRESH, None, GET, **headers)
         assert auth.is_rejected
         assert set_after(decisions, auth) == {}
+
+    @pytest.mark.rule("S42")
+    @pytest.mark.parametrize("headers", [{"authorization": "Bearer"}, {"session_token": ""}])
+    def test_an_empty_header_is_none(self, headers: dict[str, str]) -> None:
+        auth = visit(made(), TOKEN, FRESH, None, GET, **headers)
+        assert auth.is_authenticated
+        assert from_cookies(auth)
 
     def test_another_scheme_is_no_credential_of_ours(self) -> None:
         assert from_cookies(visit(made(), jwt=FRESH, authorization="Basic dTpw"))
@@ -277,7 +284,8 @@ class TestGrammar:
         auth = made().read({"cookie": [f"{SESSION}={TOKEN}; {SESSION}={TOKEN}"]}, None, GET)
         assert auth.is_authenticated
 
-    @pytest.mark.rule("S2", "S45")
+    @pytest.mark.rule("S2", "pair")
+    @pytest.mark.rule("S45")
     @pytest.mark.parametrize(
         "value", ["a b", '"' + TOKEN + '"', "a\\073b", "é", "a,b", "a=b", "x" * 9000, FRESH, "a\tb", "%41"]
     )
@@ -318,6 +326,7 @@ PARTS = st.lists(
 )
 
 
+@pytest.mark.long
 @pytest.mark.rule("S2", "S41")
 @settings(max_examples=300)
 @given(PARTS, st.sampled_from(["; ", ";", " ;\t", ","]))

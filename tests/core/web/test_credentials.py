@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import MalformedCredentials, Settings
 from moonkey_core.web.credentials import is_jwt, read_credentials, well_formed
+from moonkey_core.web.request import RequestInfo
 
 SETTINGS = Settings.load({"secret_key": "sk_test_x"}, {})
 LONG = Settings.load({"secret_key": "sk_test_x", "max_credential_length": 16_384}, {})
@@ -60,11 +61,42 @@ def test_another_scheme_is_none_of_ours(value: str) -> None:
     assert found == (TOKEN, "session_token", "session-token")
 
 
+NOTHING = ["", " ", "\t", " \t "]
+
+
+@pytest.mark.rule("S2")
+@pytest.mark.parametrize("blank", NOTHING)
+def test_a_line_with_nothing_in_it_is_no_credential(blank: str) -> None:
+    empty = [blank, f"Bearer{blank}", f"{blank}bearer", f"BEARER {blank}", f"Bearer {blank} "]
+    for line in empty:
+        assert read(authorization=line) is None
+        assert read(authorization=line, session_token=blank) is None
+        assert read(authorization=line, session_token=TOKEN) == (TOKEN, "session_token", "session-token")
+    assert read(authorization=f"Bearer {TOKEN}", session_token=blank) == (TOKEN, "session_token", "authorization")
+    own = Settings.load({"secret_key": "sk_test_x", "credential_headers": "X-Session"}, {})
+    assert read(own, x_session=blank) is None
+
+
+@pytest.mark.rule("S2", "S42")
+def test_beside_it_cookies_count() -> None:
+    settings = Settings.load({"secret_key": "sk_test_x", "cookies": True}, {})
+    cookie = f"__Host-moonkey_session={TOKEN}"
+    info = RequestInfo("GET", "https")
+    for name, line in (("session-token", ""), ("authorization", "Bearer"), ("authorization", "Bearer ")):
+        lines = {name: [line], "cookie": [cookie]}
+        found = read_credentials(lambda one, lines=lines: lines.get(one, ()), info, settings)  # type: ignore[misc]
+        assert (found.value, found.source) == (TOKEN, "cookie")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("session-token", " "), ("authorization", "bearer"), ("authorization", "Bearer ")]
+)
+def test_the_operator_is_told_of_it(name: str, line: str) -> None:
+    found = read_credentials(lambda one: [line] if one == name else [], None, SETTINGS)
+    assert (found.source, found.error, found.hint) == ("", None, f"{name} is there, and holds nothing.")
+
+
 MALFORMED = [
-    "Bearer",
-    "Bearer ",
-    "",
-    " ",
     "Bearer\t" + TOKEN,
     "Bearer \t" + TOKEN,
     "Bearer\xa0" + TOKEN,
@@ -101,12 +133,13 @@ def test_a_malformed_bearer_line(value: str) -> None:
 ODD = ["\r", "\n", "\r\n", "\0", "\x01", "\x1f", "\x7f", "\x80", "\x85", "\xa0", "\xad", "é", "\t", " ", ",", ";"]
 
 
-@pytest.mark.rule("S2")
+@pytest.mark.rule("S2", "token", "jwt")
 @pytest.mark.parametrize("character", [*ODD, '"', "'", "\\", "%", "*", "(", "{", "<", "@", "€", "\ud800", "٣"])
-@pytest.mark.parametrize("place", [0, 10, len(TOKEN)])
-def test_no_odd_character_anywhere(character: str, place: int) -> None:
-    odd = TOKEN[:place] + character + TOKEN[place:]
-    if odd.strip(" \t") != TOKEN:
+@pytest.mark.parametrize("place", [0, 10, -4, 1000])
+@pytest.mark.parametrize("credential", [TOKEN, JWT], ids=["token", "jwt"])
+def test_no_odd_character_anywhere(credential: str, character: str, place: int) -> None:
+    odd = credential[:place] + character + credential[place:]
+    if odd.strip(" \t") != credential:
         reason(session_token=odd)
         reason(authorization="Bearer " + odd)
     with pytest.raises(MalformedCredentials):
@@ -121,7 +154,7 @@ def test_a_repeated_line_is_malformed_even_if_equal() -> None:
     assert reason(session_token=[TOKEN, ""]) == "repeated_header"
 
 
-@pytest.mark.rule("S3")
+@pytest.mark.rule("S3", "token", "jwt")
 def test_two_credential_headers_are_malformed_even_if_equal() -> None:
     assert reason(authorization=f"Bearer {TOKEN}", session_token=TOKEN) == "two_credentials"
     assert reason(authorization=f"Bearer {JWT}", session_token=TOKEN) == "two_credentials"
@@ -175,7 +208,7 @@ def test_what_tries_to_be_a_jwt_is_judged_as_one(value: str) -> None:
         assert found[1] == "session_jwt"
 
 
-@pytest.mark.rule("S4")
+@pytest.mark.rule("S4", "token")
 @pytest.mark.parametrize(
     "value",
     [TOKEN, "a.b.c", "session_jwt.x.y", "eyJ", "eyJhbGciOiJSUzI1NiJ9", "....", "~._~", "aa.bb"],
@@ -215,8 +248,9 @@ def test_any_line_is_a_credential_none_or_malformed(line: str) -> None:
         except MalformedCredentials:
             continue
         if found is None:
-            assert name == "authorization"
-            assert not line.strip(" \t").lower().startswith("bearer ")
+            shown = line.strip(" \t").lower()
+            assert shown in ("", "bearer") or name == "authorization"
+            assert not shown.startswith("bearer ")
         else:
             assert found[0] in line
             assert set(found[0]) <= {*string.ascii_letters, *string.digits, *"-._~+/="}

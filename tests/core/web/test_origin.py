@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core import CookieSettings, Settings
-from moonkey_core.web.origin import client_address, may_use_cookies, own_origin
+from moonkey_core import ConfigurationError, CookieSettings, Settings
+from moonkey_core.web.origin import client_address, client_network, may_use_cookies, own_origin
 from moonkey_core.web.request import RequestInfo, asgi_request, wsgi_request
 
 KEY = "sk_test_" + "k" * 30
@@ -161,6 +161,42 @@ class TestClientAddress:
         info = RequestInfo("GET", "http", peer)
         assert client_address(info, view(x_forwarded_for=forwarded), settings("10.0.0.0/8")) == expected
 
+    @pytest.mark.parametrize(
+        ("peer", "expected"),
+        [
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("testclient", None),
+            ("", None),
+            (None, None),
+        ],
+    )
+    @pytest.mark.parametrize("value", ["none", "None", ["none"], ("NONE",)])
+    def test_without_a_proxy_it_is_the_peer(self, value: Any, peer: str | None, expected: str | None) -> None:
+        info, ours = RequestInfo("GET", "http", peer), settings(value)
+        headers = view(x_forwarded_for="6.6.6.6", x_forwarded_host="evil.example", host="app.example")
+        assert client_address(info, headers, ours) == expected
+        assert own_origin(info, headers, ours) == "http://app.example"
+        assert ours.needs_request_info
+
+    @pytest.mark.parametrize("value", ["none, 10.0.0.1", ["unix", "none"]])
+    def test_no_proxy_beside_a_proxy(self, value: Any) -> None:
+        with pytest.raises(ConfigurationError, match="none"):
+            settings(value)
+
+    @pytest.mark.parametrize(
+        ("address", "expected"),
+        [
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ],
+    )
+    def test_what_counts_as_one_client(self, address: str, expected: str) -> None:
+        assert client_network(address) == expected
+
     def test_nobody_is_trusted_by_default(self) -> None:
         assert (
             client_address(RequestInfo("GET", "http", "127.0.0.1"), view(x_forwarded_for="6.6.6.6"), settings())
@@ -173,6 +209,7 @@ LINES = st.lists(
 )
 
 
+@pytest.mark.long
 @given(
     st.dictionaries(st.sampled_from(["origin", "sec-fetch-site", "host", "x-forwarded-proto"]), LINES),
     st.sampled_from(["POST", "GET", "DELETE"]),
@@ -194,5 +231,12 @@ def test_how_the_two_interfaces_say_it() -> None:
     environ = {"REQUEST_METHOD": "POST", "wsgi.url_scheme": "https", "REMOTE_ADDR": "10.0.0.1"}
     scope = {"type": "http", "method": "POST", "scheme": "https", "client": ("10.0.0.1", 5000)}
     assert wsgi_request(environ) == asgi_request(scope) == RequestInfo("POST", "https", "10.0.0.1")
+    for upgrade, is_websocket in (
+        ("websocket", True),
+        ("WebSocket", True),
+        ("x, websocket", True),
+        ("h2c", False),
+    ):
+        assert wsgi_request({**environ, "HTTP_UPGRADE": upgrade}).is_websocket is is_websocket
     websocket = {"type": "websocket", "scheme": "wss", "client": None}
     assert asgi_request(websocket) == RequestInfo("GET", "wss", None, is_websocket=True)

@@ -29,7 +29,7 @@ SESSION = parse_session({"id": "sess_1", "user_id": "user_1", "expires_at": 4_00
 VERIFIED = VerifiedSession(User(id="user_1"), SESSION)
 FRESH = VerifiedSession(User(id="user_1"), SESSION, fresh_jwt="a.b.c")
 OVER = InvalidCredentials(reason="revoked_credentials")
-TOKEN_COOKIE, JWT_COOKIE = CookieSettings().names
+TOKEN_COOKIE, JWT_COOKIE, BINDING_COOKIE = CookieSettings().all_names
 
 PLAIN = ResponseFacts(200, is_streamed=False)
 STREAM = ResponseFacts(200, is_streamed=True)
@@ -121,7 +121,11 @@ def test_a_fresh_jwt_goes_out_only_where_told_and_is_stored_nowhere() -> None:
 COOKIES: list[tuple[Auth, list[str]]] = [
     (new_auth(verified=VERIFIED, from_cookies=True), []),
     (new_auth(verified=FRESH, from_cookies=True), [f"{JWT_COOKIE}=a.b.c"]),
-    (new_auth(error=OVER, from_cookies=True), [f"{TOKEN_COOKIE}=", f"{JWT_COOKIE}="]),
+    (
+        new_auth(verified=FRESH, binding="f00", from_cookies=True),
+        [f"{JWT_COOKIE}=a.b.c", f"{BINDING_COOKIE}=f00"],
+    ),
+    (new_auth(error=OVER, from_cookies=True), [f"{TOKEN_COOKIE}=", f"{JWT_COOKIE}=", f"{BINDING_COOKIE}="]),
     (new_auth(error=ProviderUnavailable(), from_cookies=True), []),
     (new_auth(verified=FRESH), []),
     (new_auth(error=OVER), []),

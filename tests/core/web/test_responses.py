@@ -46,7 +46,6 @@ CASES: list[tuple[MoonKeyError, int, str | None]] = [
     (MissingCredentials(), 401, None),
     (MalformedCredentials(), 400, "invalid_request"),
     (InvalidCredentials(reason="jwt_signature"), 401, "invalid_token"),
-    (ExpiredCredentials(), 401, "invalid_token"),
     (RevokedCredentials(), 401, "invalid_token"),
     (AuthenticationError(), 401, "invalid_token"),
     (StepUpRequired(), 401, "insufficient_user_authentication"),
@@ -74,7 +73,7 @@ def test_all_invalid_credentials_get_the_same_answer() -> None:
     bodies = set()
     for error in (
         InvalidCredentials(reason="jwt_issuer"),
-        ExpiredCredentials(),
+        AuthenticationError(),
         RevokedCredentials("secret words"),
     ):
         refusal = refuse(error, SETTINGS)
@@ -82,6 +81,21 @@ def test_all_invalid_credentials_get_the_same_answer() -> None:
         del body["instance"]
         bodies.add((json.dumps(body), refusal.headers))
     assert len(bodies) == 1
+
+
+@pytest.mark.rule("S29")
+@pytest.mark.parametrize("is_over", [True, False])
+def test_an_expired_one_says_so_in_body_and_challenge(is_over: bool) -> None:
+    refusal = refuse(ExpiredCredentials(evidence="by 7 s", session_is_over=is_over), SETTINGS)
+    other = refuse(InvalidCredentials(), SETTINGS)
+    body, plain = json.loads(refusal.body), json.loads(other.body)
+    assert (refusal.status, body["error"], body["reason"]) == (401, "invalid_token", "expired")
+    assert plain["reason"] == "invalid"
+    assert body["detail"] != plain["detail"]
+    challenge = dict(refusal.headers)["www-authenticate"]
+    assert challenge == f'Bearer realm="my app", error="invalid_token", error_description="{body["detail"]}"'
+    assert "error_description" not in dict(other.headers)["www-authenticate"]
+    assert b"by 7 s" not in refusal.body
 
 
 @pytest.mark.parametrize(

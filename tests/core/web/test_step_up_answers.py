@@ -38,6 +38,7 @@ def test_zero_seconds_are_said() -> None:
     assert json.loads(refusal.body)["max_age"] == 0
 
 
+@pytest.mark.long
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["totp", 'a"b', "a b", "a\\b", "a\r\nX-Y: z"])))
 def test_a_challenge_stays_well_formed_whatever_an_app_names(names: list[str]) -> None:
     errors = (StepUpRequired(acr_values=tuple(names), max_age=7), PermissionDenied(scope=tuple(names)))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core import InvalidCredentials, MalformedCredentials, ProviderUnavailable, Settings
+from moonkey_core import Auth, InvalidCredentials, MalformedCredentials, ProviderUnavailable, Settings
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator
 from moonkey_core.web.credentials import PresentedCredentials, bare_token, is_jwt, one_cookie, same_token
+from moonkey_core.web.request import RequestInfo
 from support.clients import Both
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.flow_visits import Visitor, flow_client, json_of
@@ -24,10 +25,12 @@ from support.visitors import SESSION
 TOKEN = "vy9YGpubKjVn98cw1nT25Msj7jaIpHBinUfD45KLdAOgn9NqEuE4qGHOEchEG5Ue"
 PREFIXED = f"session_{TOKEN}"
 SPELLINGS = (TOKEN, PREFIXED)
+GET = RequestInfo("GET", "https")
 TOKENS = st.from_regex(r"(session_){0,3}[A-Za-z0-9\-._~+/]{0,12}=?", fullmatch=True)
 
 
 class TestOneToken:
+    @pytest.mark.long
     @given(TOKENS, TOKENS)
     def test_exactly_one_prefix_makes_no_difference(self, one: str, other: str) -> None:
         """Against the definition: equal, or one is the other with ``session_`` in front."""
@@ -60,7 +63,8 @@ class TestOneToken:
         assert not same_token(one, other)
         assert not same_token(other, one)
 
-    @pytest.mark.rule("S31", "S33")
+    @pytest.mark.rule("S31")
+    @pytest.mark.rule("S33", "token", "pair")
     def test_what_stands_for_them(self) -> None:
         def pair(token: str, jwt: str | None = None) -> str:
             return PresentedCredentials(token, "cookie", jwt).text
@@ -83,15 +87,18 @@ class TestTheApiEchoes:
         decisions.good = {spelling: {"session_token": echoed} for spelling in SPELLINGS}
         return decisions
 
-    @pytest.mark.rule("S23")
+    @pytest.mark.rule("S23", "token", "pair")
     @pytest.mark.parametrize("header", ["session-token", "cookie"])
     def test_either(self, presented: str, echoed: str, header: str) -> None:
-        decisions = self.made(echoed)
+        decisions = self.made(echoed, cookies=True)
         decisions.good["another"] = {"session_token": PREFIXED}
-        assert decisions.authenticate(presented).is_authenticated
-        (fetch,) = decisions.fetches
-        assert fetch.json == {"session_token": presented}
-        error = decisions.authenticate("another").error
+
+        def visit(token: str) -> Auth:
+            return decisions.read({header: [f"{SESSION}={token}" if header == "cookie" else token]}, None, GET)
+
+        assert visit(presented).is_authenticated
+        assert (decisions.asked, decisions.fetches[0].json) == (1, {"session_token": presented})
+        error = visit("another").error
         assert isinstance(error, ProviderUnavailable)
         assert error.reason == "api_mismatch"
 

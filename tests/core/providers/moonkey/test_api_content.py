@@ -118,7 +118,7 @@ def test_empty_texts_are_no_credentials() -> None:
     assert judged(replied(200, verified_body(session_token="", session_jwt=""))).is_authenticated
 
 
-@pytest.mark.rule("S13", "S23")
+@pytest.mark.rule("S13", "S23", "jwt")
 @pytest.mark.parametrize("issuer", ["", None], ids=["asked", "refreshed"])
 def test_an_answer_about_another_session_or_user_than_the_jwt(issuer: str | None) -> None:
     options: dict[str, Any] = {} if issuer is None else {"jwt_issuer": issuer}
@@ -131,6 +131,7 @@ def test_an_answer_about_another_session_or_user_than_the_jwt(issuer: str | None
     assert Api(replied(200, verified_body()), **options).authenticate(token).is_authenticated
 
 
+@pytest.mark.long
 @pytest.mark.rule("S19")
 @given(
     changes=st.dictionaries(

@@ -156,7 +156,8 @@ class TestBare401:
         assert first.coalesce_key == second.coalesce_key is not None
         assert first.ttl == 5.0
         assert not first.reuse_failures
-        assert first.send_key
+        assert first.authorization is not None
+        assert str(first.authorization.header()).startswith("Bearer sk_test_")
         assert first.method == "GET"
 
 

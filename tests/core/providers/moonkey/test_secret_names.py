@@ -144,7 +144,9 @@ class TestOfARequest:
         user = {**USER, **planted}
         members: dict[str, Any] = {"session": planted, "user": user, name: HIDDEN, "more": HIDDEN}
         body = verified_body(**members)
-        kept = KnownToTheApi().core.api.without_credentials(body).decode()
+        stored = KnownToTheApi().core.provider.without_credentials(body)
+        assert isinstance(stored, bytes)
+        kept = stored.decode()
         assert HIDDEN not in kept
         assert "grey" in kept
 
@@ -153,8 +155,8 @@ class TestOfARequest:
         decisions = KnownToTheApi()
         body: dict[str, Any] = {"sessions": [{**SESSION, **planted}], "user": {**USER, **planted}}
         decisions.answer = lambda _: replied(200, body)
-        user = run(decisions.core.api.get_user("user_1"), decisions.exchange)
-        (session,) = run(decisions.core.api.list_sessions("user_1"), decisions.exchange)
+        user = run(decisions.core.able_to("get_user").get_user("user_1"), decisions.exchange)
+        (session,) = run(decisions.core.able_to("list_sessions").list_sessions("user_1"), decisions.exchange)
         for extra in (user.extra, session.extra):
             assert HIDDEN not in json.dumps(extra)
             assert "grey" in json.dumps(extra)

@@ -164,6 +164,7 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @given(st.one_of(JSON, st.dictionaries(NAMES, JSON).map(lambda changes: {**NEWER, **changes})))
 def test_any_body_is_a_value_or_a_value_error(body: Any) -> None:
     for parse in (parse_session, parse_user, parse_login, parse_otp_request):

@@ -1,0 +1,198 @@
+"""The suite for providers of one's own: the documented one passes, and one that leaves a rule out does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt as pyjwt
+import pytest
+from own_provider import PlainIssuer
+
+from moonkey_core.provider import InvalidCredentials, KeySource, Session, SessionClaims
+from moonkey_core.testing import provider_conformance
+from support.documents import run, text
+from support.foreign_tokens import AUDIENCE, ISSUER, claims, key_set, private_key
+
+
+def make() -> PlainIssuer:
+    return PlainIssuer(ISSUER, AUDIENCE, KeySource(jwks=key_set("RS256")))
+
+
+def sign(header: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    headers = {"kid": "key of RS256", "typ": "at+jwt", **header}
+    return pyjwt.encode(dict(body), private_key("RS256"), "RS256", headers=headers)
+
+
+def good() -> Mapping[str, Any]:
+    return claims(time.time())
+
+
+CHECKS = provider_conformance(make, sign, good)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_the_documented_provider_passes(check: Any) -> None:
+    check()
+
+
+def failures(made: Any) -> list[str]:
+    found = []
+    for check in provider_conformance(made, sign, good):
+        try:
+            check()
+        except AssertionError:
+            found.append(check.name)
+    return found
+
+
+def change_rules(made: PlainIssuer, **changes: Any) -> PlainIssuer:
+    assert made.jwt_rules is not None
+    made.jwt_rules = dataclasses.replace(made.jwt_rules, **changes)
+    return made
+
+
+def without_audience() -> PlainIssuer:
+    return change_rules(make(), audience=())
+
+
+def any_type() -> PlainIssuer:
+    return change_rules(make(), types=frozenset({"jwt", "at+jwt", "logout+jwt", "secevent+jwt"}))
+
+
+class Careless(PlainIssuer):
+    """It believes every claim."""
+
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        return SessionClaims(payload.get("sub", ""), payload.get("sid", ""), None, expires_at, payload["iss"])
+
+
+def careless() -> PlainIssuer:
+    return Careless(ISSUER, AUDIENCE, KeySource(jwks=key_set("RS256")))
+
+
+def test_a_provider_without_its_audience_rule_fails() -> None:
+    assert failures(without_audience) == ["refuses another audience"]
+
+
+def test_a_provider_that_takes_any_type_fails() -> None:
+    assert failures(any_type) == ["refuses tokens of other kinds"]
+
+
+def test_a_provider_that_believes_every_claim_fails() -> None:
+    assert {
+        "refuses a token that is bound to a key",
+        "refuses a token without a user",
+        "reads hostile claims without an exception",
+    } <= set(failures(careless))
+
+
+class Variant(PlainIssuer):
+    """It has read the session, and then changes it."""
+
+    change: Mapping[str, Any] = {}
+
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        found = super().session_claims(payload, expires_at)
+        return found._replace(**{name: value(payload) for name, value in self.change.items()})
+
+
+class IdTokens(PlainIssuer):
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        return super().session_claims({k: v for k, v in payload.items() if k != "nonce"}, expires_at)
+
+
+class LooseAudience(PlainIssuer):
+    def session_claims(self, payload: Mapping[str, Any], expires_at: float) -> SessionClaims:
+        if AUDIENCE not in str(payload.get("aud")):
+            raise InvalidCredentials(reason="jwt_audience")
+        return super().session_claims(payload, expires_at)
+
+
+class LastingSession(PlainIssuer):
+    def session(self, body: Any) -> Session:
+        found = super().session(body)
+        return found.replace(expires_at=found.expires_at + timedelta(days=1))
+
+
+class OtherIds(PlainIssuer):
+    def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+        return "another session", ("another user",)
+
+
+class OneSpelling(PlainIssuer):
+    def key_of_user(self, user_id: str) -> str:
+        return user_id.lower()
+
+
+def varied(**change: Any) -> type[PlainIssuer]:
+    return type("Varied", (Variant,), {"change": change})
+
+
+BROKEN: dict[str, tuple[type[PlainIssuer], str]] = {
+    "ID tokens": (IdTokens, "refuses an ID token"),
+    "an audience that only looks like it": (LooseAudience, "refuses another audience"),
+    "a session that outlasts its token": (LastingSession, "accepts a good token"),
+    "other ids before it is verified": (OtherIds, "accepts a good token"),
+    "two normal forms": (OneSpelling, "keeps users apart"),
+    "users in lower case": (varied(user_id=lambda found: found["sub"].lower()), "keeps users apart"),
+    "a start that is each time another": (
+        varied(started_at=lambda _: time.time()),
+        "names one session for one token",
+    ),
+    "a scope that it does not name": (varied(scope=lambda _: "elsewhere"), "names the scope of its ids"),
+    "a start that is to come": (varied(started_at=lambda _: 9e9), "accepts a good token"),
+    "an actor as it stands there": (
+        varied(actor=lambda found: found.get("act")),
+        "reads hostile claims without an exception",
+    ),
+    "a call that it cannot make": (
+        type("Asking", (PlainIssuer,), {"capabilities": frozenset({"introspect"})}),
+        "says what it is",
+    ),
+    "a refresh without a call": (
+        type("Refreshing", (PlainIssuer,), {"capabilities": frozenset({"refresh_jwt"})}),
+        "says what it is",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_provider_fails(what: str) -> None:
+    kind, name = BROKEN[what]
+
+    def broken() -> PlainIssuer:
+        made = kind(ISSUER, AUDIENCE, KeySource(jwks=key_set("RS256")))
+        return change_rules(made, audience=()) if kind is LooseAudience else made
+
+    found = next(check for check in provider_conformance(broken, sign, good) if check.name == name)
+    with pytest.raises(AssertionError):
+        found()
+
+
+def test_a_provider_of_id_tokens_passes_if_it_says_so() -> None:
+    def made() -> IdTokens:
+        return IdTokens(ISSUER, AUDIENCE, KeySource(jwks=key_set("RS256")))
+
+    for check in provider_conformance(made, sign, good, id_claims={}):
+        if check.name == "refuses an ID token":
+            check()
+
+
+def test_the_example_is_the_one_in_the_documentation_and_has_forty_lines() -> None:
+    source = (Path(__file__).parents[2] / "examples" / "own_provider.py").read_text()
+    assert len(source.splitlines()) <= 40
+    assert source in text("docs/providers.md")
+
+
+def test_the_documented_provider_and_its_test_run_as_they_are_written() -> None:
+    own = run("docs/providers.md", "own")["PlainIssuer"]
+    shown = {"PlainIssuer": own, "KeySource": KeySource, "ISSUER": ISSUER, "AUDIENCE": AUDIENCE}
+    keys = {"PUBLIC_KEYS": key_set("RS256"), "PRIVATE_KEY": private_key("RS256")}
+    names = run("docs/providers.md", "conformance", **shown, **keys)
+    assert names["make"]().jwt_rules.issuers == (ISSUER,)
+    assert "test_my_provider" in names

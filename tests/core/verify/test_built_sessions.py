@@ -1,0 +1,122 @@
+"""The session of a remembered credential is built once, and no request can change what the next one sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from moonkey_core import MoonKey, Session, _verified
+from moonkey_core.emulator import Emulator, SignedIn
+from support.clients import MakeClient
+
+CLAIMS = {"plan": "pro", "teams": [{"id": 1, "roles": ["a", "b"]}], "scopes": ["read"]}
+CHANGES: list[Callable[[Any], object]] = [
+    lambda one: one.update(plan="free"),
+    lambda one: one.clear(),
+    lambda one: one.pop("plan", None),
+    lambda one: one.popitem(),
+    lambda one: one.setdefault("new", 1),
+    lambda one: one.__setitem__("plan", "free"),
+    lambda one: one.__delitem__("plan"),
+    lambda one: one.__ior__({"plan": "free"}),
+    lambda one: one.append(1),
+    lambda one: one.sort(),
+    lambda one: setattr(one, "plan", "free"),
+    lambda one: setattr(one, "id", "sess_other"),
+    lambda one: setattr(one, "extra", {}),
+    lambda one: delattr(one, "id"),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    _verified._have_sessions.clear()
+    yield
+    _verified._have_sessions.clear()
+
+
+@pytest.fixture
+def client(make_client: MakeClient, emulator: Emulator) -> MoonKey:
+    return make_client(jwt_issuer=emulator.issuer, session_cache_ttl=60)
+
+
+def session_of(client: MoonKey, person: SignedIn, credential: str = "session_jwt") -> Session:
+    session = client.authenticate({"authorization": f"Bearer {getattr(person, credential)}"}).session
+    assert session is not None
+    return session
+
+
+def all_in(value: Any) -> Iterator[Any]:
+    """Yield a value and all values inside of it that code could try to change."""
+    yield value
+    if isinstance(value, Mapping):
+        inside: Any = value.values()
+    elif isinstance(value, list | tuple):
+        inside = value
+    else:
+        inside = [getattr(value, name) for name in getattr(value, "_fields", ())]
+    for one in inside:
+        yield from all_in(one)
+
+
+@pytest.mark.parametrize("credential", ["session_jwt", "session_token"])
+def test_it_is_built_once(client: MoonKey, emulator: Emulator, credential: str) -> None:
+    person = emulator.sign_in()
+    first, second, third = (session_of(client, person, credential) for _ in range(3))
+    assert first == second
+    assert second is third
+
+
+@pytest.mark.parametrize("credential", ["session_jwt", "session_token"])
+def test_nothing_in_it_can_be_changed(client: MoonKey, emulator: Emulator, credential: str) -> None:
+    person = emulator.sign_in(claims=CLAIMS)
+    before = session_of(client, person, credential)
+    text, plain = repr(before), (before.to_dict(), repr(before.claims))
+    tried = 0
+    for one in [*all_in(before), *all_in(before.claims)]:
+        for change in CHANGES:
+            try:
+                change(one)
+            except (TypeError, AttributeError, KeyError):
+                tried += 1
+    assert tried > 100
+    after = session_of(client, person, credential)
+    assert (repr(after), (after.to_dict(), repr(after.claims))) == (text, plain)
+    assert after == before
+
+
+def test_its_claims_are_made_anew(client: MoonKey, emulator: Emulator) -> None:
+    person = emulator.sign_in(claims=CLAIMS)
+    assert session_of(client, person).claims is not session_of(client, person).claims
+    assert session_of(client, person).claims["teams"][0]["roles"] == ("a", "b")
+
+
+def test_a_moved_end_is_seen(client: MoonKey, emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    before = session_of(client, person)
+    (entry,) = client._core.cache._entries.values()
+    entry.move_end(entry.ends_at + 60)
+    after = session_of(client, person)
+    assert (after.expires_at - before.expires_at).total_seconds() == 60
+    assert session_of(client, person) is after
+
+
+def test_few_of_them_are_kept(client: MoonKey, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_verified, "_MAX_BUILT_SESSIONS", 3)
+    people = [emulator.sign_in() for _ in range(5)]
+    for person in people:
+        session_of(client, person)
+    entries = list(client._core.cache._entries.values())
+    assert [entry.built_session is not None for entry in entries] == [False, False, True, True, True]
+    assert len(_verified._have_sessions) == 3
+    assert [session_of(client, person).user_id for person in people] == [person.user_id for person in people]
+
+
+def test_an_entry_that_is_gone_is_kept_alive_by_nobody(client: MoonKey, emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    session_of(client, person)
+    client._core.cache._entries.clear()
+    (reference,) = _verified._have_sessions
+    assert reference() is None

@@ -1,0 +1,108 @@
+"""The short ways for usual requests find what the thorough ones find, whatever a client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from moonkey_core import Settings
+from moonkey_core.provider import JwtRules, KeySource, ProviderBase
+from moonkey_core.web.credentials import PresentedCredentials, cookies_of_request, read_credentials, usual_bearer
+from moonkey_core.web.request import RequestInfo, asgi_headers
+
+INFO = RequestInfo("GET", "https")
+COOKIE = "__Host-moonkey_session"
+PLACES = ("authorization", "session-token", "x-own")
+ALL_SETTINGS = [
+    Settings.load({"secret_key": "sk_test_x", "max_credential_length": 64, **more}, {})
+    for more in (
+        {},
+        {"cookies": True},
+        {"credential_headers": ["session-token", "authorization", "x-own"]},
+        {"credential_headers": ["session-token"]},
+        {"credential_headers": ["authorization"]},
+    )
+]
+TOKENS = st.sampled_from(
+    ["a", "session_a", "session_session_a", "e30.e30.c2ln", "a" * 64, "a" * 65, "a b", "\xe4", "a,b"]
+)
+BLANKS = st.sampled_from(["", " ", "\t", "  ", " \t"])
+SCHEMES = st.sampled_from(["Bearer ", "bearer ", "Bearer", "Bearer\t", "Basic ", ""])
+LINES = st.one_of(
+    st.builds("{}{}{}{}".format, BLANKS, SCHEMES, TOKENS, BLANKS),
+    st.builds("{}{}".format, SCHEMES, BLANKS),
+    st.text("Bear e\t,\xe4"),
+)
+HEADERS = st.dictionaries(st.sampled_from(PLACES), st.lists(LINES, max_size=2))
+
+
+def facts_of(found: PresentedCredentials) -> tuple[object, ...]:
+    return (
+        found.value,
+        found.source,
+        found.cached_jwt,
+        found.hint,
+        found.is_checked,
+        getattr(found.error, "reason", None),
+    )
+
+
+@given(
+    st.sampled_from(ALL_SETTINGS), HEADERS, st.sampled_from([(), (f"{COOKIE}=a",), (f"{COOKIE}=a; {COOKIE}=b",)])
+)
+@example(ALL_SETTINGS[0], {"authorization": ["Bearer session_a"], "session-token": [""]}, ())
+def test_the_usual_bearer_is_what_all_headers_hold(
+    settings: Settings, headers: dict[str, Sequence[str]], cookies: Sequence[str]
+) -> None:
+    lines = {**headers, "cookie": cookies}
+
+    def view(name: str) -> Sequence[str]:
+        return lines.get(name, ())
+
+    thorough = read_credentials(view, INFO, settings, check=False)
+    usual = usual_bearer(view, settings)
+    if usual is None:
+        return
+    if usual:
+        assert facts_of(thorough) == (usual, "authorization", None, "", False, None)
+        assert PresentedCredentials(usual, "authorization").cached_text(settings) == thorough.cached_text(settings)
+        assert thorough.cached_text(settings) is not None
+    else:
+        assert facts_of(cookies_of_request(view, INFO, settings)) == facts_of(thorough)
+
+
+def test_it_is_the_way_of_usual_requests() -> None:
+    settings = ALL_SETTINGS[1]
+    assert usual_bearer(lambda name: ["Bearer abc"] if name == "authorization" else (), settings) == "abc"
+    assert usual_bearer(lambda name: ["a=b"] if name == "cookie" else (), settings) == ""
+
+
+NAMES = st.sampled_from([b"authorization", b"Authorization", b"session-token", b"host", b"accept", b"x-\xc4", b""])
+
+
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=3)), max_size=5))
+def test_each_line_of_a_name_is_found(lines: list[tuple[bytes, bytes]]) -> None:
+    view = asgi_headers(lines)
+    for name in ("authorization", "session-token", "host", "accept", "cookie"):
+        assert list(view(name)) == [
+            value.decode("latin-1") for key, value in lines if key.lower() == name.encode()
+        ]
+
+
+class Another(ProviderBase):
+    def __init__(self) -> None:
+        self.name = "another"
+        self.jwt_rules = JwtRules(issuers=("https://login.example.com/",), audience=("api",))
+        self.keys = KeySource(jwks={"keys": []})
+        self.jwt_claims: Any = object()
+
+
+def test_no_request_is_usual_where_several_providers_share_the_headers() -> None:
+    settings = Settings.load(
+        {"secret_key": "sk_test_x", "cache_secret": "s" * 32, "providers": ["moonkey", Another()]}, {}
+    )
+    for line in (["Bearer abc"], ()):
+        assert usual_bearer(lambda name, line=line: line, settings) is None  # type: ignore[misc]
