@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TOOLS = frozenset({"test", "dev"})  # extras that no user installs
+_TOOLS = frozenset({"test", "dev", "vendors"})  # extras that no user installs
 
 
 def main() -> None:

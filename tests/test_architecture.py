@@ -211,7 +211,7 @@ class TestContracts:
             if any(one.startswith("moonkey_core.providers.") for one in found)
             and not name.startswith("moonkey_core.providers.")
         }
-        assert importers == {"moonkey_core._operations.core"}
+        assert importers == {"moonkey_core._operations.core", "moonkey_core.provider"}
 
 
 @cache
@@ -275,3 +275,41 @@ class TestCircles:
         source = "import x.a\nif TYPE_CHECKING:\n    from x import b, Thing\ndef f():\n    from x.c import d\n"
         found = imported_by("x/e.py", ast.parse(source), {"x", "x.a", "x.b", "x.c"})
         assert sorted(found) == ["x", "x.a", "x.b", "x.c"]
+
+
+class TestProviderWords:
+    """What is MoonKey's own stands at MoonKey's provider, and in the emulator of its service."""
+
+    EXEMPT = ("moonkey_core/providers/", "moonkey_core/emulator/", "moonkey_core/settings/")
+    """Other providers have words of their own, and the texts of settings tell what is left out."""
+    WORDS = re.compile(
+        r"user_|sess_|invalid_session|user_not_found|error_type|error_message|/v1/.*|.*/v1/auth.*", re.S
+    )
+
+    @staticmethod
+    def texts(tree: ast.Module) -> Iterator[str]:
+        """The strings of a module that are no docstrings; of an f-string, its constant parts."""
+        documents = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+                yield node.value
+
+    def test_nothing_else_knows_them(self) -> None:
+        found = {
+            path
+            for path, tree in modules().items()
+            if not path.startswith(self.EXEMPT) and any(map(self.WORDS.fullmatch, self.texts(tree)))
+        }
+        assert not found
+
+    def test_moonkey_has_them(self) -> None:
+        texts = {
+            text for path, tree in modules().items() if "providers/moonkey/" in path for text in self.texts(tree)
+        }
+        assert {"user_", "user_not_found", "error_type"} <= texts

@@ -19,21 +19,26 @@ from support.visitors import Visitor
 EMAIL = "ada@example.com"
 
 
+VISIT = re.compile(r"^A browser on (\S+) got: 303 before, 200 signed in, 303 signed out\.$", re.MULTILINE)
+
+
 @pytest.mark.long
-def test_the_demo() -> None:
+@pytest.mark.parametrize(
+    ("provider", "has_pages"),
+    [("moonkey", True), ("oidc", False), ("stytch", True), ("stytch_b2b", False), ("cdp", False)],
+)
+def test_the_demo(provider: str, has_pages: bool) -> None:
     """It ends by itself, with status 0 only if all its cells are as expected, and leaves no process behind."""
-    command = [sys.executable, str(EXAMPLES / "demo.py"), "--once"]
+    command = [sys.executable, str(EXAMPLES / "demo.py"), "--once", "--provider", provider]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("Flask", "Django", "FastAPI"))]
     assert [(row[0], *row[2:]) for row in rows] == [
         (name, "401", "200", "200", "401") for name in ("Flask", "Django", "FastAPI")
     ]
-    visit = re.search(
-        r"^A browser on (\S+) got: 303 before, 200 signed in, 303 signed out\.$", done.stdout, re.MULTILINE
-    )
-    assert visit is not None, done.stdout
-    for url in (*(row[1] for row in rows), visit[1]):
+    visits = VISIT.findall(done.stdout)
+    assert len(visits) == has_pages, done.stdout
+    for url in (*(row[1] for row in rows), *visits):
         with pytest.raises(httpx.ConnectError):
             quick.get(url)
 

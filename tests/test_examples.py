@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,15 +15,16 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from moonkey_core.emulator import Emulator
+from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator, StytchEmulator
 from support import quick
-from support.examples import PAGES, SERVERS, running
+from support.examples import CDP, PAGES, PROVIDERS, SERVERS, STYTCH, running, running_with
+from support.patience import PATIENCE
 from support.visitors import Visitor
 
 EMAIL = "ada@example.com"
 
 
-QUICK = {"flask_app:app", "fastapi_app:app", "pages_flask:app"}
+QUICK = {"flask_app:app", "fastapi_app:app", "pages_flask:app", "providers_oidc:app"}
 """Of each kind of server one, as each is a process of its own; the rest are long tests."""
 
 
@@ -43,6 +45,114 @@ def test_example(target: str) -> None:
                 assert (response.status_code, response.json()) == (200, {"user_id": ada.user_id})
         emulator.revoke(ada.session_id)
         assert quick.get(url, headers={"session-token": ada.session_token}).status_code == 401
+
+
+PROVIDER_EXAMPLES: dict[str, tuple[str, dict[str, str], dict[str, int]]] = {
+    "providers_oidc:app": ("generic", {}, {"/orders": 200}),
+    "providers_introspection:app": ("opaque", {"ISSUER": "{base}", "CLIENT_SECRET": "{secret}"}, {}),
+    "providers_auth0_fastapi:app": ("auth0", {"AUTH0_JWKS_URL": "{jwks}"}, {"/orders": 200}),
+    "providers_keycloak_django:application": ("keycloak", {"KEYCLOAK_URL": "{base}"}, {"/reports": 200}),
+    "providers_entra_flask:app": ("entra-v2", {"ENTRA_JWKS_URL": "{jwks}"}, {"/orders": 200}),
+    "providers_clerk_websocket:app": ("clerk-v2", {"CLERK_ISSUER": "{base}/clerk"}, {}),
+    "providers_several:app": ("entra-v2", {"ENTRA_JWKS_URL": "{jwks}", "ISSUER": "{base}"}, {}),
+}
+"""The preset whose tokens an example accepts, the variables in its documentation, and its other pages."""
+
+
+@pytest.mark.parametrize("target", quick_ones(PROVIDERS))
+def test_providers(target: str, oidc: OidcEmulator) -> None:
+    """With the emulator's address in the place of the one that the example has, as its first lines say."""
+    preset, variables, pages = PROVIDER_EXAMPLES[target]
+    is_opaque, shape = preset == "opaque", "generic" if preset == "opaque" else preset
+    info = oidc.preset(shape)
+    places = {"base": oidc.base_url, "jwks": info.jwks_url, "secret": oidc.client_secret}
+    environ = {name: value.format(**places) for name, value in variables.items()}
+    if not variables:
+        environ = dict(info.settings)
+    with running_with(target, environ) as site:
+        ada = oidc.sign_in(EMAIL, shape)
+        token = ada.opaque_token if is_opaque else ada.access_token
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert quick.get(f"{site}/me").status_code == 401
+        response = quick.get(f"{site}/me", headers=bearer)
+        assert (response.status_code, response.json()["user_id"]) == (200, ada.user_id)
+        for path, status in pages.items():
+            assert quick.get(site + path, headers=bearer).status_code == status
+        lookalike = "id" if "id" in info.kinds else "pending"
+        wrong = oidc.opaque_token(shape, lookalike) if is_opaque else oidc.token(shape, lookalike)
+        assert quick.get(f"{site}/me", headers={"Authorization": f"Bearer {wrong}"}).status_code == 401
+        if is_opaque:
+            oidc.revoke(token)
+            assert quick.post(f"{site}/payments", headers=bearer).status_code == 401
+        if target == "providers_several:app":
+            customer = oidc.sign_in(EMAIL)
+            response = quick.get(f"{site}/me", headers={"Authorization": f"Bearer {customer.access_token}"})
+            assert (response.json()["user_id"], response.json()["scope"]) == (customer.user_id, oidc.issuer)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", list(STYTCH))
+def test_stytch(target: str, stytch: StytchEmulator) -> None:
+    with running_with(target, stytch.settings) as site:
+        ada = stytch.sign_in(EMAIL, claims={"plan": "pro"})
+        assert quick.get(f"{site}/me").status_code == 401
+        for credential in (ada.session_token, ada.session_jwt):
+            bearer = {"Authorization": f"Bearer {credential}"}
+            response = quick.get(f"{site}/me", headers=bearer)
+            assert (response.status_code, response.json()) == (200, {"user_id": ada.user_id, "plan": "pro"})
+            assert quick.get(f"{site}/documents", headers=bearer).status_code == 200
+            assert quick.post(f"{site}/payments", headers=bearer).json() == {"paid_by": ada.user_id}
+        acted = {"Authorization": f"Bearer {stytch.sign_in(EMAIL, factors=['impersonated']).session_jwt}"}
+        assert quick.post(f"{site}/payments", headers=acted).status_code in (401, 403)
+        stytch.revoke(ada.session_id)
+        bearer = {"Authorization": f"Bearer {ada.session_jwt}"}
+        assert quick.post(f"{site}/payments", headers=bearer).status_code == 401
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", list(CDP))
+def test_cdp(target: str, cdp: CdpEmulator) -> None:
+    with running_with(target, cdp.settings) as site:
+        ada = cdp.sign_in(EMAIL)
+        wire = cdp.add_wallets(ada.user_id)
+        cdp.enroll_mfa(ada.user_id)
+        assert quick.get(f"{site}/me").status_code == 401
+        bearer = {"Authorization": f"Bearer {ada.access_token}"}
+        assert quick.get(f"{site}/me", headers=bearer).json() == {"user_id": ada.user_id, "mfa_methods": ["totp"]}
+        assert set(quick.get(f"{site}/wallets", headers=bearer).json().values()) == {"evm", "evm_smart", "solana"}
+        assert wire["evmAccounts"][0] in quick.get(f"{site}/wallets", headers=bearer).json()
+        assert quick.post(f"{site}/payments", headers=bearer).json() == {"paid_by": ada.user_id}
+        cdp.revoke(ada.access_token)
+        assert quick.get(f"{site}/me", headers=bearer).status_code == 200  # it is remembered for a minute
+        assert quick.post(f"{site}/payments", headers=bearer).status_code == 401
+        newer = {"Authorization": f"Bearer {cdp.refresh(ada.refresh_token).access_token}"}
+        assert quick.post(f"{site}/auth/sign-out", headers=newer).json()["provider_sign_out"] is True
+        assert quick.get(f"{site}/me", headers=newer).status_code == 401
+
+
+@pytest.mark.long
+def test_a_websocket_goes_on_with_a_newer_token(oidc: OidcEmulator) -> None:
+    """And without one it ends with its token."""
+    with running_with("providers_clerk_websocket:app", {"CLERK_ISSUER": f"{oidc.base_url}/clerk"}) as site:
+        ada = oidc.sign_in(EMAIL, "clerk-v2", life=4)
+        newer = oidc.token("clerk-v2", email=EMAIL, session_id=ada.session_id, life=3_600)
+        other = oidc.token("clerk-v2", email=EMAIL)
+        url = site.replace("http", "ws") + "/live"
+        headers = {"Authorization": f"Bearer {ada.access_token}"}
+        with connect(url, additional_headers=headers) as renewed, connect(url, additional_headers=headers) as left:
+
+            def answer(message: dict[str, str]) -> dict[str, Any]:
+                renewed.send(json.dumps(message))
+                found: dict[str, Any] = json.loads(renewed.recv(PATIENCE))
+                return found
+
+            assert answer({"renew": other})["renewed"] is False
+            assert answer({"renew": newer}) == {"renewed": True}
+            with pytest.raises(ConnectionClosedError) as closed:
+                left.recv(PATIENCE)
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4401, "expired")
+            assert answer({"say": "hello"})["user_id"] == ada.user_id
 
 
 class Person(Visitor):

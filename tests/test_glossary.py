@@ -104,7 +104,6 @@ PARTS = {
 KEPT = {
     ("moonkey_core/auth.py", "as_of"): "Auth.as_of is public",
     ("moonkey_core/gate.py", "as_of"): "reads Auth.as_of",
-    ("moonkey_core/_verify/authenticator.py", "as_of"): "gives an Auth its as_of",
     ("moonkey_core/redis/", "epoch"): "the attribute and arguments that hold a StreamEpoch",
     ("moonkey_core/emulator/", "outbox"): "what the emulator has sent out, also in its control interface",
     ("moonkey_core/emulator/", "MAX_OUTBOX"): "the same",
@@ -134,6 +133,11 @@ def replacement(name: str, path: str = "") -> str | None:
     for place, words in REPLACED_IN.items():
         if path.startswith(place) and bare in words:
             return words[bare]
+    return replacement_everywhere(bare)
+
+
+@cache
+def replacement_everywhere(bare: str) -> str | None:
     if bare in REPLACED:
         return REPLACED[bare]
     parts = {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", bare)}

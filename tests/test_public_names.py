@@ -99,10 +99,13 @@ def test_the_tables_of_fields(model: Any) -> None:
         optional = "None" in str(field.annotation)
         assert guide
         assert none.startswith("never") is not optional, field.name
-        assert ("not in `to_dict()`" in none) is (field.name not in model.shown_fields), field.name
+        assert ("not in `to_dict()`" in none) is (
+            field.name not in (*model.shown_fields, *model.optional_fields)
+        ), field.name
         declared = str(field.annotation).removesuffix(" | None")
-        expected = {"tuple[Factor, ...]": "tuple of `Factor`", "Mapping[str, Any]": "mapping"}
-        assert kind == expected.get(declared, f"`{declared}`")
+        models = re.fullmatch(r"tuple\[([A-Z]\w+), \.\.\.\]", declared)
+        expected = "mapping" if declared == "Mapping[str, Any]" else f"`{declared}`"
+        assert kind == (expected if models is None else f"tuple of `{models[1]}`")
 
 
 def test_the_tables_are_of_all_models() -> None:
@@ -120,6 +123,8 @@ class TestSameNames:
         assert next(iter(parameters)) == "url_prefix"
         assert all(one.kind is Parameter.KEYWORD_ONLY for one in parameters.values())
         assert parameters["url_prefix"].default == "/auth"
+        for one in (package, moonkey_django):
+            assert inspect.signature(one.session_routes).parameters["mode"].default == "cookies"
 
     @pytest.mark.parametrize("name", ["get_client", "bound_stream"])
     def test_the_others(self, name: str) -> None:
@@ -127,7 +132,7 @@ class TestSameNames:
         for package in packages:
             assert name in package.__all__
         takes = [[*inspect.signature(getattr(package, name)).parameters] for package in packages]
-        request = [] if name == "get_client" else ["items"]
+        request = [] if name == "get_client" else ["items", "renewal"]
         in_django = request if name == "get_client" else ["request", *request]
         assert takes == [request, in_django, ["request", *request], ["request", *request]]
 

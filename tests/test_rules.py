@@ -1,4 +1,4 @@
-"""Every rule of SECURITY.md has a test, and every test that is marked with a rule names one that is there."""
+"""Every rule of SECURITY.md has tests, for each kind of credential that it concerns; every mark names a rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.rules import MarkedTest, gaps, marked_tests, rules_in, security_rules, table
+from support.rules import MarkedTest, gaps, marked_tests, rules_and_cells, rules_in, security_rules, table
 
 TESTS = Path(__file__).parent
 SECURITY = (TESTS.parent / "SECURITY.md").read_text()
@@ -27,14 +27,28 @@ def test_each_rule_is_read_once() -> None:
     assert set(security_rules()) == set(numbers)
 
 
+def test_each_promise_names_its_rules() -> None:
+    _, _, promises = SECURITY.partition("## What we promise\n")
+    found = re.findall(r"^(\d)\. (.+?)(?=^\d\. |^#)", promises, re.MULTILINE | re.DOTALL)
+    assert len(found) == 8
+    for place, promise in found:
+        named = re.search(r"\. \(([^()]+)\)\s*\Z", " ".join(promise.split()))
+        assert named, place
+        for part in named[1].split(", "):
+            numbers = part.split(" to ")
+            assert {*numbers} <= security_rules().keys(), place
+            assert sorted(numbers, key=lambda number: int(number[1:])) == numbers, place
+
+
 def test_pytest_reads_the_same_marks(request: pytest.FixtureRequest) -> None:
     """For the tests that this run has collected, this one at least."""
-    read = {f"{test.path}::{test.name}": test.rules for test in marked_tests().tests}
+    read = {f"{test.path}::{test.name}": (test.rules, test.cells) for test in marked_tests().tests}
     seen = 0
     for item in request.session.items:
         path, _, name = item.nodeid.partition("[")[0].partition("::")
         expected = read[f"{item.path.relative_to(TESTS).as_posix()}::{name}"]
-        given = {number for mark in item.iter_markers("rule") for number in mark.args}
+        told = [rules_and_cells(mark.args) or pytest.fail(path) for mark in item.iter_markers("rule")]
+        given = tuple(frozenset().union(*parts) for parts in zip(*told, strict=True)) or (frozenset(), frozenset())
         assert given == expected, path
         seen += 1
     assert seen
@@ -45,10 +59,11 @@ import pytest
 
 pytestmark = [pytest.mark.rule("S1"), pytest.mark.long]
 
-@pytest.mark.rule("S2", "S3")
+@pytest.mark.rule("S2", "S3", "token", "pair")
+@pytest.mark.rule("S3", "connection")
 def test_one(): ...
 
-@pytest.mark.rule("S4")
+@pytest.mark.rule("S4", "jwt")
 class TestMany:
     pytestmark = pytest.mark.rule("S5")
 
@@ -58,6 +73,13 @@ class TestMany:
 
 TestMachine = Machine.TestCase
 """
+
+
+CELLS = {
+    "test_one": {("S2", "token"), ("S2", "pair"), ("S3", "token"), ("S3", "pair"), ("S3", "connection")},
+    "TestMany::test_two": {("S4", "jwt")},
+    "TestMachine::runTest": set(),
+}
 
 
 def read(tmp_path: Path, source: str) -> tuple[dict[str, set[str]], tuple[str, ...]]:
@@ -74,7 +96,9 @@ def test_marks_of_functions_classes_and_modules(tmp_path: Path) -> None:
         "TestMachine::runTest": {"S1"},
     }
     assert problems == ()
-    assert all(test.is_long for test in marked_tests(tmp_path).tests)
+    found = marked_tests(tmp_path).tests
+    assert all(test.is_long for test in found)
+    assert {test.name: set(test.cells) for test in found} == CELLS
 
 
 @pytest.mark.parametrize(
@@ -94,15 +118,29 @@ def test_a_mark_that_marks_no_test_is_told(tmp_path: Path, source: str) -> None:
     assert len(problems) == 1
 
 
+def marked(name: str, *cells: tuple[str, str], rules: str = "", is_long: bool = False) -> MarkedTest:
+    numbers = frozenset({*rules.split(), *(number for number, _ in cells)})
+    return MarkedTest("core/test_a.py", name, numbers, is_long, frozenset(cells))
+
+
 def test_what_is_missing_is_told() -> None:
+    concerns = {"S1": ("token", "jwt"), "S2": ("pair",), "S3": (), "S10": ("jwt",), "S11": ()}
     tests = [
-        MarkedTest("test_a.py", "test_quick", frozenset({"S1", "S999"}), is_long=False),
-        MarkedTest("test_a.py", "test_slow", frozenset({"S2"}), is_long=True),
+        marked("test_quick", ("S1", "token"), ("S1", "pair"), rules="S999"),
+        marked("test_slow", ("S2", "pair"), is_long=True),
+        marked("test_all", rules="S10"),
     ]
-    assert gaps(["S1", "S2", "S3"], tests) == [
+    assert gaps(["S1", "S2", "S3", "S10", "S12"], tests, concerns) == [
         "S2 has no test in make test.",
         "S3 has no test in make test.",
-        "test_a.py: test_quick is marked S999, which is no rule of SECURITY.md.",
+        "S12 has no test in make test.",
+        "S1 has no test in make test that is marked jwt.",
+        "S2 has no test in make test that is marked pair.",
+        "S10 has no test in make test that is marked jwt.",
+        "S11 is not in CONCERNS, or is no rule of SECURITY.md.",
+        "S12 is not in CONCERNS, or is no rule of SECURITY.md.",
+        "core/test_a.py: test_quick is marked S999, which is no rule of SECURITY.md.",
+        "core/test_a.py: test_quick is marked S1 of pair, which CONCERNS does not have.",
     ]
 
 
@@ -111,12 +149,23 @@ def test_the_table() -> None:
         "## The rules\n\n- **S10** Ten, of RFC 1 section 2.1. More.\n- **S2** Two:\n  three.\n\n## End\n"
     )
     assert rules == {"S2": "Two", "S10": "Ten, of RFC 1 section 2.1"}
-    lines = list(table(rules, [MarkedTest("core/test_a.py", "test_x", frozenset({"S2"}), is_long=False)]))
-    assert lines[0].split() == ["S2", "Two", "1", "core/test_a"]
-    assert lines[1].split()[-2:] == ["0", "none"]
-    assert lines[-1] == "2 rules, 1 without a test; 1 of 1 test functions are marked."
+    concerns = {"S2": ("token", "pair"), "S10": ()}
+    lines = list(table(rules, [marked("test_x", ("S2", "pair")), marked("test_y", rules="S2")], concerns))
+    assert [line.split() for line in lines[:6]] == [
+        ["S2", "Two", "2", "core/test_a"],
+        ["token", "none"],
+        ["pair", "core/test_a::test_x"],
+        ["jwt,", "connection", "-"],
+        ["S10", "Ten,", "of", "RFC", "1", "section", "2.1", "0", "none"],
+        ["token,", "jwt,", "pair,", "connection", "-"],
+    ]
+    assert lines[6:] == [
+        "2 rules, 1 without a test; 2 of 2 test functions are marked.",
+        "8 pairs of a rule and a kind: 2 apply, 1 of them without a test.",
+    ]
 
 
+@pytest.mark.long
 def test_the_command_prints_it() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "support.rules"], cwd=TESTS, capture_output=True, text=True, check=True, timeout=60

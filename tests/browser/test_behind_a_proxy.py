@@ -44,7 +44,7 @@ def test_a_proxy_that_nobody_trusts(target: str, person: MakePerson, emulator: E
     with running(target, emulator) as app, reverse_proxy(app, browser=BROWSER, drop=FETCH_METADATA) as site:
         ada = person(site, "ada@example.com")
         ada.open("/auth/sign-in")
-        ada.fill("E-mail address or phone number", ada.address)
+        ada.fill("E-mail address", ada.address)
         with ada.page.expect_navigation() as answer:
             ada.page.get_by_role("button", name="Send the code").click()
         assert answer.value.status == 403

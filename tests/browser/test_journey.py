@@ -96,7 +96,7 @@ def test_step_up_by_an_authenticator_app(site: str, person: MakePerson, emulator
     assert grace.path == "/"
     emulator.set_clock(0)
     kept = {one.get("name"): one for one in grace.context.cookies(site)}
-    assert set(kept) == {SESSION, JWT}
+    assert set(kept) == {SESSION, JWT, CookieSettings().binding_name}
     for cookie in kept.values():
         assert (cookie.get("httpOnly"), cookie.get("secure"), cookie.get("sameSite")) == (True, True, "Lax")
         assert (cookie.get("path"), cookie.get("domain")) == ("/", "127.0.0.1")

@@ -10,6 +10,9 @@ from support.patience import PATIENCE
 
 ORIGIN = "https://app.example"
 PARTNER = "https://partner.example"
+ALLOWED = ["authorization", "session-token"]
+EXPOSED = ["Retry-After", "Session-Expires-In", "Fresh-JWT"]
+"""The lists of the CORS middleware of each site, as the README says."""
 BLOCKED = "blocked@example.com"
 BROWSING = {
     "cookies": CookieSettings(trusted_origins=(PARTNER,)),

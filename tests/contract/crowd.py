@@ -13,26 +13,33 @@ import httpx
 from moonkey_core.emulator import SignedIn
 from support import quick
 from support.patience import PATIENCE
+from support.visitors import SESSION, pair
 
+IN_HEADERS = ("token", "token", "jwt", "anonymous", "dead", "upload", "hang up")
+WITH_COOKIES = ("pair", "pair", "cookie", "cookie", "token", "jwt", "anonymous", "hang up")
 _WORKERS = 6
 _REQUESTS = 25  # of each worker
 
 
-def wrong_answers(url: str, people: Sequence[SignedIn], seed: int = 1) -> list[str]:
-    """Send a mix of requests and return a line for each whose answer is not the right one."""
+def wrong_answers(url: str, people: Sequence[SignedIn], seed: int = 1, *, with_cookies: bool = False) -> list[str]:
+    """Send a mix of requests and return a line for each whose answer is not the right one.
+
+    ``with_cookies`` is for a site that has them: most requests present a pair, or a token in a cookie.
+    """
+    kinds = WITH_COOKIES if with_cookies else IN_HEADERS
     with ThreadPoolExecutor(_WORKERS) as pool:
         found = pool.map(
-            lambda worker: _one_connection(url, people, random.Random(seed + worker)), range(_WORKERS)
+            lambda worker: _one_connection(url, people, random.Random(seed + worker), kinds), range(_WORKERS)
         )
         return [line for lines in found for line in lines]
 
 
-def _one_connection(url: str, people: Sequence[SignedIn], dice: random.Random) -> list[str]:
+def _one_connection(url: str, people: Sequence[SignedIn], dice: random.Random, kinds: Sequence[str]) -> list[str]:
     wrong = []
     with quick.Client() as client:
         for _ in range(_REQUESTS):
             person = dice.choice(people)
-            kind = dice.choice(["token", "token", "jwt", "anonymous", "dead", "upload", "hang up"])
+            kind = dice.choice(kinds)
             if kind == "hang up":
                 _hang_up(url, person)
             elif (problem := _ask(client, url, person, kind)) is not None:
@@ -48,6 +55,8 @@ def _ask(client: httpx.Client, url: str, person: SignedIn, kind: str) -> str | N
         return None if (state["state"], state["user"]) == (expected, None) else f"got {state}"
     credential = person.session_jwt if kind == "jwt" else person.session_token
     headers = {"authorization": f"Bearer {credential}"}
+    if kind in ("pair", "cookie"):
+        headers = pair(person) if kind == "pair" else {"Cookie": f"{SESSION}={credential}"}
     if kind == "upload":
         response = client.post(f"{url}/upload", headers=headers, files={"file": b"x" * (len(credential) * 3)})
         names = {"user", "again"}

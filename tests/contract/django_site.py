@@ -21,13 +21,13 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
-from django.urls import path
+from django.urls import include, path
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.gate import optional_user
-from moonkey_django import RequireAuthMixin, require_auth
+from moonkey_django import RequireAuthMixin, require_auth, session_routes
 
 runs: Runs = []  # the views of a Django project are module-level, so the record of their runs is too
 
@@ -238,6 +238,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
+    path("header/", include(session_routes(mode="header"))),
     path("public", public),
     path("models", models),
     path("protected", protected),

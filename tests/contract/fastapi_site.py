@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from contract.behaviour import HELD, ORIGIN, TEN_MINUTES, Runs
+from contract.behaviour import ALLOWED, EXPOSED, HELD, ORIGIN, TEN_MINUTES, Runs
 from contract.starlette_site import kinds, late_stream, optional_body, socket, stream_parts
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile, WebSocket
 from fastapi.responses import RedirectResponse, StreamingResponse
@@ -18,10 +18,11 @@ from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, 
 def make_app(runs: Runs, options: Any) -> FastAPI:
     app = FastAPI()
     app.add_middleware(MoonKeyMiddleware, **options)
-    app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"])
+    app.add_middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=ALLOWED, expose_headers=EXPOSED)
 
     if options.get("cookies"):
         app.include_router(session_routes(url_prefix="/auth"))
+    app.include_router(session_routes(url_prefix="/header", mode="header"))
 
     def who(request: Request) -> dict[str, Any]:
         runs.append(request.method)
@@ -57,7 +58,7 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     async def without_grace(request: Request) -> Any:
         return who(request)
 
-    @app.get("/totp", dependencies=[Depends(RequireAuth(factors={"totp"}))])
+    @app.api_route("/totp", methods=["GET", "POST"], dependencies=[Depends(RequireAuth(factors={"totp"}))])
     async def totp(request: Request) -> Any:
         return who(request)
 
@@ -140,6 +141,14 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
 
     @app.websocket("/socket")
     async def websocket(websocket: WebSocket, user: CurrentUser) -> None:
+        await socket(websocket)
+
+    @app.websocket("/socket/totp", dependencies=[Depends(RequireAuth(factors={"totp"}))])
+    async def totp_socket(websocket: WebSocket) -> None:
+        await socket(websocket)
+
+    @app.websocket("/socket/strict", dependencies=[Depends(RequireAuth(max_staleness=0))])
+    async def strict_socket(websocket: WebSocket) -> None:
         await socket(websocket)
 
     @app.post("/upload")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask_cors
-from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.behaviour import ALLOWED, EXPOSED, HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from contract.kinds import FILE, KINDS
 from flask import Flask, Response, abort, redirect, request, send_file, stream_with_context
 
@@ -20,7 +20,8 @@ def make_app(runs: Runs, options: Any) -> Flask:
     FlaskMoonKey(app, **options)
     if options.get("cookies"):
         app.register_blueprint(session_routes())
-    flask_cors.CORS(app, origins=[ORIGIN], allow_headers=["authorization", "session-token"])
+    app.register_blueprint(session_routes(url_prefix="/header", mode="header"))
+    flask_cors.CORS(app, origins=[ORIGIN], allow_headers=ALLOWED, expose_headers=EXPOSED)
 
     def who() -> dict[str, Any]:
         runs.append(request.method)
@@ -57,7 +58,7 @@ def make_app(runs: Runs, options: Any) -> Flask:
     def without_grace() -> Any:
         return who()
 
-    @app.get("/totp")
+    @app.route("/totp", methods=["GET", "POST"])
     @require_auth(factors={"totp"})
     def totp() -> Any:
         return who()

@@ -10,6 +10,14 @@ from moonkey_core import CookieSettings
 OWN_COOKIE = "theme=dark; Path=/"
 OWN_SESSION_COOKIE = f"{CookieSettings().jwt_name}=mine; HttpOnly; Path=/; SameSite=Lax; Secure"
 FILE = __file__
+TARGETED = (
+    ("CDN-Cache-Control", "max-age=600"),
+    ("Cloudflare-CDN-Cache-Control", "public, max-age=600"),
+    ("X-Some-Cache-Control", "max-age=600"),
+    ("Surrogate-Control", "max-age=600"),
+    ("X-Accel-Expires", "600"),
+)
+"""Headers by which an app addresses single caches (RFC 9213, and older ones)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ KINDS = {
     "own headers, streamed": Kind(
         body="streamed", headers=(("Vary", "Accept-Language"), ("Cache-Control", "public, max-age=60"))
     ),
+    "targeted": Kind(headers=TARGETED),
+    "targeted, streamed": Kind(body="streamed", headers=TARGETED),
     "own cookie": Kind(cookies=(OWN_COOKIE,)),
     "own cookie, streamed": Kind(body="streamed", cookies=(OWN_COOKIE,)),
     "own session cookie": Kind(cookies=(OWN_SESSION_COOKIE,)),

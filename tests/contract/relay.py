@@ -10,10 +10,11 @@ import httpx
 
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.bindings import usual_app
 from support.patience import PATIENCE
 from support.scripted import Received, reply, scripted
 
-_HANDED_ON = ("authorization", "content-type")
+_HANDED_ON = ("authorization", "content-type", "host")
 
 
 class Relay:
@@ -56,12 +57,14 @@ class Relay:
 
 @contextmanager
 def relayed(emulator: Emulator, chosen: Callable[[Received], bool] = lambda _: False) -> Iterator[Relay]:
-    """Serve one, under its ``url``."""
+    """Serve one, under its ``url``. The browsers of the tests hold cookies of an app that calls it there."""
     with quick.Client(base_url=emulator.base_url) as api:
         relay = Relay(api, chosen)
         with scripted(relay) as server:
             relay.url = server.url
+            usual, usual_app["base_url"] = usual_app["base_url"], server.url
             try:
                 yield relay
             finally:
+                usual_app["base_url"] = usual
                 relay.let_go()

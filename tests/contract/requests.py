@@ -50,9 +50,9 @@ def exchange(url: str, request: bytes) -> int:
 
 
 @contextmanager
-def handshake(web: httpx.Client, lines: Lines) -> Iterator[ClientConnection]:
+def handshake(web: httpx.Client, lines: Lines, path: str = "/socket") -> Iterator[ClientConnection]:
     url = own_url(web)
-    with connect(url.replace("http", "ws") + "/socket", additional_headers=lines_for(url, lines)) as websocket:
+    with connect(url.replace("http", "ws") + path, additional_headers=lines_for(url, lines)) as websocket:
         yield websocket
 
 

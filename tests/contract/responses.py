@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import httpx
 
 from support.pages import Read
 from support.visitors import vary
 
+HEADERS = frozenset({"authorization", "session-token"})
+"""Those in which MoonKey's credentials may come. Tokens of other providers come in the first alone."""
 
-def assert_refused(response: httpx.Response, status: int, error: str | None = None) -> None:
+
+def assert_refused(
+    response: httpx.Response, status: int, error: str | None = None, headers: Set[str] = HEADERS
+) -> None:
     """A refusal is complete: status, challenge, problem body, and nothing for caches."""
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["cache-control"] == "no-store"
-    assert {"authorization", "session-token"} <= vary(response)
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert headers <= vary(response)
     body = response.json() if response.request.method != "HEAD" else {}
     if body:
         assert body["status"] == status

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from contract.behaviour import ORIGIN, Runs
+from contract.behaviour import ALLOWED, EXPOSED, ORIGIN, Runs
 
 from moonkey_core.emulator import Emulator
 from support.servers import serve_asgi, serve_wsgi
@@ -79,7 +79,8 @@ def _django_settings(options: dict[str, Any]) -> Iterator[Runs]:
         ROOT_URLCONF="contract.django_cookie_site" if options.get("cookies") else "contract.django_site",
         MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", "moonkey_django.MoonKeyMiddleware"],
         CORS_ALLOWED_ORIGINS=[ORIGIN],
-        CORS_ALLOW_HEADERS=["authorization", "session-token"],
+        CORS_ALLOW_HEADERS=ALLOWED,
+        CORS_EXPOSE_HEADERS=EXPOSED,
         ALLOWED_HOSTS=["*"],
         DEBUG=False,
         MOONKEY={name.upper(): value for name, value in options.items()},

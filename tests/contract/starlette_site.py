@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from contract.behaviour import HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
+from contract.behaviour import ALLOWED, EXPOSED, HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
 from contract.kinds import FILE, KINDS
 from starlette.applications import Starlette
 from starlette.authentication import requires
@@ -139,6 +139,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
     return Starlette(
         routes=[
             *([session_routes(url_prefix="/auth")] if options.get("cookies") else []),
+            session_routes(url_prefix="/header", mode="header"),
             Route("/public", public),
             Route("/models", models),
             Route("/protected", protected, methods=methods),
@@ -146,7 +147,7 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/strict", strict),
             Route("/other-strict", other_strict),
             Route("/without-grace", without_grace),
-            Route("/totp", totp),
+            Route("/totp", totp, methods=["GET", "POST"]),
             Route("/fresh-factor", fresh_factor),
             Route("/two-factors", two_factors),
             Route("/young-session", young_session),
@@ -166,9 +167,11 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/held", held),
             Route("/upload", upload, methods=["POST"]),
             WebSocketRoute("/socket", require_auth(socket)),
+            WebSocketRoute("/socket/totp", require_auth(factors={"totp"})(socket)),
+            WebSocketRoute("/socket/strict", require_auth(max_staleness=0)(socket)),
         ],
         middleware=[
-            Middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=["authorization", "session-token"]),
+            Middleware(CORSMiddleware, allow_origins=[ORIGIN], allow_headers=ALLOWED, expose_headers=EXPOSED),
             Middleware(MoonKeyMiddleware, **options),
         ],
     )
@@ -215,4 +218,4 @@ async def socket(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text("hello")
     async for text in websocket.iter_text():
-        await websocket.send_text(text)
+        await websocket.send_text(websocket.state.moonkey.user.id if text == "who?" else text)

@@ -57,6 +57,7 @@ def held(person: SignedIn) -> list[dict[str, str]]:
     return [pair(person), {"Cookie": f"{SESSION}={person.session_token}"}]
 
 
+@pytest.mark.long
 @pytest.mark.rule("S19", "S20", "S45")
 @pytest.mark.parametrize("answer", NOT_CERTAIN)
 def test_a_refusal_that_is_not_certain_takes_no_cookie(
@@ -87,7 +88,8 @@ def test_a_refusal_that_is_not_certain_takes_no_cookie(
         assert web.get("/protected", headers=cookies).status_code == 200  # a minute later
 
 
-@pytest.mark.rule("S19")
+@pytest.mark.long
+@pytest.mark.rule("S19", "token", "jwt", "pair")
 @pytest.mark.parametrize("place", range(6))
 def test_what_cannot_be_read_is_503(web: httpx.Client, emulator: Emulator, runs: Runs, place: int) -> None:
     person = signed_in_long_ago(emulator)
@@ -105,6 +107,7 @@ def test_what_cannot_be_read_is_503(web: httpx.Client, emulator: Emulator, runs:
         assert web.get("/protected", headers=cookies).status_code == 200
 
 
+@pytest.mark.long
 @pytest.mark.rule("S19")
 def test_it_revokes_nothing_for_the_routes_that_ask_each_time(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()

@@ -37,7 +37,7 @@ def status(web: httpx.Client, lines: Lines, query: str = "") -> int:
     return 101
 
 
-@pytest.mark.rule("S1")
+@pytest.mark.rule("S1", "connection")
 def test_a_credential_elsewhere_is_never_read(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     token, jwt = ada.session_token, ada.session_jwt
     names = ("session_token", "session-token", "access_token", "token", "authorization")
@@ -54,7 +54,7 @@ def test_a_credential_elsewhere_is_never_read(web: httpx.Client, ada: SignedIn, 
     assert status(web, [("Session-Token", token)]) == 101
 
 
-@pytest.mark.rule("S2", "S3")
+@pytest.mark.rule("S2", "S3", "connection")
 def test_a_malformed_or_second_credential(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     token = ada.session_token
     cases: list[Lines] = [
@@ -69,7 +69,7 @@ def test_a_malformed_or_second_credential(web: httpx.Client, ada: SignedIn, emul
     assert emulator.requests() == {}
 
 
-@pytest.mark.rule("S40")
+@pytest.mark.rule("S40", "connection")
 def test_a_jwt_in_a_cookie(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     assert status(web, [("Cookie", f"{JWT}={ada.session_jwt}")]) == 401
     assert verifications(emulator) == 0
@@ -78,7 +78,7 @@ def test_a_jwt_in_a_cookie(web: httpx.Client, ada: SignedIn, emulator: Emulator)
         assert verifications(emulator) == count
 
 
-@pytest.mark.rule("S41")
+@pytest.mark.rule("S41", "connection")
 def test_a_cookie_that_stands_twice(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     ben = emulator.sign_in(email="ben@example.com")
     own = pair(ada)["Cookie"]
@@ -88,7 +88,7 @@ def test_a_cookie_that_stands_twice(web: httpx.Client, ada: SignedIn, emulator: 
     assert status(web, [("Cookie", f"{own}; {own}")]) == 101
 
 
-@pytest.mark.rule("S42")
+@pytest.mark.rule("S42", "connection")
 def test_a_header_beside_cookies(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     dead = emulator.sign_in(email="ben@example.com")
     emulator.revoke(dead.session_id)

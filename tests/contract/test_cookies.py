@@ -13,6 +13,8 @@ from contract.responses import assert_refused
 from contract.stacks import OpenSite, also_lazy
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support.bindings import BINDING
+from support.bindings import binding as binding_of
 from support.secrets import assert_no_secret
 from support.visitors import (
     FOREIGN,
@@ -46,7 +48,8 @@ def lines_of(response: httpx.Response) -> list[tuple[str, set[str]]]:
 
 
 @also_lazy
-@pytest.mark.rule("S28", "S40")
+@pytest.mark.rule("S28", "pair")
+@pytest.mark.rule("S40")
 def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     for path in ("/protected", "/other-colour", "/protected"):
         response = web.get(path, headers=pair(ada))
@@ -63,9 +66,10 @@ def test_a_pair_is_verified_here(web: httpx.Client, ada: SignedIn, emulator: Emu
 def test_the_token_alone_gets_its_jwt(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     response = web.get("/protected", headers={"Cookie": f"{SESSION}={ada.session_token}"})
     assert response.json()["user"] == ada.user_id
-    ((given, attributes),) = lines_of(response)
-    assert given.startswith(f"{JWT}=ey")
-    assert attributes == HOST_PREFIXED  # it ends with the browser: it is only a cache
+    jwt, binding = lines_of(response)
+    assert jwt[0].startswith(f"{JWT}=ey")
+    assert binding[0] == f"{BINDING}={binding_of(ada.session_token, set_by(response)[JWT])}"
+    assert jwt[1] == binding[1] == HOST_PREFIXED  # they end with the browser: it is only a cache
     assert verifications(emulator) == 1
 
 
@@ -92,7 +96,7 @@ def test_a_header_wins_and_a_bad_one_never_falls_back(
     assert good.json()["user"] == ben.user_id
     runs.clear()
     for name, value, status in (
-        ("Authorization", "Bearer", 400),
+        ("Authorization", "Bearer a b", 400),
         ("Authorization", "Bearer dead", 401),
         ("Authorization", f"Bearer {ben.session_jwt[:-8]}AAAAAAAA", 401),
         ("session-token", "a b", 400),
@@ -108,7 +112,7 @@ def test_a_header_wins_and_a_bad_one_never_falls_back(
 
 
 @also_lazy
-@pytest.mark.rule("S41")
+@pytest.mark.rule("S41", "pair")
 @pytest.mark.parametrize("which", [SESSION, JWT])
 def test_a_name_that_stands_twice_is_never_picked_from(
     web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs, which: str
@@ -132,7 +136,7 @@ def test_a_name_that_stands_twice_is_never_picked_from(
     assert web.get("/protected", headers={"Cookie": f"{own}; {own}"}).status_code == 200
 
 
-@pytest.mark.rule("S41")
+@pytest.mark.rule("S1", "S41", "pair")
 def test_only_the_configured_names_are_read(
     open_site: OpenSite, browser: httpx.Client, ada: SignedIn, emulator: Emulator
 ) -> None:
@@ -142,18 +146,19 @@ def test_only_the_configured_names_are_read(
     for usual in (pair(ada), {"Cookie": f"__secure-s={ada.session_token}"}):
         assert browser.get(site.url + "/protected", headers=usual).status_code == 401
     old = {"Cookie": f"__Secure-s={ada.session_token}; __Secure-j=x"}
-    ((given, attributes),) = lines_of(browser.get(site.url + "/protected", headers=old))
-    assert given.startswith("__Secure-j=ey")
+    jwt, binding = lines_of(browser.get(site.url + "/protected", headers=old))
+    assert jwt[0].startswith("__Secure-j=ey")
+    assert binding[0].startswith("__Secure-j_binding=")
     strict = {"Secure", "HttpOnly", "SameSite=Strict", "Path=/", "Domain=example.com"}
-    assert attributes == strict | {"Max-Age=259200"}
+    assert jwt[1] == binding[1] == strict | {"Max-Age=259200"}
     emulator.revoke(ada.session_id)
     gone = strict | {"Max-Age=0"}
     refused = browser.get(site.url + "/protected", headers=old)
-    assert lines_of(refused) == [("__Secure-j=", gone), ("__Secure-s=", gone)]
+    assert lines_of(refused) == [("__Secure-j=", gone), ("__Secure-j_binding=", gone), ("__Secure-s=", gone)]
 
 
 @also_lazy
-@pytest.mark.rule("S45")
+@pytest.mark.rule("S45", "pair")
 def test_a_session_that_is_over_takes_its_cookies_along(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
     person = signed_in_long_ago(emulator)
     emulator.revoke(person.session_id)
@@ -161,7 +166,7 @@ def test_a_session_that_is_over_takes_its_cookies_along(web: httpx.Client, emula
     refused = web.get("/protected", headers=pair(person))
     assert_refused(refused, 401, "invalid_token")
     assert {"cookie", "accept"} <= vary(refused)
-    assert lines_of(refused) == [(f"{JWT}=", gone), (f"{SESSION}=", gone)]
+    assert lines_of(refused) == [(f"{JWT}=", gone), (f"{BINDING}=", gone), (f"{SESSION}=", gone)]
     sent = web.get("/protected", headers={**pair(person), **PAGE})
     assert (sent.status_code, set_by(sent)) == (303, GONE)
     for path in ("/missing", "/moved", "/failed", "/late-stream"):
@@ -246,7 +251,7 @@ def test_without_cookie_mode_cookies_are_nothing(
     assert browser.get(site.url + "/auth/sign-in", headers=PAGE).status_code == 404
 
 
-@pytest.mark.rule("S30")
+@pytest.mark.rule("S30", "pair")
 def test_no_credential_is_shown_anywhere(
     web: httpx.Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.flows import ROUTES
-from support.visitors import FOREIGN, OURS, PAGE, pair, set_by
+from support.visitors import FOREIGN, OURS, PAGE, pair, set_by, verifications
 
 PASS: dict[str, Lines] = {
     "a page of this origin": [(SITE, "same-origin")],
@@ -86,7 +86,7 @@ def test_who_may_use_the_cookies(web: httpx.Client, ada: SignedIn, emulator: Emu
 
 
 @also_lazy
-@pytest.mark.rule("S43")
+@pytest.mark.rule("S43", "pair")
 def test_who_may_not(web: httpx.Client, ada: SignedIn, emulator: Emulator, runs: Runs) -> None:
     emulator.clear_requests()
     answers = {
@@ -138,6 +138,7 @@ def test_a_person_is_told_in_a_page(web: httpx.Client, ada: SignedIn, runs: Runs
 POSTS = [route.path.format(session_id="sess_1") for route in ROUTES if "POST" in route.methods]
 
 
+@pytest.mark.long
 @pytest.mark.rule("S43")
 def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     """Signing in too: else another site could sign a browser in as somebody else."""
@@ -175,7 +176,7 @@ HANDSHAKES: list[tuple[Lines, bool]] = [
 ]
 
 
-@pytest.mark.rule("S43")
+@pytest.mark.rule("S43", "connection")
 @with_websockets
 def test_a_handshake_is_judged_by_its_origin(web: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
     emulator.clear_requests()
@@ -186,10 +187,22 @@ def test_a_handshake_is_judged_by_its_origin(web: httpx.Client, ada: SignedIn, e
                 assert websocket.recv(10) == "hello"
         else:
             assert_denied(web, presented, 403)
-    assert emulator.requests() == {}
+    assert verifications(emulator) == 0
     with handshake(web, [("session-token", ada.session_token), *FOREIGN.items()]) as websocket:
         assert websocket.recv(10) == "hello"
     assert_denied(web, [(ORIGIN, OWN)], 401)
+
+
+@pytest.mark.rule("S43", "connection")
+@pytest.mark.parametrize("serving", ["django-wsgi"], indirect=True, scope="session")
+def test_so_is_one_under_wsgi(web: httpx.Client, ada: SignedIn, runs: Runs) -> None:
+    """Extensions serve WebSockets there; to MoonKey a handshake is a GET with an ``Upgrade``."""
+    upgrade = [("Upgrade", "websocket"), ("Connection", "Upgrade"), *pair(ada).items()]
+    for lines, passes in HANDSHAKES:
+        runs.clear()
+        response = web.get("/protected", headers=[*upgrade, *lines_for(own_url(web), lines)])
+        assert (response.status_code, runs) == ((200, ["GET"]) if passes else (403, [])), lines
+    assert web.get("/protected", headers={**pair(ada), **FOREIGN}).status_code == 200  # a link, say
 
 
 def assert_denied(web: httpx.Client, lines: Lines, status: int) -> None:

@@ -6,6 +6,8 @@ import httpx
 import pytest
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support import quick
+from support.scripted import wait_until
 from support.visitors import OURS, pair
 
 DELETE, LIST = "/v1/auth/sessions/delete", "/v1/auth/sessions/list"
@@ -16,9 +18,23 @@ def status(web: httpx.Client, person: SignedIn, kind: str) -> int:
     return web.get("/protected", headers=headers).status_code
 
 
+@pytest.fixture(autouse=True)
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moonkey_core._operations.ending_retries._FIRST_PAUSE", 0.05)
+
+
+def alive(emulator: Emulator, person: SignedIn) -> set[str]:
+    """The sessions of a user that the API itself knows."""
+    url, key = f"{emulator.base_url}/v1/auth/sessions/list", f"Bearer {emulator.secret_key}"
+    found = quick.get(url, params={"user_id": person.user_id}, headers={"Authorization": key})
+    return {session["id"] for session in found.json()["sessions"]}
+
+
 def assert_left(web: httpx.Client, emulator: Emulator, mine: SignedIn, others: list[SignedIn]) -> None:
-    """Only one session is left, whichever credential is shown."""
+    """Only one session is left, whichever credential is shown; a little later for the API, too."""
     emulator.clear_faults()
+    assert wait_until(lambda: not alive(emulator, mine) & {other.session_id for other in others})
+    assert mine.session_id in alive(emulator, mine)
     for kind in ("cookies", "session_token", "session_jwt"):
         assert status(web, mine, kind) == 200
         assert [status(web, other, kind) for other in others] == [401] * len(others)

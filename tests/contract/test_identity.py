@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from contract.crowd import wrong_answers
+from contract.requests import own_url
 from contract.stacks import Site
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
@@ -25,9 +27,14 @@ def people(emulator: Emulator) -> list[SignedIn]:
     return [emulator.sign_in(email=f"person{number}@example.com") for number in range(8)]
 
 
-@pytest.mark.rule("S25")
+@pytest.mark.rule("S25", "token", "jwt")
 def test_nobody_is_taken_for_somebody_else(site: Site, people: list[SignedIn]) -> None:
     assert wrong_answers(site.url, people) == []
+
+
+@pytest.mark.rule("S25", "pair")
+def test_nor_are_browsers(web: httpx.Client, people: list[SignedIn]) -> None:
+    assert wrong_answers(own_url(web), people, with_cookies=True) == []
 
 
 def _by_beginning(headers: HeaderView) -> object:
@@ -71,7 +78,8 @@ def test_planted_mix_ups_are_noticed(
     def abegin(
         self: AsyncMoonKey, headers: HeaderView, requirements: Requirements | None = None, info: Any = None
     ) -> Auth | Pending:
-        return kept.get(bug(headers)) or begin(self, headers, requirements, info)
+        found = kept.get(bug(headers)) or begin(self, headers, requirements, info)
+        return kept.setdefault(bug(headers), found) if isinstance(found, Auth) else found
 
     async def keep(self: AsyncMoonKey, pending: Pending, requirements: Requirements | None = None) -> Auth:
         auth = await afinish(self, pending, requirements)

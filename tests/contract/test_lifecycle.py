@@ -101,6 +101,29 @@ def test_its_trouble_is_nobodys(site: Site, api: Relay, browser: httpx.Client, e
     assert left(emulator, person) <= HOUR
 
 
+def test_the_new_end_is_told_for_a_jwt_too(
+    open_site: Callable[..., Site], browser: httpx.Client, emulator: Emulator
+) -> None:
+    site = open_site(extend_on_activity=timedelta(days=7), expires_in_header=True, load_user=True)
+    headers = bearer(emulator.sign_in(minutes=10).session_jwt)
+
+    def told() -> int:
+        return int(browser.get(site.url + "/protected", headers=headers).headers["session-expires-in"])
+
+    assert wait_until(lambda: told() > 600)
+    assert all(WEEK - 60 < told() <= WEEK for _ in range(3))
+
+
+def test_after_a_sign_out_no_end_is_told(web: httpx.Client, emulator: Emulator) -> None:
+    person = emulator.sign_in()
+    assert int(web.get("/protected", headers=pair(person)).headers["session-expires-in"]) > HOUR
+    for path in ("/auth/sign-out", "/auth/sessions/{}/revoke"):
+        person = emulator.sign_in()
+        response = web.post(path.format(person.session_id), headers={**pair(person), **OURS})
+        assert set_by(response)[SESSION] == ""
+        assert "session-expires-in" not in response.headers
+
+
 def test_off_by_default(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in(minutes=60)
     for headers in (pair(person), old_pair(emulator, person), {"Cookie": f"{SESSION}={person.session_token}"}):
@@ -112,7 +135,7 @@ def test_off_by_default(web: httpx.Client, emulator: Emulator) -> None:
 # --- connections that outlive their request
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 @with_websockets
 def test_a_websocket_ends_with_its_session(web: httpx.Client, emulator: Emulator) -> None:
     here, there = (emulator.sign_in(email="ada@example.com") for _ in range(2))

@@ -15,7 +15,7 @@ from contract.stacks import OpenSite, Site
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.emulator.errors import Shape
-from support.visitors import vary
+from support.visitors import pair, set_by, signed_in_long_ago, vary
 
 PROTECTED = ["/protected", "/other-colour"]
 
@@ -27,7 +27,8 @@ def test_no_credential(site: Site, browser: httpx.Client, path: str) -> None:
     assert site.runs == []
 
 
-@pytest.mark.rule("S28", "S34")
+@pytest.mark.rule("S28", "token", "jwt")
+@pytest.mark.rule("S34")
 @pytest.mark.parametrize("path", PROTECTED)
 def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator, path: str) -> None:
     signed_in = emulator.sign_in(email="ada@example.com")
@@ -48,12 +49,12 @@ def test_good_credentials(site: Site, browser: httpx.Client, emulator: Emulator,
     assert emulator.requests()["GET /v1/auth/jwks/default"] <= 1
 
 
-@pytest.mark.rule("S2")
+@pytest.mark.rule("S2", "token")
 @pytest.mark.parametrize("path", PROTECTED)
 @pytest.mark.parametrize(
     "value",
     [
-        "Bearer",
+        "Bearer ,",
         "Bearer a b",
         "Bearer Bearer abc",
         "Bearer a,Bearer b",
@@ -86,7 +87,7 @@ def test_two_credentials(site: Site, browser: httpx.Client, emulator: Emulator) 
     assert site.runs == []
 
 
-@pytest.mark.rule("S20")
+@pytest.mark.rule("S20", "token")
 @pytest.mark.parametrize(
     ("status", "coded", "shape"), [(404, True, "A"), (404, True, "B"), (400, True, "A"), (401, False, "A")]
 )
@@ -104,7 +105,8 @@ def test_dead_session(
     assert_refused(browser.get(site.url + path, headers=bearer("never-existed")), 401, "invalid_token")
 
 
-@pytest.mark.rule("S4", "S7")
+@pytest.mark.rule("S4", "jwt")
+@pytest.mark.rule("S7")
 @pytest.mark.parametrize("path", PROTECTED)
 def test_bad_jwts_cost_no_call(site: Site, browser: httpx.Client, emulator: Emulator, path: str) -> None:
     """S4, S7."""
@@ -131,7 +133,7 @@ def test_bad_jwts_cost_no_call(site: Site, browser: httpx.Client, emulator: Emul
     assert site.runs == []
 
 
-@pytest.mark.rule("S13")
+@pytest.mark.rule("S13", "jwt")
 def test_old_jwt_is_refreshed(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     emulator.set_clock(-400)
     signed_in = emulator.sign_in()
@@ -144,7 +146,7 @@ def test_old_jwt_is_refreshed(site: Site, browser: httpx.Client, emulator: Emula
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 1
 
 
-@pytest.mark.rule("S13")
+@pytest.mark.rule("S13", "jwt")
 def test_expired_beyond_refresh(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S13."""
     emulator.set_clock(-400)
@@ -188,7 +190,8 @@ TROUBLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.rule("S19")
+@pytest.mark.long
+@pytest.mark.rule("S19", "token")
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_trouble_of_the_api(
     site: Site, open_site: OpenSite, browser: httpx.Client, emulator: Emulator, trouble: str
@@ -208,7 +211,8 @@ def test_trouble_of_the_api(
     assert browser.get(site.url + PROTECTED[0], headers=bearer(signed_in.session_token)).status_code == 200
 
 
-@pytest.mark.rule("S17", "S19")
+@pytest.mark.rule("S17", "jwt")
+@pytest.mark.rule("S19", "token")
 def test_api_is_down(site: Site, browser: httpx.Client, emulator: Emulator) -> None:
     """S17, S19."""
     signed_in = emulator.sign_in()
@@ -291,7 +295,7 @@ def test_an_error_raised_by_a_view(site: Site, browser: httpx.Client, emulator: 
     assert response.headers["retry-after"] == "7"
 
 
-@pytest.mark.rule("S27")
+@pytest.mark.rule("S27", "token")
 def test_foreign_gates_do_not_take_cannot_know_for_anonymous(
     site: Site, browser: httpx.Client, emulator: Emulator
 ) -> None:
@@ -303,6 +307,16 @@ def test_foreign_gates_do_not_take_cannot_know_for_anonymous(
     assert browser.get(url, headers=bearer(signed_in.session_token)).json() == {"user": signed_in.user_id}
     emulator.stop()
     assert_refused(browser.get(url, headers=bearer(signed_in.session_token)), 503)
+
+
+@pytest.mark.rule("S27", "token", "jwt", "pair")
+def test_so_it_is_with_each_kind_of_credential(web: httpx.Client, emulator: Emulator) -> None:
+    person = signed_in_long_ago(emulator)
+    emulator.stop()
+    for headers in (bearer(person.session_token), bearer(person.session_jwt), pair(person)):
+        refused = web.get("/foreign", headers=headers)
+        assert_refused(refused, 503)
+        assert set_by(refused) == {}
 
 
 @pytest.mark.rule("S28")
@@ -326,13 +340,14 @@ def test_no_method_runs_a_protected_view(
     assert site.runs == []
 
 
-@pytest.mark.rule("S1")
+@pytest.mark.rule("S1", "token", "jwt")
 @pytest.mark.parametrize("where", ["query", "form", "json", "cookie", "path"])
+@pytest.mark.parametrize("kind", ["session_token", "session_jwt"])
 def test_credentials_elsewhere_are_never_read(
-    site: Site, browser: httpx.Client, emulator: Emulator, where: str
+    site: Site, browser: httpx.Client, emulator: Emulator, kind: str, where: str
 ) -> None:
     """S1."""
-    token = emulator.sign_in().session_token
+    token = getattr(emulator.sign_in(), kind)
     emulator.clear_requests()
     url = site.url + "/protected"
     names = dict.fromkeys(("session_token", "session-token", "access_token", "authorization", "token"), token)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import httpx
 import pytest
-from contract.requests import ORIGIN, OWN, lines_for
-from contract.stacks import OpenSite
+from contract.requests import ORIGIN, OWN, handshake, lines_for
+from contract.stacks import OpenSite, with_websockets
+from websockets.exceptions import InvalidStatus
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support import quick
 from support.visitors import Visitor, pair
 
 pytestmark = pytest.mark.rule("S44")
@@ -35,11 +37,27 @@ def ada(emulator: Emulator) -> SignedIn:
     return emulator.sign_in(email="ada@example.com")
 
 
+@pytest.mark.rule("S44", "pair")
 def test_behind_a_trusted_proxy(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
     url = open_site(cookies=True, trusted_proxies=["127.0.0.0/8"]).url
     for said, origin, status in AT_THE_PROXY:
         headers = [*pair(ada).items(), *said.items(), *lines_for(url, [(ORIGIN, origin)])]
         assert browser.post(f"{url}/protected", headers=headers).status_code == status, (said, origin)
+
+
+@with_websockets
+@pytest.mark.rule("S44", "connection")
+def test_handshakes_behind_it(open_site: OpenSite, ada: SignedIn) -> None:
+    with quick.Client(base_url=open_site(cookies=True, trusted_proxies=["127.0.0.0/8"]).url) as web:
+        for said, origin, status in AT_THE_PROXY:
+            lines = [*pair(ada).items(), *said.items(), (ORIGIN, origin)]
+            answered = 200
+            try:
+                with handshake(web, lines) as websocket:
+                    assert websocket.recv(10) == "hello"
+            except InvalidStatus as refused:
+                answered = refused.response.status_code
+            assert answered == status, (said, origin)
 
 
 def test_an_origin_by_name_is_the_only_one(open_site: OpenSite, browser: httpx.Client, ada: SignedIn) -> None:
@@ -49,6 +67,17 @@ def test_an_origin_by_name_is_the_only_one(open_site: OpenSite, browser: httpx.C
         assert browser.post(f"{url}/protected", headers=headers).status_code == status, origin
 
 
+def test_without_a_proxy_the_peer_is_the_device(
+    open_site: OpenSite, browser: httpx.Client, emulator: Emulator
+) -> None:
+    browser.base_url = httpx.URL(open_site(cookies=True, trusted_proxies="none").url)
+    visitor = Visitor(browser)
+    visitor.sign_in(emulator, "device@example.com")
+    (one,) = visitor.get("/auth/sessions", Accept="application/json").json()["sessions"]
+    assert one["device"]["ip"] == "127.0.0.1"
+
+
+@pytest.mark.long
 def test_the_address_of_a_device(
     open_site: OpenSite, browser: httpx.Client, web: httpx.Client, emulator: Emulator
 ) -> None:

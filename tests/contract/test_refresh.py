@@ -16,6 +16,7 @@ from contract.stacks import STACKS, OpenSite, Serving, also_lazy, with_websocket
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.bindings import BINDING, bound_line
 from support.patience import PATIENCE
 from support.scripted import Received
 from support.together import together
@@ -58,8 +59,10 @@ FAULTS: dict[str, Callable[[Emulator, SignedIn], str]] = {
 }
 
 
+@pytest.mark.long
 @also_lazy
-@pytest.mark.rule("S28", "S40")
+@pytest.mark.rule("S28", "pair")
+@pytest.mark.rule("S40")
 @pytest.mark.parametrize(("method", "path", "status"), EVERYWHERE)
 def test_the_new_one_goes_out_on_that_very_response(
     web: httpx.Client, emulator: Emulator, method: str, path: str, status: int
@@ -95,7 +98,7 @@ def test_any_fault_of_a_jwt_is_the_end_of_it_alone(web: httpx.Client, emulator: 
     person = emulator.sign_in()
     jwt = FAULTS[fault](emulator, person)
     emulator.clear_requests()
-    cookie = {"Cookie": f"{SESSION}={person.session_token}; {JWT}={jwt}"}
+    cookie = {"Cookie": bound_line(f"{SESSION}={person.session_token}; {JWT}={jwt}")}
     response = web.get("/protected", headers=cookie)
     assert response.json() == {"user": person.user_id, "session": person.session_id}
     fresh = set_by(response)
@@ -115,9 +118,13 @@ def test_ten_requests_at_once_cost_one_call(web: httpx.Client, emulator: Emulato
     assert verifications(emulator) == 1
 
 
-@pytest.mark.rule("S13", "S40", "S45")
+@pytest.mark.rule("S13", "S23", "pair")
+@pytest.mark.rule("S40", "S45")
 def test_one_of_somebody_else_is_refused(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
-    """An old JWT beside a token is renewed by it: the answer has to be of the same user and session."""
+    """An old JWT beside a token is renewed by it: the answer has to be of the same user and session.
+
+    Nobody can plant such a pair, as it is bound.
+    """
     ada, other = signed_in_long_ago(emulator), signed_in_long_ago(emulator)
     ben = signed_in_long_ago(emulator, "ben@example.com")
     for planted in (ben, other):
@@ -157,7 +164,8 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
     with handshake(web, [*pair(person).items(), ("Origin", OWN)]) as websocket:
         assert websocket.recv(10) == "hello"
         assert websocket.response is not None
-        (line,) = websocket.response.headers.get_all("Set-Cookie")
+        line, binding = websocket.response.headers.get_all("Set-Cookie")
+        assert binding.startswith(f"{BINDING}=")
     fresh = line.split(";")[0].removeprefix(f"{JWT}=")
     assert web.get("/protected", headers=pair(person, jwt=fresh)).status_code == 200
     assert verifications(emulator) == 1
@@ -167,7 +175,7 @@ def test_a_handshake_brings_it_too(web: httpx.Client, emulator: Emulator) -> Non
 
 
 @also_lazy
-@pytest.mark.rule("S46")
+@pytest.mark.rule("S46", "pair")
 def test_the_view_is_still_at_work(web: httpx.Client, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     with ThreadPoolExecutor(1) as pool:

@@ -7,6 +7,7 @@ the credential is verified before the headers go out where it stands in the cook
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from contract.stacks import Serving, Site, usual_options
 
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
+from support.bindings import BINDING
 from support.visitors import JWT, SESSION, pair, signed_in_long_ago, vary, verifications
 
 
@@ -51,7 +53,7 @@ def dead(person: SignedIn) -> str:
 
 
 BASIC = {"Authorization": "Basic dXNlcjpwYXNz"}
-NEW, GONE = (f"{JWT}=…",), (f"{SESSION}=", f"{JWT}=")
+NEW, GONE = (f"{JWT}=…", f"{BINDING}=…"), (f"{SESSION}=", f"{JWT}=", f"{BINDING}=")
 ROWS = {
     "anonymous": Row(lambda _: {}, "private", "-"),
     "a cookie of the app": Row(lambda _: {"Cookie": "theme=dark"}, "private", "-"),
@@ -126,7 +128,7 @@ def expected(row: Row, kind: Kind, *, is_read: bool) -> tuple[bool, str, list[st
 
 
 def seen(response: httpx.Response, person: SignedIn, calls: int) -> tuple[bool, str, list[str], int]:
-    """The same of a response; the value of a JWT is left out."""
+    """The same of a response; the values of a JWT and of its binding are left out."""
     named = {"cookie", "authorization", "session-token"} & vary(response)
     assert len(named) in (0, 3)
     assert len(response.headers.get_list("cache-control")) <= 1
@@ -136,6 +138,8 @@ def seen(response: httpx.Response, person: SignedIn, calls: int) -> tuple[bool, 
         assert value != person.session_jwt
         if value != one and value.count(".") == 2:
             cookies[at] = f"{JWT}=…"
+        if re.fullmatch(f"{BINDING}=[0-9a-f]{{64}}", one):
+            cookies[at] = f"{BINDING}=…"
     return bool(named), response.headers.get("cache-control", ""), cookies, calls
 
 

@@ -24,7 +24,7 @@ def told(web: httpx.Client, headers: Mapping[str, str]) -> tuple[Any, ...]:
     return response.status_code, said, problem
 
 
-@pytest.mark.rule("S29")
+@pytest.mark.rule("S29", "token", "jwt", "pair")
 def test_all_invalid_credentials_get_the_same_answer(web: httpx.Client, emulator: Emulator) -> None:
     ada, dead = emulator.sign_in(email="ada@example.com"), emulator.sign_in(email="ben@example.com")
     emulator.revoke(dead.session_id)
@@ -57,7 +57,7 @@ def test_all_malformed_ones_do(web: httpx.Client, emulator: Emulator) -> None:
         for headers in (
             {"Session-Token": "a b"},
             {"Session-Token": "a" * 8193},
-            {"Authorization": "Bearer"},
+            {"Authorization": "Bearer a b"},
             {"Authorization": f"Bearer {token}", "Session-Token": token},
             {"Cookie": f"{SESSION}=a b"},
             {"Cookie": f"{SESSION}={token}; {SESSION}=another"},

@@ -16,6 +16,7 @@ from contract.stacks import usual_options
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator
 from support import quick
+from support.bindings import BINDING
 from support.pages import Read
 from support.visitors import FOREIGN, JWT, OURS, PAGE, SESSION, Visitor, set_by
 
@@ -66,14 +67,14 @@ def test_a_person(web: httpx.Client, emulator: Emulator) -> None:
     page = assert_page(visitor.get(sent.headers["location"]))
     assert page.fields()["next"] == "/protected?tab=a%26b"
     form = page.one("form").attributes
-    assert (form["method"], form["action"]) == ("post", "/auth/sign-in/otp")
+    assert (form["method"], form["action"]) == ("post", "/auth/sign-in/otp?next=%2Fprotected%3Ftab%3Da%2526b")
     asked = visitor.post("/sign-in/otp", {**page.fields(), "address": "ada@example.com"})
     assert (asked.status_code, asked.headers["location"]) == (303, "/auth/sign-in/otp/verify")
     page = assert_page(visitor.get(asked.headers["location"]))
     assert "ada@example.com" in page.one("main").text
     done = visitor.post("/sign-in/otp/verify", {**page.fields(), "code": emulator.outbox()[0].code})
     assert (done.status_code, done.headers["location"]) == (303, "/protected?tab=a%26b")
-    assert set(visitor.cookies) == {SESSION, JWT}
+    assert set(visitor.cookies) == {SESSION, JWT, BINDING}
     emulator.clear_requests()
     assert visitor.get(done.headers["location"]).json()["user"]
     assert emulator.requests()["POST /v1/auth/sessions/verify"] == 0
@@ -102,7 +103,7 @@ def test_remember_me(web: httpx.Client, emulator: Emulator) -> None:
         visitor = Visitor(web)
         lines = visitor.sign_in(emulator, f"{life}@example.com", **fields).headers.get_list("set-cookie")
         (session,) = [line for line in lines if line.startswith(SESSION)]
-        (jwt,) = [line for line in lines if line.startswith(JWT)]
+        (jwt,) = [line for line in lines if line.startswith(f"{JWT}=")]
         assert ("Max-Age" in session) == bool(fields)  # else it goes when the browser is closed
         assert ("Max-Age" in jwt) == bool(fields)
         left = visitor.get("/auth/session").json()["session"]["expires_in"]
@@ -185,7 +186,7 @@ def test_a_code_counts_only_where_it_was_asked_for(web: httpx.Client, emulator: 
 def test_what_is_no_address(web: httpx.Client, emulator: Emulator, address: str) -> None:
     emulator.clear_requests()
     refused = web.post("/auth/sign-in/otp", headers={**OURS, **PAGE}, data={"address": address})
-    assert "neither an e-mail address" in assert_page(refused, 400).one("main").text
+    assert "That is not an e-mail address" in assert_page(refused, 400).one("main").text
     assert emulator.requests() == {}
 
 
@@ -253,7 +254,7 @@ def test_oauth_is_bound_to_the_browser_that_began_it(web: httpx.Client, emulator
     assert name == OAUTH
     done = visitor.get(back)
     assert (done.status_code, done.headers["location"]) == (303, "/account")
-    assert set(visitor.cookies) == {SESSION, JWT}
+    assert set(visitor.cookies) == {SESSION, JWT, BINDING}
     assert_page(Visitor(web).get(back, Cookie=mine), 400)  # once
     assert emulator.requests()[emulated] == 1
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from contract.behaviour import Runs
 from contract.requests import bearer
 from contract.responses import assert_refused
 from contract.stacks import Site
@@ -15,7 +16,7 @@ from contract.stacks import Site
 from moonkey_core import MoonKey
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
-from support.visitors import vary
+from support.visitors import SESSION, pair, vary
 
 OpenSite = Callable[..., Site]
 STEP_UP = 'Bearer realm="moonkey", error="insufficient_user_authentication", error_description="{}"'
@@ -85,7 +86,7 @@ def factor(kind: str, minutes_ago: float | None = 0, method_id: str = "m_1") -> 
     return {"type": kind, "delivery_channel": f"{kind}_channel", "method": method}
 
 
-@pytest.mark.rule("S50")
+@pytest.mark.rule("S50", "token", "jwt")
 @pytest.mark.parametrize(("path", "factors", "claims", "challenge", "members"), CASES)
 def test_the_same_answer_by_token_and_by_jwt(
     site: Site,
@@ -107,6 +108,20 @@ def test_the_same_answer_by_token_and_by_jwt(
         else:
             assert_held_up(response, challenge, members)
             assert site.runs == []
+
+
+@pytest.mark.rule("S50", "pair")
+def test_the_same_answer_by_cookies(web: httpx.Client, emulator: Emulator, runs: Runs) -> None:
+    for path, factors, claims, challenge, _ in CASES:
+        person = emulator.sign_in(factors=wire(factors), claims=claims)
+        for headers in (pair(person), {"Cookie": f"{SESSION}={person.session_token}"}):
+            runs.clear()
+            response = web.get(path, headers=headers)
+            assert response.headers.get("www-authenticate") == challenge, path
+            assert runs == (["GET"] if challenge is None else []), path
+    bare = emulator.sign_in(factors=[])
+    jwt = emulator.mint({"factors": wire([TOTP])}, session_id=bare.session_id)
+    assert web.get("/totp", headers=pair(bare, jwt=jwt)).status_code == 401
 
 
 def assert_let_in(response: httpx.Response, signed_in: SignedIn) -> None:
@@ -179,6 +194,7 @@ def test_the_session_comes_first(site: Site, browser: httpx.Client, emulator: Em
     assert site.runs == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", DEMANDING)
 def test_trouble_is_neither(open_site: OpenSite, browser: httpx.Client, emulator: Emulator, path: str) -> None:
     site = open_site()

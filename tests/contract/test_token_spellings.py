@@ -11,6 +11,7 @@ from contract.responses import assert_refused
 from contract.stacks import Site, with_websockets
 
 from moonkey_core.emulator import Emulator, SignedIn
+from support.bindings import bound_line
 from support.visitors import JWT, OURS, SESSION, Visitor, set_by, verifications, with_app
 
 SPELLINGS = ["bare", "prefixed"]
@@ -45,7 +46,7 @@ def test_cookies(web: httpx.Client, emulator: Emulator) -> None:
     emulator.clear_requests()
     for token in both(person):
         for jwt in ("", f"; {JWT}={person.session_jwt}", f"; {JWT}=of.no.use"):
-            response = web.get("/protected", headers={"Cookie": f"{SESSION}={token}{jwt}"})
+            response = web.get("/protected", headers={"Cookie": bound_line(f"{SESSION}={token}{jwt}")})
             assert response.json() == {"user": person.user_id, "session": person.session_id}
     assert verifications(emulator) == 4
     bare, prefixed = both(person)
@@ -73,7 +74,8 @@ def test_what_is_refused_in_one_is_refused_in_both(
 @pytest.mark.parametrize("used", [0, 1], ids=SPELLINGS)
 def test_signing_out_with_one_ends_both(web: httpx.Client, emulator: Emulator, used: int) -> None:
     person = emulator.sign_in()
-    cookies = [{"Cookie": f"{SESSION}={token}; {JWT}={person.session_jwt}"} for token in both(person)]
+    lines = [f"{SESSION}={token}; {JWT}={person.session_jwt}" for token in both(person)]
+    cookies = [{"Cookie": bound_line(line)} for line in lines]
     assert all(web.get("/protected", headers=headers).status_code == 200 for headers in cookies)
     left = web.post("/auth/sign-out", headers={**cookies[used], **OURS})
     assert (left.json(), set_by(left)) == ({"signed_out": True, "complete": True}, {SESSION: "", JWT: ""})
@@ -81,6 +83,7 @@ def test_signing_out_with_one_ends_both(web: httpx.Client, emulator: Emulator, u
         assert web.get("/protected", headers=headers).status_code == 401
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("used", [0, 1], ids=SPELLINGS)
 def test_proving_more(web: httpx.Client, emulator: Emulator, used: int) -> None:
     person = emulator.sign_in(email="ada@example.com")
@@ -100,7 +103,7 @@ def test_proving_more(web: httpx.Client, emulator: Emulator, used: int) -> None:
     assert web.get("/totp", headers=bearer(found.json()["session_token"])).status_code == 200
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 @with_websockets
 def test_a_websocket(web: httpx.Client, emulator: Emulator) -> None:
     person = emulator.sign_in()

@@ -12,7 +12,8 @@ from dataclasses import fields
 
 import pytest
 
-from moonkey_core import Settings
+from moonkey_core import Settings, provider
+from moonkey_core.settings.provider_choice import PRESETS, argument_names
 from support.documents import ROOT, Block, blocks, blocks_in, documents
 
 BLOCKS = [one for document in documents() for one in blocks(document)]
@@ -113,6 +114,9 @@ def test_commands(shown: Block) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     settings = {f"MOONKEY_{field.name.upper()}" for field in fields(Settings)}
+    for word, function in PRESETS.items():
+        if hasattr(provider, function):
+            settings |= {f"MOONKEY_{name.upper()}" for name in argument_names(word)}
     known = 0
     for line in shown.code.splitlines():
         for target in re.findall(r"^make ([\w-]+)", line):
@@ -126,4 +130,5 @@ def test_commands(shown: Block) -> None:
             known += 1
         for name in re.findall(r"\bMOONKEY_\w+", line):
             assert name in settings, line
+            known += 1
     assert known, "none of these commands is one that this test knows"

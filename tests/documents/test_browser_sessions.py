@@ -11,6 +11,7 @@ from moonkey_core._operations.sliding_window import _COUNTED
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import ROUTES, TEMPLATES
 from moonkey_core.settings.sign_in_settings import Attempt
+from moonkey_core.web.pages import Page, complete_page
 from moonkey_core.web.request import RequestInfo, mapped_headers
 from support.documents import rows, run, text
 from support.page_contexts import STATES
@@ -69,6 +70,21 @@ def test_beginning_with_another_provider() -> None:
     assert found["set-cookie"].startswith("__Host-moonkey_oauth=")
 
 
+def test_a_link_of_this_browser() -> None:
+    with MoonKey(cookies=True) as client:
+        url, (name, cookie) = run(DOCUMENT, "magic link")["send_link"](client, "ada@example.com")
+    assert url.startswith("https://app.example.com/auth/sign-in/magic?state=")
+    assert (name, cookie.partition("=")[0]) == ("set-cookie", "__Host-moonkey_magic")
+
+
+def test_the_pages() -> None:
+    sign_in = run(DOCUMENT, "pages")["sign_in"]
+    assert (sign_in.page_language, sign_in.home) == ("de", "/start")
+    page = complete_page(Page("moonkey/sign_in.html", {}), Settings.load({"sign_in": sign_in}))
+    assert page.context["texts"]["sign_in"] == "Anmelden"
+    assert page.context["texts"]["send_code"] == "Send the code"
+
+
 def test_any_other_framework() -> None:
     with MoonKey(cookies=True) as client:
         info, headers = RequestInfo("GET", "https"), mapped_headers({"accept": "text/html"})
@@ -84,13 +100,26 @@ def test_mounting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(DOCUMENT, name)["app"]
 
 
+def test_a_gate_for_a_whole_flask_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOONKEY_COOKIES", "true")
+    app = run(DOCUMENT, "flask")["app"]
+    run(DOCUMENT, "whole app", app=app)
+    app.get("/me")(lambda: "me")
+    browser = app.test_client()
+    asked = [browser.get(path, headers={"Accept": "text/html"}) for path in ("/me", "/auth/sign-in")]
+    assert [response.status_code for response in asked] == [303, 200]
+    assert browser.options("/me").status_code == 200
+    assert browser.get("/none").status_code == 401
+
+
 def test_what_templates_are_given() -> None:
     rows = dict(re.findall(r"^\| `(\w+)\.html` \| (.*) \|$", text(DOCUMENT), re.MULTILINE))
     assert set(rows) <= {path.stem for path in (TEMPLATES / "moonkey").glob("*.html")}
     assert set(rows) >= {"sign_in", "verify_otp", "magic", "error"}
+    shared = set(re.findall(r"`(\w+)`", re.findall(r"^\| all \| (.*) \|$", text(DOCUMENT), re.MULTILINE)[0]))
     for state in STATES:
         if state.template in rows:
-            assert set(state.context) - {"urls"} <= set(re.findall(r"`(\w+)`", rows[state.template]))
+            assert set(state.context) - shared <= set(re.findall(r"`(\w+)`", rows[state.template]))
 
 
 def test_the_blocks() -> None:

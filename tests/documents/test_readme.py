@@ -62,6 +62,12 @@ def test_the_emulator() -> None:
     assert signed_in.session_jwt
 
 
+def test_the_oidc_issuer() -> None:
+    shown = run("README.md", "Develop without an account 3")
+    for token in (shown["ada"].access_token, shown["machine"]):
+        assert token.count(".") == 2
+
+
 def test_the_table_of_settings_is_complete() -> None:
     rows = [
         f"| `{field.name}` | `MOONKEY_{field.name.upper()}` | {default(field)} | {field.metadata['help']} |"

@@ -37,16 +37,27 @@ with MoonKey(secret_key, base_url=base_url, redis_url=redis_url, max_revocation_
 """
 
 
+ONE_REQUEST = """
+import sys
+
+from moonkey_core import MoonKey
+
+secret_key, base_url, redis_url, token = sys.argv[1:]
+with MoonKey(secret_key, base_url=base_url, redis_url=redis_url, max_revocation_lag=0.5) as client:
+    assert client.authenticate({"session-token": token}).error.reason == "session_unknown"
+"""
+
+
 def options(emulator: Emulator, server: RedisServer, **more: Any) -> dict[str, Any]:
     usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "redis_url": server.url}
     return {**usual, "max_revocation_lag": 0.5, **more}
 
 
-def revoke_elsewhere(emulator: Emulator, server: RedisServer, person: SignedIn) -> None:
-    """Sign somebody out in a process of its own."""
+def revoke_elsewhere(emulator: Emulator, server: RedisServer, person: SignedIn, script: str = SCRIPT) -> None:
+    """Sign somebody out in a process of its own, or run another script there."""
     subprocess.run(
         [
-            *(sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT),
+            *(sys.executable, "-X", "dev", "-W", "error", "-c", script),
             *(emulator.secret_key, emulator.base_url, server.url, person.session_token),
         ],
         cwd=Path(__file__).parents[2],
@@ -62,7 +73,7 @@ async def listens(websocket: WebSocket) -> None:
         """Nothing is done with it."""
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
     person, other = emulator.sign_in(email="a@example.com"), emulator.sign_in(email="b@example.com")
     client = AsyncMoonKey(**options(emulator, server))
@@ -85,7 +96,7 @@ def test_a_websocket(emulator: Emulator, server: RedisServer) -> None:
     asyncio.run(client.aclose())
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 def test_a_stream_in_a_thread(emulator: Emulator, server: RedisServer) -> None:
     person = emulator.sign_in()
     headers = {"session-token": person.session_token}
@@ -97,7 +108,39 @@ def test_a_stream_in_a_thread(emulator: Emulator, server: RedisServer) -> None:
         assert wait_until(lambda: next(stream, None) is None)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
+def test_a_request_elsewhere_finds_out_that_the_session_is_over(emulator: Emulator, server: RedisServer) -> None:
+    """The process that it comes to has never seen the session, and tells the others of the token."""
+    person, other = emulator.sign_in(email="a@example.com"), emulator.sign_in(email="b@example.com")
+    headers = {"session-token": person.session_token}
+
+    async def go() -> None:
+        async with AsyncMoonKey(**options(emulator, server, jwt_issuer=emulator.issuer)) as client:
+            kinds = (headers, {"session-token": person.session_jwt}, {"session-token": other.session_token})
+            tasks = []
+            for one in kinds:
+                auth = await client.authenticate(one)
+                tasks.append(asyncio.create_task(client.session_end(auth, one)))
+            assert await asyncio.to_thread(wait_until, lambda: client.health().feed == "live", 10)
+            emulator.revoke(person.session_id)
+            await asyncio.to_thread(revoke_elsewhere, emulator, server, person, ONE_REQUEST)
+            async with asyncio.timeout(10):
+                assert [await task for task in tasks[:2]] == ["revoked"] * 2
+            assert not tasks[2].done()
+            tasks[2].cancel()
+
+    asyncio.run(go())
+    with MoonKey(**options(emulator, server)) as client:
+        mine = {"session-token": other.session_token}
+        stream = bound_items(client, client.authenticate(mine), iter(int, 1), mine)
+        assert next(stream) == 0
+        assert wait_until(lambda: client.health().feed == "live")
+        emulator.revoke(other.session_id)
+        revoke_elsewhere(emulator, server, other, ONE_REQUEST)
+        assert wait_until(lambda: next(stream, None) is None)
+
+
+@pytest.mark.rule("S52", "connection")
 def test_a_feed_that_is_away_for_longer_than_anything_is_kept(emulator: Emulator, server: RedisServer) -> None:
     """What Redis has forgotten by the time it is back, the API still knows."""
     person = emulator.sign_in()

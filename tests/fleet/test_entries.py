@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from moonkey_core._crypto import Sealer
 from moonkey_core.models import identifier
+from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.redis.entries import entry_key, missing_entries, open_entry, seal_entry, without_superseded
-from moonkey_core.revocations import Revocation
+from moonkey_core.revocations import Revocation, Revocations
 from support.any_json import JSON
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
@@ -58,6 +59,7 @@ def test_what_an_entry_for_everybody_says_already_is_not_said_again() -> None:
     assert without_superseded(before + later, 5.0) == (*before, *later)
 
 
+@pytest.mark.long
 @quick
 @given(st.lists(ENTRIES, max_size=5), st.lists(ENTRIES, max_size=5))
 def test_what_is_missing(known: list[Revocation], present: list[Revocation]) -> None:
@@ -67,6 +69,7 @@ def test_what_is_missing(known: list[Revocation], present: list[Revocation]) -> 
     assert missing_entries(left, {entry_key(entry) for entry in left}) == ()
 
 
+@pytest.mark.long
 @quick
 @given(ENTRIES)
 def test_there_and_back(entry: Revocation) -> None:
@@ -85,6 +88,7 @@ def opened_by_the_version_before(sealed: bytes) -> Revocation:
     return Revocation(session_id, user_id, issued_before, added_at)
 
 
+@pytest.mark.long
 @quick
 @given(ENTRIES)
 def test_the_version_before_refuses_no_less(entry: Revocation) -> None:
@@ -109,6 +113,7 @@ def test_entries_of_the_version_before(said: str, meant: Revocation) -> None:
     assert json.loads(SEALER.open("stream", seal_entry(SEALER, "stream", meant))) == json.loads(said)
 
 
+@pytest.mark.long
 @pytest.mark.rule("S37")
 @quick
 @given(st.one_of(JSON, st.lists(JSON, min_size=4, max_size=4)))
@@ -156,3 +161,76 @@ def test_nonsense_under_the_right_secret(fields: Any) -> None:
     for wrong in ({"kept": 5}, {"kept": ""}, {"doubt": [1.0]}, {"doubt": [1.0, True]}, {"doubt": "12"}):
         assert opened({"entry": [None, "u", 1.0, 1.0], **wrong}) is None
     assert opened({"entry": ["s", None, None, 1]}) == Revocation("s", None, None, 1.0)
+
+
+DIGESTS = st.text("0123456789abcdef", min_size=32, max_size=32)
+REPORTS = st.one_of(
+    st.builds(Revocation, IDS, st.none(), st.none(), TIMES, st.none(), TIMES),
+    st.builds(
+        lambda at, until, digest: Revocation(None, None, None, at, None, until, False, digest),
+        TIMES,
+        TIMES,
+        DIGESTS,
+    ),
+)
+
+
+@quick
+@given(REPORTS)
+def test_a_report_there_and_back(report: Revocation) -> None:
+    assert report.is_report
+    found = open_entry(SEALER, "stream", seal_entry(SEALER, "stream", report))
+    assert (found, found.credential) == (report, report.credential)
+    assert missing_entries([report], {entry_key(found)}) == ()
+
+
+@quick
+@given(REPORTS)
+def test_a_report_to_the_version_before(report: Revocation) -> None:
+    """It takes one on a session for its revocation, and one on a credential for that of no session at all."""
+    found = opened_by_the_version_before(seal_entry(SEALER, "stream", report))
+    assert found.session_id == (report.session_id or f"credential:{report.credential}")
+    assert (found.user_id, found.issued_before, found.added_at) == (None, None, report.added_at)
+    assert is_identifier(found.session_id)
+
+
+@pytest.mark.rule("S37")
+@pytest.mark.parametrize(
+    "report",
+    [
+        [],
+        "s",
+        [None, None, 1.0],
+        ["s", "0" * 32, 1.0],
+        ["s", None, None],
+        ["s", None, True],
+        ["", None, 1.0],
+        [5, None, 1.0],
+        [None, "0" * 31, 1.0],
+        [None, "G" * 32, 1.0],
+        [None, 5, 1.0],
+        ["s", None, 1.0, 1.0],
+    ],
+)
+def test_nonsense_in_a_report(report: Any) -> None:
+    assert opened({"entry": ["s", None, None, 1.0], "report": report}) is None
+    assert opened({"entry": [None, "u", 1.0, 1.0], "report": ["s", None, 1.0]}) is None
+    assert opened({"entry": ["s", None, None, 1.0], "report": ["s", None, 1.0]}) is not None
+
+
+def test_the_table_gives_reports_out_again() -> None:
+    now = 1_700_000_000.0
+    table, other = (
+        Revocations(retention=300, leeway=5, clock=lambda: now, key_of_user=bare_user_id) for _ in range(2)
+    )
+    table.add_report(session_id="sess_1", credentials=("a" * 32,))
+    for entry in table.entries():
+        other.receive(open_entry(SEALER, "stream", seal_entry(SEALER, "stream", entry)))
+    assert set(other.entries()) == set(table.entries())
+    assert other.reported_until("sess_1") == now + 5
+    assert other.is_reported_dead(("a" * 32,), now)
+    assert not other.is_reported_dead(("a" * 32,), now + 6)
+    assert not other.refuses("sess_1", "user_1", now)
+    assert other.needs_introspection("sess_1", "user_1", None, now)
+    assert not other.needs_introspection("sess_1", "user_1", None, now + 6)
+    assert len(other) == 0

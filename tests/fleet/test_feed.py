@@ -146,10 +146,12 @@ class TestLosing:
         one = make_process()
         assert all_live(one)
         server.pause()
+        began = time.monotonic()
         while one.is_live:
-            lag = one.feed.lag()
-            assert lag is not None
-            assert lag <= LAG + 0.05  # between the two looks at the clock
+            read_at = one.feed._worker.reader.last_read_at  # no earlier than that of the look before
+            assert read_at is not None
+            assert began - read_at < LAG
+            began = time.monotonic()
         server.resume()
 
     def test_who_found_the_memory_empty_says_what_others_began(
@@ -235,21 +237,26 @@ class TestLosing:
         late = make_process(max_revocation_lag=2)
         late.feed.start()
         assert wait_until(lambda: late.feed.lag() is not None)
-        assert late.is_live  # the memory is old enough by then
+        reader = late.feed._worker.reader
+        assert reader.last_read_at is not None
+        assert reader.last_read_at >= reader.trusted_from  # the memory is old enough by then
+        assert all_live(late)
 
     def test_nor_one_that_may_be_another_after_a_cut(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process(max_revocation_lag=2)
         assert all_live(one)
-        cut_at = time.monotonic()
+        reader = one.feed._worker.reader
+        began = time.monotonic()
         server.client.client_kill_filter(_type="normal", skipme=True)
+        cut_at = time.monotonic()
 
         def heard_at() -> float:
-            lag = one.feed.lag()
-            assert lag is not None
-            return time.monotonic() - lag
+            assert reader.last_read_at is not None
+            return reader.last_read_at
 
-        assert wait_until(lambda: heard_at() > cut_at + 0.3)
-        assert not one.feed.caught_up(cut_at + 2.2)
+        assert wait_until(lambda: heard_at() > cut_at)
+        assert reader.trusted_from >= began + 2
+        assert reader.live_until <= cut_at + 2 or heard_at() >= reader.trusted_from
         assert wait_until(lambda: one.feed.caught_up(cut_at + 4))
 
     def test_nothing_is_said_twice_after_a_mere_cut(self, make_process: MakeProcess, server: RedisServer) -> None:
@@ -308,7 +315,7 @@ class TestLosing:
         assert wait_until(lambda: none_live(one, other))
         assert caplog.text.count("publishing still fails (OutOfMemoryError)") == 1
         assert not other.refuses("sess_1")  # so it asks the API
-        assert wait_until(lambda: reasons(caplog).count("feed_lost") == 2)
+        assert wait_until(lambda: reasons(caplog).count("feed_lost") >= 2)
         assert not wait_until(lambda: one.is_live or other.is_live, 3)
         server.client.config_set("maxmemory", "0")
         assert all_live(one, other)
@@ -349,7 +356,7 @@ class TestStrangers:
         one.known.add(session_id="sess_2")
         assert wait_until(lambda: reasons(caplog).count("feed_foreign_entry") >= 1)
         assert not one.refuses("sess_1")
-        assert one.is_live
+        assert all_live(one)
 
     def test_other_environments_do_not_meet(self, make_process: MakeProcess, server: RedisServer) -> None:
         one = make_process(cache_secret="c" * 16)
@@ -441,7 +448,7 @@ class TestBounds:
         one.known.add(session_id="sess_late")
         assert wait_until(lambda: server.client.xlen(name) < 110)  # whole nodes of it are dropped
         assert 0 < server.client.pttl(name) <= 2000
-        assert one.is_live
+        assert all_live(one)
 
     def test_more_than_can_wait_is_said_from_what_is_kept(
         self, make_process: MakeProcess, server: RedisServer
@@ -473,22 +480,25 @@ class TestLifetimes:
         assert all_live(one)
         thread = one.feed._worker._thread
         one.feed.release()
-        assert one.is_live
+        assert all_live(one)
         assert thread.is_alive()
         one.feed.release(one.hooks)
-        assert not thread.is_alive()
         assert not one.is_live
+        assert wait_until(lambda: not thread.is_alive())
         assert wait_until(lambda: server.client.info("clients")["connected_clients"] == 1)
         one.feed.close()
         one.feed.acquire()
         assert all_live(one)
 
-    def test_what_is_said_last_still_goes_out(self, make_process: MakeProcess) -> None:
+    def test_what_is_said_last_still_goes_out(
+        self, make_process: MakeProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("moonkey_core.redis.worker._LAST_PUBLISH_TIMEOUT", PATIENCE)
         one, other = make_process(), make_process()
         assert all_live(other)
         one.known.add(session_id="sess_1")
         one.feed.close()
-        assert wait_until(lambda: other.refuses("sess_1"), LAG)
+        assert wait_until(lambda: other.refuses("sess_1"))
 
     def test_closing_does_not_hang_with_redis(self, make_process: MakeProcess, server: RedisServer) -> None:
         one, idle = make_process(), make_process()

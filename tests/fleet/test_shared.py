@@ -48,6 +48,7 @@ class TestSharing:
         assert shared_revocations(settings(jwt_max_age=5))[0] is table
         assert table.retention == usual + 130
 
+    @pytest.mark.long
     def test_weakly_held(self) -> None:
         table, _ = shared_revocations(settings(secret_key="sk_test_gone"))
         table.add(session_id="sess_1")
@@ -66,7 +67,7 @@ class TestSharing:
             feed.acquire()
         assert wait_until(lambda: feed.is_live)
         feed.release()
-        assert feed.is_live
+        assert wait_until(lambda: feed.is_live)
         feed.release()
         assert not feed.is_live
 
@@ -96,9 +97,11 @@ class TestWithoutTheExtra:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.long
     def test_says_what_to_install(self) -> None:
         self.run(WITHOUT)
 
+    @pytest.mark.long
     def test_nothing_imports_it_before_it_is_needed(self) -> None:
         self.run("import moonkey_core, moonkey_core.redis, sys; assert 'redis' not in sys.modules")
 

@@ -14,40 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import ConfigurationError, Settings
-from moonkey_core._plan import Reply, StorePolicy
+from moonkey_core._plan import Reply
 from moonkey_core.redis import AsyncRedisStore, RedisStore
 from moonkey_core.redis import store as store_module
 from support.feeds import BODY, PLACE, clean, good, settings_for
 from support.redis_server import RedisServer
 from support.scripted import wait_until
+from support.stores import Store
 from support.together import together
-
-
-class Store:
-    """Either kind, asked in the same way; the asynchronous one on a loop of its own."""
-
-    def __init__(self, kind: str, settings: Settings) -> None:
-        self.runner = asyncio.Runner() if kind == "async" else None
-        self.store: Any = AsyncRedisStore(settings) if self.runner else RedisStore(settings)
-
-    def _done(self, result: Any) -> Any:
-        async def awaited() -> Any:
-            return await result
-
-        return self.runner.run(awaited()) if self.runner else result
-
-    def get(self, policy: StorePolicy = PLACE) -> Reply | None:
-        found: Reply | None = self._done(self.store.get(policy))
-        return found
-
-    def put(self, reply: Reply, policy: StorePolicy = PLACE) -> None:
-        self._done(self.store.put(policy, reply))
-
-    def close(self) -> None:
-        self._done(self.store.aclose() if self.runner else self.store.close())
-        if self.runner:
-            self.runner.close()
-
 
 MakeStore = Callable[..., Store]
 

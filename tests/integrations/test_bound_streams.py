@@ -34,6 +34,7 @@ from moonkey_starlette.fastapi import CurrentUser
 from support import quick
 from support.scripted import wait_until
 from support.servers import serve_asgi, serve_wsgi
+from support.visitors import SESSION, pair
 
 EVENTS = "text/event-stream"
 Served = tuple[str, MoonKey | AsyncMoonKey]
@@ -72,7 +73,7 @@ def fastapi(client: AsyncMoonKey) -> Iterator[Served]:
 @contextmanager
 def flask(emulator: Emulator, *, with_context: bool) -> Iterator[Served]:
     app = Flask("streams")
-    extension = FlaskMoonKey(app, **options(emulator))
+    extension = FlaskMoonKey(app, **options(emulator, cookies=True))
     assert extension is not None
 
     @app.get("/")
@@ -87,7 +88,7 @@ def flask(emulator: Emulator, *, with_context: bool) -> Iterator[Served]:
 @contextmanager
 def django(settings: Any, configure: Configure, *, asgi: bool) -> Iterator[Served]:
     settings.ROOT_URLCONF = "integrations.django_streams_site"
-    configure()
+    configure(COOKIES=True)
     if asgi:
         with serve_asgi(ASGIHandler(), lifespan="off") as url:
             yield url + "/asynchronous", get_async_client()
@@ -111,7 +112,7 @@ slowly = pytest.mark.parametrize(
 def served(
     request: pytest.FixtureRequest, emulator: Emulator, settings: Any, configure: Configure
 ) -> Iterator[Served]:
-    client = AsyncMoonKey(**options(emulator))
+    client = AsyncMoonKey(**options(emulator, cookies=True))
     stacks = {
         "starlette": lambda: starlette(starlette_silent, client),
         "starlette-plain": lambda: starlette(starlette_ticks, client),
@@ -125,10 +126,18 @@ def served(
         yield served
 
 
+HEADERS: dict[str, Callable[[SignedIn], dict[str, str]]] = {
+    "token": bearer,
+    "jwt": lambda person: {"session-token": person.session_jwt},
+    "cookie": lambda person: {"cookie": f"{SESSION}={person.session_token}"},
+    "pair": pair,
+}
+
+
 @contextmanager
-def begun(url: str, person: SignedIn) -> Iterator[Iterator[str]]:
+def begun(url: str, person: SignedIn, kind: str = "token") -> Iterator[Iterator[str]]:
     """The chunks of a stream that has begun."""
-    with quick.stream("GET", url, headers=bearer(person)) as response:
+    with quick.stream("GET", url, headers=HEADERS[kind](person)) as response:
         assert response.status_code == 200
         chunks = response.iter_text()
         assert "tick" in next(chunks)
@@ -141,8 +150,9 @@ def left(client: MoonKey | AsyncMoonKey) -> int:
     return len(client._session_watcher) + len(stream_items.running)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestTheEnd:
+    @pytest.mark.long
     def test_revoked(self, served: Served, ada: SignedIn) -> None:
         url, client = served
         with begun(url, ada) as chunks:
@@ -151,17 +161,35 @@ class TestTheEnd:
             assert all("tick" in chunk for chunk in chunks)  # and then it is over, in good order
         assert wait_until(lambda: left(client) == 0)
 
-    @slowly
-    def test_expired(self, served: Served, emulator: Emulator) -> None:
+    @pytest.mark.parametrize(
+        "kind", [*(pytest.param(kind, marks=pytest.mark.long) for kind in HEADERS if kind != "pair"), "pair"]
+    )
+    def test_ended_elsewhere_and_one_more_request_finds_out(
+        self, served: Served, emulator: Emulator, ada: SignedIn, kind: str
+    ) -> None:
         url, client = served
-        with begun(url, emulator.sign_in(minutes=0.03)) as chunks:
+        with begun(url, ada):
+            pass
+        with begun(url, ada, kind) as chunks:
+            emulator.revoke(ada.session_id)
+            with quick.stream("GET", url, headers=bearer(ada)) as response:
+                assert response.status_code == 401
             assert all("tick" in chunk for chunk in chunks)
         assert wait_until(lambda: left(client) == 0)
 
+    @pytest.mark.long
+    @slowly
+    def test_expired(self, served: Served, emulator: Emulator) -> None:
+        url, client = served
+        with begun(url, emulator.sign_in(minutes=0.05)) as chunks:
+            assert all("tick" in chunk for chunk in chunks)
+        assert wait_until(lambda: left(client) == 0)
+
+    @pytest.mark.long
     @slowly
     def test_extended(self, served: Served, emulator: Emulator) -> None:
         url, client = served
-        person = emulator.sign_in(minutes=0.03)
+        person = emulator.sign_in(minutes=0.05)
         with begun(url, person) as chunks:
             with MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url) as other:
                 other.sessions.verify(session_token=person.session_token, extend=60)
@@ -172,6 +200,7 @@ class TestTheEnd:
             assert all("tick" in chunk for chunk in chunks)
         assert wait_until(lambda: left(client) == 0)
 
+    @pytest.mark.long
     @slowly
     def test_the_client_goes_away(self, served: Served, ada: SignedIn) -> None:
         url, client = served
@@ -189,6 +218,7 @@ class TestTheEnd:
         assert quick.get(url, headers=bearer(ada)).status_code == 503
 
 
+@pytest.mark.long
 def test_lazy_and_nobody_has_looked(emulator: Emulator, ada: SignedIn) -> None:
     async def endpoint(request: Request) -> StreamingResponse:
         with pytest.raises(ConfigurationError, match="await get_auth"):

@@ -90,6 +90,8 @@ def test_a_proxy_that_only_django_knows(configure: Configure, settings: Any, nam
     setattr(settings, name, value)
     configure(COOKIES={})
     assert list(problems()) == ["moonkey.W023"]
+    configure(COOKIES={}, TRUSTED_PROXIES="none")  # one of the two is wrong
+    assert list(problems()) == ["moonkey.W023"]
     for mend in ({"TRUSTED_PROXIES": ["10.0.0.7"]}, {"COOKIES": {"ORIGIN": "https://app.example.com"}}):
         configure(**{"COOKIES": {}, **mend})
         assert problems() == {}

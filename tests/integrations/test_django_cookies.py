@@ -16,6 +16,7 @@ from integrations.django_visits import Configure
 
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_django import MoonKeyMiddleware, get_client, require_auth, set_cookies
+from support.bindings import BINDING
 from support.together import together
 from support.visitors import (
     GONE,
@@ -175,9 +176,10 @@ def test_cookie_settings_are_dicts(with_cookies: Configure, kind: str, emulator:
     person = signed_in_long_ago(emulator)
     with browsing(kind) as browser:
         response = browser.get("/me", headers={"Cookie": f"sid={person.session_token}; sjwt={person.session_jwt}"})
-    (line,) = response.headers.get_list("set-cookie")
-    assert line.startswith("sjwt=")
-    assert {"SameSite=Strict", "Secure", "HttpOnly", "Path=/"} <= set(line.split("; "))
+    lines = response.headers.get_list("set-cookie")
+    assert [line.partition("=")[0] for line in lines] == ["sjwt", "sjwt_binding"]
+    for line in lines:
+        assert {"SameSite=Strict", "Secure", "HttpOnly", "Path=/"} <= set(line.split("; "))
     assert 600_000 < int(response.headers["session-expires-in"]) <= 604_800
 
 
@@ -186,6 +188,6 @@ def test_an_apps_own_sign_in(with_cookies: Configure, ada: SignedIn) -> None:
     response = HttpResponse()
     response.set_cookie("theme", "dark")
     set_cookies(response, get_client().sign_out_cookies())
-    assert set(response.cookies) == {"theme", SESSION, JWT}
+    assert set(response.cookies) == {"theme", SESSION, JWT, BINDING}
     assert (response.cookies[JWT]["max-age"], response.cookies[JWT]["samesite"]) == ("0", "Lax")
     assert response.headers["Cache-Control"] == "no-store"

@@ -70,6 +70,7 @@ def test_every_dotted_path_is_there() -> None:
         assert callable(import_string(one))
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_a_mapping_by_hand() -> None:
     ada = get_user_model().objects.create(username="ada")

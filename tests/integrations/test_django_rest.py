@@ -15,6 +15,7 @@ from django.test import RequestFactory
 from integrations.django_people import SESSIONS, by_password, mapped, set_up, statements, visit_with_session
 from integrations.django_rest_site import Protected
 from integrations.django_visits import Configure, Visit
+from rest_framework.views import exception_handler
 
 from moonkey_core import User
 from moonkey_core.emulator import Emulator, SignedIn
@@ -74,6 +75,8 @@ def test_a_bad_credential_is_refused_everywhere(
     refused = visit(path, "no-such-session")
     assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, INVALID)
     assert "Sign in again" in refused.json()["detail"]
+    assert refused.headers["X-Content-Type-Options"] == "nosniff"
+    assert refused.headers["Cache-Control"] == "no-store"
     malformed = visit(path, "a b")
     assert malformed.status_code == 400
     assert malformed.headers["WWW-Authenticate"] == f'{BARE}, error="invalid_request"'
@@ -195,3 +198,24 @@ def test_the_user_of_rest_framework_alone() -> None:
     assert not any([user.is_staff, user.is_superuser])
     assert not any([user.has_perm("auth.view_user"), user.has_perms([]), user.has_module_perms("auth")])
     assert pickle.loads(pickle.dumps(user)) == user
+
+
+@pytest.mark.rule("S29")
+def test_no_code_says_which_check_has_failed(
+    visit: Visit, settings: Any, configure: Configure, emulator: Emulator
+) -> None:
+    """Exception handlers of other packages send the codes to the client."""
+    codes: list[Any] = []
+
+    def handler(error: Any, context: Any) -> Any:
+        codes.append(error.get_codes())
+        return exception_handler(error, context)
+
+    settings.REST_FRAMEWORK = {"EXCEPTION_HANDLER": handler}
+    for credential in ("no-such-session", emulator.mint(key="foreign"), emulator.mint({"iss": "https://other"})):
+        visit("/open", credential)
+    visit("/open", "a b")
+    emulator.fault(status=500)
+    visit("/open", "another-session")
+    invalid = {"detail": "invalid_token", "reason": "invalid_token"}
+    assert codes == [invalid] * 3 + ["invalid_request", "service_unavailable"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -15,13 +15,15 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 from django.test import RequestFactory
 from django.urls import include, path
+from django.utils import timezone
 from integrations.django_browsing_site import browsing, urlpatterns
 from integrations.django_visits import Configure
 
 from moonkey_core import ConfigurationError
+from moonkey_core._repeated_log import reset
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import MAX_BODY_BYTES
-from moonkey_django.routes import _body, need_cookies
+from moonkey_django.routes import _body, _reader_zone, need_cookies, session_routes
 from support.visitors import (
     OURS,
     PAGE,
@@ -103,7 +105,8 @@ def test_a_body_is_read_no_further_than_it_has_to_be(rf: RequestFactory) -> None
         environ = {**rf.post("/auth/sign-in/otp", headers=OURS).environ, "wsgi.input": Endless()}
         started: list[str] = []
         WSGIHandler()({**environ, "CONTENT_LENGTH": length}, lambda status, _, to=started: to.append(status))
-        assert started[0][:3] == ("413" if length.isdigit() and not expected else "400")
+        is_read = not length.isdigit() or expected  # whatever it is, its type is none that is read
+        assert started[0][:3] == ("413" if not is_read else "415" if expected else "400")
         assert sum(read) == expected
     request = ASGIRequest({"type": "http", "method": "POST", "path": "/", "headers": []}, Endless())
     read.clear()
@@ -206,3 +209,47 @@ def test_routes_without_cookies_stop_the_start(
     assert "The session routes need cookies." in caplog.text
     settings.MOONKEY = {"LEEWAI": 3}
     need_cookies()  # `moonkey.E001` is the better place for that one
+
+
+@pytest.mark.parametrize("mode", ["cookies", "header"])
+def test_a_warning_at_the_start(
+    configure: Configure, caplog: pytest.LogCaptureFixture, mode: Literal["cookies", "header"]
+) -> None:
+    """Where the addresses of clients are not known, no limit counts by them."""
+    for proxies, warns in ((None, True), ("none", False), (["10.0.0.7"], False)):
+        reset()
+        caplog.clear()
+        configure(COOKIES={}, TRUSTED_PROXIES=proxies)
+        session_routes(mode=mode)
+        assert ["clients_unknown" in record.__dict__.values() for record in caplog.records] == [True] * warns
+
+
+def test_times_are_in_the_zone_that_the_project_shows(
+    browser: httpx.Client, emulator: Emulator, settings: Any
+) -> None:
+    visitor = Visitor(browser)
+    visitor.sign_in(emulator)
+    assert " UTC</time>" in visitor.get("/auth/sessions").text
+    settings.TIME_ZONE = "Asia/Tokyo"
+    assert " JST</time>" in visitor.get("/auth/sessions").text
+
+
+def test_an_activated_zone_is_that_of_the_reader(settings: Any) -> None:
+    assert _reader_zone() is None  # Django's own default is nobody's
+    with timezone.override("Asia/Tokyo"):
+        assert str(_reader_zone()) == "Asia/Tokyo"
+        settings.USE_TZ = False
+        assert _reader_zone() is None
+
+
+def test_the_modes_of_the_routes(configure: Configure) -> None:
+    configure(COOKIES=None)
+    patterns, name = session_routes(mode="header")
+    assert (name, patterns[0].name) == ("moonkey_header", "sign_in")
+    with pytest.raises(ConfigurationError, match=r"session_routes\(mode=\"header\"\)"):
+        session_routes()
+    configure(COOKIES={})
+    assert session_routes(mode="cookies")[1] == session_routes()[1] == "moonkey"
+    wrong: Any = "both"
+    with pytest.raises(ConfigurationError, match='"header"'):
+        session_routes(mode=wrong)

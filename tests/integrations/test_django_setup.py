@@ -81,7 +81,7 @@ def test_what_the_dict_lacks_comes_from_the_environment(
     monkeypatch.setenv("MOONKEY_REALM", "from the environment")
     settings.MOONKEY = {"realm": "from the dict", "BASE_URL": emulator.base_url, "TIMEOUT": None}
     assert get_client().settings.realm == "from the dict"
-    assert get_client().settings.secret_key.reveal() == emulator.secret_key
+    assert get_client().settings.api_key.reveal() == emulator.secret_key
     settings.MOONKEY = {}
     assert get_client().settings.realm == "from the environment"
     assert problems() == {}
@@ -125,6 +125,7 @@ def test_clients_name_a_wrong_setting(settings: Any) -> None:
             get()
 
 
+@pytest.mark.long
 def test_importing_needs_no_settings_and_no_other_framework() -> None:
     script = """
 import sys, moonkey_django
@@ -137,6 +138,7 @@ print(sorted({"flask", "starlette", "fastapi", "werkzeug"} & set(sys.modules)))
     assert python(script).strip() == "[]"
 
 
+@pytest.mark.long
 def test_checks_run_only_where_the_app_is_installed() -> None:
     script = """
 import sys, django

@@ -120,6 +120,7 @@ def test_a_page_for_everybody_needs_nobody_to_be_known(
     assert visit("/sign-in", ada.session_token).status_code == (503 if asks_first else 200)
 
 
+@pytest.mark.long
 def test_the_admin(visit: Visit, ada: SignedIn, emulator: Emulator) -> None:
     user = mapped(ada, is_staff=True, is_superuser=True)
     page = visit("/admin/", ada.session_token)

@@ -326,6 +326,7 @@ def test_an_email_is_taken_only_where_the_api_calls_it_verified(ada: SignedIn) -
     assert created.email == "a@x.org"
 
 
+@pytest.mark.long
 @given(JSON, st.one_of(st.none(), st.text()))
 def test_no_shape_of_emails_is_too_odd(emails: object, email: str | None) -> None:
     found = verified_email(person_with(emails, email))

@@ -127,6 +127,7 @@ def test_places_in_the_middleware(
     assert set(problems()) <= {"moonkey.W003"}
 
 
+@pytest.mark.long
 @given(JSON)
 def test_no_value_is_too_odd(value: Any) -> None:
     try:
@@ -238,5 +239,6 @@ print(sorted(name for name in sys.modules if name.startswith(("django.contrib.au
 """
 
 
+@pytest.mark.long
 def test_without_users_nothing_of_djangos_own_is_imported() -> None:
     assert python(PLAIN).strip() == "[]"

@@ -52,6 +52,7 @@ def staff(person: SignedIn) -> None:
     user.user_permissions.add(Permission.objects.get(codename="view_user"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [cookies, bearer])
 def test_the_user_of_a_request(browser: httpx.Client, ada: SignedIn, emulator: Emulator, how: Any) -> None:
     staff(ada)
@@ -105,6 +106,7 @@ def test_a_revoked_cookie_is_nobodys(browser: httpx.Client, ada: SignedIn, emula
     assert "Max-Age=0" in refused.headers["Set-Cookie"]
 
 
+@pytest.mark.long
 def test_many_at_the_same_time(browser: httpx.Client, emulator: Emulator) -> None:
     people = [emulator.sign_in(f"p{place}@example.com") for place in range(6)]
     for place, person in enumerate(people):

@@ -190,12 +190,14 @@ def test_openapi_gains_security_and_nothing_else(browser: httpx.Client) -> None:
     assert (bearer_scheme["type"], bearer_scheme["scheme"]) == ("http", "bearer")
     assert [header_scheme[key] for key in ("type", "in", "name")] == ["apiKey", "header", "session-token"]
     either: Any = [{"MoonKeyBearer": []}, {"MoonKeySessionToken": []}]
-    for path in ("/user", "/session", "/gate", "/nested", "/router/in", "/app/in", "/sync", "/optional"):
+    optional = document["paths"]["/optional"]["get"]
+    assert (optional["security"], set(optional["responses"])) == ([{}, *either], {"200"})
+    for path in ("/user", "/session", "/gate", "/nested", "/router/in", "/app/in", "/sync"):
         operation = document["paths"][path]["get"]
         assert operation["security"] == either
         assert operation.get("parameters", []) == []
         assert "requestBody" not in operation
-        assert "422" not in operation["responses"]
+        assert set(operation["responses"]) == {"200", "400", "401", "403", "503"}
     create = document["paths"]["/items/{number}"]["post"]
     assert [parameter["name"] for parameter in create["parameters"]] == ["number"]
     assert create["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Item")

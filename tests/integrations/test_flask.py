@@ -314,6 +314,7 @@ def test_outside_of_a_request() -> None:
         _ = current_auth.state
 
 
+@pytest.mark.long
 def test_200_requests_to_an_async_view_leave_nothing_behind(app: Flask, ada: SignedIn) -> None:
     views(app)
 

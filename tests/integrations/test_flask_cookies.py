@@ -14,8 +14,9 @@ from integrations.flask_visits import make_app, visiting
 from werkzeug.test import create_environ
 
 from moonkey_core.emulator import Emulator, SignedIn
+from moonkey_flask import current_user, require_auth
 from moonkey_flask.responses import path_of
-from support.visitors import GONE, JWT, PAGE, pair, set_by, signed_in_long_ago, vary, verifications
+from support.visitors import GONE, JWT, OURS, PAGE, pair, set_by, signed_in_long_ago, vary, verifications
 
 
 @pytest.fixture
@@ -34,6 +35,26 @@ def test_an_old_jwt_is_refreshed_beside_a_refusal_of_the_apps_own(
     again = browser.get("/forbidden", headers=pair(person, jwt=set_by(response)[JWT]))
     assert (again.status_code, set_by(again)) == (401, {})
     assert verifications(emulator) == 1
+
+
+@pytest.mark.rule("S43", "connection")
+def test_the_handshake_of_a_websocket(emulator: Emulator, ada: SignedIn) -> None:
+    """An extension answers such a route through the server's socket. Flask itself sees a GET."""
+    app = make_app(emulator)
+    view = require_auth(lambda: current_user.id)
+    app.add_url_rule("/live", view_func=view, websocket=True, endpoint="live")
+    visitor = app.test_client(use_cookies=False)  # else it drops the header
+
+    def status(**headers: str) -> int:
+        lines = {"Upgrade": "websocket", "Connection": "Upgrade", **pair(ada), **headers}
+        response = visitor.get("/live", base_url="ws://localhost", headers=lines)
+        assert (response.text == ada.user_id) is (response.status_code == 200)
+        return response.status_code
+
+    assert status(Origin="http://localhost") == 200
+    for headers in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}, OURS):
+        assert status(**headers) == 403
+    assert status(Origin="https://evil.example", Authorization=f"Bearer {ada.session_token}") == 200
 
 
 def test_a_stream_may_look_later(browser: httpx.Client, ada: SignedIn, emulator: Emulator) -> None:
@@ -64,6 +85,7 @@ def test_the_views_own_word_on_our_cookies_stands(browser: httpx.Client, emulato
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.long
 @given(st.binary(max_size=30), st.binary(max_size=30))
 @settings(deadline=None, max_examples=200)
 def test_the_way_back_is_the_way_that_was_asked_for(script: bytes, path: bytes) -> None:

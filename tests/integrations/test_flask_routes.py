@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, request, url_for
 from integrations.flask_visits import make_app, visiting
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -124,3 +124,38 @@ def test_routes_without_cookies_stop_the_start(emulator: Emulator) -> None:
     later.register_blueprint(session_routes())
     with pytest.raises(ConfigurationError, match="MOONKEY_COOKIES=true"):
         FlaskMoonKey(later, secret_key=emulator.secret_key, base_url=emulator.base_url)
+
+
+@pytest.mark.parametrize("mode", ["cookies", "header"])
+@pytest.mark.parametrize(("proxies", "warns"), [(None, True), ("none", False), ("10.0.0.7", False)])
+def test_a_warning_at_the_start(
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    proxies: str | None,
+    warns: bool,
+    mode: Literal["cookies", "header"],
+) -> None:
+    """Where the addresses of clients are not known, no limit counts by them."""
+    app = make_app(emulator, trusted_proxies=proxies)
+    assert not caplog.records  # an app without the routes has no use for them
+    app.register_blueprint(session_routes(mode=mode))
+    assert ["clients_unknown" in record.__dict__.values() for record in caplog.records] == [True] * warns
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_the_routes_without_cookies(emulator: Emulator, cookies: bool) -> None:
+    """Alone or beside the others, under a name of their own; no browser is sent to them."""
+    app = make_app(emulator, cookies=cookies)
+    app.register_blueprint(session_routes(mode="header", url_prefix="/api"))
+    if cookies:
+        app.register_blueprint(session_routes())
+    with app.test_request_context():
+        assert url_for("moonkey_header.session") == "/api/session"
+    with visiting(app) as browser:
+        assert browser.get("/api/session").json() == {"authenticated": False}
+        refused = browser.get("/me", headers=PAGE)
+        assert refused.status_code == (303 if cookies else 401)
+        assert "/api" not in refused.headers.get("location", "")
+    wrong: Any = "both"
+    with pytest.raises(ConfigurationError, match='"header"'):
+        session_routes(mode=wrong)

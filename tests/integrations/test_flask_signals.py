@@ -133,6 +133,7 @@ def test_apps_that_share_a_client(emulator: Emulator) -> None:
         assert [sender for _, sender, _ in found] == [first, second, first]
 
 
+@pytest.mark.long
 def test_apps_are_not_kept_alive(emulator: Emulator) -> None:
     with heard(signals.revoked) as found:
         client: MoonKey = make_app(emulator).extensions["moonkey"]

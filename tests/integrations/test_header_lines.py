@@ -71,6 +71,7 @@ def app(request: pytest.FixtureRequest, emulator: Emulator, configure: Configure
     return served
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("path", ["/me", "/auth/sign-in", "/socket"])
 def test_how_often_lines_are_gone_through(app: ASGIApp, path: str, name: str) -> None:

@@ -82,6 +82,7 @@ class OwnWay(RequireAuthMixin, TemplateView):
         return made
 
 
+@pytest.mark.long
 @pytest.mark.rule("S26")
 @pytest.mark.parametrize(
     ("inner", "outer"),
@@ -98,6 +99,7 @@ def test_a_gate_above_other_decorators_that_came_after_the_path(
     assert "/me is open to everybody" in found()[0]
 
 
+@pytest.mark.long
 @pytest.mark.rule("S26")
 @pytest.mark.parametrize("function", [view, aview])
 @pytest.mark.parametrize("nest", [lambda one: one, lambda one: path("in/", include([one]))])
@@ -132,6 +134,7 @@ urlpatterns = [path("me", me), *Views.urls]
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("more", "address"), [("me = require_auth(me)", "/me"), ("", "/here")])
 def test_a_gate_that_came_after_the_path_in_a_module(more: str, address: str, settings: Any, visit: Visit) -> None:
     urls: Any = types.ModuleType("urls_of_a_test")
@@ -162,6 +165,7 @@ def test_a_gate_that_is_none(
     assert message in caplog.text
 
 
+@pytest.mark.long
 def test_urls_that_a_request_brings_along(
     serve: Callable[..., None], settings: Any, visit: Visit, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +201,7 @@ class Counting(MoonKeyMiddleware):
         return super().process_view(*given)
 
 
+@pytest.mark.long
 def test_a_middleware_of_the_projects_own(serve: Callable[..., None], settings: Any, visit: Visit) -> None:
     me = copied(view)
     serve(path("me", me))

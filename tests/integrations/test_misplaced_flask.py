@@ -240,6 +240,7 @@ def test_an_app_that_was_never_set_up_is_looked_at_too() -> None:
     assert _check_forgotten not in request_started.receivers_for(other)
 
 
+@pytest.mark.long
 def test_a_gate_in_a_module_of_its_own() -> None:
     """Where the name is global."""
     app = made()
@@ -272,6 +273,7 @@ def test_a_view_that_is_public_here_and_protected_there(over: Callable[[View], V
     assert [status(app, path) for path in ("/public", "/private")] == [200, 401]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_view_that_is_public_in_one_app_and_protected_in_another(first: int) -> None:
     def page() -> str:
@@ -285,6 +287,7 @@ def test_a_view_that_is_public_in_one_app_and_protected_in_another(first: int) -
         assert status(app, "/") == (200 if app is public else 401)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [view, copied(view)])
 def test_a_view_that_was_protected_in_an_app_that_is_gone(page: View) -> None:
     for is_public in (False, True):
@@ -428,6 +431,7 @@ def tables() -> tuple[int, int]:
     return len(placement._gates), len(placement._results)
 
 
+@pytest.mark.long
 def test_nothing_grows_with_requests_and_nothing_is_kept_alive() -> None:
     def visits() -> None:
         def page() -> str:

@@ -225,6 +225,7 @@ def test_s26_a_gate_that_nobody_calls(write: Write, said: str, caplog: pytest.Lo
     assert "test_misplaced_starlette.py, line " in message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mount", [lambda route: route, lambda route: Mount("/x", routes=[route])])
 def test_a_gate_that_came_after_the_route(mount: Any, caplog: pytest.LogCaptureFixture) -> None:
     async def me(request: Request) -> Response:

@@ -321,7 +321,7 @@ def test_a_name_for_a_value_that_the_dict_uses(
     settings.MOONKEY_SECRET_KEY = emulator.secret_key
     settings.MOONKEY_BASE_URL = emulator.base_url
     settings.MOONKEY = {"SECRET_KEY": django_settings.MOONKEY_SECRET_KEY}
-    assert get_client().settings.secret_key.reveal() == emulator.secret_key
+    assert get_client().settings.api_key.reveal() == emulator.secret_key
     settings.MOONKEY = {"SECRET_KEY": "sk_test_other"}
     with pytest.raises(ConfigurationError, match="MOONKEY_SECRET_KEY has no effect"):
         get_client()

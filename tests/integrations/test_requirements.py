@@ -211,7 +211,7 @@ class Feed(WebSocketEndpoint):
         await websocket.send_text(f"{websocket.user.identity} {data}")
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 def test_a_long_connection_ends_with_its_session(emulator: Emulator, ada: SignedIn) -> None:
     """Each message is a request of its own to such a gate."""
     headers = {"Authorization": f"Bearer {ada.session_jwt}"}

@@ -44,6 +44,7 @@ def foreign_sync(request: Request) -> Response:
 # --- set-up
 
 
+@pytest.mark.long
 def test_the_package_imports_no_other_framework() -> None:
     program = (
         "import sys, moonkey_starlette; "

@@ -155,7 +155,7 @@ def test_lazy_and_required(emulator: Emulator) -> None:
         assert raw_status(url, "/me", bearer(ada)) == 503
 
 
-@pytest.mark.rule("S26")
+@pytest.mark.rule("S26", "connection")
 def test_websockets_as_well(url: str, emulator: Emulator) -> None:
     base = url.replace("http", "ws")
     with connect(f"{base}/live") as websocket:

@@ -21,8 +21,10 @@ from moonkey_core import AsyncMoonKey, MoonKey, PermissionDenied
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
 from moonkey_starlette.fastapi import CurrentUser
+from support import quick
 from support.scripted import wait_until
 from support.servers import serve_asgi
+from support.visitors import SESSION, pair, signed_in_long_ago
 
 OVER = (4401, "Unauthorized")
 
@@ -149,7 +151,7 @@ def server_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestRevoked:
     @pytest.mark.parametrize(
         ("path", "ended"),
@@ -172,6 +174,30 @@ class TestRevoked:
         ):
             client.sessions.revoke(session_token=ada.session_token)
             assert closed(websocket) == OVER
+
+    @pytest.mark.parametrize("kind", ["token", "jwt", "cookie", "pair", "old pair"])
+    def test_ended_elsewhere_and_one_more_request_finds_out(
+        self, emulator: Emulator, ada: SignedIn, kind: str
+    ) -> None:
+        person = signed_in_long_ago(emulator) if kind == "old pair" else ada
+        site = Site(emulator, cookies=True)
+        with served(site) as url:
+            own = url.replace("ws", "http")
+            page = f"{own}/openapi.json"
+            headers = {
+                "token": bearer(person),
+                "jwt": {"session-token": person.session_jwt},
+                "cookie": {"cookie": f"{SESSION}={person.session_token}", "origin": own},
+                "pair": {**pair(person), "origin": own},
+                "old pair": {**pair(person), "origin": own},
+            }
+            assert quick.get(page, headers=bearer(person)).status_code == 200  # which asks the API about the token
+            with connect(url + "/listens", additional_headers=headers[kind]) as websocket:
+                assert websocket.recv(10) == "hello"
+                emulator.revoke(person.session_id)
+                assert quick.get(page, headers=bearer(person)).status_code == 200  # it is open to all
+                assert closed(websocket) == OVER
+            assert wait_until(lambda: len(site.client._session_watcher) == 0)
 
     def test_nobody_else_is(self, site: Site, url: str, emulator: Emulator, ada: SignedIn) -> None:
         eve = emulator.sign_in(email="eve@example.com")
@@ -202,18 +228,17 @@ class TestRevoked:
         assert wait_until(lambda: len(site.client._session_watcher) == 0)
 
 
-@pytest.mark.rule("S52")
+@pytest.mark.rule("S52", "connection")
 class TestExpired:
     def test_at_the_end(self, site: Site, url: str, emulator: Emulator) -> None:
-        with opened(url, "/listens", emulator.sign_in(minutes=0.03)) as websocket:
+        with opened(url, "/listens", emulator.sign_in(minutes=0.05)) as websocket:
             assert closed(websocket) == OVER
         assert wait_until(lambda: site.ended == ["listens"])
 
     def test_extended_while_connected(self, site: Site, url: str, emulator: Emulator) -> None:
-        person = emulator.sign_in(minutes=0.03)
         with (
-            opened(url, "/listens", person) as websocket,
             MoonKey(secret_key=emulator.secret_key, base_url=emulator.base_url) as client,
+            opened(url, "/listens", person := emulator.sign_in(minutes=0.05)) as websocket,
         ):
             client.sessions.verify(session_token=person.session_token, extend=60)
             emulator.clear_requests()
@@ -224,7 +249,7 @@ class TestExpired:
             assert closed(websocket) == OVER
 
     def test_the_api_is_away_then(self, url: str, emulator: Emulator) -> None:
-        with opened(url, "/listens", emulator.sign_in(minutes=0.03)) as websocket:
+        with opened(url, "/listens", emulator.sign_in(minutes=0.05)) as websocket:
             emulator.fault(status=503)
             assert closed(websocket) == OVER
 
@@ -395,6 +420,7 @@ async def test_cancelled(emulator: Emulator, ada: SignedIn) -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.long
 @on_a_loop
 async def test_two_thousand_and_one_of_them_is_revoked(emulator: Emulator, ada: SignedIn) -> None:
     async def app(asgi_scope: Scope, receive: Receive, send: Send) -> None:

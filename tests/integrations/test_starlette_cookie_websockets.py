@@ -15,9 +15,10 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from moonkey_core import CookieSettings
+from moonkey_core import AsyncMoonKey, CookieSettings
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
+from support.bindings import without_binding
 from support.servers import serve_asgi
 from support.visitors import GONE, JWT, OURS, PAGE, pair, signed_in_long_ago
 
@@ -34,12 +35,25 @@ async def optional(websocket: WebSocket) -> None:
     await websocket.send_text(auth.state)
 
 
+async def late(websocket: WebSocket) -> None:
+    """While the handshake is under way, the user signs out in another window."""
+    auth = await get_auth(websocket)
+    assert auth.session is not None
+    client: AsyncMoonKey = websocket.app.state.client
+    client.revocations.add(session_id=auth.session.id)
+    await websocket.accept()
+    await websocket.send_text("accepted")
+
+
 @pytest.fixture(params=["eager", "lazy", "unbound"])
 def url(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[str]:
     more: dict[str, Any] = {"lazy": request.param == "lazy", "bind_websockets": request.param != "unbound"}
-    middleware = [Middleware(MoonKeyMiddleware, **options(emulator, cookies=CookieSettings(), **more))]
-    routes = [WebSocketRoute("/me", me), WebSocketRoute("/optional", optional)]
-    with serve_asgi(Starlette(routes=routes, middleware=middleware)) as url:
+    client = AsyncMoonKey(**options(emulator, cookies=CookieSettings()))
+    middleware = [Middleware(MoonKeyMiddleware, client=client, **more)]
+    routes = [WebSocketRoute("/me", me), WebSocketRoute("/optional", optional), WebSocketRoute("/late", late)]
+    app = Starlette(routes=routes, middleware=middleware)
+    app.state.client = client
+    with serve_asgi(app) as url:
         yield url.replace("http", "ws")
 
 
@@ -57,7 +71,7 @@ def refused(url: str, headers: dict[str, str]) -> Any:
 def set_cookies(headers: Any) -> dict[str, str]:
     lines = headers.get_all("set-cookie")
     assert all({"Secure", "HttpOnly"} <= set(line.split("; ")) for line in lines)
-    return {name: rest.split(";")[0] for name, _, rest in (line.partition("=") for line in lines)}
+    return without_binding({name: rest.split(";")[0] for name, _, rest in (line.partition("=") for line in lines)})
 
 
 def answered(websocket: ClientConnection) -> Any:
@@ -71,7 +85,7 @@ def test_from_a_page_of_this_site(url: str, ada: SignedIn) -> None:
         assert answered(websocket).get_all("set-cookie") == []
 
 
-@pytest.mark.rule("S43")
+@pytest.mark.rule("S43", "connection")
 @pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.example"}, {"Origin": "null"}, OURS, PAGE])
 def test_from_anywhere_else(url: str, emulator: Emulator, headers: dict[str, str]) -> None:
     person = signed_in_long_ago(emulator)
@@ -102,7 +116,16 @@ def test_the_acceptance_renews_an_old_jwt(url: str, emulator: Emulator) -> None:
         assert answered(websocket)["x-own"] == "1"
 
 
-@pytest.mark.rule("S45")
+@pytest.mark.rule("S46", "connection")
+def test_a_handshake_on_its_way_does_not_bring_the_jwt_back(url: str, emulator: Emulator) -> None:
+    person = signed_in_long_ago(emulator)
+    headers = {**pair(person), **own_origin(url)}
+    with connect(f"{url}/late", additional_headers=headers) as websocket:
+        assert answered(websocket).get_all("set-cookie") == []
+    assert refused(f"{url}/me", headers).status_code == 401
+
+
+@pytest.mark.rule("S28", "S45", "connection")
 def test_a_denial_takes_dead_cookies_along(url: str, emulator: Emulator) -> None:
     person = signed_in_long_ago(emulator)
     emulator.revoke(person.session_id)

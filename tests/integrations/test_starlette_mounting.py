@@ -22,6 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from moonkey_core import ConfigurationError, CookieSettings
+from moonkey_core._repeated_log import reset
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, session_routes
 from moonkey_starlette.fastapi import session_routes as fastapi_routes
@@ -181,6 +182,33 @@ def test_a_site_for_members_lets_everybody_sign_in(emulator: Emulator) -> None:
         assert visitor.get("/public").status_code == 200
 
 
+@pytest.mark.parametrize("cookies", [None, CookieSettings()])
+@pytest.mark.parametrize("framework", ["starlette", "fastapi"])
+def test_and_every_program(emulator: Emulator, framework: str, cookies: CookieSettings | None) -> None:
+    """The routes without cookies are open too, alone or beside the others; no browser is sent to them."""
+    middleware = Middleware(
+        MoonKeyMiddleware, **options(emulator, **({"cookies": cookies} if cookies else {})), required=True
+    )
+    app: Starlette
+    if framework == "starlette":
+        both = [session_routes(mode="header", url_prefix="/api"), *([session_routes()] if cookies else [])]
+        app = Starlette(routes=[*both, Route("/me", me)], middleware=[middleware])
+    else:
+        app = FastAPI(middleware=[middleware])
+        app.include_router(fastapi_routes(mode="header", url_prefix="/api"))
+        if cookies:
+            app.include_router(fastapi_routes())
+    with visiting(app) as browser:
+        sent = browser.post("/api/sign-in/otp", json={"email": "ada@example.com"}).json()
+        code = {"method_id": sent["method_id"], "code": emulator.outbox()[0].code}
+        found = browser.post("/api/sign-in/otp/verify", json=code).json()
+        headers = {"Authorization": f"Bearer {found['session_token']}"}
+        assert browser.get("/api/session", headers=headers).json()["authenticated"]
+        assert browser.get("/api/other", headers=PAGE).status_code == (303 if cookies else 401)
+        if cookies:
+            assert browser.get("/me", headers=PAGE).headers["location"] == "/auth/sign-in?next=%2Fme"
+
+
 def test_through_layers_of_the_app_s_own(emulator: Emulator) -> None:
     class Passing(BaseHTTPMiddleware):
         async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -210,7 +238,7 @@ def test_templates_of_the_app_s_own_win(emulator: Emulator, tmp_path: Path) -> N
         with visiting(app_of(emulator, routes, templates=acme)) as browser:
             page = browser.get("/auth/sign-in?next=/%22%3E<script>", headers=PAGE)
             assert f"<b>{brand}</b>" in page.text
-            assert 'action="/auth/sign-in/otp"' in page.text
+            assert 'action="/auth/sign-in/otp?next=%2F%22%3E%3Cscript%3E"' in page.text
             assert "<script>" not in page.text
             refused = browser.post("/me", headers=PAGE)
             assert (refused.status_code, "<b>acme</b>" in refused.text) == (401, True)
@@ -239,6 +267,23 @@ def test_routes_without_cookies_stop_the_start(emulator: Emulator) -> None:
     ):
         with pytest.raises(ConfigurationError, match="MOONKEY_COOKIES=true"):
             MoonKeyMiddleware(app, **options(emulator))
+
+
+@pytest.mark.parametrize(("proxies", "warns"), [(None, True), ("none", False), ("10.0.0.7", False)])
+def test_a_warning_at_the_start(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, proxies: str | None, warns: bool
+) -> None:
+    """Where the addresses of clients are not known, no limit counts by them."""
+    chosen = options(emulator, cookies=True, trusted_proxies=proxies)
+    MoonKeyMiddleware(Starlette(routes=[]), **chosen)
+    assert not caplog.records  # an app without the routes has no use for them
+    fastapi = FastAPI()
+    fastapi.include_router(fastapi_routes())
+    for app in (Starlette(routes=[session_routes()]), Starlette(routes=[session_routes(mode="header")]), fastapi):
+        reset()
+        caplog.clear()
+        MoonKeyMiddleware(app, **chosen)
+        assert ["clients_unknown" in record.__dict__.values() for record in caplog.records] == [True] * warns
 
 
 def test_routes_that_come_later_say_so_at_their_first_use(

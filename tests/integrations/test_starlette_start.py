@@ -198,6 +198,7 @@ def test_routes_without_cookies(emulator: Emulator) -> None:
     assert life.events == []
 
 
+@pytest.mark.long
 def test_what_each_request_raises_holds_nothing_of_the_one_before() -> None:
     app = starlette(WRONG[0][0], Life())
     found: list[BaseException] = []
@@ -307,6 +308,7 @@ app.add_middleware(MoonKeyMiddleware)
 """
 
 
+@pytest.mark.long
 def test_uvicorn_says_why_and_ends(tmp_path: Any) -> None:
     (tmp_path / "site_of_mine.py").write_text(PROGRAM)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOONKEY_")}

@@ -107,7 +107,7 @@ def test_who_is_signed_in_gets_through(url: str, ada: SignedIn) -> None:
                 assert websocket.recv() == f"{ada.user_id} hello"
 
 
-@pytest.mark.rule("S26")
+@pytest.mark.rule("S26", "S28", "connection")
 @pytest.mark.parametrize("path", ["/echo", "/feed"])
 def test_a_refusal_is_that_of_a_request(url: str, emulator: Emulator, ada: SignedIn, path: str) -> None:
     twice = [("Authorization", f"Bearer {ada.session_token}"), ("authorization", f"Bearer {ada.session_token}")]
@@ -140,7 +140,7 @@ def test_our_own_fault_is_500(emulator: Emulator, ada: SignedIn) -> None:
     assert b"key" not in response.body
 
 
-@pytest.mark.rule("S27")
+@pytest.mark.rule("S27", "connection")
 def test_a_gate_of_somebody_else_s(emulator: Emulator, ada: SignedIn) -> None:
     """S27"""
     with serve_asgi(site(emulator)) as base:

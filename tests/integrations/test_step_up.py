@@ -50,6 +50,9 @@ DEMANDS: dict[str, Any] = {
     "scopes": {"write"},
     "roles": {"admin"},
     "permissions": {"pay"},
+    "acr_values": ("mfa",),
+    "max_age": timedelta(minutes=5),
+    "mfa_max_age": timedelta(minutes=5),
 }
 WRONG: dict[str, Any] = {
     "factors": "totp",
@@ -60,7 +63,11 @@ WRONG: dict[str, Any] = {
     "scopes": ["write"],
     "roles": "admin",
     "permissions": set(),
+    "acr_values": "mfa",
+    "max_age": 300,
+    "mfa_max_age": 300,
 }
+PRINCIPALS = {"allow_actor", "allow_machines"}
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -74,7 +81,8 @@ def test_each_gate_takes_each_demand_and_finds_a_wrong_one_at_once(gate: Callabl
 
 
 def test_the_keywords_are_those_of_the_requirements() -> None:
-    assert DEMANDS.keys() | FreshnessOptions.__optional_keys__ == RequirementOptions.__optional_keys__
+    others = FreshnessOptions.__optional_keys__ | PRINCIPALS
+    assert DEMANDS.keys() | others == RequirementOptions.__optional_keys__
     fields = {field.name for field in dataclasses.fields(Requirements) if field.init}
     assert fields == RequirementOptions.__optional_keys__
     assert RequirementOptions.__optional_keys__ <= vars(RequireAuthMixin).keys()

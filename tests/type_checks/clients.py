@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from moonkey_core import AsyncMoonKey, Auth, Login, MoonKey, OtpRequest, Session, User, VerifiedSession
+from moonkey_core import (
+    AsyncMoonKey,
+    Auth,
+    Login,
+    MagicLinkRequest,
+    MoonKey,
+    OtpRequest,
+    Rotation,
+    Session,
+    TotpRegistration,
+    User,
+    VerifiedSession,
+    WalletChallenge,
+)
 
 
 def blocking(client: MoonKey) -> None:
@@ -17,6 +30,11 @@ def blocking(client: MoonKey) -> None:
     assert_type(client.otps.login_or_create(email="a@example.com"), OtpRequest)
     assert_type(client.otps.verify("123456", method_id="m", session_expires_in=60), Login)
     assert_type(client.users.get("user_1"), User)
+    assert_type(client.magic_links.login_or_create(email="a@example.com"), MagicLinkRequest)
+    assert_type(client.wallets.begin(wallet_type="ethereum", public_address="a"), WalletChallenge)
+    assert_type(client.oauth.start_url("google"), str)
+    login = client.magic_links.verify("token", session_expires_in=60)
+    assert_type(client.sessions.rotate(user_id="user_1", login=login), Rotation)
     client.sessions.revoke(session_id="s")
     assert_type(client.users.get("user_1").to_dict(), dict[str, Any])
     assert_type(client.users.get("user_1").replace(email=None), User)
@@ -30,6 +48,8 @@ async def asynchronous(client: AsyncMoonKey) -> None:
     assert_type(await client.sessions.verify(session_jwt="j"), VerifiedSession)
     assert_type(await client.sessions.list("user_1"), tuple[Session, ...])
     assert_type(await client.wallets.verify(wallet_type="ethereum", public_address="a", signature="s"), Login)
+    assert_type(await client.totps.create(user_id="user_1"), TotpRegistration)
+    assert_type(client.oauth.start_url("google"), str)
 
 
 def states(auth: Auth) -> None:

@@ -5,10 +5,13 @@ Each ignored error has to be one: both report a comment that ignores nothing.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
+from datetime import timedelta
 from typing import Literal, assert_type
 
-from moonkey_core import AsyncMoonKey, Auth, AuthenticatedAuth, MoonKey, Session, User
-from moonkey_core.gate import optional_user, require
+from moonkey_core import AsyncMoonKey, Auth, AuthenticatedAuth, Machine, MoonKey, Session, User
+from moonkey_core.gate import Requirements, admit, optional_user, require
+from moonkey_core.streams import abound_items, bound_items
 
 
 def after_the_check(auth: Auth) -> tuple[str, str]:
@@ -64,6 +67,46 @@ def required(auth: Auth) -> str:
     assert_type(require(auth), AuthenticatedAuth)
     assert_type(optional_user(auth), User | None)
     return require(auth).user.id
+
+
+def of_a_machine(auth: Auth) -> str:
+    if auth.machine is not None:
+        assert_type(auth.machine, Machine)
+        return auth.machine.id
+    assert_type(auth.actor, str | None)
+    assert_type(auth.principal, Literal["user", "machine"] | None)
+    return "" if auth.is_machine else "no machine"
+
+
+def of_a_user(auth: AuthenticatedAuth) -> None:
+    assert_type(auth.machine, None)
+    assert_type(auth.principal, Literal["user"])
+    assert_type(auth.is_machine, Literal[False])
+
+
+def admitted(auth: Auth) -> str:
+    assert_type(admit(auth, Requirements(allow_machines=True)), Auth)
+    assert_type(require(auth, Requirements(allow_machines=True)), AuthenticatedAuth)
+    return require(auth).user.id
+
+
+def bound(client: MoonKey, auth: Auth) -> None:
+    tie = client.bind(auth, {})
+    assert_type(tie.renew("newer", roles={"admin"}), Auth)
+    assert_type(tie.is_over(), bool)
+    stream = bound_items(client, auth, [1, 2])
+    assert_type(stream.renew("newer"), Auth)
+    assert_type(next(stream), int)
+    stream.renew(b"newer")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def bound_too(client: AsyncMoonKey, auth: Auth, items: AsyncIterable[str]) -> None:
+    tie = client.bind(auth, {})
+    assert_type(await tie.renew("newer", max_age=timedelta(minutes=5)), Auth)
+    assert_type(await tie.session_end(), Literal["expired", "revoked"])
+    stream = abound_items(client, auth, items)
+    assert_type(await stream.renew("newer"), Auth)
+    assert_type(await anext(stream), str)
 
 
 def by_a_client(client: MoonKey) -> str:

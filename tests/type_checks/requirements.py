@@ -49,6 +49,21 @@ async def in_starlette(request: Request) -> Response:
     return Response()
 
 
+@moonkey_flask.require_auth(acr_values=["phr", "mfa"], max_age=TEN, allow_actor=False)
+def of_any_provider() -> str:
+    return ""
+
+
+class OfMachines(moonkey_django.RequireAuthMixin, View):
+    allow_machines = True
+    acr_values = {"mfa"}
+
+
+@moonkey_starlette.require_auth(allow_machines=True)
+async def of_machines(request: Request) -> Response:
+    return Response()
+
+
 def shown(session: Session, error: StepUpRequired, denied: PermissionDenied) -> None:
     RequireAuth(**SHARED)
     Requirements(claims={"plan": "pro", "level": {1, 2}, "beta": True, "age": lambda age: age >= 18})
@@ -65,5 +80,7 @@ def wrong() -> None:
     moonkey_flask.optional_auth(factors={"totp"})  # type: ignore[call-overload]
     moonkey_django.require_auth(factor_max_age=600)  # type: ignore[call-overload]
     moonkey_starlette.require_auth(scopes=["write"])  # type: ignore[call-overload]
+    moonkey_flask.require_auth(max_age=600)  # type: ignore[call-overload]
+    RequireAuth(allow_machines="yes")  # type: ignore[arg-type]
     RequireAuth(roles=["admin"])  # type: ignore[arg-type]
     RequireAuth(claims={"plan": ["pro"]})  # type: ignore[dict-item]
