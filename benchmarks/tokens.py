@@ -149,13 +149,16 @@ def good(flavour: Flavour, number: int = 1) -> str:
     return opaque(number) if flavour == "opaque" else mint(number, flavour)
 
 
+BAD = 999_998  # of no other token: a session whose JWT is refused by the service is over for its other JWTs, too
+
+
 def bad(flavour: Flavour) -> dict[str, str]:
     """What nobody may accept, by what is wrong with it."""
     if flavour == "opaque":
         return {"no session": opaque(1, "bad"), "its time over": opaque(1, "old")}
     return {
-        "a changed signature": changed_signature(mint(1, flavour)),
-        "its time over": mint(1, flavour, age=3600),
+        "a changed signature": changed_signature(mint(BAD, flavour)),
+        "its time over": mint(BAD, flavour, age=3600),
     }
 
 

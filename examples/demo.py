@@ -1,10 +1,13 @@
 """Run three real apps against a local emulator and show their responses, then one app to sign in to by hand.
 
-Run it with ``make demo``. With ``--once`` it ends after the table, with status 0 only if all cells are right.
+Run it with ``make demo``. With ``--once`` it ends after the table, with status 0 only if all cells are right. With
+``--provider oidc``, ``stytch``, ``stytch_b2b`` or ``cdp`` the same apps, configured otherwise, accept the tokens
+of an OpenID Connect issuer, the sessions of Stytch, or the access tokens of Coinbase CDP.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -19,12 +22,11 @@ from pathlib import Path
 
 import demo_visit
 import httpx
+from demo_services import DEMO_USER, SERVICES, Service, SignIn
 
-from moonkey_core import Login, MoonKey
-from moonkey_core.emulator import Emulator, Sent
+from moonkey_core.emulator import Sent
 
 HERE = Path(__file__).parent
-DEMO_USER = "demo@example.com"
 START_SECONDS = 20.0
 
 # The server of each app, of the kind that is used in production.
@@ -39,9 +41,12 @@ SERVERS = {
         "django_app:application",
     ],
     "FastAPI": ["-m", "uvicorn", "--port={port}", "--log-level=error", "fastapi_app:app"],
-    "Pages": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "pages_flask:app"],
 }
-EXPECTED = {"no credential": 401, "session token": 200, "session JWT": 200, "after revocation": 401}
+PAGES = ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=4", "--log-level=error", "pages_flask:app"]
+EXPECTED = [401, 200, 200, 401]
+"""In each row: no credential, the two credentials of a session, and one of them after its revocation."""
+
+Row = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -55,29 +60,29 @@ class App:
 
 def main() -> int:
     """Run the demo and return its exit status."""
-    once = "--once" in sys.argv[1:]
+    parser = argparse.ArgumentParser(description="Real apps against a local emulator.")
+    parser.add_argument("--once", action="store_true", help="end after the table")
+    parser.add_argument("--provider", choices=list(SERVICES), default="moonkey", help="the service (moonkey)")
+    arguments = parser.parse_args()
     interactive = threading.Event()
     with ExitStack() as stack:
-        emulator = stack.enter_context(Emulator(on_sent=lambda sent: show_code(sent, interactive)))
-        environ = {
-            **os.environ,
-            "MOONKEY_BASE_URL": emulator.base_url,
-            "MOONKEY_SECRET_KEY": emulator.secret_key,
-            "MOONKEY_JWT_ISSUER": emulator.issuer,
-        }
-        *apps, pages = [stack.enter_context(running(name, environ)) for name in SERVERS]
-        client = stack.enter_context(MoonKey(base_url=emulator.base_url, secret_key=emulator.secret_key))
-        wait_until_up([*apps, pages])
-        print(f"The service: {emulator.base_url} (an emulator; nothing leaves this machine)")
-        login = sign_in(client, emulator)
-        rows = table(apps, client, login)
-        show(rows)
-        visited = demo_visit.visit(pages.url, emulator)
-        show_visit(pages, visited)
-        if once:
-            good = all(row.get(name) == status for row in rows.values() for name, status in EXPECTED.items())
-            return 0 if good and visited == demo_visit.EXPECTED else 1
-        another = sign_in(client, emulator)
+        start = SERVICES[arguments.provider]
+        service = stack.enter_context(start(lambda sent: show_code(sent, interactive)))
+        environ = {**os.environ, **service.environ}
+        apps = [stack.enter_context(running(name, command, environ)) for name, command in SERVERS.items()]
+        pages = stack.enter_context(running("Pages", PAGES, environ)) if service.emulator else None
+        wait_until_up([*apps, *([pages] if pages else [])])
+        print(f"The service: {service.url} (an emulator; nothing leaves this machine)")
+        rows = table(apps, service.sign_in())
+        show(rows, service)
+        good = all(list(row.values()) == EXPECTED for row in rows.values())
+        if pages and service.emulator:
+            visited = demo_visit.visit(pages.url, service.emulator)
+            show_visit(pages, visited)
+            good = good and visited == demo_visit.EXPECTED
+        if arguments.once:
+            return 0 if good else 1
+        another = service.sign_in()
         interactive.set()
         show_what_to_do(apps, pages, another)
         wait_for_signal()
@@ -85,11 +90,11 @@ def main() -> int:
 
 
 @contextmanager
-def running(name: str, environ: dict[str, str]) -> Iterator[App]:
+def running(name: str, server: list[str], environ: dict[str, str]) -> Iterator[App]:
     """Run one example app in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, *(part.format(port=port) for part in SERVERS[name])]
+    command = [sys.executable, *(part.format(port=port) for part in server)]
     process = subprocess.Popen(command, cwd=HERE, env=environ, start_new_session=True)
     try:
         yield App(name, f"http://127.0.0.1:{port}", process)
@@ -118,26 +123,16 @@ def wait_until_up(apps: list[App]) -> None:
                 time.sleep(0.05)
 
 
-def sign_in(client: MoonKey, emulator: Emulator) -> Login:
-    """Sign in the demo user with a one-time passcode, as a real app would; the code is read from the emulator."""
-    request = client.otps.login_or_create(email=DEMO_USER)
-    code = next(sent.code for sent in emulator.outbox() if sent.method_id == request.method_id)
-    return client.otps.verify(code, method_id=request.method_id, session_expires_in=60)
-
-
-def table(apps: list[App], client: MoonKey, login: Login) -> dict[App, dict[str, int]]:
+def table(apps: list[App], login: SignIn) -> dict[App, Row]:
     """Return the status codes of each app's protected route."""
-    assert login.session is not None
-    rows: dict[App, dict[str, int]] = {}
+    rows: dict[App, Row] = {}
     for app in apps:
-        rows[app] = {
-            "no credential": status(app, None),
-            "session token": status(app, login.session_token),
-            "session JWT": status(app, login.session_jwt),
-        }
-    client.sessions.revoke(session_id=login.session.id)
+        shown = {name: status(app, credential) for name, credential in login.credentials.items()}
+        rows[app] = {"no credential": status(app, None), **shown}
+    login.revoke()
+    first = next(iter(login.credentials.values()))
     for app in apps:
-        rows[app]["after revocation"] = status(app, login.session_token)
+        rows[app]["after revocation"] = status(app, first)
     return rows
 
 
@@ -147,30 +142,31 @@ def status(app: App, credential: str | None) -> int:
     return httpx.get(f"{app.url}/me", headers=headers, timeout=10).status_code
 
 
-def show(rows: dict[App, dict[str, int]]) -> None:
+def show(rows: dict[App, Row], service: Service) -> None:
     """Print the table."""
-    print(f"Signed in {DEMO_USER} with a one-time passcode. Status codes of GET /me:\n")
-    print("  ".join(["app    ", f"{'url':<24}", *(f"{name:>16}" for name in EXPECTED)]))
+    print(f"Signed in {DEMO_USER} {service.how}. Status codes of GET /me:\n")
+    names = list(next(iter(rows.values())))
+    print("  ".join(["app    ", f"{'url':<24}", *(f"{name:>16}" for name in names)]))
     for app, row in rows.items():
-        print(
-            "  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in EXPECTED)]), flush=True
-        )
+        print("  ".join([f"{app.name:<7}", f"{app.url:<24}", *(f"{row[name]:>16}" for name in names)]), flush=True)
 
 
-def show_visit(pages: App, statuses: dict[str, int]) -> None:
+def show_visit(pages: App, statuses: Row) -> None:
     """Print the status codes that a browser got from the app with pages."""
     told = ", ".join(f"{status} {name}" for name, status in statuses.items())
     print(f"\nA browser on {pages.url}/account got: {told}.", flush=True)
 
 
-def show_what_to_do(apps: list[App], pages: App, login: Login) -> None:
+def show_what_to_do(apps: list[App], pages: App | None, login: SignIn) -> None:
     """Print commands to try the apps, and the address to open in a browser."""
+    header = f"Authorization: Bearer {next(iter(login.credentials.values()))}"
     for app in apps:
-        header = f"Authorization: Bearer {login.session_token}"
         print(f"\nTry {app.name} by hand:\n  curl -i -H '{header}' {app.url}/me")
-    print("\nTo sign in with your browser, enter any e-mail address. Its code is printed here; no e-mail is sent.")
-    print("Ctrl-C stops everything.")
-    print(f"\n  {pages.url}/\n", flush=True)
+    if pages:
+        print("\nTo sign in with your browser, enter any e-mail address.", end=" ")
+        print("Its code is printed here; no e-mail is sent.")
+    print("\nCtrl-C stops everything." if pages is None else "Ctrl-C stops everything.")
+    print(f"\n  {pages.url}/\n" if pages else "", flush=True)
 
 
 def show_code(sent: Sent, interactive: threading.Event) -> None:

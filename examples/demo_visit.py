@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import httpx
 
-from moonkey_core.emulator import Emulator
+from moonkey_core.emulator import Emulator, StytchEmulator
 
 EMAIL = "visitor@example.com"
 EXPECTED = {"before": 303, "signed in": 200, "signed out": 303}
 
 
-def visit(url: str, emulator: Emulator) -> dict[str, int]:
+def visit(url: str, emulator: Emulator | StytchEmulator) -> dict[str, int]:
     """Return the status of ``/account`` before, during and after a session; 303 redirects to the sign-in page."""
     with httpx.Client(base_url=url, timeout=10) as http:
         browser = _Browser(http)

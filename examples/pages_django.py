@@ -16,7 +16,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],
     MIDDLEWARE=["moonkey_django.MoonKeyMiddleware"],
-    MOONKEY={"COOKIES": {}, "LOAD_USER": True},
+    MOONKEY={"COOKIES": {}},
     TEMPLATES=[
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",

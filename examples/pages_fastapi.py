@@ -11,7 +11,7 @@ from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.fastapi import CurrentAuth, CurrentUser, RequireAuth, session_routes
 
 app = FastAPI()
-app.add_middleware(MoonKeyMiddleware, cookies=CookieSettings(), load_user=True)
+app.add_middleware(MoonKeyMiddleware, cookies=CookieSettings())
 app.include_router(session_routes())
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")

@@ -18,7 +18,7 @@ from moonkey_flask import (
 )
 
 app = Flask(__name__)
-FlaskMoonKey(app, cookies=CookieSettings(), load_user=True)
+FlaskMoonKey(app, cookies=CookieSettings())
 app.register_blueprint(session_routes())
 
 news_goes_to: dict[str, str] = {}  # a real app uses a database

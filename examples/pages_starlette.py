@@ -52,5 +52,5 @@ app = Starlette(
         Route("/clock", clock),
         session_routes(),
     ],
-    middleware=[Middleware(MoonKeyMiddleware, cookies=CookieSettings(), load_user=True)],
+    middleware=[Middleware(MoonKeyMiddleware, cookies=CookieSettings())],
 )
