@@ -3,21 +3,23 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VENDORS := $(VENV)/.vendors
 CANDIDATES := python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all test-lowest rules soak bench check format setup clean
+.PHONY: help demo test test-all test-lowest rules soak bench check format setup vendors clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
-demo: setup ## Run real apps against a local emulator, one to sign in to with a browser; ONCE=1 ends after the table
-	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+demo: setup ## Run real apps against a local emulator, one to sign in to with a browser; ONCE=1 ends after the table, PROVIDER=oidc, stytch or cdp has another service
+	@$(BIN)/python examples/demo.py $(if $(ONCE),--once) $(if $(PROVIDER),--provider $(PROVIDER))
 
 test: setup ## Run the tests
-	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 2 --dist loadfile -m 'not long'
+	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 3 --dist loadfile -m 'not long'
 
-test-all: test ## Run all tests, the long ones too
-	@$(BIN)/pytest -m long
+test-all: test vendors ## Run all tests, the long ones too
+	@$(BIN)/pytest -n 2 --dist loadfile -m long --ignore=tests/fleet --ignore=tests/browser
+	@$(BIN)/pytest -m long tests/fleet tests/browser
 
 test-lowest: setup ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(BIN)/python tests/lowest.py .venv-lowest
@@ -47,6 +49,12 @@ format: setup ## Format the code
 
 clean: ## Remove everything that was set up
 	rm -rf $(VENV) .venv-bench .venv-lowest build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Packages of vendors that only long tests use. Does nothing if they are newer than pyproject.toml.
+vendors: setup
+	@if ! [ $(VENDORS) -nt pyproject.toml ]; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[vendors]' && touch $(VENDORS); \
+	fi
 
 # Does nothing if the environment works and is newer than pyproject.toml.
 setup:
