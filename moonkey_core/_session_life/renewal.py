@@ -45,7 +45,8 @@ class Renewal:
         **requirements: Unpack[RequirementOptions],
     ) -> None:
         Requirements(**requirements)  # a wrong one is found here
-        if not callable(credential_in) or not (answer is None or callable(answer)):
+        functions: tuple[object, ...] = (credential_in,) if answer is None else (credential_in, answer)
+        if not all(map(callable, functions)):
             raise TypeError('A renewal takes functions: Renewal(json_member("renew"), answer=…).')
         self.credential_in: CredentialIn = credential_in
         self.requirements: RequirementOptions = requirements
