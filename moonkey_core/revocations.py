@@ -112,6 +112,9 @@ class Revocation:
 
     def limited_to(self, latest: float) -> Revocation:
         """Return the entry without what is issued after ``latest``."""
+        times = (self.issued_before, self.confirm_before)
+        if not self.by_local_clock and all(at is None or at <= latest for at in times):
+            return self  # nearly all are like that, and a copy is what costs most of receiving one
         return self._with_times(lambda at: min(at, latest))
 
     def _with_times(self, change: Callable[[float], float]) -> Revocation:
@@ -505,7 +508,7 @@ class Revocations:
         now = self.clock()
         # A sender whose clock is ahead must not revoke what is issued much later, or make the entry last longer.
         entry = entry.limited_to(self.now() + MAX_CLOCK_AHEAD)
-        self._take(replace(entry, added_at=min(entry.added_at, now)), now)
+        self._take(replace(entry, added_at=now) if entry.added_at > now else entry, now)
 
     def record(self, entry: Revocation) -> None:
         """Take in an entry of this process as it is, without calling listeners."""
