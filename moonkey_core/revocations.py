@@ -336,7 +336,7 @@ class Revocations:
         now = self.clock()
         # A sender whose clock is ahead must not revoke what is issued much later, or make the entry last longer.
         entry = entry.limited_to(self.now() + MAX_CLOCK_AHEAD)
-        self._take(replace(entry, added_at=min(entry.added_at, now)), now)
+        self._take(replace(entry, added_at=now) if entry.added_at > now else entry, now)
 
     def record(self, entry: Revocation) -> None:
         """Take in an entry of this process as it is, without calling listeners."""
