@@ -72,7 +72,10 @@ def test_an_api_that_says_little(web: httpx.Client, emulator: Emulator, answer: 
 
 def test_signing_in_at_once_after_signing_out_everywhere_else(web: httpx.Client, emulator: Emulator) -> None:
     mine = emulator.sign_in(email="ada@example.com")
-    assert web.post("/auth/sessions/revoke-others", headers={**pair(mine), **OURS}).json() == {"revoked": [], "revocation": "local"}
+    assert web.post("/auth/sessions/revoke-others", headers={**pair(mine), **OURS}).json() == {
+        "revoked": [],
+        "revocation": "local",
+    }
     again = emulator.sign_in(email="ada@example.com")
     assert_left(web, emulator, mine, [])
     assert_left(web, emulator, again, [])

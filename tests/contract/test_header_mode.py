@@ -99,7 +99,10 @@ def test_devices(api: httpx.Client, emulator: Emulator, me: str) -> None:
     listed = answered(api.get("/sessions", headers=headers))["sessions"]
     assert {one["id"] for one in listed} == {mine.session_id, *(one.session_id for one in others)}
     first = others[0].session_id
-    assert answered(api.post(f"/sessions/{first}/revoke", headers=headers)) == {"revoked": [first], "revocation": "local"}
+    assert answered(api.post(f"/sessions/{first}/revoke", headers=headers)) == {
+        "revoked": [first],
+        "revocation": "local",
+    }
     ended = answered(api.post("/sessions/revoke-others", headers=headers))["revoked"]
     assert {*ended} == {one.session_id for one in others[1:]}
     for other in others:
@@ -113,7 +116,11 @@ def test_signing_out(api: httpx.Client, emulator: Emulator, me: str) -> None:
     for name in ("session_token", "session_jwt"):
         found = signed_in(api, emulator, me)
         headers = {"session-token": found[name]}
-        assert answered(api.post("/sign-out", headers=headers)) == {"signed_out": True, "complete": True, "revocation": "local"}
+        assert answered(api.post("/sign-out", headers=headers)) == {
+            "signed_out": True,
+            "complete": True,
+            "revocation": "local",
+        }
         for other in ("session_token", "session_jwt"):
             assert answered(api.get("/session", headers=bearer(found[other]))) == {"authenticated": False}
 

@@ -53,7 +53,8 @@ def _device(times: str, *, current: bool = False, ip: str | None = None) -> dict
 
 
 def _sessions(state: str, *devices: dict[str, Any], **changes: Any) -> State:
-    usual = {"sessions": list(devices), "others": 0, "ended": 0, "failed": 0, "retry_url": "", "urls": URLS}
+    usual = {"sessions": list(devices), "others": 0, "ended": 0, "failed": 0, "retry_url": ""}
+    usual |= {"is_pending": False, "urls": URLS}
     return State("sessions", state, {**usual, **changes})
 
 

@@ -162,7 +162,10 @@ class TestSigningOut:
     def test_as_json(self, call: Both, emulator: Emulator) -> None:
         browser = visitor(call, emulator.sign_in(), html=False)
         response = browser.post_json("sign_out", {})
-        assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": True, "revocation": "local"})
+        assert (response.status, json_of(response)) == (
+            200,
+            {"signed_out": True, "complete": True, "revocation": "local"},
+        )
         assert browser.cookies == {}
 
     @pytest.mark.parametrize("which", ["session_token", "session_jwt"])
@@ -283,7 +286,10 @@ class TestWithoutTheApi:
         browser = visitor(call, emulator.sign_in(), html=False)
         emulator.fault("/v1/auth/sessions/delete", status=500)
         response = browser.post("sign_out")
-        assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": False, "revocation": "local"})
+        assert (response.status, json_of(response)) == (
+            200,
+            {"signed_out": True, "complete": False, "revocation": "local"},
+        )
         assert browser.cookies == {}
 
     @pytest.mark.rule("S35")
@@ -348,7 +354,11 @@ class TestWithoutTheApi:
                 browser.cookies = {}
                 browser.usual["session-token"] = person.session_token
             emulator.fault("/v1/auth", status=500)
-            assert json_of(browser.post("sign_out")) == {"signed_out": True, "complete": False, "revocation": "local"}
+            assert json_of(browser.post("sign_out")) == {
+                "signed_out": True,
+                "complete": False,
+                "revocation": "local",
+            }
             assert comes_true(call, lambda: "session_end_given_up" in caplog_reasons(caplog))
             emulator.clear_faults()
             for headers in (
