@@ -36,6 +36,7 @@ MAX_CLOCK_AHEAD = 60.0
 """Seconds that a time may lie in the future: the largest clock difference that can be configured."""
 
 _SCOPE = re.compile(r"[!\"$-~]{1,255}")  # visible ASCII without "#", which no issuer has
+_CREDENTIAL = "credential_"  # before the digest of one that is refused by itself, in place of a session id
 _INSTANT = 0.001
 _MAX_REPORTED = 65_536
 _MAX_CREDENTIALS = 65_536
@@ -188,8 +189,8 @@ def retention(settings: Settings, provider: Provider | None = None) -> float:
         life = getattr(provider, "longest_life", LONGEST_LIFE) if rules is None else rules.longest_life
         leeway = max(leeway, 0.0 if rules is None or rules.leeway is None else rules.leeway)
     # A user is also revoked for what this app has recorded of them, which may last longer.
-    recorded = 0.0 if settings.mfa_lifetime is None else settings.mfa_lifetime.total_seconds()
-    return max(life, settings.session_cache_ttl, settings.grace_seconds + life, recorded) + 2 * leeway
+    recorded = [one.total_seconds() for one in (settings.mfa_lifetime, settings.session_limit) if one is not None]
+    return max(life, settings.session_cache_ttl, settings.grace_seconds + life, *recorded) + 2 * leeway
 
 
 def new_table(
@@ -244,6 +245,7 @@ class Revocations:
     Attributes:
         scopes: All scopes of the provider.
         is_feed_full: Whether the feed has no room for more. It counts where the table raises when it is full.
+        revokes_credentials: Whether any credential was revoked by itself, see :meth:`add_credential`.
         version: Changes with every entry that revokes more than before, and with every report on a session.
         report_count: The number of reports on sessions and credentials so far.
         listeners: Are called with every entry that is added in this process.
@@ -273,6 +275,7 @@ class Revocations:
         self.retention: float = retention
         self.maxsize = maxsize
         self.version: int = 0
+        self.revokes_credentials: bool = False
         self._refuses_any = False  # whether there was ever an entry that is more than a report
         self.report_count: int = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
@@ -442,6 +445,36 @@ class Revocations:
             add(replace(report, credential=credential), added_at)
         return is_published
 
+    def add_credential(self, credentials: Collection[str]) -> bool:
+        """Revoke a credential whose session is not known here, in all processes of the app.
+
+        A process that has accepted it knows its session, and revokes that.
+
+        Args:
+            credentials: The keyed digests of the credential, the same in all processes; one for each secret.
+
+        Returns:
+            Whether it was revoked. Strangers can cause it, so only so many are.
+
+        Raises:
+            RevocationsFull: As :meth:`add` does.
+        """
+        if all(self._is_ended(one) for one in credentials):
+            return True
+        if not self._may_report_unknown():
+            return False
+        for one in credentials:
+            self.add(session_id=f"{_CREDENTIAL}{one}", issuer=self.scopes[0])
+        return True
+
+    def refuses_credential(self, credentials: Iterable[str]) -> bool:
+        """Return whether a credential was revoked by itself. See ``revokes_credentials`` first."""
+        return any(self._is_ended(one) for one in credentials)
+
+    def _is_ended(self, credential: str) -> bool:
+        with self._lock:
+            return self._key(None, f"{_CREDENTIAL}{credential}") in self._sessions
+
     def note_session(self, credentials: Iterable[str], session_id: str, scope: str | None = None) -> None:
         """Remember the session of a credential that was accepted, for a report on it by who knows only its digest.
 
@@ -547,7 +580,7 @@ class Revocations:
 
     def ends_record(
         self,
-        record_ids: tuple[str, str],
+        record_ids: tuple[str, str, str],
         session_id: str,
         user_id: str,
         made_at: float,
@@ -556,7 +589,8 @@ class Revocations:
         """Return whether what this app has recorded of a user is over: by its own id, or as the user is revoked.
 
         Args:
-            record_ids: The id of the record, and that of all records of the user, which ends those made before.
+            record_ids: The id of the record; that of the session in which it was made, or an empty one; and that
+                of all records of the user, which ends those made before.
             session_id: The session that it is presented beside.
             user_id: The user.
             made_at: When the record was made, by :meth:`now`.
@@ -565,9 +599,9 @@ class Revocations:
         if not self._refuses_any:
             return False
         with self._lock:
-            if self._key(scope, record_ids[0]) in self._sessions:
+            if any(self._key(scope, one) in self._sessions for one in record_ids[:2]):
                 return True
-            ended_at = self._sessions.get(self._key(scope, record_ids[1]))
+            ended_at = self._sessions.get(self._key(scope, record_ids[2]))
             if ended_at is not None and made_at <= ended_at + (self._offset or 0.0):
                 return True
             key, found = self._user_key(scope, user_id), scope or self.scopes[0]
@@ -693,12 +727,18 @@ class Revocations:
             has_collapsed = self._take_locked(entry, now, is_new=is_new)
             has_changed = (self.version, self.report_count) != before
             unreported = self._unreported_session(entry) if has_changed else None
+            ended = self._session_of_ended(entry) if has_changed else None
         if has_collapsed:  # not under the lock: a log handler may block
             logger.error(
                 "revocations: more than %d; everything issued before now is refused",
                 self.maxsize,
                 extra={"reason": "revocations_full"},
             )
+        if ended is not None:
+            with contextlib.suppress(
+                RevocationsFull
+            ):  # the credential itself is refused where it is verified anew
+                self.add(session_id=_parts(ended)[1], issuer=_parts(ended)[0])
         if unreported is not None:  # only here it is known whose the credential was
             scope, session_id = _parts(unreported)
             self.add_report(session_id=session_id, scope=scope)
@@ -714,6 +754,13 @@ class Revocations:
         until = entry.shifted(self._offset or 0.0).confirm_before
         assert until is not None
         return session if reported is None or reported.time < until else None
+
+    def _session_of_ended(self, entry: Revocation) -> Key | None:
+        """Return the session of a credential that was just revoked by itself, where it was accepted here."""
+        if entry.session_id is None or not entry.session_id.startswith(_CREDENTIAL):
+            return None
+        session = self._session_of.get(entry.session_id.removeprefix(_CREDENTIAL))
+        return None if session is None or session in self._sessions else session
 
     def _notify_watchers(self) -> None:
         for watcher in [one() for one in self.watchers]:
@@ -738,6 +785,8 @@ class Revocations:
         if entry.session_id is not None:
             if entry.added_at + self.retention <= now:
                 return False
+            if entry.session_id.startswith(_CREDENTIAL):
+                self.revokes_credentials = True
             key = key_of(entry.scope, entry.session_id)
             known = self._sessions.get(key)
             if self._lacks_room(is_known=known is not None, is_new=is_new):

@@ -141,7 +141,8 @@ def revoke(
     First the session and its JWTs are refused in this process, and in all others where there is a feed, for as
     long as a JWT of it may be accepted. That remains so where the API cannot be reached. A token or JWT is
     verified first, to find its session; where that is not possible, the API is called nevertheless. A credential
-    whose session may not have ended is refused in this process for a day. Source: API reference, Delete Session.
+    whose session may not have ended is refused in this process for a day; where its session is not known, as the
+    API cannot be reached, in the others too. Source: API reference, Delete Session.
 
     Args:
         session_id: The id of the session. Give exactly one of the three.
@@ -162,12 +163,16 @@ def revoke(
     if kind == "session_id":
         yield from end_session(core, kind, value, Ids(value, ""))
         return
-    done = False
+    done, ids = False, None
     digest = core.cache.digest(value)
     try:
         ids = yield from _ids_of(core, given(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
+    except ProviderError:
+        if ids is None:
+            core.introspector.refuse_everywhere(value)
+        raise
     finally:
         if not done:  # raised, or cancelled
             core.cache.deny(digest)
