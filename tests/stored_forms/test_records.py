@@ -35,7 +35,11 @@ def headers(carrier: str, **more: str) -> dict[str, str]:
     held, cookies = LANDED[carrier], CookieSettings()
     lines = {"authorization": f"Bearer {LANDED['token']}"}
     if carrier == "cookie":
-        return {**lines, "cookie": f"{cookies.mfa_name}={held['mfa']}; {cookies.start_name}={held['start']}", **more}
+        return {
+            **lines,
+            "cookie": f"{cookies.mfa_name}={held['mfa']}; {cookies.start_name}={held['start']}",
+            **more,
+        }
     return {**lines, "mfa-handle": held["mfa"], "session-start": held["start"], **more}
 
 

@@ -67,8 +67,8 @@ def steps_of_a_warm_request(client: MoonKey, token: str) -> Counter[str]:
 @pytest.mark.parametrize("way", ["remote", "local"])
 def test_a_warm_request_does_no_more_than_with_oidc(cdp: CdpEmulator, oidc: OidcEmulator, way: str) -> None:
     """By the steps it takes, in a cache of answers and of JWTs verified here."""
-    keys = {"jwks_url": cdp.jwks_url} if way == "local" else {}
-    provider = CDP(cdp.api_key_id, cdp.api_key_secret, cdp.project_id, base_url=cdp.api_url, **keys)
+    jwks_url = cdp.jwks_url if way == "local" else None
+    provider = CDP(cdp.api_key_id, cdp.api_key_secret, cdp.project_id, base_url=cdp.api_url, jwks_url=jwks_url)
     usual: dict[str, Any] = {"timeout": 30.0, "session_cache_ttl": 60}
     token = cdp.sign_in("ada@example.com").access_token
     of_cdp = steps_of_a_warm_request(MoonKey(provider=provider, **usual), token)
@@ -79,7 +79,7 @@ def test_a_warm_request_does_no_more_than_with_oidc(cdp: CdpEmulator, oidc: Oidc
     assert {name: of_cdp[name] for name in common - {"instructions"}} == {
         name: of_oidc[name] for name in common - {"instructions"}
     }
-    assert len(set(of_cdp) - common) <= len(set(of_oidc) - common), (set(of_cdp) ^ set(of_oidc))
+    assert len(set(of_cdp) - common) <= len(set(of_oidc) - common), set(of_cdp) ^ set(of_oidc)
     assert of_cdp["instructions"] <= of_oidc["instructions"]
 
 
