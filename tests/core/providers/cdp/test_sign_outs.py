@@ -26,7 +26,7 @@ class Process:
         app = Flask(__name__)
         FlaskMoonKey(app, client=self.client)
         app.register_blueprint(session_routes(mode="header"))
-        app.add_url_rule("/me", "me", require_auth(lambda: {}))
+        app.add_url_rule("/me", "me", require_auth(dict))
         self.browser: FlaskClient = app.test_client()
 
     def me(self, token: str) -> int:
