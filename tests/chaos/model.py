@@ -190,6 +190,8 @@ class Judge:
     def _deadline(self, ending: Ending, asked: Asked, answer: Answer) -> float:
         """When this worker had to know of it, in monotonic seconds."""
         assert ending.done is not None
+        if not ending.at_api and answer.came_at >= ending.begun + self.retention:
+            return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
         lags = [self.lags[name] for name in _lag_names(asked.credential)]
@@ -199,8 +201,7 @@ class Judge:
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
-            is_new = self.spans.felt("worker", asked.side, answer.sent_at, answer.came_at)
-            if is_new or answer.came_at >= ending.begun + self.retention:
+            if self.spans.felt("worker", asked.side, answer.sent_at, answer.came_at):
                 return math.inf
             return self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker"))
         if ending.is_published:

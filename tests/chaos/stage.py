@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,8 @@ class Stage:
             **{f"MOONKEY_{name}": value for name, value in {**_OPTIONS, **needs.options}.items()},
         }
         chosen = self.rng.sample(list(needs.servers), 2)
-        self.sides = [self._side(stack, number, *kind, environ, folder) for number, kind in enumerate(chosen)]
+        self.sides = [self._side(number, *kind, environ, folder) for number, kind in enumerate(chosen)]
+        self._start_servers(stack)
         settings = Settings.load({"redis_url": self.redis.url}, environ)
         self.judge = Judge(
             self._lags(), settings.jwt_max_age, settings.leeway, retention(settings), self.spans, self.metronome
@@ -269,9 +271,14 @@ class Stage:
         thread.start()
         self._threads.append(thread)
 
-    def _side(
-        self, stack: ExitStack, number: int, kind: str, app: str, environ: Mapping[str, str], folder: Path
-    ) -> Side:
+    def _start_servers(self, stack: ExitStack) -> None:
+        """Start the servers, at the same time, and have them ended at the same time."""
+        servers = [side.server for side in self.sides]
+        pool = stack.enter_context(ThreadPoolExecutor(len(servers)))
+        stack.callback(lambda: list(pool.map(lambda server: server.__exit__(), servers)))
+        list(pool.map(lambda server: server.start(), servers))
+
+    def _side(self, number: int, kind: str, app: str, environ: Mapping[str, str], folder: Path) -> Side:
         redis = self.proxy.link(f"redis {number}", self.redis.port)
         clock = folder / f"clock{number}"
         clock.write_text("0")
@@ -282,7 +289,7 @@ class Stage:
             "MOONKEY_REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
         }
         port = quiet_port()
-        server = stack.enter_context(Server(port, COMMANDS[kind](port, WORKERS), environ))
+        server = Server(port, COMMANDS[kind](port, WORKERS), environ)
         return Side(number, kind, app, server, redis, clock)
 
     def _lags(self) -> Lags:
