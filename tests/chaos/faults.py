@@ -239,9 +239,9 @@ def machine_clock_set(stage: Stage, rng: random.Random) -> None:
     offset = rng.choice([-0.4, 0.4, -30.0, 30.0, -400.0, 400.0])
     stage.tally.note_action(f"clock off by {offset:g} s")
     with stage.spans.during("clock", [side.number]):
-        side.clock.write_text(str(offset))
+        side.set_clock(offset)
         stage.pause(rng.uniform(1.5, 4.0))
-        side.clock.write_text("0")
+        side.set_clock(0.0)
         stage.pause(0.2)
 
 
