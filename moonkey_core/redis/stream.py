@@ -150,8 +150,7 @@ class Stream:
         rows = found[0][1] if found else []
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost
-        missing = None if anchor is None else self._missing(anchor, rows)
-        if missing is not None and not await self._has_expired(missing, rows):
+        if anchor is not None and await self._is_lost(anchor, rows):
             raise HistoryLost
         if rows:
             self._set_anchor(rows[-1])
@@ -186,21 +185,37 @@ class Stream:
         is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
         self._anchor, self._since_anchor = entry_id if is_short else None, 0
 
-    def _missing(self, anchor: bytes, rows: Sequence[tuple[bytes, Any]]) -> bytes | None:
-        """Return an entry that was read before and should be among these: the last one, or the anchor."""
-        ids = [entry_id for entry_id, _ in rows]
-        return next((known for known in (self._last_id, anchor) if known not in ids), None)
+    async def _is_lost(self, anchor: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
+        """Return whether the stream lacks what was read from it before, and was not told to drop it.
 
-    async def _has_expired(self, missing: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
-        """Return whether an entry may be missing because Redis was told to drop entries of its age."""
-        if rows:
-            now_ms = _id_parts(rows[-1][0])[0]  # what has dropped it was added together with that one
-        else:
-            async with time_limit(self._timeout):
-                if not await self._client.exists(self.name):
-                    return False
-            now_ms = int((self._clock.wall() + self._clock.offset) * 1000)
-        return now_ms - _id_parts(missing)[0] >= self._retention_ms
+        Args:
+            anchor: The entry from which on it was read again.
+            rows: What was found.
+        """
+        ids, known = [entry_id for entry_id, _ in rows], _id_parts(self._last_id)
+        if self._last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
+            # The end is missing, which is never dropped before it is too old.
+            is_young = known[0] > self._server_ms() - self._retention_ms
+            return is_young or not await self._exists()
+        if anchor in ids:
+            return False
+        # A single entry may be dropped once a later one contains it. The older ones are there then.
+        first = await self._first_id()
+        if first and _id_parts(first) < _id_parts(anchor):
+            return False
+        return _id_parts(anchor)[0] > _id_parts(ids[-1])[0] - self._retention_ms
+
+    async def _exists(self) -> bool:
+        async with time_limit(self._timeout):
+            return bool(await self._client.exists(self.name))
+
+    async def _first_id(self) -> bytes | None:
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command("XREAD", "COUNT", 1, "STREAMS", self.name, "0-0")
+        return found[0][1][0][0] if found else None
+
+    def _server_ms(self) -> int:
+        return int((self._clock.wall() + self._clock.offset) * 1000)
 
     async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
         """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones."""
@@ -217,7 +232,7 @@ class Stream:
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
         async with time_limit(self._timeout):
-            self.length = await self._drop_expired(int((self._clock.wall() + self._clock.offset) * 1000))
+            self.length = await self._drop_expired(self._server_ms())
 
     async def _drop_expired(self, now_ms: int) -> int:
         """Drop expired entries, and return the length that is left. ``now_ms``: by the clock of the server."""

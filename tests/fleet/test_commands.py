@@ -19,7 +19,7 @@ from support.scripted import wait_until
 pytestmark = pytest.mark.long
 
 EPOCH = b"0" * 32
-LAG = 0.5
+LAG = 1.0
 
 
 def calls(server: RedisServer) -> dict[str, int]:
@@ -46,13 +46,12 @@ class TestWhatItCosts:
         assert live(make_process(max_revocation_lag=LAG))
         server.client.config_resetstat()
         began = time.monotonic()
-        assert wait_until(lambda: calls(server).get("get", 0) >= 12)
+        assert wait_until(lambda: calls(server).get("get", 0) >= 8)
         counts, seconds = calls(server), time.monotonic() - began
         beats = counts["get"]
         assert beats <= seconds / (0.4 * LAG) + 2
-        assert counts["xread"] <= 2 * beats + 2
-        assert counts["time"] <= beats / 4 + 2
-        assert set(counts) <= {"get", "xread", "time", "info", "config|resetstat", "pexpire"}
+        sent = sum(count for name, count in counts.items() if not name.startswith(("info", "config")))
+        assert sent <= 3.25 * beats + 12  # where a busy machine has lost the connection once, it joins again
 
     def test_it_holds_two_connections(self, make_process: MakeProcess, server: RedisServer) -> None:
         one, other = make_process(), make_process()
@@ -125,6 +124,21 @@ class TestWhatIsProven:
             return True
 
         assert run(server, read) is (age > 60)
+
+    def test_single_entries_may_be_dropped_once_there_are_later_ones(self, server: RedisServer) -> None:
+        async def read(client: Any) -> None:
+            stream = await Stream.join(client, "moonkey:test", 5.0, 60.0)
+            ids = []
+            for value in (b"one", b"two", b"three", b"four"):
+                ids.append(await client.xadd(stream.name, {"entry": value}))
+                await (stream.read() if value in {b"one", b"three"} else stream.wait(5.0))
+            assert await client.xdel(stream.name, ids[0], ids[2]) == 2
+            assert await stream.read() == ([], True)
+            await client.xdel(stream.name, ids[3])
+            with pytest.raises(HistoryLost):
+                await stream.read()
+
+        run(server, read)
 
     def test_what_is_waited_for_comes_once(self, server: RedisServer) -> None:
         async def read(client: Any) -> list[object]:
