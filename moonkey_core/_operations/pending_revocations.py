@@ -48,13 +48,14 @@ class PendingRevocations:
         added = (of or self._core).revocations.add(
             session_id=session_id, user_id=user_id, issued_before=issued_before, keep=keep, issuer=issuer
         )
-        self._note(added, again=again)
+        self.note(added, again=again)
 
     def add_cutoff(self, user_id: str, *, keep: str | None = None, again: bool = False) -> None:
         """Revoke what was issued to a user until now, as ``revocations.add_cutoff`` does."""
-        self._note(self._core.revocations.add_cutoff(user_id, keep=keep), again=again)
+        self.note(self._core.revocations.add_cutoff(user_id, keep=keep), again=again)
 
-    def _note(self, handle: RevocationHandle, *, again: bool) -> None:
+    def note(self, handle: RevocationHandle, *, again: bool = False) -> None:
+        """Take in what was revoked in another way."""
         now = _clock.elapsed()
         if again and now - self._since <= self._core.settings.leeway:
             return

@@ -113,7 +113,7 @@ class PublishQueue:
     def mark_away(self, is_away: bool) -> None:
         """Note that nothing can be sent for now, as Redis cannot be reached or the feed is closed; or that it can.
 
-        Nobody waits for an acknowledgement meanwhile.
+        No call waits for an acknowledgement meanwhile.
         """
         self._is_away = is_away
         if is_away:
