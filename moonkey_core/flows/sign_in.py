@@ -119,7 +119,7 @@ def complete_sign_in(
     if not is_repeated:
         yield from drop_records(core, request)
         yield from _end_previous_session(core, request, session.id)
-        core.hooks.emit(SignedIn(login.user.id, session.id, method))
+        core.hooks.emit(SignedIn(login.user.id, session.id, method, scope=login.user.scope))
     if request.mode == "header":
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         shown = {"user": login.user.to_dict(), "session": session_view(session), "next": safe_target(target)}
