@@ -22,13 +22,14 @@ from moonkey_core._provider import Provider
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.dating import retention as retention
 from moonkey_core._revocations.entry import MAX_CLOCK_AHEAD as MAX_CLOCK_AHEAD
-from moonkey_core._revocations.entry import Revocation, parts_of, unix_seconds
+from moonkey_core._revocations.entry import Revocation, credential_id, credential_in, parts_of, unix_seconds
 from moonkey_core._revocations.entry import as_it_is as as_it_is
 from moonkey_core._revocations.entry import checked_scope as checked_scope
 from moonkey_core._revocations.reports import Reports
 from moonkey_core._revocations.tables import Tables
 from moonkey_core._verified import DEFAULT_SCOPE as DEFAULT_SCOPE
 from moonkey_core._verified import Key, key_of
+from moonkey_core.errors import RevocationsFull
 from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 
@@ -91,6 +92,7 @@ class Revocations:
     Attributes:
         scopes: All scopes of the provider.
         is_feed_full: Whether the feed has no room for more. It counts where the table raises when it is full.
+        revokes_credentials: Whether any credential was revoked by itself, see :meth:`add_credential`.
         version: Changes with every entry that revokes more than before, and with every report on a session.
         report_count: The number of reports on sessions and credentials so far.
         listeners: Are called with every entry that is added in this process.
@@ -117,6 +119,7 @@ class Revocations:
         self.key_of_user = key_of_user
         self.raises_when_full = raises_when_full
         self.version: int = 0
+        self.revokes_credentials: bool = False
         self._refuses_any = False  # whether there was ever an entry that is more than a report
         self.report_count: int = 0
         self.listeners: tuple[Callable[[Revocation], None], ...] = ()
@@ -278,6 +281,33 @@ class Revocations:
             add(replace(report, credential=credential), added_at)
         return is_published
 
+    def add_credential(self, credentials: Collection[str]) -> bool:
+        """Revoke a credential whose session is not known here, in all processes of the app.
+
+        A process that has accepted it knows its session, and revokes that.
+
+        Args:
+            credentials: The keyed digests of the credential, the same in all processes; one for each secret.
+
+        Returns:
+            Whether it was revoked. Strangers can cause it, so only so many are.
+
+        Raises:
+            RevocationsFull: As :meth:`add` does.
+        """
+        if all(self.refuses_credential([one]) for one in credentials):
+            return True
+        if not self._may_report_unknown():
+            return False
+        for one in credentials:
+            self.add(session_id=credential_id(one), issuer=self.scopes[0])
+        return True
+
+    def refuses_credential(self, credentials: Iterable[str]) -> bool:
+        """Return whether a credential was revoked by itself. See ``revokes_credentials`` first."""
+        with self._lock:
+            return any(self._revoked.has_session(self._key(None, credential_id(one))) for one in credentials)
+
     def note_session(self, credentials: Iterable[str], session_id: str, scope: str | None = None) -> None:
         """Remember the session of a credential that was accepted, for a report on it by who knows only its digest.
 
@@ -369,7 +399,7 @@ class Revocations:
 
     def ends_record(
         self,
-        record_ids: tuple[str, str],
+        record_ids: tuple[str, str, str],
         session_id: str,
         user_id: str,
         made_at: float,
@@ -378,7 +408,8 @@ class Revocations:
         """Return whether what this app has recorded of a user is over: by its own id, or as the user is revoked.
 
         Args:
-            record_ids: The id of the record, and that of all records of the user, which ends those made before.
+            record_ids: The id of the record; that of the session in which it was made, or an empty one; and that
+                of all records of the user, which ends those made before.
             session_id: The session that it is presented beside.
             user_id: The user.
             made_at: When the record was made, by :meth:`now`.
@@ -484,17 +515,31 @@ class Revocations:
             has_collapsed = self._take_locked(entry, now, is_new=is_new)
             has_changed = (self.version, self.report_count) != before
             unreported = self._reports.unreported_session(entry) if has_changed else None
+            ended = self._session_of_ended(entry) if has_changed else None
         if has_collapsed:  # not under the lock: a log handler may block
             logger.error(
                 "revocations: more than %d; everything issued before now is refused",
                 self.maxsize,
                 extra={"reason": "revocations_full"},
             )
+        if ended is not None:
+            # Where there is no room, the credential itself is refused, when it is verified anew.
+            with contextlib.suppress(RevocationsFull):
+                self.add(session_id=parts_of(ended)[1], issuer=parts_of(ended)[0])
         if unreported is not None:  # only here it is known whose the credential was
             scope, session_id = parts_of(unreported)
             self.add_report(session_id=session_id, scope=scope)
         elif has_changed:
             self._notify_watchers()
+
+    def _session_of_ended(self, entry: Revocation) -> Key | None:
+        """Return the session of a credential that was just revoked by itself, where it was accepted here."""
+        credential = credential_in(entry)
+        if credential is None:
+            return None
+        self.revokes_credentials = True
+        session = self._reports.session_of(credential)
+        return None if session is None or self._revoked.has_session(session) else session
 
     def _notify_watchers(self) -> None:
         for watcher in [one() for one in self.watchers]:

@@ -143,7 +143,8 @@ def revoke(
     long as a JWT of it may be accepted. That remains so where the API cannot be reached. A token or JWT is
     verified first, to find its session; where that is not possible, the API is called nevertheless, but not with a
     JWT that is forged or of another issuer. A credential whose session may not have ended is refused in this
-    process for a day. Source: API reference, Delete Session.
+    process for a day; where its session is not known, as the API cannot be reached, in the others too. Source: API
+    reference, Delete Session.
 
     Args:
         session_id: The id of the session. Give exactly one of the three.
@@ -165,12 +166,17 @@ def revoke(
     if kind == "session_id":
         yield from end_session(core, kind, value, Ids(value, ""))
         return
-    done = False
+    done, ids = False, None
     digest = core.cache.digest(value)
+    is_new = not core.cache.is_denied(digest)
     try:
         ids = yield from _ids_of(core, given(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
+    except ProviderError:
+        if ids is None and is_new:
+            core.introspector.refuse_everywhere(value)
+        raise
     finally:
         if not done:  # raised, or cancelled
             core.cache.deny(digest)

@@ -12,7 +12,7 @@ from moonkey_core._operations.mfa import end_for_user
 from moonkey_core._operations.sessions import Ids, end_session, ids_to_end
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import peek_identity
+from moonkey_core.auth import peek_error, peek_identity
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.dropping import drop_records
@@ -87,7 +87,7 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.
         core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-    yield from drop_records(core, request)
+    yield from drop_records(core, request, everywhere=True)
     can_end = "revoke_session" in core.provider.capabilities
     if (
         can_end
@@ -99,7 +99,7 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
         presented, ids = yield from _genuine(core, presented)
     complete = presented is None
     if presented is not None and not can_end:
-        ids = yield from _refuse_locally(core, presented, ids)
+        ids = yield from _refuse_locally(core, request, presented, ids)
         complete = not _browser_signs_out(core)  # otherwise the provider cannot be told, now or later
     elif presented is not None:
         is_refused = False
@@ -109,7 +109,7 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
         except MoonKeyError as error:
             _log_incomplete(error)
             is_refused = ids is None and isinstance(error, RequestRefused)
-            ids = yield from _refuse_locally(core, presented, ids)
+            ids = yield from _refuse_locally(core, request, presented, ids)
         finally:
             if not complete:  # raised, or cancelled
                 _deny(core, presented)
@@ -154,31 +154,46 @@ def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | No
         yield from end_session(core, credential.kind, credential.value, ids)
 
 
-def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
+def _refuse_locally(
+    core: Core, request: FlowRequest, presented: PresentedCredentials, ids: Ids | None
+) -> Plan[Ids | None]:
     """Refuse a session in all processes of the app that the provider could not be called to end.
 
-    The credential itself is refused too, as its session may be unknown. A JWT, also one beside a session token,
-    names the session if it is genuine, however old it is.
+    The credential itself is refused too, as its session may be unknown: here, and everywhere if it may be good.
 
     Returns:
         The ids of the session and its user, if they are known.
     """
     _deny(core, presented)
+    if ids is None:
+        ids = yield from _end_of_genuine(core, presented)
+    if ids is None and not isinstance(peek_error(request.auth), InvalidCredentials):
+        core.introspector.refuse_everywhere(presented.value)
+    return ids
+
+
+def _end_of_genuine(core: Core, presented: PresentedCredentials) -> Plan[Ids | None]:
+    """Refuse the session that a JWT names, also one beside a session token, if it is genuine, however old it is.
+
+    Returns:
+        The ids of the session and its user; ``None`` where there is no such JWT, or its key cannot be had now.
+    """
     jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
-    if ids is None and jwt is not None and core.verifies_jwts:
-        try:
-            ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
-        except ProviderError:
-            return None
-        if ids is not None:
-            _refuse(core, ids)
+    if jwt is None or not core.verifies_jwts:
+        return None
+    try:
+        ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
+    except ProviderError:
+        return None
+    if ids is not None:
+        _refuse(core, ids)
     return ids
 
 
 def _refuse(core: Core, ids: Ids) -> None:
     """Refuse the session of a JWT that is genuine, but too old to be the identity of the request."""
     core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-    end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id)
+    end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id, names_session=ids.names_session)
 
 
 def _deny(core: Core, presented: PresentedCredentials) -> None:

@@ -392,7 +392,8 @@ class Settings(Routed, KnownArguments):
 
     def derive(self) -> None:
         """Work out what follows from other settings and from the provider, and each response asks for."""
-        limit = self.longest_session or getattr(self.provider, "longest_session", None)
+        longest = self.longest_session or getattr(self.provider, "longest_session", None)
+        limit = longest if self.note_starts else None  # of no use to an app that notes nothing
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
         is_any = self.mfa_lifetime is not None or limit is not None
         others = any(one.adds_to_responses for one in self.members.values())
