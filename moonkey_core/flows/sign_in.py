@@ -122,7 +122,7 @@ def complete_sign_in(
         yield from drop_records(core, request, pending)
         yield from _end_previous_session(core, request, session.id, pending)
         yield from pending.settled()
-        core.hooks.emit(SignedIn(login.user.id, session.id, method))
+        core.hooks.emit(SignedIn(login.user.id, session.id, method, scope=login.user.scope))
     if request.mode == "header":
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         shown = {"user": login.user.to_dict(), "session": session_view(session), "next": safe_target(target)}

@@ -25,6 +25,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies
 from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
+from moonkey_core.web.pages import mounted_sign_in
 
 _CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "cookies": the site may have others
 
@@ -77,13 +78,12 @@ def signed_out_response(core: Core, request: FlowRequest, ended: Ended, target: 
     elif ended.is_complete and ended.state != "pending":
         response = see_other(target, cookies=cookies)
     else:
-        able = core.provider.capabilities
         context = {
             "next": target,
             "is_complete": ended.is_complete,
             "is_pending": ended.state == "pending",
-            "goes_on": "revoke_session" in able,
-            "can_sign_in": "sign_in" in able,
+            "goes_on": "revoke_session" in core.provider.capabilities,
+            "can_sign_in": mounted_sign_in(core.settings, request.routes) is not None,
         }
         response = page_response(request, "signed_out", context, cookies=cookies)
     if not core.settings.sign_in.clear_storage:

@@ -23,6 +23,7 @@ from moonkey_core.settings.checks import (
     check_records,
     check_sealing,
     check_sign_in_lifetimes,
+    check_sign_in_usable,
     check_sliding_expiration,
     session_minutes,
     setting_error,
@@ -387,6 +388,7 @@ class Settings(Routed, KnownArguments):
         only_one: ChosenProvider = self.provider or MOONKEY
         chosen = self.providers or (only_one,)
         check_moonkey_only(given, chosen)
+        check_sign_in_usable(self.sign_in, chosen)
         if self.providers:
             set_routes(self, MOONKEY_ONLY)
         elif self.provider is not None:

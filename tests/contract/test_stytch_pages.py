@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from contract.stytch_sites import browsing, on_each_stack, options
+from contract.stytch_sites import api, browsing, on_each_stack, options
 
 from moonkey_core import MoonKey, Settings
 from moonkey_core.emulator import StytchEmulator
@@ -48,14 +48,6 @@ def hydrating(stack: str, shared_stytch: StytchEmulator) -> Iterator[httpx.Clien
 def email() -> str:
     """An address of nobody else: the limits of the site outlive a test."""
     return f"{uuid.uuid4().hex[:12]}@example.com"
-
-
-def api(stytch: StytchEmulator, path: str, **body: Any) -> dict[str, Any]:
-    """A call of the app's own."""
-    answer = quick.post(f"{stytch.base_url}{path}", json=body, auth=(stytch.project_id, stytch.secret))
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def is_active(stytch: StytchEmulator, token: str) -> bool:
