@@ -128,6 +128,15 @@ class Publisher:
                 entries = self._server_dated(self._queue.take_all())
                 continue
             self._errors.reset()
+            if not stream.is_replicated:
+                log_repeated(
+                    logging.WARNING,
+                    "feed: fewer replicas than redis_replicas have acknowledged the last revocations",
+                    extra={"reason": "feed_not_replicated"},
+                )
+                await asyncio.sleep(self._poll_interval)
+                entries = self._server_dated(self._queue.take_new())
+                continue
             self._queue.mark_sent()
             self._on_published()
             entries = self._server_dated(await self._queue.take())

@@ -22,6 +22,8 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
+_JOIN_ROUND_TRIPS = 6  # to connect, and to learn of the epoch: on a slow link, many times as long as one call
+_WAIT_SHARE = 0.4  # of the time of a call: how long Redis waits for its replicas
 _PUBLISH_BATCH = 500  # entries of our own, of a few hundred bytes each
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
 _MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
@@ -90,7 +92,14 @@ class Stream:
     """
 
     def __init__(
-        self, client: Any, root: str, epoch: StreamEpoch, timeout: float, retention: float, clock: ServerClock
+        self,
+        client: Any,
+        root: str,
+        epoch: StreamEpoch,
+        timeout: float,
+        retention: float,
+        clock: ServerClock,
+        replicas: int = 0,
     ) -> None:
         self._client = client
         self._epoch_key = _epoch_key(root)
@@ -101,13 +110,22 @@ class Stream:
         self._since_anchor = 0
         self._reads = 0
         self._clock = clock
+        self._replicas = replicas
+        self.is_replicated: bool = True  # whether so many replicas have what was published last
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
         self.name: str = _stream_key(root, epoch.value)
 
     @classmethod
     async def join(
-        cls, client: Any, root: str, timeout: float, retention: float, clock: ServerClock | None = None
+        cls,
+        client: Any,
+        root: str,
+        timeout: float,
+        retention: float,
+        clock: ServerClock | None = None,
+        *,
+        replicas: int = 0,
     ) -> Stream:
         """Open the current stream, to be read from its beginning.
 
@@ -117,17 +135,18 @@ class Stream:
             timeout: Seconds that a call may take.
             retention: Seconds that Redis keeps entries, and an unused stream.
             clock: Is updated by each call that reads the server's time.
+            replicas: How many replicas have to acknowledge what is published.
 
         Raises:
             HistoryLost: The epoch was unusable. Try again.
         """
         clock = clock or ServerClock(0.0)
-        async with time_limit(timeout):
+        async with time_limit(_JOIN_ROUND_TRIPS * timeout):
             epoch = await _current_epoch(client, root, int(retention * 1000))
             sent_at = clock.wall()
             reply = await client.execute_command("TIME")
             clock.update(reply, reply, sent_at)
-        return cls(client, root, epoch, timeout, retention, clock)
+        return cls(client, root, epoch, timeout, retention, clock, replicas)
 
     async def read(self) -> tuple[list[tuple[float, object]], bool]:
         """Read what was added since the last call.
@@ -230,16 +249,33 @@ class Stream:
         return int((self._clock.wall() + self._clock.offset) * 1000)
 
     async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
-        """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones."""
-        length = 0
-        for start in range(0, len(entries), _PUBLISH_BATCH):
-            async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
-                for entry in entries[start : start + _PUBLISH_BATCH]:
+        """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones.
+
+        It takes one round trip for each batch, as a read does: so on a slow link, what can read can publish.
+        ``is_replicated`` says whether enough replicas have them; without entries, it is only found out again.
+
+        Raises:
+            HistoryLost: The epoch was not the current one any more, so other processes may not read them.
+        """
+        for start in range(0, len(entries), _PUBLISH_BATCH) if entries or self.is_replicated else (0,):
+            batch = entries[start : start + _PUBLISH_BATCH]
+            async with time_limit(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
+                for entry in batch:
                     pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
-                *_, newest = await pipe.execute()
-                length = await self._drop_expired(int(_added_at(newest) * 1000))
-            self.length = length
-        return length > limit
+                self._drop_expired_in(pipe, self._server_ms())
+                pipe.get(self._epoch_key)
+                if self._replicas:
+                    pipe.execute_command("WAIT", self._replicas, int(self._timeout * _WAIT_SHARE * 1000))
+                replies = await pipe.execute(raise_on_error=False)
+            *added, _, length, _, epoch = replies[:-1] if self._replicas else replies
+            for reply in (*added, length, epoch, replies[-1]):
+                if isinstance(reply, Exception):
+                    raise reply
+            if epoch != self.epoch.value:
+                raise HistoryLost
+            self.length = int(length)
+            self.is_replicated = not self._replicas or int(replies[-1]) >= self._replicas
+        return self.length > limit
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
@@ -249,14 +285,18 @@ class Stream:
     async def _drop_expired(self, now_ms: int) -> int:
         """Drop expired entries, and return the length that is left. ``now_ms``: by the clock of the server."""
         async with self._client.pipeline(transaction=False) as pipe:
-            # Before Redis 6.2 this is an error, and only the limit holds.
-            pipe.execute_command("XTRIM", self.name, "MINID", "~", max(now_ms - self._retention_ms, 0))
-            pipe.xlen(self.name)
-            pipe.pexpire(self.name, self._retention_ms)
+            self._drop_expired_in(pipe, now_ms)
             _, length, _ = await pipe.execute(raise_on_error=False)
         if isinstance(length, Exception):
             raise length
         return int(length)
+
+    def _drop_expired_in(self, pipe: Any, now_ms: int) -> None:
+        """Add the commands to a pipeline; the reply to the second one is the length."""
+        # Before Redis 6.2 this is an error, and only the limit holds.
+        pipe.execute_command("XTRIM", self.name, "MINID", "~", max(now_ms - self._retention_ms, 0))
+        pipe.xlen(self.name)
+        pipe.pexpire(self.name, self._retention_ms)
 
     async def trim(self, length: int) -> None:
         """Drop the oldest entries, which a later one has made superfluous."""
