@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from moonkey_core._crypto import Sealer
@@ -122,13 +122,6 @@ def entry_key(entry: Revocation, key_of_user: Callable[[str], str] = as_it_is) -
     user_id = None if entry.user_id is None else key_of_user(entry.user_id)
     times = entry.issued_before, entry.confirm_before
     return (entry.scope, entry.session_id, user_id, *times, entry.exempt_session_id, entry.credential)
-
-
-def missing_entries(
-    entries: Iterable[Revocation], present: Collection[object], key_of_user: Callable[[str], str] = as_it_is
-) -> tuple[Revocation, ...]:
-    """Return the entries that are not in the stream. ``present`` holds the keys of those that are."""
-    return tuple(entry for entry in entries if entry_key(entry, key_of_user) not in present)
 
 
 def without_superseded(entries: Collection[Revocation], leeway: float) -> tuple[Revocation, ...]:

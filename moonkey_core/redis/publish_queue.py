@@ -27,7 +27,8 @@ class PublishQueue:
         self._start = start
         self._lock = _threads.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
-        self._overflowed = False
+        self._sending: deque[Revocation] = deque()  # taken, and not acknowledged
+        self._overflowed = self._sends_all = False
         self._unsent = 0
         self._consumer: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -61,11 +62,16 @@ class PublishQueue:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(event.set)
 
-    def take_all(self) -> tuple[Revocation, ...]:
-        """Return all entries that still matter, those included that were taken before."""
+    def take_unsent(self) -> tuple[Revocation, ...]:
+        """Return all entries that Redis may not have, those included that were taken before."""
         with self._lock:
+            self._sending.extend(self._waiting)
             self._waiting.clear()
+            self._sends_all |= self._overflowed or len(self._sending) > self.own.maxsize
             self._overflowed = False
+            if not self._sends_all:
+                return tuple(self._sending)
+            self._sending.clear()
         return self.own.entries()
 
     async def take(self) -> tuple[Revocation, ...]:
@@ -75,16 +81,13 @@ class PublishQueue:
         while not self._waiting and not self._overflowed:
             await event.wait()
             event.clear()
-        if self._overflowed:
-            return self.take_all()
-        with self._lock:
-            waiting = tuple(self._waiting)
-            self._waiting.clear()
-        return waiting
+        return self.take_unsent()
 
     def mark_sent(self) -> None:
         """Note that Redis has the entries that were taken last."""
         with self._lock:
+            self._sending.clear()
+            self._sends_all = False
             self._unsent = self.own.maxsize if self._overflowed else len(self._waiting)
 
     def attach(self) -> None:

@@ -17,13 +17,16 @@ from typing import Any
 from moonkey_core import _clock
 from moonkey_core._clock import RemoteClock
 from moonkey_core.redis.client import time_limit
+from moonkey_core.redis.lease import Lease, Roll
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
-_PUBLISH_BATCH = 500  # entries of our own, of a few hundred bytes each
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
+_MAX_READ_BATCH = 500  # entries as small as ours
+_READ_BYTES = 256 * 1024  # of the entries that are read at a time, about, if they are more than the first few
+_MAX_DIGITS = 12
 
 
 class HistoryLost(Exception):
@@ -79,10 +82,12 @@ class Stream:
         self, client: Any, root: str, epoch: StreamEpoch, timeout: float, retention: float, clock: ServerClock
     ) -> None:
         self._client = client
+        self._root = root
         self._epoch_key = _epoch_key(root)
         self._timeout = timeout
         self._retention_ms = int(retention * 1000)
         self._last_id = b"0-0"
+        self._batch = _READ_BATCH
         self._clock = clock
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
@@ -126,11 +131,11 @@ class Stream:
             HistoryLost: The epoch is not the current one any more. As it is read after the entries, it was the
                 current one all the while otherwise.
         """
-        waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
+        waiting, batch = ["BLOCK", max(int(block * 1000), 1)] if block else [], self._batch
         sent_at = self._clock.wall()
         async with time_limit(block + self._timeout), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("TIME")
-            pipe.execute_command("XREAD", "COUNT", _READ_BATCH, *waiting, "STREAMS", self.name, self._last_id)
+            pipe.execute_command("XREAD", "COUNT", batch, *waiting, "STREAMS", self.name, self._last_id)
             pipe.get(self._epoch_key)
             pipe.exists(self.name)
             pipe.execute_command("TIME")
@@ -138,23 +143,27 @@ class Stream:
         self._clock.update(first, last, sent_at)
         if epoch != self.epoch.value or not exists:
             raise HistoryLost
-        rows = found[0][1] if found else []
+        rows = self._rows(found)
         if rows:
             self._last_id = rows[-1][0]
-        values = [(_added_at(entry_id), fields.get(_FIELD) if fields else None) for entry_id, fields in rows]
-        return [(added_at, value) for added_at, value in values if value != b""], len(rows) < _READ_BATCH
+        values = [(_added_at(entry_id), value) for entry_id, value in rows if value != b""]
+        return values, len(rows) < batch
 
-    async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
-        """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones."""
-        length = 0
-        for start in range(0, len(entries), _PUBLISH_BATCH):
-            async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
-                for entry in entries[start : start + _PUBLISH_BATCH]:
-                    pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
-                *_, newest = await pipe.execute()
-                length = await self._drop_expired(int(_added_at(newest) * 1000))
-            self.length = length
-        return length > limit
+    def _rows(self, found: Any) -> list[tuple[bytes, object]]:
+        """Return the ids and values in a reply to ``XREAD``, and read more at a time if they are small."""
+        rows = [(entry_id, fields.get(_FIELD) if fields else None) for entry_id, fields in _rows_of(found)]
+        size = sum(len(value) if isinstance(value, bytes) else _READ_BYTES for _, value in rows)
+        if rows:
+            self._batch = min(max(_READ_BYTES * len(rows) // max(size, 1), _READ_BATCH), _MAX_READ_BATCH)
+        return rows
+
+    async def publish(self, entries: Sequence[bytes]) -> None:
+        """Add a few entries, drop expired ones, and update ``length``."""
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
+            *_, newest = await pipe.execute()
+            self.length = await self._drop_expired(int(_added_at(newest) * 1000))
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
@@ -172,6 +181,47 @@ class Stream:
         if isinstance(length, Exception):
             raise length
         return int(length)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The id of the last entry that :meth:`read` has returned."""
+        return _id_parts(self._last_id)
+
+    async def newest_id(self) -> tuple[int, int]:
+        """Return the id of the entry that was added last."""
+        async with time_limit(self._timeout):
+            rows = await self._client.execute_command("XREVRANGE", self.name, "+", "-", "COUNT", 1)
+        return _id_parts(rows[0][0]) if rows else (0, 0)
+
+    async def scan(self, after: bytes) -> list[tuple[bytes, object]]:
+        """Return the next entries after an id, each as its id and value, whatever :meth:`read` has returned."""
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command("XREAD", "COUNT", self._batch, "STREAMS", self.name, after)
+        return self._rows(found)
+
+    async def delete(self, entry_ids: Sequence[bytes]) -> None:
+        """Drop single entries."""
+        async with time_limit(self._timeout):
+            await self._client.execute_command("XDEL", self.name, *entry_ids)
+
+    def lease(self, purpose: str, life: float) -> Lease:
+        """Return a lease of the fleet that lasts for ``life`` seconds."""
+        return Lease(self._client, f"{self._root}:{purpose}", life, self._timeout)
+
+    def roll(self, life: float) -> Roll:
+        """Return the roll of the processes that still have to publish what Redis has lost."""
+        return Roll(self._client, f"{self._root}:repairing", life, self._timeout)
+
+    async def get_number(self, name: str) -> int:
+        """Return a number that belongs to this stream; 0 where there is none."""
+        async with time_limit(self._timeout):
+            found = await self._client.get(f"{self.name}:{name}")
+        return int(found) if found and found.isdigit() and len(found) < _MAX_DIGITS else 0
+
+    async def set_number(self, name: str, value: int) -> None:
+        """Set a number that belongs to this stream, and lasts as long as an entry."""
+        async with time_limit(self._timeout):
+            await self._client.set(f"{self.name}:{name}", value, px=self._retention_ms)
 
     async def trim(self, length: int) -> None:
         """Drop the oldest entries, which a later one has made superfluous."""
@@ -236,6 +286,17 @@ def _epoch_key(root: str) -> str:
 
 def _stream_key(root: str, epoch: bytes) -> str:
     return f"{root}:{epoch.split(b'.')[0].decode()}"
+
+
+def _rows_of(found: Any) -> Any:
+    """Return the rows in a reply to ``XREAD`` of one stream."""
+    return found[0][1] if found else ()
+
+
+def _id_parts(entry_id: bytes) -> tuple[int, int]:
+    """Return the milliseconds and the sequence number of an id, by which ids are in order."""
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return int(milliseconds), int(sequence)
 
 
 def _added_at(entry_id: bytes) -> float:
