@@ -84,6 +84,7 @@ class Limits:
                 return False
         for start in range(0, len(repeated), _DELETE_BATCH):
             await stream.delete(repeated[start : start + _DELETE_BATCH])
+        await stream.drop_snapshot()
         await stream.measure()
         self._due_at = max(self._limit // 2, stream.length + self._limit // 4)
         await stream.set_number("compact-at", self._due_at)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
+from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
@@ -24,6 +24,7 @@ class Reader:
         revocations: The table that takes them in.
         own: The table of what this process has added. Both get the offset of the clock of the server.
         clock: The clock of the server.
+        snapshot: The snapshot of the stream.
         max_lag: Seconds that the process may be behind the stream.
         read_interval: Seconds between two reads that prove that everything is known; in between, the reader waits
             for entries.
@@ -43,6 +44,7 @@ class Reader:
         revocations: Revocations,
         own: Revocations,
         clock: ServerClock,
+        snapshot: Snapshot,
         *,
         max_lag: float,
         read_interval: float,
@@ -58,6 +60,7 @@ class Reader:
         self._revocations = revocations
         self._own = own
         self._clock = clock
+        self._snapshot = snapshot
         self._max_lag = max_lag
         self._read_interval = read_interval
         self._max_pause = max_pause
@@ -96,7 +99,10 @@ class Reader:
         self._is_held = is_held
 
     async def read_all(self, stream: Stream) -> None:
-        """Read the rest of the stream."""
+        """Read the whole stream, as far as possible from its snapshot."""
+        async for entries in self._snapshot.read(stream, self._clock.offset):
+            for entry in entries:
+                self._take_in(entry)
         is_complete = False
         while not is_complete:
             sent_at = _clock.elapsed()
@@ -147,17 +153,21 @@ class Reader:
     def _receive(self, stream: Stream, values: Iterable[tuple[float, object]]) -> None:
         for added_at, value in values:
             try:
-                entry = open_entry(self._sealer, stream.name, value)
+                # The clock of its sender may have been wrong. The server dates it by its own clock.
+                entry = open_entry(self._sealer, stream.name, value, added_at - self._clock.offset)
             except ValueError:
                 if not self._foreign_seen:
                     self._foreign_seen = True
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
-            # The clock of its sender may have been wrong. The server dates it by its own clock.
-            entry = replace(entry.limited_to(added_at + MAX_CLOCK_AHEAD), added_at=added_at - self._clock.offset)
-            self._revocations.receive(entry)
-            if self.missing:
-                self.missing.pop(entry_key(entry, self._revocations.key_of_user), None)
+            self._take_in(entry)
+
+    def _take_in(self, entry: Revocation) -> None:
+        """Take in an entry, and strike it out of what is missing."""
+        entry = entry.limited_to(entry.added_at + self._clock.offset + MAX_CLOCK_AHEAD)
+        self._revocations.receive(entry)
+        if self.missing:
+            self.missing.pop(entry_key(entry, self._revocations.key_of_user), None)
 
     def _mark_read(self, sent_at: float) -> None:
         """Note that everything that was published before ``sent_at`` has been received."""

@@ -26,6 +26,7 @@ _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it 
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
 _MAX_READ_BATCH = 500  # entries as small as ours
 _READ_BYTES = 256 * 1024  # of the entries that are read at a time, about, if they are more than the first few
+_SEGMENT_BATCH = 4  # of the snapshot, of a few hundred thousand bytes each
 _MAX_DIGITS = 12
 _MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
 _MAX_SINCE_ANCHOR = 25  # entries that are read a second time, at most
@@ -98,7 +99,9 @@ class Stream:
         self._clock = clock
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
+        self.rows_read: int = 0  # of the stream itself
         self.name: str = _stream_key(root, epoch.value)
+        self._snapshot = f"{self.name}:snapshot"
 
     @classmethod
     async def join(
@@ -179,11 +182,12 @@ class Stream:
 
     def _new_values(self, rows: Sequence[tuple[bytes, object]]) -> list[tuple[float, object]]:
         """Return the entries after the last one that is known, and note the last one."""
-        known = _id_parts(self._last_id)
-        new = [(entry_id, value) for entry_id, value in rows if _id_parts(entry_id) > known]
+        known = id_parts(self._last_id)
+        new = [(entry_id, value) for entry_id, value in rows if id_parts(entry_id) > known]
+        self.rows_read += len(new)
         if new:
             self._last_id = new[-1][0]
-        return [(_added_at(entry_id), value) for entry_id, value in new if value != b""]
+        return [(added_at(entry_id), value) for entry_id, value in new if value != b""]
 
     def _set_anchor(self, row: tuple[bytes, object]) -> None:
         entry_id, value = row
@@ -197,8 +201,8 @@ class Stream:
             anchor: The entry from which on it was read again.
             rows: What was found.
         """
-        ids, known = [entry_id for entry_id, _ in rows], _id_parts(self._last_id)
-        if self._last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
+        ids, known = [entry_id for entry_id, _ in rows], id_parts(self._last_id)
+        if self._last_id not in ids and not (ids and id_parts(ids[-1]) > known):
             # The end is missing, which is never dropped before it is too old.
             is_young = known[0] > self._server_ms() - self._retention_ms
             return is_young or not await self._exists()
@@ -206,9 +210,9 @@ class Stream:
             return False
         # A single entry may be dropped once a later one contains it. The older ones are there then.
         first = await self._first_id()
-        if first and _id_parts(first) < _id_parts(anchor):
+        if first and id_parts(first) < id_parts(anchor):
             return False
-        return _id_parts(anchor)[0] > _id_parts(ids[-1])[0] - self._retention_ms
+        return id_parts(anchor)[0] > id_parts(ids[-1])[0] - self._retention_ms
 
     async def _exists(self) -> bool:
         async with time_limit(self._timeout):
@@ -237,7 +241,7 @@ class Stream:
             for entry in entries:
                 pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
             *_, newest = await pipe.execute()
-            self.length = await self._drop_expired(int(_added_at(newest) * 1000))
+            self.length = await self._drop_expired(int(added_at(newest) * 1000))
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
@@ -257,21 +261,77 @@ class Stream:
         return int(length)
 
     @property
+    def last_id(self) -> bytes:
+        """The id of the last entry that is known."""
+        return self._last_id
+
+    @property
     def position(self) -> tuple[int, int]:
-        """The id of the last entry that :meth:`read` has returned."""
-        return _id_parts(self._last_id)
+        """The same as a pair of numbers, by which ids are in order."""
+        return id_parts(self._last_id)
+
+    def start_after(self, entry_id: bytes) -> None:
+        """Have :meth:`read` go on after an entry, as the ones up to that are known."""
+        self._last_id, self._anchor = entry_id, None
 
     async def newest_id(self) -> tuple[int, int]:
         """Return the id of the entry that was added last."""
         async with time_limit(self._timeout):
             rows = await self._client.execute_command("XREVRANGE", self.name, "+", "-", "COUNT", 1)
-        return _id_parts(rows[0][0]) if rows else (0, 0)
+        return id_parts(rows[0][0]) if rows else (0, 0)
 
-    async def scan(self, after: bytes) -> list[tuple[bytes, object]]:
-        """Return the next entries after an id, each as its id and value, whatever :meth:`read` has returned."""
+    async def scan(self, after: bytes, most: int = _MAX_READ_BATCH) -> list[tuple[bytes, object]]:
+        """Return the next entries after an id, ``most`` of them at most, whatever is known already.
+
+        Returns:
+            The id and value of each.
+        """
+        count = min(self._batch, most)
         async with time_limit(self._timeout):
-            found = await self._client.execute_command("XREAD", "COUNT", self._batch, "STREAMS", self.name, after)
+            found = await self._client.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
         return self._rows(found)
+
+    async def find(self, entry_ids: Sequence[bytes]) -> dict[bytes, object]:
+        """Return the values of those entries that are in the stream, by id."""
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            for entry_id in entry_ids:
+                pipe.execute_command("XRANGE", self.name, entry_id, entry_id)
+            found = await pipe.execute()
+        return {entry_id: _value(fields) for rows in found for entry_id, fields in rows}
+
+    async def read_segments(self, after: bytes) -> list[tuple[bytes, object]]:
+        """Return the next segments of the snapshot after an id, each as its id and sealed content."""
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command(
+                "XREAD", "COUNT", _SEGMENT_BATCH, "STREAMS", self._snapshot, after
+            )
+        return [(entry_id, _value(fields)) for entry_id, fields in (found[0][1] if found else ())]
+
+    async def last_segment(self) -> bytes:
+        """Return the id of the last segment of the snapshot, or that before all entries."""
+        async with time_limit(self._timeout):
+            rows = await self._client.execute_command("XREVRANGE", self._snapshot, "+", "-", "COUNT", 1)
+        last: bytes = rows[0][0] if rows else b"0-0"
+        return last
+
+    async def add_segment(self, last: bytes, sealed: bytes, most: int) -> None:
+        """Add a segment to the snapshot, and drop expired ones. It is the last one of ``most``.
+
+        Does nothing where another process has added a later one.
+        """
+        oldest = max(self._server_ms() - self._retention_ms, 0)
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("XADD", self._snapshot, "MAXLEN", most, last, _FIELD, sealed)
+            pipe.execute_command("XTRIM", self._snapshot, "MINID", oldest)  # an error before Redis 6.2
+            pipe.pexpire(self._snapshot, self._retention_ms)
+            added, *_ = await pipe.execute(raise_on_error=False)
+        if isinstance(added, Exception) and "equal or smaller" not in str(added):
+            raise added
+
+    async def drop_snapshot(self) -> None:
+        """Drop the snapshot, as entries were dropped that its segments end with."""
+        async with time_limit(self._timeout):
+            await self._client.delete(self._snapshot)
 
     async def delete(self, entry_ids: Sequence[bytes]) -> None:
         """Drop single entries."""
@@ -366,7 +426,7 @@ def _value(fields: Any) -> object:
     return fields.get(_FIELD) if fields else None
 
 
-def _id_parts(entry_id: bytes) -> tuple[int, int]:
+def id_parts(entry_id: bytes) -> tuple[int, int]:
     """Return the milliseconds and the sequence number of an id, by which ids are in order."""
     milliseconds, _, sequence = entry_id.partition(b"-")
     return int(milliseconds), int(sequence)
@@ -374,11 +434,11 @@ def _id_parts(entry_id: bytes) -> tuple[int, int]:
 
 def _id_before(entry_id: bytes) -> bytes:
     """Return the greatest id that is less than another."""
-    milliseconds, sequence = _id_parts(entry_id)
+    milliseconds, sequence = id_parts(entry_id)
     return b"%d-%d" % ((milliseconds, sequence - 1) if sequence else (milliseconds - 1, _MAX_SEQUENCE))
 
 
-def _added_at(entry_id: bytes) -> float:
+def added_at(entry_id: bytes) -> float:
     """Return when an entry was added, by the clock of the server: its id begins with the milliseconds."""
     return int(entry_id.split(b"-")[0]) / 1000
 

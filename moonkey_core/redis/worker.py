@@ -20,6 +20,7 @@ from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.repair import Repair
+from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
@@ -138,11 +139,13 @@ class Worker:
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
+        self._snapshot = Snapshot(sealer, 2 * revocations.maxsize)
         self.reader: Reader = Reader(
             sealer,
             revocations,
             queue.own,
             self._clock,
+            self._snapshot,
             max_lag=max_lag,
             read_interval=read_interval,
             max_pause=MAX_PAUSE,
@@ -270,6 +273,7 @@ class Worker:
                 tasks.create_task(self.reader.follow(stream))
                 tasks.create_task(self._publisher.run(stream, unsent))
                 tasks.create_task(self._repair.run(stream))
+                tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))
         finally:
             with contextlib.suppress(Exception):
