@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 
 from moonkey_core._crypto import Sealer
+from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import open_entry
+from moonkey_core.redis.lease import log_refusal
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.stream import Stream
 from moonkey_core.revocations import Revocation, Revocations
@@ -58,7 +60,12 @@ class Limits:
 
     async def keep(self, stream: Stream) -> None:
         """Shorten a stream that has become too long."""
-        is_exact = stream.length > self._due_at and await self._drop_repeats(stream)
+        is_exact = False
+        if stream.length > self._due_at:
+            try:
+                is_exact = await self._drop_repeats(stream)
+            except response_error() as error:  # the entries themselves were accepted
+                log_refusal(error)
         is_too_long = stream.length > self._limit * (1.0 if is_exact else 1.5)
         if not self._revocations.raises_when_full:
             if is_too_long:
