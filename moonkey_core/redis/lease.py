@@ -1,8 +1,8 @@
 """What the processes of a fleet agree on in Redis for a while: a lease for work, and who still has some to do.
 
 Both only save work or time. A process that loses a lease, as it was paused for longer than its life, does at most
-what another one does as well. Where the server refuses a command, as one without the rights for it, each process goes
-on as if it were alone.
+what another one does as well. Where the server refuses a command, as one for which the rights are missing, each
+process goes on as if it were alone.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Lease:
         self._life_ms = max(int(life * 1000), 1)
         self._timeout = timeout
         self._token = secrets.token_hex(8).encode()
+        self._is_refused = False
 
     async def acquire(self) -> bool:
         """Take it, and return whether no other process holds it."""
@@ -40,10 +41,13 @@ class Lease:
                 return bool(await self._client.set(self._name, self._token, nx=True, px=self._life_ms))
         except response_error() as error:
             log_refusal(error)
+            self._is_refused = True
             return True
 
     async def renew(self) -> bool:
         """Put off its end, and return whether it is still held."""
+        if self._is_refused:
+            return True
         try:
             async with time_limit(self._timeout):
                 # If it ends between the two calls, that of another process lasts a little longer: no harm is done.

@@ -121,23 +121,24 @@ class Repair:
             is_idle = len(missing) == count
 
     async def _take_turn(self, stream: Stream, roll: Roll) -> bool:
-        """Publish what is missing while this process holds the lease; return whether it has had it."""
+        """Publish what is missing while this process holds the lease; return whether anything was published."""
         lease = stream.lease("repair", self._life)
         if not await lease.acquire():
             return False
         await self._reach(stream, await stream.newest_id())
-        enrolled_at = _clock.elapsed()
+        enrolled_at, has_published = _clock.elapsed(), False
         while batch := tuple(islice(self._reader.missing.items(), self._publisher.batch_size)):
             if not await lease.renew():
-                return True
+                return has_published
             await self._publisher.publish(stream, [entry for _, entry in batch])
+            has_published = True
             for key, _ in batch:
                 self._reader.missing.pop(key, None)
             if _clock.elapsed() - enrolled_at > self._life / 4:
                 enrolled_at = _clock.elapsed()
                 self._reader.hold(await roll.enroll(self._now()))
         await lease.release()
-        return True
+        return has_published
 
     async def _reach(self, stream: Stream, entry_id: tuple[int, int]) -> None:
         """Wait until the reader has come to an entry, as the process before may just have added it.
