@@ -40,6 +40,8 @@ class PublishQueue:
         self._start = start
         self._lock = _threads.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
+        self._sending: deque[Revocation] = deque()  # taken, and not acknowledged
+        self._sends_all = False
         self._overflowed = False
         self._newest = self._taken = self._acknowledged = 0  # numbers of entries
         self._times: deque[tuple[int, float]] = deque()  # from which number on, entries were added when or later
@@ -100,12 +102,17 @@ class PublishQueue:
         if is_new and len(self._times) < _MAX_TIMES:
             self._times.append((self._newest, now))
 
-    def take_all(self) -> tuple[Revocation, ...]:
-        """Return all entries that still matter, those included that were taken before."""
+    def take_unsent(self) -> tuple[Revocation, ...]:
+        """Return all entries that Redis may not have, those included that were taken before."""
         with self._lock:
+            self._sending.extend(self._waiting)
             self._waiting.clear()
+            self._sends_all |= self._overflowed or len(self._sending) > self.own.maxsize
             self._overflowed = False
             self._taken = self._newest
+            if not self._sends_all:
+                return tuple(self._sending)
+            self._sending.clear()
         return self.own.entries()
 
     async def take(self) -> tuple[Revocation, ...]:
@@ -115,22 +122,27 @@ class PublishQueue:
         while not self._waiting and not self._overflowed:
             await event.wait()
             event.clear()
-        return self.take_new()
+        return self.take_unsent()
 
     def take_new(self) -> tuple[Revocation, ...]:
         """Return the entries that were not taken yet, without waiting for any."""
         if self._overflowed:
-            return self.take_all()
+            return self.take_unsent()
         with self._lock:
-            waiting = tuple(self._waiting)
+            new = tuple(self._waiting)
+            self._sending.extend(new)
             self._waiting.clear()
             self._taken = self._newest
-        return waiting
+        return new
 
     def mark_sent(self, up_to: int | None = None) -> None:
         """Note that Redis has all entries that were taken, or those up to a number."""
         with self._lock:
-            self._acknowledged = max(self._acknowledged, self._taken if up_to is None else up_to)
+            sent = self._taken if up_to is None else up_to
+            for _ in range(min(sent - self._acknowledged, len(self._sending))):
+                self._sending.popleft()
+            self._acknowledged = max(self._acknowledged, sent)
+            self._sends_all = self._sends_all and self._acknowledged < self._taken
             while self._times and (
                 self._acknowledged == self._newest
                 or (len(self._times) > 1 and self._times[1][0] <= self._acknowledged + 1)

@@ -203,7 +203,7 @@ def handle_in(*states: RevocationState) -> RevocationHandle:
         table.listeners = () if state == "local" else (sending.put,)
         handles.append(table.add(session_id=f"sess_{number}"))
         if state == "published":
-            sending.take_all()
+            sending.take_unsent()
             sending.mark_sent()
     return RevocationHandle.joined(handles)
 
@@ -235,7 +235,7 @@ def test_what_is_acknowledged_in_parts() -> None:
     sending, table = queue(), Revocations(retention=60)
     table.listeners = (sending.put,)
     first, second = (table.add(session_id=one) for one in ("sess_1", "sess_2"))
-    sending.take_all()
+    sending.take_unsent()
     third = table.add(session_id="sess_3")
     sending.mark_sent(1)
     assert [one.state for one in (first, second, third)] == ["published", "pending", "pending"]
@@ -243,7 +243,7 @@ def test_what_is_acknowledged_in_parts() -> None:
     sending.mark_sent()
     assert [one.state for one in (first, second, third)] == ["published", "published", "pending"]
     assert not sending.is_empty
-    sending.take_all()
+    sending.take_unsent()
     sending.mark_sent()
     assert third.state == "published"
     assert sending.is_empty

@@ -138,7 +138,7 @@ def test_what_goes_into_an_epoch_that_has_ended_is_not_published(server: RedisSe
         stream = await Stream.join(client, "moonkey:test", 5.0, 60.0)
         server.client.delete("moonkey:test:epoch")
         with pytest.raises(HistoryLost):
-            await stream.publish([b"sealed"], 100)
+            await stream.publish([b"sealed"])
         await client.connection_pool.disconnect()
 
     asyncio.run(work())
