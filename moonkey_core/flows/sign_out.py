@@ -12,7 +12,7 @@ from moonkey_core._operations.mfa import end_for_user
 from moonkey_core._operations.sessions import Ids, end_session, ids_to_end
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import peek_error, peek_identity
+from moonkey_core.auth import peek_error, peek_identity, provider_name
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.dropping import drop_records
@@ -30,36 +30,45 @@ _CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "c
 def sign_out(core: Core, request: FlowRequest) -> FlowPlan:
     """Show the page with the sign-out button (GET), or sign out (POST).
 
-    The browser's cookies are always removed, even where they held nothing valid.
+    The browser's cookies are always removed, even where they held nothing valid. With several providers, it is
+    the one of the credential where the session ends.
     """
+    own = core.siblings.get(provider_name(request.auth), core)
     if request.info.method != "POST":
-        return _confirmation(core, request)
+        return _confirmation(own, request)
     target = _target(request)
-    complete = yield from end_own_session(core, request)
-    return signed_out_response(core, request, complete, target)
+    complete = yield from end_own_session(own, request)
+    return signed_out_response(core, request, complete, target, own=own)
 
 
-def signed_out_response(core: Core, request: FlowRequest, complete: bool, target: str = "") -> FlowResponse:
+def signed_out_response(
+    core: Core, request: FlowRequest, complete: bool, target: str = "", *, own: Core | None = None
+) -> FlowResponse:
     """Answer after a sign-out, and remove the cookies.
 
     Args:
-        core: The parts of the client.
+        core: The parts of the client that the routes are of.
         request: The request that signed out.
         complete: Whether the provider has ended the session, too. Where only its own code in the browser can, the
             response says so to a front end (``provider_sign_out``).
         target: The path to redirect a browser to, instead of ``SignInSettings.after_sign_out``.
+        own: Those of the provider of the credential, where that may be another one.
     """
-    cookies = cleared_cookies(core.settings) if request.mode == "cookies" else ()
+    own = own or core
+    cookies: tuple[str, ...] = ()
+    if request.mode == "cookies":
+        settings = [one.settings for one in (core, own) if one.settings.cookies is not None]
+        cookies = tuple(dict.fromkeys(cookie for one in settings for cookie in cleared_cookies(one)))
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
         content = {"signed_out": True, "complete": complete}
-        if _browser_signs_out(core):
+        if _browser_signs_out(own):
             content["provider_sign_out"] = True  # its own code in the browser does the rest
         response = json_response(content, cookies=cookies)
     elif complete:
         response = see_other(target, cookies=cookies)
     else:
-        able = core.provider.capabilities
+        able = own.provider.capabilities
         context = {"next": target, "goes_on": "revoke_session" in able, "can_sign_in": "sign_in" in able}
         response = page_response(request, "signed_out", context, cookies=cookies)
     if not core.settings.sign_in.clear_storage:
