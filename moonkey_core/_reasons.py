@@ -397,9 +397,13 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
         ),
         "reports_limited": LogReason(
             "warning",
-            "So many dead credentials are presented, or signed out while their provider cannot be asked, that the "
-            "other processes are not told of all. A connection with a dead one may last until the known end of its "
-            "session; one that was signed out is refused in this process only.",
+            "So many dead credentials are presented that the other processes are not told of all. A connection "
+            "with one of them may last until the known end of its session.",
+        ),
+        "sign_out_limited": LogReason(
+            "warning",
+            "So many credentials are signed out while their provider cannot be asked that the other processes are "
+            "not told of all. They are refused in the process that was asked.",
         ),
         "limiter_failed": LogReason(
             "error",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
-from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
+from moonkey_core.redis.stream import ClockSet, HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -108,8 +108,9 @@ class Reader:
             read_at = sent_at = _clock.elapsed()
             try:
                 values, is_complete = await stream.read()
-            except HistoryLost:
+            except (HistoryLost, ClockSet):
                 self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
+                self._update_clock()
                 raise
             self._update_clock()
             self._receive(stream, values)

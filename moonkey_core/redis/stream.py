@@ -34,6 +34,10 @@ class HistoryLost(Exception):
     """The stream or its epoch does not exist any more, or another epoch has begun."""
 
 
+class ClockSet(Exception):
+    """The clock of this machine or of the server was set: entries that were read are dated by the old time."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamEpoch:
     """A stream epoch.
@@ -56,10 +60,16 @@ class ServerClock(RemoteClock):
         super().__init__(tolerance)
         self.wall = wall
 
-    def update(self, first: object, last: object, sent_at: float) -> None:
-        """Take in two replies to ``TIME`` that have just come to a request that was sent at ``sent_at``."""
+    def update(self, first: object, last: object, sent_at: float) -> bool:
+        """Take in two replies to ``TIME`` that have just come to a request that was sent at ``sent_at``.
+
+        Returns:
+            Whether one of the two clocks was set since the last call, by more than the tolerance.
+        """
+        was_known, before = self.is_known, self.offset
         if self.observe(_time_reply_seconds(last), _time_reply_seconds(first), sent_at, self.wall()):
             self._log_change()
+        return was_known and abs(self.offset - before) > self._tolerance
 
     def _log_change(self) -> None:
         if self.is_wrong:
@@ -132,6 +142,8 @@ class Stream:
         Raises:
             HistoryLost: The epoch is not the current one any more, or the stream is not the one that was read. As
                 the epoch is read after the entries, it was the current one all the while otherwise.
+            ClockSet: A clock was set. What was read has to be read again: by the new time it may seem too old to
+                matter.
         """
         anchor, count = self._anchor, _READ_BATCH + (self._anchor is not None)
         after = _id_before(anchor) if anchor else self._last_id
@@ -145,8 +157,8 @@ class Stream:
             if reads_time:
                 pipe.execute_command("TIME")
             found, epoch, *more = await pipe.execute()
-        if reads_time:
-            self._clock.update(more[-1], more[-1], sent_at)
+        if reads_time and self._clock.update(more[-1], more[-1], sent_at):
+            raise ClockSet
         rows = found[0][1] if found else []
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost
