@@ -209,7 +209,11 @@ class Judge:
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
-        if ending.who == "elsewhere":
+        # A clock that is set in the very moment may make an entry seem too old to be sent.
+        was_set = self.spans.changed(
+            "clock", ending.side, ending.begun - CLOCK_NOTICED, ending.done + CLOCK_NOTICED
+        )
+        if ending.who == "elsewhere" or was_set:
             return elsewhere
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
