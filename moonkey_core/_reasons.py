@@ -293,6 +293,15 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "error",
             "Too many entries in the feed of a provider that cannot be asked: calls that revoke raise an error.",
         ),
+        "feed_command_refused": LogReason(
+            "warning",
+            "Redis refused a command by which processes share work: each of them does it by itself.",
+        ),
+        "feed_snapshot_failed": LogReason(
+            "warning",
+            "The snapshot of the feed could not be read or added to. Processes that start read the whole feed "
+            "instead, which takes longer.",
+        ),
         "feed_publish_failed": LogReason(
             "error",
             "Redis refused an entry; it is tried again. Other processes do not know of it yet.",
