@@ -1,8 +1,8 @@
 """How long a process that starts takes to know what is revoked: ``python benchmarks/cold_start.py [ENTRIES]``.
 
 A process adds so many revocations (60,000 unless given) to a redis-server of the benchmark's own. Then other
-processes start, one after another. Of each, a line says after how many seconds it knew all of them, and how much CPU
-time that took.
+processes start, one after another. Of each, a line says after how many seconds it knew all of them, and how much
+CPU time that took.
 """
 
 from __future__ import annotations
