@@ -218,7 +218,12 @@ class Settings(Routed, KnownArguments):
     max_revocations: int = _setting(
         whole_number(1, 10_000_000),
         100_000,
-        help="Most revocations remembered singly; beyond, everything issued before is refused, or `add` raises.",
+        help="Most ended sessions remembered singly; beyond, the API is asked, or `add` raises.",
+    )
+    max_untold_revocations: int = _setting(
+        whole_number(1, 10_000_000),
+        100_000,
+        help="Most revocations that the API was not told of; beyond, everything issued before is refused.",
     )
     redis_url: Secret | None = _setting(
         redis_url, None, help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`)."
