@@ -271,7 +271,8 @@ class Tables:
         self, scope: str, record_ids: tuple[str, str], session_id: str, user_id: str, made_at: float
     ) -> bool:
         """Return whether what was recorded of a user is over; see :meth:`.Revocations.ends_record`."""
-        if self._names(key_of(scope, record_ids[0])) or self._overflow.ends_record(scope, made_at):
+        leeway = self._dating.leeway
+        if self._names(key_of(scope, record_ids[0])) or self._overflow.ends_record(scope, made_at + leeway):
             return True
         ended = self._sessions.get(key_of(scope, record_ids[1]))
         if ended is not None and made_at <= ended.added_at + (self._dating.offset or 0.0):
@@ -280,7 +281,7 @@ class Tables:
         if _covers((*self._of_user(key), *self._of_all_users(scope)), made_at, session_id):
             return True
         # A provider may date what it issues by another clock, a record is dated by that of the revocation.
-        return _covers(self._unconfirmed(key), made_at + self._dating.leeway, session_id)
+        return _covers(self._unconfirmed(key), made_at + leeway, session_id)
 
     def is_unconfirmed(self, scope: str, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Return whether a credential was issued about the time up to which its user is revoked."""

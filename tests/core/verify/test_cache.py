@@ -211,7 +211,9 @@ KINDS = {
 def test_when_there_are_too_many_it_is_so_of_each_kind(lines: dict[str, list[str]], is_handshake: bool) -> None:
     """And no browser loses its cookies: its session may well go on."""
     partner = "https://partner.example"
-    decisions = KnownToTheApi(cookies={"trusted_origins": [partner]}, max_untold_revocations=3, session_cache_ttl=60)
+    decisions = KnownToTheApi(
+        cookies={"trusted_origins": [partner]}, max_untold_revocations=3, session_cache_ttl=60
+    )
     started = {"session": {"started_at": int(NOW) - 100}}
     decisions.good = dict.fromkeys((TOKEN, FRESH, OLD), started)
     sent = {**lines, "origin": [partner]}
