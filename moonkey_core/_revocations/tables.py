@@ -247,9 +247,13 @@ class Tables:
         self.version += 1
         return True
 
+    def has_session(self, key: Key) -> bool:
+        """Return whether a session is revoked by its id."""
+        return key in self._ended_sessions or key in self._sessions
+
     def refuses(self, scope: str, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Return whether a credential is revoked; see :meth:`.Revocations.refuses`."""
-        if self._names(key_of(scope, session_id)):
+        if self.has_session(key_of(scope, session_id)):
             return True
         users = self._of_user(self.user_key(scope, user_id))
         return _covers((*users, *self._of_all_users(scope)), issued_at, session_id)
@@ -257,27 +261,30 @@ class Tables:
     def is_precautionary(self, scope: str, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Return whether it is so only by precaution; see :meth:`.Revocations.is_precautionary`."""
         revoked, precaution = self._of_all_users(scope)
-        if precaution is None or self._names(key_of(scope, session_id)):
+        if precaution is None or self.has_session(key_of(scope, session_id)):
             return False
         return not _covers((*self._of_user(self.user_key(scope, user_id)), revoked), issued_at, session_id)
-
-    def _names(self, session: Key) -> bool:
-        return session in self._ended_sessions or session in self._sessions
 
     def _of_user(self, key: Key) -> tuple[Cutoff | None, Cutoff | None]:
         return self._users.get(key), self._ended_users.get(key)
 
     def ends_record(
-        self, scope: str, record_ids: tuple[str, str], session_id: str, user_id: str, made_at: float
+        self, scope: str, record_ids: tuple[str, str, str], session_id: str, user_id: str, made_at: float
     ) -> bool:
         """Return whether what was recorded of a user is over; see :meth:`.Revocations.ends_record`."""
         leeway = self._dating.leeway
-        if self._names(key_of(scope, record_ids[0])) or self._overflow.ends_record(scope, made_at + leeway):
+        if any(self.has_session(key_of(scope, one)) for one in record_ids[:2]):
             return True
-        ended = self._sessions.get(key_of(scope, record_ids[1]))
+        if self._overflow.ends_record(scope, made_at + leeway):
+            return True
+        key, made_in = self.user_key(scope, user_id), record_ids[1]
+        if made_in and made_in != session_id:  # the API vouches for the present session only
+            asked = self._overflow.time_of(scope, key)
+            if asked is not None and asked.covers(made_at + leeway):
+                return True
+        ended = self._sessions.get(key_of(scope, record_ids[2]))
         if ended is not None and made_at <= ended.added_at + (self._dating.offset or 0.0):
             return True
-        key = self.user_key(scope, user_id)
         if _covers((*self._of_user(key), *self._of_all_users(scope)), made_at, session_id):
             return True
         # A provider may date what it issues by another clock, a record is dated by that of the revocation.

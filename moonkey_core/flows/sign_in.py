@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_later, end_with_retries
-from moonkey_core._operations.sessions import Ids, revoke
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._operations.sessions import Ids, end_by_credential
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, from_cookies, peek_identity
@@ -23,7 +24,7 @@ from moonkey_core.flows.views import session_view
 from moonkey_core.models import Login, Session
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_handles, session_cookies
-from moonkey_core.web.credentials import read_cookies
+from moonkey_core.web.credentials import PresentedCredentials, presented_cookies
 from moonkey_core.web.pages import urls
 
 _SENT_BACK = {"cookies": (), "header": (METHOD_ID,)}
@@ -117,9 +118,11 @@ def complete_sign_in(
     if session is None or login.session_token is None:
         raise ProviderUnavailable(reason="api_content")
     if not is_repeated:
-        yield from drop_records(core, request)
-        yield from _end_previous_session(core, request, session.id)
-        core.hooks.emit(SignedIn(login.user.id, session.id, method))
+        pending = PendingRevocations(core)
+        yield from drop_records(core, request, pending)
+        yield from _end_previous_session(core, request, session.id, pending)
+        yield from pending.settled()
+        core.hooks.emit(SignedIn(login.user.id, session.id, method, scope=login.user.scope))
     if request.mode == "header":
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         shown = {"user": login.user.to_dict(), "session": session_view(session), "next": safe_target(target)}
@@ -162,27 +165,32 @@ def _may_still_be_valid(auth: Auth) -> bool:
     return isinstance(auth.error, InvalidCredentials) and not auth.error.session_is_over
 
 
-def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan[None]:
+def _end_previous_session(
+    core: Core, request: FlowRequest, new_id: str, pending: PendingRevocations
+) -> Plan[None]:
     """End the session that this browser's cookies held. An error is logged, and does not fail the sign-in."""
     auth = request.auth
     previous = peek_identity(auth) if from_cookies(auth) else None
     if previous is not None and previous[1].id == new_id:
         return
     is_unknown = from_cookies(auth) and (auth.is_unavailable or _may_still_be_valid(auth))
-    presented = read_cookies(request.headers, core.settings) if previous is not None or is_unknown else None
-    token = "" if presented is None else presented.value
-    if token:
-        # Other requests of this browser may still carry the old token: their refusal must not remove new cookies.
-        core.cache.mark_superseded(core.cache.digest(token))
-    is_left = previous is None and bool(token)
+    presented = PresentedCredentials()
+    if previous is not None or is_unknown:
+        presented = presented_cookies(request.headers, request.info, core.settings)
+    kind, value = presented.kind, presented.value
+    if value:
+        # Other requests of this browser may still carry it: their refusal must not remove new cookies.
+        core.cache.mark_superseded(core.cache.digest(value))
+    is_left = previous is None and bool(value)
     try:
         if previous is not None:
             ids = Ids(previous[1].id, previous[0].id, previous[0].scope)
-            yield from end_with_retries(core, "session_id", ids.session_id, ids)
-        elif token:
-            yield from revoke(core, session_token=token)
+            yield from end_with_retries(core, "session_id", ids.session_id, ids, pending)
+        elif value:
+            yield from end_by_credential(core, kind, value, pending)
             is_left = False
     except MoonKeyError as error:
+        is_left = is_left and not isinstance(error, InvalidCredentials | RequestRefused)  # there is none to end
         log_repeated(
             logging.WARNING,
             "the session before a sign-in could not be ended: %s",
@@ -191,4 +199,4 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
         )
     finally:
         if is_left:  # raised, or cancelled
-            end_later(core, "session_token", token, None)
+            end_later(core, kind, value, None)

@@ -33,6 +33,7 @@ MAX_PAUSE = 2.0
 has lost."""
 
 _POLLS_PER_LAG = 5
+_MAX_CONNECTIONS = 2  # one waits for entries, all the rest takes turns with the other
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
 _MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
@@ -127,7 +128,11 @@ class Worker:
         self._queue = queue
         self._hooks = hooks
         self._poll_interval = max_lag / _POLLS_PER_LAG
-        self._call_timeout = max_lag / 2  # after a poll interval, that is still less than the lag
+        read_interval = (
+            2 * self._poll_interval
+        )  # what a read proves still holds for a while when the next one ends
+        self._call_timeout = max_lag / 2  # after a read interval, that is still less than the lag
+        self._reply_timeout = read_interval + self._call_timeout
         self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
@@ -138,7 +143,7 @@ class Worker:
             queue.own,
             self._clock,
             max_lag=max_lag,
-            poll_interval=self._poll_interval,
+            read_interval=read_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
         )
@@ -179,9 +184,11 @@ class Worker:
             self._failed_at = None
             self._thread = self._new_thread()
         self._home = _threads.HomeThread()
+        self._queue.mark_away(False)  # as far as is known
         try:
             self._thread.start()
         except RuntimeError:
+            self._queue.mark_away(True)
             return False
         return True
 
@@ -200,6 +207,8 @@ class Worker:
             self._thread.join(timeout)
         if timeout:
             self._log_unsent()
+        if not self._thread.is_alive():  # otherwise it says so itself, when it has sent what it can
+            self._queue.mark_away(True)
         self.reader.close()
 
     def _new_thread(self) -> _threads.Thread:
@@ -220,6 +229,7 @@ class Worker:
             self._announce(error)
             self._failed_at = _clock.elapsed()
         finally:
+            self._queue.mark_away(True)
             self._home.release_current_thread()
 
     async def _run(self) -> None:
@@ -237,6 +247,7 @@ class Worker:
                     # A task group with a failure of its own forgets that it was cancelled.
                     if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
                         return
+                    self._queue.mark_away(True)
                     self._announce(error)
                 await self._pause()
         finally:
@@ -246,9 +257,10 @@ class Worker:
 
     async def _run_connection(self) -> None:
         """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
-        client = async_client(self._url, self._poll_interval + self._call_timeout, 4)
+        client = async_client(self._url, self._reply_timeout, _MAX_CONNECTIONS)
         try:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            self._queue.mark_away(False)
             self.reader.join(stream.epoch)
             unpublished = await self._publisher.find_unpublished(stream)
             async with asyncio.TaskGroup() as tasks:
