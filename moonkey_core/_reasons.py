@@ -276,7 +276,16 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
         ),
         "revocations_full": LogReason(
             "error",
-            "More than `max_revocations`: everything issued before now is refused.",
+            "More than `max_untold_revocations`: everything issued before now is refused.",
+        ),
+        "revocations_folded": LogReason(
+            "warning",
+            "Nearly `max_untold_revocations`: users with many are refused in all their sessions until now.",
+        ),
+        "revocations_overflow": LogReason(
+            "warning",
+            "More than `max_revocations` ended sessions: the API is asked about what it has not vouched for since "
+            "the oldest of them.",
         ),
         "feed_lost": LogReason("warning", "The revocation feed is further behind than `max_revocation_lag`."),
         "feed_lost_bound": LogReason(

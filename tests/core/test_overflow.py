@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from moonkey_core import RevocationsFull
 from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import reset
+from moonkey_core._revocations.sessions import RevokedSession, SessionTable
+from moonkey_core._verified import Key
 from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.redis.entries import entry_key, open_entry, seal_entry
 from moonkey_core.revocations import Revocation, Revocations
@@ -152,16 +154,20 @@ class TestManyUsers:
             table.add_cutoff(f"user_{place}", is_ended=True)
             clock.now += 1
         for place in range(6):
-            assert table.ends_record(("note", f"all_{place}"), "new", f"user_{place}", NOW - 30)
-        assert table.ends_record(("note", "all_9"), "new", "user_9", NOW - 30)  # its user may be one of these
-        assert not table.ends_record(("note", "all_9"), "new", "user_9", clock.now)
+            assert table.ends_record(("note", "", f"all_{place}"), "new", f"user_{place}", NOW - 30)
+        assert table.ends_record(("note", "", "all_9"), "new", "user_9", NOW - 30)  # its user may be one of these
+        assert not table.ends_record(("note", "", "all_9"), "new", "user_9", clock.now)
 
-    def test_sessions_end_no_record(self) -> None:
+    def test_sessions_end_the_records_that_were_made_in_them(self) -> None:
         table, clock = made(maxsize=4)
         for place in range(30):
             table.add_session(f"sess_{place}", f"user_{place}", is_ended=True)
         sign_outs(table, clock, "user_9", 30)
-        assert not table.ends_record(("note", "all_9"), "new", "user_9", NOW - 30)
+        for session in ("sess_0", "sess_29", "user_9_sess_3"):
+            assert table.ends_record(("note", session, "all_9"), "new", "user_9", NOW - 30)
+        assert not table.ends_record(("note", "", "all_9"), "new", "user_9", NOW - 30)
+        assert not table.ends_record(("note", "new", "all_9"), "new", "user_9", NOW - 30)  # which is vouched for
+        assert not table.ends_record(("note", "another", "all_9"), "new", "user_9", clock.now + 1)
 
 
 class TestNotTold:
@@ -224,10 +230,10 @@ class TestNotTold:
             table.add_record(f"note_{place}", "all_of_1", scope="moonkey")
             clock.now += 0.01
         assert all(
-            table.ends_record((f"note_{place}", "all_of_1"), "sess", "user_1", NOW - 30) for place in range(40)
+            table.ends_record((f"note_{place}", "", "all_of_1"), "sess", "user_1", NOW - 30) for place in range(40)
         )
-        assert not table.ends_record(("note_9", "all_of_2"), "sess", "user_2", NOW - 30)
-        assert not table.ends_record(("new", "all_of_1"), "sess", "user_1", clock.now + 1)
+        assert not table.ends_record(("note_9", "", "all_of_2"), "sess", "user_2", NOW - 30)
+        assert not table.ends_record(("new", "", "all_of_1"), "sess", "user_1", clock.now + 1)
         assert judged(table, "sess", "user_1", NOW - 60) == "accepted"
 
     def test_too_many_users_are_a_precaution_as_ever(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,10 +271,13 @@ class TestWhereNothingCanBeAsked:
         for place in range(20):
             table.add_session(f"sess_{place}", f"user_{place}")
         searched: list[object] = []
-        items = type(table._revoked._sessions).items
-        monkeypatch.setattr(
-            type(table._revoked._sessions), "items", lambda self: (searched.append(self), items(self))[1]
-        )
+        items = SessionTable.items
+
+        def counted(self: SessionTable) -> Iterator[tuple[Key, RevokedSession]]:
+            searched.append(self)
+            return items(self)
+
+        monkeypatch.setattr(SessionTable, "items", counted)
         for _ in range(5):
             with pytest.raises(RevocationsFull):
                 table.add_session("one_more", "user_x")
