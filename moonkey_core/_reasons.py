@@ -298,9 +298,22 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "error",
             "Too many entries in the feed: everything issued before now is refused, everywhere.",
         ),
+        "feed_overflow": LogReason(
+            "warning",
+            "Too many ended sessions in the feed: the API is asked about what it has not vouched for since.",
+        ),
         "feed_takes_no_more": LogReason(
             "error",
             "Too many entries in the feed of a provider that cannot be asked: calls that revoke raise an error.",
+        ),
+        "feed_command_refused": LogReason(
+            "warning",
+            "Redis refused a command by which processes share work: each of them does it by itself.",
+        ),
+        "feed_snapshot_failed": LogReason(
+            "warning",
+            "The snapshot of the feed could not be read or added to. Processes that start read the whole feed "
+            "instead, which takes longer.",
         ),
         "feed_publish_failed": LogReason(
             "error",

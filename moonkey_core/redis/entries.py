@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from moonkey_core._crypto import Sealer
@@ -80,20 +80,41 @@ def _revocation_content(entry: Revocation) -> dict[str, Any]:
     return content
 
 
-def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
+def open_entry(sealer: Sealer, stream: str, sealed: object, added_at: float | None = None) -> Revocation:
     """Read the entry that was sealed for the stream of that name.
+
+    Args:
+        sealer: Opens it.
+        stream: The name.
+        sealed: The entry.
+        added_at: When the server has added it, by the clock of this machine; ``None``: as its sender has dated it.
 
     Raises:
         ValueError: It is anything else.
     """
     if not isinstance(sealed, bytes) or len(sealed) > _MAX_BYTES:
         raise ValueError(_NO_ENTRY)
-    content = load_object(sealer.open(stream, sealed))
+    return read_entry(load_object(sealer.open(stream, sealed)), added_at)
+
+
+def read_entry(content: dict[str, Any], dated: float | None = None) -> Revocation:
+    """Read an entry that was opened.
+
+    Args:
+        content: The JSON object.
+        dated: When the server has added it, by the clock of this machine; ``None``: as its sender has dated it.
+
+    Raises:
+        ValueError: It is anything else.
+    """
     fields, exempt, doubt = content.get("entry"), content.get("kept"), content.get("doubt")
     precaution = _flag(content, "precaution")
     if not isinstance(fields, list) or len(fields) != 4:
         raise ValueError(_NO_ENTRY)
     session_id, user_id, issued_before, added_at = fields
+    added_at = _time(added_at) if dated is None else dated
+    if len(content) == 1 and session_id is not None and user_id is None and issued_before is None:
+        return Revocation(identifier(session_id), None, None, added_at)  # nearly all are like that
     if (session_id is None) != (issued_before is not None) or (session_id is not None and user_id is not None):
         raise ValueError(_NO_ENTRY)
     if user_id is None and (exempt is not None or doubt is not None):
@@ -102,9 +123,9 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         raise ValueError(_NO_ENTRY)
     report, scope = content.get("report"), checked_scope(content.get("scope", DEFAULT_SCOPE))
     if report is not None:
-        return _report(session_id, _time(added_at), report, scope)
+        return _report(session_id, added_at, report, scope)
     if _flag(content, "ask"):
-        return _overflow(content, user_id, _time(issued_before), _time(added_at), scope)
+        return _overflow(content, user_id, _time(issued_before), added_at, scope)
     is_ended, (owner, is_record) = _flag(content, "ended"), _owner(content)
     if (is_ended and session_id is None and user_id is None) or (owner is not None and session_id is None):
         raise ValueError(_NO_ENTRY)
@@ -118,7 +139,7 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         None if session_id is None else identifier(session_id),
         None if user_id is None else identifier(user_id),
         revoked_before,
-        _time(added_at),
+        added_at,
         None if exempt is None else identifier(exempt),
         confirm_before,
         is_precaution=precaution,
@@ -178,30 +199,48 @@ def entry_key(entry: Revocation, key_of_user: Callable[[str], str] = as_it_is) -
     return (entry.scope, entry.session_id, user_id, *times, *more)
 
 
-def missing_entries(
-    entries: Iterable[Revocation], present: Collection[object], key_of_user: Callable[[str], str] = as_it_is
+def without_superseded(
+    entries: Collection[Revocation], leeway: float, offset: float = 0.0
 ) -> tuple[Revocation, ...]:
-    """Return the entries that are not in the stream. ``present`` holds the keys of those that are."""
-    return tuple(entry for entry in entries if entry_key(entry, key_of_user) not in present)
-
-
-def without_superseded(entries: Collection[Revocation], leeway: float) -> tuple[Revocation, ...]:
     """Return the entries without those that an entry for all users of their scope makes superfluous.
 
-    A stream that was too long has been trimmed behind such an entry, so the others must not be added again.
+    A stream that was too long has been trimmed behind such an entry, so the others must not be added again. What
+    the provider has ended is superfluous where it is asked about as a whole.
+
+    Args:
+        entries: The entries, as a table has them.
+        leeway: Seconds that the clock of the issuer of JWTs may be ahead.
+        offset: Seconds that the common clock is ahead of that of this machine, by which entries were added.
     """
     latest: dict[str, float] = {}
+    asked: dict[tuple[str, str | None], float] = {}
     for entry in entries:
-        if entry.session_id is None and entry.user_id is None and entry.issued_before is not None:
+        if entry.is_overflow and entry.confirm_before is not None:
+            key = (entry.scope, entry.user_id)
+            asked[key] = max(asked.get(key, -math.inf), entry.confirm_before)
+        elif entry.session_id is None and entry.user_id is None and entry.issued_before is not None:
             latest[entry.scope] = max(latest.get(entry.scope, -math.inf), entry.issued_before)
-    return tuple(entry for entry in entries if not _is_superseded(entry, leeway, latest.get(entry.scope)))
+    return tuple(
+        entry
+        for entry in entries
+        if not _is_superseded(entry, leeway + offset, latest.get(entry.scope))
+        and not _is_asked(entry, leeway + offset, asked)
+    )
 
 
-def _is_superseded(entry: Revocation, leeway: float, latest: float | None) -> bool:
+def _is_superseded(entry: Revocation, margin: float, latest: float | None) -> bool:
     """Return whether an entry, other than the one up to ``latest`` itself, revokes nothing that is later."""
     if latest is None or entry.issued_before == latest:
         return False
-    return max(entry.added_at + leeway, entry.issued_before or 0.0, entry.confirm_before or 0.0) <= latest
+    return max(entry.added_at + margin, entry.issued_before or 0.0, entry.confirm_before or 0.0) <= latest
+
+
+def _is_asked(entry: Revocation, margin: float, asked: dict[tuple[str, str | None], float]) -> bool:
+    """Return whether the provider is asked about all that an entry on an ended session revokes."""
+    if not entry.is_ended or entry.session_id is None:
+        return False
+    users = {None, entry.owner}
+    return entry.added_at + margin <= max(asked.get((entry.scope, user), -math.inf) for user in users)
 
 
 def _time(value: Any) -> float:

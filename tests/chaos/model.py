@@ -20,7 +20,7 @@ ALLOWANCE = 1.0
 to get a turn of the processor first, and here many processes want it. How late the machine was comes on top."""
 
 _CLOCKS: tuple[Part, ...] = ("clock", "api clock")
-_CLOCK_NOTICED = 4.0
+CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
@@ -128,6 +128,7 @@ class Judge:
         metronome: How late the machine was.
         api_clock: By how many seconds the clock of the API is ahead, while it is constant.
         died: When a worker was killed.
+        misdated: Users all of whose sessions were revoked "until now" by a machine whose clock had just been set.
     """
 
     lags: Lags
@@ -138,6 +139,7 @@ class Judge:
     metronome: Metronome
     api_clock: float = 0.0
     died: dict[int, float] = field(default_factory=dict)
+    misdated: set[str] = field(default_factory=set)
     _unix: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def fault(self, asked: Asked, answer: Answer) -> str | None:
@@ -198,9 +200,11 @@ class Judge:
         assert ending.done is not None
         lags = [self.lags[name] for name in _lag_names(asked.credential)]
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
-        if self._is_forgotten(ending, answer):
+        assert asked.session is not None
+        is_misdated = not ending.at_api and asked.session.user_id in self.misdated
+        if self._is_forgotten(ending, answer) or is_misdated:
             return math.inf
-        if self.spans.changed("clock", asked.side, answer.sent_at - _CLOCK_NOTICED, answer.came_at):
+        if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
@@ -219,6 +223,8 @@ class Judge:
 
     def _fault_of_refusing(self, session: Session, asked: Asked, answer: Answer) -> str | None:
         if session.ending is not None and session.ending.begun <= answer.came_at:
+            return None
+        if session.user_id in self.misdated:
             return None
         skew = self._skew(asked.side, answer)
         if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:

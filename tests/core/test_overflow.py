@@ -18,7 +18,8 @@ from moonkey_core._repeated_log import reset
 from moonkey_core._revocations.sessions import RevokedSession, SessionTable
 from moonkey_core._verified import Key
 from moonkey_core.providers.moonkey.ids import bare_user_id
-from moonkey_core.redis.entries import entry_key, open_entry, seal_entry
+from moonkey_core.redis.entries import entry_key, open_entry, seal_entry, without_superseded
+from moonkey_core.redis.room import ended_of, replacements
 from moonkey_core.revocations import Revocation, Revocations
 
 pytestmark = pytest.mark.rule("S35")
@@ -370,6 +371,57 @@ class TestOnTheWire:
         sealed = SEALER.seal("stream", json.dumps({"entry": ["sess_1", None, None, NOW], **content}).encode())
         with pytest.raises(ValueError, match="not a"):
             open_entry(SEALER, "stream", sealed)
+
+
+class TestInTheStream:
+    def test_what_makes_way(self) -> None:
+        rows = [(f"{1000 * place}-0".encode(), f"sess_{place}", "user_9") for place in range(20)]
+        rows += [(f"{1000 * place}-1".encode(), f"other_{place}", f"user_x{place}") for place in range(5)]
+        sessions = [
+            ended_of(entry_id, Revocation(name, None, None, NOW, is_ended=True, owner=user), LEEWAY, bare_user_id)
+            for entry_id, name, user in rows
+        ]
+        all_of_one = Revocation(None, "user_a", 7.0, NOW, confirm_before=9.0, is_ended=True)
+        user = ended_of(b"1-9", all_of_one, LEEWAY, bare_user_id)
+        found = [one for one in (user, *sessions) if one is not None]
+        ids, entries = replacements(found, 21, NOW)
+        assert len(ids) == 21
+        assert rows[20][0] in ids
+        assert [(one.user_id, one.confirm_before) for one in entries] == [("9", 19.0 + LEEWAY), (None, LEEWAY)]
+        assert all(one.is_overflow and not one.ends_records for one in entries)
+        ids, entries = replacements(found, 1000, NOW)
+        assert len(ids) == 26
+        assert [one.ends_records for one in entries] == [False, False, True]
+        assert replacements([], 10, NOW) == ([], ())
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            Revocation("sess_1", None, None, NOW, owner="user_1"),
+            Revocation(None, "user_1", NOW, NOW),
+            Revocation(None, None, NOW, NOW, is_precaution=True),
+            Revocation("sess_1", None, None, NOW, confirm_before=NOW),
+            Revocation(None, None, None, NOW, confirm_before=NOW),
+        ],
+    )
+    def test_what_stays(self, entry: Revocation) -> None:
+        assert ended_of(b"1-0", entry, LEEWAY, bare_user_id) is None
+
+    def test_what_is_asked_about_is_not_published_again(self) -> None:
+        ended = [
+            Revocation(f"sess_{place}", None, None, NOW + place, is_ended=True, owner="1") for place in (0, 9)
+        ]
+        untold = Revocation("sess_1", None, None, NOW, owner="1")
+        for user in ("1", None):
+            asked = Revocation(None, user, None, NOW, confirm_before=NOW + LEEWAY)
+            assert without_superseded([*ended, untold, asked], LEEWAY) == (ended[1], untold, asked)
+        another = Revocation(None, "2", None, NOW, confirm_before=NOW + LEEWAY)
+        assert without_superseded([*ended, another], LEEWAY) == (*ended, another)
+
+    def test_a_clock_that_is_behind_drops_nothing(self) -> None:
+        late, cut = Revocation("sess_1", None, None, NOW - 20), Revocation(None, None, NOW, NOW - 25)
+        assert without_superseded([late, cut], LEEWAY, offset=20.0) == (late, cut)
+        assert without_superseded([late, cut], LEEWAY, offset=10.0) == (cut,)
 
 
 USERS = [f"user_{number}" for number in range(4)]

@@ -19,7 +19,7 @@ from moonkey_core.redis.stream import Stream
 from moonkey_core.redis.worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
-from support.feeds import MakeProcess, Process, settings_for
+from support.feeds import MakeProcess, Process, settings_for, stream_names
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -104,8 +104,7 @@ class TestTelling:
 
 
 def stream(server: RedisServer) -> bytes:
-    (name,) = (key for key in server.client.keys("moonkey:*:feed:*") if not key.endswith(b":epoch"))
-    assert isinstance(name, bytes)
+    (name,) = stream_names(server)
     return name
 
 
@@ -346,7 +345,7 @@ class TestStrangers:
         stranger = make_process(secret_key="sk_test_stranger")
         assert all_live(one, stranger)
         stranger.known.add(session_id="sess_1")
-        streams = [key for key in server.client.keys("moonkey:*:feed:*") if not key.endswith(b":epoch")]
+        streams = stream_names(server)
         assert len(streams) == 2  # they do not even meet
         assert wait_until(lambda: sum(server.client.xlen(name) for name in streams) == 3)
         rows = {name: server.client.xrange(name) for name in streams}
@@ -431,6 +430,47 @@ class TestBounds:
         late = make_process(max_revocations=300)
         assert all_live(late)
         assert all(late.known.refuses(f"sess_{turn}_7", "user_1", time.time() - 1) for turn in range(8))
+
+    @pytest.mark.rule("S35")
+    @pytest.mark.parametrize("is_one_user", [True, False])
+    def test_ended_sessions_make_way_in_it_and_nothing_else_does(
+        self,
+        make_process: MakeProcess,
+        server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        is_one_user: bool,
+    ) -> None:
+        one, other = make_process(max_revocations=60), make_process(max_revocations=60)
+        assert all_live(one, other)
+        name = stream(server)
+        one.known.add(session_id="mine")
+        one.known.add(user_id="user_gone")
+        for turn in range(10):
+            for place in range(30):
+                user = "user_1" if is_one_user else f"user_{turn}_{place}"
+                for is_ended in (False, True):
+                    one.known.add_session(f"sess_{turn}_{place}", user, is_ended=is_ended)
+            assert wait_until(lambda: one.feed._queue.is_empty)
+        assert server.client.xlen(name) <= 2 * 60 + 60
+        assert "feed_overflow" in reasons(caplog)
+        assert "feed_full" not in reasons(caplog)
+        late = make_process(max_revocations=60)
+        assert all_live(late)
+        before = time.time() - 60
+        for process in (one, other, late):
+            known = process.known
+            assert wait_until(lambda known=known: known.refuses("mine", "user_2", before))
+            assert wait_until(lambda known=known: known.refuses("any", "user_gone", before))
+            for turn in range(10):
+                user = "user_1" if is_one_user else f"user_{turn}_7"
+                facts = f"sess_{turn}_7", user, before
+                assert wait_until(
+                    lambda known=known, facts=facts: (
+                        known.refuses(*facts) or known.needs_introspection(*facts, before)
+                    )
+                )
+            assert not known.refuses("any", "user_2", before)
+            assert known.needs_introspection("any", "user_2", before, before) is not is_one_user
 
     def test_what_is_past_its_time_is_dropped(
         self, make_process: MakeProcess, server: RedisServer, monkeypatch: pytest.MonkeyPatch
