@@ -457,18 +457,17 @@ class TestBounds:
         late = make_process(max_revocations=60)
         assert all_live(late)
         before = time.time() - 60
+        people = [(f"sess_{turn}_7", "user_1" if is_one_user else f"user_{turn}_7") for turn in range(10)]
         for process in (one, other, late):
             known = process.known
-            assert wait_until(lambda known=known: known.refuses("mine", "user_2", before))
-            assert wait_until(lambda known=known: known.refuses("any", "user_gone", before))
-            for turn in range(10):
-                user = "user_1" if is_one_user else f"user_{turn}_7"
-                facts = f"sess_{turn}_7", user, before
-                assert wait_until(
-                    lambda known=known, facts=facts: (
-                        known.refuses(*facts) or known.needs_introspection(*facts, before)
-                    )
-                )
+
+            def knows_all(known: Revocations = known) -> bool:
+                asks = [known.needs_introspection(*person, before, before) for person in people]
+                refuses = [known.refuses(*person, before) for person in people]
+                return all(map(any, zip(asks, refuses, strict=True))) and known.refuses("any", "user_gone", before)
+
+            assert wait_until(knows_all)
+            assert known.refuses("mine", "user_2", before)
             assert not known.refuses("any", "user_2", before)
             assert known.needs_introspection("any", "user_2", before, before) is not is_one_user
 
