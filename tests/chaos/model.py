@@ -23,6 +23,7 @@ _CLOCKS: tuple[Part, ...] = ("clock", "api clock")
 CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
+_WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
 Who = Literal["fleet", "elsewhere"]
@@ -209,7 +210,11 @@ class Judge:
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
-        if ending.who == "elsewhere":
+        # A clock that is set in the very moment may make an entry seem too old to be sent.
+        was_set = self.spans.changed(
+            "clock", ending.side, ending.begun - CLOCK_NOTICED, ending.done + CLOCK_NOTICED
+        )
+        if ending.who == "elsewhere" or was_set:
             return elsewhere
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
@@ -240,8 +245,9 @@ class Judge:
     def _fault_of_not_knowing(self, asked: Asked, answer: Answer) -> str | None:
         """It may be unknown where the API has to be asked, and was not well."""
         when = (answer.sent_at, answer.came_at)
-        at_api = asked.at_api
-        if asked.session is not None:
+        # A worker that began while the API was away has no keys yet.
+        at_api = asked.at_api or self.spans.felt("worker", asked.side, *when, recovery=_WITHOUT_KEYS)
+        if asked.session is not None and not at_api:
             at_api = self._is_past_its_time(asked, asked.session, answer) or any(
                 self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock")
             )
