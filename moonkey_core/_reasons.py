@@ -409,6 +409,11 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "So many dead credentials are presented that the other processes are not told of all. A connection "
             "with one of them may last until the known end of its session.",
         ),
+        "sign_out_limited": LogReason(
+            "warning",
+            "So many credentials are signed out while their provider cannot be asked that the other processes are "
+            "not told of all. They are refused in the process that was asked.",
+        ),
         "limiter_failed": LogReason(
             "error",
             "The app's limiter of sign-in raised an exception; the attempt was refused.",
