@@ -25,7 +25,7 @@ from support.redis_server import PROGRAM
 
 _SETTLING = 3.0  # seconds at the end without new trouble
 _SHOWN_LOG = 1500  # characters of what each server has printed last
-_OVERTIME = 240  # seconds after which it ends itself, whatever hangs
+_OVERTIME = 600  # seconds after which it ends itself, whatever hangs
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 

@@ -186,5 +186,5 @@ def _everything(stage: Stage, seconds: float) -> None:
         thread.join()
 
 
-MINUTE = ("revoker-killed", "same-slow-link", "links")
+MINUTE = ("revoker-killed", "redis-empty", "same-slow-link", "links")
 """Those of the short version, in which each of the faults that a fleet has had before comes up."""
