@@ -66,6 +66,7 @@ from moonkey_core.settings.provider_choice import (
     preset_of,
     providers,
     single_provider,
+    token_prefix,
     without_words,
 )
 from moonkey_core.settings.routes import (
@@ -394,6 +395,7 @@ class Settings(Routed, KnownArguments):
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
         is_any = self.mfa_lifetime is not None or limit is not None
         others = any(one.adds_to_responses for one in self.members.values())
+        object.__setattr__(self, "token_prefix", token_prefix(self.provider))
         object.__setattr__(self, "session_limit", limit)
         object.__setattr__(self, "records_by_user", self.mfa_lifetime is not None and scope == "user")
         object.__setattr__(self, "adds_to_responses", self.expires_in_header or is_any or others)
