@@ -80,7 +80,9 @@ OTHERS_FACTS = {
 
 def texts_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 def test_no_fact_of_moonkeys_api_stands_outside_of_its_provider() -> None:

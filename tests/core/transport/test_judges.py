@@ -135,7 +135,9 @@ def test_a_refused_key_of_another_provider_is_told_in_its_own_words() -> None:
     source = KeySource(url="https://login.example.com/keys", authorization=Secret("Bearer x"))
     assert "MoonKey" not in str(Refusing(source, 401, b"").error)
     told = dataclasses.replace(source, rejected_key="Check ACME_KEY.")
-    assert str(Refusing(told, 401, b"").error).startswith("Check ACME_KEY. The key set at https://login.example.com")
+    assert str(Refusing(told, 401, b"").error).startswith(
+        "Check ACME_KEY. The key set at https://login.example.com"
+    )
 
 
 class Refusing(ForeignDecisions):
