@@ -31,11 +31,11 @@ from moonkey_core.providers.cdp.api_key import ApiKey
 from moonkey_core.providers.cdp.claims import ISSUER, CdpClaims, unverified_payload, whole_body
 from moonkey_core.providers.cdp.replies import api_error, content, failure, judge, no_such_user, rejected_key
 from moonkey_core.providers.cdp.wire import USER_ID, check_end_user, parse_end_user
-from moonkey_core.providers.oidc.provider import key_source, text, words
+from moonkey_core.providers.oidc.arguments import address, text, words
+from moonkey_core.providers.oidc.provider import key_source
 from moonkey_core.providers.verification_calls import result_of, shared_call
 from moonkey_core.settings.arguments import suggests_arguments
-from moonkey_core.settings.fields import base_url as root_url
-from moonkey_core.settings.fields import is_plain_http_off_loopback, seconds
+from moonkey_core.settings.fields import seconds
 
 BASE_URL = "https://api.cdp.coinbase.com/platform"
 """The root of CDP's API."""
@@ -109,7 +109,7 @@ class CDP(ProviderBase):
             ConfigurationError: An argument is missing or wrong.
         """
         self.name = name
-        self._root = _root(base_url)
+        self._root = address("base_url", base_url).rstrip("/").removesuffix("/v2")
         secret = api_key_secret if isinstance(api_key_secret, Secret) else Secret(_given(api_key_secret))
         named = words("audience", audience, can_be_empty=True)
         self._api_key = ApiKey(text("api_key_id", api_key_id), secret, named or None)
@@ -318,16 +318,6 @@ def _cleaned(token: str, body: bytes) -> bytes:
 def _check_user(user_id: str, body: Mapping[str, Any]) -> None:
     if check_end_user(body) != user_id:
         raise ValueError("another user")
-
-
-def _root(value: str) -> str:
-    try:
-        url = root_url(value)
-    except ValueError as error:
-        raise ConfigurationError(f"base_url of CDP {error}") from None
-    if is_plain_http_off_loopback(url):
-        raise ConfigurationError("base_url of CDP uses plain http off loopback. Use https.")
-    return url
 
 
 def _given(value: object) -> str:

@@ -35,7 +35,8 @@ from moonkey_core.errors import (
     ProviderUnavailable,
 )
 from moonkey_core.models import AuthorizationCheck, Grants, Session, User, VerifiedSession
-from moonkey_core.providers.oidc.provider import address, key_source, text
+from moonkey_core.providers.oidc.arguments import address, text
+from moonkey_core.providers.oidc.provider import key_source
 from moonkey_core.providers.stytch.claims import SESSION_CLAIM, StytchClaims
 from moonkey_core.providers.stytch.custom_claims import checked_claims
 from moonkey_core.providers.stytch.rbac import Policy, PolicyCache, policy_call
