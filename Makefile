@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 VENDORS := $(VENV)/.vendors
 CANDIDATES := python3.13 python3.12 python3.11 python3
 
-.PHONY: help demo test test-all test-lowest rules soak bench check format setup vendors clean
+.PHONY: help demo test test-all test-lowest rules chaos bench check format setup vendors clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -18,8 +18,8 @@ test: setup ## Run the tests
 	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 3 --dist loadfile -m 'not long'
 
 test-all: test vendors ## Run all tests, the long ones too
-	@$(BIN)/pytest -n 2 --dist loadfile -m long --ignore=tests/fleet --ignore=tests/browser
-	@$(BIN)/pytest -m long tests/fleet tests/browser
+	@$(BIN)/pytest -n 2 --dist loadfile -m long --ignore=tests/fleet --ignore=tests/chaos --ignore=tests/browser
+	@$(BIN)/pytest -m long tests/fleet tests/chaos tests/browser
 
 test-lowest: setup ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(BIN)/python tests/lowest.py .venv-lowest
@@ -29,8 +29,9 @@ test-lowest: setup ## Run the tests with the oldest releases that pyproject.toml
 rules: setup ## List the rules of SECURITY.md, each with its tests
 	@cd tests && ../$(BIN)/python -m support.rules
 
-soak: setup ## Put a fleet under load for a minute, while the API and Redis fail at random
-	@$(BIN)/python tests/fleet/soak.py
+chaos: setup ## Break everything around a fleet, and judge each answer; SEED=7, MINUTES=10, ONLY=links,redis, LIST=1
+	@$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(LIST),--list)
 
 bench: ## Compare the speed with other libraries; ONLY=local,web for some sections, QUICK=1 for a quick check
 	@python3 benchmarks/environment.py

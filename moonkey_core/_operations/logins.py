@@ -276,11 +276,17 @@ def _context(
     session_jwt: str | None,
     device: Device | None,
 ) -> LoginContext:
-    """Return what all login steps share: the session to start or extend, and the device."""
+    """Return what all login steps share: the session to start or extend, and the device.
+
+    Raises:
+        InvalidCredentials: The JWT of the session is of another issuer, and is not for the provider.
+    """
     limit, minutes = steps.limits.session_minutes, None
     if session_expires_in is not None:
         minutes = session_minutes(session_expires_in, limit.start, limit.stop - 1)
     if session_token is not None or session_jwt is not None:
         kind, value = one_credential(core.settings, session_token=session_token, session_jwt=session_jwt)
+        if kind == "session_jwt":
+            core.authenticator.check_own_jwt(value)
         session_token, session_jwt = (None, value) if kind == "session_jwt" else (value, None)
     return LoginContext(minutes, session_token, session_jwt, device)

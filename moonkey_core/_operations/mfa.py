@@ -125,7 +125,7 @@ def end(core: Core, auth: Auth) -> RecordPlan[None]:
     yield from end_records(core, auth, purposes=("mfa",))
 
 
-def drop(core: Core, auth: Auth) -> RecordPlan[None]:
+def drop(core: Core, auth: Auth, *, everywhere: bool = False) -> RecordPlan[None]:
     """End all that is recorded for the client of an identity, where an app signs a user in or out by itself.
 
     That is a second factor (in the scope ``user``, for all clients of the user) and a noted start of the session.
@@ -133,16 +133,27 @@ def drop(core: Core, auth: Auth) -> RecordPlan[None]:
 
     Args:
         auth: The identity of the request.
+        everywhere: Whether second factors end too whose handles the request does not present, as other tabs keep
+            them; for a sign-out. A handle that was made in a session ends with that: revoke the session. Where
+            the credential names no session, those of all clients of the user end.
 
     Raises:
         ProviderUnavailable: The shared store cannot be reached. The record is refused where the feed is heard.
         RevocationsFull: There is no room for one more revocation. The record has not ended.
     """
-    yield from end_records(core, auth)
+    yield from end_records(core, auth, everywhere=everywhere)
 
 
-def end_records(core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa", "start")) -> RecordPlan[None]:
+def end_records(
+    core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa", "start"), everywhere: bool = False
+) -> RecordPlan[None]:
     """End all that counts for an identity. Nothing happens where the app records nothing.
+
+    Args:
+        core: The parts of the client.
+        auth: The identity.
+        purposes: What is ended.
+        everywhere: As for :func:`drop`.
 
     Raises:
         ProviderUnavailable: The shared store cannot be reached.
@@ -161,9 +172,13 @@ def end_records(core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa
             give(auth, Handle(purpose, "cookie", "", 0.0))
     holder = records.holder(auth)
     held.forget()
-    if not records.by_user or "mfa" not in purposes:
+    if "mfa" not in purposes:
         return
-    core.revocations.add(session_id=all_of(holder), issuer=scope_of(auth))  # also while the store is lost
+    if records.by_user or (everywhere and records.leaves_handles and not records.session_of(auth)):
+        # Also while the store is lost.
+        core.revocations.add(session_id=all_of(holder, "mfa"), issuer=scope_of(auth))
+    if not records.by_user:
+        return
     if records.table is not None:
         records.table.drop(holder)
         return
@@ -179,6 +194,9 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
     handle to the client, in a header or in a cookie. With it, ``session.started_at`` and ``session.expires_soon``
     are known, and the requirement ``session_max_age`` can be met.
 
+    A start that was noted stays where it is: where the request presents a handle that counts, the client gets that
+    start again. A sign-out ends it; where a user signs in anew without one, call ``client.mfa.drop(auth)`` before.
+
     Args:
         auth: The identity of the request.
 
@@ -186,15 +204,24 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
         The record. Its ``handle`` is for a client that the response of this request does not reach.
 
     Raises:
-        ConfigurationError: It is not known how long a session lasts: ``longest_session`` is not set.
+        ConfigurationError: ``note_starts`` is not set, or it is not known how long a session of the provider
+            lasts: ``longest_session``.
         ValueError: The identity is not that of a user.
     """
     yield from ()
     core = _core_of(core, auth)
-    note = _continued(auth, "start", _records(core, "start").new_note(auth, "start"))
+    records, held = _records(core, "start"), held_by(auth)
+    note = records.new_note(auth, "start")
+    earlier = held.note(auth, "start") if isinstance(held, ClientRecords) else None
+    if earlier is not None:
+        is_another = "" not in (earlier.session, note.session) and earlier.session != note.session
+        note = replace(note, id=earlier.id) if is_another else earlier
     handle = issue(core, auth, "start", note)
     give(auth, handle)
-    return as_start(note, handle)
+    if isinstance(held, ClientRecords):
+        held.learn_start(note)
+    records.apply_start(auth, note)
+    return as_start(note, records.ends_at(note, "start"), handle)
 
 
 def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:
@@ -218,14 +245,15 @@ def end_presented(core: Core, headers: HeaderView) -> None:
                 one.revocations.add(session_id=record_id, issuer=scope)
 
 
-def end_for_user(core: Core, scope: str, user_id: str) -> None:
-    """End the record of a user for all their clients, where a session was ended by a credential that is too old.
+def end_for_user(core: Core, scope: str, user_id: str, *, names_session: bool) -> None:
+    """End what a sign-out ends for all clients of a user, where the credential is genuine, and too old.
 
     Raises:
         RevocationsFull: There is no room for one more revocation.
     """
-    if core.records is not None and core.records.by_user:
-        core.revocations.add(session_id=all_of(core.records.holder_of(scope, user_id)), issuer=scope)
+    records = core.records
+    if records is not None and (records.by_user or (records.leaves_handles and not names_session)):
+        core.revocations.add(session_id=all_of(records.holder_of(scope, user_id), "mfa"), issuer=scope)
 
 
 def issue(core: Core, auth: Auth, purpose: Purpose, note: Note) -> Handle:
@@ -264,6 +292,10 @@ def _records(core: Core, purpose: Purpose) -> Records:
     settings, records = core.settings, core.records
     if purpose == "mfa" and settings.mfa_lifetime is None:
         raise setting_error("mfa_lifetime", "is not set: it says how long a second factor counts.")
+    if purpose == "start" and not settings.note_starts:
+        raise setting_error(
+            "note_starts", "is not set. Set it to True: only then clients get handles, and these are looked at."
+        )
     if purpose == "start" and settings.session_limit is None:
         raise setting_error("longest_session", "is not set: it says how long a session of the provider lasts.")
     if records is None or not settings.has_lasting_secret:

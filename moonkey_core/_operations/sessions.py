@@ -20,6 +20,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._provider import own_scope
 from moonkey_core._verified import SessionIds, scoped_user
 from moonkey_core.errors import (
+    InvalidCredentials,
     MoonKeyError,
     NotFound,
     NotSupported,
@@ -140,8 +141,10 @@ def revoke(
 
     First the session and its JWTs are refused in this process, and in all others where there is a feed, for as
     long as a JWT of it may be accepted. That remains so where the API cannot be reached. A token or JWT is
-    verified first, to find its session; where that is not possible, the API is called nevertheless. A credential
-    whose session may not have ended is refused in this process for a day. Source: API reference, Delete Session.
+    verified first, to find its session; where that is not possible, the API is called nevertheless, but not with a
+    JWT that is forged or of another issuer. A credential whose session may not have ended is refused in this
+    process for a day; where its session is not known, as the API cannot be reached, in the others too. Source: API
+    reference, Delete Session.
 
     Args:
         session_id: The id of the session. Give exactly one of the three.
@@ -151,6 +154,7 @@ def revoke(
 
     Raises:
         NotSupported: The provider cannot end a session by that. Nothing was done.
+        InvalidCredentials: The JWT is forged, or of another issuer. No call was made.
         MoonKeyError: The API did not confirm that the session has ended, or the credential is malformed.
         ValueError: There is not exactly one argument, or the id is malformed.
     """
@@ -162,24 +166,54 @@ def revoke(
     if kind == "session_id":
         yield from end_session(core, kind, value, Ids(value, ""))
         return
-    done = False
+    done, ids = False, None
     digest = core.cache.digest(value)
+    is_new = not core.cache.is_denied(digest)
     try:
         ids = yield from _ids_of(core, given(kind, value), digest)
         yield from end_session(core, kind, value, ids)
         done = True
+    except ProviderError:
+        if ids is None and is_new:
+            core.introspector.refuse_everywhere(value)
+        raise
     finally:
         if not done:  # raised, or cancelled
             core.cache.deny(digest)
 
 
 def _ids_of(core: Core, credential: PresentedCredentials, digest: bytes) -> Plan[Ids | None]:
-    """Return the ids of the session of a credential and its user; ``None`` where unknown."""
+    """Return the ids of the session of a credential and its user; ``None`` where unknown.
+
+    Raises:
+        InvalidCredentials: It is a JWT that is not one of the provider's.
+    """
     entry = core.cache.get(digest)
-    ids: Ids | None = None
-    with suppress(ProviderError):
-        ids = yield from core.authenticator.ids_of(credential)
-    return ids if ids is not None or entry is None else Ids(entry.session_id, entry.user_id, entry.scope)
+    known = None if entry is None else Ids(entry.session_id, entry.user_id, entry.scope)
+    if known is None or credential.kind != "session_jwt":
+        return (yield from ids_to_end(core, credential)) or known
+    return known
+
+
+def ids_to_end(core: Core, credential: PresentedCredentials) -> Plan[Ids | None]:
+    """Return the ids of the session of a credential that is to end, and of its user; ``None`` where unknown.
+
+    Raises:
+        InvalidCredentials: It is a JWT that is not one of the provider's, which must not see it.
+    """
+    if credential.kind == "session_token" or not core.verifies_jwts:
+        with suppress(ProviderError):
+            return (yield from core.authenticator.ids_of(credential))
+        return None
+    try:
+        return (yield from core.authenticator.proven_ids(credential.value))
+    except InvalidCredentials as error:
+        if error.reason != "jwt_not_yet_valid":
+            raise
+    except ProviderError:
+        pass
+    core.authenticator.check_own_jwt(credential.value)
+    return None
 
 
 def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float | None = None) -> Plan[None]:

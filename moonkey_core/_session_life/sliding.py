@@ -123,7 +123,7 @@ class SlidingExpiration:
             self._logs_again_at = now + _LOG_SECONDS
             text = (
                 "sessions in use stay as they are: the API refuses to extend them as extend_on_activity says "
-                f"({self._seconds // 60} minutes). Lower that setting, or raise the API's bound. "
+                f"({self._seconds / 60:.0f} minutes). Lower that setting, or raise the API's bound. "
             )
         log_repeated(
             logging.WARNING, "%s%s", text, error.evidence, extra={"reason": "extension_refused"}, sentence=text

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
     AuthorizationChecker,
@@ -63,6 +64,7 @@ from moonkey_core.web.credentials import (
     cookies_of_request,
     pair_text,
     read_credentials,
+    unverified_issuer,
     usual_bearer,
 )
 from moonkey_core.web.request import HeaderView, RequestInfo
@@ -386,12 +388,36 @@ class Authenticator:
             if credential.kind == "session_token" or not self._verifies_jwts:
                 verified = yield from self.verify(credential)
                 return SessionIds(verified.session.id, verified.user.id, verified.user.scope)
-            jwt = self._parsed(credential.value, self._clock())
-            key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
-            claims = self._proven_claims(jwt, key)
-            return SessionIds(claims.session_id, claims.user_id, self._scope_of(claims, jwt.payload["iss"]))
+            return (yield from self.proven_ids(credential.value))
         except InvalidCredentials:
             return None
+
+    def proven_ids(self, value: str) -> Plan[SessionIds]:
+        """Return the ids of the session and user of a JWT that is verified here, expired or not.
+
+        Raises:
+            InvalidCredentials: It is not genuine, or not valid yet.
+            ProviderError: There is no key to verify it with.
+        """
+        self.check_own_jwt(value)
+        jwt = self._parsed(value, self._clock())
+        key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
+        claims = self._proven_claims(jwt, key)
+        scope = self._scope_of(claims, jwt.payload["iss"])
+        return SessionIds(claims.session_id, claims.user_id, scope, claims.names_session)
+
+    def check_own_jwt(self, value: str) -> None:
+        """Check that a JWT may be shown to the provider: where JWTs are verified here, that it names its issuer.
+
+        Raises:
+            InvalidCredentials: It is of another one, or cannot be read.
+        """
+        if not self._verifies_jwts:
+            return
+        issuer = unverified_issuer(value)
+        if issuer not in self._judge.rules.issuers:
+            evidence = f"Its iss is {shown(issuer)}, not one of {shown(self._judge.rules.issuers)}."
+            raise InvalidCredentials(reason="jwt_issuer", evidence=evidence)
 
     def _remembered(
         self, presented: PresentedCredentials | None, digest: bytes, requirements: Requirements | None, now: float

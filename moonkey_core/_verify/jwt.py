@@ -141,7 +141,7 @@ def parse(
         raise unreadable(token) from None
     issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
     if "jti" in payload and not isinstance(payload["jti"], str):
-        raise _invalid("jwt_claims")
+        raise _invalid("jwt_claims", "Its jti is no text.")
     starts_at = max(_number(payload, "nbf"), issued_at) if "nbf" in payload else issued_at
     if starts_at > now + judge.leeway:
         name = "iat" if starts_at == issued_at else "nbf"
@@ -237,17 +237,17 @@ def _named_key(header: Mapping[str, Any], rules: JwtRules) -> tuple[str, str]:
 
 def _number(payload: Mapping[str, Any], name: str) -> float:
     """Return a NumericDate: an int or a finite float, not a bool (RFC 7519 section 2)."""
-    value = payload.get(name)
+    value: Any = payload.get(name)
     if type(value) is int and not value >> 48:  # from 0 to 2**48 - 1
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _invalid("jwt_claims")
     try:
-        number = float(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = float(value) if is_number else math.nan
     except OverflowError:
-        raise _invalid("jwt_claims") from None
+        number = math.inf
     if not math.isfinite(number):
-        raise _invalid("jwt_claims")
+        fault = "is no time" if name in payload else "is missing"
+        raise _invalid("jwt_claims", f"Its {name} {fault}.")
     return number
 
 

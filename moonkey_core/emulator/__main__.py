@@ -32,9 +32,9 @@ def _word(value: str) -> str:
     return value.lower().replace("-", "_")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m moonkey_core.emulator",
+        prog=prog,
         description="MoonKey's API, or that of another provider, on your own machine.",
     )
     parser.add_argument(
@@ -234,9 +234,9 @@ def _check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
             parser.error(f"--{name.replace('_', '-')} is for --provider {' or '.join(providers)}")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; return the exit status."""
-    parser = _parser()
+def main(argv: list[str] | None = None, *, prog: str = "python -m moonkey_core.emulator") -> int:
+    """Run until SIGINT or SIGTERM; return the exit status. ``prog``: the name of the command, for its usage."""
+    parser = _parser(prog)
     arguments = parser.parse_args(argv)
     _check_options(parser, arguments)
     stop = threading.Event()

@@ -11,13 +11,19 @@ from moonkey_core.errors import MoonKeyError
 from moonkey_core.flows.routes import FlowRequest, FlowSteps
 
 
-def drop_records(core: Core, request: FlowRequest) -> FlowSteps[None]:
-    """End what counts for the identity of a request. An error is logged, and stops nothing."""
+def drop_records(core: Core, request: FlowRequest, *, everywhere: bool = False) -> FlowSteps[None]:
+    """End what counts for the identity of a request. An error is logged, and stops nothing.
+
+    Args:
+        core: The parts of the client.
+        request: The request.
+        everywhere: Whether it signs out, so that the handles of other tabs end too.
+    """
     if core.records is None and not core.siblings:
         return
     try:
         if request.auth.is_authenticated:
-            yield from end_records(core, request.auth)
+            yield from end_records(core, request.auth, everywhere=everywhere)
         else:
             end_presented(core, request.headers)
     except MoonKeyError as error:

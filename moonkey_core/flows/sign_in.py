@@ -23,7 +23,7 @@ from moonkey_core.flows.views import session_view
 from moonkey_core.models import Login, Session
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_handles, session_cookies
-from moonkey_core.web.credentials import read_cookies
+from moonkey_core.web.credentials import PresentedCredentials, presented_cookies
 from moonkey_core.web.pages import urls
 
 _SENT_BACK = {"cookies": (), "header": (METHOD_ID,)}
@@ -169,20 +169,23 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
     if previous is not None and previous[1].id == new_id:
         return
     is_unknown = from_cookies(auth) and (auth.is_unavailable or _may_still_be_valid(auth))
-    presented = read_cookies(request.headers, core.settings) if previous is not None or is_unknown else None
-    token = "" if presented is None else presented.value
-    if token:
-        # Other requests of this browser may still carry the old token: their refusal must not remove new cookies.
-        core.cache.mark_superseded(core.cache.digest(token))
-    is_left = previous is None and bool(token)
+    presented = PresentedCredentials()
+    if previous is not None or is_unknown:
+        presented = presented_cookies(request.headers, request.info, core.settings)
+    kind, value = presented.kind, presented.value
+    if value:
+        # Other requests of this browser may still carry it: their refusal must not remove new cookies.
+        core.cache.mark_superseded(core.cache.digest(value))
+    is_left = previous is None and bool(value)
     try:
         if previous is not None:
             ids = Ids(previous[1].id, previous[0].id, previous[0].scope)
             yield from end_with_retries(core, "session_id", ids.session_id, ids)
-        elif token:
-            yield from revoke(core, session_token=token)
+        elif value:
+            yield from revoke(core, **{kind: value})
             is_left = False
     except MoonKeyError as error:
+        is_left = is_left and not isinstance(error, InvalidCredentials | RequestRefused)  # there is none to end
         log_repeated(
             logging.WARNING,
             "the session before a sign-in could not be ended: %s",
@@ -191,4 +194,4 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
         )
     finally:
         if is_left:  # raised, or cancelled
-            end_later(core, "session_token", token, None)
+            end_later(core, kind, value, None)

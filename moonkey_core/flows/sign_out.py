@@ -9,11 +9,11 @@ from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_later
 from moonkey_core._operations.mfa import end_for_user
-from moonkey_core._operations.sessions import Ids, end_session
+from moonkey_core._operations.sessions import Ids, end_session, ids_to_end
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import peek_identity
-from moonkey_core.errors import MoonKeyError, ProviderError, RequestRefused
+from moonkey_core.auth import peek_error, peek_identity
+from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.dropping import drop_records
 from moonkey_core.flows.forms import body_fields, query_fields
@@ -22,7 +22,7 @@ from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowS
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies
-from moonkey_core.web.credentials import PresentedCredentials, read_cookies, read_credentials
+from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
 
 _CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "cookies": the site may have others
 
@@ -85,22 +85,34 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.
         core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-    yield from drop_records(core, request)
+    yield from drop_records(core, request, everywhere=True)
+    can_end = "revoke_session" in core.provider.capabilities
+    if (
+        can_end
+        and core.verifies_jwts
+        and ids is None
+        and presented is not None
+        and presented.kind == "session_jwt"
+    ):
+        presented, ids = yield from _genuine(core, presented)
     complete = presented is None
-    if presented is not None and "revoke_session" not in core.provider.capabilities:
-        ids = yield from _refuse_locally(core, presented, ids)
+    if presented is not None and not can_end:
+        ids = yield from _refuse_locally(core, request, presented, ids)
         complete = not _browser_signs_out(core)  # otherwise the provider cannot be told, now or later
     elif presented is not None:
+        is_refused = False
         try:
             yield from _end_at_provider(core, presented, ids)
             complete = True
         except MoonKeyError as error:
             _log_incomplete(error)
-            ids = yield from _refuse_locally(core, presented, ids)
+            is_refused = ids is None and isinstance(error, RequestRefused)
+            ids = yield from _refuse_locally(core, request, presented, ids)
         finally:
             if not complete:  # raised, or cancelled
                 _deny(core, presented)
-                end_later(core, presented.kind, presented.value, ids)
+                if not is_refused or ids is not None:  # a refused text that no session is known of is none
+                    end_later(core, presented.kind, presented.value, ids)
     if ids is not None:
         scope = ids.scope or core.revocations.scopes[0]
         core.hooks.emit(SignedOut(ids.user_id, ids.session_id, complete, scope=scope))
@@ -110,9 +122,20 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
 def _credential_to_end(request: FlowRequest, settings: Settings) -> PresentedCredentials | None:
     """Return the credential to end: where a header is malformed, the one in cookies. Nothing is granted for it."""
     presented = read_credentials(request.headers, request.info, settings)
-    if presented.error is not None:
-        presented = read_cookies(request.headers, settings)
+    if presented.error is not None and not presented.from_cookies:
+        presented = presented_cookies(request.headers, request.info, settings)
     return presented if presented.source and presented.error is None else None
+
+
+def _genuine(core: Core, presented: PresentedCredentials) -> Plan[tuple[PresentedCredentials | None, Ids | None]]:
+    """Return a JWT and, if they are known, the ids of its session; neither for one that is not the provider's."""
+    try:
+        ids = yield from ids_to_end(core, presented)
+    except InvalidCredentials:
+        return None, None
+    if ids is not None:
+        _refuse(core, ids)
+    return presented, ids
 
 
 def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | None) -> Plan[None]:
@@ -129,26 +152,46 @@ def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | No
         yield from end_session(core, credential.kind, credential.value, ids)
 
 
-def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
+def _refuse_locally(
+    core: Core, request: FlowRequest, presented: PresentedCredentials, ids: Ids | None
+) -> Plan[Ids | None]:
     """Refuse a session in all processes of the app that the provider could not be called to end.
 
-    The credential itself is refused too, as its session may be unknown. A JWT, also one beside a session token,
-    names the session if it is genuine, however old it is.
+    The credential itself is refused too, as its session may be unknown: here, and everywhere if it may be good.
 
     Returns:
         The ids of the session and its user, if they are known.
     """
     _deny(core, presented)
-    jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
-    if ids is None and jwt is not None and core.verifies_jwts:
-        try:
-            ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
-        except ProviderError:
-            return None
-        if ids is not None:
-            core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-            end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id)
+    if ids is None:
+        ids = yield from _end_of_genuine(core, presented)
+    if ids is None and not isinstance(peek_error(request.auth), InvalidCredentials):
+        core.introspector.refuse_everywhere(presented.value)
     return ids
+
+
+def _end_of_genuine(core: Core, presented: PresentedCredentials) -> Plan[Ids | None]:
+    """Refuse the session that a JWT names, also one beside a session token, if it is genuine, however old it is.
+
+    Returns:
+        The ids of the session and its user; ``None`` where there is no such JWT, or its key cannot be had now.
+    """
+    jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
+    if jwt is None or not core.verifies_jwts:
+        return None
+    try:
+        ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
+    except ProviderError:
+        return None
+    if ids is not None:
+        _refuse(core, ids)
+    return ids
+
+
+def _refuse(core: Core, ids: Ids) -> None:
+    """Refuse the session of a JWT that is genuine, but too old to be the identity of the request."""
+    core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
+    end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id, names_session=ids.names_session)
 
 
 def _deny(core: Core, presented: PresentedCredentials) -> None:

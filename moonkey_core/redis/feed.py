@@ -30,10 +30,10 @@ class RedisRevocations:
     """Revocations that are shared among all processes of an app, through a Redis stream.
 
     An entry that is added to ``revocations`` in one process is in the tables of the others a moment later. Each
-    process has one background thread, started at first use. It reads the stream all the time, at least five times
-    within ``max_revocation_lag``, so the process knows how far behind it can be. Entries are sealed and ordered;
-    receiving one twice changes nothing. What was missed while Redis was away is caught up with, and what Redis has
-    lost is published again.
+    process has one background thread, started at first use, with two connections. It waits for entries all the
+    time, and twice within ``max_revocation_lag`` it proves that it has them all. So the process knows how far
+    behind it can be. Entries are sealed and ordered; receiving one twice changes nothing. What was missed while
+    Redis was away is caught up with, and what Redis has lost is published again.
 
     What is revoked "until now" is dated by the clock of Redis, whatever the clocks of the machines show; while
     Redis is away, by the clock of this machine and the offset that was measured last. The age of an entry follows

@@ -69,7 +69,8 @@ class Publisher:
         clock: The clock of the server, by which entries are dated.
         max_lag: Seconds that a process may be behind the stream.
         leeway: Seconds that the clock of the issuer of JWTs may be ahead.
-        poll_interval: Seconds within which the other processes read the stream; also the pause after an error.
+        poll_interval: Half the seconds within which the other processes read the stream; also the pause after an
+            error.
         on_published: Is called each time that entries have been published.
     """
 
@@ -94,7 +95,7 @@ class Publisher:
         self._leeway = leeway
         self._poll_interval = poll_interval
         self._on_published = on_published
-        self._errors = PublishErrors(max_lag - 2 * poll_interval)  # the others notice within a poll interval
+        self._errors = PublishErrors(max_lag - 3 * poll_interval)  # the others notice within two of them
 
     async def find_unpublished(self, stream: Stream) -> tuple[Revocation, ...]:
         """Read the whole stream, and return the entries that have to be published (again).

@@ -25,7 +25,8 @@ class Reader:
         own: The table of what this process has added. Both get the offset of the clock of the server.
         clock: The clock of the server.
         max_lag: Seconds that the process may be behind the stream.
-        poll_interval: Seconds that a read waits for an entry.
+        read_interval: Seconds between two reads that prove that everything is known; in between, the reader waits
+            for entries.
         max_pause: Seconds that another process may wait at most before it connects again.
         on_read: Is called each time that all entries have been read.
 
@@ -43,7 +44,7 @@ class Reader:
         clock: ServerClock,
         *,
         max_lag: float,
-        poll_interval: float,
+        read_interval: float,
         max_pause: float,
         on_read: Callable[[], None],
     ) -> None:
@@ -55,7 +56,7 @@ class Reader:
         self._own = own
         self._clock = clock
         self._max_lag = max_lag
-        self._poll_interval = poll_interval
+        self._read_interval = read_interval
         self._max_pause = max_pause
         self._on_read = on_read
         self._has_joined = False
@@ -93,11 +94,20 @@ class Reader:
                 return keys
 
     async def follow(self, stream: Stream) -> None:
-        """Read the stream until it is lost or the task is cancelled."""
+        """Read the stream until it is lost or the task is cancelled.
+
+        Waiting for entries makes them known early. What is proven, the reads prove: they do not wait, so they say
+        what holds now, and the time of that is known to a round trip.
+        """
+        read_at = -math.inf
         while True:
-            sent_at = _clock.elapsed()
+            left = read_at + self._read_interval - _clock.elapsed()
+            if left > 0:
+                self._receive(stream, await stream.wait(left))
+                continue
+            read_at = sent_at = _clock.elapsed()
             try:
-                values, is_complete = await stream.read(self._poll_interval)
+                values, is_complete = await stream.read()
             except HistoryLost:
                 self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
                 raise
@@ -105,6 +115,8 @@ class Reader:
             self._receive(stream, values)
             if is_complete:
                 self._mark_read(sent_at)
+            else:
+                read_at = -math.inf
 
     def begin_close(self) -> None:
         """Extend ``live_until`` no more."""

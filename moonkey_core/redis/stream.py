@@ -24,6 +24,10 @@ _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
 _PUBLISH_BATCH = 500  # entries of our own, of a few hundred bytes each
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
+_MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
+_MAX_SINCE_ANCHOR = 25  # entries that are read a second time, at most
+_READS_PER_TIME = 4  # reads of new entries for each look at the clock of the server
+_MAX_SEQUENCE = 2**64 - 1  # the second half of an id
 
 
 class HistoryLost(Exception):
@@ -83,6 +87,9 @@ class Stream:
         self._timeout = timeout
         self._retention_ms = int(retention * 1000)
         self._last_id = b"0-0"
+        self._anchor: bytes | None = None  # the last entry that is read again
+        self._since_anchor = 0
+        self._reads = 0
         self._clock = clock
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
@@ -112,37 +119,103 @@ class Stream:
             clock.update(reply, reply, sent_at)
         return cls(client, root, epoch, timeout, retention, clock)
 
-    async def read(self, block: float = 0.0) -> tuple[list[tuple[float, object]], bool]:
+    async def read(self) -> tuple[list[tuple[float, object]], bool]:
         """Read what was added since the last call.
 
-        Args:
-            block: Seconds to wait for an entry where there is none.
+        The entry that the last call has ended with is read again, and those since. Where one is missing, the
+        server has gone back in time, as after a fail-over, or dropped the stream.
 
         Returns:
             The entries in order, each as the time at which it was added (by the clock of the server) and its
             value; and whether these were all.
 
         Raises:
-            HistoryLost: The epoch is not the current one any more. As it is read after the entries, it was the
-                current one all the while otherwise.
+            HistoryLost: The epoch is not the current one any more, or the stream is not the one that was read. As
+                the epoch is read after the entries, it was the current one all the while otherwise.
         """
-        waiting = ["BLOCK", max(int(block * 1000), 1)] if block else []
+        anchor, count = self._anchor, _READ_BATCH + (self._anchor is not None)
+        after = _id_before(anchor) if anchor else self._last_id
+        reads_time, self._reads = self._reads % _READS_PER_TIME == 0, self._reads + 1
         sent_at = self._clock.wall()
-        async with time_limit(block + self._timeout), self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("TIME")
-            pipe.execute_command("XREAD", "COUNT", _READ_BATCH, *waiting, "STREAMS", self.name, self._last_id)
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
             pipe.get(self._epoch_key)
-            pipe.exists(self.name)
-            pipe.execute_command("TIME")
-            first, found, epoch, exists, last = await pipe.execute()
-        self._clock.update(first, last, sent_at)
-        if epoch != self.epoch.value or not exists:
-            raise HistoryLost
+            if anchor is None:
+                pipe.exists(self.name)
+            if reads_time:
+                pipe.execute_command("TIME")
+            found, epoch, *more = await pipe.execute()
+        if reads_time:
+            self._clock.update(more[-1], more[-1], sent_at)
         rows = found[0][1] if found else []
+        if epoch != self.epoch.value or (anchor is None and not more[0]):
+            raise HistoryLost
+        if anchor is not None and await self._is_lost(anchor, rows):
+            raise HistoryLost
         if rows:
-            self._last_id = rows[-1][0]
-        values = [(_added_at(entry_id), fields.get(_FIELD) if fields else None) for entry_id, fields in rows]
-        return [(added_at, value) for added_at, value in values if value != b""], len(rows) < _READ_BATCH
+            self._set_anchor(rows[-1])
+        return self._new_values(rows), len(rows) < count
+
+    async def wait(self, seconds: float) -> list[tuple[float, object]]:
+        """Wait until entries are added, and return them as :meth:`read` does; after ``seconds``, none.
+
+        That there are none proves nothing: only :meth:`read` looks at the epoch.
+        """
+        block = max(int(seconds * 1000), 1)
+        async with time_limit(seconds + self._timeout):
+            found = await self._client.execute_command(
+                "XREAD", "COUNT", _READ_BATCH, "BLOCK", block, "STREAMS", self.name, self._last_id
+            )
+        rows = found[0][1] if found else []
+        self._since_anchor += len(rows)
+        if self._since_anchor > _MAX_SINCE_ANCHOR:
+            self._set_anchor(rows[-1])
+        return self._new_values(rows)
+
+    def _new_values(self, rows: Sequence[tuple[bytes, Any]]) -> list[tuple[float, object]]:
+        """Return the entries after the last one that is known, and note the last one."""
+        known = _id_parts(self._last_id)
+        new = [(entry_id, _value(fields)) for entry_id, fields in rows if _id_parts(entry_id) > known]
+        if new:
+            self._last_id = new[-1][0]
+        return [(_added_at(entry_id), value) for entry_id, value in new if value != b""]
+
+    def _set_anchor(self, row: tuple[bytes, Any]) -> None:
+        entry_id, value = row[0], _value(row[1])
+        is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
+        self._anchor, self._since_anchor = entry_id if is_short else None, 0
+
+    async def _is_lost(self, anchor: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
+        """Return whether the stream lacks what was read from it before, and was not told to drop it.
+
+        Args:
+            anchor: The entry from which on it was read again.
+            rows: What was found.
+        """
+        ids, known = [entry_id for entry_id, _ in rows], _id_parts(self._last_id)
+        if self._last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
+            # The end is missing, which is never dropped before it is too old.
+            is_young = known[0] > self._server_ms() - self._retention_ms
+            return is_young or not await self._exists()
+        if anchor in ids:
+            return False
+        # A single entry may be dropped once a later one contains it. The older ones are there then.
+        first = await self._first_id()
+        if first and _id_parts(first) < _id_parts(anchor):
+            return False
+        return _id_parts(anchor)[0] > _id_parts(ids[-1])[0] - self._retention_ms
+
+    async def _exists(self) -> bool:
+        async with time_limit(self._timeout):
+            return bool(await self._client.exists(self.name))
+
+    async def _first_id(self) -> bytes | None:
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command("XREAD", "COUNT", 1, "STREAMS", self.name, "0-0")
+        return found[0][1][0][0] if found else None
+
+    def _server_ms(self) -> int:
+        return int((self._clock.wall() + self._clock.offset) * 1000)
 
     async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
         """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones."""
@@ -159,7 +232,7 @@ class Stream:
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
         async with time_limit(self._timeout):
-            self.length = await self._drop_expired(int((self._clock.wall() + self._clock.offset) * 1000))
+            self.length = await self._drop_expired(self._server_ms())
 
     async def _drop_expired(self, now_ms: int) -> int:
         """Drop expired entries, and return the length that is left. ``now_ms``: by the clock of the server."""
@@ -236,6 +309,22 @@ def _epoch_key(root: str) -> str:
 
 def _stream_key(root: str, epoch: bytes) -> str:
     return f"{root}:{epoch.split(b'.')[0].decode()}"
+
+
+def _value(fields: Any) -> object:
+    return fields.get(_FIELD) if fields else None
+
+
+def _id_parts(entry_id: bytes) -> tuple[int, int]:
+    """Return the milliseconds and the sequence number of an id, by which ids are in order."""
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return int(milliseconds), int(sequence)
+
+
+def _id_before(entry_id: bytes) -> bytes:
+    """Return the greatest id that is less than another."""
+    milliseconds, sequence = _id_parts(entry_id)
+    return b"%d-%d" % ((milliseconds, sequence - 1) if sequence else (milliseconds - 1, _MAX_SEQUENCE))
 
 
 def _added_at(entry_id: bytes) -> float:

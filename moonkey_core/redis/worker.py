@@ -33,6 +33,7 @@ MAX_PAUSE = 2.0
 has lost."""
 
 _POLLS_PER_LAG = 5
+_MAX_CONNECTIONS = 2  # one waits for entries, all the rest takes turns with the other
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
 _MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
@@ -127,7 +128,11 @@ class Worker:
         self._queue = queue
         self._hooks = hooks
         self._poll_interval = max_lag / _POLLS_PER_LAG
-        self._call_timeout = max_lag / 2  # after a poll interval, that is still less than the lag
+        read_interval = (
+            2 * self._poll_interval
+        )  # what a read proves still holds for a while when the next one ends
+        self._call_timeout = max_lag / 2  # after a read interval, that is still less than the lag
+        self._reply_timeout = read_interval + self._call_timeout
         self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
@@ -138,7 +143,7 @@ class Worker:
             queue.own,
             self._clock,
             max_lag=max_lag,
-            poll_interval=self._poll_interval,
+            read_interval=read_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
         )
@@ -246,7 +251,7 @@ class Worker:
 
     async def _run_connection(self) -> None:
         """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
-        client = async_client(self._url, self._poll_interval + self._call_timeout, 4)
+        client = async_client(self._url, self._reply_timeout, _MAX_CONNECTIONS)
         try:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
             self.reader.join(stream.epoch)

@@ -7,7 +7,7 @@ Each function takes the values that it compares, already parsed. All raise
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import unquote_plus, urlsplit
 
@@ -109,7 +109,7 @@ def check_moonkey_only(given: Iterable[str], chosen: Iterable[ChosenProvider]) -
 
 
 def check_records(
-    given: Iterable[str],
+    given: Collection[str],
     *,
     lifetime: timedelta | None,
     by_user: bool,
@@ -128,7 +128,7 @@ def check_records(
         by_user: Whether a record counts for all clients of a user.
         is_shared: Whether all processes of the app, or the only one, see the same records.
         notes_starts: ``note_starts``.
-        limits: For each provider, how long a session lasts at most.
+        limits: For each provider, how long a session lasts at most whose start is noted.
         cookies: Whether there are cookies.
         handles: ``mfa_handles``.
         headers: The names of all headers that a request may hold credentials or handles in.
@@ -145,6 +145,8 @@ def check_records(
         )
     if notes_starts and not any(limits):
         raise setting_error("note_starts", "has no effect without longest_session. Set both.")
+    if "longest_session" in given and not notes_starts:
+        raise setting_error("longest_session", "has no effect without note_starts. Set both.")
     if handles == "cookie" and not cookies:
         raise setting_error("mfa_handles", "is 'cookie', and there are no cookies. Set cookies=CookieSettings().")
     if len({name.lower() for name in headers}) != len(headers):

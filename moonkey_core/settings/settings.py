@@ -60,6 +60,7 @@ from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_varia
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.provider_choice import (
     MOONKEY,
+    PRESETS,
     ChosenProvider,
     argument_names,
     check_used,
@@ -391,7 +392,8 @@ class Settings(Routed, KnownArguments):
 
     def derive(self) -> None:
         """Work out what follows from other settings and from the provider, and each response asks for."""
-        limit = self.longest_session or getattr(self.provider, "longest_session", None)
+        longest = self.longest_session or getattr(self.provider, "longest_session", None)
+        limit = longest if self.note_starts else None  # of no use to an app that notes nothing
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
         is_any = self.mfa_lifetime is not None or limit is not None
         others = any(one.adds_to_responses for one in self.members.values())
@@ -560,9 +562,13 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def _names_of(name: str) -> tuple[str, ...]:
-    """Return the arguments of the provider whose word the name of a setting begins with, if it does."""
+    """Return the arguments of the provider whose word the name of a setting begins with; else of all of them.
+
+    The latter are for a suggestion: the name of a setting is no argument of a provider, but may be meant as one.
+    """
     word = preset_of(name)
-    return () if word is None else argument_names(word)
+    own = () if word is None else argument_names(word)
+    return own if name in own else tuple(one for word in PRESETS for one in argument_names(word))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:

@@ -293,6 +293,18 @@ def cookies_of_request(headers: HeaderView, info: RequestInfo | None, settings: 
     return found
 
 
+def presented_cookies(headers: HeaderView, info: RequestInfo | None, settings: Settings) -> PresentedCredentials:
+    """Return what :func:`read_credentials` does for a request without what is in its headers for credentials.
+
+    Args:
+        headers: The request's headers.
+        info: The facts by which cookies are judged.
+        settings: The settings of the client, or of one of its providers.
+    """
+    names = settings.credential_headers
+    return read_credentials(lambda name: () if name in names else headers(name), info, settings)
+
+
 def _routed(
     found: PresentedCredentials | None,
     hint: str,

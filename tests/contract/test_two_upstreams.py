@@ -342,3 +342,43 @@ def test_what_stands_in_a_place_of_the_other_is_told_to_one_of_them_at_most(two:
                     assert len(told) < 2, (name, list(headers))
                     if one.count(".") == 2:
                         assert told in ([], [name]), (name, list(headers))
+
+
+@pytest.mark.parametrize("first", COOKIES)
+def test_signing_out_shows_a_jwt_to_its_own_provider_only(
+    first: str, emulator: Emulator, stytch: StytchEmulator
+) -> None:
+    """Whichever of the two has the routes, and whatever stands in which place, genuine or not."""
+    sides: dict[str, Any] = {"moonkey": MoonKeySide(emulator), "other": StytchSide(stytch)}
+    with ExitStack() as closing:
+        upstreams = {name: closing.enter_context(recorded(side.base_url)) for name, side in sides.items()}
+        own, other = (CookieSettings(session_name=session, jwt_name=jwt) for session, jwt in COOKIES.values())
+        providers = ["moonkey", sides["other"].provider(upstreams["other"].url, other)]
+        options = {
+            "secret_key": emulator.secret_key,
+            "base_url": upstreams["moonkey"].url,
+            "jwt_issuer": emulator.issuer,
+            "cookies": own,
+            "providers": providers if first == "moonkey" else providers[::-1],
+            **PATIENT,
+        }
+        site = closing.enter_context(STACKS["starlette"](options))
+        web = closing.enter_context(quick.Client(base_url=site.url))
+        people = {name: side.sign_in() for name, side in sides.items()}
+        for name, person in people.items():
+            for jwt in (person.jwt, person.old_jwt, *(one for one in person.bad.values() if "." in one)):
+                places = [{header: jwt} for header in HEADERS[1:]]
+                if jwt.count(".") == 2:
+                    places.append(bearer(jwt))
+                for session, jwt_name in COOKIES.values():
+                    places.append(in_cookies(**{session: jwt}))
+                    places.append(in_cookies(**{session: "x" * 44, jwt_name: jwt}))
+                    places.append({**in_cookies(**{session: jwt}), "Authorization": "Bearer a b"})
+                for headers in places:
+                    for route in ("/auth/sign-out", "/header/sign-out"):
+                        for upstream in upstreams.values():
+                            upstream.forget()
+                        response = web.post(route, headers={**OURS, **headers})
+                        assert response.status_code in (200, 401, 403, 501), (name, route, list(headers))
+                        told = [place for place, upstream in upstreams.items() if upstream.knows(jwt)]
+                        assert told in ([], [name]), (name, route, list(headers))

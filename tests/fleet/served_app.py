@@ -1,15 +1,20 @@
 """One small app per framework, to be served by any server: ``application`` is the one that ``SERVED_APP`` names.
 
-The same paths in all: ``/me`` and ``/async-me`` need a session (a plain and an async view), ``/revoke`` ends one,
-``/health`` is the worker's report. Settings come from the environment. Each response names its process.
+The same paths in all: ``/me`` and ``/async-me`` need a session (a plain and an async view), ``/health`` is the
+worker's report. A POST to one of ``served_revocations.ACTIONS`` revokes, and says what became of that. Settings
+come from the environment. Each response names its process.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from fleet import shifted_clock  # noqa: F401 - before what looks at the clock
+from fleet.served_revocations import ACTIONS, ASYNC_ACTIONS
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 
@@ -18,12 +23,18 @@ WORKER_HEADER = "x-worker"
 
 def _identity(auth: Auth) -> dict[str, Any]:
     assert auth.user is not None
-    return {"user": auth.user.id, "source": auth.source}
+    assert auth.session is not None
+    return {"user": auth.user.id, "session": auth.session.id, "source": auth.source}
 
 
 def _report(client: MoonKey | AsyncMoonKey) -> dict[str, Any]:
-    health = client.health()
-    return {"feed": health.feed, "known": health.revocations, "lag": client.revocation_lag().session_jwt.fleet}
+    health, lag = client.health(), client.revocation_lag()
+    return {
+        "feed": health.feed,
+        "known": health.revocations,
+        "lag": lag.session_jwt.fleet,
+        "lags": dataclasses.asdict(lag),
+    }
 
 
 def _flask() -> Any:
@@ -49,10 +60,9 @@ def _flask() -> Any:
     def health() -> Any:
         return _report(get_client())
 
-    @app.post("/revoke")
-    def revoke() -> Any:
-        get_client().sessions.revoke(session_id=request.get_json()["session_id"])
-        return {}
+    @app.post("/<any(" + ", ".join(map(repr, ACTIONS)) + "):action>")
+    def act(action: str) -> Any:
+        return ACTIONS[action](get_client(), request.get_json())
 
     @app.after_request
     def sign(response: FlaskResponse) -> FlaskResponse:
@@ -114,11 +124,11 @@ def _django_urls() -> list[Any]:
         return JsonResponse(_report(get_client()))
 
     @csrf_exempt
-    def revoke(request: HttpRequest) -> HttpResponse:
-        get_client().sessions.revoke(session_id=json.loads(request.body)["session_id"])
-        return JsonResponse({})
+    def act(request: HttpRequest) -> HttpResponse:
+        return JsonResponse(ACTIONS[request.path[1:]](get_client(), json.loads(request.body)))
 
-    return [path("me", me), path("async-me", async_me), path("health", health), path("revoke", revoke)]
+    views = [path("me", me), path("async-me", async_me), path("health", health)]
+    return [*views, *(path(action, act) for action in ACTIONS)]
 
 
 def _starlette() -> Any:
@@ -127,7 +137,6 @@ def _starlette() -> Any:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
-    from starlette.types import Message, Receive, Scope, Send
 
     from moonkey_starlette import MoonKeyMiddleware, get_client, require_auth
 
@@ -142,32 +151,65 @@ def _starlette() -> Any:
     async def health(request: Request) -> Response:
         return JSONResponse(_report(get_client(request)))
 
-    async def revoke(request: Request) -> Response:
-        await get_client(request).sessions.revoke(session_id=(await request.json())["session_id"])
-        return JSONResponse({})
-
-    class Signed:
-        def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-            self._app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            async def signed(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    line = (WORKER_HEADER.encode(), str(os.getpid()).encode())
-                    message = {**message, "headers": [*message["headers"], line]}
-                await send(message)
-
-            await self._app(scope, receive, signed)
+    async def act(request: Request) -> Response:
+        action = ASYNC_ACTIONS[request.url.path[1:]]
+        return JSONResponse(await action(get_client(request), await request.json()))
 
     return Starlette(
         routes=[
             Route("/me", me),
             Route("/async-me", async_me),
             Route("/health", health),
-            Route("/revoke", revoke, methods=["POST"]),
+            *(Route(f"/{action}", act, methods=["POST"]) for action in ASYNC_ACTIONS),
         ],
-        middleware=[Middleware(Signed), Middleware(MoonKeyMiddleware)],
+        middleware=[Middleware(_Signed), Middleware(MoonKeyMiddleware)],
     )
+
+
+class _Signed:
+    """ASGI middleware: each response says which process gave it."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def signed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                line = (WORKER_HEADER.encode(), str(os.getpid()).encode())
+                message = {**message, "headers": [*message["headers"], line]}
+            await send(message)
+
+        await self._app(scope, receive, signed)
+
+
+def _fastapi() -> Any:
+    from fastapi import Depends, FastAPI, Request
+
+    from moonkey_starlette import MoonKeyMiddleware, get_client
+    from moonkey_starlette.fastapi import CurrentAuth, RequireAuth
+
+    app = FastAPI(openapi_url=None)
+    app.add_middleware(MoonKeyMiddleware)
+    app.add_middleware(_Signed)
+
+    async def me(auth: CurrentAuth) -> Any:
+        return _identity(auth)
+
+    async def health(request: Request) -> Any:
+        return _report(get_client(request))
+
+    async def act(request: Request) -> Any:
+        return await ASYNC_ACTIONS[request.url.path[1:]](get_client(request), await request.json())
+
+    # The annotations name what is imported here, where FastAPI would not find it.
+    me.__annotations__["auth"] = CurrentAuth
+    health.__annotations__["request"] = act.__annotations__["request"] = Request
+    for path in ("/me", "/async-me"):
+        app.add_api_route(path, me, dependencies=[Depends(RequireAuth())])
+    app.add_api_route("/health", health)
+    for action in ASYNC_ACTIONS:
+        app.add_api_route(f"/{action}", act, methods=["POST"])
+    return app
 
 
 def _chosen() -> Any:
@@ -176,6 +218,8 @@ def _chosen() -> Any:
         return _flask()
     if name == "starlette":
         return _starlette()
+    if name == "fastapi":
+        return _fastapi()
     _django()
     if name == "django-wsgi":
         from django.core.wsgi import get_wsgi_application

@@ -10,7 +10,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +23,10 @@ from support.fleets import Server, quiet_port
 from support.patience import PATIENCE
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
+from support.server_commands import ASGI, COMMANDS, WSGI
 
 pytestmark = pytest.mark.long
 
-_APP = "served_app:application"
 _ASYNC = "/async-me"
 _PATHS = ("/me", _ASYNC)
 _REVOCATIONS = 100
@@ -34,69 +34,12 @@ _LOAD_THREADS = 3
 _TIMEOUT = 30.0
 
 
-def _gunicorn(worker_class: str, *more: str) -> Callable[[int, int], list[str]]:
-    def command(port: int, workers: int) -> list[str]:
-        return [
-            *("gunicorn", f"--worker-class={worker_class}", f"--workers={workers}", f"--bind=127.0.0.1:{port}"),
-            *("--graceful-timeout=5", "--log-level=warning", "--no-control-socket", *more, _APP),
-        ]
-
-    return command
-
-
-def _uvicorn(port: int, workers: int) -> list[str]:
-    return [
-        *("uvicorn", f"--workers={workers}", "--host=127.0.0.1", f"--port={port}", "--log-level=warning"),
-        *("--timeout-graceful-shutdown=5", _APP),
-    ]
-
-
-def _hypercorn(port: int, workers: int) -> list[str]:
-    return ["hypercorn", f"--workers={workers}", f"--bind=127.0.0.1:{port}", "--log-level=warning", _APP]
-
-
-def _daphne(port: int, workers: int) -> list[str]:
-    return ["daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", _APP]
-
-
-def _waitress(port: int, workers: int) -> list[str]:
-    return ["waitress", f"--listen=127.0.0.1:{port}", "--threads=8", _APP]
-
-
-def _uwsgi(port: int, workers: int) -> list[str]:
-    return [
-        *("run_uwsgi", f"--http-socket=127.0.0.1:{port}", f"--processes={workers}", "--master", "--need-app"),
-        *("--threads=4", "--enable-threads", "--lazy-apps", "--die-on-term", "--disable-logging"),
-        *("--buffer-size=32768", "--module", _APP),
-    ]
-
-
-def _uwsgi_forked(port: int, workers: int) -> list[str]:
-    return [option for option in _uwsgi(port, workers) if option != "--lazy-apps"]
-
-
-_WSGI = {
-    "gunicorn-sync": _gunicorn("sync"),
-    "gunicorn-gthread": _gunicorn("gthread", "--threads=8"),
-    "gunicorn-gthread-preload": _gunicorn("gthread", "--threads=8", "--preload"),
-    "gunicorn-gevent": _gunicorn("gevent"),
-    "gunicorn-gevent-preload": _gunicorn("gevent", "--preload"),
-    "waitress": _waitress,
-    "uwsgi": _uwsgi,
-    "uwsgi-forked": _uwsgi_forked,
-}
-_ASGI = {
-    "gunicorn-uvicorn": _gunicorn("uvicorn_worker.UvicornWorker"),
-    "uvicorn": _uvicorn,
-    "hypercorn": _hypercorn,
-    "daphne": _daphne,
-}
 _ONE_PROCESS = {"waitress", "daphne"}
 _ONE_ASYNC_VIEW = {"gunicorn-gevent", "gunicorn-gevent-preload"}
 """Where asgiref refuses to run two async views at once, with MoonKey or without: greenlets share one thread."""
 _MATRIX = [
-    *itertools.product(_WSGI, ("flask", "django-wsgi"), (True, False)),
-    *itertools.product(_ASGI, ("starlette", "django-asgi"), (True, False)),
+    *itertools.product(WSGI, ("flask", "django-wsgi"), (True, False)),
+    *itertools.product(ASGI, ("starlette", "django-asgi"), (True, False)),
 ]
 
 
@@ -171,7 +114,7 @@ def _served(name: str, app: str, emulator: Emulator, redis: RedisServer | None) 
         environ["MOONKEY_REDIS_URL"] = redis.url
     workers = 1 if redis is None or name in _ONE_PROCESS else 2
     port = quiet_port()
-    with Server(port, (_WSGI | _ASGI)[name](port, workers), environ) as server:
+    with Server(port, COMMANDS[name](port, workers), environ) as server:
         served = Served(server, workers, threading.Lock() if name in _ONE_ASYNC_VIEW else None)
         if redis is not None:
             assert wait_until(

@@ -57,6 +57,7 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     sent_at: float
     came_at: float
+    set_cookies: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Line:
@@ -96,7 +97,8 @@ class Line:
         self._used = not response.will_close
         found = {name.lower(): value for name, value in response.getheaders()}
         worker = int(found.get(WORKER_HEADER, "0"))
-        return Answer(response.status, worker, _json_of(raw), found, sent_at, time.monotonic())
+        cookies = tuple(response.headers.get_all("set-cookie", ()))
+        return Answer(response.status, worker, _json_of(raw), found, sent_at, time.monotonic(), cookies)
 
     def _response(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
@@ -120,13 +122,19 @@ def _json_of(raw: bytes) -> dict[str, Any]:
 class Server:
     """A server on a port of 127.0.0.1, in a process group of its own: it is ended with all its children.
 
-    ``command`` is what follows ``python -m``. Of this process's environment it sees nothing but ``environ``.
+    ``command`` is what follows ``python -m``. Of this process's environment it sees nothing but ``environ``;
+    it may import what the tests share.
     """
 
     def __init__(self, port: int, command: list[str], environ: Mapping[str, str]) -> None:
         self.port = port
         self._command = [sys.executable, "-m", *command]
-        self._environ = {"PATH": "", "PYTHONDONTWRITEBYTECODE": "1", **environ}
+        self._environ = {
+            "PATH": "",
+            "PYTHONPATH": str(APPS.parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environ,
+        }
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed on exit; appended to, so it can be read
         self._process: subprocess.Popen[bytes] | None = None
 

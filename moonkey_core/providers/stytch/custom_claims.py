@@ -23,7 +23,7 @@ def checked_claims(claims: object) -> dict[str, Any]:
     for name in claims:
         if not isinstance(name, str) or not name:
             raise ValueError("The name of each custom claim must be a text that is not empty.")
-        if is_reserved(name):
+        if is_reserved(name) or name.casefold().startswith(VENDOR_PREFIX):
             raise ValueError(
                 f"{name[:60]!r} cannot be a custom claim: the registered claims of a JWT (aud, exp, iat, iss, "
                 f"jti, nbf, sub) and all names that begin with {VENDOR_PREFIX} are not for apps."

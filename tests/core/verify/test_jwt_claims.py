@@ -49,6 +49,18 @@ def test_a_claim_that_must_be_there(name: str) -> None:
     refused(sign(header(), without(claims(NOW), name)))
 
 
+@pytest.mark.parametrize("name", ["exp", "iat"])
+def test_the_operator_is_told_which_time_is_wrong(name: str) -> None:
+    for token, fault in (
+        (sign(header(), without(claims(NOW), name)), "is missing"),
+        (good(NOW, **{name: "soon"}), "is no time"),
+        (good(NOW, **{name: HUGE}), "is no time"),
+    ):
+        error = Decisions().authenticate(token).error
+        assert error is not None
+        assert error.evidence == f"Its {name} {fault}."
+
+
 @pytest.mark.parametrize("name", ["nbf", "jti"])
 def test_a_claim_that_may_be_missing(name: str) -> None:
     accepted(sign(header(), without(claims(NOW), name)))

@@ -133,7 +133,10 @@ def test_without_a_lifetime_nothing_is_asked(how: str, project: StytchEmulator) 
         assert found.session.expires_in.days == 365
 
 
-RESERVED = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", "https://stytch.com/x"]
+RESERVED = [
+    *("iss", "sub", "aud", "exp", "nbf", "iat", "jti"),
+    *("https://stytch.com/session", "https://stytch.com/x", "HTTPS://Stytch.com/session", "https://STYTCH.COM/"),
+]
 
 
 @pytest.mark.parametrize("name", RESERVED)

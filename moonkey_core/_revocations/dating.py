@@ -1,0 +1,62 @@
+"""For how long entries matter, and by which clock they are dated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from moonkey_core import _clock
+from moonkey_core._provider import LONGEST_LIFE, Provider
+from moonkey_core._revocations.cutoff import Cutoff
+from moonkey_core._verified import DEFAULT_SCOPE
+from moonkey_core.settings import Settings
+
+
+def retention(settings: Settings, provider: Provider | None = None) -> float:
+    """Return for how many seconds an entry matters: until nothing that was verified before it is accepted.
+
+    Args:
+        settings: The settings of the client.
+        provider: The provider; ``None`` for MoonKey, whose sessions end at its API as well. With any other, a
+            revocation is remembered for the longest life of what it has issued.
+    """
+    leeway = settings.leeway
+    if provider is None or provider.name == DEFAULT_SCOPE:
+        life = settings.jwt_max_age
+    else:
+        rules = provider.jwt_rules
+        life = getattr(provider, "longest_life", LONGEST_LIFE) if rules is None else rules.longest_life
+        leeway = max(leeway, 0.0 if rules is None or rules.leeway is None else rules.leeway)
+    # A user is also revoked for what this app has recorded of them, which may last longer.
+    recorded = [one.total_seconds() for one in (settings.mfa_lifetime, settings.session_limit) if one is not None]
+    return max(life, settings.session_cache_ttl, settings.grace_seconds + life, *recorded) + 2 * leeway
+
+
+class Dating:
+    """The clocks and the life of the entries of one table.
+
+    Attributes:
+        clock: The clock of this machine, in Unix seconds.
+        retention: Seconds for which an entry is kept.
+        leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
+        offset: Seconds that the clock that all processes have in common is ahead; ``None`` while unknown.
+    """
+
+    __slots__ = ("clock", "leeway", "offset", "retention")
+
+    def __init__(self, retention: float, leeway: float = 0.0, clock: Callable[[], float] = _clock.wall) -> None:
+        self.clock = clock
+        self.retention = retention
+        self.leeway = leeway
+        self.offset: float | None = None
+
+    def now(self) -> float:
+        """Return the Unix seconds by the common clock, as far as it is known."""
+        return self.clock() + (self.offset or 0.0)
+
+    def by_common_clock(self, at: float | None) -> float | None:
+        """Return a time by the clock of this machine as one by the common clock."""
+        return None if at is None else at + (self.offset or 0.0)
+
+    def expires_at(self, cutoff: Cutoff) -> float:
+        """Return until when a cut-off matters, by the clock of this machine."""
+        return max(cutoff.time - (self.offset or 0.0), cutoff.added_at) + self.retention
