@@ -39,7 +39,6 @@ MOONKEY_ONLY: Mapping[str, str] = {
     "extend_on_activity": "extend",
     "extend_every": "extend",
     "session_max_lifetime": "extend",
-    "sign_in": "sign_in",
 }
 """Settings that another provider does not know, each with the capability that makes it know them, if any does."""
 
@@ -105,6 +104,19 @@ def check_moonkey_only(given: Iterable[str], chosen: Iterable[ChosenProvider]) -
         raise ConfigurationError(
             f"{', '.join(both_names(name) for name in wrong)}: only MoonKey knows this, and the provider is "
             f"{names}. Leave it out, or pass what it stands for to the provider itself."
+        )
+
+
+def check_sign_in_usable(sign_in: SignInSettings, chosen: Iterable[ChosenProvider]) -> None:
+    """Refuse what is about sign-in steps where no provider signs users in. What is about pages has its effect."""
+    if any(isinstance(one, str) or "sign_in" in one.capabilities for one in chosen):
+        return
+    wrong = sign_in.about_sign_in_steps()
+    if wrong:
+        raise setting_error(
+            "sign_in",
+            f"has {', '.join(wrong)}, which is about signing in: the provider does not sign users in here. Leave "
+            "that out. What is about pages has its effect, such as page, home, after_sign_out and language.",
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from chaos.spans import RECOVERY, Metronome, Spans
+from chaos.spans import RECOVERY, Metronome, Part, Spans
 
 from support.fleets import Answer
 
@@ -19,6 +19,11 @@ ALLOWANCE = 1.0
 """Seconds above a promised lag. The promise is about the order of events; but the thread that tells the others has
 to get a turn of the processor first, and here many processes want it. How late the machine was comes on top."""
 
+_CLOCKS: tuple[Part, ...] = ("clock", "api clock")
+CLOCK_NOTICED = 4.0
+"""Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
+
+_WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
 Who = Literal["fleet", "elsewhere"]
@@ -124,6 +129,7 @@ class Judge:
         metronome: How late the machine was.
         api_clock: By how many seconds the clock of the API is ahead, while it is constant.
         died: When a worker was killed.
+        misdated: Users all of whose sessions were revoked "until now" by a machine whose clock had just been set.
     """
 
     lags: Lags
@@ -134,6 +140,7 @@ class Judge:
     metronome: Metronome
     api_clock: float = 0.0
     died: dict[int, float] = field(default_factory=dict)
+    misdated: set[str] = field(default_factory=set)
     _unix: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def fault(self, asked: Asked, answer: Answer) -> str | None:
@@ -155,6 +162,8 @@ class Judge:
         ending = asked.session.ending if asked.session else None
         if answer.status != 200 or ending is None or ending.done is None or answer.sent_at <= ending.done:
             return None
+        if self._is_forgotten(ending, answer):
+            return None
         return self._kind_of_ending(ending, answer), answer.sent_at - ending.done
 
     def _fault_of_letting_in(self, asked: Asked, answer: Answer) -> str | None:
@@ -170,8 +179,8 @@ class Judge:
             wrong = session.take_cookies(answer.set_cookies, asked.cookies[1])
             if wrong is not None:
                 return f"identity mixed up: {wrong}"
-        skew = self._skew(asked.side, answer)
-        if self._unix + answer.sent_at + self.api_clock >= session.ends_at + self.leeway + skew:
+        skew = self._skew(asked.side, answer) - min(self.api_clock, 0.0)
+        if self._unix + answer.sent_at >= session.ends_at + self.leeway + skew:
             return "let in after its end: "
         ending = session.ending
         if ending is None or ending.done is None:
@@ -190,20 +199,28 @@ class Judge:
     def _deadline(self, ending: Ending, asked: Asked, answer: Answer) -> float:
         """When this worker had to know of it, in monotonic seconds."""
         assert ending.done is not None
-        if not ending.at_api and answer.came_at >= ending.begun + self.retention:
+        lags = [self.lags[name] for name in _lag_names(asked.credential)]
+        bound = max(one["fleet"] for one in lags) + ALLOWANCE
+        assert asked.session is not None
+        is_misdated = not ending.at_api and asked.session.user_id in self.misdated
+        if self._is_forgotten(ending, answer) or is_misdated:
+            return math.inf
+        if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
-        lags = [self.lags[name] for name in _lag_names(asked.credential)]
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
-        if ending.who == "elsewhere":
+        # A clock that is set in the very moment may make an entry seem too old to be sent.
+        was_set = self.spans.changed(
+            "clock", ending.side, ending.begun - CLOCK_NOTICED, ending.done + CLOCK_NOTICED
+        )
+        if ending.who == "elsewhere" or was_set:
             return elsewhere
-        bound = max(one["fleet"] for one in lags) + ALLOWANCE
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
             if self.spans.felt("worker", asked.side, answer.sent_at, answer.came_at):
                 return math.inf
-            return self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker"))
+            return self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker", "clock"))
         if ending.is_published:
             return ending.done + bound
         told_by = self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker", delaying=True))
@@ -212,8 +229,10 @@ class Judge:
     def _fault_of_refusing(self, session: Session, asked: Asked, answer: Answer) -> str | None:
         if session.ending is not None and session.ending.begun <= answer.came_at:
             return None
+        if session.user_id in self.misdated:
+            return None
         skew = self._skew(asked.side, answer)
-        if self._unix + answer.came_at + self.api_clock + skew >= session.ends_at:
+        if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:
             return None
         if asked.credential == "jwt" and skew:
             return None  # it is judged by the clock of the machine, which is wrong by more than the leeway
@@ -226,8 +245,9 @@ class Judge:
     def _fault_of_not_knowing(self, asked: Asked, answer: Answer) -> str | None:
         """It may be unknown where the API has to be asked, and was not well."""
         when = (answer.sent_at, answer.came_at)
-        at_api = asked.at_api
-        if asked.session is not None:
+        # A worker that began while the API was away has no keys yet.
+        at_api = asked.at_api or self.spans.felt("worker", asked.side, *when, recovery=_WITHOUT_KEYS)
+        if asked.session is not None and not at_api:
             at_api = self._is_past_its_time(asked, asked.session, answer) or any(
                 self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock")
             )
@@ -243,12 +263,17 @@ class Judge:
         """Whether it was no JWT that could be judged by itself when the answer came."""
         if asked.credential != "jwt" or asked.issued_at is None:
             return True
-        now = self._unix + answer.came_at + self.api_clock
+        now = self._unix + answer.came_at + abs(self.api_clock)
         return now >= min(asked.issued_at + self.jwt_max_age, session.ends_at)
 
     def _skew(self, side: int, answer: Answer) -> float:
         """By how many seconds a clock of that side may be wrong."""
-        return math.inf if self.spans.felt("clock", side, answer.sent_at, answer.came_at) else 0.0
+        is_wrong = any(self.spans.felt(part, side, answer.sent_at, answer.came_at) for part in _CLOCKS)
+        return math.inf if is_wrong else 0.0
+
+    def _is_forgotten(self, ending: Ending, answer: Answer) -> bool:
+        """Whether it is so long ago that only the API would know of it, which was never told."""
+        return not ending.at_api and answer.came_at >= ending.begun + self.retention
 
     @staticmethod
     def _kind_of_ending(ending: Ending, answer: Answer) -> str:
