@@ -135,7 +135,13 @@ class MoonKey(ClientBase, m.Runs):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import Flows
 
-        return Flows(self._core, self._exchange, self._store)
+        providers = self.providers
+        return Flows(
+            self._core,
+            self._exchange,
+            self._store,
+            lambda name: providers[name].flows if name in providers else None,
+        )
 
     def bind(self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None) -> BoundSession:
         """Return the tie of a connection to its session, for a loop of the app's own. Makes no network call.
@@ -301,7 +307,13 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import AsyncFlows
 
-        return AsyncFlows(self._core, self._exchange, self._store)
+        providers = self.providers
+        return AsyncFlows(
+            self._core,
+            self._exchange,
+            self._store,
+            lambda name: providers[name].flows if name in providers else None,
+        )
 
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None

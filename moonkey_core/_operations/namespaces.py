@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import cache, partial
 from types import FunctionType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_args, get_type_hints
@@ -64,6 +64,10 @@ class Runs(_Named):
         self._core = core
         self._exchange = exchange
 
+    def _owner(self, plan: Callable[..., object], args: Sequence[Any], arguments: Mapping[str, Any]) -> Runs:
+        """Return the namespace that a call is run by: with several providers, that of one of them."""
+        return self if self._select is None else self._select(_takes_provider(plan), arguments)
+
     def _run(self, plan: Generator[Any, Any, T]) -> T:
         return run_in_time(self._exchange, self._core.settings.timeout, plan)
 
@@ -78,6 +82,10 @@ class Awaits(_Named):
         self._core = core
         self._exchange = exchange
 
+    def _owner(self, plan: Callable[..., object], args: Sequence[Any], arguments: Mapping[str, Any]) -> Awaits:
+        """Return the namespace that a call is run by: with several providers, that of one of them."""
+        return self if self._select is None else self._select(_takes_provider(plan), arguments)
+
     async def _run(self, plan: Generator[Any, Any, T]) -> T:
         return await arun_in_time(self._exchange, self._core.settings.timeout, plan)
 
@@ -86,7 +94,7 @@ def blocking(plan: Callable[Concatenate[Core, P], Generator[Any, Any, T]]) -> Ca
     """Make a method that runs a plan to its result."""
 
     def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        owner = self if self._select is None else self._select(_takes_provider(plan), kwargs)
+        owner = self._owner(plan, args, kwargs)
         return owner._run(_started(method, plan, owner, *args, **kwargs))
 
     return _described(method, plan)
@@ -98,7 +106,7 @@ def awaiting(
     """Make a method that awaits a plan's result."""
 
     async def method(self: Awaits, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        owner = self if self._select is None else self._select(_takes_provider(plan), kwargs)
+        owner = self._owner(plan, args, kwargs)
         return await owner._run(_started(method, plan, owner, *args, **kwargs))
 
     return _described(method, plan)

@@ -21,7 +21,7 @@ from moonkey_core.flows.responses import is_browser, json_response, page_respons
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowSteps
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.cookies import cleared_cookies
+from moonkey_core.web.cookies import signed_out_cookies
 from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
 from moonkey_core.web.pages import mounted_sign_in
 
@@ -50,7 +50,7 @@ def signed_out_response(core: Core, request: FlowRequest, complete: bool, target
             response says so to a front end (``provider_sign_out``).
         target: The path to redirect a browser to, instead of ``SignInSettings.after_sign_out``.
     """
-    cookies = cleared_cookies(core.settings) if request.mode == "cookies" else ()
+    cookies = signed_out_cookies(core.settings) if request.mode == "cookies" else ()
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
         content = {"signed_out": True, "complete": complete}
