@@ -19,6 +19,9 @@ from functools import partial
 from moonkey_core import _clock, _threads
 from moonkey_core._fork import reset_after_fork, weak_method
 from moonkey_core._provider import Provider
+from moonkey_core._publication import RevocationHandle as RevocationHandle
+from moonkey_core._publication import RevocationState as RevocationState
+from moonkey_core._publication import Ticket
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.dating import retention as retention
 from moonkey_core._revocations.entry import MAX_CLOCK_AHEAD as MAX_CLOCK_AHEAD
@@ -33,7 +36,7 @@ from moonkey_core.errors import RevocationsFull
 from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 
-__all__ = ["Revocation", "Revocations"]
+__all__ = ["Revocation", "RevocationHandle", "RevocationState", "Revocations"]
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
@@ -95,7 +98,8 @@ class Revocations:
         revokes_credentials: Whether any credential was revoked by itself, see :meth:`add_credential`.
         version: Changes with every entry that revokes more than before, and with every report on a session.
         report_count: The number of reports on sessions and credentials so far.
-        listeners: Are called with every entry that is added in this process.
+        listeners: Are called with every entry that is added in this process. One that sends it to other processes
+            returns a ticket, which shows how far that is.
         watchers: Are called whenever ``version`` or ``report_count`` has changed; see :meth:`watch`.
     """
 
@@ -122,7 +126,7 @@ class Revocations:
         self.revokes_credentials: bool = False
         self._refuses_any = False  # whether there was ever an entry that is more than a report
         self.report_count: int = 0
-        self.listeners: tuple[Callable[[Revocation], None], ...] = ()
+        self.listeners: tuple[Callable[[Revocation], Ticket | None], ...] = ()
         self.watchers: tuple[Callable[[], Callable[[], None] | None], ...] = ()
         self.clock = clock
         self._dating = Dating(retention, leeway, clock)
@@ -176,7 +180,7 @@ class Revocations:
         keep: str | None = None,
         provider: str | None = None,
         issuer: str | None = None,
-    ) -> None:
+    ) -> RevocationHandle:
         """Revoke a session, or what was issued to one user or to all users up to a time.
 
         Nothing changes at the API: this is for sessions that were, or are about to be, ended there, and for those
@@ -193,6 +197,10 @@ class Revocations:
             issuer: The issuer of the session or user. An id needs it where the provider has several; without an
                 id, all of them are meant otherwise.
 
+        Returns:
+            A handle, whose ``state`` says whether the other processes of the app are sure to learn of it. This
+            method does not wait for that; ``wait()`` of the handle does.
+
         Raises:
             ValueError: Any other combination or value.
             RevocationsFull: There are too many revocations to remember one more, and the provider cannot be asked
@@ -202,8 +210,7 @@ class Revocations:
         is_for_all = session_id is None and user_id is None
         scopes = self._scopes_of(provider, issuer, is_for_all=is_for_all)
         entry = self._new_entry(session_id, user_id, issued_before, added_at, keep)
-        for scope in scopes:
-            self._publish(replace(entry, scope=scope), added_at)
+        return RevocationHandle.joined(self._publish(replace(entry, scope=scope), added_at) for scope in scopes)
 
     def _scopes_of(self, provider: str | None, issuer: str | None, *, is_for_all: bool) -> tuple[str, ...]:
         """Return the scopes that the arguments of :meth:`add` name.
@@ -223,7 +230,7 @@ class Revocations:
             raise ValueError(f"{self.provider!r} has several issuers: give issuer= with an id, one of {known}.")
         return self.scopes
 
-    def add_cutoff(self, user_id: str, *, keep: str | None = None, scope: str | None = None) -> None:
+    def add_cutoff(self, user_id: str, *, keep: str | None = None, scope: str | None = None) -> RevocationHandle:
         """Revoke what was issued to a user until now, except for the session with the id ``keep``, if any.
 
         The API dates sessions in whole seconds, by a clock that may differ by ``leeway``. What began about now may
@@ -235,7 +242,7 @@ class Revocations:
         bounded, confirm_before = self._bounded(user_id), now + self._dating.leeway
         by_local_clock = self._dating.offset is None
         entry = Revocation(None, bounded, certain, added_at, exempt, confirm_before, by_local_clock)
-        self._publish(replace(entry, scope=scope or self.scopes[0]), added_at)
+        return self._publish(replace(entry, scope=scope or self.scopes[0]), added_at)
 
     def add_report(
         self,
@@ -276,12 +283,12 @@ class Revocations:
         if session_id is not None and is_published:
             for one in scopes:
                 self._publish(replace(report, session_id=identifier(session_id), scope=one), added_at)
-        add = self._publish if is_published else self._take
+        add: Callable[[Revocation, float], object] = self._publish if is_published else self._take
         for credential in () if is_repeated else credentials:
             add(replace(report, credential=credential), added_at)
         return is_published
 
-    def add_credential(self, credentials: Collection[str]) -> bool:
+    def add_credential(self, credentials: Collection[str]) -> RevocationHandle | None:
         """Revoke a credential whose session is not known here, in all processes of the app.
 
         A process that has accepted it knows its session, and revokes that.
@@ -290,18 +297,19 @@ class Revocations:
             credentials: The keyed digests of the credential, the same in all processes; one for each secret.
 
         Returns:
-            Whether it was revoked. Strangers can cause it, so only so many are.
+            As :meth:`add`, where it was not revoked before; ``None`` where it was not revoked. Strangers can cause
+            it, so only so many are.
 
         Raises:
             RevocationsFull: As :meth:`add` does.
         """
         if all(self.refuses_credential([one]) for one in credentials):
-            return True
+            return RevocationHandle()  # the call that revoked it has the verdict
         if not self._may_report_unknown():
-            return False
-        for one in credentials:
-            self.add(session_id=credential_id(one), issuer=self.scopes[0])
-        return True
+            return None
+        return RevocationHandle.joined(
+            [self.add(session_id=credential_id(one), issuer=self.scopes[0]) for one in credentials]
+        )
 
     def refuses_credential(self, credentials: Iterable[str]) -> bool:
         """Return whether a credential was revoked by itself. See ``revokes_credentials`` first."""
@@ -323,13 +331,15 @@ class Revocations:
         with self._lock:
             return self._reports.may_take_unknown()
 
-    def _publish(self, entry: Revocation, now: float) -> None:
+    def _publish(self, entry: Revocation, now: float) -> RevocationHandle:
         self._take(entry, now, is_new=True)
+        tickets = []
         for listener in self.listeners:
             try:
-                listener(entry)
+                tickets.append(listener(entry))
             except Exception:
                 logger.exception("revocations: a listener failed", extra={"reason": "listener_failed"})
+        return RevocationHandle(ticket for ticket in tickets if ticket is not None)
 
     def now(self) -> float:
         """Return the Unix seconds by the clock that all processes of an app have in common, as far as it is known.

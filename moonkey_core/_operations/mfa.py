@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Fetch, Plan, RecordReply, RecordStep
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._plan import AwaitPublished, Fetch, Plan, RecordReply, RecordStep
 from moonkey_core._session_life.mfa import ClientRecords, Records, all_of, as_mfa, as_start
-from moonkey_core.auth import Auth, from_cookies, give, held_by, provider_name, scope_of
-from moonkey_core.errors import ProviderUnavailable
+from moonkey_core.auth import Auth, from_cookies, give, held_by, peek_identity, provider_name, scope_of
+from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.models import MfaRecord, StartRecord
+from moonkey_core.revocations import RevocationState
 from moonkey_core.settings.checks import setting_error
 from moonkey_core.web.handles import (
     Handle,
@@ -30,8 +32,8 @@ from moonkey_core.web.handles import stored_keys as keys_of
 from moonkey_core.web.request import HeaderView
 
 T = TypeVar("T")
-RecordPlan = Generator[Fetch | RecordStep, Any, T]
-"""A plan that also reads and writes records in the shared store."""
+RecordPlan = Generator[Fetch | AwaitPublished | RecordStep, Any, T]
+"""A plan that also reads and writes records in the shared store, and waits until an end is published."""
 
 
 def record(core: Core, auth: Auth, *, method: str = "totp") -> RecordPlan[MfaRecord]:
@@ -107,14 +109,19 @@ def load(core: Core, auth: Auth) -> RecordPlan[None]:
         held.learn(open_stored(core.settings, holder, reply.found))
 
 
-def end(core: Core, auth: Auth) -> RecordPlan[None]:
+def end(core: Core, auth: Auth) -> RecordPlan[RevocationState]:
     """End the record of a second factor that counts for an identity, here and in all processes of the app.
 
     In the scope ``user``, it ends for all clients of the user. The response to this request removes a handle in a
-    cookie. A front end should forget its handle in a header, which counts no more.
+    cookie. A front end should forget its handle in a header, which counts no more. It waits until Redis has the
+    end, for ``publish_timeout`` at most.
 
     Args:
         auth: The identity of the request.
+
+    Returns:
+        Whether the other processes of the app know: ``published``, ``pending`` or ``local``, as
+        ``sessions.revoke`` returns it; ``local`` also where there was nothing to end.
 
     Raises:
         ConfigurationError: ``mfa_lifetime`` is not set.
@@ -122,10 +129,10 @@ def end(core: Core, auth: Auth) -> RecordPlan[None]:
         RevocationsFull: There is no room for one more revocation. The record has not ended.
     """
     _records(_core_of(core, auth), "mfa")
-    yield from end_records(core, auth, purposes=("mfa",))
+    return (yield from _ended(core, auth, ("mfa",)))
 
 
-def drop(core: Core, auth: Auth, *, everywhere: bool = False) -> RecordPlan[None]:
+def drop(core: Core, auth: Auth, *, everywhere: bool = False) -> RecordPlan[RevocationState]:
     """End all that is recorded for the client of an identity, where an app signs a user in or out by itself.
 
     That is a second factor (in the scope ``user``, for all clients of the user) and a noted start of the session.
@@ -137,21 +144,42 @@ def drop(core: Core, auth: Auth, *, everywhere: bool = False) -> RecordPlan[None
             them; for a sign-out. A handle that was made in a session ends with that: revoke the session. Where
             the credential names no session, those of all clients of the user end.
 
+    Returns:
+        Whether the other processes of the app know, as for :meth:`end`.
+
     Raises:
         ProviderUnavailable: The shared store cannot be reached. The record is refused where the feed is heard.
         RevocationsFull: There is no room for one more revocation. The record has not ended.
     """
-    yield from end_records(core, auth, everywhere=everywhere)
+    return (yield from _ended(core, auth, ("mfa", "start"), everywhere=everywhere))
+
+
+def _ended(
+    core: Core, auth: Auth, purposes: tuple[Purpose, ...], *, everywhere: bool = False
+) -> RecordPlan[RevocationState]:
+    pending = PendingRevocations(core)
+    try:
+        yield from end_records(core, auth, pending, purposes=purposes, everywhere=everywhere)
+    except MoonKeyError:
+        yield from pending.settled()
+        raise
+    return (yield from pending.settled())
 
 
 def end_records(
-    core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa", "start"), everywhere: bool = False
+    core: Core,
+    auth: Auth,
+    pending: PendingRevocations,
+    *,
+    purposes: tuple[Purpose, ...] = ("mfa", "start"),
+    everywhere: bool = False,
 ) -> RecordPlan[None]:
     """End all that counts for an identity. Nothing happens where the app records nothing.
 
     Args:
         core: The parts of the client.
         auth: The identity.
+        pending: Takes in what is refused. The caller waits for it.
         purposes: What is ended.
         everywhere: As for :func:`drop`.
 
@@ -166,7 +194,7 @@ def end_records(
     yield from load(core, auth)
     trouble = held.trouble
     for record_id in [found for one in purposes for found in sorted(held.note_ids(auth, one))]:
-        core.revocations.add(session_id=record_id, issuer=scope_of(auth))
+        pending.add(session_id=record_id, issuer=scope_of(auth), of=core)
     for purpose in purposes:
         if held.presents(purpose):
             give(auth, Handle(purpose, "cookie", "", 0.0))
@@ -176,7 +204,7 @@ def end_records(
         return
     if records.by_user or (everywhere and records.leaves_handles and not records.session_of(auth)):
         # Also while the store is lost.
-        core.revocations.add(session_id=all_of(holder, "mfa"), issuer=scope_of(auth))
+        pending.add(session_id=all_of(holder, "mfa"), issuer=scope_of(auth), of=core)
     if not records.by_user:
         return
     if records.table is not None:
@@ -196,6 +224,8 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
 
     A start that was noted stays where it is: where the request presents a handle that counts, the client gets that
     start again. A sign-out ends it; where a user signs in anew without one, call ``client.mfa.drop(auth)`` before.
+    With several providers, nothing is noted for one without a ``longest_session`` whose credentials state the
+    start: the record is that start, with the id of the session and without a handle.
 
     Args:
         auth: The identity of the request.
@@ -210,6 +240,9 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
     """
     yield from ()
     core = _core_of(core, auth)
+    stated = _stated_start(core, auth)
+    if stated is not None:
+        return stated
     records, held = _records(core, "start"), held_by(auth)
     note = records.new_note(auth, "start")
     earlier = held.note(auth, "start") if isinstance(held, ClientRecords) else None
@@ -224,6 +257,15 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
     return as_start(note, records.ends_at(note, "start"), handle)
 
 
+def _stated_start(core: Core, auth: Auth) -> StartRecord | None:
+    """Return the start of a session that its own credential states, where nothing is noted for its provider."""
+    identity = peek_identity(auth)
+    if not core.settings.note_starts or core.settings.session_limit is not None or identity is None:
+        return None
+    session = identity[1]
+    return None if session.started_at is None else StartRecord(session.id, session.started_at, session.expires_at)
+
+
 def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:
     """Return a new note for a client under the id of the one it has, so that older handles end with it."""
     held = held_by(auth)
@@ -231,8 +273,10 @@ def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:
     return note if earlier is None else replace(note, id=earlier.id)
 
 
-def end_presented(core: Core, headers: HeaderView) -> None:
+def end_presented(core: Core, headers: HeaderView, pending: PendingRevocations) -> None:
     """End the handles that a request presents beside no verified identity: it grants nothing.
+
+    The caller waits for ``pending``.
 
     Raises:
         RevocationsFull: There is no room for one more revocation.
@@ -242,18 +286,22 @@ def end_presented(core: Core, headers: HeaderView) -> None:
         notes = [note for purpose in purposes for note in presented_notes(headers, one.settings, purpose)]
         for record_id in sorted({note.id for note in notes if note.until > one.revocations.now()}):
             for scope in one.revocations.scopes:
-                one.revocations.add(session_id=record_id, issuer=scope)
+                pending.add(session_id=record_id, issuer=scope, of=one)
 
 
-def end_for_user(core: Core, scope: str, user_id: str, *, names_session: bool) -> None:
+def end_for_user(
+    core: Core, scope: str, user_id: str, pending: PendingRevocations, *, names_session: bool
+) -> None:
     """End what a sign-out ends for all clients of a user, where the credential is genuine, and too old.
+
+    The caller waits for ``pending``.
 
     Raises:
         RevocationsFull: There is no room for one more revocation.
     """
     records = core.records
     if records is not None and (records.by_user or (records.leaves_handles and not names_session)):
-        core.revocations.add(session_id=all_of(records.holder_of(scope, user_id), "mfa"), issuer=scope)
+        pending.add(session_id=all_of(records.holder_of(scope, user_id), "mfa"), issuer=scope)
 
 
 def issue(core: Core, auth: Auth, purpose: Purpose, note: Note) -> Handle:

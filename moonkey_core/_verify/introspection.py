@@ -29,7 +29,7 @@ from moonkey_core.errors import (
     RevokedCredentials,
 )
 from moonkey_core.events import Extended, Hooks, Source
-from moonkey_core.revocations import Revocations
+from moonkey_core.revocations import RevocationHandle, Revocations
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import bare_token, is_jwt
 
@@ -410,18 +410,20 @@ class Introspector:
         """Remember the session of a good credential, as another process may find that dead and know no more."""
         self._revocations.note_session(self.credential_digests(credential), session_id, scope)
 
-    def refuse_everywhere(self, credential: str) -> None:
+    def refuse_everywhere(self, credential: str) -> RevocationHandle:
         """Refuse a credential in all processes of the app, where it is not known which session it is of.
 
         Raises:
             RevocationsFull: There is no room for one more revocation.
         """
-        if not self._revocations.add_credential(self.credential_digests(credential)):
+        added = self._revocations.add_credential(self.credential_digests(credential))
+        if added is None:
             log_repeated(
                 logging.WARNING,
-                "too many credentials of unknown sessions: this one is refused in this process only",
-                extra={"reason": "reports_limited"},
+                "signed out, and too many were whose session is unknown: refused in this process only",
+                extra={"reason": "sign_out_limited"},
             )
+        return added or RevocationHandle()
 
     def _check_not_revoked(self, credential: str) -> None:
         """Check that a credential was not revoked by itself, in whichever process.

@@ -63,15 +63,13 @@ _NEEDS: Mapping[str, Capability] = {
 
 _OF_BROWSERS = ("accept", "cookie")
 _OF_ANYBODY = frozenset({"session", "style", "icon"})
+OF_EACH_PROVIDER: frozenset[str] = frozenset({"sign_out"})
+"""The routes that do what they do at the provider of the identity, where there are several."""
 
 
-def answering_provider(request: FlowRequest) -> str | None:
-    """Return the name of the provider, of several, that is to answer a request; ``None`` for that which signs in.
-
-    What is about a session is answered by the provider of that session.
-    """
-    is_of_session = request.route not in _SIGN_IN and not _ROUTES[request.mode][request.route].is_static
-    return provider_name(request.auth) if is_of_session else None
+def is_of_session(request: FlowRequest) -> bool:
+    """Return whether a request is about the session that it presents, so that its provider is to answer it."""
+    return request.route not in _SIGN_IN and not _ROUTES[request.mode][request.route].is_static
 
 
 def answer(core: Core, request: FlowRequest) -> FlowPlan:
@@ -79,7 +77,8 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
 
     Every error of the request or of the provider becomes a response, and is logged. With several providers, a
     sign-in is answered by the one that signs users in, and what is about a session by that of the session, if it
-    has cookies of its own or the mode needs none. Of another one's user the routes know ``session`` only.
+    has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and ``sign_out``
+    only.
 
     Raises:
         ConfigurationError: Cookies are not configured, and the mode needs them.
@@ -139,7 +138,7 @@ def _of_own_provider(core: Core, request: FlowRequest) -> FlowRequest:
     """
     auth = request.auth
     name = provider_name(auth)
-    if name == core.name or request.route in _OF_ANYBODY:
+    if name == core.name or request.route in _OF_ANYBODY or request.route in OF_EACH_PROVIDER:
         return request
     if request.route in _SIGN_IN:
         return replace(request, auth=new_auth())

@@ -5,42 +5,39 @@ The clients import this module on first use, as many apps mount no routes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
-from moonkey_core._operations.namespaces import Awaits, Runs, awaiting, blocking
+from moonkey_core._operations.namespaces import Awaits, Runs
 from moonkey_core._plan import arun, run
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
-from moonkey_core.flows import FlowRequest, MagicLinkStart, OAuthStart
+from moonkey_core.auth import Auth
+from moonkey_core.flows import FlowRequest, FlowResponse, MagicLinkStart, OAuthStart
 from moonkey_core.flows.counting import awaiting_driver, blocking_driver
-from moonkey_core.flows.dispatch import answer, answering_provider
+from moonkey_core.flows.dispatch import OF_EACH_PROVIDER, answer, is_of_session
 from moonkey_core.flows.magic_link import magic_link_state
 from moonkey_core.flows.oauth import oauth_state
 
 if TYPE_CHECKING:
     from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
-T = TypeVar("T")
+
 F = TypeVar("F", "Flows", "AsyncFlows")
 
 
-def _answering(
-    lead: F, of_provider: Callable[[str], F | None], args: Sequence[Any], arguments: Mapping[str, Any]
-) -> F:
-    """Return the routes of the provider, of several, that answers the request in these arguments.
+def _answering(lead: F, of_session: F, request: FlowRequest) -> F:
+    """Return the routes that answer a request.
 
-    Without cookies of its own, it has routes for clients that present their credential in a header only.
+    Args:
+        lead: The routes of the provider that signs users in.
+        of_session: Those of the provider of the identity. Without cookies of its own, it has routes for clients
+            that present their credential in a header only.
+        request: The request.
     """
-    request = args[0] if args else arguments.get("request")
-    if not isinstance(request, FlowRequest):
-        return lead
-    name = answering_provider(request)
-    found = None if name is None else of_provider(name)
-    if found is None or (request.mode == "cookies" and found._core.settings.cookies is None):
-        return lead
-    return found
+    has_routes = request.mode == "header" or of_session._core.settings.cookies is not None
+    return of_session if is_of_session(request) and has_routes else lead
 
 
 class Flows(Runs):
@@ -51,20 +48,28 @@ class Flows(Runs):
         core: Core,
         exchange: SyncExchange,
         store: RedisStore | None,
-        of_provider: Callable[[str], Flows | None] = lambda _: None,
+        of_provider: Callable[[Auth], Flows],
     ) -> None:
         super().__init__(core, exchange)
         self._store = store
-        self._of_provider = of_provider
+        self._of_provider = of_provider  # those of the provider of an identity
 
-    def _run(self, plan: Generator[Any, Any, T]) -> T:
+    def answer(self, request: FlowRequest) -> FlowResponse:
+        """Answer a request to one of the ready-made routes.
+
+        Every error of the request or of the provider becomes a response, and is logged. With several providers, a
+        sign-in is answered by the one that signs users in, and what is about a session by that of the session, if
+        it has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and
+        ``sign_out`` only.
+
+        Raises:
+            ConfigurationError: Cookies are not configured, and the mode needs them.
+        """
+        of_session = self._of_provider(request.auth)
+        flows = _answering(self, of_session, request)
+        exchange = (of_session if request.route in OF_EACH_PROVIDER else flows)._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return run(plan, blocking_driver(self._exchange, self._store, deadline))
-
-    def _owner(self, plan: object, args: Sequence[Any], arguments: Mapping[str, Any]) -> Flows:
-        return _answering(self, self._of_provider, args, arguments)
-
-    answer: Final = blocking(answer)
+        return run(answer(flows._core, request), blocking_driver(exchange, flows._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
@@ -106,20 +111,28 @@ class AsyncFlows(Awaits):
         core: Core,
         exchange: AsyncExchange,
         store: AsyncRedisStore | None,
-        of_provider: Callable[[str], AsyncFlows | None] = lambda _: None,
+        of_provider: Callable[[Auth], AsyncFlows],
     ) -> None:
         super().__init__(core, exchange)
         self._store = store
-        self._of_provider = of_provider
+        self._of_provider = of_provider  # those of the provider of an identity
 
-    async def _run(self, plan: Generator[Any, Any, T]) -> T:
+    async def answer(self, request: FlowRequest) -> FlowResponse:
+        """Answer a request to one of the ready-made routes.
+
+        Every error of the request or of the provider becomes a response, and is logged. With several providers, a
+        sign-in is answered by the one that signs users in, and what is about a session by that of the session, if
+        it has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and
+        ``sign_out`` only.
+
+        Raises:
+            ConfigurationError: Cookies are not configured, and the mode needs them.
+        """
+        of_session = self._of_provider(request.auth)
+        flows = _answering(self, of_session, request)
+        exchange = (of_session if request.route in OF_EACH_PROVIDER else flows)._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return await arun(plan, awaiting_driver(self._exchange, self._store, deadline))
-
-    def _owner(self, plan: object, args: Sequence[Any], arguments: Mapping[str, Any]) -> AsyncFlows:
-        return _answering(self, self._of_provider, args, arguments)
-
-    answer: Final = awaiting(answer)
+        return await arun(answer(flows._core, request), awaiting_driver(exchange, flows._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in to this browser, as on the blocking client. There is nothing to await."""

@@ -19,6 +19,8 @@ from moonkey_core.redis.client import async_client, time_limit
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.repair import Repair
+from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
@@ -137,11 +139,13 @@ class Worker:
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
+        self._snapshot = Snapshot(sealer, 2 * revocations.maxsize)
         self.reader: Reader = Reader(
             sealer,
             revocations,
             queue.own,
             self._clock,
+            self._snapshot,
             max_lag=max_lag,
             read_interval=read_interval,
             max_pause=MAX_PAUSE,
@@ -151,12 +155,21 @@ class Worker:
             sealer,
             revocations,
             queue,
-            self.reader,
             self._clock,
             max_lag=max_lag,
             leeway=leeway,
             poll_interval=self._poll_interval,
             on_published=self._on_published,
+        )
+        self._repair = Repair(
+            self._publisher,
+            revocations,
+            queue,
+            self.reader,
+            self._clock,
+            life=max_lag,
+            leeway=leeway,
+            poll_interval=self._poll_interval,
         )
         self.is_first_try: bool = True
         self._announced: bool | None = None
@@ -184,9 +197,11 @@ class Worker:
             self._failed_at = None
             self._thread = self._new_thread()
         self._home = _threads.HomeThread()
+        self._queue.mark_away(False)  # as far as is known
         try:
             self._thread.start()
         except RuntimeError:
+            self._queue.mark_away(True)
             return False
         return True
 
@@ -205,6 +220,8 @@ class Worker:
             self._thread.join(timeout)
         if timeout:
             self._log_unsent()
+        if not self._thread.is_alive():  # otherwise it says so itself, when it has sent what it can
+            self._queue.mark_away(True)
         self.reader.close()
 
     def _new_thread(self) -> _threads.Thread:
@@ -225,6 +242,7 @@ class Worker:
             self._announce(error)
             self._failed_at = _clock.elapsed()
         finally:
+            self._queue.mark_away(True)
             self._home.release_current_thread()
 
     async def _run(self) -> None:
@@ -242,6 +260,7 @@ class Worker:
                     # A task group with a failure of its own forgets that it was cancelled.
                     if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
                         return
+                    self._queue.mark_away(True)
                     self._announce(error)
                 await self._pause()
         finally:
@@ -254,11 +273,14 @@ class Worker:
         client = async_client(self._url, self._reply_timeout, _MAX_CONNECTIONS)
         try:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            self._queue.mark_away(False)
             self.reader.join(stream.epoch)
-            unpublished = await self._publisher.find_unpublished(stream)
+            unsent = await self._repair.find_missing(stream)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.reader.follow(stream))
-                tasks.create_task(self._publisher.run(stream, unpublished))
+                tasks.create_task(self._publisher.run(stream, unsent))
+                tasks.create_task(self._repair.run(stream))
+                tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))
         finally:
             with contextlib.suppress(Exception):
@@ -268,8 +290,7 @@ class Worker:
     async def _renew(self, stream: Stream) -> None:
         while True:
             await stream.renew()
-            if self._revocations.is_feed_full:
-                await self._publisher.measure(stream)
+            await self._publisher.measure(stream)
             await asyncio.sleep(min(self._retention / 4, _MAX_RENEW_SECONDS))
 
     async def _pause(self) -> None:

@@ -238,6 +238,11 @@ class Settings(Routed, KnownArguments):
         "remote",
         help="When further behind: verify JWTs at the API, go on locally, or refuse them with 503.",
     )
+    publish_timeout: float = _setting(
+        seconds(0, 10),
+        0.1,
+        help="With a feed: how long ending a session waits for Redis to have the revocation, in seconds.",
+    )
     timeout: float = _setting(
         seconds(0.05, 60), 5.0, help="Total deadline of one verification with all its tries, in seconds."
     )

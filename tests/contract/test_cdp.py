@@ -148,7 +148,12 @@ def test_a_sign_out_asks_for_the_other_half(site: Site) -> None:
     token = browser.access_token()
     answer = site.post("/auth/sign-out", token)
     assert answer.status_code == 200
-    assert answer.json() == {"signed_out": True, "complete": False, "provider_sign_out": True}
+    assert answer.json() == {
+        "signed_out": True,
+        "complete": False,
+        "revocation": "local",
+        "provider_sign_out": True,
+    }
     assert_refused(site.get("/protected", token), 401, "invalid_token")
     assert site.get("/protected", browser.renew()).status_code == 200  # until signOut() is called
 
@@ -163,6 +168,8 @@ def test_devices_are_not_there(site: Site) -> None:
     for answer in answers:
         assert answer.status_code == 501, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["reason"] == "not_supported"
+        assert answer.json()["detail"] == "The identity provider cannot list sessions."
     found = site.get("/auth/session", token).json()
     assert found["authenticated"] is True
     assert found["user"]["authentication_methods"] == [{"type": "email", "identifier": "demo@example.com"}]

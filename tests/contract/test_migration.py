@@ -76,7 +76,8 @@ def test_the_pages_are_for_users_of_both(site: httpx.Client, emulator: Emulator,
         (listed,) = visitor.get("/auth/sessions").json()["sessions"]
         assert listed["id"] == person.session_id
         assert visitor.get("/auth/step-up").json()["options"][0]["which"] == "email"
-        assert visitor.post("/auth/sign-out").json() == {"signed_out": True, "complete": True}
+        done = visitor.post("/auth/sign-out").json()
+        assert (done["signed_out"], done["complete"]) == (True, True)
         assert visitor.jar.names() == set()
         assert visitor.get("/protected").status_code == 401
     assert emulator.requests()[DELETE] == 1
@@ -87,11 +88,11 @@ def test_another_device_of_the_same_user(site: httpx.Client, emulator: Emulator,
     visitor, person = at_moonkey(site, emulator)
     address = visitor.get("/auth/session").json()["user"]["email"]
     other = emulator.sign_in(email=address)
-    assert visitor.post(f"/auth/sessions/{other.session_id}/revoke").json() == {"revoked": [other.session_id]}
+    assert visitor.post(f"/auth/sessions/{other.session_id}/revoke").json()["revoked"] == [other.session_id]
     assert {one["id"] for one in visitor.get("/auth/sessions").json()["sessions"]} == {person.session_id}
     visitor, person = at_stytch(site, stytch)
     second = stytch.sign_in(user_id=person.user_id)
-    assert visitor.post("/auth/sessions/revoke-others").json() == {"revoked": [second.session_id]}
+    assert visitor.post("/auth/sessions/revoke-others").json()["revoked"] == [second.session_id]
 
 
 def test_a_step_up(site: httpx.Client, emulator: Emulator, stytch: StytchEmulator) -> None:

@@ -170,7 +170,7 @@ def test_the_app_signs_out_and_the_sdk_sees_it(site: httpx.Client, stytch: Stytc
     token = sdk.tokens[0]
     assert one.get("/protected").status_code == 200
     done = one.post("/auth/sign-out")
-    assert done.json() == {"signed_out": True, "complete": True}
+    assert done.json() == {"signed_out": True, "complete": True, "revocation": "local"}
     lines = done.headers.get_list("set-cookie")
     assert sorted(line.partition("=")[0] for line in lines) == [OPAQUE, JWT]
     for line in lines:
@@ -326,7 +326,7 @@ def test_devices(site: httpx.Client, stytch: StytchEmulator) -> None:
     mine, others = sdk.sign_in(), other_sdk.sign_in()
     listed = one.get("/auth/sessions").json()["sessions"]
     assert {each["id"] for each in listed} == {mine, others}
-    assert one.post(f"/auth/sessions/{others}/revoke").json() == {"revoked": [others]}
+    assert one.post(f"/auth/sessions/{others}/revoke").json() == {"revoked": [others], "revocation": "local"}
     assert other.get("/protected").status_code == 401
     assert other_sdk.tokens == (None, None)
     assert one.get("/protected").status_code == 200

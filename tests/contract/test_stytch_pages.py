@@ -237,14 +237,14 @@ def test_devices_and_signing_out(site: httpx.Client, stytch: StytchEmulator, ema
     assert listed[0]["device"]["user_agent"] == "device 0"
     assert "device 1" in laptop.get("/auth/sessions", **PAGE).text
     other = next(one["id"] for one in listed if one["device"]["user_agent"] == "device 1")
-    assert laptop.post(f"/auth/sessions/{other}/revoke").json() == {"revoked": [other]}
+    assert laptop.post(f"/auth/sessions/{other}/revoke").json() == {"revoked": [other], "revocation": "local"}
     assert not is_active(stytch, phone.jar.value(OPAQUE))
     assert phone.get("/protected").status_code == 401
     assert OPAQUE not in phone.jar.names()
     assert len(laptop.post("/auth/sessions/revoke-others").json()["revoked"]) == 1
     assert tablet.get("/protected").status_code == 401
     token = laptop.jar.value(OPAQUE)
-    assert laptop.post("/auth/sign-out").json() == {"signed_out": True, "complete": True}
+    assert laptop.post("/auth/sign-out").json() == {"signed_out": True, "complete": True, "revocation": "local"}
     assert not is_active(stytch, token)
     assert not laptop.jar.names() & {OPAQUE, JWT, BINDING}
 
@@ -259,7 +259,7 @@ def test_signing_out_in_an_outage(site: httpx.Client, stytch: StytchEmulator, em
         one.jar.write(f"{name}={value}; Path=/; Secure; HttpOnly")
     stytch.stop()
     try:
-        assert one.post("/auth/sign-out").json() == {"signed_out": True, "complete": False}
+        assert one.post("/auth/sign-out").json() == {"signed_out": True, "complete": False, "revocation": "local"}
     finally:
         stytch.start()
     assert not one.jar.names() & {OPAQUE, JWT, BINDING}

@@ -193,7 +193,7 @@ def test_a_sign_out_with_an_old_jwt_that_the_provider_accepts(emulator: Emulator
             old = {"Authorization": f"Bearer {ada.session_jwt}"}
             assert client.authenticate({"authorization": old["Authorization"]}).is_rejected
             out = app.test_client().post("/auth/sign-out", headers=old, base_url="https://localhost")
-            assert out.get_json() == {"signed_out": True, "complete": True}
+            assert out.get_json() == {"signed_out": True, "complete": True, "revocation": "local"}
             assert client.mfa.get(client.authenticate(elsewhere)) is None
 
 
