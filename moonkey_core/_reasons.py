@@ -151,7 +151,7 @@ PROVIDER_REASONS: Mapping[str, ErrorReason] = MappingProxyType(
         "feed_refused": ErrorReason(
             503, "The revocation feed is lost, and `on_feed_lost` says that no JWT is accepted meanwhile."
         ),
-        "jwks_rejected_key": ErrorReason(500, "The key set was refused to our secret key."),
+        "jwks_rejected_key": ErrorReason(500, "The key set was refused to our own key."),
         "permissions_unknown": ErrorReason(
             503, "What the roles of the session permit is not known, and the route asks for permissions."
         ),
@@ -164,8 +164,8 @@ PROVIDER_REASONS: Mapping[str, ErrorReason] = MappingProxyType(
             503,
             "Any other trouble with the API, where it cannot be known whether a credential is valid.",
         ),
-        "provider_rejected_key": ErrorReason(500, "The API rejects the secret key."),
-        "provider_refused": ErrorReason(500, "The API refuses correct requests: look into its dashboard."),
+        "provider_rejected_key": ErrorReason(500, "The provider rejects our own key."),
+        "provider_refused": ErrorReason(500, "The provider refuses correct requests: look into its dashboard."),
     }
 )
 """Why it cannot be known whether a credential is good."""

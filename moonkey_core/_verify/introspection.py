@@ -108,7 +108,7 @@ class Introspector:
         self._clock = clock
         self._has_feed = settings.redis_url is not None
         self._is_moonkey = settings.provider is None
-        self._spelled = bare_token if self._is_moonkey else str  # the one spelling of a token
+        self._token_prefix = settings.token_prefix
 
     def introspect(
         self,
@@ -180,7 +180,7 @@ class Introspector:
 
     def _with_store_name(self, request: IntrospectionRequest, name: Callable[[str], str]) -> IntrospectionRequest:
         """Return the request with the names of its result in the store that the processes of the app share."""
-        entry, former = f"token {self._spelled(request.value)}", self._former_store_name
+        entry, former = f"token {bare_token(request.value, self._token_prefix)}", self._former_store_name
         return replace(
             request,
             store_name=name(entry),
@@ -453,7 +453,7 @@ class Introspector:
 
     def credential_digests(self, credential: str) -> tuple[str, ...]:
         """Return the keyed digests of a credential, the same in all processes of the app; one for each secret."""
-        text = self._spelled(credential)
+        text = bare_token(credential, self._token_prefix)
         sealers = fleet_sealers(self._settings, "credential")  # when it is needed, as that loads cryptography
         return tuple(sealer.digest(text)[:_DIGEST_LENGTH] for sealer in sealers)
 

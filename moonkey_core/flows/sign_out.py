@@ -23,7 +23,7 @@ from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowS
 from moonkey_core.revocations import RevocationState
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.cookies import cleared_cookies
+from moonkey_core.web.cookies import signed_out_cookies
 from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
 from moonkey_core.web.pages import mounted_sign_in
 
@@ -73,10 +73,7 @@ def signed_out_response(
         own: Those of the provider of the credential, where that may be another one.
     """
     own = own or core
-    cookies: tuple[str, ...] = ()
-    if request.mode == "cookies":
-        settings = [one.settings for one in (core, own) if one.settings.cookies is not None]
-        cookies = tuple(dict.fromkeys(cookie for one in settings for cookie in cleared_cookies(one)))
+    cookies = signed_out_cookies(core.settings) if request.mode == "cookies" else ()
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
         content: dict[str, object] = {"signed_out": True, "complete": ended.is_complete}
