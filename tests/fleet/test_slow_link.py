@@ -91,7 +91,7 @@ def test_a_process_that_starts_on_a_slow_link(server: RedisServer) -> None:
     """Connecting takes many round trips: together they may take longer than one call."""
     with TcpProxy() as proxy, ExitStack() as stack:
         link = proxy.link("slow", server.port)
-        link.set(delay=0.15)
+        link.set(delay=0.05)
         options = {"redis_url": f"redis://127.0.0.1:{link.port}/0", "max_revocation_lag": LAG}
         process = Process(settings_for(server, **options))
         stack.callback(process.feed.close)
