@@ -133,8 +133,9 @@ class Stream:
             HistoryLost: The epoch is not the current one any more, or the stream is not the one that was read. As
                 the epoch is read after the entries, it was the current one all the while otherwise.
         """
-        anchor, count = self._anchor, _READ_BATCH + (self._anchor is not None)
-        after = _id_before(anchor) if anchor else self._last_id
+        anchor, last_id = self._anchor, self._last_id  # another task may wait for entries meanwhile
+        count = _READ_BATCH + (anchor is not None)
+        after = _id_before(anchor) if anchor else last_id
         reads_time, self._reads = self._reads % _READS_PER_TIME == 0, self._reads + 1
         sent_at = self._clock.wall()
         async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
@@ -150,27 +151,34 @@ class Stream:
         rows = found[0][1] if found else []
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost
-        if anchor is not None and await self._is_lost(anchor, rows):
+        if anchor is not None and await self._is_lost(anchor, last_id, rows):
             raise HistoryLost
         if rows:
             self._set_anchor(rows[-1])
         return self._new_values(rows), len(rows) < count
 
-    async def wait(self, seconds: float) -> list[tuple[float, object]]:
+    async def wait(self, seconds: float) -> tuple[list[tuple[float, object]], bool]:
         """Wait until entries are added, and return them as :meth:`read` does; after ``seconds``, none.
 
-        That there are none proves nothing: only :meth:`read` looks at the epoch.
+        That there are none does not prove that these were all: the stream may be gone.
+
+        Raises:
+            HistoryLost: The epoch is not the current one any more.
         """
         block = max(int(seconds * 1000), 1)
-        async with time_limit(seconds + self._timeout):
-            found = await self._client.execute_command(
+        async with time_limit(seconds + self._timeout), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command(
                 "XREAD", "COUNT", _READ_BATCH, "BLOCK", block, "STREAMS", self.name, self._last_id
             )
+            pipe.get(self._epoch_key)
+            found, epoch = await pipe.execute()
+        if epoch != self.epoch.value:
+            raise HistoryLost
         rows = found[0][1] if found else []
         self._since_anchor += len(rows)
         if self._since_anchor > _MAX_SINCE_ANCHOR:
             self._set_anchor(rows[-1])
-        return self._new_values(rows)
+        return self._new_values(rows), 0 < len(rows) < _READ_BATCH
 
     def _new_values(self, rows: Sequence[tuple[bytes, Any]]) -> list[tuple[float, object]]:
         """Return the entries after the last one that is known, and note the last one."""
@@ -185,15 +193,16 @@ class Stream:
         is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
         self._anchor, self._since_anchor = entry_id if is_short else None, 0
 
-    async def _is_lost(self, anchor: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
+    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
         """Return whether the stream lacks what was read from it before, and was not told to drop it.
 
         Args:
             anchor: The entry from which on it was read again.
+            last_id: The last one that was known.
             rows: What was found.
         """
-        ids, known = [entry_id for entry_id, _ in rows], _id_parts(self._last_id)
-        if self._last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
+        ids, known = [entry_id for entry_id, _ in rows], _id_parts(last_id)
+        if last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
             # The end is missing, which is never dropped before it is too old.
             is_young = known[0] > self._server_ms() - self._retention_ms
             return is_young or not await self._exists()

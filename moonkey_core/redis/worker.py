@@ -143,7 +143,7 @@ class Worker:
             queue.own,
             self._clock,
             max_lag=max_lag,
-            read_interval=read_interval,
+            read_interval=2 * self._poll_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
         )
@@ -251,12 +251,13 @@ class Worker:
 
     async def _run_connection(self) -> None:
         """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
-        client = async_client(self._url, self._reply_timeout, _MAX_CONNECTIONS)
+        client = async_client(self._url, self.reader.max_wait + self._call_timeout, _MAX_CONNECTIONS)
         try:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
             self.reader.join(stream.epoch)
             unpublished = await self._publisher.find_unpublished(stream)
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.reader.listen(stream))
                 tasks.create_task(self.reader.follow(stream))
                 tasks.create_task(self._publisher.run(stream, unpublished))
                 tasks.create_task(self._renew(stream))
