@@ -38,13 +38,13 @@ class Seen:
 class Reader:
     """One of them, which knows all entries up to ``last_id``, and reads again those from ``anchor`` on."""
 
-    __slots__ = ("anchor", "known_at", "last_id", "looked_at", "reads", "since_anchor", "wake_ups")
+    __slots__ = ("anchor", "known_at", "last_id", "full_read_at", "reads", "since_anchor", "wake_ups")
 
     def __init__(self, last_id: bytes, reads: int, max_lag: float) -> None:
         self.last_id = self.anchor = last_id
         self.since_anchor = 0
         self.reads = reads
-        self.known_at = self.looked_at = -math.inf
+        self.known_at = self.full_read_at = -math.inf
         self.wake_ups = WakeUps(max_lag)
 
 
@@ -82,7 +82,7 @@ class Readers:
         self._commands = commands
         self._epoch = b"$%d\r\n%b\r\n" % (len(epoch), epoch)
         self._interval = READS_EVERY * max_lag
-        self._max_wait = min(2 * max_lag, 5.0)
+        self._max_wait, self._max_lag = min(5 * max_lag, 5.0), max_lag
         self._block = bulk_block(int(self._max_wait * 1000))
         self._numbers: dict[bytes, int] = {}
         self._parsed: dict[bytes, list[bytes]] = {}
@@ -127,7 +127,7 @@ class Readers:
         one, now = self._connections[number], time.monotonic()
         reader = one.reader
         if one.is_reading:
-            due_at = min(reader.known_at + self._interval, reader.looked_at + self._max_wait)
+            due_at = min(reader.known_at + self._interval, reader.full_read_at + self._max_lag)
             if due_at > now:
                 heapq.heappush(self._due, (due_at, number))
                 return
@@ -160,7 +160,7 @@ class Readers:
             one.reader.known_at = max(one.reader.known_at, one.sent_at)
         now, pause = time.monotonic(), 0.0
         if one.is_reading:
-            one.reader.looked_at = one.sent_at
+            one.reader.full_read_at = one.sent_at
         elif rows:
             delay = time.time() - _parts(one.reader.last_id)[0] / 1000
             pause = one.reader.wake_ups.pause(now, now - one.sent_at, delay)

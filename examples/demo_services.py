@@ -20,7 +20,7 @@ class SignIn:
     """A user who has signed in: both credentials by the names that the table has for them, and how to end it."""
 
     credentials: dict[str, str]
-    revoke: Callable[[], None]
+    revoke: Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """MoonKey: a verified user and session on every request. The core; it knows no web framework."""
 
 from moonkey_core._operations.rotation import Rotation
+from moonkey_core._operations.sessions import RevokedSessions
 from moonkey_core.auth import Auth, AuthenticatedAuth, AuthState
 from moonkey_core.client import AsyncClient, AsyncMoonKey, Client, MoonKey
 from moonkey_core.errors import (
@@ -66,7 +67,7 @@ from moonkey_core.provider import (
     Supabase,
     WorkOS,
 )
-from moonkey_core.revocations import Revocations
+from moonkey_core.revocations import RevocationHandle, Revocations, RevocationState
 from moonkey_core.settings import CookieSettings, Options, Settings, SignInSettings
 
 __all__ = [
@@ -118,11 +119,14 @@ __all__ = [
     "ProviderUnavailable",
     "RequestRefused",
     "Requirements",
+    "RevocationHandle",
     "RevocationIncomplete",
     "RevocationLag",
+    "RevocationState",
     "Revocations",
     "RevocationsFull",
     "RevokedCredentials",
+    "RevokedSessions",
     "Rotation",
     "Session",
     "Settings",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from moonkey_core._publication import RevocationHandle
+
 T = TypeVar("T")
 Yielded = TypeVar("Yielded")
 
@@ -169,9 +171,24 @@ class TransportError:
     address: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AwaitPublished:
+    """A step of a plan: wait until Redis has what this plan has revoked. Its outcome is the state.
+
+    Attributes:
+        revocation: What was revoked.
+        seconds: The longest wait.
+    """
+
+    revocation: RevocationHandle
+    seconds: float
+
+
 ReplyJudge = Callable[[Reply], ReplyClass]
 Outcome = Reply | TransportError
 Plan = Generator[Fetch, Outcome, T]
+RevokingPlan = Generator[Fetch | AwaitPublished, Any, T]
+"""A plan that also waits until what it has revoked is published."""
 
 
 @dataclass(frozen=True, slots=True)

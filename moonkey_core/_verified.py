@@ -34,11 +34,15 @@ def key_of(scope: str, value: str) -> Key:
 
 
 class SessionIds(NamedTuple):
-    """The ids of a session and of its user; that of the user is empty, and the scope ``None``, where unknown."""
+    """The ids of a session and of its user; that of the user is empty, and the scope ``None``, where unknown.
+
+    ``names_session`` is false where the first one is that of the credential itself.
+    """
 
     session_id: str
     user_id: str
     scope: str | None = None
+    names_session: bool = True
 
 
 Body = bytes | Mapping[str, Any]

@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from moonkey_core._publication import RevocationState
 from moonkey_core._reasons import SESSION_OVER_REASONS
 
 
@@ -421,28 +422,35 @@ class RevocationIncomplete(ProviderError):
     Attributes:
         revoked: The ids of the sessions that were ended.
         failed: For each other id, the error.
+        state: Whether the other processes of the app refuse all of them, as ``revoke_all`` returns it.
     """
 
     default_reason = "revocation_incomplete"
     default_message = "Some sessions could not be ended and may still be active; try again."
 
     def __init__(
-        self, message: str | None = None, *, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError]
+        self,
+        message: str | None = None,
+        *,
+        revoked: tuple[str, ...],
+        failed: Mapping[str, MoonKeyError],
+        state: RevocationState = "local",
     ) -> None:
         """Make an error with the ids of both kinds."""
         super().__init__(message)
         self.revoked = revoked
         self.failed = failed
+        self.state: RevocationState = state
 
     def __reduce__(self) -> tuple[Callable[..., RevocationIncomplete], tuple[object, ...]]:
         """Return how to make a copy, which takes keyword arguments."""
-        return _incomplete, (str(self), self.revoked, dict(self.failed))
+        return _incomplete, (str(self), self.revoked, dict(self.failed), self.state)
 
 
 def _incomplete(
-    message: str, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError]
+    message: str, revoked: tuple[str, ...], failed: Mapping[str, MoonKeyError], state: RevocationState
 ) -> RevocationIncomplete:
-    return RevocationIncomplete(message, revoked=revoked, failed=failed)
+    return RevocationIncomplete(message, revoked=revoked, failed=failed, state=state)
 
 
 class ProviderRejectedKey(ProviderError):

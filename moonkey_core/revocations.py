@@ -19,20 +19,24 @@ from functools import partial
 from moonkey_core import _clock, _threads
 from moonkey_core._fork import reset_after_fork, weak_method
 from moonkey_core._provider import Provider
+from moonkey_core._publication import RevocationHandle as RevocationHandle
+from moonkey_core._publication import RevocationState as RevocationState
+from moonkey_core._publication import Ticket
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.dating import retention as retention
 from moonkey_core._revocations.entry import MAX_CLOCK_AHEAD as MAX_CLOCK_AHEAD
-from moonkey_core._revocations.entry import Revocation, parts_of, unix_seconds
+from moonkey_core._revocations.entry import Revocation, credential_id, credential_in, parts_of, unix_seconds
 from moonkey_core._revocations.entry import as_it_is as as_it_is
 from moonkey_core._revocations.entry import checked_scope as checked_scope
 from moonkey_core._revocations.reports import Reports
 from moonkey_core._revocations.tables import Tables
 from moonkey_core._verified import DEFAULT_SCOPE as DEFAULT_SCOPE
 from moonkey_core._verified import Key, key_of
+from moonkey_core.errors import RevocationsFull
 from moonkey_core.models import identifier
 from moonkey_core.settings import Settings
 
-__all__ = ["Revocation", "Revocations"]
+__all__ = ["Revocation", "RevocationHandle", "RevocationState", "Revocations"]
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
@@ -91,9 +95,11 @@ class Revocations:
     Attributes:
         scopes: All scopes of the provider.
         is_feed_full: Whether the feed has no room for more. It counts where the table raises when it is full.
+        revokes_credentials: Whether any credential was revoked by itself, see :meth:`add_credential`.
         version: Changes with every entry that revokes more than before, and with every report on a session.
         report_count: The number of reports on sessions and credentials so far.
-        listeners: Are called with every entry that is added in this process.
+        listeners: Are called with every entry that is added in this process. One that sends it to other processes
+            returns a ticket, which shows how far that is.
         watchers: Are called whenever ``version`` or ``report_count`` has changed; see :meth:`watch`.
     """
 
@@ -117,9 +123,10 @@ class Revocations:
         self.key_of_user = key_of_user
         self.raises_when_full = raises_when_full
         self.version: int = 0
+        self.revokes_credentials: bool = False
         self._refuses_any = False  # whether there was ever an entry that is more than a report
         self.report_count: int = 0
-        self.listeners: tuple[Callable[[Revocation], None], ...] = ()
+        self.listeners: tuple[Callable[[Revocation], Ticket | None], ...] = ()
         self.watchers: tuple[Callable[[], Callable[[], None] | None], ...] = ()
         self.clock = clock
         self._dating = Dating(retention, leeway, clock)
@@ -173,7 +180,7 @@ class Revocations:
         keep: str | None = None,
         provider: str | None = None,
         issuer: str | None = None,
-    ) -> None:
+    ) -> RevocationHandle:
         """Revoke a session, or what was issued to one user or to all users up to a time.
 
         Nothing changes at the API: this is for sessions that were, or are about to be, ended there, and for those
@@ -190,6 +197,10 @@ class Revocations:
             issuer: The issuer of the session or user. An id needs it where the provider has several; without an
                 id, all of them are meant otherwise.
 
+        Returns:
+            A handle, whose ``state`` says whether the other processes of the app are sure to learn of it. This
+            method does not wait for that; ``wait()`` of the handle does.
+
         Raises:
             ValueError: Any other combination or value.
             RevocationsFull: There are too many revocations to remember one more, and the provider cannot be asked
@@ -199,8 +210,7 @@ class Revocations:
         is_for_all = session_id is None and user_id is None
         scopes = self._scopes_of(provider, issuer, is_for_all=is_for_all)
         entry = self._new_entry(session_id, user_id, issued_before, added_at, keep)
-        for scope in scopes:
-            self._publish(replace(entry, scope=scope), added_at)
+        return RevocationHandle.joined(self._publish(replace(entry, scope=scope), added_at) for scope in scopes)
 
     def _scopes_of(self, provider: str | None, issuer: str | None, *, is_for_all: bool) -> tuple[str, ...]:
         """Return the scopes that the arguments of :meth:`add` name.
@@ -220,7 +230,7 @@ class Revocations:
             raise ValueError(f"{self.provider!r} has several issuers: give issuer= with an id, one of {known}.")
         return self.scopes
 
-    def add_cutoff(self, user_id: str, *, keep: str | None = None, scope: str | None = None) -> None:
+    def add_cutoff(self, user_id: str, *, keep: str | None = None, scope: str | None = None) -> RevocationHandle:
         """Revoke what was issued to a user until now, except for the session with the id ``keep``, if any.
 
         The API dates sessions in whole seconds, by a clock that may differ by ``leeway``. What began about now may
@@ -232,7 +242,7 @@ class Revocations:
         bounded, confirm_before = self._bounded(user_id), now + self._dating.leeway
         by_local_clock = self._dating.offset is None
         entry = Revocation(None, bounded, certain, added_at, exempt, confirm_before, by_local_clock)
-        self._publish(replace(entry, scope=scope or self.scopes[0]), added_at)
+        return self._publish(replace(entry, scope=scope or self.scopes[0]), added_at)
 
     def add_report(
         self,
@@ -273,10 +283,38 @@ class Revocations:
         if session_id is not None and is_published:
             for one in scopes:
                 self._publish(replace(report, session_id=identifier(session_id), scope=one), added_at)
-        add = self._publish if is_published else self._take
+        add: Callable[[Revocation, float], object] = self._publish if is_published else self._take
         for credential in () if is_repeated else credentials:
             add(replace(report, credential=credential), added_at)
         return is_published
+
+    def add_credential(self, credentials: Collection[str]) -> RevocationHandle | None:
+        """Revoke a credential whose session is not known here, in all processes of the app.
+
+        A process that has accepted it knows its session, and revokes that.
+
+        Args:
+            credentials: The keyed digests of the credential, the same in all processes; one for each secret.
+
+        Returns:
+            As :meth:`add`, where it was not revoked before; ``None`` where it was not revoked. Strangers can cause
+            it, so only so many are.
+
+        Raises:
+            RevocationsFull: As :meth:`add` does.
+        """
+        if all(self.refuses_credential([one]) for one in credentials):
+            return RevocationHandle()  # the call that revoked it has the verdict
+        if not self._may_report_unknown():
+            return None
+        return RevocationHandle.joined(
+            [self.add(session_id=credential_id(one), issuer=self.scopes[0]) for one in credentials]
+        )
+
+    def refuses_credential(self, credentials: Iterable[str]) -> bool:
+        """Return whether a credential was revoked by itself. See ``revokes_credentials`` first."""
+        with self._lock:
+            return any(self._revoked.has_session(self._key(None, credential_id(one))) for one in credentials)
 
     def note_session(self, credentials: Iterable[str], session_id: str, scope: str | None = None) -> None:
         """Remember the session of a credential that was accepted, for a report on it by who knows only its digest.
@@ -293,13 +331,15 @@ class Revocations:
         with self._lock:
             return self._reports.may_take_unknown()
 
-    def _publish(self, entry: Revocation, now: float) -> None:
+    def _publish(self, entry: Revocation, now: float) -> RevocationHandle:
         self._take(entry, now, is_new=True)
+        tickets = []
         for listener in self.listeners:
             try:
-                listener(entry)
+                tickets.append(listener(entry))
             except Exception:
                 logger.exception("revocations: a listener failed", extra={"reason": "listener_failed"})
+        return RevocationHandle(ticket for ticket in tickets if ticket is not None)
 
     def now(self) -> float:
         """Return the Unix seconds by the clock that all processes of an app have in common, as far as it is known.
@@ -369,7 +409,7 @@ class Revocations:
 
     def ends_record(
         self,
-        record_ids: tuple[str, str],
+        record_ids: tuple[str, str, str],
         session_id: str,
         user_id: str,
         made_at: float,
@@ -378,7 +418,8 @@ class Revocations:
         """Return whether what this app has recorded of a user is over: by its own id, or as the user is revoked.
 
         Args:
-            record_ids: The id of the record, and that of all records of the user, which ends those made before.
+            record_ids: The id of the record; that of the session in which it was made, or an empty one; and that
+                of all records of the user, which ends those made before.
             session_id: The session that it is presented beside.
             user_id: The user.
             made_at: When the record was made, by :meth:`now`.
@@ -484,17 +525,31 @@ class Revocations:
             has_collapsed = self._take_locked(entry, now, is_new=is_new)
             has_changed = (self.version, self.report_count) != before
             unreported = self._reports.unreported_session(entry) if has_changed else None
+            ended = self._session_of_ended(entry) if has_changed else None
         if has_collapsed:  # not under the lock: a log handler may block
             logger.error(
                 "revocations: more than %d; everything issued before now is refused",
                 self.maxsize,
                 extra={"reason": "revocations_full"},
             )
+        if ended is not None:
+            # Where there is no room, the credential itself is refused, when it is verified anew.
+            with contextlib.suppress(RevocationsFull):
+                self.add(session_id=parts_of(ended)[1], issuer=parts_of(ended)[0])
         if unreported is not None:  # only here it is known whose the credential was
             scope, session_id = parts_of(unreported)
             self.add_report(session_id=session_id, scope=scope)
         elif has_changed:
             self._notify_watchers()
+
+    def _session_of_ended(self, entry: Revocation) -> Key | None:
+        """Return the session of a credential that was just revoked by itself, where it was accepted here."""
+        credential = credential_in(entry)
+        if credential is None:
+            return None
+        self.revokes_credentials = True
+        session = self._reports.session_of(credential)
+        return None if session is None or self._revoked.has_session(session) else session
 
     def _notify_watchers(self) -> None:
         for watcher in [one() for one in self.watchers]:

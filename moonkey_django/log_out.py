@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from moonkey_core import AsyncMoonKey, MoonKey
+from moonkey_core import AsyncMoonKey, MoonKey, RevocationHandle
 from moonkey_core.auth import Auth
 from moonkey_core.errors import MoonKeyError, NotSupported
 from moonkey_core.flows import FlowRequest, FlowResponse
@@ -61,7 +61,7 @@ def end_session(request: HttpRequest, identity: Identity, response: HttpResponse
         try:
             client.sessions.revoke(session_id=auth.session.id, provider=auth.provider)
         except NotSupported:
-            _refuse_here(client, auth, auth.session.id)
+            _refuse_here(client, auth, auth.session.id).wait()
     except MoonKeyError as error:
         return reject(request, error)
     return response
@@ -80,20 +80,20 @@ async def aend_session(request: HttpRequest, identity: Identity, response: HttpR
         try:
             await client.sessions.revoke(session_id=auth.session.id, provider=auth.provider)
         except NotSupported:
-            _refuse_here(client, auth, auth.session.id)
+            await _refuse_here(client, auth, auth.session.id).wait_async()
     except MoonKeyError as error:
         return await areject(request, error)
     return response
 
 
-def _refuse_here(client: MoonKey | AsyncMoonKey, auth: Auth, session_id: str) -> None:
+def _refuse_here(client: MoonKey | AsyncMoonKey, auth: Auth, session_id: str) -> RevocationHandle:
     """Refuse a session in all processes of the app that its provider cannot be told to end.
 
     Raises:
         RevocationsFull: There is no room for it.
     """
     revocations = client.providers.get(auth.provider, client).revocations
-    revocations.add(session_id=session_id, issuer=auth.scope)
+    return revocations.add(session_id=session_id, issuer=auth.scope)
 
 
 def _sign_out(request: HttpRequest, identity: Identity, auth: Auth) -> FlowRequest:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from moonkey_core._operations.arguments import Kind
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_queue import Ending, log_given_up
-from moonkey_core._operations.sessions import Ids, end_session, revoke_all
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._operations.sessions import Ids, end_session, end_user_sessions
 from moonkey_core._plan import Plan
 from moonkey_core._verified import SessionIds
 from moonkey_core.errors import MoonKeyError, RevocationIncomplete
@@ -15,25 +16,31 @@ _FIRST_PAUSE = 2.0  # seconds; it doubles with each failure
 _LONGEST_PAUSE = 30.0
 
 
-def end_with_retries(core: Core, kind: Kind, value: str, ids: Ids | None) -> Plan[None]:
+def end_with_retries(
+    core: Core, kind: Kind, value: str, ids: Ids | None, pending: PendingRevocations
+) -> Plan[None]:
     """Refuse a session in all processes of the app, then end it at the API. What fails is tried again later.
+
+    The caller waits for ``pending``.
 
     Raises:
         MoonKeyError: The API has not confirmed the end yet.
     """
     done = False
     try:
-        yield from end_session(core, kind, value, ids)
+        yield from end_session(core, kind, value, ids, pending)
         done = True
     finally:
         if not done:  # raised, or cancelled
             end_later(core, kind, value, ids)
 
 
-def revoke_all_with_retries(core: Core, user_id: str, keep: str) -> Plan[tuple[str, ...]]:
+def revoke_all_with_retries(
+    core: Core, user_id: str, keep: str, pending: PendingRevocations
+) -> Plan[tuple[str, ...]]:
     """End all sessions of a user but one, as ``revoke_all`` does. What fails is tried again later.
 
-    A session that begins after this call is not ended by a later try.
+    A session that begins after this call is not ended by a later try. The caller waits for ``pending``.
 
     Raises:
         RevocationIncomplete: Some sessions could not be ended yet; it has their ids.
@@ -41,7 +48,7 @@ def revoke_all_with_retries(core: Core, user_id: str, keep: str) -> Plan[tuple[s
     """
     before, done = core.revocations.now(), False
     try:
-        ended = yield from revoke_all(core, user_id, keep=keep, missing_ok=True)
+        ended = yield from end_user_sessions(core, user_id, pending, keep=keep, missing_ok=True)
         done = True
     except RevocationIncomplete as error:
         done = True
@@ -96,7 +103,8 @@ def _retries(core: Core) -> Plan[None]:
 def _tried_again(core: Core, ending: Ending, pause: float) -> Plan[None]:
     if ending.kind != "user_id":
         ids = Ids(ending.session_id, ending.user_id, ending.scope) if ending.session_id else None
-        yield from end_session(core, ending.kind, ending.value, ids, pause=pause)
+        # Nothing waits for it: that it is refused was waited for before the first try.
+        yield from end_session(core, ending.kind, ending.value, ids, PendingRevocations(core), pause=pause)
         return
     for session in (yield from core.able_to("list_sessions").list_sessions(ending.value, pause=pause)):
         if session.id != ending.kept and _began_by(session, ending.before + core.settings.leeway):

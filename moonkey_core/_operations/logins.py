@@ -13,7 +13,9 @@ from moonkey_core._operations.arguments import (
 )
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan
+from moonkey_core._provider import own_scope
 from moonkey_core._sign_in_steps import LoginContext, SignInSteps
+from moonkey_core._verified import scoped_user
 from moonkey_core.errors import InvalidCredentials, ProviderError, ProviderUnavailable
 from moonkey_core.models import Device, Login, OtpRequest
 from moonkey_core.settings.checks import session_minutes
@@ -247,6 +249,7 @@ def _verified(core: Core, context: LoginContext, verification: Plan[Login]) -> P
             session_id = yield from _session_of(core, context.session_jwt)
             core.introspector.note_end_of(credential, error, session_id)
         raise
+    login = login.replace(user=scoped_user(login.user, own_scope(core.provider)))
     jwt, session = login.session_jwt, login.session
     if jwt is None or session is None:
         return login

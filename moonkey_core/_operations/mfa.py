@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Fetch, Plan, RecordReply, RecordStep
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._plan import AwaitPublished, Fetch, Plan, RecordReply, RecordStep
 from moonkey_core._session_life.mfa import ClientRecords, Records, all_of, as_mfa, as_start
 from moonkey_core.auth import Auth, from_cookies, give, held_by, provider_name, scope_of
-from moonkey_core.errors import ProviderUnavailable
+from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.models import MfaRecord, StartRecord
+from moonkey_core.revocations import RevocationState
 from moonkey_core.settings.checks import setting_error
 from moonkey_core.web.handles import (
     Handle,
@@ -30,8 +32,8 @@ from moonkey_core.web.handles import stored_keys as keys_of
 from moonkey_core.web.request import HeaderView
 
 T = TypeVar("T")
-RecordPlan = Generator[Fetch | RecordStep, Any, T]
-"""A plan that also reads and writes records in the shared store."""
+RecordPlan = Generator[Fetch | AwaitPublished | RecordStep, Any, T]
+"""A plan that also reads and writes records in the shared store, and waits until an end is published."""
 
 
 def record(core: Core, auth: Auth, *, method: str = "totp") -> RecordPlan[MfaRecord]:
@@ -107,14 +109,19 @@ def load(core: Core, auth: Auth) -> RecordPlan[None]:
         held.learn(open_stored(core.settings, holder, reply.found))
 
 
-def end(core: Core, auth: Auth) -> RecordPlan[None]:
+def end(core: Core, auth: Auth) -> RecordPlan[RevocationState]:
     """End the record of a second factor that counts for an identity, here and in all processes of the app.
 
     In the scope ``user``, it ends for all clients of the user. The response to this request removes a handle in a
-    cookie. A front end should forget its handle in a header, which counts no more.
+    cookie. A front end should forget its handle in a header, which counts no more. It waits until Redis has the
+    end, for ``publish_timeout`` at most.
 
     Args:
         auth: The identity of the request.
+
+    Returns:
+        Whether the other processes of the app know: ``published``, ``pending`` or ``local``, as
+        ``sessions.revoke`` returns it; ``local`` also where there was nothing to end.
 
     Raises:
         ConfigurationError: ``mfa_lifetime`` is not set.
@@ -122,10 +129,10 @@ def end(core: Core, auth: Auth) -> RecordPlan[None]:
         RevocationsFull: There is no room for one more revocation. The record has not ended.
     """
     _records(_core_of(core, auth), "mfa")
-    yield from end_records(core, auth, purposes=("mfa",))
+    return (yield from _ended(core, auth, ("mfa",)))
 
 
-def drop(core: Core, auth: Auth) -> RecordPlan[None]:
+def drop(core: Core, auth: Auth, *, everywhere: bool = False) -> RecordPlan[RevocationState]:
     """End all that is recorded for the client of an identity, where an app signs a user in or out by itself.
 
     That is a second factor (in the scope ``user``, for all clients of the user) and a noted start of the session.
@@ -133,16 +140,48 @@ def drop(core: Core, auth: Auth) -> RecordPlan[None]:
 
     Args:
         auth: The identity of the request.
+        everywhere: Whether second factors end too whose handles the request does not present, as other tabs keep
+            them; for a sign-out. A handle that was made in a session ends with that: revoke the session. Where
+            the credential names no session, those of all clients of the user end.
+
+    Returns:
+        Whether the other processes of the app know, as for :meth:`end`.
 
     Raises:
         ProviderUnavailable: The shared store cannot be reached. The record is refused where the feed is heard.
         RevocationsFull: There is no room for one more revocation. The record has not ended.
     """
-    yield from end_records(core, auth)
+    return (yield from _ended(core, auth, ("mfa", "start"), everywhere=everywhere))
 
 
-def end_records(core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa", "start")) -> RecordPlan[None]:
+def _ended(
+    core: Core, auth: Auth, purposes: tuple[Purpose, ...], *, everywhere: bool = False
+) -> RecordPlan[RevocationState]:
+    pending = PendingRevocations(core)
+    try:
+        yield from end_records(core, auth, pending, purposes=purposes, everywhere=everywhere)
+    except MoonKeyError:
+        yield from pending.settled()
+        raise
+    return (yield from pending.settled())
+
+
+def end_records(
+    core: Core,
+    auth: Auth,
+    pending: PendingRevocations,
+    *,
+    purposes: tuple[Purpose, ...] = ("mfa", "start"),
+    everywhere: bool = False,
+) -> RecordPlan[None]:
     """End all that counts for an identity. Nothing happens where the app records nothing.
+
+    Args:
+        core: The parts of the client.
+        auth: The identity.
+        pending: Takes in what is refused. The caller waits for it.
+        purposes: What is ended.
+        everywhere: As for :func:`drop`.
 
     Raises:
         ProviderUnavailable: The shared store cannot be reached.
@@ -155,15 +194,19 @@ def end_records(core: Core, auth: Auth, *, purposes: tuple[Purpose, ...] = ("mfa
     yield from load(core, auth)
     trouble = held.trouble
     for record_id in [found for one in purposes for found in sorted(held.note_ids(auth, one))]:
-        core.revocations.add(session_id=record_id, issuer=scope_of(auth))
+        pending.add(session_id=record_id, issuer=scope_of(auth), of=core)
     for purpose in purposes:
         if held.presents(purpose):
             give(auth, Handle(purpose, "cookie", "", 0.0))
     holder = records.holder(auth)
     held.forget()
-    if not records.by_user or "mfa" not in purposes:
+    if "mfa" not in purposes:
         return
-    core.revocations.add(session_id=all_of(holder), issuer=scope_of(auth))  # also while the store is lost
+    if records.by_user or (everywhere and records.leaves_handles and not records.session_of(auth)):
+        # Also while the store is lost.
+        pending.add(session_id=all_of(holder, "mfa"), issuer=scope_of(auth), of=core)
+    if not records.by_user:
+        return
     if records.table is not None:
         records.table.drop(holder)
         return
@@ -179,6 +222,9 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
     handle to the client, in a header or in a cookie. With it, ``session.started_at`` and ``session.expires_soon``
     are known, and the requirement ``session_max_age`` can be met.
 
+    A start that was noted stays where it is: where the request presents a handle that counts, the client gets that
+    start again. A sign-out ends it; where a user signs in anew without one, call ``client.mfa.drop(auth)`` before.
+
     Args:
         auth: The identity of the request.
 
@@ -186,15 +232,24 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
         The record. Its ``handle`` is for a client that the response of this request does not reach.
 
     Raises:
-        ConfigurationError: It is not known how long a session lasts: ``longest_session`` is not set.
+        ConfigurationError: ``note_starts`` is not set, or it is not known how long a session of the provider
+            lasts: ``longest_session``.
         ValueError: The identity is not that of a user.
     """
     yield from ()
     core = _core_of(core, auth)
-    note = _continued(auth, "start", _records(core, "start").new_note(auth, "start"))
+    records, held = _records(core, "start"), held_by(auth)
+    note = records.new_note(auth, "start")
+    earlier = held.note(auth, "start") if isinstance(held, ClientRecords) else None
+    if earlier is not None:
+        is_another = "" not in (earlier.session, note.session) and earlier.session != note.session
+        note = replace(note, id=earlier.id) if is_another else earlier
     handle = issue(core, auth, "start", note)
     give(auth, handle)
-    return as_start(note, handle)
+    if isinstance(held, ClientRecords):
+        held.learn_start(note)
+    records.apply_start(auth, note)
+    return as_start(note, records.ends_at(note, "start"), handle)
 
 
 def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:
@@ -204,8 +259,10 @@ def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:
     return note if earlier is None else replace(note, id=earlier.id)
 
 
-def end_presented(core: Core, headers: HeaderView) -> None:
+def end_presented(core: Core, headers: HeaderView, pending: PendingRevocations) -> None:
     """End the handles that a request presents beside no verified identity: it grants nothing.
+
+    The caller waits for ``pending``.
 
     Raises:
         RevocationsFull: There is no room for one more revocation.
@@ -215,17 +272,22 @@ def end_presented(core: Core, headers: HeaderView) -> None:
         notes = [note for purpose in purposes for note in presented_notes(headers, one.settings, purpose)]
         for record_id in sorted({note.id for note in notes if note.until > one.revocations.now()}):
             for scope in one.revocations.scopes:
-                one.revocations.add(session_id=record_id, issuer=scope)
+                pending.add(session_id=record_id, issuer=scope, of=one)
 
 
-def end_for_user(core: Core, scope: str, user_id: str) -> None:
-    """End the record of a user for all their clients, where a session was ended by a credential that is too old.
+def end_for_user(
+    core: Core, scope: str, user_id: str, pending: PendingRevocations, *, names_session: bool
+) -> None:
+    """End what a sign-out ends for all clients of a user, where the credential is genuine, and too old.
+
+    The caller waits for ``pending``.
 
     Raises:
         RevocationsFull: There is no room for one more revocation.
     """
-    if core.records is not None and core.records.by_user:
-        core.revocations.add(session_id=all_of(core.records.holder_of(scope, user_id)), issuer=scope)
+    records = core.records
+    if records is not None and (records.by_user or (records.leaves_handles and not names_session)):
+        pending.add(session_id=all_of(records.holder_of(scope, user_id), "mfa"), issuer=scope)
 
 
 def issue(core: Core, auth: Auth, purpose: Purpose, note: Note) -> Handle:
@@ -264,6 +326,10 @@ def _records(core: Core, purpose: Purpose) -> Records:
     settings, records = core.settings, core.records
     if purpose == "mfa" and settings.mfa_lifetime is None:
         raise setting_error("mfa_lifetime", "is not set: it says how long a second factor counts.")
+    if purpose == "start" and not settings.note_starts:
+        raise setting_error(
+            "note_starts", "is not set. Set it to True: only then clients get handles, and these are looked at."
+        )
     if purpose == "start" and settings.session_limit is None:
         raise setting_error("longest_session", "is not set: it says how long a session of the provider lasts.")
     if records is None or not settings.has_lasting_secret:

@@ -14,7 +14,7 @@ from moonkey_core._operations import logins as logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.rotation import rotate
-from moonkey_core._plan import Plan, RecordReply, RecordStep, arun, run
+from moonkey_core._plan import AwaitPublished, Plan, RecordStep, RevokingPlan, arun, run
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._transport.store import AsyncRecordStore, RecordStore
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., object])
 
 
-def run_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
+def run_in_time(exchange: SyncExchange, seconds: float, plan: RevokingPlan[T]) -> T:
     """Run a plan to its result; all its calls together may take so many seconds."""
-    return run(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
+    return run(plan, partial(exchange.carry_out, deadline=_clock.elapsed() + seconds))
 
 
-async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: Plan[T]) -> T:
+async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: RevokingPlan[T]) -> T:
     """Run a plan to its result, with awaited calls; all of them together may take so many seconds."""
-    return await arun(plan, partial(exchange, deadline=_clock.elapsed() + seconds))
+    return await arun(plan, partial(exchange.carry_out, deadline=_clock.elapsed() + seconds))
 
 
 def run_each_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:
@@ -189,7 +189,9 @@ class Mfa(Runs):
     def _run(self, plan: Generator[Any, Any, T]) -> T:
         return run(plan, self._carried_out)
 
-    def _carried_out(self, step: RecordStep) -> RecordReply | None:
+    def _carried_out(self, step: AwaitPublished | RecordStep) -> object:
+        if isinstance(step, AwaitPublished):
+            return step.revocation.wait(step.seconds)
         return None if self._store is None else self._store.record(step)
 
     record: Final = blocking(mfa.record)
@@ -209,7 +211,9 @@ class AsyncMfa(Awaits):
     async def _run(self, plan: Generator[Any, Any, T]) -> T:
         return await arun(plan, self._carried_out)
 
-    async def _carried_out(self, step: RecordStep) -> RecordReply | None:
+    async def _carried_out(self, step: AwaitPublished | RecordStep) -> object:
+        if isinstance(step, AwaitPublished):
+            return await step.revocation.wait_async(step.seconds)
         return None if self._store is None else await self._store.record(step)
 
     record: Final = awaiting(mfa.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,10 +11,12 @@ from moonkey_core._operations.arguments import Lifetime, text_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_with_retries, revoke_all_with_retries
 from moonkey_core._operations.logins import verify_otp, verify_totp
+from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._operations.sessions import Ids
-from moonkey_core._plan import Plan
+from moonkey_core._plan import RevokingPlan
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RevocationIncomplete
 from moonkey_core.models import Device, Login, Session
+from moonkey_core.revocations import RevocationState
 from moonkey_core.settings import Settings
 
 _NEW = timedelta(minutes=5)
@@ -31,11 +34,14 @@ class Rotation:
             ``RevocationIncomplete`` has their ids. After any other error they could not be listed. They are
             refused, and tried again beside the requests; ``sessions.revoke_all(user_id, keep=login.session.id)``
             tries at once.
+        state: Whether the other processes of the app refuse the other sessions: ``published``, ``pending`` or
+            ``local``, as ``sessions.revoke`` returns it.
     """
 
     login: Login
     revoked: tuple[str, ...] = ()
     error: MoonKeyError | None = None
+    state: RevocationState = "local"
 
     @property
     def is_complete(self) -> bool:
@@ -54,12 +60,13 @@ def rotate(
     session_expires_in: Lifetime | None = None,
     replaces: Session | None = None,
     device: Device | None = None,
-) -> Plan[Rotation]:
+) -> RevokingPlan[Rotation]:
     """Verify a factor into a new session of a user, then end all their other sessions.
 
     For use after a change that makes old sessions suspect, such as that of an e-mail address. An error about the
     other sessions is not raised, as the new session has to be kept: it is in the result, and the other sessions
-    are refused in all processes of the app while this one tries again to end them, for a day at most.
+    are refused in all processes of the app while this one tries again to end them, for a day at most. It waits for
+    Redis as ``revoke`` does.
 
     Args:
         user_id: The user.
@@ -101,11 +108,15 @@ def rotate(
     if not core.provider.same_user(login.user.id, user_id):
         yield from end_unwanted_session(core, session)
         raise InvalidCredentials("The factor is another user's.", reason="another_user")
+    pending, failure = PendingRevocations(core), None
     try:
-        revoked = yield from revoke_all_with_retries(core, user_id, session.id)
+        revoked = yield from revoke_all_with_retries(core, user_id, session.id, pending)
     except MoonKeyError as error:
-        return Rotation(login, error.revoked if isinstance(error, RevocationIncomplete) else (), error)
-    return Rotation(login, revoked)
+        revoked, failure = error.revoked if isinstance(error, RevocationIncomplete) else (), error
+    state = yield from pending.settled()
+    if isinstance(failure, RevocationIncomplete):
+        failure.state = state
+    return Rotation(login, revoked, failure, state)
 
 
 def _new_session(login: Login, settings: Settings) -> Session:
@@ -142,9 +153,9 @@ def _minutes(settings: Settings, lifetime: Lifetime | None, replaces: Session | 
     return min(max(left, settings.min_session_minutes), settings.max_session_minutes)
 
 
-def end_unwanted_session(core: Core, session: Session) -> Plan[None]:
+def end_unwanted_session(core: Core, session: Session) -> RevokingPlan[None]:
     """End a session that must not be used. Where it cannot be ended yet, all processes of the app refuse it."""
-    try:
-        yield from end_with_retries(core, "session_id", session.id, Ids(session.id, session.user_id))
-    except MoonKeyError:
-        return
+    pending = PendingRevocations(core)
+    with suppress(MoonKeyError):  # it is tried again
+        yield from end_with_retries(core, "session_id", session.id, Ids(session.id, session.user_id), pending)
+    yield from pending.settled()

@@ -16,7 +16,7 @@ from moonkey_core.auth import Auth, new_auth, set_provider, verified_event
 from moonkey_core.errors import ConfigurationError, InvalidCredentials
 from moonkey_core.events import NO_PROVIDER, Hook, Hooks
 from moonkey_core.gate import Requirements
-from moonkey_core.revocations import Revocation, Revocations
+from moonkey_core.revocations import Revocation, RevocationHandle, Revocations
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import (
     PresentedCredentials,
@@ -149,10 +149,10 @@ class SeveralRevocations(Revocations):
         keep: str | None = None,
         provider: str | None = None,
         issuer: str | None = None,
-    ) -> None:
+    ) -> RevocationHandle:
         """Revoke a session, or what was issued to one user or to all users of a provider.
 
-        The arguments are those of :meth:`Revocations.add`.
+        The arguments and the result are those of :meth:`Revocations.add`.
 
         Raises:
             ValueError: There is no such provider, none is named, or another argument is wrong.
@@ -161,7 +161,9 @@ class SeveralRevocations(Revocations):
         if table is None:
             found = "There are several providers" if provider is None else f"There is no provider {provider!r}"
             raise ValueError(f"{found} here. Give provider=, one of {', '.join(map(repr, self._tables))}.")
-        table.add(session_id=session_id, user_id=user_id, issued_before=issued_before, keep=keep, issuer=issuer)
+        return table.add(
+            session_id=session_id, user_id=user_id, issued_before=issued_before, keep=keep, issuer=issuer
+        )
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None, scope: str | None = None) -> bool:
         """Return whether a credential is revoked, see :meth:`Revocations.refuses`."""

@@ -5,8 +5,9 @@ The signatures and docstrings here are the public ones; the client supplies ``co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Self
 
 from moonkey_core._operations.arguments import (
     Kind,
@@ -16,7 +17,8 @@ from moonkey_core._operations.arguments import (
     one_credential,
 )
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Plan
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._plan import Plan, RevokingPlan
 from moonkey_core._provider import own_scope
 from moonkey_core._verified import SessionIds, scoped_user
 from moonkey_core.errors import (
@@ -30,12 +32,32 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import Revoked
 from moonkey_core.models import AuthorizationCheck, Session, User, VerifiedSession
+from moonkey_core.revocations import RevocationState
 from moonkey_core.web.credentials import PresentedCredentials
 
 _TROUBLES_BEFORE_GIVING_UP = 2
 _ONE_BY_ONE = frozenset({"list_sessions", "revoke_session"})
 
 Ids = SessionIds
+
+
+class RevokedSessions(tuple[str, ...]):
+    """The ids of the sessions that were ended, as a tuple.
+
+    Attributes:
+        state: Whether the other processes of the app refuse them: ``published``, ``pending`` or ``local``.
+    """
+
+    state: RevocationState
+
+    def __new__(cls, ids: Iterable[str] = (), state: RevocationState = "local") -> Self:
+        """Make a tuple of ids with a state."""
+        made = super().__new__(cls, ids)
+        made.state = state
+        return made
+
+    def __repr__(self) -> str:
+        return f"RevokedSessions({tuple(self)!r}, state={self.state!r})"
 
 
 def verify(
@@ -136,20 +158,29 @@ def revoke(
     session_token: str | None = None,
     session_jwt: str | None = None,
     provider: str | None = None,
-) -> Plan[None]:
+) -> RevokingPlan[RevocationState]:
     """End a session for good. A session that does not exist any more counts as ended.
 
     First the session and its JWTs are refused in this process, and in all others where there is a feed, for as
     long as a JWT of it may be accepted. That remains so where the API cannot be reached. A token or JWT is
     verified first, to find its session; where that is not possible, the API is called nevertheless, but not with a
     JWT that is forged or of another issuer. A credential whose session may not have ended is refused in this
-    process for a day. Source: API reference, Delete Session.
+    process for a day; where its session is not known, as the API cannot be reached, in the others too. Source: API
+    reference, Delete Session.
+
+    With a feed, the call waits until Redis has the revocation, also where it raises: ``publish_timeout`` at most,
+    while the API is called. So it is not lost if this process ends right after. That the time is over is no error.
 
     Args:
         session_id: The id of the session. Give exactly one of the three.
         session_token: A session token of the session.
         session_jwt: A session JWT of the session.
         provider: The name of the provider, as for :meth:`verify`. With an id, it is needed if there are several.
+
+    Returns:
+        ``published``: all processes of the app refuse the session, after ``max_revocation_lag`` at the latest.
+        ``pending``: this one does, and goes on sending it to the others. ``local``: this one does, as there is no
+        feed, or the session is unknown.
 
     Raises:
         NotSupported: The provider cannot end a session by that. Nothing was done.
@@ -162,15 +193,31 @@ def revoke(
         core.settings, session_id=session_id, session_token=session_token, session_jwt=session_jwt
     )
     core.check_able_to("revoke_session")  # before anything is done
-    if kind == "session_id":
-        yield from end_session(core, kind, value, Ids(value, ""))
-        return
-    done = False
+    pending = PendingRevocations(core)
+    try:
+        if kind == "session_id":
+            yield from end_session(core, kind, value, Ids(value, ""), pending)
+        else:
+            yield from end_by_credential(core, kind, value, pending)
+    except MoonKeyError:
+        yield from pending.settled()
+        raise
+    return (yield from pending.settled())
+
+
+def end_by_credential(core: Core, kind: Kind, value: str, pending: PendingRevocations) -> Plan[None]:
+    """Do what :func:`revoke` does for a credential, without the wait: the caller waits for ``pending``."""
+    done, ids = False, None
     digest = core.cache.digest(value)
+    is_new = not core.cache.is_denied(digest)
     try:
         ids = yield from _ids_of(core, given(kind, value), digest)
-        yield from end_session(core, kind, value, ids)
+        yield from end_session(core, kind, value, ids, pending)
         done = True
+    except ProviderError:
+        if ids is None and is_new:
+            pending.note(core.introspector.refuse_everywhere(value))
+        raise
     finally:
         if not done:  # raised, or cancelled
             core.cache.deny(digest)
@@ -210,10 +257,24 @@ def ids_to_end(core: Core, credential: PresentedCredentials) -> Plan[Ids | None]
     return None
 
 
-def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: float | None = None) -> Plan[None]:
+def end_session(
+    core: Core,
+    kind: Kind,
+    value: str,
+    ids: Ids | None,
+    pending: PendingRevocations,
+    *,
+    pause: float | None = None,
+) -> Plan[None]:
     """Refuse a session in all processes of the app, then end it at the API.
 
-    Where no request waits for that, ``pause`` has the seconds before the call.
+    Args:
+        core: The parts of the client.
+        kind: What ``value`` is.
+        value: The id or the credential.
+        ids: The ids of the session and its user, if they are known.
+        pending: Takes in what is refused. The caller waits for it.
+        pause: Where no request waits for the call, the seconds before it.
 
     Raises:
         NotSupported: The provider ends no sessions. Nothing was refused.
@@ -221,12 +282,12 @@ def end_session(core: Core, kind: Kind, value: str, ids: Ids | None, *, pause: f
     # What the provider cannot do is raised at once.
     ending = core.able_to("revoke_session").revoke(kind, value, pause=pause)
     if ids is not None:
-        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
+        pending.add(session_id=ids.session_id, issuer=ids.scope)
     yield from ending
     if ids is None and kind != "session_id":  # its connections are found by the credential
         core.introspector.note_end_of(value, is_ended_here=True)
     if ids is not None:
-        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)  # again: JWTs were issued until now
+        pending.add(session_id=ids.session_id, issuer=ids.scope, again=True)  # JWTs were issued until now
         core.hooks.emit(Revoked(ids.user_id, ids.session_id, scope=ids.scope or core.revocations.scopes[0]))
 
 
@@ -237,13 +298,13 @@ def revoke_all(
     keep: str | None = None,
     missing_ok: bool = False,
     provider: str | None = None,
-) -> Plan[tuple[str, ...]]:
+) -> RevokingPlan[RevokedSessions]:
     """End every session of a user, except for the one to keep.
 
     First all credentials that were issued to the user until now are refused in this process, and in all others
     where there is a feed. Then the sessions are listed and ended: by one call if the provider has it
     (``revoke_user``) and none is kept, else one by one. Sessions that could not be ended are refused for as long
-    as a JWT of them may be accepted.
+    as a JWT of them may be accepted. It waits for Redis as :meth:`revoke` does.
 
     Args:
         user_id: The id of the user, in any of its spellings.
@@ -252,23 +313,39 @@ def revoke_all(
         provider: The name of the provider that the ids are of. It is needed where there are several.
 
     Returns:
-        The ids of the sessions that were ended, as far as they can be listed.
+        A tuple of the ids of the sessions that were ended, as far as they can be listed. Its ``state`` says
+        whether the other processes know, as the result of :meth:`revoke` does.
 
     Raises:
         NotFound: There is no such user.
-        RevocationIncomplete: Some sessions could not be ended; it has their ids.
+        RevocationIncomplete: Some sessions could not be ended; it has their ids, and the ``state`` as well.
         ProviderError: The sessions could not be listed, or could neither be listed nor ended.
         NotSupported: The provider cannot do it, or cannot keep one session. Nothing was refused.
         ValueError: An id is malformed.
     """
     core.check_provider(provider)
+    pending = PendingRevocations(core)
+    try:
+        ended = yield from end_user_sessions(core, user_id, pending, keep=keep, missing_ok=missing_ok)
+    except MoonKeyError as error:
+        state = yield from pending.settled()
+        if isinstance(error, RevocationIncomplete):
+            error.state = state
+        raise
+    return RevokedSessions(ended, (yield from pending.settled()))
+
+
+def end_user_sessions(
+    core: Core, user_id: str, pending: PendingRevocations, *, keep: str | None = None, missing_ok: bool = False
+) -> Plan[tuple[str, ...]]:
+    """Do what :func:`revoke_all` does, without the wait: the caller waits for ``pending``."""
     kept = None if keep is None else id_argument(keep, "keep")
     user_id = core.user_id(user_id)
     together = _ends_together(core, kept)
     if together and "list_sessions" not in core.provider.capabilities:
-        return (yield from _end_unlisted(core, user_id, missing_ok=missing_ok))
+        return (yield from _end_unlisted(core, user_id, pending, missing_ok=missing_ok))
     try:
-        sessions = yield from _cut_off(core, user_id, kept)
+        sessions = yield from _cut_off(core, user_id, kept, pending)
     except NotFound as error:
         if not missing_ok or not error.is_gone:
             raise
@@ -278,11 +355,11 @@ def revoke_all(
     left = [session.id for session in sessions if session.id != kept]
     try:
         if together and left:
-            return (yield from _end_together(core, user_id, left))
-        return (yield from _end_all(core, user_id, left))
+            return (yield from _end_together(core, user_id, left, pending))
+        return (yield from _end_all(core, user_id, left, pending))
     finally:
         for session_id in left:  # cancelled, or not tried any more
-            core.revocations.add(session_id=session_id)
+            pending.add(session_id=session_id)
 
 
 def _ends_together(core: Core, kept: str | None) -> bool:
@@ -302,10 +379,12 @@ def _ends_together(core: Core, kept: str | None) -> bool:
     return False
 
 
-def _end_unlisted(core: Core, user_id: str, *, missing_ok: bool) -> Plan[tuple[str, ...]]:
+def _end_unlisted(
+    core: Core, user_id: str, pending: PendingRevocations, *, missing_ok: bool
+) -> Plan[tuple[str, ...]]:
     """End all sessions of a user by one call, where they cannot be listed. None of their ids is known."""
     done = False
-    core.revocations.add_cutoff(user_id)
+    pending.add_cutoff(user_id)
     try:
         yield from core.able_to("revoke_user").revoke_user(user_id)
         done = True
@@ -315,12 +394,12 @@ def _end_unlisted(core: Core, user_id: str, *, missing_ok: bool) -> Plan[tuple[s
             raise
     finally:
         if not done:  # raised, or cancelled: the provider may still accept its sessions
-            core.revocations.add(user_id=user_id)
-    core.revocations.add_cutoff(user_id)  # again: JWTs were issued until now
+            pending.add(user_id=user_id)
+    pending.add_cutoff(user_id, again=True)  # JWTs were issued until now
     return ()
 
 
-def _end_together(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
+def _end_together(core: Core, user_id: str, left: list[str], pending: PendingRevocations) -> Plan[tuple[str, ...]]:
     """End all sessions of a user by one call, and remove those from the list that were known.
 
     Returns:
@@ -330,7 +409,7 @@ def _end_together(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, 
         RevocationIncomplete: It is not certain that they have ended.
     """
     for session_id in left:
-        core.revocations.add(session_id=session_id)
+        pending.add(session_id=session_id)
     try:
         yield from core.able_to("revoke_user").revoke_user(user_id)
     except MoonKeyError as error:
@@ -338,13 +417,13 @@ def _end_together(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, 
     scope = core.revocations.scopes[0]
     for session_id in left:
         core.hooks.emit(Revoked(user_id, session_id, scope=scope))
-    core.revocations.add_cutoff(user_id, keep=None)  # again: JWTs were issued until now
+    pending.add_cutoff(user_id, again=True)  # JWTs were issued until now
     revoked = tuple(left)
     left.clear()
     return revoked
 
 
-def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]:
+def _end_all(core: Core, user_id: str, left: list[str], pending: PendingRevocations) -> Plan[tuple[str, ...]]:
     """End sessions of a user, and remove those from the list that were tried.
 
     Returns:
@@ -359,7 +438,7 @@ def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]
     while left and troubles < _TROUBLES_BEFORE_GIVING_UP:
         session_id = left[0]
         try:
-            yield from end_session(core, "session_id", session_id, Ids(session_id, user_id))
+            yield from end_session(core, "session_id", session_id, Ids(session_id, user_id), pending)
             revoked.append(session_id)
         except MoonKeyError as error:
             failed[session_id] = error
@@ -371,16 +450,16 @@ def _end_all(core: Core, user_id: str, left: list[str]) -> Plan[tuple[str, ...]]
     return tuple(revoked)
 
 
-def _cut_off(core: Core, user_id: str, kept: str | None) -> Plan[tuple[Session, ...]]:
+def _cut_off(core: Core, user_id: str, kept: str | None, pending: PendingRevocations) -> Plan[tuple[Session, ...]]:
     """Refuse what was issued to a user until now, except for one session, and return those that the API lists."""
-    core.revocations.add_cutoff(user_id, keep=kept)
+    pending.add_cutoff(user_id, keep=kept)
     listed = False
     try:
         sessions = yield from core.able_to("list_sessions").list_sessions(user_id)
         listed = True
     finally:
         if not listed:  # raised, or cancelled: nothing was ended, so the API would still accept it
-            core.revocations.add(user_id=user_id, keep=kept)
+            pending.add(user_id=user_id, keep=kept)
     return sessions
 
 

@@ -27,8 +27,8 @@ def retention(settings: Settings, provider: Provider | None = None) -> float:
         life = getattr(provider, "longest_life", LONGEST_LIFE) if rules is None else rules.longest_life
         leeway = max(leeway, 0.0 if rules is None or rules.leeway is None else rules.leeway)
     # A user is also revoked for what this app has recorded of them, which may last longer.
-    recorded = 0.0 if settings.mfa_lifetime is None else settings.mfa_lifetime.total_seconds()
-    return max(life, settings.session_cache_ttl, settings.grace_seconds + life, recorded) + 2 * leeway
+    recorded = [one.total_seconds() for one in (settings.mfa_lifetime, settings.session_limit) if one is not None]
+    return max(life, settings.session_cache_ttl, settings.grace_seconds + life, *recorded) + 2 * leeway
 
 
 class Dating:

@@ -107,3 +107,19 @@ def unix_seconds(value: object) -> float:
             if math.isfinite(number := float(value)):
                 return number
     raise ValueError("issued_before must be an aware datetime or Unix seconds.")
+
+
+_CREDENTIAL = "credential_"
+
+
+def credential_id(digest: str) -> str:
+    """Return what stands in the place of a session id where a credential is revoked by itself."""
+    return f"{_CREDENTIAL}{digest}"
+
+
+def credential_in(entry: Revocation) -> str | None:
+    """Return the keyed digest of the credential that an entry revokes by itself; ``None`` for any other entry."""
+    session_id = entry.session_id
+    if entry.is_report or session_id is None or not session_id.startswith(_CREDENTIAL):
+        return None
+    return session_id.removeprefix(_CREDENTIAL)

@@ -85,6 +85,10 @@ class Reports:
         for one in credentials:
             self._session_of[one] = key
 
+    def session_of(self, credential: str) -> Key | None:
+        """Return the session of a credential that was accepted, as far as it is remembered."""
+        return self._session_of.get(credential)
+
     def may_take_unknown(self) -> bool:
         """Return whether one more report on a credential that was never accepted here may be published."""
         self._unknown.expire()

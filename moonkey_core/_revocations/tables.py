@@ -152,6 +152,10 @@ class Tables:
         self.version += 1
         return True
 
+    def has_session(self, key: Key) -> bool:
+        """Return whether a session is revoked by its id."""
+        return key in self._sessions
+
     def refuses(self, scope: str, session_id: str, user_id: str, issued_at: float | None) -> bool:
         """Return whether a credential is revoked; see :meth:`.Revocations.refuses`."""
         if key_of(scope, session_id) in self._sessions:
@@ -168,12 +172,12 @@ class Tables:
         return not _covers((user, revoked), issued_at, session_id)
 
     def ends_record(
-        self, scope: str, record_ids: tuple[str, str], session_id: str, user_id: str, made_at: float
+        self, scope: str, record_ids: tuple[str, str, str], session_id: str, user_id: str, made_at: float
     ) -> bool:
         """Return whether what was recorded of a user is over; see :meth:`.Revocations.ends_record`."""
-        if key_of(scope, record_ids[0]) in self._sessions:
+        if any(key_of(scope, one) in self._sessions for one in record_ids[:2]):
             return True
-        ended_at = self._sessions.get(key_of(scope, record_ids[1]))
+        ended_at = self._sessions.get(key_of(scope, record_ids[2]))
         if ended_at is not None and made_at <= ended_at + (self._dating.offset or 0.0):
             return True
         key = self.user_key(scope, user_id)

@@ -18,7 +18,16 @@ from moonkey_core import _clock
 from moonkey_core._crypto import fleet_sealer
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._provider import Provider
-from moonkey_core.auth import Auth, BaseAuth, note_start, peek_identity, scope_of, session_facts, set_held
+from moonkey_core.auth import (
+    Auth,
+    BaseAuth,
+    credential_facts,
+    note_start,
+    peek_identity,
+    scope_of,
+    session_facts,
+    set_held,
+)
 from moonkey_core.errors import ConfigurationError, MoonKeyError, ProviderUnavailable
 from moonkey_core.models import MfaRecord, StartRecord
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocations
@@ -46,12 +55,15 @@ class Records:
     Attributes:
         by_user: Whether a second factor counts for all clients of its user.
         table: The records of users, where one process serves the whole app.
+        leaves_handles: Whether handles for second factors may stand in headers, so that a sign-out need not bring
+            all of them.
     """
 
     def __init__(self, settings: Settings, provider: Provider, revocations: Revocations) -> None:
         self.settings = settings
         self.by_user: bool = settings.records_by_user
         self.table: UserTable | None = _table_of(settings) if self.by_user and settings.redis_url is None else None
+        self.leaves_handles: bool = settings.uses_mfa_handles and settings.mfa_handles != "cookie"
         self._key_of_user = provider.key_of_user
         self._revocations = revocations
         self._lifetime = 0.0 if settings.mfa_lifetime is None else settings.mfa_lifetime.total_seconds()
@@ -64,16 +76,17 @@ class Records:
             return
         set_held(auth, ClientRecords(self, headers))
         if self._longest and presents(headers, self.settings, "start"):
-            self._apply_start(auth, headers)
+            note = self.presented(auth, headers, "start")
+            if note is not None:
+                self.apply_start(auth, note)
 
-    def _apply_start(self, auth: Auth, headers: HeaderView) -> None:
+    def apply_start(self, auth: Auth, note: Note) -> None:
+        """Let the session of an identity have the start that was noted, where the provider does not say it."""
         identity = peek_identity(auth)
-        if identity is None or identity[1].started_at is not None:
+        if identity is None or (identity[1].started_at is not None and identity[1].must_end_at is None):
             return  # the provider knows better
-        note = self.presented(auth, headers, "start")
-        if note is not None:
-            start = as_start(note)
-            note_start(auth, start.started_at, start.ends_at)
+        start = as_start(note, self.ends_at(note, "start"))
+        note_start(auth, start.started_at, start.ends_at)
 
     def new_note(self, auth: Auth, purpose: Purpose, method: str = "") -> Note:
         """Make the note of what a user has done just now.
@@ -86,7 +99,13 @@ class Records:
         if purpose == "mfa" and not _METHOD.fullmatch(method):
             raise ValueError("method must be a plain name of 64 characters at most, such as 'totp'.")
         now = self._revocations.now()
-        return Note(new_id(purpose), self.holder(auth), method, now, now + self._life(purpose))
+        session = "" if purpose == "mfa" and self.by_user else self.session_of(auth)
+        return Note(new_id(purpose), self.holder(auth), method, now, now + self._life(purpose), session)
+
+    def session_of(self, auth: BaseAuth) -> str:
+        """Return the id of the session that the credential of an identity names; empty where it names none."""
+        facts = credential_facts(auth)
+        return facts.session_id if facts is not None and facts.names_session else ""
 
     def holder(self, auth: BaseAuth) -> str:
         """Return what stands for the user of an identity in notes."""
@@ -99,8 +118,11 @@ class Records:
         return holder_of(scope, self._key_of_user(user_id))
 
     def presented(self, auth: BaseAuth, headers: HeaderView, purpose: Purpose) -> Note | None:
-        """Return the first note of this purpose that a request presents and that counts for its identity."""
-        return next(self.all_presented(auth, headers, purpose), None)
+        """Return the newest note of this purpose that a request presents and that counts for its identity.
+
+        A request has two where its page keeps one in a header, and the browser another one in a cookie.
+        """
+        return max(self.all_presented(auth, headers, purpose), key=lambda one: one.made_at, default=None)
 
     def all_presented(self, auth: BaseAuth, headers: HeaderView, purpose: Purpose) -> Iterator[Note]:
         """Yield the notes of this purpose that a request presents and that count for its identity."""
@@ -120,7 +142,7 @@ class Records:
         elif now >= min(note.until, note.made_at + self._life(purpose)):
             why = "its time is over"
         elif self._revocations.ends_record(
-            (note.id, all_of(note.holder)), session_id, user_id, note.made_at, scope
+            (note.id, note.session, all_of(note.holder, purpose)), session_id, user_id, note.made_at, scope
         ):
             why = "it was revoked"
         else:
@@ -136,20 +158,21 @@ class Records:
         return min(note.until, note.made_at + self._life(purpose))
 
 
-def all_of(holder: str) -> str:
+def all_of(holder: str, purpose: Purpose) -> str:
     """Return the id by which all records of a user that were made until then are revoked."""
-    return f"mfa_of_{holder}"
+    return f"{purpose}_of_{holder}"
 
 
 class ClientRecords:
     """What counts for the identity of one request. Nothing is read before it is needed."""
 
-    __slots__ = ("_headers", "_is_known", "_note", "_records", "_trouble")
+    __slots__ = ("_headers", "_is_known", "_note", "_records", "_start", "_trouble")
 
     def __init__(self, records: Records, headers: HeaderView) -> None:
         self._records = records
         self._headers = headers
         self._note: Note | None = None
+        self._start: Note | None = None  # noted by this very request
         self._is_known = False
         self._trouble: MoonKeyError | None = None
 
@@ -190,6 +213,9 @@ class ClientRecords:
     def note(self, auth: BaseAuth, purpose: Purpose) -> Note | None:
         """Return the note of this purpose that counts for an identity now."""
         if purpose == "start":
+            noted = self._start
+            if noted is not None and self._records.counts(noted, auth, "start"):
+                return noted
             return self._records.presented(auth, self._headers, "start")
         return self._note if self.mfa(auth) is not None else None
 
@@ -208,8 +234,13 @@ class ClientRecords:
         """Take what was found, or why it is not known."""
         self._note, self._trouble, self._is_known = note, trouble, True
 
+    def learn_start(self, note: Note) -> None:
+        """Take what was noted of the session's start."""
+        self._start = note
+
     def forget(self) -> None:
         """Count nothing any more for this request."""
+        self._start = None
         self.learn(None)
 
 
@@ -219,9 +250,9 @@ def as_mfa(note: Note, ends_at: float, handle: Handle | None = None) -> MfaRecor
     return MfaRecord(note.id, note.method, made_at, end, None if handle is None else handle.text)
 
 
-def as_start(note: Note, handle: Handle | None = None) -> StartRecord:
+def as_start(note: Note, ends_at: float, handle: Handle | None = None) -> StartRecord:
     """Return a note as its model."""
-    made_at, until = (datetime.fromtimestamp(at, UTC) for at in (note.made_at, note.until))
+    made_at, until = (datetime.fromtimestamp(at, UTC) for at in (note.made_at, ends_at))
     return StartRecord(note.id, made_at, until, None if handle is None else handle.text)
 
 

@@ -17,7 +17,8 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._plan import Done, Fetch, Outcome, TransportError, step
+from moonkey_core._plan import AwaitPublished, Done, Fetch, Outcome, TransportError, step
+from moonkey_core._publication import RevocationState
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.event_loops import (
     MAX_BACKGROUND_TASKS,
@@ -151,6 +152,16 @@ class SyncExchange:
     def _background_ended(self, counted: int) -> None:
         with self._lock:
             self._background_count -= counted
+
+    def carry_out(self, action: Fetch | AwaitPublished, deadline: float) -> Outcome | RevocationState:
+        """Make a call, or wait until what was revoked is published.
+
+        Raises:
+            RuntimeError: The client is closed.
+        """
+        if isinstance(action, AwaitPublished):
+            return action.revocation.wait(action.seconds)
+        return self(action, deadline)
 
     def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """Make a call, and return its outcome by ``deadline`` (monotonic seconds).
@@ -314,6 +325,14 @@ class AsyncExchange:
         state = self._loops.current()
         if state.is_busy and (coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key)):
             await state.begin_throttle.wait()
+
+    def carry_out(
+        self, action: Fetch | AwaitPublished, deadline: float
+    ) -> Coroutine[Any, Any, Outcome | RevocationState]:
+        """Return what makes a call, or waits until what was revoked is published, when it is awaited."""
+        if isinstance(action, AwaitPublished):
+            return action.revocation.wait_async(action.seconds)
+        return self(action, deadline)
 
     async def __call__(self, fetch: Fetch, deadline: float) -> Outcome:
         """Make a call, and return its outcome by ``deadline`` (monotonic seconds).

@@ -402,7 +402,8 @@ class Authenticator:
         jwt = self._parsed(value, self._clock())
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
         claims = self._proven_claims(jwt, key)
-        return SessionIds(claims.session_id, claims.user_id, self._scope_of(claims, jwt.payload["iss"]))
+        scope = self._scope_of(claims, jwt.payload["iss"])
+        return SessionIds(claims.session_id, claims.user_id, scope, claims.names_session)
 
     def check_own_jwt(self, value: str) -> None:
         """Check that a JWT may be shown to the provider: where JWTs are verified here, that it names its issuer.

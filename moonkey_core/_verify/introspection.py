@@ -29,7 +29,7 @@ from moonkey_core.errors import (
     RevokedCredentials,
 )
 from moonkey_core.events import Extended, Hooks, Source
-from moonkey_core.revocations import Revocations
+from moonkey_core.revocations import RevocationHandle, Revocations
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import bare_token, is_jwt
 
@@ -137,6 +137,7 @@ class Introspector:
             if session_id is not None:
                 self._report_session(session_id, request.digest)
             raise self.as_seen_by_browser(request.digest, denial)
+        self._check_not_revoked(request.value)
         if not self._acceptance.is_up_to_date():
             most = math.inf if request.max_staleness is None else request.max_staleness
             request = replace(request, max_staleness=min(self._settings.max_revocation_lag, most))
@@ -149,6 +150,7 @@ class Introspector:
             error = self._with_age(refusal, request.digest)
             self._note_refusal(request, jwt, error, session_id)
             raise self.as_seen_by_browser(request.digest, error) from None
+        self._check_not_revoked(request.value)  # it may have been during the call
         # A user keeps one id: the JWT's subject, before and after a refresh.
         entry = self._entry_of(result, (user_id or result.user_id) if jwt is None else jwt.user_id)
         if jwt is not None:
@@ -407,6 +409,31 @@ class Introspector:
     def note_session(self, credential: str, session_id: str, scope: str) -> None:
         """Remember the session of a good credential, as another process may find that dead and know no more."""
         self._revocations.note_session(self.credential_digests(credential), session_id, scope)
+
+    def refuse_everywhere(self, credential: str) -> RevocationHandle:
+        """Refuse a credential in all processes of the app, where it is not known which session it is of.
+
+        Raises:
+            RevocationsFull: There is no room for one more revocation.
+        """
+        added = self._revocations.add_credential(self.credential_digests(credential))
+        if added is None:
+            log_repeated(
+                logging.WARNING,
+                "too many credentials of unknown sessions: this one is refused in this process only",
+                extra={"reason": "reports_limited"},
+            )
+        return added or RevocationHandle()
+
+    def _check_not_revoked(self, credential: str) -> None:
+        """Check that a credential was not revoked by itself, in whichever process.
+
+        Raises:
+            RevokedCredentials: It was.
+        """
+        known = self._revocations
+        if known.revokes_credentials and known.refuses_credential(self.credential_digests(credential)):
+            raise RevokedCredentials
 
     def _report_session(self, session_id: str, digest: bytes) -> None:
         """Report the session of a dead credential where only the JWT that has come now names it."""

@@ -8,23 +8,23 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from moonkey_core._plan import CountAttempt, Counts, Fetch, Outcome, Pause, RecordReply, RecordStep
+from moonkey_core._plan import AwaitPublished, CountAttempt, Fetch, Pause, RecordStep
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 
 if TYPE_CHECKING:
     from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
-Action = Fetch | CountAttempt | Pause | RecordStep
+Action = Fetch | AwaitPublished | CountAttempt | Pause | RecordStep
 
 
 def blocking_driver(
     exchange: SyncExchange, store: RedisStore | None, deadline: float
-) -> Callable[[Action], Outcome | Counts | RecordReply | None]:
+) -> Callable[[Action], object]:
     """Return the function that carries out the steps of a plan, for threads."""
-    call = partial(exchange, deadline=deadline)
+    call = partial(exchange.carry_out, deadline=deadline)
 
-    def carry_out(action: Action) -> Outcome | Counts | RecordReply | None:
-        if isinstance(action, Fetch):
+    def carry_out(action: Action) -> object:
+        if isinstance(action, Fetch | AwaitPublished):
             return call(action)
         if isinstance(action, CountAttempt):
             return store.count(action) if store is not None else None
@@ -38,12 +38,12 @@ def blocking_driver(
 
 def awaiting_driver(
     exchange: AsyncExchange, store: AsyncRedisStore | None, deadline: float
-) -> Callable[[Action], Awaitable[Outcome | Counts | RecordReply | None]]:
+) -> Callable[[Action], Awaitable[object]]:
     """Return the function that carries out the steps of a plan, for tasks."""
-    call = partial(exchange, deadline=deadline)
+    call = partial(exchange.carry_out, deadline=deadline)
 
-    async def carry_out(action: Action) -> Outcome | Counts | RecordReply | None:
-        if isinstance(action, Fetch):
+    async def carry_out(action: Action) -> object:
+        if isinstance(action, Fetch | AwaitPublished):
             return await call(action)
         if isinstance(action, CountAttempt):
             return await store.count(action) if store is not None else None

@@ -94,8 +94,8 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
             _check_origin(core, request)
         if request.route in _NEEDS:
             core.check_able_to(_NEEDS[request.route])
-        if request.mode == "cookies" and request.route in _SIGN_IN | _STEP_UP:
-            check_settable(core.settings, "sign a user in, or verify a factor, on the ready-made pages")
+        if request.mode == "cookies" and request.route in _SIGN_IN:
+            check_settable(core.settings, "sign a user in on the ready-made pages")
         if core.settings.own_name is not None:
             request = _of_own_provider(core, request)
         response = yield from HANDLERS[request.route](core, request)

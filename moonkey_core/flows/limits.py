@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal, TypeVar
 
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import CountAttempt, Counts, Limit, Plan
+from moonkey_core._plan import CountAttempt, Counts, Limit, RevokingPlan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.errors import InvalidCredentials, ProviderUnavailable, RequestRefused, TooManyAttempts
 from moonkey_core.flows.routes import FlowRequest, FlowSteps
@@ -60,7 +60,7 @@ def _tries(core: Core, subject: str) -> Limit:
 
 
 def limited_send(
-    core: Core, request: FlowRequest, address: str, plan: Plan[T], *, is_sms: bool = False
+    core: Core, request: FlowRequest, address: str, plan: RevokingPlan[T], *, is_sms: bool = False
 ) -> FlowSteps[T]:
     """Run a plan that sends a code, unless too many were sent lately: to the address, for the client, by the app.
 
@@ -98,7 +98,7 @@ def limited_try(
     request: FlowRequest,
     tries: tuple[Limit, ...],
     address: str | None,
-    plan: Plan[T],
+    plan: RevokingPlan[T],
     *,
     only_failures: bool = False,
 ) -> FlowSteps[T]:
@@ -133,7 +133,7 @@ def limited_try(
     return result
 
 
-def once(core: Core, key: str, plan: Plan[T]) -> FlowSteps[T]:
+def once(core: Core, key: str, plan: RevokingPlan[T]) -> FlowSteps[T]:
     """Run a plan once for each key.
 
     Raises:
@@ -184,7 +184,7 @@ def _undo(core: Core, attempt: CountAttempt) -> FlowSteps[None]:
     yield from _carry_out(core, replace(attempt, step="undo"))
 
 
-def _run_counted(core: Core, attempt: CountAttempt, plan: Plan[T]) -> FlowSteps[T]:
+def _run_counted(core: Core, attempt: CountAttempt, plan: RevokingPlan[T]) -> FlowSteps[T]:
     """Run a plan whose attempt has been counted; take the count back where the attempt had no effect."""
     try:
         return (yield from plan)

@@ -13,7 +13,7 @@ from moonkey_core._operations.logins import login_or_create
 from moonkey_core._operations.logins import send_otp as send_code
 from moonkey_core._operations.logins import verify_otp as verify_code
 from moonkey_core._operations.rotation import end_unwanted_session
-from moonkey_core._plan import Plan
+from moonkey_core._plan import Plan, RevokingPlan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import from_cookies, peek_identity
 from moonkey_core.errors import (
@@ -230,7 +230,7 @@ def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest
 
 def _verify(
     core: Core, request: FlowRequest, pending: Mapping[str, str], code: str, *, remember_me: bool
-) -> Plan[Login]:
+) -> RevokingPlan[Login]:
     expires_in = session_lifetime(core, remember_me=remember_me)
     device = request_device(request, core.settings)
     login = yield from verify_code(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any, Literal, TypeVar
 
-from moonkey_core._plan import CountAttempt, Fetch, Pause, RecordStep
+from moonkey_core._plan import AwaitPublished, CountAttempt, Fetch, Pause, RecordStep
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.web.pages import Page
@@ -116,7 +116,7 @@ class MagicLinkStart:
     set_cookie: str = field(repr=False)
 
 
-FlowSteps = Generator[Fetch | CountAttempt | Pause | RecordStep, Any, T]
+FlowSteps = Generator[Fetch | AwaitPublished | CountAttempt | Pause | RecordStep, Any, T]
 """A plan that also counts attempts, waits, and reads and writes records."""
 
 FlowPlan = FlowSteps[FlowResponse]

@@ -7,10 +7,12 @@ from typing import Any
 from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_with_retries, revoke_all_with_retries
+from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._operations.sessions import Ids
 from moonkey_core.auth import Auth, fresh_jwt, from_cookies, peek_identity, provider_name
 from moonkey_core.errors import (
     InvalidCredentials,
+    MoonKeyError,
     NotFound,
     ProviderError,
     ProviderUnavailable,
@@ -29,6 +31,7 @@ from moonkey_core.flows.sign_out import end_own_session, signed_out_response
 from moonkey_core.flows.views import page_view, reader_zone, session_list_views, session_view
 from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, require
 from moonkey_core.models import Session, User
+from moonkey_core.revocations import RevocationState
 from moonkey_core.web.cookies import cleared_cookies
 from moonkey_core.web.credentials import CredentialKind, read_credentials
 from moonkey_core.web.pages import urls
@@ -109,31 +112,39 @@ def revoke(core: Core, request: FlowRequest) -> FlowPlan:
     user, current = own_session(request.auth)
     session_id = request.session_id or ""
     if session_id == current.id:
-        complete = yield from end_own_session(core, request)
-        return signed_out_response(core, request, complete)
+        ended = yield from end_own_session(core, request)
+        return signed_out_response(core, request, ended)
     found = yield from core.able_to("list_sessions").list_sessions(user.id)
     if all(one.id != session_id for one in found):
         raise NotFound("The user has no such session.")
+    pending, ids = PendingRevocations(core), Ids(session_id, user.id, user.scope)
     try:
-        yield from end_with_retries(core, "session_id", session_id, Ids(session_id, user.id, user.scope))
-    except ProviderUnavailable as error:
-        page = make_page(request, "sessions", {**_page_context([]), "failed": 1})
-        return error_response(error, core.settings, request, page=page)
-    return _revoked_response(core, request, (session_id,))
+        yield from end_with_retries(core, "session_id", session_id, ids, pending)
+    except MoonKeyError as error:
+        state = yield from pending.settled()
+        if not isinstance(error, ProviderUnavailable):
+            raise
+        page = make_page(request, "sessions", {**_page_context([], state), "failed": 1})
+        return error_response(error, core.settings, request, page=page, members={"revocation": state})
+    return _revoked_response(core, request, (session_id,), (yield from pending.settled()))
 
 
 def revoke_others(core: Core, request: FlowRequest) -> FlowPlan:
     """End all sessions of the user but the current one. The response names those that could not be ended."""
     user, current = own_session(request.auth)
+    pending = PendingRevocations(core)
     try:
-        ended = yield from revoke_all_with_retries(core, user.id, current.id)
-    except RevocationIncomplete as error:
-        context = {**_page_context([]), "ended": len(error.revoked), "failed": len(error.failed)}
+        ended = yield from revoke_all_with_retries(core, user.id, current.id, pending)
+    except MoonKeyError as error:
+        state = yield from pending.settled()
+        if not isinstance(error, RevocationIncomplete):
+            raise
+        context = {**_page_context([], state), "ended": len(error.revoked), "failed": len(error.failed)}
         context["retry_url"] = urls(request.routes)["revoke_others"]
-        members = {"revoked": list(error.revoked), "failed": list(error.failed)}
+        members = {"revoked": list(error.revoked), "failed": list(error.failed), "revocation": state}
         page = make_page(request, "sessions", context)
         return error_response(error, core.settings, request, page=page, members=members)
-    return _revoked_response(core, request, ended)
+    return _revoked_response(core, request, ended, (yield from pending.settled()))
 
 
 def own_session(auth: Auth) -> tuple[User, Session]:
@@ -143,12 +154,17 @@ def own_session(auth: Auth) -> tuple[User, Session]:
     return verified
 
 
-def _revoked_response(core: Core, request: FlowRequest, ended: tuple[str, ...]) -> FlowResponse:
-    if is_browser(request, core.settings):
-        return see_other(f"{request.routes}/sessions")
-    return json_response({"revoked": list(ended)})
+def _revoked_response(
+    core: Core, request: FlowRequest, ended: tuple[str, ...], state: RevocationState
+) -> FlowResponse:
+    if not is_browser(request, core.settings):
+        return json_response({"revoked": list(ended), "revocation": state})
+    if state == "pending":  # the list of sessions would say that all is done
+        return page_response(request, "sessions", {**_page_context([], state), "ended": len(ended)})
+    return see_other(f"{request.routes}/sessions")
 
 
-def _page_context(views: list[dict[str, Any]]) -> dict[str, Any]:
+def _page_context(views: list[dict[str, Any]], state: RevocationState = "published") -> dict[str, Any]:
     others = sum(not view["current"] for view in views)
-    return {"sessions": views, "others": others, "ended": 0, "failed": 0, "retry_url": ""}
+    shown = {"sessions": views, "others": others, "ended": 0, "failed": 0, "retry_url": ""}
+    return {**shown, "is_pending": state == "pending"}

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_later, end_with_retries
-from moonkey_core._operations.sessions import Ids, revoke
+from moonkey_core._operations.pending_revocations import PendingRevocations
+from moonkey_core._operations.sessions import Ids, end_by_credential
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, from_cookies, peek_identity
@@ -117,9 +118,11 @@ def complete_sign_in(
     if session is None or login.session_token is None:
         raise ProviderUnavailable(reason="api_content")
     if not is_repeated:
-        yield from drop_records(core, request)
-        yield from _end_previous_session(core, request, session.id)
-        core.hooks.emit(SignedIn(login.user.id, session.id, method))
+        pending = PendingRevocations(core)
+        yield from drop_records(core, request, pending)
+        yield from _end_previous_session(core, request, session.id, pending)
+        yield from pending.settled()
+        core.hooks.emit(SignedIn(login.user.id, session.id, method, scope=login.user.scope))
     if request.mode == "header":
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         shown = {"user": login.user.to_dict(), "session": session_view(session), "next": safe_target(target)}
@@ -162,7 +165,9 @@ def _may_still_be_valid(auth: Auth) -> bool:
     return isinstance(auth.error, InvalidCredentials) and not auth.error.session_is_over
 
 
-def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan[None]:
+def _end_previous_session(
+    core: Core, request: FlowRequest, new_id: str, pending: PendingRevocations
+) -> Plan[None]:
     """End the session that this browser's cookies held. An error is logged, and does not fail the sign-in."""
     auth = request.auth
     previous = peek_identity(auth) if from_cookies(auth) else None
@@ -180,9 +185,9 @@ def _end_previous_session(core: Core, request: FlowRequest, new_id: str) -> Plan
     try:
         if previous is not None:
             ids = Ids(previous[1].id, previous[0].id, previous[0].scope)
-            yield from end_with_retries(core, "session_id", ids.session_id, ids)
+            yield from end_with_retries(core, "session_id", ids.session_id, ids, pending)
         elif value:
-            yield from revoke(core, **{kind: value})
+            yield from end_by_credential(core, kind, value, pending)
             is_left = False
     except MoonKeyError as error:
         is_left = is_left and not isinstance(error, InvalidCredentials | RequestRefused)  # there is none to end

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_later
 from moonkey_core._operations.mfa import end_for_user
+from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._operations.sessions import Ids, end_session, ids_to_end
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import peek_identity
+from moonkey_core.auth import peek_error, peek_identity
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.dropping import drop_records
 from moonkey_core.flows.forms import body_fields, query_fields
 from moonkey_core.flows.responses import is_browser, json_response, page_response, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowSteps
+from moonkey_core.revocations import RevocationState
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.cookies import cleared_cookies
 from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
+from moonkey_core.web.pages import mounted_sign_in
 
 _CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "cookies": the site may have others
 
@@ -35,32 +38,53 @@ def sign_out(core: Core, request: FlowRequest) -> FlowPlan:
     if request.info.method != "POST":
         return _confirmation(core, request)
     target = _target(request)
-    complete = yield from end_own_session(core, request)
-    return signed_out_response(core, request, complete, target)
+    ended = yield from end_own_session(core, request)
+    return signed_out_response(core, request, ended, target)
 
 
-def signed_out_response(core: Core, request: FlowRequest, complete: bool, target: str = "") -> FlowResponse:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What has become of the session of a request that signed out.
+
+    Attributes:
+        is_complete: Whether the provider has ended it, too.
+        state: Whether the other processes of the app refuse it: ``published``, ``pending`` or ``local``.
+    """
+
+    is_complete: bool
+    state: RevocationState
+
+
+def signed_out_response(core: Core, request: FlowRequest, ended: Ended, target: str = "") -> FlowResponse:
     """Answer after a sign-out, and remove the cookies.
+
+    A browser gets a page instead of a redirect where the session may still be accepted somewhere.
 
     Args:
         core: The parts of the client.
         request: The request that signed out.
-        complete: Whether the provider has ended the session, too. Where only its own code in the browser can, the
-            response says so to a front end (``provider_sign_out``).
+        ended: What has become of the session. Where only the provider's own code in the browser can end it there,
+            the response says so to a front end (``provider_sign_out``).
         target: The path to redirect a browser to, instead of ``SignInSettings.after_sign_out``.
     """
     cookies = cleared_cookies(core.settings) if request.mode == "cookies" else ()
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
-        content = {"signed_out": True, "complete": complete}
+        content: dict[str, object] = {"signed_out": True, "complete": ended.is_complete}
+        content["revocation"] = ended.state
         if _browser_signs_out(core):
             content["provider_sign_out"] = True  # its own code in the browser does the rest
         response = json_response(content, cookies=cookies)
-    elif complete:
+    elif ended.is_complete and ended.state != "pending":
         response = see_other(target, cookies=cookies)
     else:
-        able = core.provider.capabilities
-        context = {"next": target, "goes_on": "revoke_session" in able, "can_sign_in": "sign_in" in able}
+        context = {
+            "next": target,
+            "is_complete": ended.is_complete,
+            "is_pending": ended.state == "pending",
+            "goes_on": "revoke_session" in core.provider.capabilities,
+            "can_sign_in": mounted_sign_in(core.settings, request.routes) is not None,
+        }
         response = page_response(request, "signed_out", context, cookies=cookies)
     if not core.settings.sign_in.clear_storage:
         return response
@@ -71,21 +95,23 @@ def _browser_signs_out(core: Core) -> bool:
     return getattr(core.provider, "browser_signs_out", False)
 
 
-def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
+def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[Ended]:
     """End the session of a request at the provider, and refuse it here and in the fleet.
 
-    Where the provider does not confirm it, it is told again later, beside the requests.
+    Where the provider does not confirm it, it is told again later, beside the requests. With a feed it waits until
+    Redis has the revocation, for ``publish_timeout`` at most.
 
     Returns:
-        Whether the provider has ended the session.
+        What has become of the session.
     """
+    pending = PendingRevocations(core)
     presented = _credential_to_end(request, core.settings)
     verified = peek_identity(request.auth)
     ids = None if verified is None else Ids(verified[1].id, verified[0].id, verified[0].scope)
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.
-        core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-    yield from drop_records(core, request)
+        pending.add(session_id=ids.session_id, issuer=ids.scope)
+    yield from drop_records(core, request, pending, everywhere=True)
     can_end = "revoke_session" in core.provider.capabilities
     if (
         can_end
@@ -94,20 +120,20 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
         and presented is not None
         and presented.kind == "session_jwt"
     ):
-        presented, ids = yield from _genuine(core, presented)
+        presented, ids = yield from _genuine(core, presented, pending)
     complete = presented is None
     if presented is not None and not can_end:
-        ids = yield from _refuse_locally(core, presented, ids)
+        ids = yield from _refuse_locally(core, request, presented, ids, pending)
         complete = not _browser_signs_out(core)  # otherwise the provider cannot be told, now or later
     elif presented is not None:
         is_refused = False
         try:
-            yield from _end_at_provider(core, presented, ids)
+            yield from _end_at_provider(core, presented, ids, pending)
             complete = True
         except MoonKeyError as error:
             _log_incomplete(error)
             is_refused = ids is None and isinstance(error, RequestRefused)
-            ids = yield from _refuse_locally(core, presented, ids)
+            ids = yield from _refuse_locally(core, request, presented, ids, pending)
         finally:
             if not complete:  # raised, or cancelled
                 _deny(core, presented)
@@ -116,7 +142,7 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[bool]:
     if ids is not None:
         scope = ids.scope or core.revocations.scopes[0]
         core.hooks.emit(SignedOut(ids.user_id, ids.session_id, complete, scope=scope))
-    return complete
+    return Ended(complete, (yield from pending.settled()))
 
 
 def _credential_to_end(request: FlowRequest, settings: Settings) -> PresentedCredentials | None:
@@ -127,18 +153,22 @@ def _credential_to_end(request: FlowRequest, settings: Settings) -> PresentedCre
     return presented if presented.source and presented.error is None else None
 
 
-def _genuine(core: Core, presented: PresentedCredentials) -> Plan[tuple[PresentedCredentials | None, Ids | None]]:
+def _genuine(
+    core: Core, presented: PresentedCredentials, pending: PendingRevocations
+) -> Plan[tuple[PresentedCredentials | None, Ids | None]]:
     """Return a JWT and, if they are known, the ids of its session; neither for one that is not the provider's."""
     try:
         ids = yield from ids_to_end(core, presented)
     except InvalidCredentials:
         return None, None
     if ids is not None:
-        _refuse(core, ids)
+        _refuse(core, ids, pending)
     return presented, ids
 
 
-def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | None) -> Plan[None]:
+def _end_at_provider(
+    core: Core, credential: PresentedCredentials, ids: Ids | None, pending: PendingRevocations
+) -> Plan[None]:
     """End the session of a credential at the provider.
 
     Raises:
@@ -147,36 +177,56 @@ def _end_at_provider(core: Core, credential: PresentedCredentials, ids: Ids | No
     if (
         ids is not None and core.able_to("revoke_session").ends_sessions_by_id
     ):  # by its id: the token may have been changed meanwhile, a JWT may be too old
-        yield from end_session(core, "session_id", ids[0], ids)
+        yield from end_session(core, "session_id", ids[0], ids, pending)
     else:
-        yield from end_session(core, credential.kind, credential.value, ids)
+        yield from end_session(core, credential.kind, credential.value, ids, pending)
 
 
-def _refuse_locally(core: Core, presented: PresentedCredentials, ids: Ids | None) -> Plan[Ids | None]:
+def _refuse_locally(
+    core: Core,
+    request: FlowRequest,
+    presented: PresentedCredentials,
+    ids: Ids | None,
+    pending: PendingRevocations,
+) -> Plan[Ids | None]:
     """Refuse a session in all processes of the app that the provider could not be called to end.
 
-    The credential itself is refused too, as its session may be unknown. A JWT, also one beside a session token,
-    names the session if it is genuine, however old it is.
+    The credential itself is refused too, as its session may be unknown: here, and everywhere if it may be good.
 
     Returns:
         The ids of the session and its user, if they are known.
     """
     _deny(core, presented)
-    jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
-    if ids is None and jwt is not None and core.verifies_jwts:
-        try:
-            ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
-        except ProviderError:
-            return None
-        if ids is not None:
-            _refuse(core, ids)
+    if ids is None:
+        ids = yield from _end_of_genuine(core, presented, pending)
+    if ids is None and not isinstance(peek_error(request.auth), InvalidCredentials):
+        pending.note(core.introspector.refuse_everywhere(presented.value))
     return ids
 
 
-def _refuse(core: Core, ids: Ids) -> None:
+def _end_of_genuine(core: Core, presented: PresentedCredentials, pending: PendingRevocations) -> Plan[Ids | None]:
+    """Refuse the session that a JWT names, also one beside a session token, if it is genuine, however old it is.
+
+    Returns:
+        The ids of the session and its user; ``None`` where there is no such JWT, or its key cannot be had now.
+    """
+    jwt = presented.value if presented.kind == "session_jwt" else presented.cached_jwt
+    if jwt is None or not core.verifies_jwts:
+        return None
+    try:
+        ids = yield from core.authenticator.ids_of(given("session_jwt", jwt))
+    except ProviderError:
+        return None
+    if ids is not None:
+        _refuse(core, ids, pending)
+    return ids
+
+
+def _refuse(core: Core, ids: Ids, pending: PendingRevocations) -> None:
     """Refuse the session of a JWT that is genuine, but too old to be the identity of the request."""
-    core.revocations.add(session_id=ids.session_id, issuer=ids.scope)
-    end_for_user(core, ids.scope or core.revocations.scopes[0], ids.user_id)
+    pending.add(session_id=ids.session_id, issuer=ids.scope)
+    scope = ids.scope or core.revocations.scopes[0]
+    end_for_user(core, scope, ids.user_id, pending, names_session=ids.names_session)
 
 
 def _deny(core: Core, presented: PresentedCredentials) -> None:

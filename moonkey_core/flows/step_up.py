@@ -49,10 +49,10 @@ from moonkey_core.gate import is_second_factor
 from moonkey_core.models import Login, OtpRequest, Session, User, fits_challenge
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.cookies import cleared_cookies, session_cookies
+from moonkey_core.web.cookies import check_settable, cleared_cookies, session_cookies
 from moonkey_core.web.credentials import PresentedCredentials, read_credentials
 from moonkey_core.web.handles import handle_effects
-from moonkey_core.web.pages import urls
+from moonkey_core.web.pages import mounted_sign_in, urls
 
 _PURPOSE = "step_up"
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -351,14 +351,20 @@ def _complete_step_up(
     if core.revocations.refuses(*facts) and not core.revocations.is_precautionary(*facts):
         # Revoked meanwhile: a revoked session never becomes valid again.
         return _session_over_response(core, request, RevokedCredentials(), cookies)
-    core.hooks.emit(SignedIn(login.user.id, session.id, method))
+    core.hooks.emit(SignedIn(login.user.id, session.id, method, scope=login.user.scope))
     target = safe_target(target, core.settings.sign_in.after_sign_in)
     content: dict[str, object] = {"stepped_up": True, "session": session_view(session), "next": target}
     if not from_cookies(request.auth):
         credentials = {"session_token": login.session_token, "session_jwt": login.session_jwt}
         return json_response({**content, **credentials}, cookies=cookies)
-    remember_me = is_remembered(session, core.settings)
-    set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
+    if core.settings.cookies is not None and core.settings.cookies.is_read_only:
+        _check_same_token(core, request, login)
+        # The JWT that the browser goes on with lacks the factor: from here on, the provider is asked about it.
+        core.revocations.add_report(session_id=session.id, scope=login.user.scope)
+        set_cookies = cookies
+    else:
+        remember_me = is_remembered(session, core.settings)
+        set_cookies = (*session_cookies(login, core.settings, remember_me=remember_me), *cookies)
     if is_browser(request, core.settings):
         return see_other(target, cookies=set_cookies)
     return json_response(content, cookies=set_cookies)
@@ -414,6 +420,17 @@ def _same_session(core: Core, request: FlowRequest, login: Login) -> Session:
     if found.id != session.id or not core.provider.same_user(login.user.id, user.id):
         raise ProviderUnavailable(reason="api_mismatch")
     return found
+
+
+def _check_same_token(core: Core, request: FlowRequest, login: Login) -> None:
+    """Check that the browser's cookies are still those of the session, as they are only read here.
+
+    Raises:
+        NotSupported: The provider has replaced the session token, which only its script in the browser can set.
+    """
+    presented = _presented_credential(request, core.settings)
+    if presented.kind == "session_token" and presented.value != login.session_token:
+        check_settable(core.settings, "go on with the new session token of a verified factor")
 
 
 def _forget_presented(core: Core, request: FlowRequest, login: Login) -> None:
@@ -475,7 +492,8 @@ def _page_context(
     core: Core, request: FlowRequest, full_user: User, demand: Demand, left: int
 ) -> dict[str, object]:
     addresses = {option.kind: option.view().get("to", "") for option in _options(core, full_user, demand)}
-    sign_in = core.settings.sign_in.page or urls(request.routes)["sign_in"]
+    pages = core.settings.sign_in
+    sign_in = pages.page or mounted_sign_in(core.settings, request.routes) or pages.home
     return {
         **demand.fields(),
         "minutes": demand.minutes,

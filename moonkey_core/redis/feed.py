@@ -63,6 +63,7 @@ class RedisRevocations:
         self._sealer = current
         self._max_lag = settings.max_revocation_lag
         self._leeway = settings.leeway
+        self._publish_timeout = settings.publish_timeout
         self._hooks = WeakHooks()
         self._users = 0
         self._can_start = True
@@ -172,6 +173,7 @@ class RedisRevocations:
         self._hooks = WeakHooks(tuple(self._hooks))
         self._starts_until = math.inf
         was_closed = self._finalize.detach() is None
+        self._queue.abandon()
         _inherited.append((self._worker, self._queue))
         self._queue = self._new_queue(self._queue)
         self._worker, self._finalize = self._new_worker()
@@ -186,7 +188,7 @@ class RedisRevocations:
     def _new_queue(self, old: PublishQueue | None) -> PublishQueue:
         """Make a queue that takes in what is added to the table, in place of an old one."""
         table = self.revocations
-        queue = PublishQueue(table.empty_copy(), partial(_start, ref(self)))
+        queue = PublishQueue(table.empty_copy(), partial(_start, ref(self)), self._publish_timeout)
         others = tuple(one for one in table.listeners if old is None or one != old.put)
         table.listeners = (*others, queue.put)
         finalize(self, _remove_listener, table, queue).atexit = False

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from moonkey_core import _threads
+from moonkey_core import _clock, _threads
+from moonkey_core._publication import Ticket
 from moonkey_core.revocations import Revocation, Revocations
+
+_POLL_SECONDS = 0.005  # under gevent, where a thread of the system cannot wake a greenlet that waits
 
 
 class PublishQueue:
@@ -17,42 +22,56 @@ class PublishQueue:
     The queue keeps what it has handed out for as long as it matters. It is bounded: by the number of entries that
     wait, and by ``own``, which collapses into a single entry.
 
+    Each entry has a number, the next one's is one more. Redis has all entries up to the number that was
+    acknowledged last.
+
     Args:
         own: An empty table, which keeps all revocations of this process.
         start: Is called when an entry is added and the feed may not run yet.
+        timeout: Seconds that a caller waits for an acknowledgement who names no time.
     """
 
-    def __init__(self, own: Revocations, start: Callable[[], None]) -> None:
+    def __init__(self, own: Revocations, start: Callable[[], None], timeout: float = 0.0) -> None:
         self.own = own
+        self.timeout = timeout
         self._start = start
         self._lock = _threads.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
         self._overflowed = False
-        self._unsent = 0
+        self._newest = self._taken = self._acknowledged = 0  # numbers of entries
+        self._is_away = False
+        self._is_abandoned = False
+        self._callbacks: dict[object, tuple[int, Callable[[], object]]] = {}
         self._consumer: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether Redis has all entries, as far as is known."""
-        return not self._unsent
+        return self._newest == self._acknowledged
 
     @property
     def is_urgent(self) -> bool:
         """Whether there are entries that Redis may not have and that still matter."""
-        return self._unsent > 0 and bool(self.own.entries())
+        return not self.is_empty and bool(self.own.entries())
 
     @property
     def unsent(self) -> int:
         """The number of entries that Redis may not have yet."""
-        return self._unsent
+        return min(self._newest - self._acknowledged, self.own.maxsize)
 
-    def put(self, entry: Revocation) -> None:
+    @property
+    def taken(self) -> int:
+        """The number of the newest entry that was taken."""
+        return self._taken
+
+    def put(self, entry: Revocation) -> Ticket:
         """Add an entry, from any thread."""
         self.own.record(entry)  # first: a call that takes all entries afterwards finds it here
         with self._lock:
             self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
             self._waiting.append(entry)
-            self._unsent = min(self._unsent + 1, self.own.maxsize)
+            self._newest += 1
+            ticket = Ticket(self, self._newest)
             consumer = self._consumer
         if consumer is None:
             self._start()
@@ -60,12 +79,14 @@ class PublishQueue:
             loop, event = consumer
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(event.set)
+        return ticket
 
     def take_all(self) -> tuple[Revocation, ...]:
         """Return all entries that still matter, those included that were taken before."""
         with self._lock:
             self._waiting.clear()
             self._overflowed = False
+            self._taken = self._newest
         return self.own.entries()
 
     async def take(self) -> tuple[Revocation, ...]:
@@ -80,12 +101,90 @@ class PublishQueue:
         with self._lock:
             waiting = tuple(self._waiting)
             self._waiting.clear()
+            self._taken = self._newest
         return waiting
 
-    def mark_sent(self) -> None:
-        """Note that Redis has the entries that were taken last."""
+    def mark_sent(self, up_to: int | None = None) -> None:
+        """Note that Redis has all entries that were taken, or those up to a number."""
         with self._lock:
-            self._unsent = self.own.maxsize if self._overflowed else len(self._waiting)
+            self._acknowledged = max(self._acknowledged, self._taken if up_to is None else up_to)
+        self._call_back()
+
+    def mark_away(self, is_away: bool) -> None:
+        """Note that nothing can be sent for now, as Redis cannot be reached or the feed is closed; or that it can.
+
+        No call waits for an acknowledgement meanwhile.
+        """
+        self._is_away = is_away
+        if is_away:
+            self._call_back()
+
+    def abandon(self) -> None:
+        """Give the queue up in the child of a fork, where another one takes its place.
+
+        What the parent process has added is sent by the parent. The lock may be held by a thread that is not here.
+        """
+        self._is_abandoned = True
+
+    def has_sent(self, number: int) -> bool:
+        """Return whether Redis has acknowledged all entries up to a number."""
+        return number <= self._acknowledged
+
+    def wait_for(self, number: int, seconds: float) -> None:
+        """Wait until Redis has them, or is known to be away; so many seconds at most."""
+        if _threads.is_patched():
+            for pause in self._pauses(number, seconds):
+                time.sleep(pause)  # that of gevent: other greenlets run meanwhile
+            return
+        called = _threads.lock()
+        called.acquire()
+        with self._calling_back(number, called.release) as is_needed:
+            if is_needed and seconds > 0:
+                called.acquire(timeout=seconds)
+
+    async def wait_for_async(self, number: int, seconds: float) -> None:
+        """Do the same without blocking the event loop."""
+        if _threads.is_patched():
+            for pause in self._pauses(number, seconds):
+                await asyncio.sleep(pause)
+            return
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+        with self._calling_back(number, partial(_call_soon, loop, called.set)) as is_needed:
+            if is_needed and seconds > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await called.wait()
+
+    def _pauses(self, number: int, seconds: float) -> Iterator[float]:
+        until = _clock.elapsed() + seconds
+        while not self._is_settled(number) and (left := until - _clock.elapsed()) > 0:
+            yield min(left, _POLL_SECONDS)
+
+    def _is_settled(self, number: int) -> bool:
+        """Return whether there is nothing to wait for (any more)."""
+        return self._is_abandoned or self._is_away or self.has_sent(number)
+
+    @contextlib.contextmanager
+    def _calling_back(self, number: int, callback: Callable[[], object]) -> Iterator[bool]:
+        """Have a function called once, in any thread, when a number is settled; yield whether it will be."""
+        if self._is_settled(number):
+            yield False
+            return
+        key = object()
+        with self._lock:
+            self._callbacks[key] = (number, callback)
+        try:
+            yield not self._is_settled(number)  # it may have been just before
+        finally:
+            with self._lock:
+                self._callbacks.pop(key, None)
+
+    def _call_back(self) -> None:
+        with self._lock:
+            settled = [key for key, (number, _) in self._callbacks.items() if self._is_settled(number)]
+            callbacks = [self._callbacks.pop(key)[1] for key in settled]
+        for callback in callbacks:
+            callback()
 
     def attach(self) -> None:
         """Wake the running event loop from now on when an entry is added."""
@@ -109,3 +208,8 @@ class PublishQueue:
         event = self._consumer[1]
         event.clear()
         await event.wait()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(function)

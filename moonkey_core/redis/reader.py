@@ -12,7 +12,7 @@ from dataclasses import replace
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
-from moonkey_core.redis.stream import HistoryLost, ServerClock, Stream, StreamEpoch
+from moonkey_core.redis.stream import ClockSet, HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -101,7 +101,7 @@ class Reader:
         self._clock = clock
         self._max_lag = max_lag
         self._read_interval = read_interval
-        self.max_wait: float = min(2 * max_lag, _MAX_WAIT)
+        self.max_wait: float = min(5 * max_lag, _MAX_WAIT)
         self._wake_ups = WakeUps(max_lag)
         self._max_pause = max_pause
         self._on_read = on_read
@@ -143,13 +143,13 @@ class Reader:
         """Prove again and again that everything is known, until the stream is lost or the task is cancelled.
 
         Entries are known earlier by :meth:`listen`. These reads do not wait. So they say what holds now, and the
-        time of that is known to a round trip. They look for what Redis has lost, too. Where :meth:`listen` proves
-        enough meanwhile, they are made for that only.
+        time of that is known to a round trip. They look at the clock and for what Redis has lost, too. Where
+        :meth:`listen` proves enough meanwhile, they are made for that only.
         """
-        looked_at = -math.inf
+        full_read_at = -math.inf
         while True:
             known_at = -math.inf if self.last_read_at is None else self.last_read_at
-            due_at = min(known_at + self._read_interval, looked_at + self.max_wait)
+            due_at = min(known_at + self._read_interval, full_read_at + self._max_lag)
             if (left := due_at - _clock.elapsed()) > 0:
                 await asyncio.sleep(left)
                 continue
@@ -160,7 +160,7 @@ class Reader:
                     values, is_complete = await stream.read()
                 self._update_clock()
                 self._receive(stream, values)
-            looked_at = sent_at
+            full_read_at = sent_at
             self._mark_read(sent_at)
 
     async def listen(self, stream: Stream) -> None:
@@ -180,8 +180,9 @@ class Reader:
     def _noticing_loss(self) -> Iterator[None]:
         try:
             yield
-        except HistoryLost:
+        except (HistoryLost, ClockSet):
             self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
+            self._update_clock()
             raise
 
     def begin_close(self) -> None:

@@ -26,12 +26,15 @@ _PUBLISH_BATCH = 500  # entries of our own, of a few hundred bytes each
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
 _MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
 _MAX_SINCE_ANCHOR = 25  # entries that are read a second time, at most
-_READS_PER_TIME = 4  # reads of new entries for each look at the clock of the server
 _MAX_SEQUENCE = 2**64 - 1  # the second half of an id
 
 
 class HistoryLost(Exception):
     """The stream or its epoch does not exist any more, or another epoch has begun."""
+
+
+class ClockSet(Exception):
+    """The clock of this machine or of the server was set: entries that were read are dated by the old time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,16 @@ class ServerClock(RemoteClock):
         super().__init__(tolerance)
         self.wall = wall
 
-    def update(self, first: object, last: object, sent_at: float) -> None:
-        """Take in two replies to ``TIME`` that have just come to a request that was sent at ``sent_at``."""
+    def update(self, first: object, last: object, sent_at: float) -> bool:
+        """Take in two replies to ``TIME`` that have just come to a request that was sent at ``sent_at``.
+
+        Returns:
+            Whether one of the two clocks was set since the last call, by more than the tolerance.
+        """
+        was_known, before = self.is_known, self.offset
         if self.observe(_time_reply_seconds(last), _time_reply_seconds(first), sent_at, self.wall()):
             self._log_change()
+        return was_known and abs(self.offset - before) > self._tolerance
 
     def _log_change(self) -> None:
         if self.is_wrong:
@@ -89,7 +98,6 @@ class Stream:
         self._last_id = b"0-0"
         self._anchor: bytes | None = None  # the last entry that is read again
         self._since_anchor = 0
-        self._reads = 0
         self._clock = clock
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
@@ -132,22 +140,22 @@ class Stream:
         Raises:
             HistoryLost: The epoch is not the current one any more, or the stream is not the one that was read. As
                 the epoch is read after the entries, it was the current one all the while otherwise.
+            ClockSet: A clock was set. What was read has to be read again: by the new time it may seem too old to
+                matter.
         """
         anchor, last_id = self._anchor, self._last_id  # another task may wait for entries meanwhile
         count = _READ_BATCH + (anchor is not None)
         after = _id_before(anchor) if anchor else last_id
-        reads_time, self._reads = self._reads % _READS_PER_TIME == 0, self._reads + 1
         sent_at = self._clock.wall()
         async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
             pipe.get(self._epoch_key)
             if anchor is None:
                 pipe.exists(self.name)
-            if reads_time:
-                pipe.execute_command("TIME")
+            pipe.execute_command("TIME")
             found, epoch, *more = await pipe.execute()
-        if reads_time:
-            self._clock.update(more[-1], more[-1], sent_at)
+        if self._clock.update(more[-1], more[-1], sent_at):
+            raise ClockSet
         rows = found[0][1] if found else []
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost

@@ -184,9 +184,11 @@ class Worker:
             self._failed_at = None
             self._thread = self._new_thread()
         self._home = _threads.HomeThread()
+        self._queue.mark_away(False)  # as far as is known
         try:
             self._thread.start()
         except RuntimeError:
+            self._queue.mark_away(True)
             return False
         return True
 
@@ -205,6 +207,8 @@ class Worker:
             self._thread.join(timeout)
         if timeout:
             self._log_unsent()
+        if not self._thread.is_alive():  # otherwise it says so itself, when it has sent what it can
+            self._queue.mark_away(True)
         self.reader.close()
 
     def _new_thread(self) -> _threads.Thread:
@@ -225,6 +229,7 @@ class Worker:
             self._announce(error)
             self._failed_at = _clock.elapsed()
         finally:
+            self._queue.mark_away(True)
             self._home.release_current_thread()
 
     async def _run(self) -> None:
@@ -242,6 +247,7 @@ class Worker:
                     # A task group with a failure of its own forgets that it was cancelled.
                     if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
                         return
+                    self._queue.mark_away(True)
                     self._announce(error)
                 await self._pause()
         finally:
@@ -254,6 +260,7 @@ class Worker:
         client = async_client(self._url, self.reader.max_wait + self._call_timeout, _MAX_CONNECTIONS)
         try:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            self._queue.mark_away(False)
             self.reader.join(stream.epoch)
             unpublished = await self._publisher.find_unpublished(stream)
             async with asyncio.TaskGroup() as tasks:

@@ -7,7 +7,7 @@ Each function takes the values that it compares, already parsed. All raise
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import unquote_plus, urlsplit
 
@@ -39,7 +39,6 @@ MOONKEY_ONLY: Mapping[str, str] = {
     "extend_on_activity": "extend",
     "extend_every": "extend",
     "session_max_lifetime": "extend",
-    "sign_in": "sign_in",
 }
 """Settings that another provider does not know, each with the capability that makes it know them, if any does."""
 
@@ -108,8 +107,21 @@ def check_moonkey_only(given: Iterable[str], chosen: Iterable[ChosenProvider]) -
         )
 
 
+def check_sign_in_usable(sign_in: SignInSettings, chosen: Iterable[ChosenProvider]) -> None:
+    """Refuse what is about sign-in steps where no provider signs users in. What is about pages has its effect."""
+    if any(isinstance(one, str) or "sign_in" in one.capabilities for one in chosen):
+        return
+    wrong = sign_in.about_sign_in_steps()
+    if wrong:
+        raise setting_error(
+            "sign_in",
+            f"has {', '.join(wrong)}, which is about signing in: the provider does not sign users in here. Leave "
+            "that out. What is about pages has its effect, such as page, home, after_sign_out and language.",
+        )
+
+
 def check_records(
-    given: Iterable[str],
+    given: Collection[str],
     *,
     lifetime: timedelta | None,
     by_user: bool,
@@ -128,7 +140,7 @@ def check_records(
         by_user: Whether a record counts for all clients of a user.
         is_shared: Whether all processes of the app, or the only one, see the same records.
         notes_starts: ``note_starts``.
-        limits: For each provider, how long a session lasts at most.
+        limits: For each provider, how long a session lasts at most whose start is noted.
         cookies: Whether there are cookies.
         handles: ``mfa_handles``.
         headers: The names of all headers that a request may hold credentials or handles in.
@@ -145,6 +157,8 @@ def check_records(
         )
     if notes_starts and not any(limits):
         raise setting_error("note_starts", "has no effect without longest_session. Set both.")
+    if "longest_session" in given and not notes_starts:
+        raise setting_error("longest_session", "has no effect without note_starts. Set both.")
     if handles == "cookie" and not cookies:
         raise setting_error("mfa_handles", "is 'cookie', and there are no cookies. Set cookies=CookieSettings().")
     if len({name.lower() for name in headers}) != len(headers):

@@ -50,7 +50,8 @@ class Routed:
         own_name: The provider that these settings are for; ``None`` for those of the whole client.
         adds_to_responses: Whether responses may get more than what every response gets that depends on identity.
         records_by_user: Whether a second factor that was recorded counts for all clients of its user.
-        session_limit: How long a session lasts at most, where the tokens of the provider do not say so.
+        session_limit: How long a session lasts at most, where the app notes its start as the tokens of the
+            provider do not say it; ``None`` where nothing is noted.
     """
 
     __slots__ = ("adds_to_responses", "own_name", "records_by_user", "routes", "session_limit")

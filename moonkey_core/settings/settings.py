@@ -23,6 +23,7 @@ from moonkey_core.settings.checks import (
     check_records,
     check_sealing,
     check_sign_in_lifetimes,
+    check_sign_in_usable,
     check_sliding_expiration,
     session_minutes,
     setting_error,
@@ -237,6 +238,11 @@ class Settings(Routed, KnownArguments):
         "remote",
         help="When further behind: verify JWTs at the API, go on locally, or refuse them with 503.",
     )
+    publish_timeout: float = _setting(
+        seconds(0, 10),
+        0.1,
+        help="With a feed: how long ending a session waits for Redis to have the revocation, in seconds.",
+    )
     timeout: float = _setting(
         seconds(0.05, 60), 5.0, help="Total deadline of one verification with all its tries, in seconds."
     )
@@ -382,6 +388,7 @@ class Settings(Routed, KnownArguments):
         only_one: ChosenProvider = self.provider or MOONKEY
         chosen = self.providers or (only_one,)
         check_moonkey_only(given, chosen)
+        check_sign_in_usable(self.sign_in, chosen)
         if self.providers:
             set_routes(self, MOONKEY_ONLY)
         elif self.provider is not None:
@@ -390,7 +397,8 @@ class Settings(Routed, KnownArguments):
 
     def derive(self) -> None:
         """Work out what follows from other settings and from the provider, and each response asks for."""
-        limit = self.longest_session or getattr(self.provider, "longest_session", None)
+        longest = self.longest_session or getattr(self.provider, "longest_session", None)
+        limit = longest if self.note_starts else None  # of no use to an app that notes nothing
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
         is_any = self.mfa_lifetime is not None or limit is not None
         others = any(one.adds_to_responses for one in self.members.values())

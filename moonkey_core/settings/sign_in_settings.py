@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ class Attempt:
     address: str | None
     client_address: str | None
 
+
+_OF_PAGES = frozenset(
+    {"page", "step_up_page", "after_sign_out", "clear_storage"}
+    | {"site_name", "home", "translate", "language", "time_zone_cookie"}
+)
+"""What has an effect without sign-in steps, too: browsers are sent there, or the other pages have it."""
 
 Limiter = Callable[[Attempt], bool]
 """Returns whether an attempt may go on. It must not block for long."""
@@ -104,6 +111,14 @@ class SignInSettings(KnownArguments):
     translate: Callable[[str], str] | None = None
     language: str | Callable[[], str] = "en"
     time_zone_cookie: str | None = None
+
+    def about_sign_in_steps(self) -> tuple[str, ...]:
+        """Return the names of the values that are set and are about sign-in steps, and not about pages."""
+        return tuple(
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name not in _OF_PAGES and getattr(self, field.name) != field.default
+        )
 
     def __post_init__(self) -> None:
         """Check all values."""

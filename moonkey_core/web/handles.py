@@ -35,8 +35,8 @@ Purpose = Literal["mfa", "start"]
 Carrier = Literal["header", "cookie"]
 """Where a client keeps a handle."""
 
-MAX_HANDLE = 1024
-"""The longest handle that is looked at, in characters; ours are shorter than 500."""
+MAX_HANDLE = 1536
+"""The longest handle that is looked at, in characters; ours are shorter than 1000, mostly than 500."""
 
 _ID_BYTES = 16
 
@@ -51,6 +51,8 @@ class Note:
         method: What the user has verified; empty for the start of a session.
         made_at: When that was.
         until: When the record ends.
+        session: The id of the session in which it was made; empty where the credential named none. When that is
+            revoked, the record ends with it. It counts beside other sessions of the user as well.
     """
 
     id: str
@@ -58,11 +60,12 @@ class Note:
     method: str
     made_at: float
     until: float
+    session: str = ""
 
     def content(self) -> bytes:
         """Return the note as JSON."""
         found = {"id": self.id, "of": self.holder, "method": self.method, "at": self.made_at, "until": self.until}
-        return json.dumps(found).encode()
+        return json.dumps({**found, "session": self.session} if self.session else found).encode()
 
 
 class Handle(NamedTuple):
@@ -95,7 +98,7 @@ def seal_handle(settings: Settings, purpose: Purpose, carrier: Carrier, note: No
 
 
 def presented_notes(headers: HeaderView, settings: Settings, purpose: Purpose) -> Iterator[Note]:
-    """Yield the notes in the handles that a request presents, that in the header first. None is judged yet."""
+    """Yield the notes in the handles that a request presents. None is judged yet."""
     for carrier, text in _presented(headers, settings, purpose):
         note = _opened(settings, _name(purpose, carrier), text)
         if note is None:
@@ -256,11 +259,12 @@ def _read(sealer: Sealer | RotatingSealer, name: str, sealed: bytes) -> Note | N
     except ValueError:
         return None
     names = [content.get(one) for one in ("id", "of", "method")]
+    names.append(content.get("session", ""))  # which an earlier version did not state
     made_at, until = content.get("at"), content.get("until")
     if not all(isinstance(one, str) for one in names) or not (_is_time(made_at) and _is_time(until)):
         return None
-    record_id, holder, method = map(str, names)
-    return Note(record_id, holder, method, float(made_at), float(until))
+    record_id, holder, method, session = map(str, names)
+    return Note(record_id, holder, method, float(made_at), float(until), session)
 
 
 def _is_time(value: object) -> TypeGuard[float]:

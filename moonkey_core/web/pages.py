@@ -214,10 +214,10 @@ def _page_to_visit(error: MoonKeyError, settings: Settings, visit: Visit, form_p
         if page is not None and not page.startswith("/"):
             return page  # of another site, which has no way back to this one
     elif isinstance(error, StepUpRequired) and not error.sign_in_again:
-        page = settings.sign_in.step_up_page or _mounted(visit, "/step-up")
+        page = settings.sign_in.step_up_page or _mounted(settings, visit.routes, "/step-up")
         query = step_up_query(error)
     else:
-        page = settings.sign_in.page or _mounted(visit, "/sign-in")
+        page = settings.sign_in.page or mounted_sign_in(settings, visit.routes)
     back = safe_target(visit.target) if visit.method in _SAFE else form_page
     if page is None or (visit.method in _SAFE and _path(page) == _path(visit.target)):
         return None  # no page; or the page itself is behind a gate, and would redirect to itself for ever
@@ -263,8 +263,28 @@ def _retry_url(error: MoonKeyError, visit: Visit) -> str | None:
     return (safe_target(visit.target) or None) if visit.method in _SAFE else visit.form
 
 
-def _mounted(visit: Visit, path: str) -> str | None:
-    return None if visit.routes is None else f"{visit.routes}{path}"
+def mounted_sign_in(settings: Settings, routes: str | None) -> str | None:
+    """Return where the ready-made sign-in page is mounted; ``None`` where there is none that can sign users in.
+
+    Args:
+        settings: The settings of the client, or of one of its providers.
+        routes: Where the ready-made routes are mounted, if they are.
+    """
+    return _mounted(settings, routes, "/sign-in", sets_cookies=True)
+
+
+def _mounted(settings: Settings, routes: str | None, path: str, *, sets_cookies: bool = False) -> str | None:
+    """Return where a ready-made page is mounted; ``None`` where there is none, or none that can do its work.
+
+    The pages are those of the first provider that can sign users in. Where its own script in the browser sets the
+    session cookies, no page does.
+    """
+    members = (settings,) if settings.routes is None else settings.routes.members.values()
+    able = [one for one in members if one.provider is None or "sign_in" in one.provider.capabilities]
+    if routes is None or not able:
+        return None
+    cookies = able[0].cookies
+    return None if sets_cookies and cookies is not None and cookies.is_read_only else f"{routes}{path}"
 
 
 def step_up_query(error: StepUpRequired) -> dict[str, str]:

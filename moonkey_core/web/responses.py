@@ -358,7 +358,8 @@ def _seconds_left(
         return None
     if sets_session_cookie(facts.set_cookies, settings):
         return None
-    if settings.of_provider(provider_name(auth)).session_limit is None:
+    own = settings.of_provider(provider_name(auth))
+    if own.session_limit is None and getattr(own.provider, "states_session_start", True):
         return max(int(session[3] - _clock.wall()), 0)
     identity = peek_identity(auth)
     end = None if identity is None else identity[1].known_end

@@ -84,6 +84,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "go on telling it. To be sure, sign in again later and look at your devices.",
             "elsewhere": "You are signed out of this site. At the service that you sign in with, you may still be "
             "signed in.",
+            "pending": "Not every part of this site could be told yet, so a copy of your session may be let in "
+            "for some minutes more. We go on telling them.",
         },
         "sessions": {
             "intro": "You are signed in on these devices.",
@@ -97,6 +99,10 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "incomplete": "Not all devices could be signed out: the sign-in service did not answer. Signed out: "
             "{ended}. Perhaps still signed in: {failed}. Here they are refused already, and we go on "
             "telling the service.",
+            "pending": "Signed out: {ended}. Not every part of this site could be told yet, so a device may be "
+            "let in for some minutes more. We go on telling them.",
+            "pending_too": "Not every part of this site could be told yet, so a device may be let in for some "
+            "minutes more.",
         },
         "step_up": {
             **_CODE,

@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from chaos.spans import RECOVERY, Metronome, Spans
+from chaos.spans import RECOVERY, Metronome, Part, Spans
 
 from support.fleets import Answer
 
 ALLOWANCE = 1.0
 """Seconds above a promised lag. The promise is about the order of events; but the thread that tells the others has
 to get a turn of the processor first, and here many processes want it. How late the machine was comes on top."""
+
+_CLOCKS: tuple[Part, ...] = ("clock", "api clock")
+_CLOCK_NOTICED = 4.0
+"""Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
@@ -155,6 +159,8 @@ class Judge:
         ending = asked.session.ending if asked.session else None
         if answer.status != 200 or ending is None or ending.done is None or answer.sent_at <= ending.done:
             return None
+        if self._is_forgotten(ending, answer):
+            return None
         return self._kind_of_ending(ending, answer), answer.sent_at - ending.done
 
     def _fault_of_letting_in(self, asked: Asked, answer: Answer) -> str | None:
@@ -170,8 +176,8 @@ class Judge:
             wrong = session.take_cookies(answer.set_cookies, asked.cookies[1])
             if wrong is not None:
                 return f"identity mixed up: {wrong}"
-        skew = self._skew(asked.side, answer)
-        if self._unix + answer.sent_at + self.api_clock >= session.ends_at + self.leeway + skew:
+        skew = self._skew(asked.side, answer) - min(self.api_clock, 0.0)
+        if self._unix + answer.sent_at >= session.ends_at + self.leeway + skew:
             return "let in after its end: "
         ending = session.ending
         if ending is None or ending.done is None:
@@ -190,20 +196,22 @@ class Judge:
     def _deadline(self, ending: Ending, asked: Asked, answer: Answer) -> float:
         """When this worker had to know of it, in monotonic seconds."""
         assert ending.done is not None
-        if not ending.at_api and answer.came_at >= ending.begun + self.retention:
+        lags = [self.lags[name] for name in _lag_names(asked.credential)]
+        bound = max(one["fleet"] for one in lags) + ALLOWANCE
+        if self._is_forgotten(ending, answer):
+            return math.inf
+        if self.spans.changed("clock", asked.side, answer.sent_at - _CLOCK_NOTICED, answer.came_at):
             return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
-        lags = [self.lags[name] for name in _lag_names(asked.credential)]
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
         if ending.who == "elsewhere":
             return elsewhere
-        bound = max(one["fleet"] for one in lags) + ALLOWANCE
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
             if self.spans.felt("worker", asked.side, answer.sent_at, answer.came_at):
                 return math.inf
-            return self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker"))
+            return self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker", "clock"))
         if ending.is_published:
             return ending.done + bound
         told_by = self.spans.calm_at(ending.done, bound, self.spans.of("redis", "worker", delaying=True))
@@ -213,7 +221,7 @@ class Judge:
         if session.ending is not None and session.ending.begun <= answer.came_at:
             return None
         skew = self._skew(asked.side, answer)
-        if self._unix + answer.came_at + self.api_clock + skew >= session.ends_at:
+        if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:
             return None
         if asked.credential == "jwt" and skew:
             return None  # it is judged by the clock of the machine, which is wrong by more than the leeway
@@ -243,12 +251,17 @@ class Judge:
         """Whether it was no JWT that could be judged by itself when the answer came."""
         if asked.credential != "jwt" or asked.issued_at is None:
             return True
-        now = self._unix + answer.came_at + self.api_clock
+        now = self._unix + answer.came_at + abs(self.api_clock)
         return now >= min(asked.issued_at + self.jwt_max_age, session.ends_at)
 
     def _skew(self, side: int, answer: Answer) -> float:
         """By how many seconds a clock of that side may be wrong."""
-        return math.inf if self.spans.felt("clock", side, answer.sent_at, answer.came_at) else 0.0
+        is_wrong = any(self.spans.felt(part, side, answer.sent_at, answer.came_at) for part in _CLOCKS)
+        return math.inf if is_wrong else 0.0
+
+    def _is_forgotten(self, ending: Ending, answer: Answer) -> bool:
+        """Whether it is so long ago that only the API would know of it, which was never told."""
+        return not ending.at_api and answer.came_at >= ending.begun + self.retention
 
     @staticmethod
     def _kind_of_ending(ending: Ending, answer: Answer) -> str:

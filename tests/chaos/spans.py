@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-Part = Literal["redis", "api", "worker", "clock"]
+Part = Literal["redis", "api", "worker", "clock", "api clock"]
 
 RECOVERY = 3.0
 """Seconds after a fault for which it may still be felt: an open breaker lets one call a second through, and a feed
@@ -27,7 +27,7 @@ class Span:
     """Something was disturbed.
 
     Attributes:
-        part: What: Redis or the API as one side sees it, the workers of a side, or its clock.
+        part: What: Redis or the API as one side sees it, the workers of a side, its clock, or that of the API.
         sides: For which sides.
         delays_pending: Whether an entry that Redis has not confirmed may wait meanwhile, while other workers hear
             the feed: they cannot know of it. Not where all lose Redis together.
@@ -65,6 +65,15 @@ class Spans:
         """Whether a side may have felt a disturbance of that part at any time between the two."""
         return any(
             one.part == part and side in one.sides and one.touches(start, end, recovery) for one in self._all
+        )
+
+    def changed(self, part: Part, side: int, start: float, end: float) -> bool:
+        """Whether a disturbance of that part began or ended for a side between the two."""
+        return any(
+            one.part == part
+            and side in one.sides
+            and any(start <= moment <= end for moment in (one.begun, one.ended or math.inf))
+            for one in self._all
         )
 
     def calm_at(self, since: float, seconds: float, spans: Iterable[Span]) -> float:

@@ -2,11 +2,13 @@
 
 ``/vault`` and ``/other-vault`` (asynchronous where that is not) ask for a recent second factor. ``POST /verified``
 records one, ``POST /end`` ends it, ``POST /started`` notes a sign-in, and ``/me`` tells what is known. ``/young``
-asks for a young session, where the app notes starts. The session routes are mounted under ``/auth``.
+asks for a young session, where the app notes starts. In Flask and Django, ``/stream`` asks as ``/vault`` does, and
+lasts until the record has ended. The session routes are mounted under ``/auth``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -15,7 +17,8 @@ from typing import Annotated, Any
 from contract.provider_sites import closing
 from contract.stacks import AS_SENT_ASGI, AS_SENT_WSGI
 from fastapi import Depends, FastAPI
-from flask import Flask
+from flask import Flask, stream_with_context
+from flask import Response as FlaskResponse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -24,12 +27,14 @@ from starlette.routing import Route
 
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_flask import FlaskMoonKey, current_auth
+from moonkey_flask import bound_stream as flask_stream
 from moonkey_flask import require_auth as flask_require
 from moonkey_flask import session_routes as flask_routes
 from moonkey_starlette import MoonKeyMiddleware, require_auth
 from moonkey_starlette import session_routes as starlette_routes
 from moonkey_starlette.fastapi import RequireAuth
 from moonkey_starlette.fastapi import session_routes as fastapi_routes
+from support.patience import PATIENCE
 from support.servers import serve_asgi, serve_wsgi
 
 Options = Mapping[str, Any]
@@ -63,6 +68,16 @@ def told(auth: Auth) -> dict[str, Any]:
     }
 
 
+def parts(auth: Auth, pause: float = 0.01) -> Iterator[str]:
+    """The id of the record that counts, and at its end ``None``. Each part is sent at once."""
+    yield f"{told(auth)['mfa']['id']}\n"
+    deadline = time.monotonic() + PATIENCE
+    while told(auth)["mfa"] is not None and time.monotonic() < deadline:
+        time.sleep(pause)
+        yield ".\n"
+    yield f"{told(auth)['mfa']}\n"
+
+
 def flask_app(options: Options) -> Flask:
     app = Flask(__name__)
     client = MoonKey(**options)
@@ -85,6 +100,10 @@ def flask_app(options: Options) -> Flask:
     def started() -> Any:
         return client.sessions.note_start(current_auth).to_dict()
 
+    def stream() -> Any:
+        return FlaskResponse(stream_with_context(flask_stream(parts(current_auth))))
+
+    app.get("/stream")(flask_require(**VAULT)(stream))
     app.get("/vault")(flask_require(**VAULT)(vault))
     app.get("/other-vault")(flask_require(**VAULT)(other_vault))
     app.get("/me", endpoint="me")(flask_require(vault))
@@ -189,12 +208,12 @@ def _fastapi(options: Options) -> Iterator[str]:
 
 
 @contextmanager
-def _django_settings(options: Options) -> Iterator[None]:
+def _django_settings(options: Options, *, is_async: bool) -> Iterator[None]:
     from contract.django_mfa_site import urls
     from django.test import override_settings
 
     with override_settings(
-        ROOT_URLCONF=urls(mode(options), notes_starts=bool(options.get("note_starts"))),
+        ROOT_URLCONF=urls(mode(options), notes_starts=bool(options.get("note_starts")), is_async=is_async),
         MIDDLEWARE=["moonkey_django.MoonKeyMiddleware"],
         ALLOWED_HOSTS=["*"],
         DEBUG=False,
@@ -207,7 +226,7 @@ def _django_settings(options: Options) -> Iterator[None]:
 def _django_wsgi(options: Options) -> Iterator[str]:
     from django.core.handlers.wsgi import WSGIHandler
 
-    with _django_settings(options), serve_wsgi(WSGIHandler(), **AS_SENT_WSGI) as url:
+    with _django_settings(options, is_async=False), serve_wsgi(WSGIHandler(), **AS_SENT_WSGI) as url:
         yield url
 
 
@@ -215,7 +234,10 @@ def _django_wsgi(options: Options) -> Iterator[str]:
 def _django_asgi(options: Options) -> Iterator[str]:
     from django.core.handlers.asgi import ASGIHandler
 
-    with _django_settings(options), serve_asgi(ASGIHandler(), lifespan="off", **AS_SENT_ASGI) as url:
+    with (
+        _django_settings(options, is_async=True),
+        serve_asgi(ASGIHandler(), lifespan="off", **AS_SENT_ASGI) as url,
+    ):
         yield url
 
 

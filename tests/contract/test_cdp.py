@@ -148,7 +148,12 @@ def test_a_sign_out_asks_for_the_other_half(site: Site) -> None:
     token = browser.access_token()
     answer = site.post("/auth/sign-out", token)
     assert answer.status_code == 200
-    assert answer.json() == {"signed_out": True, "complete": False, "provider_sign_out": True}
+    assert answer.json() == {
+        "signed_out": True,
+        "complete": False,
+        "revocation": "local",
+        "provider_sign_out": True,
+    }
     assert_refused(site.get("/protected", token), 401, "invalid_token")
     assert site.get("/protected", browser.renew()).status_code == 200  # until signOut() is called
 

@@ -157,7 +157,7 @@ def test_the_session_routes_ask_the_same(web: httpx.Client, ada: SignedIn, emula
         assert_cross_site(web.post("/auth/sign-out", headers={"session-token": bad, **pair(ada), **FOREIGN}))
     assert web.get("/strict", headers=pair(ada)).status_code == 200
     by_header = web.post("/auth/sign-out", headers={"session-token": ada.session_token, **FOREIGN})
-    assert by_header.json() == {"signed_out": True, "complete": True}
+    assert by_header.json() == {"signed_out": True, "complete": True, "revocation": "local"}
 
 
 # --- WebSockets

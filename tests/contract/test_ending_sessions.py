@@ -65,14 +65,17 @@ def test_an_api_that_says_little(web: httpx.Client, emulator: Emulator, answer: 
     mine, other = (emulator.sign_in(email="ada@example.com") for _ in range(2))
     emulator.fault(DELETE, status=answer[0], body=answer[1])
     found = web.post("/auth/sessions/revoke-others", headers={**pair(mine), **OURS})
-    assert (found.status_code, found.json()) == (200, {"revoked": [other.session_id]})
+    assert (found.status_code, found.json()) == (200, {"revoked": [other.session_id], "revocation": "local"})
     left = web.post("/auth/sign-out", headers={**pair(other), **OURS})
-    assert left.json() == {"signed_out": True, "complete": True}
+    assert left.json() == {"signed_out": True, "complete": True, "revocation": "local"}
 
 
 def test_signing_in_at_once_after_signing_out_everywhere_else(web: httpx.Client, emulator: Emulator) -> None:
     mine = emulator.sign_in(email="ada@example.com")
-    assert web.post("/auth/sessions/revoke-others", headers={**pair(mine), **OURS}).json() == {"revoked": []}
+    assert web.post("/auth/sessions/revoke-others", headers={**pair(mine), **OURS}).json() == {
+        "revoked": [],
+        "revocation": "local",
+    }
     again = emulator.sign_in(email="ada@example.com")
     assert_left(web, emulator, mine, [])
     assert_left(web, emulator, again, [])

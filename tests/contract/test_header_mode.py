@@ -82,7 +82,7 @@ def test_as_the_browsers_fetch_sends_it(api: httpx.Client, emulator: Emulator, m
     code = {"method_id": sent["method_id"], "code": emulator.outbox()[0].code}
     found = answered(api.post("/sign-in/otp/verify", data=code, headers=headers))
     left = answered(api.post("/sign-out", headers={**headers, **bearer(found["session_token"])}))
-    assert left == {"signed_out": True, "complete": True}
+    assert left == {"signed_out": True, "complete": True, "revocation": "local"}
 
 
 def test_by_a_magic_link(api: httpx.Client, emulator: Emulator, me: str) -> None:
@@ -99,13 +99,16 @@ def test_devices(api: httpx.Client, emulator: Emulator, me: str) -> None:
     listed = answered(api.get("/sessions", headers=headers))["sessions"]
     assert {one["id"] for one in listed} == {mine.session_id, *(one.session_id for one in others)}
     first = others[0].session_id
-    assert answered(api.post(f"/sessions/{first}/revoke", headers=headers)) == {"revoked": [first]}
+    assert answered(api.post(f"/sessions/{first}/revoke", headers=headers)) == {
+        "revoked": [first],
+        "revocation": "local",
+    }
     ended = answered(api.post("/sessions/revoke-others", headers=headers))["revoked"]
     assert {*ended} == {one.session_id for one in others[1:]}
     for other in others:
         assert_refused(api.get("/sessions", headers=bearer(other.session_jwt)), 401, "invalid_token")
     own = answered(api.post(f"/sessions/{mine.session_id}/revoke", headers=headers))
-    assert own == {"signed_out": True, "complete": True}
+    assert own == {"signed_out": True, "complete": True, "revocation": "local"}
     assert answered(api.get("/session", headers=headers)) == {"authenticated": False}
 
 
@@ -113,7 +116,11 @@ def test_signing_out(api: httpx.Client, emulator: Emulator, me: str) -> None:
     for name in ("session_token", "session_jwt"):
         found = signed_in(api, emulator, me)
         headers = {"session-token": found[name]}
-        assert answered(api.post("/sign-out", headers=headers)) == {"signed_out": True, "complete": True}
+        assert answered(api.post("/sign-out", headers=headers)) == {
+            "signed_out": True,
+            "complete": True,
+            "revocation": "local",
+        }
         for other in ("session_token", "session_jwt"):
             assert answered(api.get("/session", headers=bearer(found[other]))) == {"authenticated": False}
 
@@ -155,7 +162,7 @@ def test_cookies_prove_nothing(web: httpx.Client, emulator: Emulator) -> None:
         refused = web.request(method, f"/header/{path}", headers={**pair(ada), **FOREIGN})
         assert_refused(refused, 401)
     left = answered(web.post("/header/sign-out", headers={**pair(ada), **FOREIGN}))
-    assert left == {"signed_out": True, "complete": True}
+    assert left == {"signed_out": True, "complete": True, "revocation": "local"}
     assert is_alive(emulator, ada.user_id, ada.session_id)
     assert web.get("/auth/session", headers=pair(ada)).json()["authenticated"]
 
@@ -202,7 +209,7 @@ def test_a_compressed_body(api: httpx.Client, emulator: Emulator, me: str) -> No
 
 def test_without_a_credential(api: httpx.Client) -> None:
     assert answered(api.get("/session")) == {"authenticated": False}
-    assert answered(api.post("/sign-out")) == {"signed_out": True, "complete": True}
+    assert answered(api.post("/sign-out")) == {"signed_out": True, "complete": True, "revocation": "local"}
     for method, path in (
         ("GET", "/sessions"),
         ("POST", "/sessions/revoke-others"),
@@ -221,7 +228,7 @@ def test_while_the_api_is_down(
     assert_refused(api.get("/session", headers=bearer(found["session_token"])), 503)
     assert_refused(api.post("/sign-in/otp", json={"email": f"new{me}"}), 503)
     left = answered(api.post("/sign-out", headers=bearer(found["session_token"])))
-    assert left == {"signed_out": True, "complete": False}
+    assert left == {"signed_out": True, "complete": False, "revocation": "local"}
     emulator.clear_faults()
     assert answered(api.get("/session", headers=bearer(found["session_token"]))) == {"authenticated": False}
     assert wait_until(lambda: not is_alive(emulator, found["user"]["id"], found["session"]["id"]))

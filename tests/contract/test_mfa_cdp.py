@@ -35,7 +35,7 @@ def open_site(stack: str, cdp: CdpEmulator, **more: Any) -> Iterator[httpx.Clien
 
 @on_each_stack
 def test_who_is_not_enrolled_and_who_is(stack: str, cdp: CdpEmulator) -> None:
-    with open_site(stack, cdp, mfa_enrol_url="/enrol", expires_in_header=True) as http:
+    with open_site(stack, cdp, mfa_enrol_url="/enrol", expires_in_header=True, note_starts=True) as http:
         signed_in = cdp.sign_in("ada@example.com")
         ada = Client(http, bearer(signed_in.access_token))
         for path in ("/vault", "/other-vault"):
@@ -58,6 +58,8 @@ def test_who_is_not_enrolled_and_who_is(stack: str, cdp: CdpEmulator) -> None:
         assert "session-expires-in" not in unknown.headers
         noted = renewed.post("/started")
         assert noted.status_code == 200, noted.text
+        assert 604_000 < int(noted.headers["session-expires-in"]) <= 604_800  # of this very response
+        assert noted.json()["id"] == renewed.post("/started").json()["id"]
         known = renewed.get("/me")
         assert (known.json()["soon"], known.json()["very_soon"]) == (True, False)
         assert 604_000 < int(known.headers["session-expires-in"]) <= 604_800
@@ -68,6 +70,48 @@ def test_who_is_not_enrolled_and_who_is(stack: str, cdp: CdpEmulator) -> None:
         assert out.json()["provider_sign_out"] is True
         assert_asked(held.get("/vault"))
         assert held.get("/me").json()["started_at"] is None
+
+
+@on_each_stack
+def test_a_sign_out_ends_the_handles_of_other_tabs(stack: str, cdp: CdpEmulator) -> None:
+    """They are not sent with it, and count beside whichever token of the user: so all of the user's end."""
+    with open_site(stack, cdp) as http:
+        tab, other_tab = cdp.sign_in("ada@example.com"), cdp.sign_in("ada@example.com")
+        cdp.enroll_mfa(tab.user_id)
+        ben = cdp.sign_in("ben@example.com")
+        cdp.enroll_mfa(ben.user_id)
+        clients = [Client(http, bearer(one.access_token)) for one in (tab, other_tab, ben)]
+        for client in clients:
+            assert client.post("/verified").status_code == 200
+        ada, held, other = clients
+        assert ada.like(ada.credential).get("/vault").status_code == 200
+        signing_out = Client(http, bearer(cdp.refresh(tab.refresh_token).access_token))  # without its handle
+        assert signing_out.post("/auth/sign-out").status_code == 200
+        for old in (ada, held):
+            assert_asked(old.like(bearer(cdp.sign_in("ada@example.com").access_token)).get("/vault"))
+        assert other.get("/vault").status_code == 200
+
+
+@pytest.mark.parametrize("kind", [MoonKey, AsyncMoonKey])
+def test_a_start_needs_its_setting(cdp: CdpEmulator, kind: Any) -> None:
+    client = kind(**{**options(cdp), "mfa_lifetime": None, "session_cache_ttl": 60})
+    assert client._core.records is None
+    assert not client.settings.adds_to_responses
+    assert client.settings.handle_headers == ()
+    assert client._core.revocations.retention < 2 * 86_400
+    noting = kind(**options(cdp, note_starts=True))
+    assert noting._core.revocations.retention >= 7 * 86_400
+    with MoonKey(**options(cdp)) as one:
+        auth = one.authenticate(bearer(cdp.sign_in("ada@example.com").access_token))
+        with pytest.raises(ConfigurationError, match="note_starts"):
+            one.sessions.note_start(auth)
+
+
+def test_its_end_is_not_told_as_that_of_a_token(cdp: CdpEmulator) -> None:
+    with open_site("fastapi", cdp, expires_in_header=True) as http:
+        seen = Client(http, bearer(cdp.sign_in("ada@example.com").access_token)).get("/me")
+        assert seen.status_code == 200
+        assert "session-expires-in" not in seen.headers
 
 
 def test_as_cdp_does_it_by_choice(cdp: CdpEmulator) -> None:

@@ -203,7 +203,7 @@ def test_the_api_is_still_at_work(open_site: OpenSite, browser: httpx.Client, em
             out = browser.post(site.url + "/auth/sign-out", headers={**newer, **OURS})
         finally:
             api.let_go()
-        assert (out.json(), set_by(out)) == ({"signed_out": True, "complete": True}, GONE)
+        assert (out.json(), set_by(out)) == ({"signed_out": True, "complete": True, "revocation": "local"}, GONE)
         assert late.result(PATIENCE).status_code == 401
         assert not any(set_by(late.result()).values())
     assert site.runs == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import flask_socketio  # type: ignore[import-untyped]
@@ -15,7 +16,7 @@ from socketio import packet  # type: ignore[import-untyped]
 
 from moonkey_core import ConfigurationError, CookieSettings
 from moonkey_core.emulator import Emulator
-from moonkey_flask import FlaskMoonKey, current_user, require_auth
+from moonkey_flask import FlaskMoonKey, current_auth, current_user, require_auth
 from support import quick
 from support.servers import serve_wsgi
 from support.visitors import pair
@@ -198,6 +199,54 @@ def test_other_events_reach_the_apps_error_handler(emulator: Emulator) -> None:
     (error,) = found
     assert (type(error).__name__, error.status) == ("MissingCredentials", 401)  # type: ignore[attr-defined]
     assert not isinstance(error, flask_socketio.ConnectionRefusedError)
+
+
+@pytest.mark.parametrize("place", ["header", "cookie"])
+def test_a_second_factor_that_was_recorded(emulator: Emulator, place: str) -> None:
+    """A handshake brings the handle. A later event is judged anew; the client stays when the record ends."""
+    app, sockets = make_app(
+        emulator, {"mfa_lifetime": 3600, "mfa_scope": "credential", "cookies": CookieSettings()}
+    )
+    vault: Any = require_auth(mfa_max_age=timedelta(minutes=10))
+    found: list[Any] = []
+    sockets.on_error_default(found.append)
+    of_a_function(sockets, vault(lambda auth=None: None))
+    sockets.on("ask")(vault(lambda: current_user.id))
+    told, client = reasons(sockets), app.extensions["moonkey"]
+    person = emulator.sign_in(email="ada@example.com")
+    headers = bearer(person.session_jwt) if place == "header" else {**pair(person), SITE: "same-origin"}
+    assert_gone(app, sockets, headers)
+    (said,) = told
+    assert (said["data"]["status"], said["data"]["mfa"], said["data"]["max_age"]) == (401, True, 600)
+
+    with app.test_request_context("/", headers=headers):
+        record = client.mfa.record(current_auth)
+    held = {**headers, "MFA-Handle": str(record.handle)}
+    if place == "cookie":
+        held = {**headers, "Cookie": f"{headers['Cookie']}; {CookieSettings().mfa_name}={record.handle}"}
+    of_another = {**held, **bearer(emulator.sign_in(email="ben@example.com").session_jwt)}
+    assert_gone(app, sockets, of_another)
+    visitor = sockets.test_client(app, headers=held)
+    assert visitor.is_connected()
+    assert visitor.emit("ask", callback=True) == person.user_id
+    client.revocations.add(session_id=record.id)
+    assert found == []
+    visitor.emit("ask")
+    (error,) = found
+    assert (type(error).__name__, error.mfa) == ("StepUpRequired", True)
+    assert visitor.is_connected()
+    visitor.disconnect()
+    assert_gone(app, sockets, held)
+
+
+def test_a_lost_store_lets_nobody_connect(emulator: Emulator) -> None:
+    nowhere = {"mfa_scope": "user", "redis_url": "redis://127.0.0.1:1/0", "mfa_lifetime": 3600}
+    app, sockets = make_app(emulator, nowhere)
+    vault: Any = require_auth(mfa_max_age=timedelta(minutes=10))
+    of_a_function(sockets, vault(lambda auth=None: None))
+    told = reasons(sockets)
+    assert_gone(app, sockets, bearer(emulator.sign_in().session_jwt))
+    assert [one["data"]["status"] for one in told] == [503]
 
 
 def test_elsewhere_a_missing_extension_is_the_apps_own_error() -> None:

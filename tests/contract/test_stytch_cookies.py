@@ -5,13 +5,15 @@ A script plays the SDK (``support/stytch_sdk.py``). One stack is tested here, th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
-from contract.stytch_sites import browsing, on_each_stack
+from contract.stytch_sites import api, browsing, on_each_stack
 
 from moonkey_core.emulator import StytchEmulator
 from support.stytch_sdk import JWT, OPAQUE, StytchSdk, StytchVisitor
@@ -168,7 +170,7 @@ def test_the_app_signs_out_and_the_sdk_sees_it(site: httpx.Client, stytch: Stytc
     token = sdk.tokens[0]
     assert one.get("/protected").status_code == 200
     done = one.post("/auth/sign-out")
-    assert done.json() == {"signed_out": True, "complete": True}
+    assert done.json() == {"signed_out": True, "complete": True, "revocation": "local"}
     lines = done.headers.get_list("set-cookie")
     assert sorted(line.partition("=")[0] for line in lines) == [OPAQUE, JWT]
     for line in lines:
@@ -234,9 +236,9 @@ def test_signing_in_is_the_sdk_s_part(site: httpx.Client, stytch: StytchEmulator
     sdk.sign_in()
     before = sdk.tokens
     stytch.clear_requests()
-    paths = ("/auth/sign-in", "/auth/sign-in/otp/verify", "/auth/sign-in/magic?token=abc", "/auth/step-up")
+    paths = ("/auth/sign-in", "/auth/sign-in/otp/verify", "/auth/sign-in/magic?token=abc")
     refused = [one.get(path) for path in (*paths, "/auth/callback/oauth?token=abc&state=x")]
-    posted = ("/auth/sign-in/otp", "/auth/sign-in/otp/verify", "/auth/step-up/otp", "/auth/step-up/totp")
+    posted = ("/auth/sign-in/otp", "/auth/sign-in/otp/verify", "/auth/sign-in/magic")
     refused += [one.post(path, {"address": "ada@example.com", "code": "123456"}) for path in posted]
     for response in refused:
         assert response.status_code == 501, response.url
@@ -249,13 +251,82 @@ def test_signing_in_is_the_sdk_s_part(site: httpx.Client, stytch: StytchEmulator
     assert bare.post("/header/sign-in/otp", {"address": "ada@example.com"}).json()["sent"] is True
 
 
+def test_no_browser_is_sent_to_a_page_that_cannot_sign_it_in(site: httpx.Client, stytch: StytchEmulator) -> None:
+    one, sdk = browser(site, stytch)
+    refused = one.get("/protected", **PAGE)
+    assert (refused.status_code, "location" in refused.headers) == (401, False)
+    assert "text/html" in refused.headers["content-type"]
+    sdk.sign_in()
+    assert one.get("/totp", **PAGE).headers["location"].startswith("/auth/step-up?")
+
+
+def test_step_up_by_a_code(site: httpx.Client, stytch: StytchEmulator) -> None:
+    """The session has the factor, and the JWT of the SDK says so no later than its next one does."""
+    one, sdk = browser(site, stytch)
+    stytch.set_clock(-700)
+    sdk.sign_in(f"{uuid4().hex[:12]}@example.com")
+    stytch.set_clock(0)
+    assert sdk.renew()
+    before = sdk.tokens
+    for alone in (False, True):
+        if alone:
+            sdk.keep(None, before[1])
+        assert one.get("/fresh-factor").status_code == (200 if alone else 401)
+        sent = one.post("/auth/step-up/otp", {"which": "email"})
+        assert sent.json()["sent"] is True
+        code = stytch.outbox()[0].code
+        wrong = one.post("/auth/step-up/otp/verify", {"code": f"{(int(code) + 1) % 1_000_000:06}"})
+        assert wrong.status_code == 401
+        done = one.post("/auth/step-up/otp/verify", {"code": code})
+        assert done.status_code == 200, done.text
+        assert "session_token" not in done.json()
+        lines = done.headers.get_list("set-cookie")
+        assert not any(line.startswith((OPAQUE, JWT)) for line in lines)
+        assert sdk.tokens == (None if alone else before[0], before[1])
+        found = one.get("/fresh-factor")
+        assert found.status_code == 200
+        assert_sets_nothing(found)
+
+
+def test_step_up_by_an_authenticator_app(site: httpx.Client, stytch: StytchEmulator) -> None:
+    one, sdk = browser(site, stytch)
+    person = stytch.sign_in(f"{uuid4().hex[:12]}@example.com")
+    sdk.keep(person.session_token, person.session_jwt)
+    assert one.get("/totp").status_code == 401
+    registered = api(stytch, "/v1/totps", user_id=person.user_id)["secret"]
+    api(stytch, "/v1/totps/authenticate", user_id=person.user_id, totp_code=stytch.totp_code(registered))
+    page = one.get("/auth/step-up?acr_values=totp", **PAGE)
+    assert "/auth/step-up/totp" in page.text
+    stytch.set_clock(60)  # the code that has verified the app is used up
+    done = one.post("/auth/step-up/totp", {"code": stytch.totp_code(registered), "next": "/totp"}, **PAGE)
+    stytch.set_clock(0)
+    assert (done.status_code, done.headers["location"]) == (303, "/totp")
+    assert one.get("/totp").status_code == 200
+    assert sdk.tokens == (person.session_token, person.session_jwt)
+
+
+def test_a_session_token_that_is_replaced_cannot_be_handed_on(site: httpx.Client, stytch: StytchEmulator) -> None:
+    """Stytch goes on with the same one. If it did not, the browser would have to be told by its script."""
+    one, sdk = browser(site, stytch)
+    sdk.sign_in(f"{uuid4().hex[:12]}@example.com")
+    assert one.post("/auth/step-up/otp", {"which": "email"}).status_code == 200
+    code = stytch.outbox()[0].code
+    method_id = one.get("/auth/session").json()["session"]["factors"][0]["method_id"]
+    answer = api(stytch, "/v1/otps/authenticate", method_id=method_id, code=code, session_token=sdk.tokens[0])
+    stytch.fault("/v1/otps/authenticate", status=200, body=json.dumps({**answer, "session_token": "n" * 44}))
+    done = one.post("/auth/step-up/otp/verify", {"code": code})
+    stytch.clear_faults()
+    assert done.status_code == 501
+    assert "n" * 44 not in done.text
+
+
 def test_devices(site: httpx.Client, stytch: StytchEmulator) -> None:
     one, sdk = browser(site, stytch)
     other, other_sdk = browser(site, stytch)
     mine, others = sdk.sign_in(), other_sdk.sign_in()
     listed = one.get("/auth/sessions").json()["sessions"]
     assert {each["id"] for each in listed} == {mine, others}
-    assert one.post(f"/auth/sessions/{others}/revoke").json() == {"revoked": [others]}
+    assert one.post(f"/auth/sessions/{others}/revoke").json() == {"revoked": [others], "revocation": "local"}
     assert other.get("/protected").status_code == 401
     assert other_sdk.tokens == (None, None)
     assert one.get("/protected").status_code == 200

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from contract.stytch_sites import browsing, on_each_stack, options
+from contract.stytch_sites import api, browsing, on_each_stack, options
 
 from moonkey_core import MoonKey, Settings
 from moonkey_core.emulator import StytchEmulator
@@ -48,14 +48,6 @@ def hydrating(stack: str, shared_stytch: StytchEmulator) -> Iterator[httpx.Clien
 def email() -> str:
     """An address of nobody else: the limits of the site outlive a test."""
     return f"{uuid.uuid4().hex[:12]}@example.com"
-
-
-def api(stytch: StytchEmulator, path: str, **body: Any) -> dict[str, Any]:
-    """A call of the app's own."""
-    answer = quick.post(f"{stytch.base_url}{path}", json=body, auth=(stytch.project_id, stytch.secret))
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def is_active(stytch: StytchEmulator, token: str) -> bool:
@@ -245,14 +237,14 @@ def test_devices_and_signing_out(site: httpx.Client, stytch: StytchEmulator, ema
     assert listed[0]["device"]["user_agent"] == "device 0"
     assert "device 1" in laptop.get("/auth/sessions", **PAGE).text
     other = next(one["id"] for one in listed if one["device"]["user_agent"] == "device 1")
-    assert laptop.post(f"/auth/sessions/{other}/revoke").json() == {"revoked": [other]}
+    assert laptop.post(f"/auth/sessions/{other}/revoke").json() == {"revoked": [other], "revocation": "local"}
     assert not is_active(stytch, phone.jar.value(OPAQUE))
     assert phone.get("/protected").status_code == 401
     assert OPAQUE not in phone.jar.names()
     assert len(laptop.post("/auth/sessions/revoke-others").json()["revoked"]) == 1
     assert tablet.get("/protected").status_code == 401
     token = laptop.jar.value(OPAQUE)
-    assert laptop.post("/auth/sign-out").json() == {"signed_out": True, "complete": True}
+    assert laptop.post("/auth/sign-out").json() == {"signed_out": True, "complete": True, "revocation": "local"}
     assert not is_active(stytch, token)
     assert not laptop.jar.names() & {OPAQUE, JWT, BINDING}
 
@@ -267,7 +259,7 @@ def test_signing_out_in_an_outage(site: httpx.Client, stytch: StytchEmulator, em
         one.jar.write(f"{name}={value}; Path=/; Secure; HttpOnly")
     stytch.stop()
     try:
-        assert one.post("/auth/sign-out").json() == {"signed_out": True, "complete": False}
+        assert one.post("/auth/sign-out").json() == {"signed_out": True, "complete": False, "revocation": "local"}
     finally:
         stytch.start()
     assert not one.jar.names() & {OPAQUE, JWT, BINDING}

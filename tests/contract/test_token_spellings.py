@@ -78,7 +78,10 @@ def test_signing_out_with_one_ends_both(web: httpx.Client, emulator: Emulator, u
     cookies = [{"Cookie": bound_line(line)} for line in lines]
     assert all(web.get("/protected", headers=headers).status_code == 200 for headers in cookies)
     left = web.post("/auth/sign-out", headers={**cookies[used], **OURS})
-    assert (left.json(), set_by(left)) == ({"signed_out": True, "complete": True}, {SESSION: "", JWT: ""})
+    assert (left.json(), set_by(left)) == (
+        {"signed_out": True, "complete": True, "revocation": "local"},
+        {SESSION: "", JWT: ""},
+    )
     for headers in (*cookies, *map(bearer, both(person))):
         assert web.get("/protected", headers=headers).status_code == 401
 

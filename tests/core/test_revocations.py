@@ -34,6 +34,49 @@ def made(**options: Any) -> tuple[Revocations, Clock]:
     return Revocations(**{"retention": KEPT, "clock": clock, "key_of_user": bare_user_id, **options}), clock
 
 
+class TestACredentialOfAnUnknownSession:
+    """It is revoked by its digest; a process that has accepted it revokes its session."""
+
+    def test_it_is_refused_by_itself(self) -> None:
+        revocations, clock = made()
+        assert not revocations.revokes_credentials
+        assert revocations.add_credential(["aa", "bb"])
+        assert revocations.revokes_credentials
+        assert revocations.refuses_credential(["aa"])
+        assert revocations.refuses_credential(["zz", "bb"])
+        assert not revocations.refuses_credential(["zz"])
+        assert not revocations.refuses("aa", "user_1", None)
+        clock.now += KEPT + 1
+        assert not revocations.refuses_credential(["aa", "bb"])
+
+    @pytest.mark.parametrize("order", ["known before", "known after", "unknown"])
+    def test_its_session_is_revoked_where_it_is_known(self, order: str) -> None:
+        one, _ = made(provider="cdp", scopes={"i": "cdp:p"})
+        other, _ = made(provider="cdp", scopes={"i": "cdp:p"})
+        one.listeners += (other.receive,)
+        said: list[Revocation] = []
+        other.listeners += (said.append,)
+        if order == "known before":
+            other.note_session(["aa"], "jti_1", "cdp:p")
+        assert one.add_credential(["aa"])
+        if order == "known after":
+            other.note_session(["aa"], "jti_1", "cdp:p")
+        assert other.refuses_credential(["aa"])
+        assert other.refuses("jti_1", "user_1", None, "cdp:p") is (order == "known before")
+        assert [(entry.session_id, entry.scope) for entry in said] == (
+            [("jti_1", "cdp:p")] if order == "known before" else []
+        )
+        (entry,) = one.entries()
+        assert entry.session_id == "credential_aa"  # as any session, which an earlier version reads as well
+
+    def test_strangers_cannot_fill_the_table(self) -> None:
+        revocations, _ = made(maxsize=1000)
+        taken = [revocations.add_credential([f"d{one}"]) for one in range(50)]
+        assert sum(one is not None for one in taken) == 10
+        assert len(revocations) == 10
+        assert revocations.add_credential(["d0"]) is not None  # which is there already
+
+
 @pytest.mark.rule("S35")
 class TestWhatAnEntryRefuses:
     def test_nothing_at_first(self) -> None:

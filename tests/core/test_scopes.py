@@ -40,7 +40,7 @@ def moonkey(**options: Any) -> Revocations:
     return table_of(provider="moonkey", scopes=None, key_of_user=bare_user_id, **options)
 
 
-ADDED: dict[str, Callable[[Revocations, str], None]] = {
+ADDED: dict[str, Callable[[Revocations, str], object]] = {
     "session": lambda table, scope: table.add(session_id="1", issuer=scope),
     "user": lambda table, scope: table.add(user_id="1", issuer=scope),
     "user but one session": lambda table, scope: table.add(user_id="1", keep="other", issuer=scope),
@@ -51,7 +51,7 @@ every_kind = pytest.mark.parametrize("add", ADDED.values(), ids=ADDED)
 
 
 @every_kind
-def test_what_is_revoked_in_one_scope_is_not_in_another(add: Callable[[Revocations, str], None]) -> None:
+def test_what_is_revoked_in_one_scope_is_not_in_another(add: Callable[[Revocations, str], object]) -> None:
     table = table_of()
     add(table, ONE)
     assert table.refuses("1", "1", NOW - 60, ONE)

@@ -66,6 +66,36 @@ SKEWS = [-400.0, -10.0, 10.0, 400.0]
 
 
 @pytest.mark.rule("S36")
+@pytest.mark.parametrize("ahead", [-400.0, 400.0])
+class TestAClockThatIsSet:
+    def test_nothing_that_was_heard_is_forgotten(self, ahead: float, machine: Make) -> None:
+        revoker, other = machine(), machine(ahead)
+        revoker.known.add(session_id="sess_1")
+        revoker.known.add(user_id="user_2")
+        issued = time.time() - 2
+        assert wait_until(lambda: other.refuses(issued) and other.refuses(issued, "user_2", "sess_2"))
+        other.ahead = 0.0
+        # By the clock that is right now, all of this may seem far too old to matter.
+        assert wait_until(lambda: other.refuses(issued) and other.refuses(issued, "user_2", "sess_2"))
+        assert wait_until(other.is_live)
+        assert other.refuses(issued)
+        assert other.refuses(issued, "user_2", "sess_2")
+
+    def test_nor_is_what_was_revoked_here(self, ahead: float, machine: Make) -> None:
+        revoker = machine(ahead)
+        revoker.known.add(session_id="sess_1")
+        assert wait_until(lambda: revoker.feed.unsent == 0)
+        revoker.ahead = 0.0
+        assert wait_until(lambda: revoker.refuses(time.time()) and revoker.is_live())
+
+    def test_it_is_not_relied_on_until_all_is_read_again(self, ahead: float, machine: Make) -> None:
+        other = machine(ahead)
+        other.ahead = 0.0
+        assert wait_until(lambda: not other.feed.caught_up(time.monotonic()))
+        assert wait_until(other.is_live)
+
+
+@pytest.mark.rule("S36")
 @pytest.mark.long
 @pytest.mark.parametrize("ahead", SKEWS)
 class TestTheRevokersClock:

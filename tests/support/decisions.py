@@ -8,8 +8,9 @@ from typing import Any
 
 from moonkey_core import Auth, Settings
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Done, Fetch, Outcome, Plan, Reply, run, step
+from moonkey_core._plan import AwaitPublished, Done, Fetch, Outcome, Plan, Reply, run, step
 from moonkey_core.gate import Requirements
+from moonkey_core.revocations import RevocationState
 from moonkey_core.web.request import HeaderView, RequestInfo
 from support.bindings import bound_lines
 from support.odd_jwts import ISSUER, key_set
@@ -55,9 +56,11 @@ class Decisions:
     def usual(fetch: Fetch) -> Outcome:
         return replied(200, key_set() if "jwks" in fetch.url else verified_body())
 
-    def exchange(self, fetch: Fetch) -> Outcome:
-        self.fetches.append(fetch)
-        return self.answer(fetch)
+    def exchange(self, action: Fetch | AwaitPublished) -> Outcome | RevocationState:
+        if isinstance(action, AwaitPublished):
+            return action.revocation.wait(action.seconds)
+        self.fetches.append(action)
+        return self.answer(action)
 
     def authenticate(self, credential: str, header: str = "session-token", **requirements: Any) -> Auth:
         return self.read({header: [credential]}, Requirements(**requirements))

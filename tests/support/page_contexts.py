@@ -53,7 +53,8 @@ def _device(times: str, *, current: bool = False, ip: str | None = None) -> dict
 
 
 def _sessions(state: str, *devices: dict[str, Any], **changes: Any) -> State:
-    usual = {"sessions": list(devices), "others": 0, "ended": 0, "failed": 0, "retry_url": "", "urls": URLS}
+    usual = {"sessions": list(devices), "others": 0, "ended": 0, "failed": 0, "retry_url": ""}
+    usual |= {"is_pending": False, "urls": URLS}
     return State("sessions", state, {**usual, **changes})
 
 
@@ -143,14 +144,35 @@ STATES: list[State] = [
         State(
             "signed_out",
             f"told again {again}",
-            {"next": HOSTILE, "goes_on": again, "can_sign_in": again, "urls": URLS},
+            {
+                "next": HOSTILE,
+                "is_complete": False,
+                "is_pending": again,
+                "goes_on": again,
+                "can_sign_in": again,
+                "urls": URLS,
+            },
         )
         for again in (True, False)
+    ),
+    State(
+        "signed_out",
+        "pending",
+        {
+            "next": HOSTILE,
+            "is_complete": True,
+            "is_pending": True,
+            "goes_on": True,
+            "can_sign_in": True,
+            "urls": URLS,
+        },
     ),
     _sessions("one device", _device("now", current=True)),
     _sessions("many", _device("now", current=True), _device("then", ip=HOSTILE), _device(""), others=2),
     _sessions("none is this one", _device("now"), others=1),
     _sessions("incomplete", ended=2, failed=1),
+    _sessions("incomplete and pending", ended=2, failed=1, is_pending=True),
+    _sessions("pending", ended=2, is_pending=True),
     *(
         _step_up(" ".join(changes) or "everything", **changes)
         for changes in (

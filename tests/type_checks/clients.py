@@ -12,6 +12,9 @@ from moonkey_core import (
     MagicLinkRequest,
     MoonKey,
     OtpRequest,
+    RevocationHandle,
+    RevocationState,
+    RevokedSessions,
     Rotation,
     Session,
     TotpRegistration,
@@ -26,7 +29,9 @@ def blocking(client: MoonKey) -> None:
     assert_type(client.authenticate({"Authorization": "Bearer t"}), Auth)
     assert_type(client.sessions.verify(session_token="t", extend=timedelta(days=1)), VerifiedSession)
     assert_type(client.sessions.list("user_1"), tuple[Session, ...])
-    assert_type(client.sessions.revoke_all("user_1", keep=None), tuple[str, ...])
+    assert_type(client.sessions.revoke_all("user_1", keep=None), RevokedSessions)
+    assert_type(client.sessions.revoke(session_id="s"), RevocationState)
+    assert_type(client.revocations.add(session_id="s"), RevocationHandle)
     assert_type(client.otps.login_or_create(email="a@example.com"), OtpRequest)
     assert_type(client.otps.verify("123456", method_id="m", session_expires_in=60), Login)
     assert_type(client.users.get("user_1"), User)
@@ -35,7 +40,6 @@ def blocking(client: MoonKey) -> None:
     assert_type(client.oauth.start_url("google"), str)
     login = client.magic_links.verify("token", session_expires_in=60)
     assert_type(client.sessions.rotate(user_id="user_1", login=login), Rotation)
-    client.sessions.revoke(session_id="s")
     assert_type(client.users.get("user_1").to_dict(), dict[str, Any])
     assert_type(client.users.get("user_1").replace(email=None), User)
     client.otps.verify("123456", method_id="m", lifetime=60)  # type: ignore[call-arg]

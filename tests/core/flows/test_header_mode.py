@@ -74,7 +74,7 @@ def test_the_whole_way(kind: str, emulator: Emulator, cookies: CookieSettings | 
         found = json_of(program.post("verify_otp", fields))
         program.usual["session-token"] = found["session_token"]
         assert json_of(program.get("session"))["session"]["id"] == found["session"]["id"]
-        assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True}
+        assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True, "revocation": "local"}
         assert program.cookies == {}
         kinds = [type(one) for one in seen if isinstance(one, SignedIn | SignedOut)]
         assert kinds == [SignedIn, SignedOut]

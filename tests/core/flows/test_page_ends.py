@@ -21,6 +21,7 @@ from moonkey_core.errors import (
     TooManyAttempts,
 )
 from moonkey_core.flows import ROUTES
+from moonkey_core.provider import OIDC, Stytch, StytchB2B
 from moonkey_core.web.pages import Visit, refuse_visit
 from moonkey_core.web.request import asgi_headers
 from support.clients import Both
@@ -117,6 +118,35 @@ def test_every_error_page_has_something_to_press(error: MoonKeyError, method: st
     if not isinstance(error, AuthenticationError) or routes is None:
         assert "/welcome" in links
     assert ("/report?year=1" in links) == (refusal.status == 503 and method == "GET")
+
+
+def _options(provider: Any) -> dict[str, Any]:
+    return {"provider": provider, "cookies": True, "cache_secret": "c" * 32, "sign_in": {"home": "/welcome"}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "leads_to"),
+    [
+        (Stytch("project-test-1", "secret-test-1"), ("/auth/sign-in", "/auth/step-up")),
+        (Stytch("project-test-1", "secret-test-1", cookies_by="browser"), (None, "/auth/step-up")),
+        (StytchB2B("project-test-1", "secret-test-1"), (None, None)),
+        (OIDC("https://id.example", "api"), (None, None)),
+    ],
+    ids=["stytch", "stytch, by its script", "stytch_b2b", "oidc"],
+)
+def test_no_browser_is_sent_to_a_page_that_cannot_help(provider: Any, leads_to: tuple[Any, Any]) -> None:
+    settings = Settings.load(_options(provider), {})
+    for error, leads in zip((MissingCredentials(), StepUpRequired()), leads_to, strict=True):
+        refusal = refuse_visit(error, settings, BROWSER, Visit("GET", "/report", "/auth"))
+        target = dict(refusal.headers).get("location")
+        assert (target and target.partition("?")[0]) == leads
+        assert refusal.status == (401 if leads is None else 303)
+        if leads is None:
+            assert refusal.page is not None
+            assert hrefs(read_page(refusal.page)) == ["/welcome"]
+    own = Settings.load({**_options(provider), "sign_in": {"page": "/login"}}, {})
+    refusal = refuse_visit(MissingCredentials(), own, BROWSER, Visit("GET", "/report", "/auth"))
+    assert dict(refusal.headers)["location"] == "/login?next=%2Freport"
 
 
 def test_what_failed_for_the_moment_can_be_tried_again(call: Both, emulator: Emulator) -> None:

@@ -229,7 +229,7 @@ class TestEndingOne:
     def test_as_json(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
         response = with_header(call, mine).send("POST", "revoke", session_id=other.session_id)
-        assert json_of(response) == {"revoked": [other.session_id]}
+        assert json_of(response) == {"revoked": [other.session_id], "revocation": "local"}
 
     def test_a_page_says_what_was_done_while_the_api_fails(self, call: Both, emulator: Emulator) -> None:
         mine, other = emulator.sign_in(), emulator.sign_in()
@@ -270,7 +270,7 @@ class TestEndingOne:
         browser = visitor(call, emulator.sign_in(), html=False)
         own = json_of(browser.get("session"))["session"]["id"]
         found = json_of(browser.send("POST", "revoke", session_id=own))
-        assert found == {"signed_out": True, "complete": True}
+        assert found == {"signed_out": True, "complete": True, "revocation": "local"}
 
     @pytest.mark.rule("S35")
     def test_when_the_api_is_down_it_is_refused_all_the_same(self, call: Both, emulator: Emulator) -> None:
@@ -315,7 +315,7 @@ class TestEndingTheOthers:
         mine, *others = (emulator.sign_in() for _ in range(3))
         found = json_of(with_header(call, mine).post("revoke_others"))
         assert set(found["revoked"]) == {one.session_id for one in others}
-        assert json_of(with_header(call, mine).post("revoke_others")) == {"revoked": []}
+        assert json_of(with_header(call, mine).post("revoke_others")) == {"revoked": [], "revocation": "local"}
 
     @pytest.mark.parametrize("html", [True, False])
     def test_in_part(self, call: Both, emulator: Emulator, html: bool) -> None:

@@ -162,7 +162,10 @@ class TestSigningOut:
     def test_as_json(self, call: Both, emulator: Emulator) -> None:
         browser = visitor(call, emulator.sign_in(), html=False)
         response = browser.post_json("sign_out", {})
-        assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": True})
+        assert (response.status, json_of(response)) == (
+            200,
+            {"signed_out": True, "complete": True, "revocation": "local"},
+        )
         assert browser.cookies == {}
 
     @pytest.mark.parametrize("which", ["session_token", "session_jwt"])
@@ -171,7 +174,7 @@ class TestSigningOut:
         person = old(emulator) if is_old else emulator.sign_in()
         program = Visitor(call, html=False)
         program.usual |= {"authorization": f"Bearer {getattr(person, which)}", "sec-fetch-site": None}
-        assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True}
+        assert json_of(program.post("sign_out")) == {"signed_out": True, "complete": True, "revocation": "local"}
         assert not is_alive(emulator, person)
 
     @pytest.mark.rule("S43")
@@ -244,7 +247,7 @@ class TestWhateverTheCookiesHold:
         person = emulator.sign_in()
         browser = visitor(call, person, html=False)
         response = browser.post("sign_out", authorization="Bearer not a credential")
-        assert json_of(response) == {"signed_out": True, "complete": True}
+        assert json_of(response) == {"signed_out": True, "complete": True, "revocation": "local"}
         assert browser.cookies == {}
         assert not is_alive(emulator, person)
 
@@ -283,7 +286,10 @@ class TestWithoutTheApi:
         browser = visitor(call, emulator.sign_in(), html=False)
         emulator.fault("/v1/auth/sessions/delete", status=500)
         response = browser.post("sign_out")
-        assert (response.status, json_of(response)) == (200, {"signed_out": True, "complete": False})
+        assert (response.status, json_of(response)) == (
+            200,
+            {"signed_out": True, "complete": False, "revocation": "local"},
+        )
         assert browser.cookies == {}
 
     @pytest.mark.rule("S35")
@@ -348,7 +354,11 @@ class TestWithoutTheApi:
                 browser.cookies = {}
                 browser.usual["session-token"] = person.session_token
             emulator.fault("/v1/auth", status=500)
-            assert json_of(browser.post("sign_out")) == {"signed_out": True, "complete": False}
+            assert json_of(browser.post("sign_out")) == {
+                "signed_out": True,
+                "complete": False,
+                "revocation": "local",
+            }
             assert comes_true(call, lambda: "session_end_given_up" in caplog_reasons(caplog))
             emulator.clear_faults()
             for headers in (

@@ -174,7 +174,11 @@ class TestUntilTheApiHasIt:
             if not known:
                 del browser.cookies[JWT]
             emulator.fault("/v1/auth", status=500)
-            assert json_of(browser.post("sign_out")) == {"signed_out": True, "complete": False}
+            assert json_of(browser.post("sign_out")) == {
+                "signed_out": True,
+                "complete": False,
+                "revocation": "local",
+            }
             emulator.clear_faults()
             assert comes_true(call, lambda: alive(emulator, person.user_id) == set())
 
@@ -238,7 +242,11 @@ class TestUntilTheApiHasIt:
 class TestWhatIsLostIsSaid:
     def waiting(self, call: Both, emulator: Emulator, person: SignedIn) -> None:
         emulator.fault(DELETE, status=500)
-        assert json_of(visitor(call, person).post("sign_out")) == {"signed_out": True, "complete": False}
+        assert json_of(visitor(call, person).post("sign_out")) == {
+            "signed_out": True,
+            "complete": False,
+            "revocation": "local",
+        }
 
     def test_a_client_that_is_closed(
         self, kind: str, emulator: Emulator, caplog: pytest.LogCaptureFixture

@@ -21,7 +21,7 @@ from moonkey_core import (
 from moonkey_core._operations import logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Fetch, Outcome, Plan, run
+from moonkey_core._plan import Fetch, Outcome, RevokingPlan, run
 from support.clients import Both
 from support.decisions import NOW, Decisions, replied, verified_body
 from support.odd_jwts import good
@@ -67,7 +67,7 @@ OF_AN_END: dict[int, Verdict] = {
     **{status: verdict for status, verdict in TROUBLE.items() if status >= 300},
 }
 
-Call = Callable[[Core], Plan[Any]]
+Call = Callable[[Core], RevokingPlan[Any]]
 ASKED: dict[str, tuple[Call, dict[int, Verdict]]] = {
     "sessions.verify, a token": (lambda core: operations.verify(core, session_token=TOKEN), OF_A_CREDENTIAL),
     "sessions.verify, an old JWT": (

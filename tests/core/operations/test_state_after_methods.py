@@ -14,7 +14,7 @@ from moonkey_core import InvalidCredentials, MoonKeyError, RequestRefused
 from moonkey_core._operations import logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
-from moonkey_core._plan import Fetch, Outcome, Plan, run
+from moonkey_core._plan import Fetch, Outcome, Plan, RevokingPlan, run
 from moonkey_core.web.request import RequestInfo
 from support.decisions import NOW, replied, verified_body
 from support.odd_jwts import good
@@ -273,7 +273,7 @@ def presented(credential: str, header: str) -> dict[str, list[str]]:
     return {header: [f"Bearer {credential}" if header == "authorization" else credential]}
 
 
-ENDS: dict[str, Callable[[Core], Plan[Any]]] = {
+ENDS: dict[str, Callable[[Core], RevokingPlan[Any]]] = {
     "by its id": lambda core: operations.revoke(core, session_id="sess_1"),
     "by its token": lambda core: operations.revoke(core, session_token=TOKEN),
     "by its JWT": lambda core: operations.revoke(core, session_jwt=JWT),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,12 +44,15 @@ from moonkey_core.gate import check, is_second_factor
 from moonkey_core.provider import OIDC
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import renewed_headers
-from moonkey_core.web.handles import MAX_HANDLE, Note, holder_of, presented_notes, seal_handle
+from moonkey_core.web.handles import MAX_HANDLE, Carrier, Note, Purpose, holder_of, presented_notes, seal_handle
 from support.secrets import assert_no_secret
 
 HOUR = timedelta(hours=1)
 ASKED = Requirements(mfa_max_age=HOUR)
 CACHE_SECRET = "c" * 32
+WEEK = timedelta(days=7)
+PURPOSES: tuple[Purpose, ...] = ("mfa", "start")
+NOTED: dict[str, Any] = {"note_starts": True, "longest_session": WEEK}
 
 
 @pytest.fixture
@@ -375,6 +379,7 @@ class TestHandles:
             "mfa_lifetime": 600,
             "mfa_scope": "credential",
             "longest_session": 86_400,
+            "note_starts": True,
             "cookies": CookieSettings(),
         }
         settings = Settings.load(given_settings, {})
@@ -397,13 +402,91 @@ class TestHandles:
         assert found("mfa", "", f"{cookie}={in_cookie.text}; {cookie}=x") == []
 
 
+class TestTwoPlaces:
+    @pytest.mark.parametrize("newer", ["header", "cookie"])
+    def test_the_newest_handle_counts(self, options: dict[str, Any], oidc: OidcEmulator, newer: str) -> None:
+        with (
+            MoonKey(**options, **NOTED, cookies=CookieSettings()) as client,
+            time_machine.travel(_clock.wall(), tick=False) as clock,
+        ):
+            settings, auth = client.settings, client.authenticate(bearer(oidc, drop=["auth_time"]))
+            records = client._core.records
+            assert records is not None
+            lines: dict[Carrier, str] = {"header": "", "cookie": ""}
+            ids: dict[str, str] = {}
+            for carrier in sorted(lines, key=lambda one: one == newer):
+                notes = [(one, records.new_note(auth, one, "totp")) for one in PURPOSES]
+                lines[carrier] = " ".join(seal_handle(settings, one, carrier, note).text for one, note in notes)
+                ids[carrier] = notes[0][1].id
+                clock.shift(60)
+            mfa, start = lines["header"].split()
+            mfa_cookie, start_cookie = lines["cookie"].split()
+            assert settings.cookies is not None
+            cookie = f"{settings.cookies.mfa_name}={mfa_cookie}; {settings.cookies.start_name}={start_cookie}"
+            held = {"mfa-handle": mfa, "session-start": start, "cookie": cookie}
+            found = client.authenticate({**bearer(oidc, drop=["auth_time"]), **held})
+            assert found.mfa is not None
+            assert found.mfa.id == ids[newer]
+            assert found.session is not None
+            assert found.session.started_at is not None
+            assert _clock.wall() - found.session.started_at.timestamp() == pytest.approx(60)
+            client.mfa.end(found)  # both
+            for one in ({"mfa-handle": mfa}, {"cookie": cookie}):
+                assert client.authenticate({**bearer(oidc), **one}).mfa is None
+
+
 class TestStarts:
-    def test_without_a_longest_session(self, client: MoonKey, oidc: OidcEmulator) -> None:
-        with pytest.raises(ConfigurationError, match="longest_session"):
+    def test_both_settings_or_none(self, client: MoonKey, options: dict[str, Any], oidc: OidcEmulator) -> None:
+        with pytest.raises(ConfigurationError, match="note_starts"):
             client.sessions.note_start(client.authenticate(bearer(oidc)))
+        with pytest.raises(ConfigurationError, match="without longest_session"):
+            MoonKey(**options, note_starts=True)
+        with pytest.raises(ConfigurationError, match="without note_starts"):
+            MoonKey(**options, longest_session=WEEK)
+
+    def test_a_revocation_is_remembered_for_as_long_as_a_start_counts(self, options: dict[str, Any]) -> None:
+        with MoonKey(**{**options, "cache_secret": "d" * 32}) as client:
+            assert client.revocations.retention < WEEK.total_seconds()
+        with MoonKey(**options, **NOTED) as client:
+            assert client.revocations.retention >= WEEK.total_seconds()
+
+    @pytest.mark.parametrize("sid", [None, "sid_1"])
+    def test_a_second_call_does_not_move_it(
+        self, options: dict[str, Any], oidc: OidcEmulator, sid: str | None
+    ) -> None:
+        def lines(handle: str | None = None, session: str | None = sid) -> dict[str, str]:
+            named: dict[str, Any] = {"drop": ["auth_time", "sid"]}
+            if session is not None:
+                named = {"drop": ["auth_time"], "claims": {"sid": session}}
+            return {**bearer(oidc, **named), **({} if handle is None else {"session-start": handle})}
+
+        with MoonKey(**options, **NOTED) as client, time_machine.travel(_clock.wall(), tick=False) as clock:
+            auth = client.authenticate(lines())
+            first = client.sessions.note_start(auth)
+            assert auth.session is not None
+            assert auth.session.started_at == first.started_at  # at once
+            again = client.sessions.note_start(auth)
+            clock.shift(100)
+            later = client.sessions.note_start(client.authenticate(lines(str(first.handle))))
+            assert first.started_at == again.started_at == later.started_at
+            assert first.id == again.id == later.id
+            assert later.ends_at == first.ends_at
+            auth = client.authenticate(lines(str(later.handle)))
+            client.mfa.drop(auth)
+            anew = client.sessions.note_start(auth)
+            assert (anew.started_at - first.started_at).total_seconds() == 100
+            assert auth.session is not None
+            assert auth.session.started_at == anew.started_at
+            found = client.authenticate(lines(str(later.handle)))
+            assert found.session is not None
+            assert found.session.started_at is None  # the older handle has ended
+            clock.shift(100)
+            if sid is not None:  # the provider says that this is another session
+                other = client.sessions.note_start(client.authenticate(lines(str(anew.handle), "sid_2")))
+                assert (other.started_at - anew.started_at).total_seconds() == 100
 
     def test_a_provider_that_knows_better(self, options: dict[str, Any], oidc: OidcEmulator) -> None:
-        with MoonKey(**options, longest_session=timedelta(days=7)) as client:
+        with MoonKey(**options, **NOTED) as client:
             known = bearer(oidc, claims={"auth_time": int(_clock.wall()) - 600})
             record = client.sessions.note_start(client.authenticate(known))
             auth = client.authenticate({**known, "session-start": str(record.handle)})
@@ -417,18 +500,18 @@ class TestStarts:
             states_session_start = False
 
         asked = Requirements(session_max_age=HOUR)
-        silent = {**options, "provider": Silent(oidc.issuer, oidc.audience), "longest_session": timedelta(days=7)}
+        silent = {**options, "provider": Silent(oidc.issuer, oidc.audience)}
         with MoonKey(**silent) as client:
             with pytest.raises(ConfigurationError, match="note_starts"):
                 client.check_requirements(asked)
             with pytest.raises(ConfigurationError, match="note_starts"):
                 client.authenticate(bearer(oidc), asked)
-        with MoonKey(**silent, note_starts=True) as client:
+        with MoonKey(**silent, **NOTED) as client:
             client.check_requirements(asked)
 
     def test_tasks(self, options: dict[str, Any], oidc: OidcEmulator) -> None:
         async def note_a_start() -> None:
-            async with AsyncMoonKey(**options, longest_session=timedelta(days=7)) as client:
+            async with AsyncMoonKey(**options, **NOTED) as client:
                 mine = bearer(oidc, drop=["auth_time"])
                 record = await client.sessions.note_start(await client.authenticate(mine))
                 auth = await client.authenticate({**mine, "session-start": str(record.handle)})

@@ -91,7 +91,6 @@ def test_a_setting_that_only_moonkey_knows_is_refused_beside_another_provider(na
         "refresh_jwt": False,
         "load_user": True,
         "extend_on_activity": 3600,
-        "sign_in": {"max_tries": 2},
     }
     value = values.get(name, 50 if name == "user_ttl" else 300)
     message = fails(rf"MOONKEY_{name.upper()} \({name}\).*only MoonKey", provider=Plain(), **{name: value})
@@ -103,6 +102,23 @@ def test_a_setting_that_only_moonkey_knows_is_refused_beside_another_provider(na
     if name not in ("jwt_audience", "strict_subject", "extend_every"):  # which need another setting
         both = load(secret_key=KEY, providers=["moonkey", Plain()], **{name: value})
         assert both.uses_moonkey
+
+
+def test_what_is_about_pages_is_for_every_provider_and_the_steps_of_a_sign_in_are_not() -> None:
+    pages = {"page": "/login", "step_up_page": "/more", "after_sign_out": "/bye", "home": "/x", "language": "de"}
+    for options in ({"provider": Plain()}, {"providers": [Plain(), Plain("other", OTHER_ISSUER)]}):
+        found = load(**options, sign_in=pages)
+        assert [one.sign_in.page for one in (found, *found.members.values())] == ["/login"] * (
+            1 + len(found.members)
+        )
+        for name, value in {"max_tries": 2, "methods": "phone_number", "after_sign_in": "/a"}.items():
+            message = fails(
+                r"MOONKEY_SIGN_IN \(sign_in\).*does not sign users in", **options, sign_in={name: value}
+            )
+            assert name in message
+    steps: dict[str, Any] = {"max_tries": 2}
+    assert load(provider=Plain(can=["sign_in"]), sign_in=steps).sign_in.max_tries == 2
+    assert load(secret_key=KEY, providers=["moonkey", Plain()], sign_in=steps).sign_in.max_tries == 2
 
 
 def test_each_of_several_such_settings_is_named() -> None:

@@ -177,7 +177,11 @@ class TestWithTheEmulator:
             emulator.fault("/v1/auth", status=500)
             browser = Visitor(call, html=False)
             browser.cookies = {SESSION: f"session_{bare}"}
-            assert json_of(browser.post("sign_out")) == {"signed_out": True, "complete": False}
+            assert json_of(browser.post("sign_out")) == {
+                "signed_out": True,
+                "complete": False,
+                "revocation": "local",
+            }
             emulator.clear_faults()
             for spelling in (bare, f"session_{bare}"):
                 assert call("authenticate", {"session-token": spelling}).is_rejected

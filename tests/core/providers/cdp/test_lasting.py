@@ -92,7 +92,12 @@ class TestSignOut:
         visitor = Visitor(call, html=False, mode="header")
         answer = visitor.post("sign_out", authorization=f"Bearer {token}")
         assert answer.status == 200
-        assert json.loads(answer.body) == {"signed_out": True, "complete": False, "provider_sign_out": True}
+        assert json.loads(answer.body) == {
+            "signed_out": True,
+            "complete": False,
+            "revocation": "local",
+            "provider_sign_out": True,
+        }
         assert call("authenticate", headers(token)).is_rejected
         (event,) = [one for one in events if isinstance(one, SignedOut)]
         assert (event.user_id, event.complete, event.scope) == (browser.user_id, False, f"cdp:{cdp.project_id}")
@@ -118,7 +123,12 @@ class TestSignOut:
 
     def test_without_a_credential(self, call: Both) -> None:
         answer = Visitor(call, html=False, mode="header").post("sign_out")
-        assert json.loads(answer.body) == {"signed_out": True, "complete": True, "provider_sign_out": True}
+        assert json.loads(answer.body) == {
+            "signed_out": True,
+            "complete": True,
+            "revocation": "local",
+            "provider_sign_out": True,
+        }
 
     @pytest.mark.parametrize("route", ["sessions", "revoke", "revoke_others"])
     def test_devices_cannot_be_had(self, call: Both, cdp: CdpEmulator, route: str) -> None:
@@ -220,7 +230,7 @@ class TestCustomAuthentication:
         try:
             token = oidc.sign_in().access_token
             answer = Visitor(call, html=False, mode="header").post("sign_out", authorization=f"Bearer {token}")
-            assert json.loads(answer.body) == {"signed_out": True, "complete": True}
+            assert json.loads(answer.body) == {"signed_out": True, "complete": True, "revocation": "local"}
             assert call("authenticate", headers(token)).is_rejected
         finally:
             call.close()

@@ -55,8 +55,12 @@ def test_what_is_no_session_jwt_of_the_project_is_shown_to_nobody(
             project.clear_requests()
             with pytest.raises(InvalidCredentials):
                 client("sessions.revoke", session_jwt=jwt)
-            assert signed_out(client, jwt) == {"signed_out": True, "complete": True}, name
-            assert signed_out(client, "", stytch_session=jwt) == {"signed_out": True, "complete": True}, name
+            assert signed_out(client, jwt) == {"signed_out": True, "complete": True, "revocation": "local"}, name
+            assert signed_out(client, "", stytch_session=jwt) == {
+                "signed_out": True,
+                "complete": True,
+                "revocation": "local",
+            }, name
             assert (calls(project), waiting(client)) == ({}, 0), name
 
 
@@ -87,9 +91,13 @@ def test_an_old_jwt_ends_its_session(how: str, project: StytchEmulator) -> None:
 @HOW
 def test_what_the_service_refuses_as_no_credential_is_not_tried_again(how: str, project: StytchEmulator) -> None:
     with stytch_client(how, project, **COOKIES) as client:
-        assert signed_out(client, "junk") == {"signed_out": True, "complete": False}
+        assert signed_out(client, "junk") == {"signed_out": True, "complete": False, "revocation": "local"}
         assert (project.requests()[REVOKE], waiting(client)) == (1, 0)
         person = project.sign_in()
         project.fault("/v1/sessions/revoke", status=500)
-        assert signed_out(client, person.session_token) == {"signed_out": True, "complete": False}
+        assert signed_out(client, person.session_token) == {
+            "signed_out": True,
+            "complete": False,
+            "revocation": "local",
+        }
         assert waiting(client) == 1  # as ever
