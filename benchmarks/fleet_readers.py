@@ -38,7 +38,7 @@ class Seen:
 class Reader:
     """One of them, which knows all entries up to ``last_id``, and reads again those from ``anchor`` on."""
 
-    __slots__ = ("anchor", "known_at", "last_id", "full_read_at", "reads", "since_anchor", "wake_ups")
+    __slots__ = ("anchor", "full_read_at", "known_at", "last_id", "reads", "since_anchor", "wake_ups")
 
     def __init__(self, last_id: bytes, reads: int, max_lag: float) -> None:
         self.last_id = self.anchor = last_id

@@ -293,6 +293,15 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "error",
             "Too many entries in the feed of a provider that cannot be asked: calls that revoke raise an error.",
         ),
+        "feed_command_refused": LogReason(
+            "warning",
+            "Redis refused a command by which processes share work: each of them does it by itself.",
+        ),
+        "feed_snapshot_failed": LogReason(
+            "warning",
+            "The snapshot of the feed could not be read or added to. Processes that start read the whole feed "
+            "instead, which takes longer.",
+        ),
         "feed_publish_failed": LogReason(
             "error",
             "Redis refused an entry; it is tried again. Other processes do not know of it yet.",
@@ -399,6 +408,11 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "warning",
             "So many dead credentials are presented that the other processes are not told of all. A connection "
             "with one of them may last until the known end of its session.",
+        ),
+        "sign_out_limited": LogReason(
+            "warning",
+            "So many credentials are signed out while their provider cannot be asked that the other processes are "
+            "not told of all. They are refused in the process that was asked.",
         ),
         "limiter_failed": LogReason(
             "error",

@@ -332,6 +332,10 @@ _SPOKEN: Mapping[str, str] = {
 }
 
 
+def _spoken(operation: str) -> str:
+    return _SPOKEN.get(operation, operation.replace("_", " "))
+
+
 class NotSupported(MoonKeyError):
     """The configured provider cannot do what was called. ``client.capabilities`` says so beforehand.
 
@@ -356,12 +360,19 @@ class NotSupported(MoonKeyError):
         """Make an error; ``why`` is a sentence about the cause and what to do instead."""
         if message is None and provider:
             message = (
-                f"The provider {provider!r} cannot {_SPOKEN.get(operation, operation.replace('_', ' '))}. "
+                f"The provider {provider!r} cannot {_spoken(operation)}. "
                 f"{why or 'Do it at the provider itself; client.capabilities lists what can be done here.'}"
             )
         super().__init__(message, reason=reason)
         self.provider = provider
         self.operation = operation
+
+    @property
+    def public_detail(self) -> str:
+        """What a client may be told: what cannot be done, and neither by which provider nor what else to call."""
+        return (
+            f"The identity provider cannot {_spoken(self.operation)}." if self.operation else self.default_message
+        )
 
 
 class ProviderError(MoonKeyError):

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from moonkey_core import _repeated_log
+from moonkey_core._session_life import mfa as records
 from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator, StytchB2BEmulator, StytchEmulator
 from moonkey_core.redis import shared
 from moonkey_core.settings import Settings
@@ -70,6 +71,7 @@ def pytest_runtest_setup() -> None:
     """Forget what clients of one app share in a process, which those of two tests do not, and what was logged."""
     shared._tables.clear()
     shared._feeds.clear()
+    records._tables.clear()
     _repeated_log.reset()
 
 

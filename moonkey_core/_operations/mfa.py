@@ -13,7 +13,7 @@ from moonkey_core._operations.core import Core
 from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._plan import AwaitPublished, Fetch, Plan, RecordReply, RecordStep
 from moonkey_core._session_life.mfa import ClientRecords, Records, all_of, as_mfa, as_start
-from moonkey_core.auth import Auth, from_cookies, give, held_by, provider_name, scope_of
+from moonkey_core.auth import Auth, from_cookies, give, held_by, peek_identity, provider_name, scope_of
 from moonkey_core.errors import MoonKeyError, ProviderUnavailable
 from moonkey_core.models import MfaRecord, StartRecord
 from moonkey_core.revocations import RevocationState
@@ -224,6 +224,8 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
 
     A start that was noted stays where it is: where the request presents a handle that counts, the client gets that
     start again. A sign-out ends it; where a user signs in anew without one, call ``client.mfa.drop(auth)`` before.
+    With several providers, nothing is noted for one without a ``longest_session`` whose credentials state the
+    start: the record is that start, with the id of the session and without a handle.
 
     Args:
         auth: The identity of the request.
@@ -238,6 +240,9 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
     """
     yield from ()
     core = _core_of(core, auth)
+    stated = _stated_start(core, auth)
+    if stated is not None:
+        return stated
     records, held = _records(core, "start"), held_by(auth)
     note = records.new_note(auth, "start")
     earlier = held.note(auth, "start") if isinstance(held, ClientRecords) else None
@@ -250,6 +255,15 @@ def note_start(core: Core, auth: Auth) -> Plan[StartRecord]:
         held.learn_start(note)
     records.apply_start(auth, note)
     return as_start(note, records.ends_at(note, "start"), handle)
+
+
+def _stated_start(core: Core, auth: Auth) -> StartRecord | None:
+    """Return the start of a session that its own credential states, where nothing is noted for its provider."""
+    identity = peek_identity(auth)
+    if not core.settings.note_starts or core.settings.session_limit is not None or identity is None:
+        return None
+    session = identity[1]
+    return None if session.started_at is None else StartRecord(session.id, session.started_at, session.expires_at)
 
 
 def _continued(auth: Auth, purpose: Purpose, note: Note) -> Note:

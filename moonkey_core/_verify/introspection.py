@@ -420,8 +420,8 @@ class Introspector:
         if added is None:
             log_repeated(
                 logging.WARNING,
-                "too many credentials of unknown sessions: this one is refused in this process only",
-                extra={"reason": "reports_limited"},
+                "signed out, and too many were whose session is unknown: refused in this process only",
+                extra={"reason": "sign_out_limited"},
             )
         return added or RevocationHandle()
 

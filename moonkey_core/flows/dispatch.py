@@ -61,13 +61,16 @@ _NEEDS: Mapping[str, Capability] = {
 
 _OF_BROWSERS = ("accept", "cookie")
 _OF_ANYBODY = frozenset({"session", "style", "icon"})
+OF_EACH_PROVIDER: frozenset[str] = frozenset({"sign_out"})
+"""The routes that do what they do at the provider of the identity, where there are several."""
 
 
 def answer(core: Core, request: FlowRequest) -> FlowPlan:
     """Answer a request to one of the ready-made routes.
 
     Every error of the request or of the provider becomes a response, and is logged. With several providers, the
-    routes are those of the one that signs users in. Of another one's user they know the route ``session`` only.
+    routes are those of the one that signs users in. Of another one's user they know the routes ``session`` and
+    ``sign_out`` only.
 
     Raises:
         ConfigurationError: Cookies are not configured, and the mode needs them.
@@ -124,7 +127,7 @@ def _of_own_provider(core: Core, request: FlowRequest) -> FlowRequest:
     """
     auth = request.auth
     name = provider_name(auth)
-    if name == core.name or request.route in _OF_ANYBODY:
+    if name == core.name or request.route in _OF_ANYBODY or request.route in OF_EACH_PROVIDER:
         return request
     if request.route in _SIGN_IN:
         return replace(request, auth=new_auth())

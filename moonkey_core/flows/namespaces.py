@@ -5,38 +5,52 @@ The clients import this module on first use, as many apps mount no routes.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
-from moonkey_core._operations.namespaces import Awaits, Runs, awaiting, blocking
+from moonkey_core._operations.namespaces import Awaits, Runs
 from moonkey_core._plan import arun, run
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
-from moonkey_core.flows import MagicLinkStart, OAuthStart
+from moonkey_core.auth import Auth
+from moonkey_core.flows import FlowRequest, FlowResponse, MagicLinkStart, OAuthStart
 from moonkey_core.flows.counting import awaiting_driver, blocking_driver
-from moonkey_core.flows.dispatch import answer
+from moonkey_core.flows.dispatch import OF_EACH_PROVIDER, answer
 from moonkey_core.flows.magic_link import magic_link_state
 from moonkey_core.flows.oauth import oauth_state
 
 if TYPE_CHECKING:
     from moonkey_core.redis.store import AsyncRedisStore, RedisStore
 
-T = TypeVar("T")
-
 
 class Flows(Runs):
     """The ready-made session routes."""
 
-    def __init__(self, core: Core, exchange: SyncExchange, store: RedisStore | None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        exchange: SyncExchange,
+        store: RedisStore | None,
+        exchange_of: Callable[[Auth], SyncExchange],
+    ) -> None:
         super().__init__(core, exchange)
         self._store = store
+        self._exchange_of = exchange_of  # of the provider of an identity
 
-    def _run(self, plan: Generator[Any, Any, T]) -> T:
+    def answer(self, request: FlowRequest) -> FlowResponse:
+        """Answer a request to one of the ready-made routes.
+
+        Every error of the request or of the provider becomes a response, and is logged. With several providers,
+        the routes are those of the one that signs users in. Of another one's user they know the routes ``session``
+        and ``sign_out`` only.
+
+        Raises:
+            ConfigurationError: Cookies are not configured, and the mode needs them.
+        """
+        exchange = self._exchange_of(request.auth) if request.route in OF_EACH_PROVIDER else self._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return run(plan, blocking_driver(self._exchange, self._store, deadline))
-
-    answer: Final = blocking(answer)
+        return run(answer(self._core, request), blocking_driver(exchange, self._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
@@ -73,15 +87,30 @@ class Flows(Runs):
 class AsyncFlows(Awaits):
     """The ready-made session routes."""
 
-    def __init__(self, core: Core, exchange: AsyncExchange, store: AsyncRedisStore | None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        exchange: AsyncExchange,
+        store: AsyncRedisStore | None,
+        exchange_of: Callable[[Auth], AsyncExchange],
+    ) -> None:
         super().__init__(core, exchange)
         self._store = store
+        self._exchange_of = exchange_of  # of the provider of an identity
 
-    async def _run(self, plan: Generator[Any, Any, T]) -> T:
+    async def answer(self, request: FlowRequest) -> FlowResponse:
+        """Answer a request to one of the ready-made routes.
+
+        Every error of the request or of the provider becomes a response, and is logged. With several providers,
+        the routes are those of the one that signs users in. Of another one's user they know the routes ``session``
+        and ``sign_out`` only.
+
+        Raises:
+            ConfigurationError: Cookies are not configured, and the mode needs them.
+        """
+        exchange = self._exchange_of(request.auth) if request.route in OF_EACH_PROVIDER else self._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return await arun(plan, awaiting_driver(self._exchange, self._store, deadline))
-
-    answer: Final = awaiting(answer)
+        return await arun(answer(self._core, request), awaiting_driver(exchange, self._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in to this browser, as on the blocking client. There is nothing to await."""

@@ -13,7 +13,7 @@ from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._operations.sessions import Ids, end_session, ids_to_end
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.auth import peek_error, peek_identity
+from moonkey_core.auth import peek_error, peek_identity, provider_name
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderError, RequestRefused
 from moonkey_core.events import SignedOut
 from moonkey_core.flows.dropping import drop_records
@@ -33,13 +33,15 @@ _CLEAR_STORAGE = ("clear-site-data", '"storage"')  # W3C Clear Site Data; not "c
 def sign_out(core: Core, request: FlowRequest) -> FlowPlan:
     """Show the page with the sign-out button (GET), or sign out (POST).
 
-    The browser's cookies are always removed, even where they held nothing valid.
+    The browser's cookies are always removed, even where they held nothing valid. With several providers, it is
+    the one of the credential where the session ends.
     """
+    own = core.siblings.get(provider_name(request.auth), core)
     if request.info.method != "POST":
-        return _confirmation(core, request)
+        return _confirmation(own, request)
     target = _target(request)
-    ended = yield from end_own_session(core, request)
-    return signed_out_response(core, request, ended, target)
+    ended = yield from end_own_session(own, request)
+    return signed_out_response(core, request, ended, target, own=own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +57,31 @@ class Ended:
     state: RevocationState
 
 
-def signed_out_response(core: Core, request: FlowRequest, ended: Ended, target: str = "") -> FlowResponse:
+def signed_out_response(
+    core: Core, request: FlowRequest, ended: Ended, target: str = "", *, own: Core | None = None
+) -> FlowResponse:
     """Answer after a sign-out, and remove the cookies.
 
     A browser gets a page instead of a redirect where the session may still be accepted somewhere.
 
     Args:
-        core: The parts of the client.
+        core: The parts of the client that the routes are of.
         request: The request that signed out.
         ended: What has become of the session. Where only the provider's own code in the browser can end it there,
             the response says so to a front end (``provider_sign_out``).
         target: The path to redirect a browser to, instead of ``SignInSettings.after_sign_out``.
+        own: Those of the provider of the credential, where that may be another one.
     """
-    cookies = cleared_cookies(core.settings) if request.mode == "cookies" else ()
+    own = own or core
+    cookies: tuple[str, ...] = ()
+    if request.mode == "cookies":
+        settings = [one.settings for one in (core, own) if one.settings.cookies is not None]
+        cookies = tuple(dict.fromkeys(cookie for one in settings for cookie in cleared_cookies(one)))
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
         content: dict[str, object] = {"signed_out": True, "complete": ended.is_complete}
         content["revocation"] = ended.state
-        if _browser_signs_out(core):
+        if _browser_signs_out(own):
             content["provider_sign_out"] = True  # its own code in the browser does the rest
         response = json_response(content, cookies=cookies)
     elif ended.is_complete and ended.state != "pending":
@@ -82,7 +91,7 @@ def signed_out_response(core: Core, request: FlowRequest, ended: Ended, target: 
             "next": target,
             "is_complete": ended.is_complete,
             "is_pending": ended.state == "pending",
-            "goes_on": "revoke_session" in core.provider.capabilities,
+            "goes_on": "revoke_session" in own.provider.capabilities,
             "can_sign_in": mounted_sign_in(core.settings, request.routes) is not None,
         }
         response = page_response(request, "signed_out", context, cookies=cookies)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from moonkey_core._crypto import Sealer
@@ -60,20 +60,41 @@ def _revocation_content(entry: Revocation) -> dict[str, Any]:
     return content
 
 
-def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
+def open_entry(sealer: Sealer, stream: str, sealed: object, added_at: float | None = None) -> Revocation:
     """Read the entry that was sealed for the stream of that name.
+
+    Args:
+        sealer: Opens it.
+        stream: The name.
+        sealed: The entry.
+        added_at: When the server has added it, by the clock of this machine; ``None``: as its sender has dated it.
 
     Raises:
         ValueError: It is anything else.
     """
     if not isinstance(sealed, bytes) or len(sealed) > _MAX_BYTES:
         raise ValueError(_NO_ENTRY)
-    content = load_object(sealer.open(stream, sealed))
+    return read_entry(load_object(sealer.open(stream, sealed)), added_at)
+
+
+def read_entry(content: dict[str, Any], dated: float | None = None) -> Revocation:
+    """Read an entry that was opened.
+
+    Args:
+        content: The JSON object.
+        dated: When the server has added it, by the clock of this machine; ``None``: as its sender has dated it.
+
+    Raises:
+        ValueError: It is anything else.
+    """
     fields, exempt, doubt = content.get("entry"), content.get("kept"), content.get("doubt")
     precaution = content.get("precaution", False)
     if not isinstance(fields, list) or len(fields) != 4:
         raise ValueError(_NO_ENTRY)
     session_id, user_id, issued_before, added_at = fields
+    added_at = _time(added_at) if dated is None else dated
+    if len(content) == 1 and session_id is not None and user_id is None and issued_before is None:
+        return Revocation(identifier(session_id), None, None, added_at)  # nearly all are like that
     if (session_id is None) != (issued_before is not None) or (session_id is not None and user_id is not None):
         raise ValueError(_NO_ENTRY)
     if user_id is None and (exempt is not None or doubt is not None):
@@ -82,7 +103,7 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         raise ValueError(_NO_ENTRY)
     report, scope = content.get("report"), checked_scope(content.get("scope", DEFAULT_SCOPE))
     if report is not None:
-        return _report(session_id, _time(added_at), report, scope)
+        return _report(session_id, added_at, report, scope)
     revoked_before = None if issued_before is None else _time(issued_before)
     confirm_before: float | None = None
     if doubt is not None:
@@ -93,7 +114,7 @@ def open_entry(sealer: Sealer, stream: str, sealed: object) -> Revocation:
         None if session_id is None else identifier(session_id),
         None if user_id is None else identifier(user_id),
         revoked_before,
-        _time(added_at),
+        added_at,
         None if exempt is None else identifier(exempt),
         confirm_before,
         is_precaution=precaution,
@@ -122,13 +143,6 @@ def entry_key(entry: Revocation, key_of_user: Callable[[str], str] = as_it_is) -
     user_id = None if entry.user_id is None else key_of_user(entry.user_id)
     times = entry.issued_before, entry.confirm_before
     return (entry.scope, entry.session_id, user_id, *times, entry.exempt_session_id, entry.credential)
-
-
-def missing_entries(
-    entries: Iterable[Revocation], present: Collection[object], key_of_user: Callable[[str], str] = as_it_is
-) -> tuple[Revocation, ...]:
-    """Return the entries that are not in the stream. ``present`` holds the keys of those that are."""
-    return tuple(entry for entry in entries if entry_key(entry, key_of_user) not in present)
 
 
 def without_superseded(entries: Collection[Revocation], leeway: float) -> tuple[Revocation, ...]:

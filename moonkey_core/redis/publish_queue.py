@@ -37,6 +37,8 @@ class PublishQueue:
         self._start = start
         self._lock = _threads.lock()
         self._waiting: deque[Revocation] = deque(maxlen=own.maxsize)
+        self._sending: deque[Revocation] = deque()  # taken, and not acknowledged
+        self._sends_all = False
         self._overflowed = False
         self._newest = self._taken = self._acknowledged = 0  # numbers of entries
         self._is_away = False
@@ -81,12 +83,17 @@ class PublishQueue:
                 loop.call_soon_threadsafe(event.set)
         return ticket
 
-    def take_all(self) -> tuple[Revocation, ...]:
-        """Return all entries that still matter, those included that were taken before."""
+    def take_unsent(self) -> tuple[Revocation, ...]:
+        """Return all entries that Redis may not have, those included that were taken before."""
         with self._lock:
+            self._sending.extend(self._waiting)
             self._waiting.clear()
+            self._sends_all |= self._overflowed or len(self._sending) > self.own.maxsize
             self._overflowed = False
             self._taken = self._newest
+            if not self._sends_all:
+                return tuple(self._sending)
+            self._sending.clear()
         return self.own.entries()
 
     async def take(self) -> tuple[Revocation, ...]:
@@ -96,18 +103,16 @@ class PublishQueue:
         while not self._waiting and not self._overflowed:
             await event.wait()
             event.clear()
-        if self._overflowed:
-            return self.take_all()
-        with self._lock:
-            waiting = tuple(self._waiting)
-            self._waiting.clear()
-            self._taken = self._newest
-        return waiting
+        return self.take_unsent()
 
     def mark_sent(self, up_to: int | None = None) -> None:
         """Note that Redis has all entries that were taken, or those up to a number."""
         with self._lock:
-            self._acknowledged = max(self._acknowledged, self._taken if up_to is None else up_to)
+            sent = self._taken if up_to is None else up_to
+            for _ in range(min(sent - self._acknowledged, len(self._sending))):
+                self._sending.popleft()
+            self._acknowledged = max(self._acknowledged, sent)
+            self._sends_all = self._sends_all and self._acknowledged < self._taken
         self._call_back()
 
     def mark_away(self, is_away: bool) -> None:

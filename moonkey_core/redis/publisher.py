@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import log_repeated
+from moonkey_core.redis.batches import BatchSize
 from moonkey_core.redis.client import read_only_error, response_error
-from moonkey_core.redis.entries import entry_key, missing_entries, seal_entry, without_superseded
+from moonkey_core.redis.entries import seal_entry
+from moonkey_core.redis.limits import Limits
 from moonkey_core.redis.publish_queue import PublishQueue
-from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
-_MAX_TURN_SECONDS = 0.5  # to leave publishing again what is missing to another process
+_BATCH_SHARE = 0.05  # of the lag that the process may have: for so long the reader may have to wait
 
 
 class PublishErrors:
@@ -65,7 +65,6 @@ class Publisher:
         sealer: Seals the entries.
         revocations: The table of all revocations that are known here.
         queue: The revocations of this process.
-        reader: Reads what is in the stream.
         clock: The clock of the server, by which entries are dated.
         max_lag: Seconds that a process may be behind the stream.
         leeway: Seconds that the clock of the issuer of JWTs may be ahead.
@@ -79,7 +78,6 @@ class Publisher:
         sealer: Sealer,
         revocations: Revocations,
         queue: PublishQueue,
-        reader: Reader,
         clock: ServerClock,
         *,
         max_lag: float,
@@ -88,95 +86,76 @@ class Publisher:
         on_published: Callable[[], None],
     ) -> None:
         self._sealer = sealer
-        self._revocations = revocations
         self._queue = queue
-        self._reader = reader
         self._clock = clock
-        self._leeway = leeway
         self._poll_interval = poll_interval
         self._on_published = on_published
         self._errors = PublishErrors(max_lag - 3 * poll_interval)  # the others notice within two of them
+        self._batch = BatchSize(max_lag * _BATCH_SHARE)
+        self.limits: Limits = Limits(sealer, revocations, queue, self._send, leeway=leeway)
 
-    async def find_unpublished(self, stream: Stream) -> tuple[Revocation, ...]:
-        """Read the whole stream, and return the entries that have to be published (again).
+    @property
+    def batch_size(self) -> int:
+        """How many entries are published in one go."""
+        return self._batch.value
 
-        These are the revocations of this process, and all others that are known here: Redis may have gone back in
-        time, or the process that found it empty had no entries, and those that published first may have ended.
-        """
-        present, key_of_user = await self._reader.read_all(stream), self._revocations.key_of_user
-        own = missing_entries(self._server_dated(self._queue.take_all()), present, key_of_user)
-        known = without_superseded(self._server_dated(self._revocations.entries()), self._leeway)
-        others = missing_entries(known, {*present, *(entry_key(one, key_of_user) for one in own)}, key_of_user)
-        if others and not stream.epoch.is_new:
-            # All processes have them: one after another checks whether they have been published meanwhile.
-            await asyncio.sleep(secrets.randbelow(1000) / 1000 * min(self._poll_interval, _MAX_TURN_SECONDS))
-            others = missing_entries(others, await self._reader.read_all(stream), key_of_user)
-        return own + others
-
-    async def run(self, stream: Stream, entries: tuple[Revocation, ...]) -> None:
+    async def run(self, stream: Stream, entries: Sequence[Revocation]) -> None:
         """Publish entries, then those of the queue, until the connection fails or the task is cancelled."""
         while True:
             try:
-                await self._publish(stream, entries)
+                await self.publish(stream, entries)
             except response_error() as error:
-                if isinstance(error, read_only_error()):
-                    raise  # another server may accept writes
-                if self._errors.is_too_long(error):
-                    with contextlib.suppress(response_error()):  # deleting may be forbidden, too
-                        await stream.end_epoch()
-                await asyncio.sleep(self._poll_interval)
-                entries = self._server_dated(self._queue.take_all())
+                await self.pause_after(stream, error)
+                entries = self._queue.take_unsent()
                 continue
-            self._errors.reset()
             self._queue.mark_sent()
             self._on_published()
-            entries = self._server_dated(await self._queue.take())
+            entries = await self._queue.take()
 
-    async def _publish(self, stream: Stream, entries: Collection[Revocation]) -> None:
-        """Publish entries that are dated by the clock of the server."""
-        limit = 2 * self._revocations.maxsize
-        if stream.length > limit // 2 and any(entry.is_report for entry in entries):
+    async def publish(self, stream: Stream, entries: Sequence[Revocation]) -> None:
+        """Publish entries, and keep the stream within its bounds."""
+        if self.limits.is_half_full(stream) and any(entry.is_report for entry in entries):
             await stream.measure()
-            entries = _without_reports(entries) if stream.length > limit // 2 else entries
-        sealed = [seal_entry(self._sealer, stream.name, entry) for entry in entries]
-        is_too_long = await stream.publish(sealed, limit)
-        if self._revocations.raises_when_full:
-            self._note_room(is_too_long)
-        elif is_too_long:
-            await self._refuse_all(stream, limit)
+            entries = _without_reports(entries) if self.limits.is_half_full(stream) else entries
+        await self._send(stream, entries)
+        self._errors.reset()
+        await self.limits.keep(stream)
+
+    async def _send(self, stream: Stream, entries: Sequence[Revocation]) -> None:
+        """Seal and add entries, so few at a time that no other task has to wait for long."""
+        start = 0
+        while start < len(entries):
+            began_at = _clock.elapsed()
+            batch = entries[start : start + self.batch_size]
+            await stream.publish([seal_entry(self._sealer, stream.name, one) for one in self._dated(batch)])
+            start += len(batch)
+            self._batch.note(len(batch), _clock.elapsed() - began_at)
+
+    async def pause_after(self, stream: Stream, error: Exception) -> None:
+        """Wait for a while after the server has refused entries, and end the epoch once it has done so for long.
+
+        Raises:
+            Exception: It only reads, as a replica does; another server may accept them.
+        """
+        if isinstance(error, read_only_error()):
+            raise error
+        if self._errors.is_too_long(error):
+            with contextlib.suppress(response_error()):  # deleting may be forbidden, too
+                await stream.end_epoch()
+        await asyncio.sleep(self._poll_interval)
 
     async def measure(self, stream: Stream) -> None:
-        """Notice that entries of a stream that was too long have expired."""
+        """Notice that a stream is too long, or that entries of one that was have expired."""
         await stream.measure()
-        self._note_room(stream.length > 2 * self._revocations.maxsize)
+        await self.limits.keep(stream)
 
-    def _note_room(self, is_full: bool) -> None:
-        """Have the table take no more in while the stream has no room: nothing is dropped from it."""
-        if is_full and not self._revocations.is_feed_full:
-            logger.error("feed: too long; it takes no more revocations", extra={"reason": "feed_takes_no_more"})
-        self._revocations.is_feed_full = is_full
-
-    async def _refuse_all(self, stream: Stream, limit: int) -> None:
-        """Shorten a stream that is too long. Nothing is dropped without a later entry that revokes more."""
-        logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
-        at, added_at = self._revocations.now() + self._leeway, self._revocations.clock()
-        for_all_users = [
-            Revocation(None, None, at, added_at, is_precaution=True, scope=scope)
-            for scope in self._revocations.scopes
-        ]
-        for entry in for_all_users:
-            self._queue.own.record(entry)
-        dated = self._server_dated(for_all_users)
-        await stream.publish([seal_entry(self._sealer, stream.name, entry) for entry in dated], limit)
-        await stream.trim(limit // 2)
-
-    def _server_dated(self, entries: Iterable[Revocation]) -> tuple[Revocation, ...]:
+    def _dated(self, entries: Iterable[Revocation]) -> Iterator[Revocation]:
         """Return entries of ours with all their times by the clock of the server."""
         offset = self._clock.offset
-        return tuple(replace(entry.shifted(offset), added_at=entry.added_at + offset) for entry in entries)
+        return (replace(entry.shifted(offset), added_at=entry.added_at + offset) for entry in entries)
 
 
-def _without_reports(entries: Collection[Revocation]) -> tuple[Revocation, ...]:
+def _without_reports(entries: Sequence[Revocation]) -> tuple[Revocation, ...]:
     """Return the entries without reports, which must not crowd out revocations."""
     kept, count = [], 0
     for entry in entries:

@@ -7,11 +7,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
+from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import ClockSet, HistoryLost, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
@@ -68,6 +68,7 @@ class Reader:
         revocations: The table that takes them in.
         own: The table of what this process has added. Both get the offset of the clock of the server.
         clock: The clock of the server.
+        snapshot: The snapshot of the stream.
         max_lag: Seconds that the process may be behind the stream.
         read_interval: Seconds between two reads that prove that everything is known.
         max_pause: Seconds that another process may wait at most before it connects again.
@@ -78,6 +79,7 @@ class Reader:
         last_read_at: When the last read that found all entries was sent, in monotonic seconds, or ``None``.
         max_wait: Seconds that one call waits for entries.
         trusted_from: From when on the stream is taken as complete, in monotonic seconds.
+        missing: What is known here, by its key, and has not been found in the stream.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Reader:
         revocations: Revocations,
         own: Revocations,
         clock: ServerClock,
+        snapshot: Snapshot,
         *,
         max_lag: float,
         read_interval: float,
@@ -95,10 +98,13 @@ class Reader:
         self.live_until: float = -math.inf
         self.last_read_at: float | None = None
         self.trusted_from: float = math.inf
+        self.missing: dict[object, Revocation] = {}
+        self._is_held = False
         self._sealer = sealer
         self._revocations = revocations
         self._own = own
         self._clock = clock
+        self._snapshot = snapshot
         self._max_lag = max_lag
         self._read_interval = read_interval
         self.max_wait: float = min(5 * max_lag, _MAX_WAIT)
@@ -127,17 +133,28 @@ class Reader:
         self.trusted_from = now + wait
         self._has_joined = True
 
-    async def read_all(self, stream: Stream) -> set[object]:
-        """Read the rest of the stream, and return the keys of the entries that were read."""
-        keys: set[object] = set()
-        while True:
+    @property
+    def is_trusting(self) -> bool:
+        """Whether the stream is taken as complete by now."""
+        return not self._is_held and _clock.elapsed() >= self.trusted_from
+
+    def hold(self, is_held: bool) -> None:
+        """Take the stream for incomplete while another process still has to publish what it lacks."""
+        if self._is_held and not is_held:
+            self.trusted_from = max(self.trusted_from, _clock.elapsed())  # what is read from now on counts
+        self._is_held = is_held
+
+    async def read_all(self, stream: Stream) -> None:
+        """Read the whole stream, as far as possible from its snapshot."""
+        async for entries in self._snapshot.read(stream, self._clock.offset):
+            for entry in entries:
+                self._take_in(entry)
+        is_complete = False
+        while not is_complete:
             sent_at = _clock.elapsed()
             values, is_complete = await stream.read()
-            key_of_user = self._revocations.key_of_user
-            keys.update(entry_key(entry, key_of_user) for entry in self._receive(stream, values))
-            if is_complete:
-                self._mark_read(sent_at)
-                return keys
+            self._receive(stream, values)
+        self._mark_read(sent_at)
 
     async def follow(self, stream: Stream) -> None:
         """Prove again and again that everything is known, until the stream is lost or the task is cancelled.
@@ -200,27 +217,30 @@ class Reader:
             for table in (self._own, self._revocations):
                 table.set_clock_offset(self._clock.offset)
 
-    def _receive(self, stream: Stream, values: Iterable[tuple[float, object]]) -> list[Revocation]:
-        entries = []
+    def _receive(self, stream: Stream, values: Iterable[tuple[float, object]]) -> None:
         for added_at, value in values:
             try:
-                entry = open_entry(self._sealer, stream.name, value)
+                # The clock of its sender may have been wrong. The server dates it by its own clock.
+                entry = open_entry(self._sealer, stream.name, value, added_at - self._clock.offset)
             except ValueError:
                 if not self._foreign_seen:
                     self._foreign_seen = True
                     logger.warning("feed: skipping what is not ours", extra={"reason": "feed_foreign_entry"})
                 continue
-            # The clock of its sender may have been wrong. The server dates it by its own clock.
-            entry = replace(entry.limited_to(added_at + MAX_CLOCK_AHEAD), added_at=added_at - self._clock.offset)
-            self._revocations.receive(entry)
-            entries.append(entry)
-        return entries
+            self._take_in(entry)
+
+    def _take_in(self, entry: Revocation) -> None:
+        """Take in an entry, and strike it out of what is missing."""
+        entry = entry.limited_to(entry.added_at + self._clock.offset + MAX_CLOCK_AHEAD)
+        self._revocations.receive(entry)
+        if self.missing:
+            self.missing.pop(entry_key(entry, self._revocations.key_of_user), None)
 
     def _mark_read(self, sent_at: float) -> None:
         """Note that everything that was published before ``sent_at`` has been received."""
         if self.last_read_at is not None and sent_at < self.last_read_at:
             return  # a wait that began before the last read
         self.last_read_at = sent_at
-        if sent_at >= self.trusted_from and not self._is_closing:
+        if sent_at >= self.trusted_from and not self._is_held and not self._is_closing:
             self.live_until = sent_at + self._max_lag
         self._on_read()

@@ -17,13 +17,17 @@ from typing import Any
 from moonkey_core import _clock
 from moonkey_core._clock import RemoteClock
 from moonkey_core.redis.client import time_limit
+from moonkey_core.redis.lease import Lease, Roll
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
-_PUBLISH_BATCH = 500  # entries of our own, of a few hundred bytes each
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
+_MAX_READ_BATCH = 500  # entries as small as ours
+_READ_BYTES = 256 * 1024  # of the entries that are read at a time, about, if they are more than the first few
+_SEGMENT_BATCH = 4  # of the snapshot, of a few hundred thousand bytes each
+_MAX_DIGITS = 12
 _MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
 _MAX_SINCE_ANCHOR = 25  # entries that are read a second time, at most
 _MAX_SEQUENCE = 2**64 - 1  # the second half of an id
@@ -92,16 +96,20 @@ class Stream:
         self, client: Any, root: str, epoch: StreamEpoch, timeout: float, retention: float, clock: ServerClock
     ) -> None:
         self._client = client
+        self._root = root
         self._epoch_key = _epoch_key(root)
         self._timeout = timeout
         self._retention_ms = int(retention * 1000)
         self._last_id = b"0-0"
+        self._batch = _READ_BATCH
         self._anchor: bytes | None = None  # the last entry that is read again
         self._since_anchor = 0
         self._clock = clock
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
+        self.rows_read: int = 0  # of the stream itself
         self.name: str = _stream_key(root, epoch.value)
+        self._snapshot = f"{self.name}:snapshot"
 
     @classmethod
     async def join(
@@ -144,7 +152,7 @@ class Stream:
                 matter.
         """
         anchor, last_id = self._anchor, self._last_id  # another task may wait for entries meanwhile
-        count = _READ_BATCH + (anchor is not None)
+        count = self._batch + (anchor is not None)
         after = _id_before(anchor) if anchor else last_id
         sent_at = self._clock.wall()
         async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
@@ -156,7 +164,7 @@ class Stream:
             found, epoch, *more = await pipe.execute()
         if self._clock.update(more[-1], more[-1], sent_at):
             raise ClockSet
-        rows = found[0][1] if found else []
+        rows = self._rows(found)
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost
         if anchor is not None and await self._is_lost(anchor, last_id, rows):
@@ -174,34 +182,34 @@ class Stream:
             HistoryLost: The epoch is not the current one any more.
         """
         block = max(int(seconds * 1000), 1)
+        batch = self._batch
         async with time_limit(seconds + self._timeout), self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command(
-                "XREAD", "COUNT", _READ_BATCH, "BLOCK", block, "STREAMS", self.name, self._last_id
-            )
+            pipe.execute_command("XREAD", "COUNT", batch, "BLOCK", block, "STREAMS", self.name, self._last_id)
             pipe.get(self._epoch_key)
             found, epoch = await pipe.execute()
         if epoch != self.epoch.value:
             raise HistoryLost
-        rows = found[0][1] if found else []
+        rows = self._rows(found)
         self._since_anchor += len(rows)
         if self._since_anchor > _MAX_SINCE_ANCHOR:
             self._set_anchor(rows[-1])
-        return self._new_values(rows), 0 < len(rows) < _READ_BATCH
+        return self._new_values(rows), 0 < len(rows) < batch
 
-    def _new_values(self, rows: Sequence[tuple[bytes, Any]]) -> list[tuple[float, object]]:
+    def _new_values(self, rows: Sequence[tuple[bytes, object]]) -> list[tuple[float, object]]:
         """Return the entries after the last one that is known, and note the last one."""
-        known = _id_parts(self._last_id)
-        new = [(entry_id, _value(fields)) for entry_id, fields in rows if _id_parts(entry_id) > known]
+        known = id_parts(self._last_id)
+        new = [(entry_id, value) for entry_id, value in rows if id_parts(entry_id) > known]
+        self.rows_read += len(new)
         if new:
             self._last_id = new[-1][0]
-        return [(_added_at(entry_id), value) for entry_id, value in new if value != b""]
+        return [(added_at(entry_id), value) for entry_id, value in new if value != b""]
 
-    def _set_anchor(self, row: tuple[bytes, Any]) -> None:
-        entry_id, value = row[0], _value(row[1])
+    def _set_anchor(self, row: tuple[bytes, object]) -> None:
+        entry_id, value = row
         is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
         self._anchor, self._since_anchor = entry_id if is_short else None, 0
 
-    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[tuple[bytes, Any]]) -> bool:
+    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[tuple[bytes, object]]) -> bool:
         """Return whether the stream lacks what was read from it before, and was not told to drop it.
 
         Args:
@@ -209,8 +217,8 @@ class Stream:
             last_id: The last one that was known.
             rows: What was found.
         """
-        ids, known = [entry_id for entry_id, _ in rows], _id_parts(last_id)
-        if last_id not in ids and not (ids and _id_parts(ids[-1]) > known):
+        ids, known = [entry_id for entry_id, _ in rows], id_parts(last_id)
+        if last_id not in ids and not (ids and id_parts(ids[-1]) > known):
             # The end is missing, which is never dropped before it is too old.
             is_young = known[0] > self._server_ms() - self._retention_ms
             return is_young or not await self._exists()
@@ -218,9 +226,9 @@ class Stream:
             return False
         # A single entry may be dropped once a later one contains it. The older ones are there then.
         first = await self._first_id()
-        if first and _id_parts(first) < _id_parts(anchor):
+        if first and id_parts(first) < id_parts(anchor):
             return False
-        return _id_parts(anchor)[0] > _id_parts(ids[-1])[0] - self._retention_ms
+        return id_parts(anchor)[0] > id_parts(ids[-1])[0] - self._retention_ms
 
     async def _exists(self) -> bool:
         async with time_limit(self._timeout):
@@ -234,17 +242,22 @@ class Stream:
     def _server_ms(self) -> int:
         return int((self._clock.wall() + self._clock.offset) * 1000)
 
-    async def publish(self, entries: Sequence[bytes], limit: int) -> bool:
-        """Add entries, and return whether the stream is longer than ``limit`` then, even without expired ones."""
-        length = 0
-        for start in range(0, len(entries), _PUBLISH_BATCH):
-            async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
-                for entry in entries[start : start + _PUBLISH_BATCH]:
-                    pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
-                *_, newest = await pipe.execute()
-                length = await self._drop_expired(int(_added_at(newest) * 1000))
-            self.length = length
-        return length > limit
+    def _rows(self, found: Any) -> list[tuple[bytes, object]]:
+        """Return the ids and values in a reply to ``XREAD``, and read more at a time where they are small."""
+        rows = [(entry_id, _value(fields)) for entry_id, fields in (found[0][1] if found else ())]
+        if rows:
+            size = sum(len(value) if isinstance(value, bytes) else _READ_BYTES for _, value in rows)
+            fitting = _READ_BYTES * len(rows) // max(size, 1)
+            self._batch = min(max(fitting, _READ_BATCH), _MAX_READ_BATCH)
+        return rows
+
+    async def publish(self, entries: Sequence[bytes]) -> None:
+        """Add a few entries, drop expired ones, and update ``length``."""
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
+            *_, newest = await pipe.execute()
+            self.length = await self._drop_expired(int(added_at(newest) * 1000))
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
@@ -262,6 +275,103 @@ class Stream:
         if isinstance(length, Exception):
             raise length
         return int(length)
+
+    @property
+    def last_id(self) -> bytes:
+        """The id of the last entry that is known."""
+        return self._last_id
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The same as a pair of numbers, by which ids are in order."""
+        return id_parts(self._last_id)
+
+    def start_after(self, entry_id: bytes) -> None:
+        """Have :meth:`read` go on after an entry, as the ones up to that are known."""
+        self._last_id, self._anchor = entry_id, None
+
+    async def newest_id(self) -> tuple[int, int]:
+        """Return the id of the entry that was added last."""
+        async with time_limit(self._timeout):
+            rows = await self._client.execute_command("XREVRANGE", self.name, "+", "-", "COUNT", 1)
+        return id_parts(rows[0][0]) if rows else (0, 0)
+
+    async def scan(self, after: bytes, most: int = _MAX_READ_BATCH) -> list[tuple[bytes, object]]:
+        """Return the next entries after an id, ``most`` of them at most, whatever is known already.
+
+        Returns:
+            The id and value of each.
+        """
+        count = min(self._batch, most)
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
+        return self._rows(found)
+
+    async def find(self, entry_ids: Sequence[bytes]) -> dict[bytes, object]:
+        """Return the values of those entries that are in the stream, by id."""
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            for entry_id in entry_ids:
+                pipe.execute_command("XRANGE", self.name, entry_id, entry_id)
+            found = await pipe.execute()
+        return {entry_id: _value(fields) for rows in found for entry_id, fields in rows}
+
+    async def read_segments(self, after: bytes) -> list[tuple[bytes, object]]:
+        """Return the next segments of the snapshot after an id, each as its id and sealed content."""
+        async with time_limit(self._timeout):
+            found = await self._client.execute_command(
+                "XREAD", "COUNT", _SEGMENT_BATCH, "STREAMS", self._snapshot, after
+            )
+        return [(entry_id, _value(fields)) for entry_id, fields in (found[0][1] if found else ())]
+
+    async def last_segment(self) -> bytes:
+        """Return the id of the last segment of the snapshot, or that before all entries."""
+        async with time_limit(self._timeout):
+            rows = await self._client.execute_command("XREVRANGE", self._snapshot, "+", "-", "COUNT", 1)
+        last: bytes = rows[0][0] if rows else b"0-0"
+        return last
+
+    async def add_segment(self, last: bytes, sealed: bytes, most: int) -> None:
+        """Add a segment to the snapshot, and drop expired ones. It is the last one of ``most``.
+
+        Does nothing where another process has added a later one.
+        """
+        oldest = max(self._server_ms() - self._retention_ms, 0)
+        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("XADD", self._snapshot, "MAXLEN", most, last, _FIELD, sealed)
+            pipe.execute_command("XTRIM", self._snapshot, "MINID", oldest)  # an error before Redis 6.2
+            pipe.pexpire(self._snapshot, self._retention_ms)
+            added, *_ = await pipe.execute(raise_on_error=False)
+        if isinstance(added, Exception) and "equal or smaller" not in str(added):
+            raise added
+
+    async def drop_snapshot(self) -> None:
+        """Drop the snapshot, as entries were dropped that its segments end with."""
+        async with time_limit(self._timeout):
+            await self._client.delete(self._snapshot)
+
+    async def delete(self, entry_ids: Sequence[bytes]) -> None:
+        """Drop single entries."""
+        async with time_limit(self._timeout):
+            await self._client.execute_command("XDEL", self.name, *entry_ids)
+
+    def lease(self, purpose: str, life: float) -> Lease:
+        """Return a lease of the fleet that lasts for ``life`` seconds."""
+        return Lease(self._client, f"{self._root}:{purpose}", life, self._timeout)
+
+    def roll(self, life: float) -> Roll:
+        """Return the roll of the processes that still have to publish what Redis has lost."""
+        return Roll(self._client, f"{self._root}:repairing", life, self._timeout)
+
+    async def get_number(self, name: str) -> int:
+        """Return a number that belongs to this stream; 0 where there is none."""
+        async with time_limit(self._timeout):
+            found = await self._client.get(f"{self.name}:{name}")
+        return int(found) if found and found.isdigit() and len(found) < _MAX_DIGITS else 0
+
+    async def set_number(self, name: str, value: int) -> None:
+        """Set a number that belongs to this stream, and lasts as long as an entry."""
+        async with time_limit(self._timeout):
+            await self._client.set(f"{self.name}:{name}", value, px=self._retention_ms)
 
     async def trim(self, length: int) -> None:
         """Drop the oldest entries, which a later one has made superfluous."""
@@ -332,7 +442,7 @@ def _value(fields: Any) -> object:
     return fields.get(_FIELD) if fields else None
 
 
-def _id_parts(entry_id: bytes) -> tuple[int, int]:
+def id_parts(entry_id: bytes) -> tuple[int, int]:
     """Return the milliseconds and the sequence number of an id, by which ids are in order."""
     milliseconds, _, sequence = entry_id.partition(b"-")
     return int(milliseconds), int(sequence)
@@ -340,11 +450,11 @@ def _id_parts(entry_id: bytes) -> tuple[int, int]:
 
 def _id_before(entry_id: bytes) -> bytes:
     """Return the greatest id that is less than another."""
-    milliseconds, sequence = _id_parts(entry_id)
+    milliseconds, sequence = id_parts(entry_id)
     return b"%d-%d" % ((milliseconds, sequence - 1) if sequence else (milliseconds - 1, _MAX_SEQUENCE))
 
 
-def _added_at(entry_id: bytes) -> float:
+def added_at(entry_id: bytes) -> float:
     """Return when an entry was added, by the clock of the server: its id begins with the milliseconds."""
     return int(entry_id.split(b"-")[0]) / 1000
 

@@ -19,6 +19,8 @@ from moonkey_core.redis.client import async_client, time_limit
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.repair import Repair
+from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
@@ -137,11 +139,13 @@ class Worker:
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
+        self._snapshot = Snapshot(sealer, 2 * revocations.maxsize)
         self.reader: Reader = Reader(
             sealer,
             revocations,
             queue.own,
             self._clock,
+            self._snapshot,
             max_lag=max_lag,
             read_interval=2 * self._poll_interval,
             max_pause=MAX_PAUSE,
@@ -151,12 +155,21 @@ class Worker:
             sealer,
             revocations,
             queue,
-            self.reader,
             self._clock,
             max_lag=max_lag,
             leeway=leeway,
             poll_interval=self._poll_interval,
             on_published=self._on_published,
+        )
+        self._repair = Repair(
+            self._publisher,
+            revocations,
+            queue,
+            self.reader,
+            self._clock,
+            life=max_lag,
+            leeway=leeway,
+            poll_interval=self._poll_interval,
         )
         self.is_first_try: bool = True
         self._announced: bool | None = None
@@ -262,11 +275,13 @@ class Worker:
             stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
             self._queue.mark_away(False)
             self.reader.join(stream.epoch)
-            unpublished = await self._publisher.find_unpublished(stream)
+            unsent = await self._repair.find_missing(stream)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.reader.listen(stream))
                 tasks.create_task(self.reader.follow(stream))
-                tasks.create_task(self._publisher.run(stream, unpublished))
+                tasks.create_task(self._publisher.run(stream, unsent))
+                tasks.create_task(self._repair.run(stream))
+                tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))
         finally:
             with contextlib.suppress(Exception):
@@ -276,8 +291,7 @@ class Worker:
     async def _renew(self, stream: Stream) -> None:
         while True:
             await stream.renew()
-            if self._revocations.is_feed_full:
-                await self._publisher.measure(stream)
+            await self._publisher.measure(stream)
             await asyncio.sleep(min(self._retention / 4, _MAX_RENEW_SECONDS))
 
     async def _pause(self) -> None:

@@ -36,6 +36,7 @@ from moonkey_core.errors import (
     MfaNotEnrolled,
     MissingCredentials,
     MoonKeyError,
+    NotSupported,
     PermissionDenied,
     ProviderError,
     ProviderUnavailable,
@@ -99,6 +100,7 @@ _TOLD = frozenset(
         "body_malformed",
         "fields_malformed",
         "fields_repeated",
+        "not_supported",
     }
 )
 """The reasons that a client is told, as it can do something about them. None says anything about a user."""
@@ -415,6 +417,8 @@ def public_detail(error: MoonKeyError) -> str | None:
         return _NOT_ENROLLED
     if isinstance(error, StepUpRequired):
         return _SIGN_IN_AGAIN if error.sign_in_again else _STEP_UP
+    if isinstance(error, NotSupported):
+        return error.public_detail
     if error.reason == "login_refused":
         return _LOGIN_REFUSED
     if error.reason == "login_unclear":

@@ -20,9 +20,10 @@ ALLOWANCE = 1.0
 to get a turn of the processor first, and here many processes want it. How late the machine was comes on top."""
 
 _CLOCKS: tuple[Part, ...] = ("clock", "api clock")
-_CLOCK_NOTICED = 4.0
+CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
+_WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
 Who = Literal["fleet", "elsewhere"]
@@ -128,6 +129,7 @@ class Judge:
         metronome: How late the machine was.
         api_clock: By how many seconds the clock of the API is ahead, while it is constant.
         died: When a worker was killed.
+        misdated: Users all of whose sessions were revoked "until now" by a machine whose clock had just been set.
     """
 
     lags: Lags
@@ -138,6 +140,7 @@ class Judge:
     metronome: Metronome
     api_clock: float = 0.0
     died: dict[int, float] = field(default_factory=dict)
+    misdated: set[str] = field(default_factory=set)
     _unix: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def fault(self, asked: Asked, answer: Answer) -> str | None:
@@ -198,14 +201,20 @@ class Judge:
         assert ending.done is not None
         lags = [self.lags[name] for name in _lag_names(asked.credential)]
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
-        if self._is_forgotten(ending, answer):
+        assert asked.session is not None
+        is_misdated = not ending.at_api and asked.session.user_id in self.misdated
+        if self._is_forgotten(ending, answer) or is_misdated:
             return math.inf
-        if self.spans.changed("clock", asked.side, answer.sent_at - _CLOCK_NOTICED, answer.came_at):
+        if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
-        if ending.who == "elsewhere":
+        # A clock that is set in the very moment may make an entry seem too old to be sent.
+        was_set = self.spans.changed(
+            "clock", ending.side, ending.begun - CLOCK_NOTICED, ending.done + CLOCK_NOTICED
+        )
+        if ending.who == "elsewhere" or was_set:
             return elsewhere
         if not ending.at_api:
             # Without the feed a worker asks the API, which vouches for it; so does one that has just begun.
@@ -219,6 +228,8 @@ class Judge:
 
     def _fault_of_refusing(self, session: Session, asked: Asked, answer: Answer) -> str | None:
         if session.ending is not None and session.ending.begun <= answer.came_at:
+            return None
+        if session.user_id in self.misdated:
             return None
         skew = self._skew(asked.side, answer)
         if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:
@@ -234,8 +245,9 @@ class Judge:
     def _fault_of_not_knowing(self, asked: Asked, answer: Answer) -> str | None:
         """It may be unknown where the API has to be asked, and was not well."""
         when = (answer.sent_at, answer.came_at)
-        at_api = asked.at_api
-        if asked.session is not None:
+        # A worker that began while the API was away has no keys yet.
+        at_api = asked.at_api or self.spans.felt("worker", asked.side, *when, recovery=_WITHOUT_KEYS)
+        if asked.session is not None and not at_api:
             at_api = self._is_past_its_time(asked, asked.session, answer) or any(
                 self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock")
             )

@@ -166,6 +166,7 @@ class People:
             for one in theirs:
                 one.ending = Ending("fleet", begun, at_api=path != "/revoke-user")
         answer = self._ask(line, path, {"user_id": user_id}, theirs, side)
+        self._tally.note_end_of_user(user_id, side, begun)
         user.free_at = time.monotonic() + _AFTERWARDS
         return answer
 

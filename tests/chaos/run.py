@@ -60,7 +60,12 @@ def _play_all(scenarios: Sequence[Scenario], seed: int, minutes: float | None) -
     while True:
         for scenario in scenarios:
             signal.alarm(int(scenario.seconds) + _OVERTIME)
-            wrong += not play(scenario, str(seed))
+            try:
+                is_right = play(scenario, str(seed))
+            except (RuntimeError, OSError) as error:
+                is_right = False
+                print(f"WRONG {scenario.name}, seed {seed}: it could not begin: {error}", flush=True)
+            wrong += not is_right
             played += 1
             if end is not None and time.monotonic() > end:
                 break
@@ -76,7 +81,7 @@ def _interrupted(number: int, _: object) -> NoReturn:
     for one in _SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     if number == signal.SIGALRM:
-        raise TimeoutError("a scenario has taken far too long")
+        raise SystemExit("a scenario has taken far too long")
     raise KeyboardInterrupt
 
 

@@ -112,12 +112,17 @@ def _one_account(stage: Stage, seconds: float) -> None:
     stage.pause(1.0)
 
 
-@_scenario("same-slow-link", "every way to Redis takes 145 ms, for all")
+@_scenario("same-slow-link", "every way to Redis takes 145 ms, for all; then other times")
 def _same_slow_link(stage: Stage, seconds: float) -> None:
     with stage.spans.during("redis", stage.numbers, delays_pending=True):
-        for side in stage.sides:
-            side.redis.set(delay=0.145)
-        stage.pause(seconds)
+        for share, delay in (
+            (0.5, 0.145),
+            (0.25, stage.rng.uniform(0.05, 0.25)),
+            (0.25, stage.rng.uniform(0.2, 0.6)),
+        ):
+            for side in stage.sides:
+                side.redis.set(delay=delay)
+            stage.pause(share * seconds)
         for side in stage.sides:
             side.redis.set()
 

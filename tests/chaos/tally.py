@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 
-from chaos.model import Asked, Judge
+from chaos.model import CLOCK_NOTICED, Asked, Judge
 
 from support.fleets import Answer
 
@@ -64,6 +64,11 @@ class Tally:
         """A session was ended, or all of a user."""
         with self._lock:
             self._endings["elsewhere" if path.startswith("/_emulator") else state or "without a verdict"] += 1
+
+    def note_end_of_user(self, user_id: str, side: int, begun: float) -> None:
+        """All sessions of a user were revoked "until now": by a clock that was just set, maybe a wrong time."""
+        if self._judge.spans.changed("clock", side, begun - CLOCK_NOTICED, time.monotonic()):
+            self._judge.misdated.add(user_id)
 
     def line(self) -> str:
         """All of it in one line."""

@@ -168,6 +168,8 @@ def test_devices_are_not_there(site: Site) -> None:
     for answer in answers:
         assert answer.status_code == 501, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["reason"] == "not_supported"
+        assert answer.json()["detail"] == "The identity provider cannot list sessions."
     found = site.get("/auth/session", token).json()
     assert found["authenticated"] is True
     assert found["user"]["authentication_methods"] == [{"type": "email", "identifier": "demo@example.com"}]

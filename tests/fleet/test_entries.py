@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from moonkey_core._crypto import Sealer
 from moonkey_core.models import identifier
 from moonkey_core.providers.moonkey.ids import bare_user_id
-from moonkey_core.redis.entries import entry_key, missing_entries, open_entry, seal_entry, without_superseded
+from moonkey_core.redis.entries import entry_key, open_entry, seal_entry, without_superseded
 from moonkey_core.revocations import Revocation, Revocations
 from support.any_json import JSON
 
@@ -57,16 +57,6 @@ def test_what_an_entry_for_everybody_says_already_is_not_said_again() -> None:
     later = [Revocation("s2", None, None, 95.1), Revocation(None, "u3", 101.0, 80.0)]
     assert set(without_superseded([*before, weaker, everybody, *later], 5.0)) == {everybody, before[1], *later}
     assert without_superseded(before + later, 5.0) == (*before, *later)
-
-
-@pytest.mark.long
-@quick
-@given(st.lists(ENTRIES, max_size=5), st.lists(ENTRIES, max_size=5))
-def test_what_is_missing(known: list[Revocation], present: list[Revocation]) -> None:
-    said = {entry_key(entry) for entry in present}
-    left = missing_entries(known, said)
-    assert {entry_key(entry) for entry in left} == {entry_key(entry) for entry in known} - said
-    assert missing_entries(left, {entry_key(entry) for entry in left}) == ()
 
 
 @pytest.mark.long
@@ -181,7 +171,7 @@ def test_a_report_there_and_back(report: Revocation) -> None:
     assert report.is_report
     found = open_entry(SEALER, "stream", seal_entry(SEALER, "stream", report))
     assert (found, found.credential) == (report, report.credential)
-    assert missing_entries([report], {entry_key(found)}) == ()
+    assert entry_key(found) == entry_key(report)
 
 
 @quick

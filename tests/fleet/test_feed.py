@@ -19,7 +19,7 @@ from moonkey_core.redis.stream import Stream
 from moonkey_core.redis.worker import Worker
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
-from support.feeds import MakeProcess, Process, settings_for
+from support.feeds import MakeProcess, Process, settings_for, stream_names
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -104,8 +104,7 @@ class TestTelling:
 
 
 def stream(server: RedisServer) -> bytes:
-    (name,) = (key for key in server.client.keys("moonkey:*:feed:*") if not key.endswith(b":epoch"))
-    assert isinstance(name, bytes)
+    (name,) = stream_names(server)
     return name
 
 
@@ -346,7 +345,7 @@ class TestStrangers:
         stranger = make_process(secret_key="sk_test_stranger")
         assert all_live(one, stranger)
         stranger.known.add(session_id="sess_1")
-        streams = [key for key in server.client.keys("moonkey:*:feed:*") if not key.endswith(b":epoch")]
+        streams = stream_names(server)
         assert len(streams) == 2  # they do not even meet
         assert wait_until(lambda: sum(server.client.xlen(name) for name in streams) == 3)
         rows = {name: server.client.xrange(name) for name in streams}

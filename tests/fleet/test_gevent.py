@@ -13,6 +13,7 @@ from fleet import promises
 from fleet.promises import Fleet, fleet_of, refused_in_time, signed_in
 
 from moonkey_core.emulator import Emulator
+from support.feeds import stream_names
 from support.fleets import Line, Server, bearer, quiet_port
 from support.patience import PATIENCE
 from support.scripted import wait_until
@@ -110,5 +111,5 @@ def test_they_end_in_good_order(fleet: Fleet) -> None:
     began = time.monotonic()
     fleet.server.stop()
     assert time.monotonic() - began < 5 + 5  # gunicorn's own patience, and an allowance
-    names = [key for key in fleet.redis.client.keys("moonkey:*:feed:*") if not key.endswith(b":epoch")]
+    names = stream_names(fleet.redis)
     assert sum(fleet.redis.client.xlen(name) for name in names) == 2  # the blank one, and that

@@ -14,7 +14,7 @@ from moonkey_core import AsyncMoonKey, Auth, MoonKey, RevocationsFull
 from moonkey_core.redis import shared as redis_shared
 from moonkey_core.revocations import Revocation
 from support import foreign_tokens
-from support.feeds import Process, settings_for
+from support.feeds import Process, settings_for, stream_names
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 
@@ -118,24 +118,35 @@ def test_redis_keeps_entries_for_their_whole_life(fleet: Fleet) -> None:
     assert process.feed._worker._retention == 86_400  # what is trimmed is older
 
 
+def test_a_stream_is_not_filled_by_repeats(fleet: Fleet) -> None:
+    process = fleet.start({**OIDC, "maxsize": 3})
+    for _ in range(20):  # again and again, as by a script: each time, the others are told
+        process.known.add(session_id="1", issuer=ONE)
+        assert wait_until(lambda: process.feed.unsent == 0)
+    process.known.add(session_id="2", issuer=ONE)
+    (name,) = stream_names(fleet.server)
+    assert wait_until(lambda: process.feed.unsent == 0)
+    assert fleet.server.client.xlen(name) < 10
+    assert not process.known.is_feed_full
+    late = fleet.start({**OIDC, "maxsize": 3})
+    assert all(late.known.refuses(session, "x", None, ONE) for session in "12")
+
+
 def test_a_full_stream_takes_no_more_and_drops_nothing(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     process = fleet.start({**OIDC, "maxsize": 3})
-    process.known.add(session_id="1", issuer=ONE)
     with caplog.at_level(logging.ERROR, "moonkey"):
-        for _ in range(20):  # again and again, as by a script: each time, the others are told
-            try:
-                process.known.add(session_id="1", issuer=ONE)
-            except RevocationsFull:
-                break
-            assert wait_until(lambda: process.feed.unsent == 0)
+        for number in range(10):  # as by several processes that are cut off from each other
+            entry = Revocation(str(number), None, None, process.known.clock(), scope=ONE)
+            process.known.record(entry)
+            process.feed._queue.put(entry)
         assert wait_until(lambda: process.known.is_feed_full)
     with pytest.raises(RevocationsFull):
-        process.known.add(session_id="2", issuer=ONE)
+        process.known.add(session_id="10", issuer=ONE)
     errors = [record.__dict__["reason"] for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors == ["feed_takes_no_more"]
     late = fleet.start({**OIDC, "maxsize": 3})
-    assert late.known.refuses("1", "x", None, ONE)
-    assert not late.known.refuses("2", "y", 0.0, ONE)
+    assert all(late.known.refuses(str(number), "x", None, ONE) for number in range(10))
+    assert not late.known.refuses("10", "y", 0.0, ONE)
     assert not late.known.is_precautionary("1", "x", None, ONE)
 
 

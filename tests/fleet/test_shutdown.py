@@ -74,12 +74,11 @@ def seconds_to_end(kind: str, emulator: Emulator, redis: RedisServer | None, sta
 def test_a_server_with_a_feed_ends_as_soon_as_one_without(
     kind: str, emulator: Emulator, server: RedisServer
 ) -> None:
-    without = seconds_to_end(kind, emulator, None)
     for state in ("", "pause", "kill"):
-        found: list[float] = []
-        while not found or (found[-1] > without + MORE and len(found) < TRIES):
-            found.append(seconds_to_end(kind, emulator, server, state))
-        assert min(found) <= without + MORE, (state, without, found)
+        pairs: list[tuple[float, float]] = []  # one after the other: a busy machine delays both
+        while not pairs or (pairs[-1][1] > pairs[-1][0] + MORE and len(pairs) < TRIES):
+            pairs.append((seconds_to_end(kind, emulator, None), seconds_to_end(kind, emulator, server, state)))
+        assert any(found <= without + MORE for without, found in pairs), (state, pairs)
 
 
 def test_last_words_take_no_second() -> None:

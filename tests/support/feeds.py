@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -43,6 +44,11 @@ class Process:
     @property
     def is_live(self) -> bool:
         return self.feed.is_live
+
+
+def stream_names(server: RedisServer) -> list[bytes]:
+    """Return the names of all streams of feeds; other keys of the feeds stand beside them."""
+    return [key for key in server.client.keys("moonkey:*:feed:*") if re.fullmatch(rb".*:feed:[0-9a-f]{32}", key)]
 
 
 MakeProcess = Callable[..., Process]

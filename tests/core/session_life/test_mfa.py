@@ -39,9 +39,9 @@ from moonkey_core._crypto import rotating_sealer
 from moonkey_core._plan import RecordReply
 from moonkey_core._session_life.mfa import Records
 from moonkey_core.auth import new_auth
-from moonkey_core.emulator import Emulator, OidcEmulator
+from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator
 from moonkey_core.gate import check, is_second_factor
-from moonkey_core.provider import OIDC
+from moonkey_core.provider import CDP, OIDC
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import renewed_headers
 from moonkey_core.web.handles import MAX_HANDLE, Carrier, Note, Purpose, holder_of, presented_notes, seal_handle
@@ -402,6 +402,20 @@ class TestHandles:
         assert found("mfa", "", f"{cookie}={in_cookie.text}; {cookie}=x") == []
 
 
+def test_an_open_connection_is_asked_again_when_it_is_renewed(client: MoonKey, oidc: OidcEmulator) -> None:
+    mine = recorded(client, bearer(oidc, drop=["sid"]))
+    bound = client.bind(client.authenticate(mine, ASKED), mine)
+    newer = oidc.token(email="ada@example.com", drop=["sid"], life=7200)
+    assert bound.renew(newer, mfa_max_age=HOUR).mfa is not None
+    client.mfa.end(bound.auth)
+    assert not bound.is_over()
+    assert bound.auth.mfa is None
+    with pytest.raises(StepUpRequired):
+        bound.renew(oidc.token(email="ada@example.com", drop=["sid"], life=9000), mfa_max_age=HOUR)
+    assert not bound.is_over()
+    assert bound.renew(oidc.token(email="ada@example.com", drop=["sid"], life=9000)).mfa is None
+
+
 class TestTwoPlaces:
     @pytest.mark.parametrize("newer", ["header", "cookie"])
     def test_the_newest_handle_counts(self, options: dict[str, Any], oidc: OidcEmulator, newer: str) -> None:
@@ -494,6 +508,28 @@ class TestStarts:
             assert auth.session.started_at is not None
             assert auth.session.started_at < record.started_at - timedelta(minutes=9)
             assert auth.session.must_end_at is None
+
+    def test_of_two_providers_one_states_it(
+        self, emulator: Emulator, oidc: OidcEmulator, cdp: CdpEmulator
+    ) -> None:
+        """An app that notes each sign-in need not know whose it is."""
+        providers = ["moonkey", CDP(cdp.api_key_id, cdp.api_key_secret, cdp.project_id, base_url=cdp.api_url)]
+        app: dict[str, Any] = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "timeout": 30.0}
+        with MoonKey(
+            **{**app, "providers": [*providers, OIDC(oidc.issuer, oidc.audience)]}, note_starts=True
+        ) as client:
+            auth = client.authenticate({"authorization": f"Bearer {emulator.sign_in().session_token}"})
+            assert auth.session is not None
+            stated = client.sessions.note_start(auth)
+            assert (stated.started_at, stated.ends_at) == (auth.session.started_at, auth.session.expires_at)
+            assert stated.handle is None
+            noted = client.sessions.note_start(
+                client.authenticate({"authorization": f"Bearer {cdp.sign_in().access_token}"})
+            )
+            assert noted.handle is not None
+            assert noted.ends_at - noted.started_at == WEEK
+            with pytest.raises(ConfigurationError, match="longest_session"):
+                client.sessions.note_start(client.authenticate(bearer(oidc, drop=["auth_time"])))
 
     def test_a_provider_that_never_says(self, options: dict[str, Any], oidc: OidcEmulator) -> None:
         class Silent(OIDC):

@@ -83,3 +83,16 @@ def test_what_is_refused_in_any_case_is_not_passed_on(pair: tuple[Process, Proce
     for _ in range(3):
         one.sign_out(some)
     assert len(other.client.revocations) == known + 1
+
+
+def test_strangers_cannot_fill_the_table(cdp: CdpEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as close:
+        process = Process(cdp, close, max_revocations=1000)
+        cdp.fault(status=503)
+        tokens = [cdp.sign_in("ada@example.com").access_token for _ in range(11)]
+        for token in tokens:
+            process.sign_out(token)
+        assert len(process.client.revocations) == 10
+        assert [getattr(line, "reason", "") for line in caplog.records].count("sign_out_limited") == 1
+        cdp.clear_faults()
+        assert [process.me(token) for token in tokens] == [401] * 11  # here, all of them

@@ -1,0 +1,158 @@
+"""The bounds of the stream: repeats are dropped first, and where that is not enough, nothing is forgotten."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import blake2b
+
+from moonkey_core._crypto import Sealer
+from moonkey_core.redis.client import response_error
+from moonkey_core.redis.entries import open_entry
+from moonkey_core.redis.lease import log_refusal
+from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.stream import Stream
+from moonkey_core.revocations import Revocation, Revocations
+
+logger: logging.Logger = logging.getLogger("moonkey")
+
+_LEASE_SECONDS = 10.0
+_DELETE_BATCH = 500
+
+
+class Limits:
+    """Keeps the stream within its bounds. They count distinct entries, not how often one was added.
+
+    A stream of ``max_revocations`` entries may hold repeats, as of processes of earlier versions that have all
+    published the same again. One process at a time drops those. With twice as many distinct entries it is cut off
+    behind one that refuses everything issued before; or the processes add no more, where the provider cannot be
+    asked.
+
+    Args:
+        sealer: Opens the entries.
+        revocations: The table of all revocations that are known here.
+        queue: The revocations of this process.
+        publish: Publishes entries.
+        leeway: Seconds that the clock of the issuer of JWTs may be ahead.
+    """
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        revocations: Revocations,
+        queue: PublishQueue,
+        publish: Callable[[Stream, Sequence[Revocation]], Awaitable[None]],
+        *,
+        leeway: float,
+    ) -> None:
+        self._sealer = sealer
+        self._revocations = revocations
+        self._queue = queue
+        self._publish = publish
+        self._leeway = leeway
+        self._limit = 2 * revocations.maxsize
+        self._due_at = self._limit // 2
+
+    def is_half_full(self, stream: Stream) -> bool:
+        """Return whether there is room in a stream for revocations only."""
+        return stream.length > self._limit // 2
+
+    async def keep(self, stream: Stream) -> None:
+        """Shorten a stream that has become too long."""
+        is_exact = False
+        if stream.length > self._due_at:
+            try:
+                is_exact = await self._drop_repeats(stream)
+            except response_error() as error:  # the entries themselves were accepted
+                log_refusal(error)
+        is_too_long = stream.length > self._limit * (1.0 if is_exact else 1.5)
+        if not self._revocations.raises_when_full:
+            if is_too_long:
+                await self._refuse_all(stream)
+        elif is_too_long or stream.length <= self._limit:
+            self._note_room(is_full=is_too_long)
+
+    async def _drop_repeats(self, stream: Stream) -> bool:
+        """Drop repeated entries, one process at a time; return whether only distinct ones are left."""
+        self._due_at = max(self._limit // 2, await stream.get_number("compact-at"))
+        if stream.length <= self._due_at:  # another process has done it
+            return False
+        lease = stream.lease("compaction", _LEASE_SECONDS)
+        if not await lease.acquire():
+            return False
+        repeated: list[bytes] = []
+        latest: dict[bytes, tuple[bytes, float, float]] = {}
+        after = b"0-0"
+        while rows := await stream.scan(after):
+            after = rows[-1][0]
+            repeated += self._repeated(stream, rows, latest)
+            if not await lease.renew():
+                return False
+        for start in range(0, len(repeated), _DELETE_BATCH):
+            await stream.delete(repeated[start : start + _DELETE_BATCH])
+        await stream.drop_snapshot()
+        await stream.measure()
+        self._due_at = max(self._limit // 2, stream.length + self._limit // 4)
+        await stream.set_number("compact-at", self._due_at)
+        await lease.release()
+        return True
+
+    def _repeated(
+        self,
+        stream: Stream,
+        rows: Sequence[tuple[bytes, object]],
+        latest: dict[bytes, tuple[bytes, float, float]],
+    ) -> list[bytes]:
+        """Return the ids of the entries that a later one repeats or contains.
+
+        Args:
+            stream: The stream.
+            rows: The next entries of it.
+            latest: What was found before: by a digest of whom an entry is about, its id and its times.
+        """
+        repeated = []
+        for entry_id, value in rows:
+            try:
+                entry = open_entry(self._sealer, stream.name, value)
+            except ValueError:  # the mark at the beginning, or not ours to drop
+                continue
+            subject, revoked, confirm = self._subject(entry), *_times(entry)
+            before = latest.get(subject)
+            if before is not None and before[1] <= revoked and before[2] <= confirm:
+                repeated.append(before[0])
+            latest[subject] = (entry_id, revoked, confirm)
+        return repeated
+
+    def _subject(self, entry: Revocation) -> bytes:
+        """Return a digest of all of an entry but its times."""
+        user_id = None if entry.user_id is None else self._revocations.key_of_user(entry.user_id)
+        about = (entry.scope, entry.session_id, user_id, entry.exempt_session_id, entry.credential)
+        kind = (entry.is_report, entry.is_precaution, entry.confirm_before is None)
+        return blake2b(repr((about, kind)).encode(), digest_size=16).digest()
+
+    def _note_room(self, *, is_full: bool) -> None:
+        """Have the table take no more in while the stream has no room: nothing is dropped from it."""
+        if is_full and not self._revocations.is_feed_full:
+            logger.error("feed: too long; it takes no more revocations", extra={"reason": "feed_takes_no_more"})
+        self._revocations.is_feed_full = is_full
+
+    async def _refuse_all(self, stream: Stream) -> None:
+        """Shorten a stream that is too long. Nothing is dropped without a later entry that revokes more."""
+        logger.error("feed: too long; everything issued before now is refused", extra={"reason": "feed_full"})
+        at, added_at = self._revocations.now() + self._leeway, self._revocations.clock()
+        for_all_users = [
+            Revocation(None, None, at, added_at, is_precaution=True, scope=scope)
+            for scope in self._revocations.scopes
+        ]
+        for entry in for_all_users:
+            self._queue.own.record(entry)
+        await self._publish(stream, for_all_users)
+        await stream.trim(self._limit // 2)
+
+
+def _times(entry: Revocation) -> tuple[float, float]:
+    """Return the times of an entry: the later they are, the more it contains."""
+    times = entry.issued_before, entry.confirm_before
+    revoked, confirm = (-math.inf if at is None else at for at in times)
+    return revoked, confirm
