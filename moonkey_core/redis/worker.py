@@ -295,11 +295,12 @@ class Worker:
 
     async def _open(self, client: Any, connections: int) -> None:
         """Open all connections: on a slow link that takes longer than a call may take afterwards."""
-        async with time_limit(OPENING_CALLS * self._call_timeout):
-            calls = [client.execute_command("TIME") for _ in range(connections)]
-            for reply in await asyncio.gather(*calls, return_exceptions=True):
-                if isinstance(reply, BaseException):
-                    raise reply
+        for count in (1, connections):  # the first alone: a Redis that is away is tried once at a time
+            async with time_limit(OPENING_CALLS * self._call_timeout):
+                calls = [client.execute_command("TIME") for _ in range(count)]
+                for reply in await asyncio.gather(*calls, return_exceptions=True):
+                    if isinstance(reply, BaseException):
+                        raise reply
 
     async def _renew(self, stream: Stream) -> None:
         while True:
