@@ -306,6 +306,10 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "error",
             "Redis refused an entry; it is tried again. Other processes do not know of it yet.",
         ),
+        "feed_not_replicated": LogReason(
+            "warning",
+            "Fewer replicas than `redis_replicas` have a revocation. It is pending, and they are asked again.",
+        ),
         "feed_given_up": LogReason(
             "error",
             "Redis goes on refusing entries: until it takes them, the whole fleet does without the feed, and "

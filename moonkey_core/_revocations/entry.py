@@ -86,9 +86,11 @@ class Revocation:
 
     def limited_to(self, latest: float) -> Revocation:
         """Return the entry without what is issued after ``latest``."""
-        times = (self.issued_before, self.confirm_before)
-        if not self.by_local_clock and all(at is None or at <= latest for at in times):
-            return self  # nearly all are like that, and a copy is what costs most of receiving one
+        revoked, confirm = self.issued_before, self.confirm_before
+        # Nearly all are like that, and a copy is what costs most of receiving one.
+        is_earlier = (revoked is None or revoked <= latest) and (confirm is None or confirm <= latest)
+        if is_earlier and not self.by_local_clock:
+            return self
         return self._with_times(lambda at: min(at, latest))
 
     def _with_times(self, change: Callable[[float], float]) -> Revocation:

@@ -64,6 +64,7 @@ class RedisRevocations:
         self._max_lag = settings.max_revocation_lag
         self._leeway = settings.leeway
         self._publish_timeout = settings.publish_timeout
+        self._replicas = settings.redis_replicas
         self._hooks = WeakHooks()
         self._users = 0
         self._can_start = True
@@ -203,6 +204,7 @@ class RedisRevocations:
             self._hooks,
             max_lag=self._max_lag,
             leeway=self._leeway,
+            replicas=self._replicas,
         )
         return worker, finalize(self, _stop, worker)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from moonkey_core import _clock, _threads
 from moonkey_core._publication import Ticket
 from moonkey_core.revocations import Revocation, Revocations
 
+_TIME_STEP = 0.02  # seconds within which entries count as added at the same time
+_MAX_TIMES = 1000
 _POLL_SECONDS = 0.005  # under gevent, where a thread of the system cannot wake a greenlet that waits
 
 
@@ -41,6 +44,7 @@ class PublishQueue:
         self._sends_all = False
         self._overflowed = False
         self._newest = self._taken = self._acknowledged = 0  # numbers of entries
+        self._times: deque[tuple[int, float]] = deque()  # from which number on, entries were added when or later
         self._is_away = False
         self._is_abandoned = False
         self._callbacks: dict[object, tuple[int, Callable[[], object]]] = {}
@@ -62,6 +66,14 @@ class PublishQueue:
         return min(self._newest - self._acknowledged, self.own.maxsize)
 
     @property
+    def unsent_since(self) -> float:
+        """Since when an entry waits for its acknowledgement, in monotonic seconds; infinity where none does."""
+        try:
+            return self._times[0][1]
+        except IndexError:
+            return math.inf
+
+    @property
     def taken(self) -> int:
         """The number of the newest entry that was taken."""
         return self._taken
@@ -73,6 +85,7 @@ class PublishQueue:
             self._overflowed = self._overflowed or len(self._waiting) == self._waiting.maxlen
             self._waiting.append(entry)
             self._newest += 1
+            self._note_time()
             ticket = Ticket(self, self._newest)
             consumer = self._consumer
         if consumer is None:
@@ -82,6 +95,12 @@ class PublishQueue:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(event.set)
         return ticket
+
+    def _note_time(self) -> None:
+        now = _clock.elapsed()
+        is_new = not self._times or now - self._times[-1][1] >= _TIME_STEP
+        if is_new and len(self._times) < _MAX_TIMES:
+            self._times.append((self._newest, now))
 
     def take_unsent(self) -> tuple[Revocation, ...]:
         """Return all entries that Redis may not have, those included that were taken before."""
@@ -105,6 +124,17 @@ class PublishQueue:
             event.clear()
         return self.take_unsent()
 
+    def take_new(self) -> tuple[Revocation, ...]:
+        """Return the entries that were not taken yet, without waiting for any."""
+        if self._overflowed:
+            return self.take_unsent()
+        with self._lock:
+            new = tuple(self._waiting)
+            self._sending.extend(new)
+            self._waiting.clear()
+            self._taken = self._newest
+        return new
+
     def mark_sent(self, up_to: int | None = None) -> None:
         """Note that Redis has all entries that were taken, or those up to a number."""
         with self._lock:
@@ -113,6 +143,11 @@ class PublishQueue:
                 self._sending.popleft()
             self._acknowledged = max(self._acknowledged, sent)
             self._sends_all = self._sends_all and self._acknowledged < self._taken
+            while self._times and (
+                self._acknowledged == self._newest
+                or (len(self._times) > 1 and self._times[1][0] <= self._acknowledged + 1)
+            ):
+                self._times.popleft()
         self._call_back()
 
     def mark_away(self, is_away: bool) -> None:

@@ -108,6 +108,15 @@ class Publisher:
                 await self.pause_after(stream, error)
                 entries = self._queue.take_unsent()
                 continue
+            if not stream.is_replicated:
+                log_repeated(
+                    logging.WARNING,
+                    "feed: fewer replicas than redis_replicas have acknowledged the last revocations",
+                    extra={"reason": "feed_not_replicated"},
+                )
+                await asyncio.sleep(self._poll_interval)
+                entries = self._queue.take_new()
+                continue
             self._queue.mark_sent()
             self._on_published()
             entries = await self._queue.take()
@@ -124,6 +133,8 @@ class Publisher:
     async def _send(self, stream: Stream, entries: Sequence[Revocation]) -> None:
         """Seal and add entries, so few at a time that no other task has to wait for long."""
         start = 0
+        if not entries and not stream.is_replicated:
+            await stream.publish([])
         while start < len(entries):
             began_at = _clock.elapsed()
             batch = entries[start : start + self.batch_size]

@@ -30,6 +30,9 @@ class Reader:
             for entries.
         max_pause: Seconds that another process may wait at most before it connects again.
         on_read: Is called each time that all entries have been read.
+        unsent_since: Returns since when an entry of this process waits to be published, in monotonic seconds. A
+            process that cannot publish within the lag counts as behind, although it may read: where that is for a
+            slow link or a server that refuses entries, the same holds for the others, and they do likewise.
 
     Attributes:
         live_until: Until when the table may be relied on, in monotonic seconds. Other threads may read it.
@@ -50,6 +53,7 @@ class Reader:
         read_interval: float,
         max_pause: float,
         on_read: Callable[[], None],
+        unsent_since: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.live_until: float = -math.inf
         self.last_read_at: float | None = None
@@ -65,6 +69,7 @@ class Reader:
         self._read_interval = read_interval
         self._max_pause = max_pause
         self._on_read = on_read
+        self._unsent_since = unsent_since
         self._has_joined = False
         self._is_closing = False
         self._foreign_seen = False
@@ -174,5 +179,5 @@ class Reader:
         """Note that everything that was published before ``sent_at`` has been received."""
         self.last_read_at = sent_at
         if sent_at >= self.trusted_from and not self._is_held and not self._is_closing:
-            self.live_until = sent_at + self._max_lag
+            self.live_until = min(sent_at, self._unsent_since()) + self._max_lag
         self._on_read()

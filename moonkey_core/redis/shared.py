@@ -34,7 +34,7 @@ def shared_revocations(
         ConfigurationError: redis-py is missing, or ``redis_url`` is wrong.
     """
     app = (settings.base_url, settings.secret_key, *_identity(provider))
-    key = (*app, settings.redis_url, fleet_secrets(settings), settings.max_revocation_lag)
+    key = (*app, settings.redis_url, fleet_secrets(settings), settings.max_revocation_lag, settings.redis_replicas)
     new = new_table(settings, provider)
     with _lock:
         table = _tables.setdefault(app, new)

@@ -21,8 +21,12 @@ from moonkey_core.redis.lease import Lease, Roll
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
+OPENING_CALLS = 4
+"""How many times as long as a call it may take to connect, and to learn of the epoch."""
+
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
+_WAIT_SHARE = 0.4  # of the time of a call: how long Redis waits for its replicas
 _READ_BATCH = 50  # entries from anywhere: foreign ones may be large
 _MAX_READ_BATCH = 500  # entries as small as ours
 _READ_BYTES = 256 * 1024  # of the entries that are read at a time, about, if they are more than the first few
@@ -94,7 +98,14 @@ class Stream:
     """
 
     def __init__(
-        self, client: Any, root: str, epoch: StreamEpoch, timeout: float, retention: float, clock: ServerClock
+        self,
+        client: Any,
+        root: str,
+        epoch: StreamEpoch,
+        timeout: float,
+        retention: float,
+        clock: ServerClock,
+        replicas: int = 0,
     ) -> None:
         self._client = client
         self._root = root
@@ -107,6 +118,8 @@ class Stream:
         self._since_anchor = 0
         self._reads = 0
         self._clock = clock
+        self._replicas = replicas
+        self.is_replicated: bool = True  # whether so many replicas have what was published last
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
         self.rows_read: int = 0  # of the stream itself
@@ -115,7 +128,14 @@ class Stream:
 
     @classmethod
     async def join(
-        cls, client: Any, root: str, timeout: float, retention: float, clock: ServerClock | None = None
+        cls,
+        client: Any,
+        root: str,
+        timeout: float,
+        retention: float,
+        clock: ServerClock | None = None,
+        *,
+        replicas: int = 0,
     ) -> Stream:
         """Open the current stream, to be read from its beginning.
 
@@ -125,17 +145,18 @@ class Stream:
             timeout: Seconds that a call may take.
             retention: Seconds that Redis keeps entries, and an unused stream.
             clock: Is updated by each call that reads the server's time.
+            replicas: How many replicas have to acknowledge what is published.
 
         Raises:
             HistoryLost: The epoch was unusable. Try again.
         """
         clock = clock or ServerClock(0.0)
-        async with time_limit(timeout):
+        async with time_limit(OPENING_CALLS * timeout):
             epoch = await _current_epoch(client, root, int(retention * 1000))
             sent_at = clock.wall()
             reply = await client.execute_command("TIME")
             clock.update(reply, reply, sent_at)
-        return cls(client, root, epoch, timeout, retention, clock)
+        return cls(client, root, epoch, timeout, retention, clock, replicas)
 
     async def read(self) -> tuple[list[tuple[float, object]], bool]:
         """Read what was added since the last call.
@@ -248,12 +269,30 @@ class Stream:
         return rows
 
     async def publish(self, entries: Sequence[bytes]) -> None:
-        """Add a few entries, drop expired ones, and update ``length``."""
-        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+        """Add a few entries, drop expired ones, and update ``length``.
+
+        It takes one round trip, as a read does: so on a slow link, what can read can publish. ``is_replicated``
+        says whether enough replicas have them; without entries, it is only found out again.
+
+        Raises:
+            HistoryLost: The epoch was not the current one any more, so other processes may not read them.
+        """
+        async with time_limit(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
-            *_, newest = await pipe.execute()
-            self.length = await self._drop_expired(int(added_at(newest) * 1000))
+            self._drop_expired_in(pipe, self._server_ms())
+            pipe.get(self._epoch_key)
+            if self._replicas:
+                pipe.execute_command("WAIT", self._replicas, int(self._timeout * _WAIT_SHARE * 1000))
+            replies = await pipe.execute(raise_on_error=False)
+        *added, _, length, _, epoch = replies[:-1] if self._replicas else replies
+        for reply in (*added, length, epoch, replies[-1]):
+            if isinstance(reply, Exception):
+                raise reply
+        if epoch != self.epoch.value:
+            raise HistoryLost
+        self.length = int(length)
+        self.is_replicated = not self._replicas or int(replies[-1]) >= self._replicas
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
@@ -263,14 +302,18 @@ class Stream:
     async def _drop_expired(self, now_ms: int) -> int:
         """Drop expired entries, and return the length that is left. ``now_ms``: by the clock of the server."""
         async with self._client.pipeline(transaction=False) as pipe:
-            # Before Redis 6.2 this is an error, and only the limit holds.
-            pipe.execute_command("XTRIM", self.name, "MINID", "~", max(now_ms - self._retention_ms, 0))
-            pipe.xlen(self.name)
-            pipe.pexpire(self.name, self._retention_ms)
+            self._drop_expired_in(pipe, now_ms)
             _, length, _ = await pipe.execute(raise_on_error=False)
         if isinstance(length, Exception):
             raise length
         return int(length)
+
+    def _drop_expired_in(self, pipe: Any, now_ms: int) -> None:
+        """Add the commands to a pipeline; the reply to the second one is the length."""
+        # Before Redis 6.2 this is an error, and only the limit holds.
+        pipe.execute_command("XTRIM", self.name, "MINID", "~", max(now_ms - self._retention_ms, 0))
+        pipe.xlen(self.name)
+        pipe.pexpire(self.name, self._retention_ms)
 
     @property
     def last_id(self) -> bytes:

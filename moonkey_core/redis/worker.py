@@ -21,7 +21,7 @@ from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.repair import Repair
 from moonkey_core.redis.snapshot import Snapshot
-from moonkey_core.redis.stream import ServerClock, Stream
+from moonkey_core.redis.stream import OPENING_CALLS, ServerClock, Stream
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
 
@@ -39,7 +39,7 @@ _MAX_CONNECTIONS = 2  # one waits for entries, all the rest takes turns with the
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
 _MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
-_MAX_RENEW_SECONDS = 300.0  # between two measurements of a stream that had no room for more
+_MAX_RENEW_SECONDS = 30.0  # between two writes that prove that this process can publish
 _MAX_FIRST_PAUSE = 1.0  # seconds
 _MAX_URGENT_SECONDS = 10.0  # of short pauses: a long outage is no reason to connect that often for ever
 _RANDOM = random.SystemRandom()  # workers that were forked share the state of any other
@@ -108,6 +108,7 @@ class Worker:
         hooks: Receive the events that the feed is lost or has caught up.
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
+        replicas: How many replicas have to acknowledge what is published.
 
     Attributes:
         reader: Tracks how up to date this process is.
@@ -124,8 +125,10 @@ class Worker:
         *,
         max_lag: float,
         leeway: float,
+        replicas: int = 0,
     ) -> None:
         self._url = url
+        self._replicas = replicas
         self._revocations = revocations
         self._queue = queue
         self._hooks = hooks
@@ -150,6 +153,7 @@ class Worker:
             read_interval=read_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
+            unsent_since=lambda: queue.unsent_since,
         )
         self._publisher = Publisher(
             sealer,
@@ -270,9 +274,14 @@ class Worker:
 
     async def _run_connection(self) -> None:
         """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
-        client = async_client(self._url, self._reply_timeout, _MAX_CONNECTIONS)
+        # Waiting for replicas occupies a connection of its own.
+        connections = _MAX_CONNECTIONS + (self._replicas > 0)
+        client = async_client(self._url, self._reply_timeout, connections)
         try:
-            stream = await Stream.join(client, self._root, self._call_timeout, self._retention, self._clock)
+            await self._open(client, connections)
+            stream = await Stream.join(
+                client, self._root, self._call_timeout, self._retention, self._clock, replicas=self._replicas
+            )
             self._queue.mark_away(False)
             self.reader.join(stream.epoch)
             unsent = await self._repair.find_missing(stream)
@@ -286,6 +295,14 @@ class Worker:
             with contextlib.suppress(Exception):
                 async with time_limit(self._call_timeout):
                     await client.connection_pool.disconnect()
+
+    async def _open(self, client: Any, connections: int) -> None:
+        """Open all connections: on a slow link that takes longer than a call may take afterwards."""
+        async with time_limit(OPENING_CALLS * self._call_timeout):
+            calls = [client.execute_command("TIME") for _ in range(connections)]
+            for reply in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(reply, BaseException):
+                    raise reply
 
     async def _renew(self, stream: Stream) -> None:
         while True:

@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
     previous_cache_secret: str | Secret | None
     max_revocation_lag: float | None
     on_feed_lost: Literal["remote", "local", "refuse"] | None
+    redis_replicas: int | None
     publish_timeout: float | None
     realm: str | None
     fresh_jwt_header: str | None

@@ -238,6 +238,11 @@ class Settings(Routed, KnownArguments):
         "remote",
         help="When further behind: verify JWTs at the API, go on locally, or refuse them with 503.",
     )
+    redis_replicas: int = _setting(
+        whole_number(0, 10),
+        0,
+        help="How many replicas of Redis must have a revocation before it counts as published (`WAIT`).",
+    )
     publish_timeout: float = _setting(
         seconds(0, 10),
         0.1,

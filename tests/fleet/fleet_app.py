@@ -1,7 +1,8 @@
 """Two small apps that are served by several processes: Flask for gunicorn, Starlette for uvicorn.
 
 The same paths in both: ``/me`` needs a session, ``/revoke`` ends one, ``/revoke-user`` refuses all that a user
-has, ``/sign-out`` does both, ``/health`` is the worker's report. Settings come from the environment.
+has, ``/sign-out`` does both, ``/revoke-all`` and ``/rotate`` end all of a user's, ``/health`` is the worker's
+report. Settings come from the environment; where they name cookies, the ready-made routes are below ``/auth``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_flask import FlaskMoonKey, current_auth
 from moonkey_flask import require_auth as flask_require_auth
-from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth
+from moonkey_flask import session_routes as flask_session_routes
+from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth, session_routes
 
 _WORKER = "x-worker"
 
@@ -60,8 +62,15 @@ def flask_app() -> Flask:
 
     @app.post("/revoke")
     def revoke() -> Any:
-        client.sessions.revoke(session_id=request.get_json()["session_id"])
-        return {}
+        return {"state": client.sessions.revoke(session_id=request.get_json()["session_id"])}
+
+    @app.post("/revoke-all")
+    def revoke_all() -> Any:
+        return {"state": client.sessions.revoke_all(request.get_json()["user_id"]).state}
+
+    @app.post("/rotate")
+    def rotate() -> Any:
+        return {"state": client.sessions.rotate(**request.get_json(), session_expires_in=60).state}
 
     @app.post("/revoke-user")
     def revoke_user() -> Any:
@@ -80,6 +89,8 @@ def flask_app() -> Flask:
         response.headers[_WORKER] = str(os.getpid())
         return response
 
+    if client.settings.cookies is not None:
+        app.register_blueprint(flask_session_routes())
     return app
 
 
@@ -113,8 +124,16 @@ def starlette_app() -> Starlette:
         return JSONResponse(_report(client))
 
     async def revoke(request: Request) -> Response:
-        await client.sessions.revoke(session_id=(await request.json())["session_id"])
-        return JSONResponse({})
+        state = await client.sessions.revoke(session_id=(await request.json())["session_id"])
+        return JSONResponse({"state": state})
+
+    async def revoke_all(request: Request) -> Response:
+        ended = await client.sessions.revoke_all((await request.json())["user_id"])
+        return JSONResponse({"state": ended.state})
+
+    async def rotate(request: Request) -> Response:
+        rotated = await client.sessions.rotate(**(await request.json()), session_expires_in=60)
+        return JSONResponse({"state": rotated.state})
 
     async def revoke_user(request: Request) -> Response:
         client.revocations.add(user_id=(await request.json())["user_id"])
@@ -133,6 +152,9 @@ def starlette_app() -> Starlette:
             Route("/revoke", revoke, methods=["POST"]),
             Route("/revoke-user", revoke_user, methods=["POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
+            Route("/revoke-all", revoke_all, methods=["POST"]),
+            Route("/rotate", rotate, methods=["POST"]),
+            *([session_routes()] if client.settings.cookies is not None else []),
         ],
         middleware=[Middleware(_Signed), Middleware(MoonKeyMiddleware, client=client)],
     )
