@@ -24,7 +24,8 @@ from chaos.stage import Stage
 from support.redis_server import PROGRAM
 
 _SETTLING = 3.0  # seconds at the end without new trouble
-_OVERTIME = 240  # seconds after which it ends itself, whatever hangs
+_SHOWN_LOG = 1500  # characters of what each server has printed last
+_OVERTIME = 600  # seconds after which it ends itself, whatever hangs
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
@@ -42,6 +43,7 @@ def play(scenario: Scenario, seed: str, seconds: float | None = None, *, shows_a
         stage.end()
         tally, servers = stage.tally, " and ".join(map(str, stage.sides))
         late = stage.metronome.worst()
+        logs = [(side, side.server.log(_SHOWN_LOG).splitlines()[1:]) for side in stage.sides]
     verdict = "ok   " if not tally.wrong else "WRONG"
     print(f"{verdict} {scenario.name}, seed {seed}, {time.monotonic() - begun:.0f} s: {tally.line()}", flush=True)
     if tally.wrong or shows_all:
@@ -49,6 +51,8 @@ def play(scenario: Scenario, seed: str, seconds: float | None = None, *, shows_a
         print(f"      {servers}; the machine was up to {late:.2f} s late; wrong: {counts or 'nothing'}")
         for line in tally.details():
             print(f"      {line}")
+        for side, lines in logs:
+            print(*(f"      {side}: {line}" for line in lines), sep="\n")
         print(f"      again: make chaos ONLY={scenario.name} SEED={seed}", flush=True)
     return not tally.wrong
 

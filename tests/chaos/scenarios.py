@@ -82,9 +82,10 @@ def _redis_empty(stage: Stage, seconds: float) -> None:
     for turn in range(3):
         if turn and time.monotonic() > end:
             break
-        faults.redis_killed(stage, stage.rng)
-        with stage.spans.during("redis", stage.numbers):
-            if not stage.feeds_live():
+        # A process that has much to say again cannot say what is new, and answers that it is pending.
+        with stage.spans.during("redis", stage.numbers, delays_pending=True):
+            faults.redis_killed(stage, stage.rng)
+            if not stage.all_report(lambda report: report["feed"] == "live" and report["unsent"] == 0):
                 stage.tally.note_wrong("the feed is not back: after Redis was empty")
         stage.pause(2.0)
 
@@ -159,6 +160,16 @@ def _fail_over(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.fail_over], stage.rng)
 
 
+_WAITING = Needs({"REDIS_REPLICAS": "1"}, replica=True)
+
+
+@_scenario(
+    "fail-over-waiting", "the same, and a revocation is published once the replica has it", _WAITING, seconds=20.0
+)
+def _fail_over_waiting(stage: Stage, seconds: float) -> None:
+    _again_and_again(stage, seconds, [faults.fail_over], stage.rng)
+
+
 @_scenario("links", "ways to Redis and to the API are cut, slow, dripping, half-closed, deaf; for one side or all")
 def _links(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.link_disturbed], stage.rng, (0.2, 2.0))
@@ -185,5 +196,5 @@ def _everything(stage: Stage, seconds: float) -> None:
         thread.join()
 
 
-MINUTE = ("revoker-killed", "same-slow-link", "links")
+MINUTE = ("revoker-killed", "redis-empty", "same-slow-link", "links")
 """Those of the short version, in which each of the faults that a fleet has had before comes up."""

@@ -37,6 +37,7 @@ from support.tcp_proxy import Link, TcpProxy
 
 WORKERS = 2  # of each server
 _THREADS = 4  # that ask
+_PATIENCE = 2 * PATIENCE  # of a fleet of processes, all of which want the processor, and with it Redis
 _WATCHED = 2.5  # seconds: longer than the lag and the allowance
 
 SERVERS = (
@@ -258,7 +259,7 @@ class Stage:
                 line.close()
             return len(right) >= WORKERS
 
-        return wait_until(ask, PATIENCE)
+        return wait_until(ask, _PATIENCE)
 
     def guarded(self, work: Callable[..., None]) -> Callable[..., None]:
         """The same, for a thread: what it raises is noted, and ends the scenario."""

@@ -32,6 +32,7 @@ def _report(client: MoonKey | AsyncMoonKey) -> dict[str, Any]:
     return {
         "feed": health.feed,
         "known": health.revocations,
+        "unsent": health.unsent,
         "lag": lag.session_jwt.fleet,
         "lags": dataclasses.asdict(lag),
     }
