@@ -42,11 +42,9 @@ def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
 
 
 def strings_in(body: object) -> Iterable[str]:
-    """Yield all strings in the JSON of a request, and its credentials without their prefix."""
+    """Yield all strings in the JSON of a request."""
     if isinstance(body, str):
         yield body
-        if body.startswith("session_"):
-            yield body.removeprefix("session_")
     elif isinstance(body, Mapping):
         for value in body.values():
             yield from strings_in(value)

@@ -179,6 +179,8 @@ class KeySource:
         authorization: The value of the ``Authorization`` header that is sent to ``url``, if any.
         judge: Says what the reply to a fetch of ``url`` is; a refusal with status 401 or 403 means that our key is
             not accepted. ``None``: its form alone decides, and without ``authorization`` there is no such refusal.
+        rejected_key: What happened and what to check where our key is not accepted: the message of
+            ``ProviderRejectedKey``. By default that of the error itself.
     """
 
     jwks: Mapping[str, object] | None = None
@@ -188,6 +190,7 @@ class KeySource:
     discovered_issuer: str | None = None
     authorization: Secret | None = None
     judge: ReplyJudge | None = field(default=None, repr=False)
+    rejected_key: str = field(default=ProviderRejectedKey.default_message, repr=False)
 
     @property
     def is_fixed(self) -> bool:

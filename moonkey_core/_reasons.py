@@ -151,7 +151,7 @@ PROVIDER_REASONS: Mapping[str, ErrorReason] = MappingProxyType(
         "feed_refused": ErrorReason(
             503, "The revocation feed is lost, and `on_feed_lost` says that no JWT is accepted meanwhile."
         ),
-        "jwks_rejected_key": ErrorReason(500, "The key set was refused to our secret key."),
+        "jwks_rejected_key": ErrorReason(500, "The key set was refused to our own key."),
         "permissions_unknown": ErrorReason(
             503, "What the roles of the session permit is not known, and the route asks for permissions."
         ),
@@ -164,8 +164,8 @@ PROVIDER_REASONS: Mapping[str, ErrorReason] = MappingProxyType(
             503,
             "Any other trouble with the API, where it cannot be known whether a credential is valid.",
         ),
-        "provider_rejected_key": ErrorReason(500, "The API rejects the secret key."),
-        "provider_refused": ErrorReason(500, "The API refuses correct requests: look into its dashboard."),
+        "provider_rejected_key": ErrorReason(500, "The provider rejects our own key."),
+        "provider_refused": ErrorReason(500, "The provider refuses correct requests: look into its dashboard."),
     }
 )
 """Why it cannot be known whether a credential is good."""
@@ -276,7 +276,16 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
         ),
         "revocations_full": LogReason(
             "error",
-            "More than `max_revocations`: everything issued before now is refused.",
+            "More than `max_untold_revocations`: everything issued before now is refused.",
+        ),
+        "revocations_folded": LogReason(
+            "warning",
+            "Nearly `max_untold_revocations`: users with many are refused in all their sessions until now.",
+        ),
+        "revocations_overflow": LogReason(
+            "warning",
+            "More than `max_revocations` ended sessions: the API is asked about what it has not vouched for since "
+            "the oldest of them.",
         ),
         "feed_lost": LogReason("warning", "The revocation feed is further behind than `max_revocation_lag`."),
         "feed_lost_bound": LogReason(
@@ -288,6 +297,10 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
         "feed_full": LogReason(
             "error",
             "Too many entries in the feed: everything issued before now is refused, everywhere.",
+        ),
+        "feed_overflow": LogReason(
+            "warning",
+            "Too many ended sessions in the feed: the API is asked about what it has not vouched for since.",
         ),
         "feed_takes_no_more": LogReason(
             "error",

@@ -60,6 +60,9 @@ class LinkPage:
 class LoginLimits:
     """How long a provider lets the things of a sign-in live, in whole minutes.
 
+    The ready-made pages ask for codes of ten minutes and for sessions of the ``sign_in`` setting, as far as these
+    allow it.
+
     Attributes:
         otp_minutes: A one-time passcode.
         link_minutes: A magic link.

@@ -135,7 +135,7 @@ class MoonKey(ClientBase, m.Runs):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import Flows
 
-        return Flows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth)._exchange)
+        return Flows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows)
 
     def bind(self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None) -> BoundSession:
         """Return the tie of a connection to its session, for a loop of the app's own. Makes no network call.
@@ -301,7 +301,7 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         """The ready-made sign-in and session routes."""
         from moonkey_core.flows.namespaces import AsyncFlows
 
-        return AsyncFlows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth)._exchange)
+        return AsyncFlows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows)
 
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None

@@ -24,7 +24,7 @@
     └── ProviderError                 the API failed
         ├── ProviderUnavailable       down, slow, limiting, or not understood                503
         ├── RevocationIncomplete      some of a user's sessions could not be ended           503
-        └── ProviderRejectedKey       our own secret key is wrong                            500
+        └── ProviderRejectedKey       our own key or set-up is wrong                         500
 
 Every error has a stable ``reason`` for logs and a ``status`` for HTTP. No message ever holds a credential.
 :mod:`moonkey_core._reasons` has all codes that ``reason`` may be.
@@ -465,13 +465,13 @@ def _incomplete(
 
 
 class ProviderRejectedKey(ProviderError):
-    """The API rejected our secret key: every request would fail, and no client is at fault."""
+    """The provider rejected our own key, or a correct call: each request would fail, and no client is at fault."""
 
     status = 500
     default_reason = "provider_rejected_key"
     default_message = (
-        "The MoonKey API rejected the secret key. Check MOONKEY_SECRET_KEY: it must be a current sk_test_ or "
-        "sk_live_ key of this app, and MOONKEY_BASE_URL must be the API it belongs to."
+        "The provider rejected this app's own key. Check the key, and that the configured address is that of the "
+        "service that has issued it."
     )
 
 

@@ -22,12 +22,14 @@ from moonkey_core._provider import Provider
 from moonkey_core._publication import RevocationHandle as RevocationHandle
 from moonkey_core._publication import RevocationState as RevocationState
 from moonkey_core._publication import Ticket
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.dating import retention as retention
 from moonkey_core._revocations.entry import MAX_CLOCK_AHEAD as MAX_CLOCK_AHEAD
 from moonkey_core._revocations.entry import Revocation, credential_id, credential_in, parts_of, unix_seconds
 from moonkey_core._revocations.entry import as_it_is as as_it_is
 from moonkey_core._revocations.entry import checked_scope as checked_scope
+from moonkey_core._revocations.overflow import Overflow
 from moonkey_core._revocations.reports import Reports
 from moonkey_core._revocations.tables import Tables
 from moonkey_core._verified import DEFAULT_SCOPE as DEFAULT_SCOPE
@@ -57,6 +59,7 @@ def new_table(
         Revocations,
         retention=retention(settings, provider),
         maxsize=settings.max_revocations,
+        max_untold=settings.max_untold_revocations,
         leeway=settings.leeway,
         clock=clock,
     )
@@ -73,8 +76,12 @@ def new_table(
 class Revocations:
     """A table of revoked sessions and users, which every verification looks up. Thread-safe.
 
-    Entries are kept for ``retention`` seconds, ``maxsize`` of them at most. When the table is full, they all
-    become one entry, a precaution: everything issued before now. So it may refuse too much, but it never forgets.
+    Entries are kept for ``retention`` seconds. Of sessions that the API itself has ended, ``maxsize`` are kept
+    singly, a few of them of one user. Of the others only the time is remembered, and the API is asked about what
+    it has not vouched for since then (:meth:`needs_introspection`).
+
+    What the API was not told is remembered up to ``max_untold`` entries, users included. Beyond, all of them are
+    one entry, a precaution: everything issued before now. So the table may refuse too much, but it never forgets.
     Where the provider cannot be asked about what is refused so, nothing becomes a precaution: the call that would
     add one more raises instead.
 
@@ -83,7 +90,7 @@ class Revocations:
 
     Args:
         retention: Seconds for which an entry is kept.
-        maxsize: The number of entries.
+        maxsize: The number of ended sessions; where the table raises, of all entries.
         leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
         clock: The clock of this machine, in Unix seconds. Entries age by it, as do the JWTs that are verified
             here. What is revoked "until now" is dated by :meth:`now`.
@@ -91,6 +98,7 @@ class Revocations:
         scopes: The scope of each of its issuers. Without issuers, the default scope is the only one.
         key_of_user: Returns the normal form of the provider's user ids.
         raises_when_full: Whether a full table takes no more in from its own process.
+        max_untold: The number of other entries; ``maxsize`` if not given.
 
     Attributes:
         scopes: All scopes of the provider.
@@ -114,6 +122,7 @@ class Revocations:
         scopes: Mapping[str, str] | None = None,
         key_of_user: Callable[[str], str] = as_it_is,
         raises_when_full: bool = False,
+        max_untold: int | None = None,
     ) -> None:
         self.provider = provider
         self.issuers: Mapping[str, str] = {
@@ -130,8 +139,17 @@ class Revocations:
         self.watchers: tuple[Callable[[], Callable[[], None] | None], ...] = ()
         self.clock = clock
         self._dating = Dating(retention, leeway, clock)
-        self._revoked = Tables(self._dating, maxsize, self.scopes, key_of_user, raises_when_full=raises_when_full)
-        self._reports = Reports(self._dating, maxsize)
+        self._overflow = Overflow(self._dating, maxsize)
+        self._revoked = Tables(
+            self._dating,
+            self._overflow,
+            maxsize,
+            maxsize if max_untold is None or raises_when_full else max_untold,
+            self.scopes,
+            key_of_user,
+            raises_when_full=raises_when_full,
+        )
+        self._reports = Reports(self._dating, maxsize, self._overflow)
         self._lock = _threads.lock()
         reset_after_fork(self.reset_lock)
 
@@ -142,12 +160,17 @@ class Revocations:
 
     @property
     def maxsize(self) -> int:
-        """The number of entries."""
+        """The number of ended sessions that are remembered singly."""
         return self._revoked.maxsize
 
-    @maxsize.setter
-    def maxsize(self, maxsize: int) -> None:
-        self._revoked.maxsize = maxsize
+    @property
+    def max_untold(self) -> int:
+        """The number of revocations that the API was not told of, those of users included."""
+        return self._revoked.max_untold
+
+    @max_untold.setter
+    def max_untold(self, max_untold: int) -> None:
+        self._revoked.max_untold = max_untold
 
     @property
     def is_feed_full(self) -> bool:
@@ -169,6 +192,7 @@ class Revocations:
             scopes=self.issuers,
             key_of_user=self.key_of_user,
             raises_when_full=self.raises_when_full,
+            max_untold=self.max_untold,
         )
 
     def add(
@@ -230,19 +254,89 @@ class Revocations:
             raise ValueError(f"{self.provider!r} has several issuers: give issuer= with an id, one of {known}.")
         return self.scopes
 
-    def add_cutoff(self, user_id: str, *, keep: str | None = None, scope: str | None = None) -> RevocationHandle:
+    def add_session(
+        self,
+        session_id: str,
+        user_id: str | None = None,
+        *,
+        scope: str | None = None,
+        is_ended: bool = False,
+    ) -> RevocationHandle:
+        """Revoke a session, as :meth:`add` does, and note whose it is and what the API knows of it.
+
+        Args:
+            session_id: The session.
+            user_id: Its user, where that is known.
+            scope: The scope of the session; ``None`` where the provider has only one.
+            is_ended: Whether the API has confirmed that it has ended the session, so that it accepts none of its
+                credentials. Where there are too many such sessions, the API is asked.
+
+        Returns:
+            As :meth:`add`.
+
+        Raises:
+            ValueError: An id is malformed, or the scope is needed.
+            RevocationsFull: As for :meth:`add`.
+        """
+        (scope,) = self._scopes_of(None, scope, is_for_all=False)
+        entry = Revocation(identifier(session_id), None, None, self.clock(), scope=scope, is_ended=is_ended)
+        return self._publish(replace(entry, owner=self._owner(user_id)), entry.added_at)
+
+    def add_record(self, record_id: str, group: str, *, scope: str) -> RevocationHandle:
+        """End what this app has recorded of a user.
+
+        Args:
+            record_id: The id of the record.
+            group: The id of all records of the user, which ends those made before.
+            scope: The scope of the user.
+
+        Returns:
+            As :meth:`add`.
+
+        Raises:
+            RevocationsFull: As for :meth:`add`.
+        """
+        (scope,) = self._scopes_of(None, scope, is_for_all=False)
+        entry = Revocation(identifier(record_id), None, None, self.clock(), scope=scope)
+        return self._publish(replace(entry, owner=group, is_record=True), entry.added_at)
+
+    def _owner(self, user_id: str | None) -> str | None:
+        with contextlib.suppress(ValueError):
+            return self._bounded(user_id) if user_id else None
+        return None
+
+    def add_cutoff(
+        self,
+        user_id: str,
+        *,
+        keep: str | None = None,
+        scope: str | None = None,
+        at: float | None = None,
+        is_ended: bool = False,
+    ) -> RevocationHandle:
         """Revoke what was issued to a user until now, except for the session with the id ``keep``, if any.
 
         The API dates sessions in whole seconds, by a clock that may differ by ``leeway``. What began about now may
         be a sign-in that comes after this call, so the API has to confirm it each time.
+
+        Args:
+            user_id: The user.
+            keep: The id of one session that is not revoked.
+            scope: The scope of the user; ``None`` where the provider has only one.
+            at: The time instead of now, by :meth:`now`.
+            is_ended: Whether the API has confirmed that it has ended all these sessions.
+
+        Raises:
+            ValueError: An id is malformed.
+            RevocationsFull: As for :meth:`add`.
         """
-        added_at, now = self.clock(), self.now()
+        added_at, now = self.clock(), self.now() if at is None else at
         certain = math.floor(now - self._dating.leeway) - _INSTANT
         exempt = None if keep is None else identifier(keep)
         bounded, confirm_before = self._bounded(user_id), now + self._dating.leeway
         by_local_clock = self._dating.offset is None
         entry = Revocation(None, bounded, certain, added_at, exempt, confirm_before, by_local_clock)
-        return self._publish(replace(entry, scope=scope or self.scopes[0]), added_at)
+        return self._publish(replace(entry, scope=scope or self.scopes[0], is_ended=is_ended), added_at)
 
     def add_report(
         self,
@@ -444,7 +538,8 @@ class Revocations:
             session_id: The session of the credential.
             user_id: Its user.
             issued_at: As for :meth:`refuses`.
-            vouched_at: When the API vouched for it last, by the clock of this machine. Reports since then count.
+            vouched_at: When the API vouched for it last, by the clock of this machine. Reports since then count,
+                and so do sessions that were ended since then and are not remembered singly.
             scope: As for :meth:`refuses`.
         """
         if self.version == 0:
@@ -454,7 +549,21 @@ class Revocations:
             if self._refuses_any and self._revoked.is_unconfirmed(found, session_id, user_id, issued_at):
                 return True
             session = self._reports.of_session(key_of(found, session_id))
-        return session is not None and session.covers(self._dating.by_common_clock(vouched_at))
+            ended = self._overflow.time_of(found, self._revoked.user_key(found, user_id))
+        at = self._dating.by_common_clock(vouched_at)
+        return any(cutoff is not None and cutoff.covers(at) for cutoff in (session, ended))
+
+    def asked_until(self, user_id: str, scope: str | None = None) -> float:
+        """Return since when the API has to have vouched for what a user presents, by the clock of this machine.
+
+        That is where more sessions were ended than are remembered singly. Minus infinity where none was.
+        """
+        if self.version == 0:
+            return -math.inf
+        with self._lock:
+            found = scope or self.scopes[0]
+            cutoff = self._overflow.time_of(found, self._revoked.user_key(found, user_id))
+        return -math.inf if cutoff is None else cutoff.time - (self._dating.offset or 0.0)
 
     def _key(self, scope: str | None, value: str) -> Key:
         return key_of(scope or self.scopes[0], value)
@@ -501,8 +610,8 @@ class Revocations:
         self._lock = _threads.lock()
         if is_torn:
             entries = tuple(self._entries())
-            self._revoked.clear()
-            self._reports.clear()
+            for part in (self._revoked, self._reports, self._overflow):
+                part.clear()
             for entry in entries:
                 self._take_locked(entry, self.clock())  # without calling watchers: nothing is new
 
@@ -522,16 +631,13 @@ class Revocations:
         """Take an entry in. ``is_new``: it is of a call in this process, which a full table may refuse."""
         with self._lock:
             before = self.version, self.report_count
+            folds, asks = self._revoked.fold_count, self._overflow.for_all_count
             has_collapsed = self._take_locked(entry, now, is_new=is_new)
             has_changed = (self.version, self.report_count) != before
+            has_folded, asks_all = self._revoked.fold_count != folds, self._overflow.for_all_count != asks
             unreported = self._reports.unreported_session(entry) if has_changed else None
             ended = self._session_of_ended(entry) if has_changed else None
-        if has_collapsed:  # not under the lock: a log handler may block
-            logger.error(
-                "revocations: more than %d; everything issued before now is refused",
-                self.maxsize,
-                extra={"reason": "revocations_full"},
-            )
+        self._log_bounds(has_collapsed=has_collapsed, has_folded=has_folded, asks_all=asks_all)
         if ended is not None:
             # Where there is no room, the credential itself is refused, when it is verified anew.
             with contextlib.suppress(RevocationsFull):
@@ -541,6 +647,30 @@ class Revocations:
             self.add_report(session_id=session_id, scope=scope)
         elif has_changed:
             self._notify_watchers()
+
+    def _log_bounds(self, *, has_collapsed: bool, has_folded: bool, asks_all: bool) -> None:
+        """Log which bounds were reached; not under the lock, as a log handler may block."""
+        if has_collapsed:
+            logger.error(
+                "revocations: more than %d that the API was not told of; everything issued before now is refused",
+                self.max_untold,
+                extra={"reason": "revocations_full"},
+            )
+        if has_folded:
+            log_repeated(
+                logging.WARNING,
+                "revocations: hardly any room; users with many sessions that the API was not told to end are "
+                "refused in all their sessions",
+                extra={"reason": "revocations_folded"},
+            )
+        if asks_all:
+            log_repeated(
+                logging.WARNING,
+                "revocations: more than %d ended sessions; the API is asked about what it has not vouched for "
+                "since the oldest of them",
+                self.maxsize,
+                extra={"reason": "revocations_overflow"},
+            )
 
     def _session_of_ended(self, entry: Revocation) -> Key | None:
         """Return the session of a credential that was just revoked by itself, where it was accepted here."""
@@ -567,24 +697,29 @@ class Revocations:
         """
         if self._dating.offset is not None:  # it may not have been known when the entry was made
             entry = entry.shifted(self._dating.offset)
+        has_collapsed = False
         if entry.is_report:
             self._reports.take(entry, now)
-            has_collapsed = False
         else:
             self._refuses_any = True  # before the version changes: readers take no lock for it
-            has_collapsed = self._revoked.take(entry, now, is_new=is_new)
+            if entry.is_overflow:
+                user = None if entry.user_id is None else self._revoked.user_key(entry.scope, entry.user_id)
+                self._overflow.take(entry, user)
+            else:
+                has_collapsed = self._revoked.take(entry, now, is_new=is_new)
         self._note_changes()
         return has_collapsed
 
     def _note_changes(self) -> None:
         """Publish the counts of changes, which readers look at without the lock."""
-        self.report_count = self._reports.count
-        self.version = self._revoked.version + self._reports.version
+        self.report_count = self._reports.count + self._overflow.version
+        self.version = self._revoked.version + self._reports.version + self._overflow.version
 
     def _shift_local(self, offset: float) -> bool:
         """Shift what was dated by the clock of this machine, and return whether that was anything."""
         has_changed = self._revoked.shift_local(offset)
         has_changed = self._reports.shift_local(offset) or has_changed
+        has_changed = self._overflow.shift_local(offset) or has_changed
         self._revoked.version += has_changed
         self._note_changes()
         return has_changed
@@ -592,6 +727,7 @@ class Revocations:
     def _entries(self) -> Iterable[Revocation]:
         yield from self._revoked.entries()
         yield from self._reports.entries()
+        yield from self._overflow.entries()
 
     def _new_entry(
         self,

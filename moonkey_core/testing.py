@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, get_args
@@ -22,11 +23,27 @@ import jwt as pyjwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from moonkey_core import _clock
-from moonkey_core._provider import Capability, JwtRules, Provider, ProviderBase, SessionClaims
+from moonkey_core._plan import Done, Fetch, Plan, Reply, ReplyClass, step
+from moonkey_core._provider import (
+    Capability,
+    IntrospectionRequest,
+    IntrospectionResult,
+    JwtRules,
+    Provider,
+    ProviderBase,
+    SessionClaims,
+)
+from moonkey_core._transport.replies import judge
 from moonkey_core._verified import CacheEntry
 from moonkey_core.auth import Auth, cache_entry
 from moonkey_core.client import MoonKey
-from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, NotSupported
+from moonkey_core.errors import (
+    ExpiredCredentials,
+    InvalidCredentials,
+    MoonKeyError,
+    NotSupported,
+    ProviderUnavailable,
+)
 from moonkey_core.events import Event, UpstreamCall
 
 __all__ = ["Check", "Sign", "provider_conformance"]
@@ -36,14 +53,31 @@ Sign = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 
 _KEY_OPERATIONS = ("jwks", "discovery")
 _ID_CLAIMS: Mapping[str, Any] = MappingProxyType({"nonce": "n-1"})
-_METHODS: Mapping[Capability, str] = {
-    "introspect": "introspect",
-    "get_user": "get_user",
-    "list_sessions": "list_sessions",
-    "revoke_session": "revoke",
-    "revoke_user": "revoke_user",
-    "sign_in": "verify_otp",
+_METHODS: Mapping[Capability, tuple[str, ...]] = {
+    "introspect": ("introspect",),
+    "get_user": ("get_user",),
+    "list_sessions": ("list_sessions",),
+    "revoke_session": ("revoke", "ends_sessions_by_id"),
+    "revoke_user": ("revoke_user",),
+    "sign_in": ("verify_otp", "limits", "factor_names", "send_otp", "magic_link_token", "oauth_proof"),
+    "custom_claims": ("checked_claims",),
+    "authorization_check": ("check_question", "known_grants", "load_grants", "allows"),
 }
+_OPAQUE = "an-opaque-credential-0123456789"
+_TROUBLE = (429, 500, 502, 503)
+_BODIES = (
+    b"",
+    b"<html>",
+    b"[]",
+    b"null",
+    b"7",
+    b"{",
+    b"\xff\xfe",
+    b"{}",
+    b'{"": [[]]}',
+    b'{"error": 7, "active": "yes"}',
+)
+_MOST_CALLS = 5
 _ODD: tuple[Any, ...] = (
     None,
     True,
@@ -141,6 +175,7 @@ def provider_conformance(
     audience_claim: str | None = None,
     user_claim: str = "sub",
     id_claims: Mapping[str, Any] = _ID_CLAIMS,
+    answer: Callable[[Fetch], Reply] | None = None,
 ) -> tuple[Check, ...]:
     """Return the checks for a provider whose JWTs are verified here.
 
@@ -152,6 +187,8 @@ def provider_conformance(
         user_claim: The claim with the user's id.
         id_claims: What an ID token has and an access token of the provider has not; empty where ID tokens are
             accepted.
+        answer: Answers a call of the provider about a good opaque credential, as its service would. Needed where
+            it can be asked about one.
     """
     subject = _Subject(make, sign, claims, user_claim)
     named: dict[str, Callable[[_Subject], None]] = {
@@ -175,6 +212,9 @@ def provider_conformance(
         "reads hostile claims without an exception": _reads_hostile,
         "keeps users apart": _keeps_users_apart,
         "refuses what it cannot do": _refuses_operations,
+        "reads the reply about a good credential": partial(_introspects, answer=answer),
+        "takes no trouble for a refusal": _judges_trouble,
+        "judges any reply without an exception": _judges_any,
     }
     return tuple(Check(name, partial(run, subject)) for name, run in named.items())
 
@@ -198,9 +238,10 @@ def _says_what_it_is(subject: _Subject) -> None:
     )
     _expect(provider.capabilities <= set(get_args(Capability)), "it names capabilities that do not exist")
     for capability in provider.capabilities & _METHODS.keys():
-        method = _METHODS[capability]
-        own = getattr(type(provider), method, None)
-        _expect(own is not getattr(ProviderBase, method, None), f"it has no method {method} of its own")
+        for method in _METHODS[capability]:
+            own, usual = getattr(type(provider), method, None), getattr(ProviderBase, method, None)
+            has_it = own is not usual if own is not None else hasattr(provider, method)
+            _expect(has_it, f"its capability {capability} needs {method} of its own")
     needs_asking = {"refresh_jwt", "extend"} & provider.capabilities
     _expect(not needs_asking or "introspect" in provider.capabilities, f"{needs_asking} needs introspect")
     _expect(set(rules.issuers) <= provider.scopes.keys(), "its scopes leave an issuer out")
@@ -408,16 +449,114 @@ def _keeps_users_apart(subject: _Subject) -> None:
 
 
 def _refuses_operations(subject: _Subject) -> None:
+    provider: Any = subject.make()
+    calls: dict[Capability, Callable[[], Any]] = {
+        "get_user": lambda: provider.get_user("user"),
+        "introspect": lambda: provider.introspect(_request()),
+        "list_sessions": lambda: provider.list_sessions("user"),
+        "revoke_session": lambda: provider.revoke("session_token", _OPAQUE),
+        "revoke_user": lambda: provider.revoke_user("user"),
+    }
+    for capability, call in calls.items():
+        if capability in provider.capabilities or not hasattr(provider, _METHODS[capability][0]):
+            continue
+        try:
+            next(call())
+        except NotSupported:
+            continue
+        except StopIteration:
+            pass
+        raise AssertionError(f"{capability} is no capability, and does not raise NotSupported.")
+
+
+# --- what it makes of replies
+
+
+def _request() -> IntrospectionRequest:
+    return IntrospectionRequest("session_token", _OPAQUE, b"digest", store_name="name", store_ttl=60.0)
+
+
+def _introspects(subject: _Subject, answer: Callable[[Fetch], Reply] | None) -> None:
     provider = subject.make()
-    if "get_user" in provider.capabilities:
+    if "introspect" not in provider.capabilities or not getattr(provider, "takes_opaque", True):
         return
+    _expect(answer is not None, "it can be asked: give answer, which replies as its service would")
+    assert answer is not None
+    asked: list[tuple[Fetch, Reply]] = []
+
+    def reply(fetch: Fetch) -> Reply:
+        asked.append((fetch, answer(fetch)))
+        return asked[-1][1]
+
+    result = _played(provider.introspect(_request()), reply)
+    _expect(isinstance(result, IntrospectionResult), f"a good credential was not accepted: {result!r}")
+    assert isinstance(result, IntrospectionResult)
+    _expect(
+        result.scope in {*provider.scopes.values()}, f"its scope {result.scope!r} is none of those that it names"
+    )
+    ids: tuple[Any, ...] = (result.session_id, result.user_id)
+    _expect(all(isinstance(one, str) and one for one in ids), f"it gave the ids {ids!r:.80}")
+    _expect(math.isfinite(result.ends_at) and result.ends_at > _clock.wall(), "the session of a good one is over")
+    kept = provider.without_credentials(result.body)
+    _expect(_OPAQUE not in str(kept), "without_credentials() leaves the credential in")
+    user, session = provider.user(kept), provider.session(kept)
+    _expect(provider.same_user(user.id, result.user_id), "user() and introspect() name two users")
+    _expect(session.id == result.session_id, "session() and introspect() name two sessions")
+    for fetch, got in asked:
+        _expect(_OPAQUE not in fetch.url, "the credential stands in an address, which is logged on the way")
+        _expect(_judged(fetch, got) == "success", "its judge takes a good reply for none")
+
+
+def _judges_trouble(subject: _Subject) -> None:
+    for status in _TROUBLE:
+        for body in (b"", b"<html>", b'{"active": false}'):
+            found = _asked(subject, Reply(status, {}, body), expected="trouble")
+            is_trouble = found is None or isinstance(found, ProviderUnavailable)
+            _expect(is_trouble, f"a reply with status {status} gave {found!r}, and says nothing of the credential")
+
+
+def _judges_any(subject: _Subject) -> None:
+    for status in (200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 599):
+        for body in _BODIES:
+            found = _asked(subject, Reply(status, {"content-type": "application/json"}, body))
+            _expect(
+                found is None or isinstance(found, MoonKeyError),
+                f"a reply {body!r} with status {status} was taken for that of a good credential",
+            )
+
+
+def _asked(subject: _Subject, reply: Reply, expected: ReplyClass | None = None) -> object:
+    """Return what becomes of a credential where each call gets the same reply; ``None`` where none is made."""
+    provider = subject.make()
+    if "introspect" not in provider.capabilities:
+        return None
+
+    def answer(fetch: Fetch) -> Reply:
+        judged = _judged(fetch, reply)
+        _expect(judged in get_args(ReplyClass), f"its judge says {judged!r}")
+        _expect(expected in (None, judged), f"its judge takes status {reply.status} for a {judged}")
+        return reply
+
+    is_opaque = getattr(provider, "takes_opaque", True)
+    value = _OPAQUE if is_opaque else subject.token()
+    return _played(provider.introspect(replace(_request(), value=value)), answer)
+
+
+def _judged(fetch: Fetch, reply: Reply) -> str:
+    return (fetch.judge or judge)(reply)
+
+
+def _played(plan: Plan[Any], answer: Callable[[Fetch], Reply]) -> object:
+    """Return the result of a plan, or its error, where these are the replies to its calls."""
     try:
-        next(provider.get_user("user"))
-    except NotSupported:
-        return
-    except StopIteration:
-        pass
-    raise AssertionError("get_user is no capability, and does not raise NotSupported.")
+        found = step(plan, None)
+        for _ in range(_MOST_CALLS):
+            if isinstance(found, Done):
+                return found.value
+            found = step(plan, answer(found))
+    except MoonKeyError as error:
+        return error
+    raise AssertionError(f"it makes more than {_MOST_CALLS} calls about one credential.")
 
 
 def _encoded(value: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ def _refuse_here(client: MoonKey | AsyncMoonKey, auth: Auth, session_id: str) ->
         RevocationsFull: There is no room for it.
     """
     revocations = client.providers.get(auth.provider, client).revocations
-    return revocations.add(session_id=session_id, issuer=auth.scope)
+    return revocations.add_session(session_id, None if auth.user is None else auth.user.id, scope=auth.scope)
 
 
 def _sign_out(request: HttpRequest, identity: Identity, auth: Auth) -> FlowRequest:

@@ -14,21 +14,34 @@ from moonkey_core.web.placement import (
     attribute,
     check_demands,
     check_once,
+    order_advice,
     route_order_advice,
 )
 from moonkey_flask.names import EXTENSION, GATES
 
-_FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), route_order_advice)
+_EVENT = "the event "
 _AUTOMATIC = {"HEAD", "OPTIONS"}
 
 
+def _right(name: str, gate: str, where: str) -> str:
+    """Return the advice what to write, for a route or for an event of Flask-SocketIO."""
+    if not where.startswith(_EVENT):
+        return route_order_advice(name, gate, where)
+    event, _, namespace = where.removeprefix(_EVENT).rpartition(" of ")
+    more = "" if namespace == "/" else f', namespace="{namespace}"'
+    return order_advice(f'@socketio.on("{event}"{more})', name, gate)
+
+
+_FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), _right)
+
+
 def check_gates(app: Flask) -> None:
-    """Check that no view of an app is served without its gate.
+    """Check that no view of an app, and no handler of an event, is served without its gate.
 
     Raises:
-        ConfigurationError: A view is served without the gate that was put on it.
+        ConfigurationError: One is served without the gate that was put on it.
     """
-    check_once(app, lambda: _registered(app), _FLASK)
+    check_once(app, lambda: chain(_registered(app), _registered_events(app)), _FLASK)
 
 
 def watch_gates(app: Flask) -> None:
@@ -83,7 +96,7 @@ def _registered_events(app: Flask) -> Iterator[Registered]:
     """Yield the handlers of Flask-SocketIO's events. It registers them at the server of python-socketio."""
     server = attribute(app.extensions.get("socketio"), "server")
     for namespace, handlers in (attribute(server, "handlers") or {}).items():
-        yield from (Registered(one, f"the event {event} of {namespace}") for event, one in handlers.items())
+        yield from (Registered(one, f"{_EVENT}{event} of {namespace}") for event, one in handlers.items())
     for namespace, handler in (attribute(server, "namespace_handlers") or {}).items():
         yield Registered(type(handler), f"an event of {namespace}")
 

@@ -64,3 +64,33 @@ def test_the_folders_of_the_core_are_its_packages() -> None:
     }
     assert folders
     assert {path.relative_to(TESTS / "core").as_posix() for path in folders} <= packages
+
+
+MOONKEY_FACTS = re.compile(
+    r"(user|session)_|sk_(test|live)_|pk_(test|live)_|invalid_session|user_not_found|session_expires_in"
+    r"|(sessions|users|otps|oauth|totps)/\S*|session_(id|token|jwt)=\S*"
+)
+"""Prefixes, error codes, paths and members of MoonKey's API, each as a whole text in the source."""
+
+OTHERS_FACTS = {
+    "moonkey_core/providers/oidc/presets.py": {"user_"},  # ids of WorkOS
+    "moonkey_core/providers/stytch/replies.py": {"user_not_found"},  # an error type of Stytch
+}
+
+
+def texts_of(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_no_fact_of_moonkeys_api_stands_outside_of_its_provider() -> None:
+    found = {
+        path.relative_to(TESTS.parent).as_posix(): named
+        for package in ("moonkey_core", "moonkey_flask", "moonkey_django", "moonkey_starlette")
+        for path in (TESTS.parent / package).rglob("*.py")
+        if not {"emulator"} & set(path.parts) and "providers/moonkey/" not in path.as_posix()
+        if (named := {text for text in texts_of(path) if MOONKEY_FACTS.fullmatch(text)})
+    }
+    assert found == OTHERS_FACTS

@@ -121,4 +121,4 @@ def _refuse_again(core: Core) -> None:
         if ending.kind == "user_id":
             core.revocations.add(user_id=ending.value, issued_before=ending.before, keep=ending.kept)
         elif ending.session_id:
-            core.revocations.add(session_id=ending.session_id, issuer=ending.scope)
+            core.revocations.add_session(ending.session_id, ending.user_id, scope=ending.scope)

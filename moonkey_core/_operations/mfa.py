@@ -193,12 +193,12 @@ def end_records(
         return
     yield from load(core, auth)
     trouble = held.trouble
-    for record_id in [found for one in purposes for found in sorted(held.note_ids(auth, one))]:
-        pending.add(session_id=record_id, issuer=scope_of(auth), of=core)
+    holder = records.holder(auth)
+    for record_id, purpose in [(found, one) for one in purposes for found in sorted(held.note_ids(auth, one))]:
+        pending.add_record(record_id, all_of(holder, purpose), scope=scope_of(auth), of=core)
     for purpose in purposes:
         if held.presents(purpose):
             give(auth, Handle(purpose, "cookie", "", 0.0))
-    holder = records.holder(auth)
     held.forget()
     if "mfa" not in purposes:
         return
@@ -283,10 +283,15 @@ def end_presented(core: Core, headers: HeaderView, pending: PendingRevocations) 
     """
     for one in core.siblings.values() or (core,):
         purposes: tuple[Purpose, ...] = ("mfa", "start") if one.records is not None else ()
-        notes = [note for purpose in purposes for note in presented_notes(headers, one.settings, purpose)]
-        for record_id in sorted({note.id for note in notes if note.until > one.revocations.now()}):
+        groups = {
+            note.id: all_of(note.holder, purpose)
+            for purpose in purposes
+            for note in presented_notes(headers, one.settings, purpose)
+            if note.until > one.revocations.now()
+        }
+        for record_id, group in sorted(groups.items()):
             for scope in one.revocations.scopes:
-                pending.add(session_id=record_id, issuer=scope, of=one)
+                pending.add_record(record_id, group, scope=scope, of=one)
 
 
 def end_for_user(

@@ -7,6 +7,7 @@ from datetime import datetime
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import AwaitPublished, RevokingPlan
+from moonkey_core._verified import SessionIds
 from moonkey_core.revocations import RevocationHandle, RevocationState
 
 
@@ -50,9 +51,27 @@ class PendingRevocations:
         )
         self.note(added, again=again)
 
-    def add_cutoff(self, user_id: str, *, keep: str | None = None, again: bool = False) -> None:
+    def add_session(self, ids: SessionIds, *, is_ended: bool = False, again: bool = False) -> None:
+        """Revoke a session, as ``revocations.add_session`` does: ``is_ended`` once the provider has ended it."""
+        added = self._core.revocations.add_session(ids.session_id, ids.user_id, scope=ids.scope, is_ended=is_ended)
+        self.note(added, again=again)
+
+    def add_record(self, record_id: str, group: str, *, scope: str, of: Core) -> None:
+        """End what is recorded of a user, as ``revocations.add_record`` does."""
+        self.note(of.revocations.add_record(record_id, group, scope=scope))
+
+    def add_cutoff(
+        self,
+        user_id: str,
+        *,
+        keep: str | None = None,
+        at: float | None = None,
+        is_ended: bool = False,
+        again: bool = False,
+    ) -> None:
         """Revoke what was issued to a user until now, as ``revocations.add_cutoff`` does."""
-        self.note(self._core.revocations.add_cutoff(user_id, keep=keep), again=again)
+        added = self._core.revocations.add_cutoff(user_id, keep=keep, at=at, is_ended=is_ended)
+        self.note(added, again=again)
 
     def note(self, handle: RevocationHandle, *, again: bool = False) -> None:
         """Take in what was revoked in another way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -176,6 +177,11 @@ class SeveralRevocations(Revocations):
         """Return whether a credential is refused as a precaution, see :meth:`Revocations.is_precautionary`."""
         table = None if scope is None else self._by_scope.get(scope)
         return table is not None and table.is_precautionary(session_id, user_id, issued_at, scope)
+
+    def asked_until(self, user_id: str, scope: str | None = None) -> float:
+        """Return since when the API has to have vouched for it, see :meth:`Revocations.asked_until`."""
+        table = None if scope is None else self._by_scope.get(scope)
+        return -math.inf if table is None else table.asked_until(user_id, scope)
 
     def entries(self) -> tuple[Revocation, ...]:
         """Return all revocations that are known, as entries."""

@@ -280,14 +280,16 @@ def end_session(
         NotSupported: The provider ends no sessions. Nothing was refused.
     """
     # What the provider cannot do is raised at once.
-    ending = core.able_to("revoke_session").revoke(kind, value, pause=pause)
+    revoker = core.able_to("revoke_session")
+    ending = revoker.revoke(kind, value, pause=pause)
     if ids is not None:
-        pending.add(session_id=ids.session_id, issuer=ids.scope)
+        pending.add_session(ids)
     yield from ending
     if ids is None and kind != "session_id":  # its connections are found by the credential
         core.introspector.note_end_of(value, is_ended_here=True)
     if ids is not None:
-        pending.add(session_id=ids.session_id, issuer=ids.scope, again=True)  # JWTs were issued until now
+        # JWTs were issued until now. With some providers, only the one credential has ended.
+        pending.add_session(ids, is_ended=revoker.ends_sessions_by_id, again=True)
         core.hooks.emit(Revoked(ids.user_id, ids.session_id, scope=ids.scope or core.revocations.scopes[0]))
 
 
@@ -344,8 +346,9 @@ def end_user_sessions(
     together = _ends_together(core, kept)
     if together and "list_sessions" not in core.provider.capabilities:
         return (yield from _end_unlisted(core, user_id, pending, missing_ok=missing_ok))
+    began_at = core.revocations.now()
     try:
-        sessions = yield from _cut_off(core, user_id, kept, pending)
+        sessions = yield from _cut_off(core, user_id, kept, began_at, pending)
     except NotFound as error:
         if not missing_ok or not error.is_gone:
             raise
@@ -356,10 +359,12 @@ def end_user_sessions(
     try:
         if together and left:
             return (yield from _end_together(core, user_id, left, pending))
-        return (yield from _end_all(core, user_id, left, pending))
+        ended = yield from _end_all(core, user_id, left, pending)
     finally:
         for session_id in left:  # cancelled, or not tried any more
-            pending.add(session_id=session_id)
+            pending.add_session(Ids(session_id, user_id))
+    pending.add_cutoff(user_id, keep=kept, at=began_at, is_ended=True, again=True)
+    return ended
 
 
 def _ends_together(core: Core, kept: str | None) -> bool:
@@ -395,7 +400,7 @@ def _end_unlisted(
     finally:
         if not done:  # raised, or cancelled: the provider may still accept its sessions
             pending.add(user_id=user_id)
-    pending.add_cutoff(user_id, again=True)  # JWTs were issued until now
+    pending.add_cutoff(user_id, is_ended=True, again=True)  # JWTs were issued until now
     return ()
 
 
@@ -409,15 +414,16 @@ def _end_together(core: Core, user_id: str, left: list[str], pending: PendingRev
         RevocationIncomplete: It is not certain that they have ended.
     """
     for session_id in left:
-        pending.add(session_id=session_id)
+        pending.add_session(Ids(session_id, user_id))
     try:
         yield from core.able_to("revoke_user").revoke_user(user_id)
     except MoonKeyError as error:
         raise RevocationIncomplete(revoked=(), failed=dict.fromkeys(left, error)) from error
     scope = core.revocations.scopes[0]
     for session_id in left:
+        pending.add_session(Ids(session_id, user_id), is_ended=True, again=True)
         core.hooks.emit(Revoked(user_id, session_id, scope=scope))
-    pending.add_cutoff(user_id, again=True)  # JWTs were issued until now
+    pending.add_cutoff(user_id, is_ended=True, again=True)  # JWTs were issued until now
     revoked = tuple(left)
     left.clear()
     return revoked
@@ -450,9 +456,11 @@ def _end_all(core: Core, user_id: str, left: list[str], pending: PendingRevocati
     return tuple(revoked)
 
 
-def _cut_off(core: Core, user_id: str, kept: str | None, pending: PendingRevocations) -> Plan[tuple[Session, ...]]:
+def _cut_off(
+    core: Core, user_id: str, kept: str | None, began_at: float, pending: PendingRevocations
+) -> Plan[tuple[Session, ...]]:
     """Refuse what was issued to a user until now, except for one session, and return those that the API lists."""
-    pending.add_cutoff(user_id, keep=kept)
+    pending.add_cutoff(user_id, keep=kept, at=began_at)
     listed = False
     try:
         sessions = yield from core.able_to("list_sessions").list_sessions(user_id)

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cachetools import TLRUCache
+
 from moonkey_core._revocations.entry import Revocation
+from moonkey_core._verified import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +93,11 @@ def entries_of(user_id: str, cutoff: Cutoff, unconfirmed: Cutoff | None) -> Iter
         yield Revocation(None, user_id, certain, added_at, unconfirmed.exempt_id, unconfirmed.time, local)
     if unconfirmed.exempt_time > -math.inf:
         yield Revocation(None, user_id, certain, added_at, None, unconfirmed.exempt_time, local)
+
+
+def shift_table(table: TLRUCache[Key, Cutoff], offset: float) -> bool:
+    """Shift the cut-offs that were dated by the clock of this machine; return whether there were any."""
+    cutoffs = {key: table[key] for key in list(table)}
+    shifted = {key: one.shifted(offset) for key, one in cutoffs.items() if one.by_local_clock}
+    table.update(shifted)
+    return bool(shifted)

@@ -57,6 +57,16 @@ class Dating:
         """Return a time by the clock of this machine as one by the common clock."""
         return None if at is None else at + (self.offset or 0.0)
 
+    def is_current(self, added_at: float) -> bool:
+        """Return whether a session still matters that was revoked then, by the clock of this machine."""
+        return added_at + self.retention > self.clock()
+
+    def cutoff(self, added_at: float) -> Cutoff:
+        """Return the cut-off of all that may have been issued by then, by the clock of this machine."""
+        is_local = self.offset is None
+        time = added_at + (self.offset or 0.0) + self.leeway
+        return Cutoff(time, added_at, by_local_clock=is_local)
+
     def expires_at(self, cutoff: Cutoff) -> float:
         """Return until when a cut-off matters, by the clock of this machine."""
         return max(cutoff.time - (self.offset or 0.0), cutoff.added_at) + self.retention

@@ -42,8 +42,10 @@ def checked_scope(value: object) -> str:
 class Revocation:
     """One revocation: of a session, or of everything that was issued up to a time to one user or to all users.
 
-    A report is an entry with ``confirm_before`` and without a user: the provider has said that a credential of a
-    session is dead. The session may go on with another credential, so a report by itself refuses nothing.
+    A report is an entry with ``confirm_before`` and a session or a credential: the provider has said that a
+    credential of a session is dead. The session may go on with another credential, so a report by itself refuses
+    nothing. Without a session, and without ``issued_before``, it stands for sessions that the provider has ended
+    and that are not remembered singly, of one user or of all users.
 
     All times are Unix seconds.
 
@@ -55,13 +57,19 @@ class Revocation:
         added_at: When the entry was added, by the clock of this machine. It shows the age of the entry.
         exempt_session_id: A session of the user that is not revoked.
         confirm_before: What was issued to the user after ``issued_before``, but at or before this time, has to be
-            confirmed by the API. In a report: what was issued for the session at or before this time.
+            confirmed by the API. In a report: what the API has not vouched for since this time.
         by_local_clock: Whether ``issued_before`` and ``confirm_before`` are by the clock of this machine, as the
             common clock was not known.
         is_precaution: Whether it stands for entries that there was no room for. It refuses everything, and says of
             no session that it is over.
         credential: In a report on a session whose id is unknown, the keyed digest of the dead credential.
         scope: Whose ids these are: ``moonkey``, or an issuer.
+        is_ended: Whether the provider has confirmed that it has ended the session, or all those of the user. So it
+            accepts none of their credentials any more.
+        owner: Of a session, its user. Of what the app has recorded, the id of all records of its user. ``None``
+            where unknown.
+        is_record: Whether it is not a session that is revoked, but what the app has recorded of a user.
+        ends_records: Of a report on all users: whether what was recorded until then is over.
     """
 
     session_id: str | None
@@ -74,11 +82,20 @@ class Revocation:
     credential: str | None = field(default=None, repr=False)
     is_precaution: bool = field(default=False, compare=False, repr=False)
     scope: str = DEFAULT_SCOPE
+    is_ended: bool = field(default=False, compare=False, repr=False)
+    owner: str | None = field(default=None, compare=False, repr=False)
+    is_record: bool = field(default=False, compare=False, repr=False)
+    ends_records: bool = field(default=False, compare=False, repr=False)
 
     @property
     def is_report(self) -> bool:
         """Whether the entry only reports a dead credential."""
-        return self.confirm_before is not None and self.user_id is None
+        return self.confirm_before is not None and (self.session_id is not None or self.credential is not None)
+
+    @property
+    def is_overflow(self) -> bool:
+        """Whether the entry is a report on all that a user, or all users, had until then."""
+        return self.confirm_before is not None and self.issued_before is None and not self.is_report
 
     def shifted(self, offset: float) -> Revocation:
         """Return the entry by the common clock, which is ``offset`` seconds ahead of that of this machine."""

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable
 
 from cachetools import FIFOCache, TLRUCache, TTLCache
 
-from moonkey_core._revocations.cutoff import Cutoff, report_of
+from moonkey_core._revocations.cutoff import Cutoff, report_of, shift_table
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.entry import Revocation, parts_of
+from moonkey_core._revocations.overflow import Overflow
 from moonkey_core._verified import Key, key_of
 
 _MAX_REPORTED = 65_536
@@ -25,22 +26,24 @@ class Reports:
     Args:
         dating: The clocks and the life of entries.
         maxsize: The number of entries of the table that this is a part of.
+        overflow: Takes the oldest reports on sessions where there are too many.
 
     Attributes:
         count: The number of reports so far.
         version: Changes with every report that requires confirmation for more than before.
     """
 
-    def __init__(self, dating: Dating, maxsize: int) -> None:
+    def __init__(self, dating: Dating, maxsize: int, overflow: Overflow) -> None:
         self._dating = dating
         self._maxsize = maxsize
+        self._overflow = overflow
         self.count: int = 0
         self.version: int = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget all reports."""
-        # By session id and by the digest of a credential. The oldest make way for new ones.
+        # By session id and by the digest of a credential.
         self._sessions: TLRUCache[Key, Cutoff] = self._make_table()
         self._dead: TLRUCache[Key, Cutoff] = self._make_table()
         # The sessions of credentials that were accepted here, by digest.
@@ -66,9 +69,12 @@ class Reports:
         if entry.session_id is not None:
             key = key_of(entry.scope, entry.session_id)
             before = self._sessions.get(key)
+            if before is None and len(self._sessions) >= self._sessions.maxsize:
+                oldest, passed_on = self._sessions.popitem()
+                self._overflow.ask_all(parts_of(oldest)[0], passed_on)
             self._sessions[key] = merged = cutoff.merged_with(before)
             self.version += merged.revokes_more_than(before)
-        elif entry.credential is not None:
+        elif entry.credential is not None:  # of a connection; the oldest make way for new ones
             self._dead[entry.credential] = cutoff.merged_with(self._dead.get(entry.credential))
         self.count += 1
 
@@ -137,14 +143,6 @@ class Reports:
                         yield report_of(table[key], scope, credential=name)
                     else:
                         yield report_of(table[key], scope, session_id=name)
-
-
-def shift_table(table: TLRUCache[Key, Cutoff], offset: float) -> bool:
-    """Shift the cut-offs that were dated by the clock of this machine; return whether there were any."""
-    cutoffs = {key: table[key] for key in list(table)}
-    shifted = {key: one.shifted(offset) for key, one in cutoffs.items() if one.by_local_clock}
-    table.update(shifted)
-    return bool(shifted)
 
 
 def _covers(table: TLRUCache[Key, Cutoff], key: Key | None, until: float) -> bool:

@@ -42,7 +42,9 @@ class WatchedSession:
     """The session of one connection, and when it ends. All times are Unix seconds."""
 
     __slots__ = (
+        "_asked_until",
         "_can_verify",
+        "_confirmed_until",
         "_credential",
         "_credentials",
         "_end_is_final",
@@ -54,6 +56,7 @@ class WatchedSession:
         "_lock",
         "_needs_verification",
         "_reported_until",
+        "_tried_until",
         "_verified_until",
         "_vouched_at",
         "ends_at",
@@ -103,6 +106,9 @@ class WatchedSession:
         self._is_reported = False  # a credential of the session is dead; the session itself may go on
         self._reported_until = self._verified_until = -math.inf if self._vouched_at is None else self._vouched_at
         self._known_reports = -1
+        # Where more sessions were ended than are remembered: until when, and until when this was not one of them.
+        self._asked_until = self._tried_until = -math.inf
+        self._confirmed_until = _before(self._vouched_at)
         self._can_verify = can_verify
         self._last_tried_at = -math.inf
         self._last_accepted_at = now
@@ -112,8 +118,9 @@ class WatchedSession:
     def refresh(self, revocations: Revocations) -> None:
         """Look up whether the session is revoked. It stays revoked after the table has dropped the entry.
 
-        Where a credential of the session was reported dead, the session has to be verified. Where that is not
-        possible, and where the dead credential is the one of this connection, it counts as revoked.
+        Where a credential of the session was reported dead, the session has to be verified; so it has where more
+        sessions were ended than are remembered. Where that is not possible, and where the dead credential is the
+        one of this connection, it counts as revoked.
         """
         if not self.is_revoked:
             facts = self.session_id, self.user_id, self.issued_at
@@ -132,6 +139,10 @@ class WatchedSession:
         return () if self.scope == DEFAULT_SCOPE else (self.scope,)
 
     def _look_up_reports(self, revocations: Revocations) -> None:
+        self._asked_until = max(self._asked_until, revocations.asked_until(self.user_id, self.scope))
+        if self._asked_until > self._confirmed_until:
+            self._needs_verification = True
+            self.is_revoked = not self._can_verify
         until = revocations.reported_until(self.session_id, self.scope)
         if revocations.is_reported_dead(self._credentials, self._vouched_at):
             self.is_revoked = True
@@ -161,8 +172,9 @@ class WatchedSession:
             return "expired" if self._end_is_final else "verify"
         if self._can_verify and now - max(known_until, self._last_accepted_at) > max_silence:
             self._needs_verification = True
-        if self._needs_verification and (self._is_reported or now - self._last_tried_at >= RETRY_SECONDS):
-            self._verified_until = self._reported_until
+        is_new = self._is_reported or self._asked_until > max(self._tried_until, self._confirmed_until)
+        if self._needs_verification and (is_new or now - self._last_tried_at >= RETRY_SECONDS):
+            self._verified_until, self._tried_until = self._reported_until, self._asked_until
             return "verify"
         return None
 
@@ -188,12 +200,14 @@ class WatchedSession:
         found = None if auth is None else credential_facts(auth)
         if found is not None and self._is_same(found):
             self.ends_at, self._last_accepted_at, self._needs_verification = found.ends_at, now, False
+            at = None if auth is None else vouched_at(auth)
+            self._confirmed_until = max(self._confirmed_until, self._tried_until, _before(at))
         elif auth is not None and _is_certain_end(auth) and now < self.ends_at:
             self.is_revoked = True
         else:
             self.is_revoked |= self._is_reported and not (auth is not None and _is_replaced(auth))
         self._is_reported = self._reported_until > self._verified_until  # by a report that came meanwhile
-        self._needs_verification |= self._is_reported
+        self._needs_verification |= self._is_reported or self._asked_until > self._confirmed_until
         self._end_is_final = now >= self.ends_at
 
     def renew(self, auth: Auth, now: float, credentials: tuple[str, ...], revocations: Revocations) -> None:
@@ -230,6 +244,8 @@ class WatchedSession:
             self._reported_until = self._verified_until = (
                 -math.inf if self._vouched_at is None else self._vouched_at
             )
+            self._asked_until = self._tried_until = -math.inf
+            self._confirmed_until = _before(self._vouched_at)
             self._known_reports = -1
         self.refresh(revocations)  # by what was added until now
 
@@ -309,3 +325,8 @@ def _is_certain_end(auth: Auth) -> bool:
 def _is_replaced(auth: Auth) -> bool:
     """Return whether a result means that the session goes on with another credential."""
     return auth.error is not None and auth.error.reason == "token_replaced"
+
+
+def _before(vouched_at: float | None) -> float:
+    """Return the latest time of which it is certain that the provider has vouched after it."""
+    return -math.inf if vouched_at is None else math.nextafter(vouched_at, -math.inf)

@@ -150,7 +150,7 @@ class Authenticator:
         self._can_ask = "introspect" in provider.capabilities
         self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
         self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
-        self._has_one_spelling = settings.provider is not None  # each text is another token, but MoonKey's
+        self._token_prefix = settings.token_prefix
         self._load_user = loader_of_users(provider, settings.user_ttl)
         self._roles: AuthorizationChecker | None = (
             cast("AuthorizationChecker", provider) if "authorization_check" in provider.capabilities else None
@@ -192,7 +192,8 @@ class Authenticator:
         text: str | None
         bearer = usual_bearer(headers, settings) if presented is None else None
         if bearer:
-            text = bearer if self._has_one_spelling else bare_token(bearer)
+            prefix = self._token_prefix
+            text = bare_token(bearer, prefix) if prefix and bearer.startswith(prefix) else bearer
         else:
             if bearer is not None:
                 presented = cookies_of_request(headers, info, settings)
@@ -223,7 +224,7 @@ class Authenticator:
                         source = self._remembered_now(digest, proven, requirements, now)
                         if source is not None and not self._loads_users:
                             return new_auth(proven, source, proven.vouched_at)
-                presented = PresentedCredentials(bearer, "authorization", has_one_spelling=self._has_one_spelling)
+                presented = PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)
             assert presented is not None
             is_cookie = presented.source == "cookie"
             is_pair = is_cookie and presented.named_kind is None

@@ -44,7 +44,7 @@ class VerificationCache:
         self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
-        self._has_one_spelling = settings.provider is not None  # each text is another token, but MoonKey's
+        self._token_prefix = settings.token_prefix
         self._lock = threading.Lock()
         self._make_tables()
         reset_after_fork(self.reset_lock)
@@ -79,7 +79,7 @@ class VerificationCache:
         Raises:
             UnicodeEncodeError: The credential is not ASCII.
         """
-        return self.text_digest(credential if self._has_one_spelling else bare_token(credential))
+        return self.text_digest(bare_token(credential, self._token_prefix))
 
     def text_digest(self, text: str) -> bytes:
         """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""

@@ -108,7 +108,7 @@ class Introspector:
         self._clock = clock
         self._has_feed = settings.redis_url is not None
         self._is_moonkey = settings.provider is None
-        self._spelled = bare_token if self._is_moonkey else str  # the one spelling of a token
+        self._token_prefix = settings.token_prefix
 
     def introspect(
         self,
@@ -180,7 +180,7 @@ class Introspector:
 
     def _with_store_name(self, request: IntrospectionRequest, name: Callable[[str], str]) -> IntrospectionRequest:
         """Return the request with the names of its result in the store that the processes of the app share."""
-        entry, former = f"token {self._spelled(request.value)}", self._former_store_name
+        entry, former = f"token {bare_token(request.value, self._token_prefix)}", self._former_store_name
         return replace(
             request,
             store_name=name(entry),
@@ -391,7 +391,9 @@ class Introspector:
         if not is_jwt(credential):
             self._cache.mark_dead(digest)
         if good_jwt is not None:
-            self._revocations.add(session_id=good_jwt.session_id, issuer=good_jwt.scope)
+            self._revocations.add_session(
+                good_jwt.session_id, good_jwt.user_id, scope=good_jwt.scope, is_ended=not is_ended_here
+            )
             return
         is_published = self._revocations.add_report(
             session_id=session_id or seen or error.session_id,
@@ -451,7 +453,7 @@ class Introspector:
 
     def credential_digests(self, credential: str) -> tuple[str, ...]:
         """Return the keyed digests of a credential, the same in all processes of the app; one for each secret."""
-        text = self._spelled(credential)
+        text = bare_token(credential, self._token_prefix)
         sealers = fleet_sealers(self._settings, "credential")  # when it is needed, as that loads cryptography
         return tuple(sealer.digest(text)[:_DIGEST_LENGTH] for sealer in sealers)
 

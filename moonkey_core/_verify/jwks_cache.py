@@ -203,7 +203,7 @@ class JwksCache:
         Raises:
             InvalidCredentials: The provider has no such key.
             ProviderUnavailable: It cannot be determined now whether the provider has it.
-            ProviderRejectedKey: The same, as the provider does not accept our secret key, or its discovery
+            ProviderRejectedKey: The same, as the provider does not accept our own key, or its discovery
                 document is that of another issuer.
         """
         for _ in range(2):
@@ -504,7 +504,8 @@ def _keys_of(
 ) -> dict[str, SigningKey]:
     """Return the keys in an outcome. The message of an error names the reply and its address, for the operator."""
     where = f"The key set at {url.shown}"
-    reply = _body_of(outcome, where, source.judge or (None if source.authorization is None else judge))
+    key_judge = source.judge or (None if source.authorization is None else judge)
+    reply = _body_of(outcome, where, key_judge, source.rejected_key)
     try:
         return parse_key_set(reply.body, algorithms, needs_kid=needs_kid)
     except ValueError as error:
@@ -518,17 +519,18 @@ def _keys_of(
     )
 
 
-def _body_of(outcome: Outcome, where: str, judge_refusal: ReplyJudge | None) -> Reply:
+def _body_of(outcome: Outcome, where: str, judge_refusal: ReplyJudge | None, rejected_key: str = "") -> Reply:
     """Return a reply with the status 200.
 
     Args:
         outcome: The outcome of the fetch.
         where: What was fetched, for the message.
         judge_refusal: Whether a status of 401 or 403 is a refusal of our key, which was sent; ``None``: none was.
+        rejected_key: The message for such a refusal.
 
     Raises:
         ProviderUnavailable: There is none.
-        ProviderRejectedKey: The secret key was refused.
+        ProviderRejectedKey: Our key was refused.
     """
     if isinstance(outcome, TransportError):
         raise ProviderUnavailable(
@@ -539,7 +541,7 @@ def _body_of(outcome: Outcome, where: str, judge_refusal: ReplyJudge | None) -> 
         )
     if outcome.status in (401, 403) and judge_refusal is not None and judge_refusal(outcome) == "refusal":
         refused = f"{where} was refused with status {outcome.status}."
-        raise ProviderRejectedKey(f"{ProviderRejectedKey.default_message} {refused}", reason="jwks_rejected_key")
+        raise ProviderRejectedKey(f"{rejected_key} {refused}", reason="jwks_rejected_key")
     if outcome.status != 200:
         status = f"status {outcome.status}"
         raise ProviderUnavailable(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from typing import cast
 
 from moonkey_core._provider import Provider
+from moonkey_core._sign_in_steps import SignInSteps
 from moonkey_core._verify.jwt import Judge
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.settings import Settings
+from moonkey_core.settings import Settings, SignInSettings
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
@@ -23,6 +26,8 @@ def check_provider(provider: Provider, settings: Settings, judge: Judge | None) 
     Raises:
         ConfigurationError: It cannot.
     """
+    if "sign_in" in provider.capabilities:
+        _check_lifetimes(provider.name, cast("SignInSteps", provider).limits.session_minutes, settings.sign_in)
     can_ask, verifies = "introspect" in provider.capabilities, judge is not None and judge.verifies
     if not can_ask and not verifies:
         raise ConfigurationError(
@@ -47,3 +52,20 @@ def check_provider(provider: Provider, settings: Settings, judge: Judge | None) 
             judge.longest_use,
             extra={"reason": "feed_lost_bound"},
         )
+
+
+def _check_lifetimes(provider: str, allowed: range, chosen: SignInSettings) -> None:
+    """Check the lengths of sessions that the sign-in routes ask for. The usual ones are cut to what is allowed.
+
+    Raises:
+        ConfigurationError: One that was chosen is not allowed.
+    """
+    usual = SignInSettings()
+    for name in ("lifetime", "remember_me"):
+        wanted: timedelta = getattr(chosen, name)
+        minutes = wanted // timedelta(minutes=1)
+        if wanted != getattr(usual, name) and not allowed.start <= minutes < allowed.stop:
+            raise ConfigurationError(
+                f"MOONKEY_SIGN_IN (sign_in): {name} is {minutes} minutes, but the sessions of the provider "
+                f"{provider!r} live {allowed.start} to {allowed.stop - 1} minutes."
+            )

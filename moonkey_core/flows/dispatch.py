@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from moonkey_core._operations.core import Core
+from moonkey_core._operations.ending_retries import end_later
+from moonkey_core._operations.sessions import Ids
 from moonkey_core._provider import Capability
-from moonkey_core.auth import from_cookies, new_auth, provider_name
+from moonkey_core.auth import Auth, from_cookies, new_auth, peek_identity, provider_name
 from moonkey_core.errors import BodyTooLong, ConfigurationError, MoonKeyError, NotSupported
 from moonkey_core.flows.magic_link import magic_link
 from moonkey_core.flows.oauth import oauth
@@ -18,7 +20,7 @@ from moonkey_core.flows.sessions import hydrate, revoke, revoke_others, session,
 from moonkey_core.flows.sign_in import sign_in
 from moonkey_core.flows.sign_out import sign_out
 from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
-from moonkey_core.web.cookies import check_settable, warn_about_plain_http
+from moonkey_core.web.cookies import check_settable, sets_session_cookie, warn_about_plain_http
 from moonkey_core.web.credentials import cookie_lines
 from moonkey_core.web.origin import cross_site, may_use_cookies
 from moonkey_core.web.pages import complete_page
@@ -65,12 +67,18 @@ OF_EACH_PROVIDER: frozenset[str] = frozenset({"sign_out"})
 """The routes that do what they do at the provider of the identity, where there are several."""
 
 
+def is_of_session(request: FlowRequest) -> bool:
+    """Return whether a request is about the session that it presents, so that its provider is to answer it."""
+    return request.route not in _SIGN_IN and not _ROUTES[request.mode][request.route].is_static
+
+
 def answer(core: Core, request: FlowRequest) -> FlowPlan:
     """Answer a request to one of the ready-made routes.
 
-    Every error of the request or of the provider becomes a response, and is logged. With several providers, the
-    routes are those of the one that signs users in. Of another one's user they know the routes ``session`` and
-    ``sign_out`` only.
+    Every error of the request or of the provider becomes a response, and is logged. With several providers, a
+    sign-in is answered by the one that signs users in, and what is about a session by that of the session, if it
+    has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and ``sign_out``
+    only.
 
     Raises:
         ConfigurationError: Cookies are not configured, and the mode needs them.
@@ -99,9 +107,12 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
             core.check_able_to(_NEEDS[request.route])
         if request.mode == "cookies" and request.route in _SIGN_IN:
             check_settable(core.settings, "sign a user in on the ready-made pages")
+        former = request.auth
         if core.settings.own_name is not None:
             request = _of_own_provider(core, request)
         response = yield from HANDLERS[request.route](core, request)
+        if request.auth is not former and sets_session_cookie(_set_cookies(response), core.settings):
+            _end_at_other_provider(core, former)
         if response.page is not None:
             response = replace(response, page=complete_page(response.page, core.settings))
     except ConfigurationError:
@@ -138,6 +149,17 @@ def _of_own_provider(core: Core, request: FlowRequest) -> FlowRequest:
         operation=f"answer the ready-made route {request.route}",
         why=f"It is one of the provider {core.name!r}. Use the methods of client.providers[{name!r}] instead.",
     )
+
+
+def _end_at_other_provider(core: Core, former: Auth) -> None:
+    """End the session that a browser had at another provider before it has signed in, beside the requests."""
+    other, verified = core.siblings.get(provider_name(former)), peek_identity(former)
+    if other is None or verified is None or not from_cookies(former):
+        return
+    user, session = verified
+    other.revocations.add(session_id=session.id, issuer=user.scope)
+    if "revoke_session" in other.provider.capabilities:
+        end_later(other, "session_id", session.id, Ids(session.id, user.id, user.scope))
 
 
 def _check_origin(core: Core, request: FlowRequest) -> None:

@@ -6,7 +6,7 @@ The clients import this module on first use, as many apps mount no routes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
@@ -16,12 +16,28 @@ from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth
 from moonkey_core.flows import FlowRequest, FlowResponse, MagicLinkStart, OAuthStart
 from moonkey_core.flows.counting import awaiting_driver, blocking_driver
-from moonkey_core.flows.dispatch import OF_EACH_PROVIDER, answer
+from moonkey_core.flows.dispatch import OF_EACH_PROVIDER, answer, is_of_session
 from moonkey_core.flows.magic_link import magic_link_state
 from moonkey_core.flows.oauth import oauth_state
 
 if TYPE_CHECKING:
     from moonkey_core.redis.store import AsyncRedisStore, RedisStore
+
+
+F = TypeVar("F", "Flows", "AsyncFlows")
+
+
+def _answering(lead: F, of_session: F, request: FlowRequest) -> F:
+    """Return the routes that answer a request.
+
+    Args:
+        lead: The routes of the provider that signs users in.
+        of_session: Those of the provider of the identity. Without cookies of its own, it has routes for clients
+            that present their credential in a header only.
+        request: The request.
+    """
+    has_routes = request.mode == "header" or of_session._core.settings.cookies is not None
+    return of_session if is_of_session(request) and has_routes else lead
 
 
 class Flows(Runs):
@@ -32,25 +48,28 @@ class Flows(Runs):
         core: Core,
         exchange: SyncExchange,
         store: RedisStore | None,
-        exchange_of: Callable[[Auth], SyncExchange],
+        of_provider: Callable[[Auth], Flows],
     ) -> None:
         super().__init__(core, exchange)
         self._store = store
-        self._exchange_of = exchange_of  # of the provider of an identity
+        self._of_provider = of_provider  # those of the provider of an identity
 
     def answer(self, request: FlowRequest) -> FlowResponse:
         """Answer a request to one of the ready-made routes.
 
-        Every error of the request or of the provider becomes a response, and is logged. With several providers,
-        the routes are those of the one that signs users in. Of another one's user they know the routes ``session``
-        and ``sign_out`` only.
+        Every error of the request or of the provider becomes a response, and is logged. With several providers, a
+        sign-in is answered by the one that signs users in, and what is about a session by that of the session, if
+        it has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and
+        ``sign_out`` only.
 
         Raises:
             ConfigurationError: Cookies are not configured, and the mode needs them.
         """
-        exchange = self._exchange_of(request.auth) if request.route in OF_EACH_PROVIDER else self._exchange
+        of_session = self._of_provider(request.auth)
+        flows = _answering(self, of_session, request)
+        exchange = (of_session if request.route in OF_EACH_PROVIDER else flows)._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return run(answer(self._core, request), blocking_driver(exchange, self._store, deadline))
+        return run(answer(flows._core, request), blocking_driver(exchange, flows._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in that is about to begin to this browser, for ten minutes.
@@ -92,25 +111,28 @@ class AsyncFlows(Awaits):
         core: Core,
         exchange: AsyncExchange,
         store: AsyncRedisStore | None,
-        exchange_of: Callable[[Auth], AsyncExchange],
+        of_provider: Callable[[Auth], AsyncFlows],
     ) -> None:
         super().__init__(core, exchange)
         self._store = store
-        self._exchange_of = exchange_of  # of the provider of an identity
+        self._of_provider = of_provider  # those of the provider of an identity
 
     async def answer(self, request: FlowRequest) -> FlowResponse:
         """Answer a request to one of the ready-made routes.
 
-        Every error of the request or of the provider becomes a response, and is logged. With several providers,
-        the routes are those of the one that signs users in. Of another one's user they know the routes ``session``
-        and ``sign_out`` only.
+        Every error of the request or of the provider becomes a response, and is logged. With several providers, a
+        sign-in is answered by the one that signs users in, and what is about a session by that of the session, if
+        it has cookies of its own or the mode needs none. Of any other user the routes know ``session`` and
+        ``sign_out`` only.
 
         Raises:
             ConfigurationError: Cookies are not configured, and the mode needs them.
         """
-        exchange = self._exchange_of(request.auth) if request.route in OF_EACH_PROVIDER else self._exchange
+        of_session = self._of_provider(request.auth)
+        flows = _answering(self, of_session, request)
+        exchange = (of_session if request.route in OF_EACH_PROVIDER else flows)._exchange
         deadline = _clock.elapsed() + self._core.settings.timeout
-        return await arun(answer(self._core, request), awaiting_driver(exchange, self._store, deadline))
+        return await arun(answer(flows._core, request), awaiting_driver(exchange, flows._store, deadline))
 
     def oauth_state(self, *, next: str | None = None, remember_me: bool = False) -> OAuthStart:
         """Bind an OAuth sign-in to this browser, as on the blocking client. There is nothing to await."""

@@ -50,7 +50,7 @@ from moonkey_core.flows.responses import (
     see_other,
 )
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse
-from moonkey_core.flows.sealed_cookies import hand_out, is_expired, let_go, take_back
+from moonkey_core.flows.sealed_cookies import LIFETIME, hand_out, is_expired, let_go, take_back
 from moonkey_core.flows.sign_in import (
     complete_sign_in,
     log_inconclusive,
@@ -62,12 +62,19 @@ from moonkey_core.models import Login, OtpRequest
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.pages import urls
 
-CODE_MINUTES = 10
-"""How long a code that is sent is valid: as long as the cookie that goes with it."""
-
+_CODE_MINUTES = LIFETIME // 60  # as long as the cookie that goes with a code
 _PURPOSE = "otp"
 _DOUBLE_CLICK = timedelta(minutes=1)  # after the beginning of the session, by two clocks
 _ID_ROOM = 128  # characters: the length of the cookie must not reveal whether the provider has sent anything
+
+
+def code_minutes(core: Core) -> int:
+    """Return for how many minutes a code is valid: as long as the cookie beside it, if the provider allows that.
+
+    Else as long as the provider allows, or as short: then the cookie is over first.
+    """
+    allowed = core.able_to("sign_in").limits.otp_minutes
+    return next((one for one in range(_CODE_MINUTES, 0, -1) if one in allowed), allowed.start)
 
 
 def send_otp(core: Core, request: FlowRequest) -> FlowPlan:
@@ -104,11 +111,11 @@ def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
     if request.info.method != "POST":
         left = yield from tries_left(core, tries)
         if is_browser(request, core.settings):
-            return page_response(request, "verify_otp", _form_context(pending, left))
+            return page_response(request, "verify_otp", _form_context(core, pending, left))
         return json_response({"authenticated": False, "tries_left": left})
     code = parse_code(body_fields(request))
     if code is None:
-        context = _form_context(pending, (yield from tries_left(core, tries)))
+        context = _form_context(core, pending, (yield from tries_left(core, tries)))
         return code_form_again(core, request, malformed_code(), "verify_otp", context)
     remember_me = is_checked(pending["remember_me"])
     cookies = let_go(request, core.settings, _PURPOSE)
@@ -123,7 +130,7 @@ def verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
         if isinstance(error, RequestRefused):
             log_inconclusive(core, error, remember_me=remember_me)
         left = yield from tries_left(core, tries)
-        return code_form_again(core, request, error, "verify_otp", _form_context(pending, left), left)
+        return code_form_again(core, request, error, "verify_otp", _form_context(core, pending, left), left)
     completion = complete_sign_in(
         core,
         request,
@@ -216,7 +223,9 @@ def _send(core: Core, request: FlowRequest, address: Address) -> Plan[OtpRequest
     device = request_device(request, core.settings)
     send = login_or_create if core.settings.sign_in.sign_up else send_code
     try:
-        return (yield from send(core, email=email, phone_number=number, expires_in=CODE_MINUTES, device=device))
+        return (
+            yield from send(core, email=email, phone_number=number, expires_in=code_minutes(core), device=device)
+        )
     except RequestRefused as error:
         if core.settings.sign_in.sign_up or not isinstance(error, NotFound):
             log_repeated(
@@ -243,11 +252,12 @@ def _verify(
     return login
 
 
-def _form_context(pending: Mapping[str, str], left: int) -> dict[str, object]:
+def _form_context(core: Core, pending: Mapping[str, str], left: int) -> dict[str, object]:
     return {
         "address": pending["address"],
         "next": pending["next"],
         "remember_me": is_checked(pending["remember_me"]),
+        "code_minutes": code_minutes(core),
         "tries_left": left,
         "error": "" if left else "used_up",
     }

@@ -68,9 +68,14 @@ def sign_in_context(core: Core, request: FlowRequest, fields: Mapping[str, str])
 
 
 def session_lifetime(core: Core, *, remember_me: bool) -> timedelta:
-    """Return the length to request for a new session."""
-    settings = core.settings.sign_in
-    return settings.remember_me if remember_me else settings.lifetime
+    """Return the length to request for a new session: the configured one, as far as the provider allows it.
+
+    That is checked when the client is made, where the length is not the usual one.
+    """
+    settings, allowed = core.settings.sign_in, core.able_to("sign_in").limits.session_minutes
+    wanted = settings.remember_me if remember_me else settings.lifetime
+    longest, shortest = timedelta(minutes=allowed.stop - 1), timedelta(minutes=allowed.start)
+    return max(min(wanted, longest), shortest)
 
 
 def log_inconclusive(core: Core, error: RequestRefused, *, remember_me: bool) -> None:

@@ -23,7 +23,7 @@ from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowS
 from moonkey_core.revocations import RevocationState
 from moonkey_core.settings import Settings
 from moonkey_core.settings.sign_in_settings import safe_target
-from moonkey_core.web.cookies import cleared_cookies
+from moonkey_core.web.cookies import signed_out_cookies
 from moonkey_core.web.credentials import PresentedCredentials, presented_cookies, read_credentials
 from moonkey_core.web.pages import mounted_sign_in
 
@@ -73,10 +73,7 @@ def signed_out_response(
         own: Those of the provider of the credential, where that may be another one.
     """
     own = own or core
-    cookies: tuple[str, ...] = ()
-    if request.mode == "cookies":
-        settings = [one.settings for one in (core, own) if one.settings.cookies is not None]
-        cookies = tuple(dict.fromkeys(cookie for one in settings for cookie in cleared_cookies(one)))
+    cookies = signed_out_cookies(core.settings) if request.mode == "cookies" else ()
     target = target or core.settings.sign_in.after_sign_out
     if not is_browser(request, core.settings):
         content: dict[str, object] = {"signed_out": True, "complete": ended.is_complete}
@@ -119,7 +116,7 @@ def end_own_session(core: Core, request: FlowRequest) -> FlowSteps[Ended]:
     ids = None if verified is None else Ids(verified[1].id, verified[0].id, verified[0].scope)
     if ids is not None:
         # Before any call: a response that is on its way must not set a new JWT of this session.
-        pending.add(session_id=ids.session_id, issuer=ids.scope)
+        pending.add_session(ids)
     yield from drop_records(core, request, pending, everywhere=True)
     can_end = "revoke_session" in core.provider.capabilities
     if (
@@ -233,7 +230,7 @@ def _end_of_genuine(core: Core, presented: PresentedCredentials, pending: Pendin
 
 def _refuse(core: Core, ids: Ids, pending: PendingRevocations) -> None:
     """Refuse the session of a JWT that is genuine, but too old to be the identity of the request."""
-    pending.add(session_id=ids.session_id, issuer=ids.scope)
+    pending.add_session(ids)
     scope = ids.scope or core.revocations.scopes[0]
     end_for_user(core, scope, ids.user_id, pending, names_session=ids.names_session)
 

@@ -39,7 +39,7 @@ from moonkey_core.flows.limits import (
     tries_left,
     was_done,
 )
-from moonkey_core.flows.otp import CODE_MINUTES, code_form_again, malformed_code, no_pending_code
+from moonkey_core.flows.otp import code_form_again, code_minutes, malformed_code, no_pending_code
 from moonkey_core.flows.responses import error_response, is_browser, json_response, page_response, see_other
 from moonkey_core.flows.routes import FlowPlan, FlowRequest, FlowResponse, FlowSteps
 from moonkey_core.flows.sealed_cookies import hand_out, let_go, take_back
@@ -111,11 +111,11 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
     if request.info.method != "POST":
         left = yield from tries_left(core, tries)
         if is_browser(request, core.settings):
-            return page_response(request, "step_up_verify", _form_context(request, pending, left))
+            return page_response(request, "step_up_verify", _form_context(core, request, pending, left))
         return json_response({"to": mask_address(pending["address"]), "tries_left": left})
     code = parse_code(body_fields(request))
     if code is None:
-        context = _form_context(request, pending, (yield from tries_left(core, tries)))
+        context = _form_context(core, request, pending, (yield from tries_left(core, tries)))
         return code_form_again(core, request, malformed_code(), "step_up_verify", context)
     verification = _verify_otp(core, request, code, pending["method_id"])
     try:
@@ -125,7 +125,7 @@ def step_up_verify_otp(core: Core, request: FlowRequest) -> FlowPlan:
             _note_session_over(core, request, error)
             return _session_over_response(core, request, error)
         left = yield from tries_left(core, tries)
-        context = _form_context(request, pending, left)
+        context = _form_context(core, request, pending, left)
         return code_form_again(core, request, error, "step_up_verify", context, left)
     cookies = let_go(request, core.settings, _PURPOSE)
     response = _complete_step_up(core, request, login, method="otp", target=pending["next"], cookies=cookies)
@@ -273,7 +273,7 @@ def mask_address(address: str) -> str:
 def _send(core: Core, request: FlowRequest, option: Option) -> Plan[OtpRequest]:
     email, number = (option.address, None) if option.kind == "email" else (None, option.address)
     device = request_device(request, core.settings)
-    return send_otp(core, email=email, phone_number=number, expires_in=CODE_MINUTES, device=device)
+    return send_otp(core, email=email, phone_number=number, expires_in=code_minutes(core), device=device)
 
 
 def _verify_otp(core: Core, request: FlowRequest, code: str, method_id: str) -> Plan[Login]:
@@ -476,13 +476,14 @@ def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def _form_context(request: FlowRequest, pending: Mapping[str, str], left: int) -> dict[str, object]:
+def _form_context(core: Core, request: FlowRequest, pending: Mapping[str, str], left: int) -> dict[str, object]:
     demand = parse_demand(pending)
     return {
         **demand.fields(),
         "to": mask_address(pending["address"]),
         "which": pending["which"],
         "another_url": demand.link(urls(request.routes)["step_up"]),
+        "code_minutes": code_minutes(core),
         "tries_left": left,
         "error": "",
     }

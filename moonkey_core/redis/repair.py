@@ -75,7 +75,7 @@ class Repair:
         missing: dict[object, Revocation] = {}
         self._reader.missing = missing
         unsent = self._queue.take_unsent()
-        known = without_superseded(self._revocations.entries(), self._leeway)
+        known = without_superseded(self._revocations.entries(), self._leeway, self._clock.offset)
         for entries in (unsent, self._queue.own.entries(), known):
             for start in range(0, len(entries), _SLICE):
                 self._note(missing, entries[start : start + _SLICE])

@@ -142,7 +142,7 @@ class Worker:
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
-        self._snapshot = Snapshot(sealer, 2 * revocations.maxsize)
+        self._snapshot = Snapshot(sealer, 2 * max(revocations.maxsize, revocations.max_untold))
         self.reader: Reader = Reader(
             sealer,
             revocations,

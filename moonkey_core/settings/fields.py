@@ -19,6 +19,8 @@ from moonkey_core._secret import Secret as Secret
 from moonkey_core.settings.sign_in_settings import safe_target
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_LONGEST_HOST = 253  # characters
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 9110 section 11.2: what may follow "Bearer"
 _DATABASE = re.compile(r"[0-9]{1,9}")
@@ -180,17 +182,40 @@ def _url(value: object, *, with_query: bool = False) -> str:
         parts = urlsplit(value)
         host = parts.hostname
         _ = parts.port
-        (host or "").encode("ascii").decode("idna").encode("idna")  # as connecting would encode the name
     except ValueError:
         raise ValueError("is not a URL. Use the form https://host[:port].") from None
     if parts.scheme not in ("https", "http") or not host:
         raise ValueError("must be an absolute https URL, such as https://api.moonkey.fun.")
+    check_host(host)
     if parts.username is not None or parts.password is not None or "#" in value:
         raise ValueError("must hold no user name, password or fragment.")
     if "?" in value and not with_query:
         raise ValueError("must hold no query.")
     url = parts.scheme + value[len(parts.scheme) :]  # the scheme in lower case
     return url if "?" in url else url.rstrip("/")
+
+
+def check_host(host: str) -> None:
+    """Check that a host of a URL is one that a server can have: an IP address, or a name (RFC 1123 section 2.1).
+
+    Args:
+        host: The host, without the brackets of an IPv6 address.
+
+    Raises:
+        ValueError: It is neither. A name with an underscore is accepted, as internal ones have it.
+    """
+    labels = host.split(".")
+    if "" in labels and ":" not in host:
+        raise ValueError("has a host with an empty part: two dots in a row, or one at its begin or end.")
+    try:
+        if ":" in host or labels[-1].isdigit():
+            ipaddress.ip_address(host)
+        elif len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+            raise ValueError
+        else:
+            host.encode("ascii").decode("idna").encode("idna")  # as connecting would encode the name
+    except ValueError:
+        raise ValueError("has a host that no server can have.") from None
 
 
 def base_url(value: object) -> str:

@@ -82,14 +82,14 @@ def check_arguments(
         given: The names.
         known: The names of all settings.
         beside: Other arguments that could have been given in the same place.
-        more: Returns further names that are known to begin like a name.
+        more: Returns further names that are known, and like a name.
 
     Raises:
         ConfigurationError: A name is no setting; the message suggests a similar one.
     """
     for name in given:
         if name not in known and name not in (further := more(name)):
-            advice = _advice(name, further or known, beside)
+            advice = _advice(name, (*known, *further), beside)
             raise ConfigurationError(f"There is no setting {name[:60]!r}. {advice}")
 
 
@@ -129,7 +129,7 @@ def from_variables(
         known: The names of all settings.
         kind: What such a variable is called in messages, such as ``environment variable``.
         written: Returns how a setting is to be written there.
-        more: Returns further names that are known to begin like a name.
+        more: Returns further names that are known, and like a name.
 
     Returns:
         The values by the names of the settings.
@@ -146,7 +146,7 @@ def from_variables(
         if (name in known or name in further) and variable == variable_of(name):
             settings[name] = value
         elif not _is_of_kubernetes(variable, value):
-            _check_variable(variable, name, further or known, kind, written)
+            _check_variable(variable, name, (*known, *further), kind, written)
             unknown.append(variable)
     _warn_unknown(unknown, kind)
     return settings

@@ -46,6 +46,7 @@ class Options(TypedDict, total=False):
     grace_seconds: float | None
     max_cached_sessions: int | None
     max_revocations: int | None
+    max_untold_revocations: int | None
     redis_url: str | Secret | None
     cache_secret: str | Secret | None
     previous_cache_secret: str | Secret | None

@@ -43,6 +43,7 @@ PRESETS: Mapping[str, str] = {
 """The words for the other providers, each with its name in ``moonkey_core.provider``."""
 
 _MODULE = "moonkey_core.provider"
+_MOONKEY_IDS = "moonkey_core.providers.moonkey.ids"
 _PLACES = ("credential_headers", "cookies")  # the arguments of ProviderBase.at
 _INTROSPECTION = "introspection"
 
@@ -114,6 +115,18 @@ def providers(value: object) -> tuple[ChosenProvider, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"has two providers of the name {name!r}. Give one of them another: name='…'.")
+    return found
+
+
+def token_prefix(chosen: Provider | None) -> str:
+    """Return the prefix that session tokens of a provider are written with and without; empty: with none.
+
+    Args:
+        chosen: The provider; ``None``: MoonKey.
+    """
+    if chosen is not None:
+        return ""
+    found: str = importlib.import_module(_MOONKEY_IDS).TOKEN_PREFIX
     return found
 
 

@@ -52,15 +52,17 @@ class Routed:
         records_by_user: Whether a second factor that was recorded counts for all clients of its user.
         session_limit: How long a session lasts at most, where the app notes its start as the tokens of the
             provider do not say it; ``None`` where nothing is noted.
+        token_prefix: What session tokens of the provider are written with, and without; empty: with nothing.
     """
 
-    __slots__ = ("adds_to_responses", "own_name", "records_by_user", "routes", "session_limit")
+    __slots__ = ("adds_to_responses", "own_name", "records_by_user", "routes", "session_limit", "token_prefix")
 
     routes: Routes | None
     own_name: str | None
     adds_to_responses: bool
     records_by_user: bool
     session_limit: timedelta | None
+    token_prefix: str
 
 
 def _changes(settings: Any, provider: Provider, moonkey_only: Mapping[str, str]) -> dict[str, Any]:

@@ -61,12 +61,14 @@ from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_varia
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.provider_choice import (
     MOONKEY,
+    PRESETS,
     ChosenProvider,
     argument_names,
     check_used,
     preset_of,
     providers,
     single_provider,
+    token_prefix,
     without_words,
 )
 from moonkey_core.settings.routes import (
@@ -219,7 +221,12 @@ class Settings(Routed, KnownArguments):
     max_revocations: int = _setting(
         whole_number(1, 10_000_000),
         100_000,
-        help="Most revocations remembered singly; beyond, everything issued before is refused, or `add` raises.",
+        help="Most ended sessions remembered singly; beyond, the API is asked, or `add` raises.",
+    )
+    max_untold_revocations: int = _setting(
+        whole_number(1, 10_000_000),
+        100_000,
+        help="Most revocations that the API was not told of; beyond, everything issued before is refused.",
     )
     redis_url: Secret | None = _setting(
         redis_url, None, help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`)."
@@ -407,6 +414,7 @@ class Settings(Routed, KnownArguments):
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
         is_any = self.mfa_lifetime is not None or limit is not None
         others = any(one.adds_to_responses for one in self.members.values())
+        object.__setattr__(self, "token_prefix", token_prefix(self.provider))
         object.__setattr__(self, "session_limit", limit)
         object.__setattr__(self, "records_by_user", self.mfa_lifetime is not None and scope == "user")
         object.__setattr__(self, "adds_to_responses", self.expires_in_header or is_any or others)
@@ -571,9 +579,13 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def _names_of(name: str) -> tuple[str, ...]:
-    """Return the arguments of the provider whose word the name of a setting begins with, if it does."""
+    """Return the arguments of the provider whose word the name of a setting begins with; else of all of them.
+
+    The latter are for a suggestion: the name of a setting is no argument of a provider, but may be meant as one.
+    """
     word = preset_of(name)
-    return () if word is None else argument_names(word)
+    own = () if word is None else argument_names(word)
+    return own if name in own else tuple(one for word in PRESETS for one in argument_names(word))
 
 
 def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:

@@ -54,9 +54,11 @@ def session_cookies(
 ) -> tuple[str, ...]:
     """Return the ``Set-Cookie`` values that sign a browser in. Never log them.
 
+    Where there are several providers, those of the others are removed: a browser has one session.
+
     Args:
         login: The new session.
-        settings: The settings.
+        settings: The settings of the client, or of the provider that signs in.
         remember_me: Whether the cookies outlive the browser. They also do where the settings give them a lifetime.
 
     Raises:
@@ -73,7 +75,8 @@ def session_cookies(
     binding = None if jwt is None else make_binding(pair_text(token, jwt, settings), settings)
     beside = () if jwt is None else _jwt_cookies(jwt, binding, keep, settings)
     # Where there is no new JWT, one of another session must not stay beside the new token.
-    return (set_cookie(settings, names.session_name, token, keep), *(beside or _cleared_jwt(settings)))
+    own = (set_cookie(settings, names.session_name, token, keep), *(beside or _cleared_jwt(settings)))
+    return (*own, *_cleared_of(one for one in _every(settings) if one.own_name != settings.own_name))
 
 
 def cleared_handles(settings: Settings) -> tuple[str, ...]:
@@ -105,8 +108,25 @@ def cleared_cookies(settings: Settings) -> tuple[str, ...]:
     """Return the ``Set-Cookie`` values that remove all cookies of a session, of each provider that has some."""
     with_cookies = [one for one in settings.members.values() if one.cookies is not None]
     if with_cookies:
-        return tuple(cookie for one in with_cookies for cookie in cleared_cookies(one))
+        return _cleared_of(with_cookies)
     return tuple(_cleared(name, settings) for name in (*_names(settings).all_names, *settings.handle_cookies))
+
+
+def signed_out_cookies(settings: Settings) -> tuple[str, ...]:
+    """Return the ``Set-Cookie`` values that sign a browser out: of each provider, as a session of one lies below.
+
+    Args:
+        settings: The settings of the client, or of one of its providers.
+    """
+    return _cleared_of(_every(settings))
+
+
+def _every(settings: Settings) -> tuple[Settings, ...]:
+    return (settings,) if settings.routes is None else tuple(settings.routes.members.values())
+
+
+def _cleared_of(members: Iterable[Settings]) -> tuple[str, ...]:
+    return tuple(cookie for one in members if one.cookies is not None for cookie in cleared_cookies(one))
 
 
 def response_cookies(

@@ -38,7 +38,6 @@ _SCHEMES = frozenset([
 ])  # fmt: skip
 _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
-_SESSION = "session_"
 _USUAL_BEARER = "Bearer "
 _AFTER_BEARER = len(_USUAL_BEARER)
 _NO_START = ("", " ", "\t")
@@ -67,7 +66,8 @@ class PresentedCredentials:
         cookie_lines: The lines that hold the cookies, with the binding of such a JWT.
         is_loose: Whether nothing binds that JWT to the token, as a script in the browser has set both. It counts
             as long as it is good by itself, and says nothing about the token.
-        has_one_spelling: Whether each text is another token. A session token of MoonKey has two spellings.
+        token_prefix: What session tokens of its provider are written with, and without: these are two spellings of
+            one token. Empty: each text is another token.
         provider: Where there are several providers, the name of the one that it belongs to; empty where it belongs
             to none of them, or cannot be read.
     """
@@ -81,7 +81,7 @@ class PresentedCredentials:
     is_checked: bool = False
     cookie_lines: Sequence[str] = ()
     is_loose: bool = False
-    has_one_spelling: bool = False
+    token_prefix: str = ""
     provider: str = ""
 
     def __reduce__(self) -> NoReturn:
@@ -112,8 +112,8 @@ class PresentedCredentials:
         The text of a cookie pair contains a line feed, so no header can have the same text.
         """
         if self.cached_jwt is not None:
-            return _pair_text(self.value, self.cached_jwt, has_one_spelling=self.has_one_spelling)
-        return self.value if self.has_one_spelling else bare_token(self.value)
+            return _pair_text(self.value, self.cached_jwt, self.token_prefix)
+        return bare_token(self.value, self.token_prefix)
 
     def cached_text(self, settings: Settings) -> str | None:
         """Return :attr:`text` where a credential with this text may be in the cache; else ``None``.
@@ -132,7 +132,7 @@ class PresentedCredentials:
             return self.text if within and jwt.isascii() else None
         if len(value) > settings.max_credential_length or ("." in value and self.is_pair):
             return None
-        return bare_token(value) if value.startswith(_SESSION) and not self.has_one_spelling else value
+        return bare_token(value, self.token_prefix)
 
     def checked(self, settings: Settings) -> PresentedCredentials:
         """Return the credential with its grammar checked.
@@ -162,7 +162,7 @@ class PresentedCredentials:
                 named_kind=self.named_kind,
                 is_checked=True,
                 is_loose=self.is_loose,
-                has_one_spelling=self.has_one_spelling,
+                token_prefix=self.token_prefix,
                 provider=self.provider,
             )
         if len(self.value) <= longest and _TOKEN.fullmatch(self.value):
@@ -172,7 +172,7 @@ class PresentedCredentials:
         value = _value(self.source, line, longest)
         assert value is not None  # a Bearer line holds a credential, or is malformed
         return PresentedCredentials(
-            value, self.source, is_checked=True, has_one_spelling=self.has_one_spelling, provider=self.provider
+            value, self.source, is_checked=True, token_prefix=self.token_prefix, provider=self.provider
         )
 
     def _is_bound(self, jwt: str, settings: Settings) -> bool:
@@ -273,8 +273,8 @@ def read_credentials(
             found = found.checked(settings)
     except MalformedCredentials as error:
         return PresentedCredentials(source="header", error=error)
-    if found is not None and settings.provider is not None:
-        found.has_one_spelling = True
+    if found is not None:
+        found.token_prefix = settings.token_prefix
     if settings.routes is not None:
         return _routed(found, hint, headers, info, settings, settings.routes)
     if found is not None:
@@ -340,7 +340,7 @@ def _routed(
         else:
             found.provider = routes.headers.get(found.source, "")
         owner = routes.members.get(found.provider)
-        found.has_one_spelling = owner is not None and owner.provider is not None
+        found.token_prefix = "" if owner is None else owner.token_prefix
     if settings.own_name is None or settings.own_name == found.provider:
         return found
     return PresentedCredentials(hint="The credential belongs to another provider.")
@@ -412,7 +412,7 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
         return _NOTHING
     try:
         lines = cookie_lines(headers)
-        token = one_cookie(lines, cookies.session_name) if lines else None
+        token = one_cookie(lines, cookies.session_name, settings.token_prefix) if lines else None
         jwt = one_cookie(lines, cookies.jwt_name) if token or (lines and cookies.is_read_only) else None
     except MalformedCredentials as error:
         return PresentedCredentials(source="cookie", error=error)
@@ -423,7 +423,7 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
     provider = settings.provider
     rules = None if provider is None else provider.jwt_rules
     if rules is not None and is_jwt(token):
-        found = PresentedCredentials(token, "cookie", named_kind="session_jwt", has_one_spelling=True)
+        found = PresentedCredentials(token, "cookie", named_kind="session_jwt")
     else:
         verifies = settings.jwt_issuer if provider is None else rules is not None and rules.issuers
         found = PresentedCredentials(
@@ -432,7 +432,7 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
             (jwt or None) if verifies else None,
             cookie_lines=lines,
             is_loose=cookies.is_read_only,
-            has_one_spelling=provider is not None,
+            token_prefix=settings.token_prefix,
         )
     return _checked_or_refused(found, settings) if check else found
 
@@ -542,7 +542,7 @@ def _are_too_long(lines: Sequence[str]) -> bool:
     return sum(map(len, lines)) + len(_BETWEEN_COOKIES) * (len(lines) - 1) > _LONGEST_COOKIES
 
 
-def one_cookie(lines: Sequence[str], name: str) -> str | None:
+def one_cookie(lines: Sequence[str], name: str, token_prefix: str = "") -> str | None:
     """Return the value of a cookie in the ``Cookie`` lines; ``None`` where it is absent.
 
     Raises:
@@ -557,7 +557,7 @@ def one_cookie(lines: Sequence[str], name: str) -> str | None:
     found: str | None = None
     for match in cookie.finditer(text):
         value: str = match[1].rstrip(" \t")
-        if found is not None and not same_token(value, found):
+        if found is not None and not same_token(value, found, token_prefix):
             raise MalformedCredentials(reason="repeated_cookie")
         found = value
     return found
@@ -646,33 +646,37 @@ def _too_long(name: str, length: int, longest: int) -> MalformedCredentials:
     )
 
 
-def bare_token(value: str) -> str:
+def bare_token(value: str, prefix: str) -> str:
     """Return a session token without its prefix: the part that both spellings have in common.
 
-    MoonKey's guides write it with and without ``session_``. The prefix is removed once. It is kept where nothing
-    or a JWT would remain, as that would be another kind of credential.
+    The prefix is removed once. It is kept where nothing or a JWT would remain, as that would be another kind of
+    credential.
+
+    Args:
+        value: The token.
+        prefix: What tokens of its provider are written with, and without; may be empty.
     """
-    if not value.startswith(_SESSION):
+    if not prefix or not value.startswith(prefix):
         return value
-    rest = value[len(_SESSION) :]
+    rest = value[len(prefix) :]
     return value if not rest or is_jwt(rest) else rest
 
 
 def pair_text(token: str, jwt: str, settings: Settings) -> str:
-    """Return a pair of cookies as one text, the same for both spellings of a session token of MoonKey.
+    """Return a pair of cookies as one text, the same for both spellings of its session token.
 
     A line feed stands in no credential, so no other pair and no header has the same text.
     """
-    return _pair_text(token, jwt, has_one_spelling=settings.provider is not None)
+    return _pair_text(token, jwt, settings.token_prefix)
 
 
-def _pair_text(token: str, jwt: str, *, has_one_spelling: bool) -> str:
-    return f"{token if has_one_spelling else bare_token(token)}\n{jwt}"
+def _pair_text(token: str, jwt: str, prefix: str) -> str:
+    return f"{bare_token(token, prefix)}\n{jwt}"
 
 
-def same_token(one: str, other: str) -> bool:
+def same_token(one: str, other: str, prefix: str) -> bool:
     """Return whether two spellings are the same session token."""
-    return bare_token(one) == bare_token(other)
+    return bare_token(one, prefix) == bare_token(other, prefix)
 
 
 def is_token(value: str) -> bool:

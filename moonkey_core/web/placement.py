@@ -243,6 +243,11 @@ def route_order_advice(name: str, gate: str, where: str) -> str:
         line = f'@app.{method.lower()}("{path}")'
     else:
         line = f'@app.route("{path}")'
+    return order_advice(line, name, gate)
+
+
+def order_advice(line: str, name: str, gate: str) -> str:
+    """Return the advice to write first ``line``, which registers a function, and then its gate."""
     return f"Put the gate below the route, next to the function: first {line}, then @{gate}, then def {name}(…)."
 
 

@@ -34,6 +34,11 @@ _CODE = {
     "send_new_code": "Send a new code",
 }
 
+_SENT = {
+    "code_lives": "It is valid for {code_minutes} minutes.",
+    "code_lives_a_minute": "It is valid for a minute.",
+}
+
 TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "all": {
@@ -62,7 +67,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "verify_otp": {
             **_CODE,
-            "code_sent": "If {address} can be used to sign in, a code is on its way. It is valid for ten minutes.",
+            **_SENT,
+            "code_sent": "If {address} can be used to sign in, a code is on its way.",
             "another_address": "Use another address",
         },
         "magic": {
@@ -124,7 +130,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "step_up_verify": {
             **_CODE,
-            "code_sent": "A code is on its way to {to}. It is valid for ten minutes.",
+            **_SENT,
+            "code_sent": "A code is on its way to {to}.",
             "confirm": "Confirm",
             "another_way": "Use another way",
         },

@@ -36,11 +36,11 @@ def opened(open_site: OpenSite, emulator: Emulator) -> tuple[Site, Revocations, 
 
 
 def fill(revocations: Revocations) -> None:
-    size = revocations.maxsize
-    revocations.maxsize = 2
+    size = revocations.max_untold
+    revocations.max_untold = 2
     for number in range(3):
         revocations.add(session_id=f"another_{number}")
-    revocations.maxsize = size
+    revocations.max_untold = size
 
 
 def held(person: SignedIn) -> list[dict[str, str]]:

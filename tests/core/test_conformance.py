@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,18 @@ import jwt as pyjwt
 import pytest
 from own_provider import PlainIssuer
 
-from moonkey_core.provider import InvalidCredentials, KeySource, Session, SessionClaims
+from moonkey_core.provider import (
+    Fetch,
+    IntrospectionRequest,
+    IntrospectionResult,
+    InvalidCredentials,
+    KeySource,
+    Plan,
+    ProviderUnavailable,
+    Reply,
+    Session,
+    SessionClaims,
+)
 from moonkey_core.testing import provider_conformance
 from support.documents import run, text
 from support.foreign_tokens import AUDIENCE, ISSUER, claims, key_set, private_key
@@ -172,6 +184,112 @@ def test_a_broken_provider_fails(what: str) -> None:
     found = next(check for check in provider_conformance(broken, sign, good) if check.name == name)
     with pytest.raises(AssertionError):
         found()
+
+
+class Asking(PlainIssuer):
+    """It can be asked about a credential as well, by one call."""
+
+    capabilities = frozenset({"introspect"})
+    scope = ISSUER
+    kept: Any = staticmethod(lambda body: {name: value for name, value in body.items() if name != "token"})
+    judged: Any = None
+
+    def introspect(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
+        reply = yield Fetch("POST", "https://id.example/ask", json={"token": request.value}, judge=self.judged)
+        return self.read(reply)
+
+    def read(self, reply: Any) -> IntrospectionResult:
+        if not isinstance(reply, Reply) or reply.status >= 500 or reply.status == 429:
+            raise ProviderUnavailable
+        try:
+            body = json.loads(reply.body)
+            good = reply.status == 200 and isinstance(body["sub"], str) and isinstance(body["exp"], int)
+        except (ValueError, KeyError, TypeError):
+            raise ProviderUnavailable from None
+        if not good:
+            raise InvalidCredentials
+        return IntrospectionResult(body["sid"], body["sub"], None, float(body["exp"]), 0.0, body, scope=self.scope)
+
+    def without_credentials(self, body: Any) -> Any:
+        return json.dumps(self.kept(body)).encode()
+
+
+def answer(fetch: Fetch) -> Reply:
+    assert fetch.json is not None
+    return Reply(200, {}, json.dumps({**good(), "token": fetch.json["token"]}).encode())
+
+
+def asking(**change: Any) -> Callable[[], Asking]:
+    kind: Any = type("Changed", (Asking,), change)
+    return lambda: kind(ISSUER, AUDIENCE, KeySource(jwks=key_set("RS256")))
+
+
+def failures_of(made: Callable[[], Any], replies: Any = answer) -> set[str]:
+    found = set()
+    for check in provider_conformance(made, sign, good, answer=replies)[-6:]:
+        try:
+            check()
+        except AssertionError:
+            found.add(check.name)
+    return found
+
+
+def says_no_to_all(self: Any, reply: Any) -> Any:
+    raise InvalidCredentials
+
+
+def breaks(self: Any, reply: Any) -> Any:
+    return Asking.read(self, Reply(200, {}, json.dumps({**good(), **json.loads(reply.body)}).encode()))
+
+
+READS, TROUBLE, ANY = (
+    "reads the reply about a good credential",
+    "takes no trouble for a refusal",
+    "judges any reply without an exception",
+)
+
+
+def test_a_provider_that_can_be_asked_passes() -> None:
+    assert failures_of(asking()) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"scope": "elsewhere"}, READS),
+        ({"scope": "moonkey"}, READS),
+        ({"kept": staticmethod(lambda body: body)}, READS),
+        ({"kept": staticmethod(lambda body: {**body, "sub": "another", "token": ""})}, READS),
+        ({"kept": staticmethod(lambda body: {**body, "sid": "another", "token": ""})}, READS),
+        ({"judged": staticmethod(lambda reply: "refusal")}, READS),
+        ({"judged": staticmethod(lambda reply: "success")}, TROUBLE),
+        ({"read": says_no_to_all}, TROUBLE),
+        ({"judged": staticmethod(lambda reply: json.loads(reply.body) and "success")}, ANY),
+        ({"judged": staticmethod(lambda reply: "fine")}, ANY),
+        ({"read": breaks}, ANY),
+    ],
+)
+def test_a_provider_that_reads_replies_wrongly_fails(change: dict[str, Any], name: str) -> None:
+    assert name in failures_of(asking(**change))
+
+
+def test_a_provider_that_can_be_asked_needs_an_answer() -> None:
+    assert failures_of(asking(), None) == {READS}
+
+
+def test_a_provider_that_does_more_than_it_says_fails() -> None:
+    assert "refuses what it cannot do" in failures_of(asking(capabilities=frozenset()))
+
+
+@pytest.mark.parametrize(
+    "capability",
+    ["list_sessions", "revoke_session", "revoke_user", "sign_in", "custom_claims", "authorization_check"],
+)
+def test_a_provider_that_says_more_than_it_does_fails(capability: str) -> None:
+    made = asking(capabilities=frozenset({"introspect", capability}))
+    first = provider_conformance(made, sign, good)[0]
+    with pytest.raises(AssertionError, match=f"its capability {capability} needs"):
+        first()
 
 
 def test_a_provider_of_id_tokens_passes_if_it_says_so() -> None:

@@ -521,7 +521,7 @@ class TestThreadsAndForks:
         revocations.add(issued_before=NOW - 2)
         before = revocations.entries()
         revocations._lock.acquire()
-        revocations._revoked._sessions.timer.__enter__()  # as where the fork came in the middle of a change
+        revocations._revoked._users._cutoffs.timer.__enter__()  # as where the fork came in the middle of a change
         revocations.reset_lock()
         assert revocations.entries() == before
         revocations.add(session_id="sess_2")

@@ -19,6 +19,7 @@ from streambird.exceptions import (  # type: ignore[import-untyped]
 )
 
 from moonkey_core import (
+    ConfigurationError,
     Device,
     InvalidCredentials,
     Login,
@@ -26,6 +27,7 @@ from moonkey_core import (
     NotFound,
     ProviderRejectedKey,
     ProviderUnavailable,
+    Stytch,
 )
 from moonkey_core.emulator import Emulator
 from moonkey_flask import current_auth, current_session, current_user
@@ -219,3 +221,21 @@ def test_errors_of_streambird(value: Names, emulator: Emulator) -> None:
     assert down.value.status == 503
     said = {name for row in rows(DOCUMENT, "streambird raises") for name in re.findall(r"`(\w+)`", row[1])}
     assert said == {"InvalidCredentials", "NotFound", "ProviderRejectedKey", "ProviderUnavailable"}
+
+
+def test_both_services() -> None:
+    with block(DOCUMENT, "both").run()["client"] as client:
+        routes = client.settings.routes
+        assert list(client.providers) == ["stytch", "moonkey"]
+        assert routes.headers == {
+            "x-stytch-session": "stytch", "authorization": "moonkey", "session-token": "moonkey",
+        }  # fmt: skip
+        assert set(routes.issuers.values()) == {"stytch", "moonkey"}
+        names = [one.session_name for one in client.settings.all_cookies]
+        assert names == ["stytch_session", "__Host-moonkey_session"]
+        assert client.providers["stytch"].revocations.scopes == ("stytch:project-test-1234",)
+
+
+def test_without_a_place_of_its_own_the_client_does_not_start() -> None:
+    with pytest.raises(ConfigurationError, match=r"header.*'authorization'.*'stytch'"):
+        MoonKey(providers=["moonkey", Stytch("project-test-1", "secret-test-1")], secret_key="sk_test_x")

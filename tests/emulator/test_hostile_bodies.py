@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moonkey_core.emulator import Emulator, OidcEmulator, StytchEmulator
+from moonkey_core.emulator import Emulator, OidcEmulator, StytchB2BEmulator, StytchEmulator
 from moonkey_core.emulator.api import API_PREFIX, api_routes
 from moonkey_core.emulator.state import State
 from moonkey_core.emulator.stytch.api import api_routes as stytch_routes
+from moonkey_core.emulator.stytch.b2b_api import api_routes as b2b_routes
+from moonkey_core.emulator.stytch.b2b_state import B2BState
 from moonkey_core.emulator.stytch.state import StytchState
 from support import quick
 
@@ -103,17 +105,23 @@ def test_the_oidc_issuer(oidc: OidcEmulator, path: str, content: bytes | str, au
     assert isinstance(response.json(), dict)
 
 
-STYTCH_ROUTES = [
-    (method, route.path.replace("{id}", "user-x").replace("{path:path}", "v1/other"))
-    for route in stytch_routes(StytchState())
-    for method in sorted(route.methods or ())
-    if method in ("POST", "PUT", "DELETE")
-]
+def posted(routes: list[Any]) -> list[tuple[str, str]]:
+    """The methods with a body, and the paths, of a project of Stytch."""
+    return [
+        (method, route.path.replace("{id}", "user-x").replace("{path:path}", "v1/other"))
+        for route in routes
+        for method in sorted(route.methods or ())
+        if method in ("POST", "PUT", "DELETE")
+    ]
+
+
+STYTCH_ROUTES, B2B_ROUTES = posted(stytch_routes(StytchState())), posted(b2b_routes(B2BState()))
 STYTCH_FIELDS = [
     *("session_token", "session_jwt", "session_id", "session_duration_minutes", "session_custom_claims"),
     *("authorization_check", "resource_id", "action", "email", "phone_number", "expiration_minutes", "attributes"),
     *("method_id", "code", "token", "code_verifier", "code_challenge", "login_magic_link_url", "user_id"),
     *("totp_code", "recovery_code", "name", "trusted_metadata", "external_id", "roles", "grant_type", "client_id"),
+    *("member_session_id", "member_id", "organization_id", "organization_slug"),
 ]
 STYTCH_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20) | GOOD,
@@ -122,21 +130,51 @@ STYTCH_VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@pytest.mark.long
-@QUICK
-@given(
-    st.sampled_from(STYTCH_ROUTES),
-    st.binary(max_size=60)
-    | st.dictionaries(st.sampled_from(STYTCH_FIELDS), STYTCH_VALUES, max_size=6).map(json.dumps),
-)
-def test_a_project_of_stytch(stytch: StytchEmulator, route: tuple[str, str], content: bytes | str) -> None:
-    known = {"session_token": stytch.sign_in().session_token}
+STYTCH_BODIES = st.binary(max_size=60) | st.dictionaries(
+    st.sampled_from(STYTCH_FIELDS), STYTCH_VALUES, max_size=6
+).map(json.dumps)
+
+
+def assert_answers(
+    project: StytchEmulator | StytchB2BEmulator, route: tuple[str, str], content: bytes | str
+) -> None:
+    """Whatever the body is, also beside a session token that is good."""
+    known = {"session_token": project.sign_in().session_token}
     content = content.replace('"session_id"', f'"x": {json.dumps(known)}') if isinstance(content, str) else content
-    path = route[1].replace("{project_id}", stytch.project_id)
+    path = route[1].replace("{project_id}", project.project_id)
     response = quick.request(
-        route[0], stytch.base_url + path, content=content, auth=(stytch.project_id, stytch.secret)
+        route[0], project.base_url + path, content=content, auth=(project.project_id, project.secret)
     )
     assert response.status_code in (200, 400, 401, 403, 404), response.text
+    assert response.json()["status_code"] == response.status_code
+
+
+@pytest.mark.long
+@QUICK
+@given(st.sampled_from(STYTCH_ROUTES), STYTCH_BODIES)
+def test_a_project_of_stytch(stytch: StytchEmulator, route: tuple[str, str], content: bytes | str) -> None:
+    assert_answers(stytch, route, content)
+
+
+@pytest.mark.long
+@QUICK
+@given(st.sampled_from(B2B_ROUTES), STYTCH_BODIES)
+def test_a_project_of_stytch_for_organizations(
+    b2b: StytchB2BEmulator, route: tuple[str, str], content: bytes | str
+) -> None:
+    assert_answers(b2b, route, content)
+
+
+@pytest.mark.long
+@QUICK
+@given(st.dictionaries(st.sampled_from(["organization_id", "member_id", "x"]), st.text(max_size=20), max_size=3))
+def test_any_query_for_the_sessions_of_a_member(b2b: StytchB2BEmulator, query: dict[str, str]) -> None:
+    try:
+        query = {name: value.encode().decode() for name, value in query.items()}
+    except UnicodeEncodeError:
+        return  # no URL can hold a lone surrogate
+    response = quick.get(f"{b2b.base_url}/v1/b2b/sessions", params=query, auth=(b2b.project_id, b2b.secret))
+    assert response.status_code in (200, 400, 404), response.text
     assert response.json()["status_code"] == response.status_code
 
 

@@ -431,6 +431,46 @@ class TestBounds:
         assert all_live(late)
         assert all(late.known.refuses(f"sess_{turn}_7", "user_1", time.time() - 1) for turn in range(8))
 
+    @pytest.mark.rule("S35")
+    @pytest.mark.parametrize("is_one_user", [True, False])
+    def test_ended_sessions_make_way_in_it_and_nothing_else_does(
+        self,
+        make_process: MakeProcess,
+        server: RedisServer,
+        caplog: pytest.LogCaptureFixture,
+        is_one_user: bool,
+    ) -> None:
+        one, other = make_process(max_revocations=60), make_process(max_revocations=60)
+        assert all_live(one, other)
+        name = stream(server)
+        one.known.add(session_id="mine")
+        one.known.add(user_id="user_gone")
+        for turn in range(10):
+            for place in range(30):
+                user = "user_1" if is_one_user else f"user_{turn}_{place}"
+                for is_ended in (False, True):
+                    one.known.add_session(f"sess_{turn}_{place}", user, is_ended=is_ended)
+            assert wait_until(lambda: one.feed._queue.is_empty)
+        assert server.client.xlen(name) <= 2 * 60 + 60
+        assert "feed_overflow" in reasons(caplog)
+        assert "feed_full" not in reasons(caplog)
+        late = make_process(max_revocations=60)
+        assert all_live(late)
+        before = time.time() - 60
+        people = [(f"sess_{turn}_7", "user_1" if is_one_user else f"user_{turn}_7") for turn in range(10)]
+        for process in (one, other, late):
+            known = process.known
+
+            def knows_all(known: Revocations = known) -> bool:
+                asks = [known.needs_introspection(*person, before, before) for person in people]
+                refuses = [known.refuses(*person, before) for person in people]
+                return all(map(any, zip(asks, refuses, strict=True))) and known.refuses("any", "user_gone", before)
+
+            assert wait_until(knows_all)
+            assert known.refuses("mine", "user_2", before)
+            assert not known.refuses("any", "user_2", before)
+            assert known.needs_introspection("any", "user_2", before, before) is not is_one_user
+
     def test_what_is_past_its_time_is_dropped(
         self, make_process: MakeProcess, server: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

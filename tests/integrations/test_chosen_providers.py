@@ -294,9 +294,11 @@ def test_the_session_routes_are_of_the_one_that_signs_users_in(emulator: Emulato
         assert (shown["authenticated"], shown["user"]["id"]) == (True, "user_of_both")
         before = emulator.requests()
         assert visitor.get("/auth/sessions", headers=headers).status_code == 501
-        for path in ("sign-out", "sessions/x/revoke", "sessions/revoke-others", "step-up/totp"):
+        for path in ("sessions/x/revoke", "sessions/revoke-others", "step-up/totp"):
             assert visitor.post(f"/auth/{path}", headers=headers, json={"code": "123456"}).status_code == 501, path
         assert visitor.get("/auth/sign-in", headers=headers).get_json()["authenticated"] is False
+        assert visitor.post("/auth/sign-out", headers=headers).get_json()["signed_out"] is True  # at its own
+        assert visitor.get("/auth/session", headers=headers).get_json() == {"authenticated": False}
         assert emulator.requests() == before
         own = {"cookie": f"__Host-moonkey_session={moon.session_token}", "accept": "application/json"}
         assert len(visitor.get("/auth/sessions", headers=own).get_json()["sessions"]) == 1

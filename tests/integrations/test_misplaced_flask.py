@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable
 from typing import Any, cast
 
+import flask_socketio  # type: ignore[import-untyped]
 import pytest
 from flask import Blueprint, Flask, request_started
 from flask.views import MethodView
@@ -16,6 +17,7 @@ from flask.views import MethodView
 import moonkey_django
 import moonkey_starlette
 from moonkey_core import ConfigurationError
+from moonkey_core.emulator import Emulator
 from moonkey_core.web import placement
 from moonkey_flask import FlaskMoonKey, optional_auth, require_auth
 from moonkey_flask.gates import _check_forgotten
@@ -364,6 +366,98 @@ def test_gates_where_they_belong() -> None:
     app.add_url_rule("/part", view_func=Part.as_view("part"))
     found = [status(app, path) for path in ("/function", "/page", "/part", "/again", "/twice")]
     assert found == [401, 401, 401, 401, 200]
+
+
+# --- Events of Flask-SocketIO
+
+
+def on_connect(sockets: Any) -> None:
+    @require_auth
+    @sockets.on("connect")  # type: ignore[untyped-decorator]
+    def connect(auth: Any = None) -> None:
+        return None
+
+
+def on_an_event(sockets: Any) -> None:
+    sockets.on("connect")(lambda auth=None: None)
+
+    @require_auth(roles={"admin"})
+    @sockets.on("news", namespace="/paper")  # type: ignore[untyped-decorator]
+    @timed
+    def news(text: str) -> None:
+        return None
+
+
+def by_its_name(sockets: Any) -> None:
+    @require_auth
+    @sockets.event  # type: ignore[untyped-decorator]
+    def connect(auth: Any = None) -> None:
+        return None
+
+
+@pytest.mark.rule("S26", "connection")
+@pytest.mark.parametrize("first", ["a connection", "a request"])
+@pytest.mark.parametrize(
+    ("write", "line"),
+    [
+        (on_connect, 'first @socketio.on("connect"), then @require_auth, then def connect('),
+        (on_an_event, 'first @socketio.on("news", namespace="/paper"), then @require_auth, then def news('),
+        (by_its_name, 'first @socketio.on("connect"), then @require_auth, then def connect('),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_s26_a_gate_above_an_event_keeps_the_app_from_answering(
+    write: Callable[[Any], None], line: str, first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = made()
+    sockets = flask_socketio.SocketIO(app, async_mode="threading")
+    write(sockets)
+    app.add_url_rule("/", "view", view)
+    if first == "a request":
+        assert status(app, "/") == 500
+    assert not sockets.test_client(app).is_connected()
+    assert line in caplog.text
+    assert "is open to everybody" in caplog.text
+
+
+def test_an_event_of_an_app_that_is_set_up_later() -> None:
+    """The handlers wait in Flask-SocketIO until there is an app."""
+    sockets = flask_socketio.SocketIO()
+    on_connect(sockets)
+    app = made()
+    sockets.init_app(app, async_mode="threading")
+    assert not sockets.test_client(app).is_connected()
+
+
+def test_gates_of_events_where_they_belong(emulator: Emulator) -> None:
+    app = Flask("events", template_folder=None)
+    FlaskMoonKey(app, secret_key=emulator.secret_key, base_url=emulator.base_url)
+    sockets = flask_socketio.SocketIO(app, async_mode="threading")
+    headers = {"authorization": f"Bearer {emulator.sign_in().session_token}"}
+
+    @sockets.on("connect")  # type: ignore[untyped-decorator]
+    @timed
+    @require_auth
+    def connect(auth: Any = None) -> None:
+        return None
+
+    @sockets.on("news")  # type: ignore[untyped-decorator]
+    def news() -> str:
+        return "open"
+
+    class Paper(flask_socketio.Namespace):  # type: ignore[misc]
+        @require_auth
+        def on_connect(self, auth: Any = None) -> None:
+            return None
+
+    sockets.on_namespace(Paper("/paper"))
+    app.add_url_rule("/news", "news", require_auth(news))  # public as an event only
+    client = sockets.test_client(app, headers=headers)
+    client.connect("/paper", headers=headers)
+    assert (client.is_connected(), client.is_connected("/paper")) == (True, True)
+    assert client.emit("news", callback=True) == "open"
+    assert status(app, "/news") == 401
+    assert not sockets.test_client(app).is_connected()
 
 
 # --- What is no view

@@ -28,6 +28,7 @@ from moonkey_core import ConfigurationError, MoonKey
 from moonkey_core.emulator import Emulator
 from moonkey_core.gate import RequirementOptions, similar_requirements
 from moonkey_core.settings import names as _setting_names
+from moonkey_core.settings.provider_choice import PRESETS, argument_names
 from moonkey_django import RequireAuthMixin, get_client
 from moonkey_django.identity import attach
 from moonkey_django.rest_framework import MoonKeyAuthentication
@@ -381,3 +382,58 @@ def test_other_django_settings_are_the_project_s_own(
     WSGIHandler()
     assert [record.__dict__["reason"] for record in caplog.records] == ["setting_unknown"]
     assert "MOONKEY_DASHBOARD" in caplog.text
+
+
+# --- arguments of a provider, in each place where settings are
+
+
+def slips() -> list[tuple[str, str, str]]:
+    """For each provider: its word, a misspelt name for one of its arguments, and the right one."""
+    found = []
+    for word in PRESETS:
+        right = argument_names(word)[0]
+        argument = right.removeprefix(f"{word}_")
+        swapped = f"{word}_{argument[:-2]}{argument[-1]}{argument[-2]}"
+        joined, doubled = f"{word.replace('_', '')}{argument}", f"{word}__{argument}"
+        found += [(word, wrong, right) for wrong in (swapped, joined, doubled)]
+    return found
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_setting_names, "_warned", set())
+
+
+@pytest.mark.rule("S26")
+@pytest.mark.parametrize(("word", "wrong", "right"), slips())
+def test_a_misspelt_argument_of_a_provider(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, quiet: None, word: str, wrong: str, right: str
+) -> None:
+    """Whether or not the provider is chosen: a variable for another one of a fleet may stand there too."""
+    name, variable = wrong.upper(), f"MOONKEY_{right.upper()}"
+    options: dict[str, Any] = {"provider": word, wrong: "hushhush"}
+    kept: list[tuple[Callable[[], object], str]] = [
+        (lambda: MoonKey(**options), f"'{right}'|'{right.removeprefix(word)[1:]}'"),
+        (lambda: FlaskMoonKey(Flask("names"), **options), f"'{right}'|'{right.removeprefix(word)[1:]}'"),
+        (lambda: moonkey_starlette.MoonKeyMiddleware(None, **options), f"'{right}'"),  # type: ignore[arg-type]
+    ]
+    app = Flask("names")
+    app.config.update({"MOONKEY_PROVIDER": word, f"MOONKEY_{name}": "hushhush"})
+    kept.append((lambda: FlaskMoonKey(app), variable))
+    for make, said in kept:
+        with pytest.raises(ConfigurationError, match=f"Did you mean.*({said})") as caught:
+            make()
+        assert "hushhush" not in str(caught.value)
+    configure(**{"PROVIDER": word, name: "hushhush"})
+    with pytest.raises(ImproperlyConfigured, match=f"Did you mean.*'{right}'"):
+        WSGIHandler()
+    with (
+        override_settings(MOONKEY={"PROVIDER": word}, **{f"MOONKEY_{name}": "hushhush"}),
+        pytest.raises(ImproperlyConfigured, match=f"Did you mean MOONKEY = {{'{right.upper()}': …}}"),
+    ):
+        WSGIHandler()
+    for chosen in (word, "moonkey"):
+        monkeypatch.setenv("MOONKEY_PROVIDER", chosen)
+        monkeypatch.setenv(f"MOONKEY_{name}", "hushhush")
+        with pytest.raises(ConfigurationError, match=rf"the environment variable .* Did you mean {variable}"):
+            MoonKey()

@@ -34,6 +34,7 @@ def _sign_in(state: str, **changes: Any) -> State:
 
 def _verify_otp(state: str, **changes: Any) -> State:
     usual = {"address": HOSTILE, "next": HOSTILE, "remember_me": False, "tries_left": 5, "error": ""}
+    usual["code_minutes"] = 10
     return State("verify_otp", state, {**usual, **changes, "urls": URLS})
 
 
@@ -69,6 +70,7 @@ def _step_up(state: str, **changes: Any) -> State:
 
 def _step_up_verify(state: str, **changes: Any) -> State:
     usual = {**_DEMAND, "to": HOSTILE, "which": HOSTILE, "another_url": HOSTILE, "tries_left": 5, "error": ""}
+    usual["code_minutes"] = 1
     return State("step_up_verify", state, {**usual, **changes, "urls": URLS})
 
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -22,21 +22,30 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=places)
 
 
+def _lacks(what: str) -> NoReturn:
+    if os.environ.get("TESTS_SKIP_NOTHING"):
+        pytest.fail(f"missing, and TESTS_SKIP_NOTHING is set: {what}")
+    pytest.skip(f"not installed: {what}")
+
+
 @contextmanager
 def postgres() -> Iterator[dict[str, Any]]:
-    """Django's settings of an empty database. Skips where there is no server, or no driver for it."""
+    """Django's settings of an empty database. Skips where there is no server, or no driver for it.
+
+    Each test has a server of its own, on a socket in a new directory, which no other program knows.
+    """
     initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
     if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL (initdb, pg_ctl) is not installed")
+        _lacks("PostgreSQL (initdb, pg_ctl)")
     if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg, the driver for PostgreSQL, is not installed")
+        _lacks("psycopg, the driver for PostgreSQL")
     is_root = os.geteuid() == 0  # as which it does not run
     with tempfile.TemporaryDirectory(prefix="postgres-") as directory:
         if is_root:
             try:
                 shutil.chown(directory, "postgres")
             except LookupError:
-                pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+                _lacks("a user postgres, as PostgreSQL does not run as root")
         data, log = f"{directory}/data", f"{directory}/log"
         quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "timeout": SECONDS, "cwd": directory}
         if is_root:

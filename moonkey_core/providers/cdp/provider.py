@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from moonkey_core import _clock
-from moonkey_core._plan import Fetch, Plan, Reply, StorePolicy
+from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._provider import (
     LONGEST_LIFE,
     Capability,
@@ -32,10 +31,11 @@ from moonkey_core.providers.cdp.api_key import ApiKey
 from moonkey_core.providers.cdp.claims import ISSUER, CdpClaims, unverified_payload, whole_body
 from moonkey_core.providers.cdp.replies import api_error, content, failure, judge, no_such_user, rejected_key
 from moonkey_core.providers.cdp.wire import USER_ID, check_end_user, parse_end_user
-from moonkey_core.providers.oidc.provider import key_source, text, words
+from moonkey_core.providers.oidc.arguments import address, text, words
+from moonkey_core.providers.oidc.provider import key_source
+from moonkey_core.providers.verification_calls import result_of, shared_call
 from moonkey_core.settings.arguments import suggests_arguments
-from moonkey_core.settings.fields import base_url as root_url
-from moonkey_core.settings.fields import is_plain_http_off_loopback, seconds
+from moonkey_core.settings.fields import seconds
 
 BASE_URL = "https://api.cdp.coinbase.com/platform"
 """The root of CDP's API."""
@@ -109,7 +109,7 @@ class CDP(ProviderBase):
             ConfigurationError: An argument is missing or wrong.
         """
         self.name = name
-        self._root = _root(base_url)
+        self._root = address("base_url", base_url).rstrip("/").removesuffix("/v2")
         secret = api_key_secret if isinstance(api_key_secret, Secret) else Secret(_given(api_key_secret))
         named = words("audience", audience, can_be_empty=True)
         self._api_key = ApiKey(text("api_key_id", api_key_id), secret, named or None)
@@ -161,16 +161,10 @@ class CDP(ProviderBase):
         reply = require_reply((yield self._validation(request)))
         if reply.status != 200:
             yield from self._explain(reply, request)
-        try:
-            return self._result(payload, reply)
-        except MoonKeyError:
-            if not reply.from_store:
-                raise
-        return (yield from self.introspect(replace(request, max_staleness=0)))
+        return (yield from result_of(reply, request, partial(self._result, payload, reply), self.introspect))
 
     def _validation(self, request: IntrospectionRequest) -> Fetch:
-        call = partial(
-            Fetch,
+        call = Fetch(
             "POST",
             self._validate_url,
             json={"accessToken": request.value},
@@ -180,18 +174,7 @@ class CDP(ProviderBase):
             operation="end_users.validate_token",
             priority=request.was_good,
         )
-        oldest = math.inf if request.max_staleness is None else request.max_staleness
-        if oldest == 0:
-            return call()
-        store_policy: StorePolicy | None = None
-        if request.store_name is not None:
-            store_policy = StorePolicy(
-                request.store_name,
-                min(request.store_ttl, oldest),
-                partial(_cleaned, request.value),
-                former_name=request.former_store_name,
-            )
-        return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
+        return shared_call(call, request, partial(_cleaned, request.value))
 
     def _explain(self, reply: Reply, request: IntrospectionRequest) -> Plan[None]:
         """Raise what a reply without a user means: of a 401 that is not known before our own key was tried.
@@ -335,16 +318,6 @@ def _cleaned(token: str, body: bytes) -> bytes:
 def _check_user(user_id: str, body: Mapping[str, Any]) -> None:
     if check_end_user(body) != user_id:
         raise ValueError("another user")
-
-
-def _root(value: str) -> str:
-    try:
-        url = root_url(value)
-    except ValueError as error:
-        raise ConfigurationError(f"base_url of CDP {error}") from None
-    if is_plain_http_off_loopback(url):
-        raise ConfigurationError("base_url of CDP uses plain http off loopback. Use https.")
-    return url
 
 
 def _given(value: object) -> str:

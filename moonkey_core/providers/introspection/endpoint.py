@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from moonkey_core import _clock
-from moonkey_core._plan import CallAuthorization, Fetch, Plan, Reply, StorePolicy
+from moonkey_core._plan import CallAuthorization, Fetch, Plan, Reply
 from moonkey_core._provider import Capability, IntrospectionRequest, IntrospectionResult
 from moonkey_core._transport.replies import require_reply
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, NotSupported
@@ -20,6 +18,7 @@ from moonkey_core.providers.introspection.replies import (
     judge_introspection,
     judge_revocation,
 )
+from moonkey_core.providers.verification_calls import result_of, shared_call
 
 _MAX_BYTES = 256 * 1024
 _REVOCATION_SECONDS = 5.0  # of a call that no request waits for
@@ -56,17 +55,10 @@ class TokenIntrospection:
         if request.minutes is not None:
             raise NotSupported(provider=self._provider, operation="extend")
         reply = require_reply((yield self._call(request)))
-        try:
-            return self._read(request, reply)
-        except MoonKeyError:
-            if not reply.from_store:
-                raise
-        # Only good replies are stored: the token has expired since, or the rules are others now.
-        return (yield from self.introspect(replace(request, max_staleness=0)))
+        return (yield from result_of(reply, request, partial(self._read, request, reply), self.introspect))
 
     def _call(self, request: IntrospectionRequest) -> Fetch:
-        call = partial(
-            Fetch,
+        call = Fetch(
             "POST",
             self._url,
             form={"token": request.value, "token_type_hint": _HINT},
@@ -76,18 +68,7 @@ class TokenIntrospection:
             operation="tokens.introspect",
             priority=request.was_good,
         )
-        oldest = math.inf if request.max_staleness is None else request.max_staleness
-        if oldest == 0:
-            return call()
-        store_policy: StorePolicy | None = None
-        if request.store_name is not None:
-            store_policy = StorePolicy(
-                request.store_name,
-                min(request.store_ttl, oldest),
-                partial(self._cleaned, request),
-                former_name=request.former_store_name,
-            )
-        return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
+        return shared_call(call, request, partial(self._cleaned, request))
 
     def _read(self, request: IntrospectionRequest, reply: Reply) -> IntrospectionResult:
         found = active_claims(reply)

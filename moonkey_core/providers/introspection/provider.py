@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -21,11 +21,12 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.providers.introspection.client_auth import AuthMethod, client_authorization
 from moonkey_core.providers.introspection.endpoint import TokenIntrospection
 from moonkey_core.providers.introspection.judge import Judge, ReplyRules
+from moonkey_core.providers.oidc.arguments import address, text, words
 from moonkey_core.providers.oidc.claims import OidcClaims
 from moonkey_core.providers.oidc.rules import ClaimRules, has, lacks
 from moonkey_core.settings import CookieSettings, Secret
 from moonkey_core.settings.arguments import suggests_arguments
-from moonkey_core.settings.fields import is_plain_http_off_loopback, key_set_url, seconds, words
+from moonkey_core.settings.fields import seconds
 
 _LEEWAY = 5.0  # seconds: the default of a client's setting
 _LIVES = (60.0, 31 * 86_400.0)  # seconds
@@ -122,8 +123,10 @@ class Introspection(ProviderBase):
         self.name: str = name
         self.credential_headers: tuple[str, ...] = _words("credential_headers", credential_headers)
         self.cookies: CookieSettings | None = cookies  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._url = _address("url", url)
-        self._revocation_url = None if revocation_url is None else _address("revocation_url", revocation_url)
+        self._url = address("url", url, with_query=True)
+        self._revocation_url = (
+            None if revocation_url is None else address("revocation_url", revocation_url, with_query=True)
+        )
         self._issuer = _issuer(issuer)
         self._token_types = frozenset(kind.lower() for kind in _words("token_types", token_types))
         self._needs_token_type = needs_token_type
@@ -252,29 +255,12 @@ class Introspection(ProviderBase):
         return self._authorization(audience=self._assertion_audience or (issuer if self._is_signed else None))
 
 
-def _address(name: str, value: object) -> str:
-    try:
-        url = key_set_url(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{name} of Introspection {error}") from None
-    if url is None:
-        raise ConfigurationError(f"{name} of Introspection is missing.")
-    if is_plain_http_off_loopback(url):
-        raise ConfigurationError(f"{name} of Introspection uses plain http off loopback. Use https.")
-    return url
-
-
 def _issuer(value: str | None) -> str | None:
-    return _words("issuer", [value])[0] if value else None
+    return text("issuer", value) if value else None
 
 
 def _words(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
-    if not value:
-        return ()
-    try:
-        return words([value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value))
-    except ValueError as error:
-        raise ConfigurationError(f"{name} of Introspection {error}") from None
+    return words(name, value) if value else ()
 
 
 def _seconds(name: str, value: float, low: float, high: float = LONGEST_LIFE) -> float:

@@ -13,11 +13,17 @@ from moonkey_core._provider import FixedAuthorization
 from moonkey_core._strict_json import load_object
 from moonkey_core._transport.replies import not_understood, refuses, require_reply
 from moonkey_core.errors import NotFound, ProviderRejectedKey, RequestRefused
+from moonkey_core.providers.moonkey.ids import TOKEN_PREFIX
 from moonkey_core.providers.moonkey.replies import ApiError, api_error, content, judge
 from moonkey_core.settings import Secret
 
 REFUSALS = (400, 404, 410)
 """The statuses that refuse a credential or a proof, and not the call."""
+
+REJECTED_KEY = (
+    "The MoonKey API rejected the secret key. Check MOONKEY_SECRET_KEY: it must be a current sk_test_ or sk_live_ "
+    "key of this app, and MOONKEY_BASE_URL must be the API it belongs to."
+)
 
 _API_MEMBERS = ("error", "errors", "error_type", "session", "user")
 _NO_SUCH_USER = "user_not_found"  # the only code that means that a user does not exist any more
@@ -52,7 +58,8 @@ class ApiClient:
     def _sent(self, fetch: Fetch) -> tuple[str, ...]:
         keys = [key.reveal() for key in self._secret_keys]
         bare = [key.removeprefix("sk_test_").removeprefix("sk_live_") for key in keys]
-        return (*strings_in(fetch.json), *keys, *bare)
+        strings = tuple(strings_in(fetch.json))
+        return (*strings, *(one.removeprefix(TOKEN_PREFIX) for one in strings), *keys, *bare)
 
     def get(self, fetch: Fetch) -> Plan[dict[str, Any]]:
         """Make a call whose refusal is a mistake of the caller, and return the content of the reply.
@@ -113,7 +120,7 @@ class ApiClient:
         if error is not None and error.status in (400, 404):
             return
         if reply.status in (401, 403) and (error is not None or not reply.body):
-            raise ProviderRejectedKey(evidence=evidence_of(error or ApiError(reply.status, None)))
+            raise rejected_key(error or ApiError(reply.status, None))
         raise not_understood(reply)
 
 
@@ -136,12 +143,17 @@ def refused(error: ApiError, *, reason: str | None = None) -> RequestRefused | P
     if reason is not None:
         return RequestRefused(code=error.code, reason=reason, evidence=evidence_of(error))
     if error.status == 403:
-        return ProviderRejectedKey(evidence=evidence_of(error))
+        return rejected_key(error)
     if error.status in (401, 402):
         return misconfigured(error)
     if error.status in (404, 410):
         return NotFound(code=error.code, evidence=evidence_of(error), is_gone=error.code == _NO_SUCH_USER)
     return RequestRefused(code=error.code, evidence=evidence_of(error))
+
+
+def rejected_key(error: ApiError) -> ProviderRejectedKey:
+    """Return the error for a refusal of our secret key."""
+    return ProviderRejectedKey(REJECTED_KEY, evidence=evidence_of(error))
 
 
 def misconfigured(error: ApiError) -> ProviderRejectedKey:

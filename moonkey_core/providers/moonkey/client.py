@@ -27,7 +27,7 @@ from moonkey_core._provider import (
 from moonkey_core._verified import Body, decoded
 from moonkey_core.errors import ProviderUnavailable
 from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
-from moonkey_core.providers.moonkey.api import ApiClient
+from moonkey_core.providers.moonkey.api import REJECTED_KEY, ApiClient
 from moonkey_core.providers.moonkey.claims import MoonKeyClaims
 from moonkey_core.providers.moonkey.endings import check_ended, has_ended
 from moonkey_core.providers.moonkey.ids import bare_user_id, public_user_id, same_user
@@ -211,7 +211,7 @@ def _keys_of(settings: Settings) -> KeySource:
         return KeySource(jwks=settings.jwks)
     sent = Secret(f"Bearer {settings.api_key.reveal()}") if settings.jwks_auth == "header" else None
     url = settings.jwks_url or f"{settings.base_url}{_KEY_SET_PATH}"
-    return KeySource(url=url, authorization=sent, judge=judge_keys)
+    return KeySource(url=url, authorization=sent, judge=judge_keys, rejected_key=REJECTED_KEY)
 
 
 def _beside(fetch: Fetch, pause: float | None) -> Fetch:

@@ -1,4 +1,4 @@
-"""The two spellings of a MoonKey user's id: with ``user_``, as the API documents it, and without."""
+"""The two spellings of a MoonKey user's id and of a session token: with their prefix, and without."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 
 from moonkey_core import models
 from moonkey_core.models import BLANKS, MAX_ID_LENGTH
+
+TOKEN_PREFIX = "session_"  # noqa: S105 - no secret
+"""What MoonKey's guides write a session token with, and without."""
 
 _USER = "user_"  # the prefix in the API reference; some documents leave it out
 _USUAL_ID = re.compile(rf"(?!user_\Z)[!-~]{{1,{MAX_ID_LENGTH}}}")  # every such text passes the rules below

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from moonkey_core._evidence import seconds
-from moonkey_core._plan import Fetch, Plan, StorePolicy
+from moonkey_core._plan import Fetch, Plan
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult
 from moonkey_core.errors import (
     ExpiredCredentials,
@@ -20,7 +19,7 @@ from moonkey_core.errors import (
     RevokedCredentials,
 )
 from moonkey_core.providers.moonkey.api import REFUSALS, ApiClient, evidence_of, misconfigured, refused
-from moonkey_core.providers.moonkey.ids import same_user
+from moonkey_core.providers.moonkey.ids import TOKEN_PREFIX, same_user
 from moonkey_core.providers.moonkey.replies import ApiError, judge, load_success, sound_credential
 from moonkey_core.providers.moonkey.wire import (
     check_session,
@@ -31,6 +30,7 @@ from moonkey_core.providers.moonkey.wire import (
     session_start,
     without_secrets,
 )
+from moonkey_core.providers.verification_calls import result_of, shared_call
 from moonkey_core.settings import Settings
 from moonkey_core.web.credentials import same_token
 
@@ -63,13 +63,10 @@ class SessionVerification:
             reply, answer = yield from self._api.call(self._introspection_call(request))
         if isinstance(answer, ApiError):
             raise _refusal(answer)
-        try:
-            result = self._checked_result(request, answer, reply.asked_at or self._clock())
-        except MoonKeyError:
-            if not reply.from_store:
-                raise
-            # Only valid results are stored, and the session may have been extended since.
-            result = yield from self.introspect(replace(request, max_staleness=0))
+        asked_at = reply.asked_at or self._clock()
+        result = yield from result_of(
+            reply, request, partial(self._checked_result, request, answer, asked_at), self.introspect
+        )
         return result if refused_length is None else replace(result, extension_error=refused_length)
 
     def _introspection_call(self, request: IntrospectionRequest) -> Fetch:
@@ -77,27 +74,12 @@ class SessionVerification:
         minutes = request.extends_by
         if minutes is not None:
             body["session_expires_in"] = minutes
-        call = partial(self._new_call, json=body, priority=request.was_good)
-        oldest = math.inf if request.max_staleness is None else request.max_staleness
-        if request.minutes is not None or oldest == 0:
-            return call()
-        if request.refresh:
-            ttl = min(request.shared_for, oldest)
-            coalesce_key = f"refresh:{ttl:g}:{request.extension or 0}:{request.digest.hex()}"
-            shared = partial(call, coalesce_key=coalesce_key, ttl=ttl, until_revoked=True)
-            # A certain refusal is remembered elsewhere already, and an unusable reply must not be shared.
-            return shared(reuse_refusals=False, judge=partial(judge, check=partial(self._check_valid, request)))
-        store_policy, ttl = None, self._settings.session_cache_ttl
-        if request.extension is not None:
-            return call()
-        if request.store_name is not None and ttl > 0:
-            store_policy = StorePolicy(
-                request.store_name,
-                min(ttl, oldest),
-                partial(self._cleaned, request),
-                former_name=request.former_store_name,
-            )
-        return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
+        return shared_call(
+            self._new_call(json=body, priority=request.was_good),
+            request,
+            partial(self._cleaned, request),
+            partial(judge, check=partial(self._check_valid, request)),
+        )
 
     def _checked_result(
         self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float
@@ -118,7 +100,8 @@ class SessionVerification:
         if not same_user(user_id, wire["user_id"]):
             raise ProviderUnavailable(reason="api_mismatch")
         token, jwt = sound_credential(body.get("session_token")), sound_credential(body.get("session_jwt"))
-        if request.kind == "session_token" and token is not None and not same_token(token, request.value):
+        names_token = request.kind == "session_token" and token is not None
+        if names_token and not same_token(token or "", request.value, TOKEN_PREFIX):
             raise ProviderUnavailable(reason="api_mismatch")
         if request.session_id is not None and wire["id"] != request.session_id:
             raise ProviderUnavailable(reason="api_mismatch")

@@ -147,7 +147,7 @@ class MoonKeySignIn(SignInBase):
         """
         new_call = self._api.endpoint("POST", path, operation=path)
         answer = yield from self._api.get(new_call(json=body, idempotent=False))
-        repeated = answer.get(named)
+        repeated = answer.get(named) if named else None
         if repeated is not None and str(repeated).lower() != str(body[named]).lower():
             raise ProviderUnavailable(reason="api_mismatch")
         try:

@@ -13,6 +13,16 @@ from urllib.parse import urlsplit
 
 from moonkey_core._provider import LONGEST_LIFE, KeySource
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.providers.oidc.arguments import (
+    addresses,
+    host_name,
+    origin,
+    own_address,
+    path,
+    paths,
+    text,
+    words,
+)
 from moonkey_core.providers.oidc.clerk import clerk_grants
 from moonkey_core.providers.oidc.provider import (
     ACCESS_TOKEN_TYPES,
@@ -21,16 +31,8 @@ from moonkey_core.providers.oidc.provider import (
     IntrospectsTokens,
     OidcProvider,
     TokenUse,
-    address,
-    addresses,
     jwt_rules,
     key_source,
-    origin,
-    path,
-    paths,
-    text,
-    unslashed,
-    words,
 )
 from moonkey_core.providers.oidc.rules import (
     ACCESS_TOKEN,
@@ -49,7 +51,6 @@ from moonkey_core.providers.oidc.rules import (
 from moonkey_core.settings.arguments import suggests_arguments
 
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_HOST = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?")
 _POOL = re.compile(r"([a-z]{2}(?:-[a-z]+)+-\d)_[0-9A-Za-z]+")
 _REALM = re.compile(r"[^/?#%\\:]+")
 _PROJECT = re.compile(r"[a-z0-9:.-]+")
@@ -89,9 +90,7 @@ def Auth0(
     Raises:
         ConfigurationError: An argument is wrong.
     """
-    host = text("domain", domain).removeprefix("https://").rstrip("/").lower()
-    if not _HOST.fullmatch(host):
-        raise ConfigurationError("domain must be a host name alone, such as acme.eu.auth0.com.")
+    host = host_name("domain", domain, "acme.eu.auth0.com")
     issuer, audiences = f"https://{host}/", words("audience", audience)
     if any(one in (f"{issuer}userinfo", f"{issuer}api/v2/", f"{issuer}mfa/", f"{issuer}mfa") for one in audiences):
         raise ConfigurationError(
@@ -154,7 +153,7 @@ def Okta(
     Raises:
         ConfigurationError: An argument is wrong, or the issuer is the org server, whose tokens are for Okta only.
     """
-    found = unslashed("issuer", address("issuer", issuer))
+    found = own_address("issuer", issuer)
     if not re.fullmatch(r"/oauth2/[^/]+", urlsplit(found).path):
         raise ConfigurationError(
             "issuer must be a custom authorization server, such as https://acme.okta.com/oauth2/default. The "
@@ -336,7 +335,7 @@ def Keycloak(
             "audience must not be 'account': the tokens of all clients have it. Add an audience mapper for this "
             "API, or give authorized_parties."
         )
-    root = address("url", url).rstrip("/")
+    root = own_address("url", url, with_slash=True)
     if "/realms" in root:
         raise ConfigurationError(
             f"url ends before /realms/. Write url={root.partition('/realms')[0]!r}, and realm=…."
@@ -561,7 +560,7 @@ def Clerk(
     Raises:
         ConfigurationError: An argument is wrong.
     """
-    found = unslashed("issuer", address("issuer", issuer))
+    found = own_address("issuer", issuer)
     parties = tuple(origin("authorized_parties", one) for one in words("authorized_parties", authorized_parties))
     return _provider(
         name,
@@ -634,7 +633,7 @@ def Supabase(
     Raises:
         ConfigurationError: An argument is wrong.
     """
-    root = address("url", url).rstrip("/").removesuffix("/auth/v1")
+    root = own_address("url", url, with_slash=True).removesuffix("/auth/v1")
     parts = urlsplit(root)
     if parts.hostname in ("supabase.com", "www.supabase.com", "app.supabase.com"):
         raise ConfigurationError(

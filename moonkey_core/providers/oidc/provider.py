@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
@@ -22,17 +21,16 @@ from moonkey_core._provider import (
     SessionRevoker,
 )
 from moonkey_core.errors import ConfigurationError, NotSupported
+from moonkey_core.providers.oidc.arguments import address, addresses, path, paths, words
 from moonkey_core.providers.oidc.claims import OidcClaims
 from moonkey_core.providers.oidc.rules import (
     ACCESS_TOKEN,
     ID_TOKEN,
     ID_TOKEN_MARKS,
-    ClaimPath,
     ClaimRules,
     has,
 )
 from moonkey_core.settings.arguments import suggests_arguments
-from moonkey_core.settings.fields import is_plain_http_off_loopback
 
 TokenUse = Literal["access", "id"]
 """Which of an issuer's tokens are accepted."""
@@ -47,10 +45,6 @@ _KNOWN_ALGORITHMS = frozenset({
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 })  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_HOST_AND_PATH = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[^@?#]*)?")
-_DOCUMENT = "/.well-known/openid-configuration"
-_USUAL_PORTS = {"https": 443, "http": 80}
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
 _MAX_LEEWAY = 60.0
 _LIVES = (60.0, 31 * 86_400.0)  # seconds; Auth0 allows 30 days
 
@@ -334,118 +328,6 @@ def key_source(keys: Mapping[str, object] | str | None, jwks_url: str | None, us
     raise ConfigurationError(
         'keys must be a JWK set ({"keys": […]}), as a mapping or JSON, or a public key in PEM, or several by kid.'
     )
-
-
-def text(name: str, value: object) -> str:
-    """Return a text without spaces.
-
-    Raises:
-        ConfigurationError: It is none, or empty.
-    """
-    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-        hint = (
-            " Leave out those around it." if isinstance(value, str) and _VISIBLE.fullmatch(value.strip()) else ""
-        )
-        raise ConfigurationError(f"{name} must be a text without spaces, and not empty.{hint}")
-    return value
-
-
-def words(name: str, value: object, *, can_be_empty: bool = False) -> tuple[str, ...]:
-    """Return one text, or several, each without spaces.
-
-    Raises:
-        ConfigurationError: There is none, or one is of the wrong form.
-    """
-    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
-    if not found and not (can_be_empty and value is not None):
-        raise ConfigurationError(f"{name} must be a text, or a list of texts that is not empty.")
-    return tuple(text(name, one) for one in found)
-
-
-def address(name: str, value: object, *, with_query: bool = False) -> str:
-    """Return a URL: https, or plain http on loopback.
-
-    Raises:
-        ConfigurationError: It is none.
-    """
-    url = text(name, value)
-    if "://" not in url and _HOST_AND_PATH.fullmatch(url):
-        raise ConfigurationError(f"{name} has no scheme. Write {name}={'https://' + url!r}.")
-    if url.endswith(_DOCUMENT):
-        issuer = url.removesuffix(_DOCUMENT)
-        raise ConfigurationError(f"{name} is the address of a discovery document. Write {name}={issuer!r}.")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        raise ConfigurationError(f"{name} must be a URL such as https://login.example.com, without a fragment.")
-    if parts.scheme not in ("https", "http") or is_plain_http_off_loopback(url):
-        raise ConfigurationError(f"{name} must use https. Plain http is for loopback only.")
-    if parts.query and not with_query:
-        raise ConfigurationError(f"{name} must have no query.")
-    return url
-
-
-def unslashed(name: str, url: str) -> str:
-    """Return a URL that does not end with a slash, as issuers are compared byte for byte.
-
-    Raises:
-        ConfigurationError: It does.
-    """
-    if url.endswith("/"):
-        raise ConfigurationError(f"{name} must not end with a slash. Write {name}={url.rstrip('/')!r}.")
-    return url
-
-
-def origin(name: str, value: object) -> str:
-    """Return an origin as browsers send it: scheme, host, and an unusual port (RFC 6454 section 6).
-
-    Raises:
-        ConfigurationError: It is none, so that it would never be equal to one.
-    """
-    found = text(name, value)
-    if "://" not in found and _HOST_AND_PATH.fullmatch(found):
-        raise ConfigurationError(f"{name}: an origin begins with its scheme. Write {'https://' + found!r}.")
-    try:
-        parts = urlsplit(found)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), None, None
-    if not host or not parts.scheme or "*" in host:
-        raise ConfigurationError(f"{name} must be whole origins, such as 'https://app.example.com'.")
-    shown_host = f"[{host}]" if ":" in host else host
-    is_usual = port is None or _USUAL_PORTS.get(parts.scheme) == port
-    usual = f"{parts.scheme}://{shown_host}{'' if is_usual else f':{port}'}"
-    if found != usual:
-        raise ConfigurationError(
-            f"{name} must be origins as browsers send them, without a path, a slash at the end or the usual port. "
-            f"Write {usual!r}."
-        )
-    return found
-
-
-def addresses(name: str, value: object) -> tuple[str, ...]:
-    """Return one URL, or several."""
-    return tuple(address(name, one) for one in words(name, value))
-
-
-def path(name: str, value: str | Sequence[str]) -> ClaimPath:
-    """Return where a claim stands: a name, or for a member of an object the names on the way to it.
-
-    Raises:
-        ConfigurationError: It is none, or a place that users can write to themselves.
-    """
-    found = words(name, value)
-    if found[0] in ("user_metadata", "unsafe_metadata"):
-        raise ConfigurationError(f"{name} must not be in {found[0]}: users can change that themselves.")
-    return found
-
-
-def paths(name: str, value: str | Sequence[str]) -> tuple[ClaimPath, ...]:
-    """Return the one path, or none where the value is empty."""
-    return (path(name, value),) if value else ()
 
 
 def _is_number(value: object) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from urllib.parse import quote
 from moonkey_core import _clock
 from moonkey_core._crypto import Digest
 from moonkey_core._evidence import seconds, strings_in
-from moonkey_core._plan import Fetch, Plan, Reply, StorePolicy
+from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._provider import (
     Capability,
     CookieDefaults,
@@ -36,7 +35,8 @@ from moonkey_core.errors import (
     ProviderUnavailable,
 )
 from moonkey_core.models import AuthorizationCheck, Grants, Session, User, VerifiedSession
-from moonkey_core.providers.oidc.provider import address, key_source, text
+from moonkey_core.providers.oidc.arguments import address, text
+from moonkey_core.providers.oidc.provider import key_source
 from moonkey_core.providers.stytch.claims import SESSION_CLAIM, StytchClaims
 from moonkey_core.providers.stytch.custom_claims import checked_claims
 from moonkey_core.providers.stytch.rbac import Policy, PolicyCache, policy_call
@@ -64,6 +64,7 @@ from moonkey_core.providers.stytch.wire import (
     user_id_of,
     without_secrets,
 )
+from moonkey_core.providers.verification_calls import result_of, shared_call
 from moonkey_core.settings import Secret
 from moonkey_core.settings.arguments import suggests_arguments
 from moonkey_core.settings.fields import seconds as seconds_between
@@ -190,13 +191,10 @@ class StytchProvider(ProviderBase):
             reply, answer = yield from self._asked(self._introspection_call(request))
         if isinstance(answer, StytchError):
             raise refused_credential(answer, asked_permission=request.authorization_check is not None)
-        try:
-            result = self._checked_result(request, answer, reply.asked_at or _clock.wall())
-        except MoonKeyError:
-            if not reply.from_store:
-                raise
-            # Only valid results are stored, and the session may have been extended since.
-            result = yield from self.introspect(replace(request, max_staleness=0))
+        asked_at = reply.asked_at or _clock.wall()
+        result = yield from result_of(
+            reply, request, partial(self._checked_result, request, answer, asked_at), self.introspect
+        )
         return result if refused_change is None else replace(result, extension_error=refused_change)
 
     def _introspection_call(self, request: IntrospectionRequest) -> Fetch:
@@ -207,8 +205,7 @@ class StytchProvider(ProviderBase):
             body["session_custom_claims"] = dict(request.custom_claims)
         if request.authorization_check is not None:
             body["authorization_check"] = self.written_check(request.authorization_check)
-        call = partial(
-            Fetch,
+        call = Fetch(
             "POST",
             f"{self._sessions_url}/authenticate",
             json=body,
@@ -217,27 +214,8 @@ class StytchProvider(ProviderBase):
             operation="sessions.verify",
             priority=request.was_good,
         )
-        oldest = math.inf if request.max_staleness is None else request.max_staleness
-        wishes = (request.minutes, request.custom_claims, request.authorization_check)
-        if oldest == 0 or any(one is not None for one in wishes):
-            return call()
-        if request.refresh:
-            ttl = min(request.shared_for, oldest)
-            coalesce_key = f"refresh:{ttl:g}:{request.extension or 0}:{request.digest.hex()}"
-            shared = partial(call, coalesce_key=coalesce_key, ttl=ttl, until_revoked=True)
-            # A certain refusal is remembered elsewhere already, and an unusable reply must not be shared.
-            return shared(reuse_refusals=False, judge=partial(judge, check=partial(self._check_valid, request)))
-        if request.extension is not None:
-            return call()
-        store_policy: StorePolicy | None = None
-        if request.store_name is not None and request.store_ttl > 0:
-            store_policy = StorePolicy(
-                request.store_name,
-                min(request.store_ttl, oldest),
-                partial(self._cleaned, request),
-                former_name=request.former_store_name,
-            )
-        return call(coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
+        judge_refresh = partial(judge, check=partial(self._check_valid, request))
+        return shared_call(call, request, partial(self._cleaned, request), judge_refresh)
 
     def _checked_result(
         self, request: IntrospectionRequest, body: Mapping[str, Any], asked_at: float

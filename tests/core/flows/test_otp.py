@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from moonkey_core import CookieSettings, NotFound, SignInSettings
+from moonkey_core import ConfigurationError, CookieSettings, MoonKey, NotFound, SignInSettings, Stytch
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import SignedIn
+from moonkey_core.flows.otp import code_minutes
+from moonkey_core.provider import LoginLimits
 from support.bindings import BINDING
 from support.clients import Both
 from support.flow_visits import (
@@ -255,3 +259,52 @@ class TestPrograms:
         assert answer.status == 400
         assert "credential" not in json_of(answer)["detail"]
         assert not emulator.requests()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "minutes", "words"),
+    [
+        (range(1, 11), 10, "for 10 minutes"),
+        (range(1, 61), 10, "for 10 minutes"),
+        (range(1, 6), 5, "for 5 minutes"),
+        (range(1, 2), 1, "for a minute"),
+    ],
+)
+def test_a_code_lives_as_long_as_the_provider_allows(
+    browser: Visitor, emulator: Emulator, allowed: range, minutes: int, words: str
+) -> None:
+    provider: Any = browser.call.client._core.provider
+    provider.limits = replace(provider.limits, otp_minutes=allowed)
+    browser.post("send_otp", ME)
+    sent = emulator.outbox()[0]
+    assert sent.expires_at - sent.sent_at == minutes * 60
+    assert f"It is valid {words}." in shown(browser.get("verify_otp")).one("main").text
+
+
+def test_a_code_that_lives_longer_than_its_cookie_is_asked_for_as_short_as_possible() -> None:
+    core: Any = SimpleNamespace(able_to=lambda _: SimpleNamespace(limits=LoginLimits(**LONG)))
+    assert code_minutes(core) == 15
+
+
+LONG = {"otp_minutes": range(15, 61), "link_minutes": range(5, 6), "session_minutes": range(5, 61)}
+
+
+def test_a_session_lives_as_long_as_the_provider_allows(browser: Visitor, emulator: Emulator) -> None:
+    provider: Any = browser.call.client._core.provider
+    provider.limits = replace(provider.limits, session_minutes=range(5, 61))
+    browser.post("send_otp", {**ME, "remember_me": "on"})
+    browser.post("verify_otp", {"code": code_of(emulator)})
+    session = browser.call("sessions.verify", session_token=browser.cookies[SESSION]).session
+    assert timedelta(minutes=59) < session.expires_at - session.started_at <= timedelta(minutes=61)
+
+
+def test_a_chosen_length_of_sessions_that_the_provider_does_not_allow_is_refused() -> None:
+    class Short(Stytch):
+        limits = LoginLimits(**LONG)
+
+    made = Short("project-test-1", "secret-test-1")
+    for name in ("lifetime", "remember_me"):
+        with pytest.raises(ConfigurationError, match=f"{name} is 120 minutes.*live 5 to 60 minutes"):
+            MoonKey(provider=made, sign_in=SignInSettings(**{name: timedelta(hours=2)}))  # type: ignore[arg-type]
+        MoonKey(provider=made, sign_in=SignInSettings(**{name: timedelta(hours=1)})).close()  # type: ignore[arg-type]
+    MoonKey(provider=made).close()

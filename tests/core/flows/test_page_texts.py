@@ -119,7 +119,7 @@ def test_wrong_settings(arguments: dict[str, Any]) -> None:
 def test_placeholders_are_values_of_their_page() -> None:
     names = {name for text in ALL for _, name, _, _ in string.Formatter().parse(text) if name}
     assert names <= {
-        "tries_left", "address", "ended", "failed", "minutes", "email", "phone_number", "to",
+        "tries_left", "code_minutes", "address", "ended", "failed", "minutes", "email", "phone_number", "to",
         "browser", "system", "day", "month", "year", "time", "zone",
     }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from moonkey_core._provider import KeySource
 from moonkey_core._secret import Secret
 from moonkey_core._transport.exchange import SyncExchange
 from moonkey_core._transport.replies import comes_from_service, is_reusable, judge
+from moonkey_core.errors import MoonKeyError
 from moonkey_core.providers.introspection import replies as introspection
 from moonkey_core.providers.moonkey import replies as moonkey
 from moonkey_core.settings import Settings
@@ -129,6 +131,15 @@ def test_where_one_is_sent_the_judge_of_the_keys_decides(given: ReplyClass | Non
     assert Refusing(source, 403, b"{}").reason == expected
 
 
+def test_a_refused_key_of_another_provider_is_told_in_its_own_words() -> None:
+    source = KeySource(url="https://login.example.com/keys", authorization=Secret("Bearer x"))
+    assert "MoonKey" not in str(Refusing(source, 401, b"").error)
+    told = dataclasses.replace(source, rejected_key="Check ACME_KEY.")
+    assert str(Refusing(told, 401, b"").error).startswith(
+        "Check ACME_KEY. The key set at https://login.example.com"
+    )
+
+
 class Refusing(ForeignDecisions):
     """A provider whose key set is refused."""
 
@@ -137,7 +148,11 @@ class Refusing(ForeignDecisions):
         self.answer = lambda _: replied(status, body)
 
     @property
-    def reason(self) -> str:
+    def error(self) -> MoonKeyError:
         error = self.read({"authorization": [f"Bearer {token()}"]}).error
         assert error is not None
-        return error.reason
+        return error
+
+    @property
+    def reason(self) -> str:
+        return self.error.reason

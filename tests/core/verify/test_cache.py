@@ -187,7 +187,7 @@ class TestRevoked:
         assert isinstance(decisions.end(plan, decisions.usual_or_published(fetch)).error, RevokedCredentials)
 
     def test_when_there_are_too_many_all_are_refused(self) -> None:
-        decisions, jwt = Decisions(max_revocations=3, leeway=0), good(NOW - 1)
+        decisions, jwt = Decisions(max_untold_revocations=3, leeway=0), good(NOW - 1)
         assert decisions.authenticate(jwt).is_authenticated
         for place in range(4):
             decisions.core.revocations.add(session_id=f"another_{place}")
@@ -211,7 +211,9 @@ KINDS = {
 def test_when_there_are_too_many_it_is_so_of_each_kind(lines: dict[str, list[str]], is_handshake: bool) -> None:
     """And no browser loses its cookies: its session may well go on."""
     partner = "https://partner.example"
-    decisions = KnownToTheApi(cookies={"trusted_origins": [partner]}, max_revocations=3, session_cache_ttl=60)
+    decisions = KnownToTheApi(
+        cookies={"trusted_origins": [partner]}, max_untold_revocations=3, session_cache_ttl=60
+    )
     started = {"session": {"started_at": int(NOW) - 100}}
     decisions.good = dict.fromkeys((TOKEN, FRESH, OLD), started)
     sent = {**lines, "origin": [partner]}

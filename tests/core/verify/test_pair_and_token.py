@@ -51,7 +51,7 @@ ME, THEM = ("user_1", "sess_1"), ("user_2", "sess_2")
 
 
 def pair_digest(known: VerificationCache, token: str, jwt: str | None = None) -> bytes:
-    return known.text_digest(PresentedCredentials(token, "cookie", jwt).text)
+    return known.text_digest(PresentedCredentials(token, "cookie", jwt, token_prefix="session_").text)
 
 
 class TestDigests:

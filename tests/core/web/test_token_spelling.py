@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from moonkey_core import Auth, InvalidCredentials, MalformedCredentials, ProviderUnavailable, Settings
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core.emulator import Emulator
-from moonkey_core.web.credentials import PresentedCredentials, bare_token, is_jwt, one_cookie, same_token
+from moonkey_core.web import credentials
+from moonkey_core.web.credentials import PresentedCredentials, is_jwt, one_cookie
 from moonkey_core.web.request import RequestInfo
 from support.clients import Both
 from support.decisions import NOW, Decisions, replied, verified_body
@@ -22,6 +24,9 @@ from support.scripted_api import DEAD, KnownToTheApi
 from support.secrets import assert_no_secret
 from support.visitors import SESSION
 
+PREFIX = "session_"
+bare_token = partial(credentials.bare_token, prefix=PREFIX)
+same_token = partial(credentials.same_token, prefix=PREFIX)
 TOKEN = "vy9YGpubKjVn98cw1nT25Msj7jaIpHBinUfD45KLdAOgn9NqEuE4qGHOEchEG5Ue"
 PREFIXED = f"session_{TOKEN}"
 SPELLINGS = (TOKEN, PREFIXED)
@@ -67,7 +72,7 @@ class TestOneToken:
     @pytest.mark.rule("S33", "token", "pair")
     def test_what_stands_for_them(self) -> None:
         def pair(token: str, jwt: str | None = None) -> str:
-            return PresentedCredentials(token, "cookie", jwt).text
+            return PresentedCredentials(token, "cookie", jwt, token_prefix=PREFIX).text
 
         known = VerificationCache(Settings.load({"secret_key": "sk_test_x"}, {}))
         texts = ["X", "session_session_X", "session_", "Y", "session_session_session_X", good(NOW)]
@@ -135,12 +140,14 @@ def test_a_jwt_is_no_token_with_a_prefix() -> None:
 @pytest.mark.rule("S41")
 def test_a_cookie_that_stands_twice() -> None:
     for lines in ([f"s={TOKEN}; s={PREFIXED}"], [f"s={PREFIXED}", f"s={TOKEN}"]):
-        found = one_cookie(lines, "s")
+        found = one_cookie(lines, "s", PREFIX)
         assert found is not None
         assert same_token(found, TOKEN)
     for wrong in ("s=session_; s=", f"s={PREFIXED}; s={TOKEN}x", f"s=session_{PREFIXED}; s={TOKEN}"):
         with pytest.raises(MalformedCredentials):
-            one_cookie([wrong], "s")
+            one_cookie([wrong], "s", PREFIX)
+    with pytest.raises(MalformedCredentials):
+        one_cookie([f"s={TOKEN}; s={PREFIXED}"], "s")  # of a provider whose tokens have no prefix: they are two
 
 
 class TestWithTheEmulator:

@@ -353,8 +353,8 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("changes", "named"),
         [
-            ({"url": "http://id.example/introspect"}, "plain http"),
-            ({"url": "id.example"}, "https URL"),
+            ({"url": "http://id.example/introspect"}, "must use https"),
+            ({"url": "id.example"}, "url='https://id.example'"),
             ({"url": "https://me:hidden@id.example/i"}, "user name"),
             ({"revocation_url": "http://id.example/revoke"}, "revocation_url"),
             ({"assumed_life": -1}, "assumed_life"),

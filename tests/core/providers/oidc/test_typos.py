@@ -15,6 +15,9 @@ from moonkey_core.provider import (
     OIDC,
     Auth0,
     Clerk,
+    Cognito,
+    EntraID,
+    Firebase,
     Introspection,
     Keycloak,
     OidcProvider,
@@ -22,10 +25,12 @@ from moonkey_core.provider import (
     Stytch,
     StytchB2B,
     Supabase,
+    WorkOS,
 )
 from moonkey_core.settings.provider_choice import PRESETS
 
 CLERK = "https://clerk.example.com"
+TENANT = "11111111-2222-4333-8444-555555555555"
 APP = "https://app.example.com"
 
 TYPOS: list[tuple[Callable[[], object], str]] = [
@@ -48,7 +53,22 @@ TYPOS: list[tuple[Callable[[], object], str]] = [
     (lambda: Clerk(CLERK, [APP, "https://App.example.com"]), f"Write {APP!r}"),
     (lambda: Clerk(CLERK, APP + ":443"), f"Write {APP!r}"),
     (lambda: Clerk(CLERK, "app.example.com"), f"Write {APP!r}"),
-    (lambda: Clerk(CLERK, "localhost:3000"), "Write 'https://localhost:3000'"),
+    (lambda: Clerk(CLERK, "localhost:3000"), "Write 'http://localhost:3000'"),
+    (lambda: Clerk(CLERK, "null"), "'null' is no origin"),
+    (lambda: Clerk(CLERK, [APP, "null"]), "'null' is no origin"),
+    (
+        lambda: Clerk(CLERK, f"{APP},https://b.example.com"),
+        f"authorized_parties=[{APP!r}, 'https://b.example.com']",
+    ),
+    (
+        lambda: Clerk(CLERK, f"{APP}, https://b.example.com"),
+        f"authorized_parties=[{APP!r}, 'https://b.example.com']",
+    ),
+    (lambda: Clerk(CLERK, "http://app.example.com"), "Write 'https://app.example.com'"),
+    (lambda: Clerk(CLERK, "https://app..example.com"), "two dots in a row"),
+    (lambda: Clerk("https://Clerk.example.com", APP), f"issuer={CLERK!r}"),
+    (lambda: Clerk(CLERK + "/.well-known/jwks.json", APP), f"address of a key set. Write issuer={CLERK!r}"),
+    (lambda: Clerk("http://clerk.example.com", APP), "issuer must use https"),
     (lambda: Clerk(CLERK, APP + " "), "Leave out those around it"),
     (lambda: Clerk(CLERK, "https://"), "must be whole origins, such as"),
     (lambda: Clerk(CLERK, "https://*.example.com"), "must be whole origins, such as"),
@@ -56,11 +76,68 @@ TYPOS: list[tuple[Callable[[], object], str]] = [
     (lambda: Auth0("acme.eu.auth0.com/authorize", "api"), "such as acme.eu.auth0.com"),
     (lambda: Auth0("acme.eu.auth0.com ", "api"), "Leave out those around it"),
     (lambda: Auth0("http://acme.eu.auth0.com", "api"), "such as acme.eu.auth0.com"),
+    (lambda: Auth0("acme..auth0.com", "api"), "two dots in a row"),
+    (lambda: Auth0("acme", "api"), "such as acme.eu.auth0.com"),
+    (lambda: Auth0("acme.eu.auth0.com?x", "api"), "such as acme.eu.auth0.com"),
+    (lambda: Auth0("me@acme.eu.auth0.com", "api"), "such as acme.eu.auth0.com"),
+    (lambda: Auth0("acme.eu.auth0.com:x", "api"), "such as acme.eu.auth0.com"),
+    (lambda: Auth0("acme.eu.auth0.com", "one,two"), "audience=['one', 'two']"),
+    (
+        lambda: EntraID(f"{TENANT} {TENANT}", "api"),
+        f"Write a list: tenant_id=[{TENANT!r}, {TENANT!r}]",
+    ),
+    (lambda: Cognito("eu-central-1_AbCdEfGhI", "a,b"), "client_ids=['a', 'b']"),
+    (
+        lambda: Keycloak("https://id.example.com", "acme", authorized_parties="a,b"),
+        "authorized_parties=['a', 'b']",
+    ),
+    (lambda: Keycloak("https://ID.example.com", "acme", audience="api"), "url='https://id.example.com'"),
+    (
+        lambda: WorkOS("client_1", "https://a.example,https://b.example"),
+        "issuers=['https://a.example', 'https://b",
+    ),
+    (lambda: Firebase("acme", tenant_ids="a b"), "tenant_ids=['a', 'b']"),
+    (
+        lambda: Introspection("https://id..example/x", client_id="c", client_secret="s"),
+        "url has a host with an empty",
+    ),
+    (
+        lambda: Introspection(
+            "https://id.example/x", issuer="https://id.example", audience="a,b", client_id="c", client_secret="s"
+        ),
+        "audience=['a', 'b']",
+    ),
+    (
+        lambda: Stytch("project-test-1", "s", base_url="https://test..stytch.com"),
+        "base_url has a host with an empty",
+    ),
+    (lambda: CDP("key", "secret", "p", base_url="https://api..example.com"), "base_url has a host with an"),
+    (lambda: CDP("key", "secret", "p", audience="a,b"), "audience=['a', 'b']"),
     (lambda: Okta("https://acme.okta.com/oauth2/default/", "api"), "'https://acme.okta.com/oauth2/default'"),
     (lambda: Okta("acme.okta.com/oauth2/default", "api"), "'https://acme.okta.com/oauth2/default'"),
     (lambda: Supabase("ref.supabase.co"), "url='https://ref.supabase.co'"),
     (lambda: Supabase("https://ref.supabase.co/rest/v1"), "write 'https://ref.supabase.co'"),
     (lambda: Supabase("https://supabase.com/dashboard/project/ref"), "Write that of the project"),
+    *(
+        (lambda host=host: OIDC(f"https://{host}", "api"), "issuer has a host")
+        for host in (
+            "a..b",
+            ".a.b",
+            "a.b.",
+            "-a.b",
+            "a-.b",
+            "a$.b",
+            f"{'a' * 64}.b",
+            "1.2.3",
+            "1.2.3.456",
+            "a.1",
+        )
+    ),
+    (
+        lambda: OIDC("https://login.example.com/.well-known/oauth-authorization-server", "api"),
+        "issuer='https://login.example.com'",
+    ),
+    (lambda: OIDC("https://login.example.com", "api", jwks_url="https://a..b/keys"), "jwks_url has a host with"),
     (lambda: OIDC("login.example.com", "api"), "issuer='https://login.example.com'"),
     (
         lambda: OIDC("https://login.example.com/.well-known/openid-configuration", "api"),
@@ -69,7 +146,7 @@ TYPOS: list[tuple[Callable[[], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "said"), TYPOS, ids=[said for _, said in TYPOS])
+@pytest.mark.parametrize(("make", "said"), TYPOS, ids=range(len(TYPOS)))
 def test_what_to_write_is_said(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make()
@@ -87,12 +164,26 @@ def test_what_to_write_is_said(make: Callable[[], object], said: str) -> None:
             lambda: Keycloak("https://id.example.com/auth", "a.c-m_e", audience="api"),
             "https://id.example.com/auth/realms/a.c-m_e",
         ),
-        (lambda: Clerk(CLERK, ["http://localhost:3000", "chrome-extension://abcdef", "http://[::1]:3000"]), CLERK),
+        (
+            lambda: Clerk(
+                CLERK,
+                [
+                    "http://localhost:3000",
+                    "http://app.localhost",
+                    "chrome-extension://abcdef",
+                    "http://[::1]:3000",
+                ],
+            ),
+            CLERK,
+        ),
         (lambda: Clerk("https://example.com/__clerk", APP), "https://example.com/__clerk"),
         (lambda: Auth0("https://ACME.eu.auth0.com/", "api"), "https://acme.eu.auth0.com/"),
         (lambda: Supabase("https://ref.supabase.co/auth/v1/"), "https://ref.supabase.co/auth/v1"),
         (lambda: Supabase("http://127.0.0.1:54321"), "http://127.0.0.1:54321/auth/v1"),
         (lambda: OIDC("https://acme.eu.auth0.com/", "api"), "https://acme.eu.auth0.com/"),
+        (lambda: OIDC("https://my_id.example.com:8443", ["a,b"]), "https://my_id.example.com:8443"),
+        (lambda: OIDC("https://192.0.2.1", "api"), "https://192.0.2.1"),
+        (lambda: OIDC("https://[2001:db8::1]:444", "api"), "https://[2001:db8::1]:444"),
     ],
 )
 def test_what_is_right_is_taken(make: Callable[[], OidcProvider], issuer: str) -> None:

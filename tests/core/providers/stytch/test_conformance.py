@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
 
 from moonkey_core import Stytch
+from moonkey_core.provider import Fetch, Reply
 from moonkey_core.testing import provider_conformance
 from support.signed_tokens import key_set, signed
-from support.stytch_tokens import CLAIM, PROJECT, SECRET, payload
+from support.stytch_tokens import CLAIM, PROJECT, SECRET, payload, reply
+
+
+def answer(fetch: Fetch) -> Reply:
+    token = (fetch.json or {})["session_token"]
+    return Reply(200, {}, json.dumps(reply(time.time(), session_token=token)).encode())
+
 
 CHECKS = provider_conformance(
     lambda: Stytch(PROJECT, SECRET, keys=key_set()),
     lambda header, claims: signed(dict(claims), {"typ": "JWT", **header}),
     lambda: payload(time.time()),
     id_claims={CLAIM: ..., "nonce": "n-1"},  # those of connected apps
+    answer=answer,
 )
 
 
