@@ -154,12 +154,13 @@ class Reader:
         async for entries in self._snapshot.read(stream, self._clock.offset):
             for entry in entries:
                 self._take_in(entry)
-        is_complete = False
-        while not is_complete:
+        while True:
             sent_at = _clock.elapsed()
             values, is_complete = await stream.read()
             self._receive(stream, values)
-        self._mark_read(sent_at)
+            if is_complete:
+                self._mark_read(sent_at)
+                return
 
     async def follow(self, stream: Stream) -> None:
         """Prove again and again that everything is known, until the stream is lost or the task is cancelled.
