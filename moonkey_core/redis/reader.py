@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
@@ -14,6 +16,48 @@ from moonkey_core.redis.stream import ClockSet, HistoryLost, ServerClock, Stream
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
+
+
+_FREE_WAKEUPS = 3  # that may follow each other at once
+_WAKEUPS_PER_SECOND = 3.0
+_MAX_PAUSE = 0.07  # seconds; of the lag that a process may have, for one that is shorter than a second
+_PAUSE_PER_DELAY = 10.0
+_SMOOTHING = 0.2  # share of the last delay in the mean
+_MAX_WAIT = 5.0  # seconds: nothing in between takes a connection that is used so often for idle
+
+
+class WakeUps:
+    """How often a process lets entries wake it up.
+
+    Each entry wakes up all processes of the fleet, which costs Redis more than all else. So where more than a few
+    come one after another, a process pauses after each time, and finds all new ones together then. The pause is a
+    multiple of the time that Redis takes to tell the fleet of an entry: in a small one there is hardly any.
+
+    Args:
+        max_lag: Seconds that the process may be behind the stream.
+    """
+
+    def __init__(self, max_lag: float) -> None:
+        self._max_pause = min(max_lag, 1.0) * _MAX_PAUSE
+        self._delay = 0.0
+        self._free = float(_FREE_WAKEUPS)
+        self._at = 0.0
+
+    def pause(self, now: float, waited: float, delay: float) -> float:
+        """Count one, and return how many seconds to pause before the next.
+
+        Args:
+            now: The time, in monotonic seconds.
+            waited: Seconds since the process began to wait for the entry.
+            delay: Seconds since the entry was added.
+        """
+        if 0 <= delay < waited:  # otherwise it was there before
+            self._delay += (delay - self._delay) * _SMOOTHING
+        self._free = min(self._free + (now - self._at) * _WAKEUPS_PER_SECOND, _FREE_WAKEUPS)
+        self._at = now
+        is_free = self._free >= 1
+        self._free = max(self._free - 1, 0.0)
+        return 0.0 if is_free else min(self._delay * _PAUSE_PER_DELAY, self._max_pause)
 
 
 class Reader:
@@ -26,8 +70,7 @@ class Reader:
         clock: The clock of the server.
         snapshot: The snapshot of the stream.
         max_lag: Seconds that the process may be behind the stream.
-        read_interval: Seconds between two reads that prove that everything is known; in between, the reader waits
-            for entries.
+        read_interval: Seconds between two reads that prove that everything is known.
         max_pause: Seconds that another process may wait at most before it connects again.
         on_read: Is called each time that all entries have been read.
         unsent_since: Returns since when an entry of this process waits to be published, in monotonic seconds. A
@@ -37,6 +80,7 @@ class Reader:
     Attributes:
         live_until: Until when the table may be relied on, in monotonic seconds. Other threads may read it.
         last_read_at: When the last read that found all entries was sent, in monotonic seconds, or ``None``.
+        max_wait: Seconds that one call waits for entries.
         trusted_from: From when on the stream is taken as complete, in monotonic seconds.
         missing: What is known here, by its key, and has not been found in the stream.
     """
@@ -67,6 +111,8 @@ class Reader:
         self._snapshot = snapshot
         self._max_lag = max_lag
         self._read_interval = read_interval
+        self.max_wait: float = min(5 * max_lag, _MAX_WAIT)
+        self._wake_ups = WakeUps(max_lag)
         self._max_pause = max_pause
         self._on_read = on_read
         self._unsent_since = unsent_since
@@ -108,38 +154,59 @@ class Reader:
         async for entries in self._snapshot.read(stream, self._clock.offset):
             for entry in entries:
                 self._take_in(entry)
-        is_complete = False
-        while not is_complete:
+        while True:
             sent_at = _clock.elapsed()
             values, is_complete = await stream.read()
             self._receive(stream, values)
-        self._mark_read(sent_at)
+            if is_complete:
+                self._mark_read(sent_at)
+                return
 
     async def follow(self, stream: Stream) -> None:
-        """Read the stream until it is lost or the task is cancelled.
+        """Prove again and again that everything is known, until the stream is lost or the task is cancelled.
 
-        Waiting for entries makes them known early. What is proven, the reads prove: they do not wait, so they say
-        what holds now, and the time of that is known to a round trip.
+        Entries are known earlier by :meth:`listen`. These reads do not wait. So they say what holds now, and the
+        time of that is known to a round trip. They look at the clock and for what Redis has lost, too. Where
+        :meth:`listen` proves enough meanwhile, they are made for that only.
         """
-        read_at = -math.inf
+        full_read_at = -math.inf
         while True:
-            left = read_at + self._read_interval - _clock.elapsed()
-            if left > 0:
-                self._receive(stream, await stream.wait(left))
+            known_at = -math.inf if self.last_read_at is None else self.last_read_at
+            due_at = min(known_at + self._read_interval, full_read_at + self._max_lag)
+            if (left := due_at - _clock.elapsed()) > 0:
+                await asyncio.sleep(left)
                 continue
-            read_at = sent_at = _clock.elapsed()
-            try:
-                values, is_complete = await stream.read()
-            except (HistoryLost, ClockSet):
-                self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
+            is_complete = False
+            while not is_complete:
+                sent_at = _clock.elapsed()
+                with self._noticing_loss():
+                    values, is_complete = await stream.read()
                 self._update_clock()
-                raise
-            self._update_clock()
+                self._receive(stream, values)
+            full_read_at = sent_at
+            self._mark_read(sent_at)
+
+    async def listen(self, stream: Stream) -> None:
+        """Wait for entries, so that they are known as soon as they are added."""
+        while True:
+            sent_at = _clock.elapsed()
+            with self._noticing_loss():
+                values, is_complete = await stream.wait(self.max_wait)
             self._receive(stream, values)
             if is_complete:
                 self._mark_read(sent_at)
-            else:
-                read_at = -math.inf
+            if values:
+                now, delay = _clock.elapsed(), self._clock.wall() + self._clock.offset - values[-1][0]
+                await asyncio.sleep(self._wake_ups.pause(now, now - sent_at, delay))
+
+    @contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except (HistoryLost, ClockSet):
+            self.live_until = -math.inf  # certain, so there is no waiting for the lag to pass
+            self._update_clock()
+            raise
 
     def begin_close(self) -> None:
         """Extend ``live_until`` no more."""
@@ -177,6 +244,8 @@ class Reader:
 
     def _mark_read(self, sent_at: float) -> None:
         """Note that everything that was published before ``sent_at`` has been received."""
+        if self.last_read_at is not None and sent_at < self.last_read_at:
+            return  # a wait that began before the last read
         self.last_read_at = sent_at
         if sent_at >= self.trusted_from and not self._is_held and not self._is_closing:
             self.live_until = min(sent_at, self._unsent_since()) + self._max_lag

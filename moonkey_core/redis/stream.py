@@ -34,7 +34,6 @@ _SEGMENT_BATCH = 4  # of the snapshot, of a few hundred thousand bytes each
 _MAX_DIGITS = 12
 _MAX_ANCHOR_BYTES = 4096  # of an entry that is read again each time: ours are shorter
 _MAX_SINCE_ANCHOR = 25  # entries that are read a second time, at most
-_READS_PER_TIME = 4  # reads of new entries for each look at the clock of the server
 _MAX_SEQUENCE = 2**64 - 1  # the second half of an id
 
 
@@ -116,7 +115,6 @@ class Stream:
         self._batch = _READ_BATCH
         self._anchor: bytes | None = None  # the last entry that is read again
         self._since_anchor = 0
-        self._reads = 0
         self._clock = clock
         self._replicas = replicas
         self.is_replicated: bool = True  # whether so many replicas have what was published last
@@ -174,44 +172,49 @@ class Stream:
             ClockSet: A clock was set. What was read has to be read again: by the new time it may seem too old to
                 matter.
         """
-        anchor, count = self._anchor, self._batch + (self._anchor is not None)
-        after = _id_before(anchor) if anchor else self._last_id
-        reads_time, self._reads = self._reads % _READS_PER_TIME == 0, self._reads + 1
+        anchor, last_id = self._anchor, self._last_id  # another task may wait for entries meanwhile
+        count = self._batch + (anchor is not None)
+        after = _id_before(anchor) if anchor else last_id
         sent_at = self._clock.wall()
         async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
             pipe.get(self._epoch_key)
             if anchor is None:
                 pipe.exists(self.name)
-            if reads_time:
-                pipe.execute_command("TIME")
+            pipe.execute_command("TIME")
             found, epoch, *more = await pipe.execute()
-        if reads_time and self._clock.update(more[-1], more[-1], sent_at):
+        if self._clock.update(more[-1], more[-1], sent_at):
             raise ClockSet
         rows = self._rows(found)
         if epoch != self.epoch.value or (anchor is None and not more[0]):
             raise HistoryLost
-        if anchor is not None and await self._is_lost(anchor, rows):
+        if anchor is not None and await self._is_lost(anchor, last_id, rows):
             raise HistoryLost
         if rows:
             self._set_anchor(rows[-1])
         return self._new_values(rows), len(rows) < count
 
-    async def wait(self, seconds: float) -> list[tuple[float, object]]:
+    async def wait(self, seconds: float) -> tuple[list[tuple[float, object]], bool]:
         """Wait until entries are added, and return them as :meth:`read` does; after ``seconds``, none.
 
-        That there are none proves nothing: only :meth:`read` looks at the epoch.
+        That there are none does not prove that these were all: the stream may be gone.
+
+        Raises:
+            HistoryLost: The epoch is not the current one any more.
         """
         block = max(int(seconds * 1000), 1)
-        async with time_limit(seconds + self._timeout):
-            found = await self._client.execute_command(
-                "XREAD", "COUNT", self._batch, "BLOCK", block, "STREAMS", self.name, self._last_id
-            )
+        batch = self._batch
+        async with time_limit(seconds + self._timeout), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("XREAD", "COUNT", batch, "BLOCK", block, "STREAMS", self.name, self._last_id)
+            pipe.get(self._epoch_key)
+            found, epoch = await pipe.execute()
+        if epoch != self.epoch.value:
+            raise HistoryLost
         rows = self._rows(found)
         self._since_anchor += len(rows)
         if self._since_anchor > _MAX_SINCE_ANCHOR:
             self._set_anchor(rows[-1])
-        return self._new_values(rows)
+        return self._new_values(rows), 0 < len(rows) < batch
 
     def _new_values(self, rows: Sequence[tuple[bytes, object]]) -> list[tuple[float, object]]:
         """Return the entries after the last one that is known, and note the last one."""
@@ -227,15 +230,16 @@ class Stream:
         is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
         self._anchor, self._since_anchor = entry_id if is_short else None, 0
 
-    async def _is_lost(self, anchor: bytes, rows: Sequence[tuple[bytes, object]]) -> bool:
+    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[tuple[bytes, object]]) -> bool:
         """Return whether the stream lacks what was read from it before, and was not told to drop it.
 
         Args:
             anchor: The entry from which on it was read again.
+            last_id: The last one that was known.
             rows: What was found.
         """
-        ids, known = [entry_id for entry_id, _ in rows], id_parts(self._last_id)
-        if self._last_id not in ids and not (ids and id_parts(ids[-1]) > known):
+        ids, known = [entry_id for entry_id, _ in rows], id_parts(last_id)
+        if last_id not in ids and not (ids and id_parts(ids[-1]) > known):
             # The end is missing, which is never dropped before it is too old.
             is_young = known[0] > self._server_ms() - self._retention_ms
             return is_young or not await self._exists()

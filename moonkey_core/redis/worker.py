@@ -133,11 +133,7 @@ class Worker:
         self._queue = queue
         self._hooks = hooks
         self._poll_interval = max_lag / _POLLS_PER_LAG
-        read_interval = (
-            2 * self._poll_interval
-        )  # what a read proves still holds for a while when the next one ends
         self._call_timeout = max_lag / 2  # after a read interval, that is still less than the lag
-        self._reply_timeout = read_interval + self._call_timeout
         self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
         self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
@@ -150,7 +146,7 @@ class Worker:
             self._clock,
             self._snapshot,
             max_lag=max_lag,
-            read_interval=read_interval,
+            read_interval=2 * self._poll_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
             unsent_since=lambda: queue.unsent_since,
@@ -276,7 +272,7 @@ class Worker:
         """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
         # Waiting for replicas occupies a connection of its own.
         connections = _MAX_CONNECTIONS + (self._replicas > 0)
-        client = async_client(self._url, self._reply_timeout, connections)
+        client = async_client(self._url, self.reader.max_wait + self._call_timeout, connections)
         try:
             await self._open(client, connections)
             stream = await Stream.join(
@@ -286,6 +282,7 @@ class Worker:
             self.reader.join(stream.epoch)
             unsent = await self._repair.find_missing(stream)
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.reader.listen(stream))
                 tasks.create_task(self.reader.follow(stream))
                 tasks.create_task(self._publisher.run(stream, unsent))
                 tasks.create_task(self._repair.run(stream))
@@ -298,11 +295,12 @@ class Worker:
 
     async def _open(self, client: Any, connections: int) -> None:
         """Open all connections: on a slow link that takes longer than a call may take afterwards."""
-        async with time_limit(OPENING_CALLS * self._call_timeout):
-            calls = [client.execute_command("TIME") for _ in range(connections)]
-            for reply in await asyncio.gather(*calls, return_exceptions=True):
-                if isinstance(reply, BaseException):
-                    raise reply
+        for count in (1, connections):  # the first alone: a Redis that is away is tried once at a time
+            async with time_limit(OPENING_CALLS * self._call_timeout):
+                calls = [client.execute_command("TIME") for _ in range(count)]
+                for reply in await asyncio.gather(*calls, return_exceptions=True):
+                    if isinstance(reply, BaseException):
+                        raise reply
 
     async def _renew(self, stream: Stream) -> None:
         while True:

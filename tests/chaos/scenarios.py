@@ -160,16 +160,6 @@ def _fail_over(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.fail_over], stage.rng)
 
 
-_WAITING = Needs({"REDIS_REPLICAS": "1"}, replica=True)
-
-
-@_scenario(
-    "fail-over-waiting", "the same, and a revocation is published once the replica has it", _WAITING, seconds=20.0
-)
-def _fail_over_waiting(stage: Stage, seconds: float) -> None:
-    _again_and_again(stage, seconds, [faults.fail_over], stage.rng)
-
-
 @_scenario("links", "ways to Redis and to the API are cut, slow, dripping, half-closed, deaf; for one side or all")
 def _links(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.link_disturbed], stage.rng, (0.2, 2.0))
@@ -196,5 +186,5 @@ def _everything(stage: Stage, seconds: float) -> None:
         thread.join()
 
 
-MINUTE = ("revoker-killed", "redis-empty", "same-slow-link", "links")
+MINUTE = ("revoker-killed", "one-account", "same-slow-link", "links")
 """Those of the short version, in which each of the faults that a fleet has had before comes up."""

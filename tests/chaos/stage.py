@@ -114,6 +114,8 @@ class Stage:
         self.replica = _started(stack, needs.redis) if needs.replica else None
         self.proxy = stack.enter_context(TcpProxy())
         self.replication = self.proxy.link("replication", self.redis.port)
+        if self.replica is not None:
+            self.replica.client.replicaof("127.0.0.1", self.replication.port)
         key, issuer = f"sk_test_{secrets.token_hex(20)}", "api.moonkey.fun/chaos"
         port = quiet_port()
         command = [
