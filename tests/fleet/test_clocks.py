@@ -91,6 +91,18 @@ class TestAClockThatIsSet:
         revoker.ahead = 0.0
         assert wait_until(lambda: revoker.refuses(time.time()) and revoker.is_live())
 
+    def test_what_is_revoked_in_the_same_moment(self, ahead: float, machine: Make) -> None:
+        revoker, other = machine(ahead), machine()
+        issued = time.time() - 1
+        revoker.ahead = 0.0
+        revoker.known.add(user_id="user_1")
+        revoker.known.add_cutoff("user_2")
+        revoker.known.add(session_id="sess_3")
+        for one in (revoker, other):
+            assert wait_until(lambda: one.refuses(issued))  # noqa: B023 - called at once
+            assert wait_until(lambda: one.refuses(issued - 10, "user_2", "sess_2"))  # noqa: B023
+            assert wait_until(lambda: one.refuses(issued, "user_3", "sess_3"))  # noqa: B023
+
     def test_it_is_not_relied_on_until_all_is_read_again(self, ahead: float, machine: Make) -> None:
         other = machine(ahead)
         other.ahead = 0.0
