@@ -194,7 +194,10 @@ def end_records(
     yield from load(core, auth)
     trouble = held.trouble
     holder = records.holder(auth)
-    for record_id, purpose in [(found, one) for one in purposes for found in sorted(held.note_ids(auth, one))]:
+    found: list[tuple[str, Purpose]] = [
+        (note, one) for one in purposes for note in sorted(held.note_ids(auth, one))
+    ]
+    for record_id, purpose in found:
         pending.add_record(record_id, all_of(holder, purpose), scope=scope_of(auth), of=core)
     for purpose in purposes:
         if held.presents(purpose):

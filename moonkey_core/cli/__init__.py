@@ -22,11 +22,12 @@ class _Command(NamedTuple):
 
 COMMANDS: dict[str, _Command] = {
     "emulator": _Command("moonkey_core.emulator.__main__", "run a local stand-in of an identity provider"),
+    "revoke": _Command("moonkey_core.cli.revoke", "end sessions, at the provider and in all processes of the app"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a subcommand, and return its exit status: 0, or 2 where the command line is wrong."""
+    """Run a subcommand, and return its exit status; it is 2 where the command line is wrong."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     command = COMMANDS[arguments.command]

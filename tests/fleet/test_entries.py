@@ -181,6 +181,7 @@ def test_a_report_to_the_version_before(report: Revocation) -> None:
     found = opened_by_the_version_before(seal_entry(SEALER, "stream", report))
     assert found.session_id == (report.session_id or f"credential:{report.credential}")
     assert (found.user_id, found.issued_before, found.added_at) == (None, None, report.added_at)
+    assert found.session_id is not None
     assert is_identifier(found.session_id)
 
 
