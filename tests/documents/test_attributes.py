@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from moonkey_core import Auth, AuthenticatedAuth, Session, User
+from moonkey_core import AuthenticatedAuth, Session, User
+from moonkey_core.auth import BaseAuth
 from support.documents import ROOT
 
-OF: dict[str, tuple[type, ...]] = {"auth": (Auth, AuthenticatedAuth), "user": (User,), "session": (Session,)}
+OF: dict[str, tuple[type, ...]] = {"auth": (BaseAuth, AuthenticatedAuth), "user": (User,), "session": (Session,)}
 # Objects of these names that are not ours: Django's, those of MoonKey's replies, and of the vendors' own packages.
 OTHERS = {
     *("auth.backends", "auth.middleware", "user.is_authenticated"),
