@@ -123,6 +123,9 @@ class StorePolicy:
         clean: Takes all credentials out of a body. Raises ``ValueError`` where it must not be kept.
         read: Whether the store is read before the call. Otherwise it is only written.
         former_name: The digest that stood for the request with the previous secrets, if there are any.
+        accepts: Says whether a reply from the store is of use; ``None``: any is.
+        claim_seconds: For how long one process has the call to itself, while the others wait for its reply in the
+            store. It is as long as the call may take; zero: each process makes the call.
     """
 
     name: str
@@ -130,6 +133,8 @@ class StorePolicy:
     clean: Callable[[bytes], bytes] = field(repr=False)
     read: bool = True
     former_name: str | None = None
+    accepts: Callable[[Reply], bool] | None = field(default=None, repr=False)
+    claim_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -183,6 +188,9 @@ class AwaitPublished:
     revocation: RevocationHandle
     seconds: float
 
+
+ClaimState = Literal["held", "taken", "alone"]
+"""Who makes a call that the fleet makes once: this process, another one, or each (as the store cannot tell)."""
 
 ReplyJudge = Callable[[Reply], ReplyClass]
 Outcome = Reply | TransportError

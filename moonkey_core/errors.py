@@ -332,7 +332,8 @@ _SPOKEN: Mapping[str, str] = {
 }
 
 
-def _spoken(operation: str) -> str:
+def spoken(operation: str) -> str:
+    """Return what an operation of a provider does, as a sentence says it: "the provider cannot …"."""
     return _SPOKEN.get(operation, operation.replace("_", " "))
 
 
@@ -360,7 +361,7 @@ class NotSupported(MoonKeyError):
         """Make an error; ``why`` is a sentence about the cause and what to do instead."""
         if message is None and provider:
             message = (
-                f"The provider {provider!r} cannot {_spoken(operation)}. "
+                f"The provider {provider!r} cannot {spoken(operation)}. "
                 f"{why or 'Do it at the provider itself; client.capabilities lists what can be done here.'}"
             )
         super().__init__(message, reason=reason)
@@ -371,7 +372,7 @@ class NotSupported(MoonKeyError):
     def public_detail(self) -> str:
         """What a client may be told: what cannot be done, and neither by which provider nor what else to call."""
         return (
-            f"The identity provider cannot {_spoken(self.operation)}." if self.operation else self.default_message
+            f"The identity provider cannot {spoken(self.operation)}." if self.operation else self.default_message
         )
 
 

@@ -17,7 +17,7 @@ import httpx
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._plan import AwaitPublished, Done, Fetch, Outcome, TransportError, step
+from moonkey_core._plan import AwaitPublished, ClaimState, Done, Fetch, Outcome, TransportError, step
 from moonkey_core._publication import RevocationState
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.event_loops import (
@@ -35,7 +35,9 @@ from moonkey_core._transport.retries import (
     CLOSED,
     Attempt,
     CallMonitor,
+    ClaimCall,
     LoadFromStore,
+    ReleaseCall,
     SaveToStore,
     SendRequest,
     begins_with_attempt,
@@ -188,7 +190,7 @@ class SyncExchange:
         call = call_steps(fetch, remaining, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
-            answer: Outcome | None = None
+            answer: Outcome | ClaimState | None = None
             if isinstance(action, SendRequest):
                 answer = self._send(fetch, action.seconds)
             elif isinstance(action, LoadFromStore):
@@ -196,6 +198,11 @@ class SyncExchange:
             elif isinstance(action, SaveToStore):
                 if self._store:
                     self._store.put(action.policy, action.reply)
+            elif isinstance(action, ClaimCall):
+                answer = self._store.claim(action.policy, action.token) if self._store else "alone"
+            elif isinstance(action, ReleaseCall):
+                if self._store:
+                    self._store.release(action.policy, action.token)
             else:
                 self._closing.wait(action.seconds)
             action = step(call, answer)
@@ -364,7 +371,7 @@ class AsyncExchange:
         call = call_steps(fetch, remaining, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
-            answer: Outcome | None = None
+            answer: Outcome | ClaimState | None = None
             if isinstance(action, SendRequest):
                 answer = await self._send(state, fetch, action.seconds)
             elif isinstance(action, LoadFromStore):
@@ -372,6 +379,11 @@ class AsyncExchange:
             elif isinstance(action, SaveToStore):
                 if self._store:
                     await self._store.put(action.policy, action.reply)
+            elif isinstance(action, ClaimCall):
+                answer = await self._store.claim(action.policy, action.token) if self._store else "alone"
+            elif isinstance(action, ReleaseCall):
+                if self._store:
+                    await self._store.release(action.policy, action.token)
             else:
                 await asyncio.sleep(action.seconds)
             action = step(call, answer)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from moonkey_core import _clock
-from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
+from moonkey_core._plan import ClaimState, Fetch, Outcome, Reply, StorePolicy, TransportError
 from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
 from moonkey_core._transport.replies import comes_from_service, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
@@ -20,6 +21,8 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 _MAX_ATTEMPTS = 2
 _BACKOFF = (0.05, 0.25)  # seconds, jittered between
+_CLAIM_LOOKS = 4  # at the store, while another process makes the call
+_CLAIM_PAUSE = (0.05, 0.2)  # seconds before the first of them, jittered between; the n-th pause is n times as long
 _JITTER = random.SystemRandom()  # forked workers share the state of any other generator
 _PRIORITY_OPERATIONS = ("jwks", "key-probe")  # the verification of all credentials depends on these
 
@@ -63,6 +66,26 @@ class SaveToStore:
         self.reply = reply
 
 
+class ClaimCall:
+    """Claim the call for this process, and send the :data:`ClaimState` back into the generator."""
+
+    __slots__ = ("policy", "token")
+
+    def __init__(self, policy: StorePolicy, token: bytes) -> None:
+        self.policy = policy
+        self.token = token
+
+
+class ReleaseCall:
+    """End a claim that is held."""
+
+    __slots__ = ("policy", "token")
+
+    def __init__(self, policy: StorePolicy, token: bytes) -> None:
+        self.policy = policy
+        self.token = token
+
+
 class SendRequest:
     """Send the request now, within ``seconds``, and send its outcome back into the generator."""
 
@@ -95,7 +118,8 @@ def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
     return lambda: end - _clock.elapsed()
 
 
-CallSteps = Generator[LoadFromStore | SaveToStore | SendRequest | Sleep, Outcome | None, Outcome]
+CallStep = LoadFromStore | SaveToStore | ClaimCall | ReleaseCall | SendRequest | Sleep
+CallSteps = Generator[CallStep, Outcome | ClaimState | None, Outcome]
 
 
 def begins_with_attempt(fetch: Fetch, has_store: bool) -> bool:
@@ -126,15 +150,60 @@ def call_steps(
     """
     policy = fetch.store_policy if has_store else None
     if policy is not None and policy.read:
-        found = yield LoadFromStore(policy)
-        if isinstance(found, Reply):
-            return replace(found, from_store=True)
+        found = yield from _stored(policy)
+        if found is not None:
+            return found
     if fetch.pause:
         yield Sleep(fetch.pause)
+    claim: bytes | None = None
+    if policy is not None and policy.claim_seconds > 0:
+        claimed = yield from _claimed_or_stored(policy, remaining)
+        if isinstance(claimed, Reply):
+            return claimed
+        claim = claimed
     outcome = yield from _attempts(fetch, remaining, monitor, first)
     if policy is not None and isinstance(outcome, Reply) and outcome.status == 200:
         yield SaveToStore(policy, outcome)
+    if policy is not None and claim is not None:
+        yield ReleaseCall(policy, claim)  # where this process dies before, the claim ends by itself
     return outcome
+
+
+def _stored(policy: StorePolicy) -> Generator[CallStep, Outcome | ClaimState | None, Reply | None]:
+    """Return the reply in the store, if it is of use."""
+    found = yield LoadFromStore(policy)
+    if isinstance(found, Reply) and (policy.accepts is None or policy.accepts(found)):
+        return replace(found, from_store=True)
+    return None
+
+
+def _claimed_or_stored(
+    policy: StorePolicy, remaining: Callable[[], float]
+) -> Generator[CallStep, Outcome | ClaimState | None, Reply | bytes | None]:
+    """Claim a call for this process, or wait for the reply that another process puts into the store.
+
+    The wait is bounded, as the other process may have died, and leaves half of the time for a call of our own.
+
+    Args:
+        policy: That of the call.
+        remaining: Returns how many seconds the call has left.
+
+    Returns:
+        The reply of the other process; else the token of the claim; ``None`` to make the call without one.
+    """
+    token = secrets.token_hex(8).encode()
+    for number in range(1, _CLAIM_LOOKS + 1):
+        state = yield ClaimCall(policy, token)
+        if state != "taken":
+            return token if state == "held" else None
+        pause = number * _JITTER.uniform(*_CLAIM_PAUSE)
+        if pause > remaining() / 2:
+            return None
+        yield Sleep(pause)
+        found = yield from _stored(policy)
+        if found is not None:
+            return found
+    return None
 
 
 def _attempts(
@@ -143,13 +212,13 @@ def _attempts(
     """Yield the attempts of one call and the pauses between them."""
     outcome: Outcome = _NO_TIME
     for attempt in range(_MAX_ATTEMPTS):
-        answer = None if attempt else first
+        answer: Outcome | ClaimState | None = None if attempt else first
         if answer is None:
             left = remaining()
             if left <= 0:
                 break
             answer = yield SendRequest(left)
-        assert answer is not None
+        assert isinstance(answer, (Reply, TransportError))
         if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
             answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):

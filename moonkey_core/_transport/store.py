@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from moonkey_core._plan import RecordReply, RecordStep, Reply, StorePolicy
+from moonkey_core._plan import ClaimState, RecordReply, RecordStep, Reply, StorePolicy
 
 
 class Store(Protocol):
@@ -16,6 +16,13 @@ class Store(Protocol):
     def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""
 
+    def claim(self, policy: StorePolicy, token: bytes, /) -> ClaimState:
+        """Claim a call for this process, for ``policy.claim_seconds``; the token stands for the claim."""
+        ...
+
+    def release(self, policy: StorePolicy, token: bytes, /) -> None:
+        """End a claim, if it is still held."""
+
 
 class AsyncStore(Protocol):
     """The shared store, for tasks; like :class:`Store` otherwise."""
@@ -25,6 +32,13 @@ class AsyncStore(Protocol):
 
     async def put(self, policy: StorePolicy, reply: Reply, /) -> None:
         """Keep a reply with status 200."""
+
+    async def claim(self, policy: StorePolicy, token: bytes, /) -> ClaimState:
+        """Claim a call for this process, for ``policy.claim_seconds``; the token stands for the claim."""
+        ...
+
+    async def release(self, policy: StorePolicy, token: bytes, /) -> None:
+        """End a claim, if it is still held."""
 
 
 class RecordStore(Protocol):

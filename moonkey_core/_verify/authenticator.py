@@ -645,9 +645,9 @@ class Authenticator:
         if self._can_ask or most is None or most >= self._judge.oldest or requirements is AS_FRESH_AS_POSSIBLE:
             return
         raise ConfigurationError(
-            f"A route has max_staleness={most:g}, but the provider {self._provider.name!r} cannot be asked about "
-            f"a JWT, which is accepted up to {self._judge.oldest:g} s after it was issued. Leave max_staleness "
-            "out, lower longest_life to it, or add introspection to the provider."
+            f"A route has max_staleness={most:.15g}, but the provider {self._provider.name!r} cannot be asked "
+            f"about a JWT, which is accepted up to {self._judge.oldest:.15g} s after it was issued. Leave "
+            "max_staleness out, lower longest_life to it, or add introspection to the provider."
         )
 
     def _check_records(self, requirements: Requirements) -> None:

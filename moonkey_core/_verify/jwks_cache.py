@@ -214,8 +214,7 @@ class JwksCache:
             attempt = self._join_or_start_fetch(seen, kid, algorithm)
             if attempt is None:
                 break
-            current = self.current
-            outcome = yield from self._load(attempt, read_store=current is None or not self._is_fresh(current))
+            outcome = yield from self._load(attempt, self._acceptance(kid, algorithm))
             self._store_result(outcome, attempt)
             if not (isinstance(outcome, Reply) and outcome.from_store):
                 break  # a key set from the store may be older than the key: then the provider is called
@@ -242,37 +241,64 @@ class JwksCache:
         return current.fetched_at <= now < current.usable_until
 
     def _refresh(self, attempt: int) -> Plan[None]:
-        outcome = yield from self._load(attempt, read_store=True)
+        outcome = yield from self._load(attempt)
         self._store_result(outcome, attempt)
 
-    def _load(self, attempt: int, *, read_store: bool) -> Plan[Outcome | MoonKeyError]:
-        """Fetch the key set, after its address where that has to be discovered; return what came of it."""
+    def _acceptance(self, kid: str, algorithm: str) -> Callable[[Reply], bool] | None:
+        """Return the test of a key set from the store: ``None``, so any is of use, where that in use is not fresh.
+
+        Else it must have the key that is missing here, and be younger than that in use: an older one may have a
+        key that the provider has withdrawn since. That a key is not in the store proves nothing.
+        """
+        current = self.current
+        if current is None or not self._is_fresh(current):
+            return None
+
+        def accepts(reply: Reply) -> bool:
+            if reply.asked_at <= current.fetched_at:
+                return False
+            try:
+                keys = parse_key_set(reply.body, self._algorithms, needs_kid=self._needs_kid)
+            except ValueError:
+                return False
+            found = KeySet(keys, reply.asked_at, 0.0, 0.0)
+            return (keys.get(kid) or self._unnamed_key(found, kid, algorithm)) is not None
+
+        return accepts
+
+    def _load(self, attempt: int, accepts: Callable[[Reply], bool] | None = None) -> Plan[Outcome | MoonKeyError]:
+        """Fetch the key set, after its address where that has to be discovered; return what came of it.
+
+        Args:
+            attempt: The number of the fetch.
+            accepts: Whether a key set from the store is of use; ``None``: any is.
+        """
         issuer = self._source.discovery
         if issuer is not None and (self._url is None or not self._has_recent_address()):
-            document = yield self._fetch(
-                Address(discovery_address(issuer)), f"discovery:{attempt}", read_store=read_store
-            )
+            document = yield self._fetch(Address(discovery_address(issuer)), f"discovery:{attempt}")
             try:
                 self._url = _discovered(document, self._source, allow_http=self._settings.allow_http)
             except MoonKeyError as error:
                 return error
             self._discovered_at = self._clock()
         assert self._url is not None  # checked at construction, or discovered
-        return (yield self._fetch(self._url, f"jwks:{attempt}", read_store=read_store))
+        return (yield self._fetch(self._url, f"jwks:{attempt}", accepts))
 
     def _has_recent_address(self) -> bool:
         return self.last_error is None and 0 <= self._clock() - self._discovered_at < _DISCOVERY_SECONDS
 
-    def _fetch(self, url: Address, coalesce_key: str, *, read_store: bool) -> Fetch:
+    def _fetch(self, url: Address, coalesce_key: str, accepts: Callable[[Reply], bool] | None = None) -> Fetch:
         is_discovery = coalesce_key.startswith("discovery:")
         # Half a lifetime: a key set from the store is never due to be fetched again at once.
         max_age = self._settings.jwks_ttl / 2
         name, former, entry = self._store_name, self._former_store_name, f"keys {self._stored_as or url}"
-        policy = (
-            StorePolicy(name(entry), max_age, bytes, read_store, None if former is None else former(entry))
-            if name
-            else None
-        )
+        policy = None
+        if name is not None:
+            former_name = None if former is None else former(entry)
+            life = self._settings.jwks_timeout
+            policy = StorePolicy(
+                name(entry), max_age, bytes, former_name=former_name, accepts=accepts, claim_seconds=life
+            )
         authorization = self._source.authorization
         return Fetch(
             "GET",

@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 from moonkey_core import _clock, _threads
 from moonkey_core._crypto import Secrets, sealer_of, secrets_of
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._plan import CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
+from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core._transport.event_loops import CloseOnLoopShutdown
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis.attempts import AttemptScript
-from moonkey_core.redis.client import async_client, blocking_client, check_url, time_limit
+from moonkey_core.redis.client import async_client, blocking_client, check_url, response_error, time_limit
 from moonkey_core.settings import Secret, Settings
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -74,6 +74,10 @@ class StoreSerializer:
         """Return the key in Redis: a keyed digest, so that equal names differ between two environments."""
         former = policy.former_name if self._is_former else None
         return f"moonkey:store:{self._sealer.digest(former or policy.name)}"
+
+    def claim_key(self, policy: StorePolicy) -> str:
+        """Return the key in Redis of the claim to a call: it stands beside that of its reply."""
+        return f"{self.key(policy)}:claim"
 
     def range(self, policy: StorePolicy) -> tuple[str, int, int]:
         """Return the arguments of ``GETRANGE`` for a reply: a value that is too long to be ours is not fetched."""
@@ -171,11 +175,29 @@ class _StoreBase:
         self._attempts = AttemptScript(settings)
         # Of its own: a server that runs no scripts for us is still a good store.
         self._runs_scripts = Availability(name="counts of sign-in")
+        self._takes_claims = Availability(name="claims to fetch the key set")
 
     def _counts(self, action: CountAttempt, reply: object) -> Counts:
         found = self._attempts.counts(action, reply)
         self._runs_scripts.succeeded()
         return found
+
+    def _claim_command(self, policy: StorePolicy, token: bytes) -> tuple[Any, ...] | None:
+        """Return the command that makes a claim, or ``None`` where Redis is not called now."""
+        if not (self._availability.allows_call() and self._takes_claims.allows_call()):
+            return None
+        life = max(int(policy.claim_seconds * 1000), 1)
+        return ("SET", self._serializer.claim_key(policy), token, "NX", "PX", life)
+
+    def _claim_state(self, reply: object) -> ClaimState:
+        self._availability.succeeded()
+        self._takes_claims.succeeded()
+        return "taken" if reply is None else "held"
+
+    def _claim_failed(self, error: Exception) -> None:
+        """Note a failure: a server that refuses this one command is still a good store."""
+        is_refused = isinstance(error, response_error())
+        (self._takes_claims if is_refused else self._availability).failed(error)
 
     def _serialized(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
         """Return what to store now, if anything."""
@@ -258,6 +280,29 @@ class RedisStore(_StoreBase):
             self._availability.failed(error)
         else:
             self._availability.succeeded()
+
+    def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+        """Claim a call for this process. Makes one round trip."""
+        command = self._claim_command(policy, token)
+        if command is None:
+            return "alone"
+        try:
+            return self._claim_state(self._client.execute_command(*command))
+        except Exception as error:
+            self._claim_failed(error)
+            return "alone"
+
+    def release(self, policy: StorePolicy, token: bytes) -> None:
+        """End a claim, if it is still held; makes two round trips. Otherwise it ends by itself."""
+        if not self._availability.allows_call():
+            return
+        key = self._serializer.claim_key(policy)
+        try:
+            # If it ends between the two, that of another process ends early: one call more, and no harm.
+            if self._client.getrange(key, 0, len(token)) == token:
+                self._client.delete(key)
+        except Exception as error:
+            self._claim_failed(error)
 
     def count(self, action: CountAttempt) -> Counts | None:
         """Change or read the counts of attempts; ``None`` where Redis cannot do it. Makes one round trip."""
@@ -351,6 +396,33 @@ class AsyncRedisStore(_StoreBase):
             self._availability.failed(error)
         else:
             self._availability.succeeded()
+
+    async def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+        """Claim a call for this process. Makes one round trip."""
+        command = self._claim_command(policy, token)
+        if command is None:
+            return "alone"
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                return self._claim_state(await client.execute_command(*command))
+        except Exception as error:
+            self._claim_failed(error)
+            return "alone"
+
+    async def release(self, policy: StorePolicy, token: bytes) -> None:
+        """End a claim, if it is still held; makes two round trips. Otherwise it ends by itself."""
+        if not self._availability.allows_call():
+            return
+        key = self._serializer.claim_key(policy)
+        try:
+            async with time_limit(TIMEOUT):
+                client = await self._loop_client().ready()
+                # If it ends between the two, that of another process ends early: one call more, and no harm.
+                if await client.getrange(key, 0, len(token)) == token:
+                    await client.delete(key)
+        except Exception as error:
+            self._claim_failed(error)
 
     async def count(self, action: CountAttempt) -> Counts | None:
         """Change or read the counts of attempts; ``None`` where Redis cannot do it. Makes one round trip."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import unquote_plus, urlsplit
 
-from moonkey_core.errors import ConfigurationError
+from moonkey_core.errors import ConfigurationError, spoken
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import Secret, is_on_loopback, is_plain_http_off_loopback
 from moonkey_core.settings.names import both_names
@@ -99,12 +99,19 @@ def check_moonkey_only(given: Iterable[str], chosen: Iterable[ChosenProvider]) -
         return  # MoonKey is among them, which knows them all
     able = frozenset[str]().union(*(one.capabilities for one in others))
     wrong = [name for name in given if MOONKEY_ONLY.get(name, "") not in able and name in MOONKEY_ONLY]
-    if wrong:
-        names = " and ".join(repr(one.name) for one in others)
+    if not wrong:
+        return
+    names = " and ".join(repr(one.name) for one in others)
+    unknown = [both_names(name) for name in wrong if not MOONKEY_ONLY[name]]
+    if unknown:
         raise ConfigurationError(
-            f"{', '.join(both_names(name) for name in wrong)}: only MoonKey knows this, and the provider is "
-            f"{names}. Leave it out, or pass what it stands for to the provider itself."
+            f"{', '.join(unknown)}: only MoonKey knows this, and the provider is {names}. Leave it out, or pass "
+            "what it stands for to the provider itself."
         )
+    needed = MOONKEY_ONLY[wrong[0]]
+    idle = [both_names(name) for name in wrong if MOONKEY_ONLY[name] == needed]
+    who = "the provider" if len(others) == 1 else "the providers"
+    raise ConfigurationError(f"{', '.join(idle)}: {who} {names} cannot {spoken(needed)}. Leave it out.")
 
 
 def check_sign_in_usable(sign_in: SignInSettings, chosen: Iterable[ChosenProvider]) -> None:

@@ -285,7 +285,7 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:  # also false for NaN
-            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}.")
+            raise ValueError(f"must be a number of seconds from {low:.15g} to {high:.15g}.")
         return number
 
     return parse

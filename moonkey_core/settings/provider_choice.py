@@ -149,7 +149,7 @@ def preset_of(name: str) -> str | None:
 
 def argument_names(word: str) -> tuple[str, ...]:
     """Return the arguments of a provider, each as the name of a setting, such as ``auth0_domain``."""
-    return tuple(f"{word}_{argument}" for argument in (*_arguments(_maker(word)), *_PLACES))
+    return tuple(f"{word}_{argument}" for argument in dict.fromkeys((*_arguments(_maker(word)), *_PLACES)))
 
 
 def without_words(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -252,8 +252,24 @@ def _called(word: str, make: Callable[..., object], given: Mapping[str, Any]) ->
             f"{missing[0]} is missing, which the provider {word!r} needs. Set it, or pass the provider as an "
             f"object: provider={PRESETS[word]}(…)."
         )
-    made: Any = make(**converted)
-    return made.at(**places) if places else made
+    problem = ""
+    try:
+        made: Any = make(**converted)
+        return made.at(**places) if places else made
+    except ConfigurationError as error:
+        problem = str(error)
+    raise ConfigurationError(_of_setting(word, problem, converted))  # outside of the handler, as above
+
+
+def _of_setting(word: str, problem: str, given: Iterable[str]) -> str:
+    """Return what is wrong with an argument of a provider that was chosen by a word, with the setting's name."""
+    argument = re.split(r"[^a-z0-9_]", problem, maxsplit=1)[0]
+    rest = problem[len(argument) :]
+    if rest.startswith(" of Introspection"):  # beside the provider: it has variables of its own
+        word = _INTROSPECTION
+    elif argument not in given:
+        return f"The provider {word!r}, made of MOONKEY_{word.upper()}_…: {problem}"
+    return f"MOONKEY_{word}_{argument}".upper() + f" ({word}_{argument}){rest}"
 
 
 def _maker(word: str) -> Callable[..., object]:

@@ -181,7 +181,8 @@ class Settings(Routed, KnownArguments):
     credential_headers: tuple[str, ...] = _setting(
         header_names,
         ("authorization", "session-token"),
-        help="Request headers that may carry a credential. `authorization` is read as Bearer.",
+        help="Request headers that may carry a credential. `authorization` is read as Bearer, and is the only "
+        "one of other providers than MoonKey, if this is not set.",
     )
     max_credential_length: int = _setting(
         whole_number(64, 16_384), 8192, help="Longest credential that is accepted, in characters (up to 16384)."

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from moonkey_core import Settings
-from moonkey_core._plan import CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
+from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core.redis import AsyncRedisStore, RedisStore
 from support.feeds import PLACE
 
@@ -30,6 +30,13 @@ class Store:
 
     def put(self, reply: Reply, policy: StorePolicy = PLACE) -> None:
         self._done(self.store.put(policy, reply))
+
+    def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+        found: ClaimState = self._done(self.store.claim(policy, token))
+        return found
+
+    def release(self, policy: StorePolicy, token: bytes) -> None:
+        self._done(self.store.release(policy, token))
 
     def count(self, action: CountAttempt) -> Counts | None:
         found: Counts | None = self._done(self.store.count(action))

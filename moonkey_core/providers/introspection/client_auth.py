@@ -84,7 +84,7 @@ def client_authorization(
             "mostly its issuer."
         )
     if not _LIVES[0] <= life <= _LIVES[1]:
-        raise ConfigurationError(f"assertion_life must be {_LIVES[0]:g} to {_LIVES[1]:g} seconds.")
+        raise ConfigurationError(f"assertion_life must be {_LIVES[0]:.15g} to {_LIVES[1]:.15g} seconds.")
     key = _loaded(private_key)
     return SignedAssertion(client_id, key, _algorithm(key, algorithm), key_id, audience, life, reuse=reuse)
 

@@ -281,6 +281,6 @@ def _hidden(name: str, value: str | bytes | Secret) -> Secret:
 def _incomplete() -> ConfigurationError:
     return ConfigurationError(
         "Introspection needs issuer, and audience or client_ids: that a token is active says only that its server "
-        "has issued it, for whichever app. Set both, or use it beside a provider: "
+        "has issued it, for whichever app. Set both; or leave both out beside a provider, as in "
         "OIDC(…, introspection=Introspection(…))."
     )

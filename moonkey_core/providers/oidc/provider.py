@@ -286,9 +286,9 @@ def jwt_rules(
             "each service that can verify a token could also make one."
         )
     if leeway is not None and not (_is_number(leeway) and 0 <= leeway <= _MAX_LEEWAY):
-        raise ConfigurationError(f"leeway must be 0 to {_MAX_LEEWAY:g} seconds.")
+        raise ConfigurationError(f"leeway must be 0 to {_MAX_LEEWAY:.15g} seconds.")
     if not (_is_number(longest_life) and _LIVES[0] <= longest_life <= _LIVES[1]):
-        raise ConfigurationError(f"longest_life must be {_LIVES[0]:g} to {_LIVES[1]:g} seconds.")
+        raise ConfigurationError(f"longest_life must be {_LIVES[0]:.15g} to {_LIVES[1]:.15g} seconds.")
     return JwtRules(
         issuers=issuers,
         algorithms=found,

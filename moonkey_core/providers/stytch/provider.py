@@ -35,8 +35,9 @@ from moonkey_core.errors import (
     ProviderUnavailable,
 )
 from moonkey_core.models import AuthorizationCheck, Grants, Session, User, VerifiedSession
-from moonkey_core.providers.oidc.arguments import address, text
+from moonkey_core.providers.oidc.arguments import address
 from moonkey_core.providers.oidc.provider import key_source
+from moonkey_core.providers.stytch.api_keys import api_key
 from moonkey_core.providers.stytch.claims import SESSION_CLAIM, StytchClaims
 from moonkey_core.providers.stytch.custom_claims import checked_claims
 from moonkey_core.providers.stytch.rbac import Policy, PolicyCache, policy_call
@@ -118,10 +119,10 @@ class StytchProvider(ProviderBase):
             ConfigurationError: An argument is wrong.
         """
         self.name: str = name
-        self.project_id: str = text("project_id", project_id)
+        self.project_id: str = api_key("project_id", project_id)
         if ":" in self.project_id:  # RFC 7617 section 2
             raise ConfigurationError("project_id must be the id of the project, such as project-test-….")
-        self._secret = Secret(text("secret", secret.reveal() if isinstance(secret, Secret) else secret))
+        self._secret = Secret(api_key("secret", secret.reveal() if isinstance(secret, Secret) else secret))
         pair = base64.b64encode(f"{self.project_id}:{self._secret.reveal()}".encode()).decode()
         self._authorization = FixedAuthorization(Secret(f"Basic {pair}"))
         custom = None if custom_base_url is None else address("custom_base_url", custom_base_url).rstrip("/")
@@ -617,7 +618,11 @@ class Stytch(StytchSignIn, StytchProvider):
             hydrate=hydrate,
             cookies_by=cookies_by,
         )
-        token = None if public_token is None else text("public_token", public_token)
+        token = None if public_token is None else api_key("public_token", public_token)
+        if token == self._secret.reveal():
+            raise ConfigurationError(
+                "public_token is the secret. It is shown to browsers: put the public token there."
+            )
         StytchSignIn.__init__(self, self.name, self._root, token, self.post)
 
 

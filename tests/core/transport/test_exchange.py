@@ -7,12 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from moonkey_core import Settings
-from moonkey_core._plan import Fetch, Outcome, Reply, StorePolicy, TransportError
+from moonkey_core._plan import ClaimState, Fetch, Outcome, Reply, StorePolicy, TransportError
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.events import Event, Hooks, UpstreamCall
@@ -38,6 +39,8 @@ class Shelf:
     def __init__(self) -> None:
         self.kept: dict[str, Reply] = {}
         self.looks = 0
+        self.claims: dict[str, bytes] = {}
+        self.claimed = 0
 
     def get(self, policy: StorePolicy) -> Reply | None:
         self.looks += 1
@@ -45,6 +48,14 @@ class Shelf:
 
     def put(self, policy: StorePolicy, reply: Reply) -> None:
         self.kept[policy.name] = reply
+
+    def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+        self.claimed += 1
+        return "held" if self.claims.setdefault(policy.name, token) == token else "taken"
+
+    def release(self, policy: StorePolicy, token: bytes) -> None:
+        if self.claims.get(policy.name) == token:
+            del self.claims[policy.name]
 
 
 class AsyncShelf:
@@ -58,6 +69,14 @@ class AsyncShelf:
     async def put(self, policy: StorePolicy, reply: Reply) -> None:
         await asyncio.sleep(0)
         self._shelf.put(policy, reply)
+
+    async def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+        await asyncio.sleep(0)
+        return self._shelf.claim(policy, token)
+
+    async def release(self, policy: StorePolicy, token: bytes) -> None:
+        await asyncio.sleep(0)
+        self._shelf.release(policy, token)
 
 
 def ask(how: str, url: str, fetches: list[Fetch], *, shelf: Shelf | None = None, **options: Any) -> list[Outcome]:
@@ -142,6 +161,87 @@ class TestStore:
                 found = asyncio.run(work())
             assert [one.status for one in found] == [200] * 5
             assert (shelf.looks, len(server.received)) == (1, 1)
+
+
+class TestClaims:
+    """One process makes the call, the others wait for its reply in the store, and no longer than is agreed."""
+
+    @pytest.fixture(autouse=True)
+    def short_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("moonkey_core._transport.retries._CLAIM_PAUSE", (0.001, 0.002))
+
+    def claimed(self, url: str, **changes: Any) -> Fetch:
+        return Fetch("GET", url + "/x", store_policy=replace(place(), claim_seconds=30.0, **changes))
+
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_a_claim_ends_with_the_call(self, how: str, status: int) -> None:
+        shelf = Shelf()
+        with scripted(reply(status, OK)) as server:
+            ask(how, server.url, [self.claimed(server.url)], shelf=shelf)
+            assert len(server.received) == 1
+        assert (shelf.claims, shelf.claimed) == ({}, 1)
+
+    def test_what_is_found_needs_no_claim(self, how: str) -> None:
+        shelf = Shelf()
+        shelf.kept["a"] = Reply(200, {}, b"kept", 5.0)
+        (found,) = ask(how, url := unused_url(), [self.claimed(url)], shelf=shelf)
+        assert found == Reply(200, {}, b"kept", 5.0, from_store=True)
+        assert shelf.claimed == 0
+
+    def test_what_is_of_no_use_is_not_taken(self, how: str) -> None:
+        shelf = Shelf()
+        shelf.kept["a"] = Reply(200, {}, b"kept", 5.0)
+        with scripted(reply(200, OK)) as server:
+            fetch = self.claimed(server.url, accepts=lambda found: found.body != b"kept")
+            (found,) = ask(how, server.url, [fetch], shelf=shelf)
+        assert isinstance(found, Reply)
+        assert not found.from_store
+        assert shelf.kept["a"].body == found.body
+
+    def test_the_reply_of_the_other_is_taken(self, how: str) -> None:
+        class Answered(Shelf):
+            def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+                if self.claimed == 1:  # between the first look and the second
+                    self.kept["a"] = Reply(200, {}, b"of the other", 5.0)
+                return super().claim(policy, token)
+
+        shelf = Answered()
+        shelf.claims["a"] = b"other"
+        (found,) = ask(how, url := unused_url(), [self.claimed(url)], shelf=shelf)
+        assert found == Reply(200, {}, b"of the other", 5.0, from_store=True)
+        assert shelf.claims == {"a": b"other"}
+
+    def test_the_next_one_goes_on_where_the_other_gives_up(self, how: str) -> None:
+        class GivenUp(Shelf):
+            def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+                if self.claimed == 1:
+                    del self.claims["a"]
+                return super().claim(policy, token)
+
+        shelf = GivenUp()
+        shelf.claims["a"] = b"other"
+        with scripted(reply(200, OK)) as server:
+            ask(how, server.url, [self.claimed(server.url)], shelf=shelf)
+            assert len(server.received) == 1
+        assert (shelf.claims, shelf.claimed) == ({}, 2)
+
+    def test_one_that_died_is_waited_for_four_times(self, how: str) -> None:
+        shelf = Shelf()
+        shelf.claims["a"] = b"other"
+        with scripted(reply(200, OK)) as server:
+            ask(how, server.url, [self.claimed(server.url)], shelf=shelf)
+            assert len(server.received) == 1
+        assert (shelf.claims, shelf.claimed, shelf.looks) == ({"a": b"other"}, 4, 5)
+
+    def test_half_of_the_time_is_left_for_the_call(self, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("moonkey_core._transport.retries._CLAIM_PAUSE", (PATIENCE / 2, PATIENCE))
+        shelf = Shelf()
+        shelf.claims["a"] = b"other"
+        with scripted(reply(200, OK)) as server:
+            fetch = replace(self.claimed(server.url), timeout=PATIENCE / 2)
+            (found,) = ask(how, server.url, [fetch], shelf=shelf)
+        assert isinstance(found, Reply)
+        assert (shelf.claimed, shelf.looks) == (1, 1)
 
 
 class TestEvents:

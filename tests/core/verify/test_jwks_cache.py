@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import InvalidCredentials, ProviderRejectedKey, ProviderUnavailable
-from moonkey_core._plan import Outcome, Plan, TransportError, run
+from moonkey_core._plan import Done, Outcome, Plan, Reply, TransportError, run, step
 from moonkey_core._verify.jwks_cache import freshness_lifetime
 from support.decisions import NOW, Decisions, replied
 from support.jwks_decisions import BAD, GOOD, JwksDecisions
@@ -295,6 +297,71 @@ def test_who_has_a_usable_key_does_not_wait_for_somebody_elses_fetch() -> None:
     assert decisions.shown("old").is_authenticated
     assert decisions.fetched == before
     key_for.close()
+
+
+class TestSharedKeySet:
+    """Which key set from the store of the fleet is of use."""
+
+    STORE = {"redis_url": "redis://127.0.0.1:1/0"}  # named only: all calls are scripted
+
+    def accepts(self, decisions: JwksDecisions, kid: str, algorithm: str = "") -> Callable[[Reply], bool] | None:
+        """What the fetch that this key id needs asks of a stored key set."""
+        plan = decisions.core.keys.key_for(kid, decisions.now, algorithm)
+        policy = next(plan).store_policy
+        plan.close()
+        assert policy is not None
+        assert policy.read
+        assert policy.claim_seconds == decisions.settings.jwks_timeout
+        return policy.accepts
+
+    def test_any_where_none_is_known_or_the_known_one_is_old(self) -> None:
+        decisions = JwksDecisions(**self.STORE)
+        assert self.accepts(decisions, "old") is None
+        decisions.now += 10
+        assert decisions.core.keys.current is None
+        run(decisions.core.keys.key_for("old", decisions.now), decisions.exchange)
+        decisions.now += 1201
+        assert self.accepts(decisions, "new") is None
+
+    @pytest.mark.parametrize(
+        ("body", "age", "is_of_use"),
+        [
+            (key_set("old", "new"), -1.0, True),
+            (key_set("new"), -1.0, True),
+            (key_set("old", "new"), 0.0, False),
+            (key_set("old", "new"), 1.0, False),
+            (key_set("old"), -1.0, False),
+            (b"no key set", -1.0, False),
+        ],
+    )
+    def test_a_younger_one_with_the_key_that_is_missing(self, body: object, age: float, is_of_use: bool) -> None:
+        decisions = JwksDecisions(**self.STORE)
+        run(decisions.core.keys.key_for("old", decisions.now), decisions.exchange)
+        current = decisions.core.keys.current
+        assert current is not None
+        accepts = self.accepts(decisions, "new")
+        assert accepts is not None
+        stored = replace(replied(200, body), asked_at=current.fetched_at - age)
+        assert accepts(stored) is is_of_use
+
+    def test_what_was_taken_from_it_is_no_verdict(self) -> None:
+        """A process that knows no keys takes those of the store; whether a key is missing, the provider says."""
+        decisions = JwksDecisions(**self.STORE)
+        plan = decisions.core.keys.key_for("new", decisions.now)
+        next(plan)
+        fetch = plan.send(replace(GOOD, asked_at=decisions.now - 1, from_store=True))
+        assert fetch.store_policy is not None
+        assert fetch.store_policy.accepts is not None
+        assert not fetch.store_policy.accepts(replace(GOOD, asked_at=decisions.now, from_store=True))
+        found = step(plan, replace(replied(200, key_set("old", "new")), asked_at=decisions.now))
+        assert isinstance(found, Done)
+
+    def test_the_bucket_comes_before_the_store(self) -> None:
+        decisions = JwksDecisions(**self.STORE)
+        assert decisions.shown("old").is_authenticated
+        for place in range(20):
+            decisions.shown(f"made_up_{place}")
+        assert decisions.fetched == 1 + 3  # each of them looks into the store first; the others do nothing
 
 
 class TestRetryAfter:

@@ -335,6 +335,13 @@ class TestArguments:
             {"hydrate": "all"},
             {"cookies_by": "nobody"},
             {"public_token": ""},
+            {"public_token": SECRET},
+            {"public_token": "secret-test-another"},
+            {"public_token": PROJECT},
+            {"secret": "public-token-test-x"},
+            {"secret": PROJECT},
+            {"project_id": "secret-test-x"},
+            {"project_id": "public-token-test-x"},
         ],
     )
     def test_a_wrong_one_is_refused(self, arguments: dict[str, Any]) -> None:
