@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -25,7 +26,8 @@ from support.stores import Store
 
 DOCUMENT = "docs/operations.md"
 LAG = 5.0  # so that a busy machine does not lose the feed
-IN_THE_DOCUMENT = ("change-me", "host:6379")
+COUNT_STEPS: tuple[Literal["count", "read", "undo", "forget"], ...] = ("count", "count", "read", "undo", "forget")
+RECORD_STEPS: tuple[Literal["put", "get", "drop"], ...] = ("put", "get", "drop")
 
 
 @pytest.fixture
@@ -61,10 +63,11 @@ def refused(server: RedisServer) -> list[str]:
 def test_the_rights_are_enough_and_none_is_too_many(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moonkey_core.redis.snapshot._SEGMENT_ENTRIES", 100)
     monkeypatch.setattr("moonkey_core.redis.snapshot._LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("moonkey_core.redis.attempts.MAX_COUNTS", 0)
     as_user(server)
     server.client.config_resetstat()
     (epoch,) = use_feed(server)
+    use_store(server)
+    monkeypatch.setattr("moonkey_core.redis.attempts.MAX_COUNTS", 0)
     use_store(server)
     spoil_epoch(server, epoch)
     granted = {word[1:] for word in acl() if word.startswith("+")}
@@ -101,10 +104,14 @@ def use_feed(server: RedisServer) -> list[bytes]:
         server.client.flushall()
         assert wait_until(lambda: sum(map(server.client.xlen, stream_names(server))) > 250)
         assert wait_until(lambda: one.is_live and other.is_live)
-        for number in range(1200):  # one after another, so that there is a stream to tidy up
-            one.known.add_session(f"sess_{number}", f"user_{number % 30}", is_ended=True)
-            if number % 40 == 0:
-                time.sleep(0.02)
+        numbers = count(1000)
+
+        def is_tidied() -> bool:
+            for number in islice(numbers, 40):
+                one.known.add_session(f"sess_{number}", f"user_{number}", is_ended=True)
+            return "xdel" in calls(server)
+
+        assert wait_until(is_tidied)
         made.append(Process(settings_for(server, **options, redis_replicas=1)))
         made[-1].known.add(session_id="sess_replicated")
         assert wait_until(lambda: "wait" in calls(server))
@@ -122,10 +129,10 @@ def use_store(server: RedisServer) -> None:
         store.put(good())
         assert store.get() is not None
         limits = (Limit("send", "a", 1, 60.0), Limit("sms", "app", 9, 60.0, is_of_app=True))
-        for step in ("count", "count", "read", "undo", "forget"):
-            assert store.count(CountAttempt(step, limits, "id"))  # type: ignore[arg-type] is not None
-        for action in ("put", "get", "drop"):
-            record = RecordStep(action, ("moonkey:record:a",), (b"sealed",), 60.0)  # type: ignore[arg-type]
+        for step in COUNT_STEPS:
+            assert store.count(CountAttempt(step, limits, "id")) is not None
+        for action in RECORD_STEPS:
+            record = RecordStep(action, ("moonkey:record:a",), (b"sealed",), 60.0)
             assert not store.record(record).is_lost
         store.close()
 
@@ -189,7 +196,7 @@ def test_a_unix_socket(server: RedisServer, tmp_path: Path) -> None:
 def test_every_reason_has_something_to_do() -> None:
     found = rows(DOCUMENT, "reasons")
     named = Counter(code for row in found for code in re.findall(r"`(\w+)`", row[0]))
-    assert [code for code, count in named.items() if count > 1] == []
+    assert [code for code, times in named.items() if times > 1] == []
     assert set(named) == {*LOG_REASONS, *ERROR_REASONS}
     assert all(len(row) == 2 and len(row[1].strip(" |")) > 5 for row in found)
 
