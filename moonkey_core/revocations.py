@@ -446,7 +446,8 @@ class Revocations:
     def set_clock_offset(self, offset: float) -> None:
         """Set how many seconds the common clock is ahead. Entries that were dated without it are corrected."""
         with self._lock:
-            was_known, self._dating.offset = self._dating.offset is not None, offset
+            was_known = self._dating.offset is not None
+            self._dating.set_offset(offset)
             has_changed = not was_known and self._shift_local(offset)
         if has_changed:
             self._notify_watchers()
@@ -745,7 +746,7 @@ class Revocations:
             return Revocation(identifier(session_id), None, None, added_at)
         if user_id is None and issued_before is None:
             raise ValueError("Give session_id, user_id or issued_before.")
-        now = added_at + (self._dating.offset or 0.0)
+        now = self._dating.now()
         time = now if issued_before is None else unix_seconds(issued_before)
         if time > max(now, added_at) + MAX_CLOCK_AHEAD:
             raise ValueError("issued_before lies in the future. Is it in seconds?")

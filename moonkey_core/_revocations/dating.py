@@ -38,20 +38,35 @@ class Dating:
         clock: The clock of this machine, in Unix seconds.
         retention: Seconds for which an entry is kept.
         leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
-        offset: Seconds that the clock that all processes have in common is ahead; ``None`` while unknown.
+        offset: Seconds that the clock that all processes have in common is ahead; ``None`` while unknown. Set it
+            by :meth:`set_offset`.
     """
 
-    __slots__ = ("clock", "leeway", "offset", "retention")
+    __slots__ = ("_measured", "clock", "leeway", "offset", "retention")
 
     def __init__(self, retention: float, leeway: float = 0.0, clock: Callable[[], float] = _clock.wall) -> None:
         self.clock = clock
         self.retention = retention
         self.leeway = leeway
         self.offset: float | None = None
+        self._measured: tuple[float, float] | None = None  # what the common clock showed, and monotonic seconds
+
+    def set_offset(self, offset: float) -> None:
+        """Note by how many seconds the common clock is ahead, as it was just measured."""
+        self.offset = offset
+        self._measured = self.clock() + offset, _clock.elapsed()
 
     def now(self) -> float:
-        """Return the Unix seconds by the common clock, as far as it is known."""
-        return self.clock() + (self.offset or 0.0)
+        """Return the Unix seconds by the common clock, as far as it is known.
+
+        Where the clock of this machine was set back since the offset was measured, what is revoked until now must
+        not be dated by that: it would revoke nothing.
+        """
+        now = self.clock() + (self.offset or 0.0)
+        if self._measured is None:
+            return now
+        shown, at = self._measured
+        return max(now, shown + _clock.elapsed() - at)
 
     def by_common_clock(self, at: float | None) -> float | None:
         """Return a time by the clock of this machine as one by the common clock."""

@@ -81,7 +81,7 @@ class Repair:
                 self._note(missing, entries[start : start + _SLICE])
                 await asyncio.sleep(0)
         # First: what such a process publishes before it leaves the roll is found in the stream then.
-        self._reader.hold(await stream.roll(self._life).has_others(self._now()))
+        self._reader.hold(await stream.roll(self._life).has_others(self._clock.server_time()))
         await self._reader.read_all(stream)
         return tuple(one for one in unsent if missing.pop(self._key(one), None) is not None)
 
@@ -92,9 +92,6 @@ class Repair:
     def _key(self, entry: Revocation) -> object:
         return entry_key(entry.shifted(self._clock.offset), self._revocations.key_of_user)
 
-    def _now(self) -> float:
-        return self._clock.wall() + self._clock.offset
-
     async def run(self, stream: Stream) -> None:
         """Publish what is missing, then wait until no other process has to, or the task is cancelled."""
         roll = stream.roll(self._life)
@@ -103,14 +100,14 @@ class Repair:
             await roll.leave()  # of a process that fails or ends before, the enrolment ends by itself
         while not self._reader.is_trusting:
             await asyncio.sleep(self._poll_interval * _RANDOM.uniform(0.5, 1.0))
-            self._reader.hold(await roll.has_others(self._now()))
+            self._reader.hold(await roll.has_others(self._clock.server_time()))
 
     async def _publish_missing(self, stream: Stream, roll: Roll) -> None:
         missing, is_idle = self._reader.missing, True
         while missing:
             count = len(missing)
             try:
-                self._reader.hold(await roll.enroll(self._now()))
+                self._reader.hold(await roll.enroll(self._clock.server_time()))
                 # While they become fewer, another process is at work.
                 if is_idle and await self._take_turn(stream, roll):
                     continue
@@ -136,7 +133,7 @@ class Repair:
                 self._reader.missing.pop(key, None)
             if _clock.elapsed() - enrolled_at > self._life / 4:
                 enrolled_at = _clock.elapsed()
-                self._reader.hold(await roll.enroll(self._now()))
+                self._reader.hold(await roll.enroll(self._clock.server_time()))
         await lease.release()
         return has_published
 

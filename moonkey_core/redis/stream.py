@@ -66,6 +66,17 @@ class ServerClock(RemoteClock):
     def __init__(self, tolerance: float, wall: Callable[[], float] = _clock.wall) -> None:
         super().__init__(tolerance)
         self.wall = wall
+        self._seen: tuple[float, float] | None = None  # what it showed last, and when, by the monotonic clock
+
+    def server_time(self) -> float:
+        """Return what the clock of the server shows now, in Unix seconds, or an earlier time.
+
+        That this machine's clock was set since the last reply changes nothing.
+        """
+        if self._seen is None:
+            return self.wall() + self.offset
+        shown, at = self._seen
+        return shown + _clock.elapsed() - at
 
     def update(self, first: object, last: object, sent_at: float) -> bool:
         """Take in two replies to ``TIME`` that have just come to a request that was sent at ``sent_at``.
@@ -73,8 +84,9 @@ class ServerClock(RemoteClock):
         Returns:
             Whether one of the two clocks was set since the last call, by more than the tolerance.
         """
-        was_known, before = self.is_known, self.offset
-        if self.observe(_time_reply_seconds(last), _time_reply_seconds(first), sent_at, self.wall()):
+        was_known, before, shown = self.is_known, self.offset, _time_reply_seconds(first)
+        self._seen = (shown, _clock.elapsed())
+        if self.observe(_time_reply_seconds(last), shown, sent_at, self.wall()):
             self._log_change()
         return was_known and abs(self.offset - before) > self._tolerance
 
@@ -261,7 +273,7 @@ class Stream:
         return found[0][1][0][0] if found else None
 
     def _server_ms(self) -> int:
-        return int((self._clock.wall() + self._clock.offset) * 1000)
+        return int(self._clock.server_time() * 1000)
 
     def _rows(self, found: Any) -> list[tuple[bytes, object]]:
         """Return the ids and values in a reply to ``XREAD``, and read more at a time where they are small."""

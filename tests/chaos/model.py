@@ -210,8 +210,9 @@ class Judge:
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done
         elsewhere = ending.done + max(one["elsewhere"] for one in lags) + ALLOWANCE
-        # A clock that is set in the very moment may make an entry seem too old to be sent.
-        was_set = self.spans.changed(
+        # A clock that is set in the very moment may make an entry seem too old, or give it a wrong date.
+        is_in_doubt = not ending.is_published or asked.session.user_id in self.misdated
+        was_set = is_in_doubt and self.spans.changed(
             "clock", ending.side, ending.begun - CLOCK_NOTICED, ending.done + CLOCK_NOTICED
         )
         if ending.who == "elsewhere" or was_set:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ import pytest
 from moonkey_core._crypto import Sealer, fleet_sealer
 from moonkey_core.events import Hooks
 from moonkey_core.redis import RedisRevocations
+from moonkey_core.redis.client import async_client
 from moonkey_core.redis.entries import open_entry, seal_entry
-from moonkey_core.redis.stream import ServerClock
+from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.revocations import Revocation, Revocations, retention
+from moonkey_core.settings import Secret
 from support.feeds import settings_for, stream_names
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -87,6 +90,18 @@ class TestAClockThatIsSet:
         assert wait_until(lambda: revoker.feed.unsent == 0)
         revoker.ahead = 0.0
         assert wait_until(lambda: revoker.refuses(time.time()) and revoker.is_live())
+
+    def test_what_is_revoked_in_the_same_moment(self, ahead: float, machine: Make) -> None:
+        revoker, other = machine(ahead), machine()
+        issued = time.time() - 1
+        revoker.ahead = 0.0
+        revoker.known.add(user_id="user_1")
+        revoker.known.add_cutoff("user_2")
+        revoker.known.add(session_id="sess_3")
+        for one in (revoker, other):
+            assert wait_until(lambda: one.refuses(issued))  # noqa: B023 - called at once
+            assert wait_until(lambda: one.refuses(issued - 10, "user_2", "sess_2"))  # noqa: B023
+            assert wait_until(lambda: one.refuses(issued, "user_3", "sess_3"))  # noqa: B023
 
     def test_it_is_not_relied_on_until_all_is_read_again(self, ahead: float, machine: Make) -> None:
         other = machine(ahead)
@@ -280,6 +295,26 @@ def test_and_it_understands_ours() -> None:
     entry = Revocation(None, "user_1", 5.0, 6.0, by_local_clock=True)
     sealed = seal_entry(sealer, "moonkey:feed", entry)
     assert sealer.open("moonkey:feed", sealed) == b'{"entry": [null, "user_1", 5.0, 6.0]}'
+
+
+@pytest.mark.parametrize("ahead", [-400.0, 400.0])
+def test_a_clock_that_was_just_set_drops_nothing_from_the_stream(ahead: float, server: RedisServer) -> None:
+    """By the new time all of it may seem too old, what is being added included."""
+    shift = [0.0]
+
+    async def work() -> None:
+        client = async_client(Secret(server.url), 5.0, 2)
+        clock = ServerClock(5.0, lambda: time.time() + shift[0])
+        stream = await Stream.join(client, "moonkey:test", 5.0, 60.0, clock)
+        await stream.publish([b"before"])
+        shift[0] = ahead
+        await stream.publish([b"sealed"] * 200)
+        await stream.measure()
+        assert stream.length == 202
+        assert clock.server_time() == pytest.approx(time.time(), abs=30)
+        await client.connection_pool.disconnect()
+
+    asyncio.run(work())
 
 
 class TestServerClock:
