@@ -292,7 +292,7 @@ class BaseAuth:
     def accessed(self) -> bool:
         """Whether the app has read this identity.
 
-        Reading ``accessed``, ``fresh``, ``source`` or the times does not count.
+        Reading ``accessed``, ``source`` or the times does not count.
         """
         return self._accessed
 

@@ -329,6 +329,17 @@ _SPOKEN: Mapping[str, str] = {
     "hydrate": "give the credentials of a session to a front end",
     "custom_claims": "keep claims of the app's own in a session",
     "authorization_check": "say by the roles of a session what its user may do",
+    "send_otp": "send a code",
+    "send_magic_link": "send a magic link",
+    "begin_wallet": "begin a sign-in with a wallet",
+    "create_totp": "set up an authenticator app",
+    "oauth_start": "begin OAuth",
+    "verify_otp": "verify such a code",
+    "verify_magic_link": "verify a magic link",
+    "verify_oauth": "verify such a proof of OAuth",
+    "verify_totp": "verify a code of an authenticator app",
+    "recover_totp": "take a recovery code",
+    "verify_wallet": "verify the signature of a wallet",
 }
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from moonkey_core import Settings
-from moonkey_core._plan import ClaimState, CountAttempt, Counts, Reply, StorePolicy
+from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core.redis import AsyncRedisStore, RedisStore
 from support.feeds import PLACE
 
@@ -40,6 +40,10 @@ class Store:
 
     def count(self, action: CountAttempt) -> Counts | None:
         found: Counts | None = self._done(self.store.count(action))
+        return found
+
+    def record(self, action: RecordStep) -> RecordReply:
+        found: RecordReply = self._done(self.store.record(action))
         return found
 
     def close(self) -> None:
