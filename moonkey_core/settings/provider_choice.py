@@ -46,6 +46,7 @@ _MODULE = "moonkey_core.provider"
 _MOONKEY_IDS = "moonkey_core.providers.moonkey.ids"
 _PLACES = ("credential_headers", "cookies")  # the arguments of ProviderBase.at
 _INTROSPECTION = "introspection"
+_CLIENTS = frozenset({"moonkey_core.client.MoonKey", "moonkey_core.client.AsyncMoonKey"})
 
 
 ChosenProvider = Provider | Literal["moonkey"]
@@ -72,6 +73,11 @@ def one_provider(value: object) -> ChosenProvider:
                 f"is only the word {word!r}, and no variables are read here. Use Settings.load, or pass an object."
             )
         raise ValueError(f"is no provider. {_known(value)}")
+    if _is_client(value):
+        raise ValueError(
+            "is a client, and no provider. MoonKey is named by the word 'moonkey', and its settings are given "
+            "beside that: providers=['moonkey', …], secret_key='sk_…'."
+        )
     if isinstance(value, type) or inspect.isroutine(value):
         raise ValueError(f"is not called yet. Write {getattr(value, '__name__', 'it')}(…) with its arguments.")
     found = provider(value)
@@ -88,6 +94,12 @@ def one_provider(value: object) -> ChosenProvider:
         # What was stored without a scope belongs to MoonKey, so its ids would be taken for MoonKey's.
         raise ValueError("has a scope 'moonkey', which is MoonKey's. Give it another, such as its issuer.")
     return found
+
+
+def _is_client(value: object) -> bool:
+    """Return whether a value is a client, or the class of one. Clients stand above the settings."""
+    kind = value if isinstance(value, type) else type(value)
+    return any(f"{one.__module__}.{one.__qualname__}" in _CLIENTS for one in kind.__mro__)
 
 
 def single_provider(value: object) -> Provider | None:

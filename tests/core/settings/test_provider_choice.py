@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import ConfigurationError, CookieSettings, MoonKey, Settings, provider
+from moonkey_core import AsyncMoonKey, ConfigurationError, CookieSettings, MoonKey, Settings, provider
 from moonkey_core._crypto import fleet_sealers
 from moonkey_core.provider import Capability, JwtRules, KeySource, ProviderBase
 from moonkey_core.settings import provider_choice
@@ -254,6 +254,13 @@ def test_values_of_code_stay_as_they_are_and_win() -> None:
 )
 def test_wrong_variables_of_a_provider(environ: dict[str, str], mend: str) -> None:
     fails(mend, environ)
+
+
+def test_a_client_is_no_provider() -> None:
+    with MoonKey(secret_key=KEY) as client:
+        for one in (client, MoonKey, AsyncMoonKey):
+            fails("is a client, and no provider.*'moonkey'", secret_key=KEY, providers=[one, Plain()])
+            fails("is a client, and no provider.*'moonkey'", secret_key=KEY, provider=one)
 
 
 def test_long_durations_are_written_as_numbers() -> None:
