@@ -7,6 +7,7 @@ request: no user, no session, no credential.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
@@ -73,9 +74,21 @@ _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5,
 _Client = MoonKey | AsyncMoonKey
 _Clients = list[ref[_Client]]
 
+
+def _is_lost(health: Health) -> int | None:
+    return None if health.feed == "none" else int(health.feed == "lost")
+
+
 _GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
     ("moonkey.key_set.age", "s", "Age of the key set.", lambda health: health.key_set_age),
     ("moonkey.revocation.feed_lag", "s", "How far behind the revocation feed is.", lambda health: health.feed_lag),
+    ("moonkey.revocation.feed_lost", "1", "1 while the feed is lost.", _is_lost),
+    (
+        "moonkey.revocation.unsent",
+        "{revocation}",
+        "Revocations of this process that Redis may not have yet.",
+        lambda health: None if health.feed == "none" else health.unsent,
+    ),
     ("moonkey.circuit.open", "1", "1 while calls are held back.", lambda health: int(health.circuit == "open")),
     ("moonkey.revocations", "{revocation}", "Revocations remembered.", lambda health: health.revocations),
 )
@@ -122,14 +135,15 @@ def instrument(
         ) from None
     if any(isinstance(hook, _Telemetry) for hook in client.hooks.all):
         return
-    meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+    version = metadata.version(_SCOPE)
+    meter = metrics.get_meter(_SCOPE, version, meter_provider=meter_provider)
     own = None if meter_provider is metrics.get_meter_provider() else meter_provider
     clients = _clients.setdefault(_global_provider if own is None else own, [])
     clients.append(ref(client, clients.remove))
     for name, unit, description, read in _GAUGES:
         # Made again for each client: a meter keeps the first one of a name, and all show the same list.
         meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
-    tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+    tracer = trace.get_tracer(_SCOPE, version, tracer_provider=tracer_provider)
     client.hooks.add(_Telemetry(tracer, meter, names_providers=not _has_moonkey_only(client)))
 
 

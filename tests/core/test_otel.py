@@ -165,7 +165,8 @@ class TestGauges:
         client = make_client(jwt_issuer=emulator.issuer)
         seen.watch(client)
         assert not seen.values("moonkey.key_set.age")  # there is none yet
-        assert not seen.values("moonkey.revocation.feed_lag")
+        for name in ("feed_lag", "feed_lost", "unsent"):
+            assert not seen.values(f"moonkey.revocation.{name}")
         assert seen.value("moonkey.circuit.open") == 0
         client.authenticate(presenting(emulator.sign_in().session_jwt))
         assert 0 <= seen.value("moonkey.key_set.age") < 60
@@ -180,14 +181,18 @@ class TestGauges:
         )
 
     @pytest.mark.long
-    def test_the_lag_of_a_feed(self, seen: Seen) -> None:
+    def test_the_state_of_a_feed(self, seen: Seen) -> None:
         need_redis()
         with RedisServer() as server, MoonKey(secret_key="sk_test_lag", redis_url=server.url) as client:
             seen.watch(client)
             assert wait_until(lambda: client.health().feed == "live")
             assert 0 <= seen.value("moonkey.revocation.feed_lag") < 1
+            assert seen.value("moonkey.revocation.feed_lost") == seen.value("moonkey.revocation.unsent") == 0
             server.kill()
             assert wait_until(lambda: seen.value("moonkey.revocation.feed_lag") > 1)
+            client.revocations.add(session_id="sess_1")
+            assert wait_until(lambda: seen.value("moonkey.revocation.feed_lost") == 1)
+            assert seen.value("moonkey.revocation.unsent") == 1
 
     def test_the_worst_of_several_clients_of_both_kinds(self, seen: Seen) -> None:
         async def work() -> None:

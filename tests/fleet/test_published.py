@@ -11,8 +11,10 @@ import pytest
 
 from moonkey_core._publication import Ticket
 from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.stream import Stream
 from moonkey_core.revocations import RevocationHandle, Revocations, RevocationState
-from support.feeds import MakeProcess, Process, is_published
+from support.feeds import MakeProcess, Process, is_published, stream_names
 from support.forks import forks, in_child
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
@@ -98,6 +100,34 @@ def test_the_feed_is_closed_already(make_process: MakeProcess, wait: Any) -> Non
     one = live(make_process())
     one.feed.close()
     returns_early(wait, one.known.add(session_id="sess_1"))
+
+
+def test_it_does_not_wait_until_all_is_read_again(
+    server: RedisServer, make_process: MakeProcess, wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading and repairing what Redis has lost takes a while where much is known."""
+    may_read = threading.Event()
+    read_all = Reader.read_all
+
+    async def read_later(reader: Reader, stream: Stream) -> None:
+        await asyncio.to_thread(may_read.wait, PATIENCE)
+        await read_all(reader, stream)
+
+    other = make_process(max_revocation_lag=5.0)
+    assert wait_until(lambda: other.is_live)
+    monkeypatch.setattr(Reader, "read_all", read_later)
+    one = make_process(max_revocation_lag=5.0)
+    try:
+        assert wait(one.known.add(session_id="sess_1"), PATIENCE / 2) == "published"
+        assert wait(one.known.add(session_id="sess_2"), PATIENCE / 2) == "published"
+        assert wait_until(lambda: other.refuses("sess_2"))
+        assert other.refuses("sess_1")
+        assert not one.is_live
+    finally:
+        may_read.set()
+    assert wait_until(lambda: one.is_live)
+    (name,) = stream_names(server)
+    assert server.client.xlen(name) == 3  # the mark at the beginning, and each of them once
 
 
 def test_the_feed_is_opened_again(make_process: MakeProcess, wait: Any) -> None:

@@ -161,7 +161,11 @@ def test_replicas_have_to_have_it(
         replica.resume()
         assert is_published(handle)
     handle = one.known.add(session_id="sess_3")
+    added_at = _clock.elapsed()
     assert handle.wait(0.3) == "pending"
+    # The others know of it, so none is behind for as long as there is no replica.
+    assert wait_until(lambda: (one.feed.lag() or 0) + added_at + 3 * LAG < _clock.elapsed() and one.is_live)
+    assert handle.state == "pending"
 
 
 def _replica_of(server: RedisServer) -> RedisServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,7 +15,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from moonkey_core import AsyncMoonKey, MoonKey
 from moonkey_core.otel import instrument
 
-GAUGES = {"moonkey.key_set.age", "moonkey.revocation.feed_lag", "moonkey.circuit.open", "moonkey.revocations"}
+GAUGES = {
+    "moonkey.key_set.age",
+    "moonkey.revocation.feed_lag",
+    "moonkey.revocation.feed_lost",
+    "moonkey.revocation.unsent",
+    "moonkey.circuit.open",
+    "moonkey.revocations",
+}
 
 
 class Seen:
@@ -38,6 +46,7 @@ class Seen:
         for resource in data.resource_metrics if data else ():
             for scope in resource.scope_metrics:
                 assert scope.scope.name == "moonkey"
+                assert scope.scope.version == metadata.version("moonkey")
                 for metric in scope.metrics:
                     for point in metric.data.data_points:
                         yield metric.name, point
