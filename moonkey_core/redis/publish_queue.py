@@ -67,7 +67,7 @@ class PublishQueue:
 
     @property
     def unsent_since(self) -> float:
-        """Since when an entry waits for its acknowledgement, in monotonic seconds; infinity where none does."""
+        """Since when an entry waits to be in Redis, in monotonic seconds; infinity where none does."""
         try:
             return self._times[0][1]
         except IndexError:
@@ -110,6 +110,8 @@ class PublishQueue:
             self._sends_all |= self._overflowed or len(self._sending) > self.own.maxsize
             self._overflowed = False
             self._taken = self._newest
+            if not self._times and not self.is_empty:  # another server need not have what was delivered
+                self._times.append((self._acknowledged + 1, _clock.elapsed()))
             if not self._sends_all:
                 return tuple(self._sending)
             self._sending.clear()
@@ -143,12 +145,21 @@ class PublishQueue:
                 self._sending.popleft()
             self._acknowledged = max(self._acknowledged, sent)
             self._sends_all = self._sends_all and self._acknowledged < self._taken
-            while self._times and (
-                self._acknowledged == self._newest
-                or (len(self._times) > 1 and self._times[1][0] <= self._acknowledged + 1)
-            ):
-                self._times.popleft()
+            self._forget_times(self._acknowledged)
         self._call_back()
+
+    def mark_delivered(self) -> None:
+        """Note that Redis has all entries that were taken, but not yet as many replicas as have to.
+
+        They go on waiting for that, and are not late meanwhile: the other processes hear of them.
+        """
+        with self._lock:
+            self._forget_times(self._taken)
+
+    def _forget_times(self, up_to: int) -> None:
+        """Forget when entries were added, up to a number."""
+        while self._times and (up_to == self._newest or (len(self._times) > 1 and self._times[1][0] <= up_to + 1)):
+            self._times.popleft()
 
     def mark_away(self, is_away: bool) -> None:
         """Note that nothing can be sent for now, as Redis cannot be reached or the feed is closed; or that it can.

@@ -109,6 +109,7 @@ class Publisher:
                 entries = self._queue.take_unsent()
                 continue
             if not stream.is_replicated:
+                self._queue.mark_delivered()
                 log_repeated(
                     logging.WARNING,
                     "feed: fewer replicas than redis_replicas have acknowledged the last revocations",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from moonkey_core import _clock
@@ -63,18 +63,21 @@ class Repair:
         self._leeway = leeway
         self._poll_interval = poll_interval
 
-    async def find_missing(self, stream: Stream) -> tuple[Revocation, ...]:
+    async def find_missing(self, stream: Stream, unsent: Sequence[Revocation]) -> tuple[Revocation, ...]:
         """Read the whole stream, and note what it lacks of what is known here.
 
         Redis may have gone back in time, or the process that found it empty had no entries, and those that
         published first may have ended.
 
+        Args:
+            stream: The stream, of which nothing was read.
+            unsent: The entries of this process that Redis has never acknowledged, which no other one can publish.
+
         Returns:
-            The entries of this process that Redis has never acknowledged, which no other one can publish.
+            Those of them that were not found, and that are not published as missing.
         """
         missing: dict[object, Revocation] = {}
         self._reader.missing = missing
-        unsent = self._queue.take_unsent()
         known = without_superseded(self._revocations.entries(), self._leeway, self._clock.offset)
         for entries in (unsent, self._queue.own.entries(), known):
             for start in range(0, len(entries), _SLICE):

@@ -269,7 +269,7 @@ class Worker:
             self._log_unsent()
 
     async def _run_connection(self) -> None:
-        """Connect and join the stream, read and publish all that is missing, then go on until something fails."""
+        """Connect and join the stream, read it and publish what is missing, then go on until something fails."""
         # Waiting for replicas occupies a connection of its own.
         connections = _MAX_CONNECTIONS + (self._replicas > 0)
         client = async_client(self._url, self.reader.max_wait + self._call_timeout, connections)
@@ -280,11 +280,17 @@ class Worker:
             )
             self._queue.mark_away(False)
             self.reader.join(stream.epoch)
-            unsent = await self._repair.find_missing(stream)
+            unsent = self._queue.take_unsent()
             async with asyncio.TaskGroup() as tasks:
+                # A few need not wait until all is read. Of many, Redis may have most already.
+                are_few = len(unsent) <= self._publisher.batch_size
+                if are_few:
+                    tasks.create_task(self._publisher.run(stream, unsent))
+                unsent = await self._repair.find_missing(stream, unsent)
+                if not are_few:
+                    tasks.create_task(self._publisher.run(stream, unsent))
                 tasks.create_task(self.reader.listen(stream))
                 tasks.create_task(self.reader.follow(stream))
-                tasks.create_task(self._publisher.run(stream, unsent))
                 tasks.create_task(self._repair.run(stream))
                 tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))
@@ -352,6 +358,8 @@ class Worker:
 
     def _announce(self, error: BaseException | None = None) -> None:
         """Log and emit a change: the feed has caught up, or is further behind than it may be."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         self.is_first_try = self.is_first_try and isinstance(error, TimeoutError)
         is_live = _clock.elapsed() < self.reader.live_until
         is_beginning = self._announced is None and not is_live and error is None
@@ -359,8 +367,6 @@ class Worker:
             return
         was_live, self._announced = self._announced, is_live
         if not is_live:
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
             name = type(error).__name__ if error else "catching up"
             logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
         elif was_live is False:

@@ -16,9 +16,9 @@ from moonkey_core._plan import CountAttempt, Limit, RecordStep
 from moonkey_core._reasons import ERROR_REASONS, LOG_REASONS
 from support.certificates import make_certificate
 from support.documents import block, rows
-from support.feeds import Process, good, settings_for, stream_names
+from support.feeds import Process, good, is_published, settings_for, stream_names
 from support.fleets import quiet_port
-from support.patience import PATIENCE, PATIENT
+from support.patience import PATIENT
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 from support.server_commands import COMMANDS
@@ -149,7 +149,7 @@ def spoil_epoch(server: RedisServer, epoch: bytes) -> None:
 def test_the_app_works_with_these_rights(server: RedisServer, emulator: object) -> None:
     as_user(server)
     with MoonKey("sk_test_acl", redis_url=server.url, **PATIENT) as client:  # type: ignore[arg-type]
-        assert client.revocations.add(session_id="sess_1").wait(PATIENCE) == "published"
+        assert is_published(client.revocations.add(session_id="sess_1"))
 
 
 def shown_urls() -> list[str]:

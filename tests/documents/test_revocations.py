@@ -7,7 +7,7 @@ from typing import get_args
 
 from moonkey_core import MoonKey, RevocationHandle, RevocationState
 from support.documents import block, text
-from support.patience import PATIENCE
+from support.feeds import is_published
 from support.redis_server import RedisServer, need_redis
 
 DOCUMENT = "docs/revocations.md"
@@ -23,4 +23,4 @@ def test_its_example() -> None:
     with RedisServer() as server, MoonKey("sk_test_docs", redis_url=server.url) as client:
         handle = block(DOCUMENT, "handle").run(client=client, session_id="sess_1")["handle"]
         assert isinstance(handle, RevocationHandle)
-        assert handle.wait(PATIENCE) == "published"
+        assert is_published(handle)

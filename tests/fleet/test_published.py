@@ -11,8 +11,10 @@ import pytest
 
 from moonkey_core._publication import Ticket
 from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.reader import Reader
+from moonkey_core.redis.stream import Stream
 from moonkey_core.revocations import RevocationHandle, Revocations, RevocationState
-from support.feeds import MakeProcess, Process
+from support.feeds import MakeProcess, Process, is_published, stream_names
 from support.forks import forks, in_child
 from support.patience import PATIENCE
 from support.redis_server import RedisServer
@@ -53,7 +55,7 @@ def test_waiting_without_a_time_takes_that_of_the_settings(server: RedisServer, 
     handle = one.known.add(session_id="sess_1")
     assert handle.wait() == asyncio.run(handle.wait_async()) == "pending"
     server.resume()
-    assert handle.wait(PATIENCE) == "published"
+    assert is_published(handle)
 
 
 def test_there_is_no_feed(wait: Any) -> None:
@@ -100,6 +102,34 @@ def test_the_feed_is_closed_already(make_process: MakeProcess, wait: Any) -> Non
     returns_early(wait, one.known.add(session_id="sess_1"))
 
 
+def test_it_does_not_wait_until_all_is_read_again(
+    server: RedisServer, make_process: MakeProcess, wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading and repairing what Redis has lost takes a while where much is known."""
+    may_read = threading.Event()
+    read_all = Reader.read_all
+
+    async def read_later(reader: Reader, stream: Stream) -> None:
+        await asyncio.to_thread(may_read.wait, PATIENCE)
+        await read_all(reader, stream)
+
+    other = make_process(max_revocation_lag=5.0)
+    assert wait_until(lambda: other.is_live)
+    monkeypatch.setattr(Reader, "read_all", read_later)
+    one = make_process(max_revocation_lag=5.0)
+    try:
+        assert wait(one.known.add(session_id="sess_1"), PATIENCE / 2) == "published"
+        assert wait(one.known.add(session_id="sess_2"), PATIENCE / 2) == "published"
+        assert wait_until(lambda: other.refuses("sess_2"))
+        assert other.refuses("sess_1")
+        assert not one.is_live
+    finally:
+        may_read.set()
+    assert wait_until(lambda: one.is_live)
+    (name,) = stream_names(server)
+    assert server.client.xlen(name) == 3  # the mark at the beginning, and each of them once
+
+
 def test_the_feed_is_opened_again(make_process: MakeProcess, wait: Any) -> None:
     one = live(make_process())
     one.feed.close()
@@ -133,10 +163,10 @@ def test_the_child_of_a_fork_waits_for_its_own_only(server: RedisServer, make_pr
 
     assert in_child(work)
     server.resume()
-    assert handle.wait(PATIENCE) == "published"
+    assert is_published(handle)
 
     def own() -> bool:
-        return one.known.add(session_id="sess_2").wait(PATIENCE) == "published"
+        return is_published(one.known.add(session_id="sess_2"))
 
     assert in_child(own)
 
@@ -156,7 +186,7 @@ def test_a_task_that_is_cancelled_leaves_nothing_behind(server: RedisServer, mak
     asyncio.run(work())
     assert not one.feed._queue._callbacks
     server.resume()
-    assert handle.wait(PATIENCE) == "published"
+    assert is_published(handle)
 
 
 def test_many_wait_at_once(make_process: MakeProcess) -> None:

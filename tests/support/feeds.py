@@ -13,8 +13,9 @@ from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.events import Event, Hooks
 from moonkey_core.providers.moonkey.ids import bare_user_id
 from moonkey_core.redis import RedisRevocations
-from moonkey_core.revocations import Revocations, retention
+from moonkey_core.revocations import RevocationHandle, Revocations, retention
 from support.redis_server import RedisServer
+from support.scripted import wait_until
 
 
 def settings_for(server: RedisServer, **options: Any) -> Settings:
@@ -66,3 +67,8 @@ PLACE = StorePolicy("0123456789abcdef", 30.0, clean)
 
 def good(body: bytes = BODY, **changes: Any) -> Reply:
     return replace(Reply(200, {}, body, asked_at=time.time()), **changes)
+
+
+def is_published(handle: RevocationHandle) -> bool:
+    """Whether a revocation is published in the end. A wait ends at once where the feed is lost for a moment."""
+    return wait_until(lambda: handle.wait(1.0) == "published")
