@@ -62,7 +62,7 @@ class Verified:
 class UpstreamCall:
     """The API was called once. ``status`` is that of the reply; ``failure`` is the reason why there was no reply.
 
-    ``started_at`` is in Unix seconds.
+    ``started_at`` is in Unix seconds. ``address`` is the scheme, host and port of the server.
     """
 
     operation: str
@@ -70,6 +70,8 @@ class UpstreamCall:
     seconds: float
     status: int | None = None
     failure: str | None = None
+    method: str = field(default="", kw_only=True)
+    address: str = field(default="", kw_only=True)
     provider: str = field(default="moonkey", kw_only=True)
 
 

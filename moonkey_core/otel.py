@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, ref
 
 from moonkey_core._reasons import VERIFICATION_REASONS
@@ -248,7 +249,7 @@ class _Telemetry:
     def _trace_call(self, event: UpstreamCall) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
-        attributes: dict[str, str | int] = {**self._provider(event)}
+        attributes: dict[str, str | int] = {**self._provider(event), **_server(event)}
         if event.status is not None:
             attributes["http.response.status_code"] = event.status
         error_type = _error_type(event)
@@ -263,6 +264,16 @@ class _Telemetry:
         if error_type is not None:
             span.set_status(StatusCode.ERROR)
         span.end(_nanoseconds(event.started_at + event.seconds))
+
+
+def _server(event: UpstreamCall) -> dict[str, str | int]:
+    """Return the method and the server of a call. The path is left out: it may name a user."""
+    attributes: dict[str, str | int] = {"http.request.method": event.method} if event.method else {}
+    parts = urlsplit(event.address)
+    if parts.hostname:
+        attributes["server.address"] = parts.hostname
+        attributes["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
+    return attributes
 
 
 def _error_type(event: UpstreamCall) -> str | None:

@@ -352,4 +352,15 @@ class Attempt:
     def _emit_event(self, status: int | None, error: str | None) -> None:
         seconds = _clock.elapsed() - self._began
         error = None if status is not None else error
-        self._monitor.hooks.emit(UpstreamCall(self._fetch.operation, self.asked_at, seconds, status, error))
+        fetch = self._fetch
+        self._monitor.hooks.emit(
+            UpstreamCall(
+                fetch.operation,
+                self.asked_at,
+                seconds,
+                status,
+                error,
+                method=fetch.method,
+                address=fetch.address,
+            )
+        )

@@ -35,6 +35,12 @@ def seen() -> Iterator[Seen]:
     found.close()
 
 
+def server_of(url: str) -> dict[str, str | int]:
+    """The attributes of each call to a server on this machine."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    return {"http.request.method": "POST", "server.address": host, "server.port": int(port)}
+
+
 class TestSpans:
     def test_one_for_each_try(self, seen: Seen, call: Both, emulator: Emulator) -> None:
         events: list[UpstreamCall] = []
@@ -45,28 +51,33 @@ class TestSpans:
         bad, good = seen.spans()
         assert [span.name for span in (bad, good)] == ["moonkey sessions.verify"] * 2
         assert [span.kind for span in (bad, good)] == [SpanKind.CLIENT] * 2
-        assert dict(bad.attributes or {}) == {"http.response.status_code": 503, "error.type": "503"}
-        assert dict(good.attributes or {}) == {"http.response.status_code": 200}
+        where = server_of(emulator.base_url)
+        assert dict(bad.attributes or {}) == {**where, "http.response.status_code": 503, "error.type": "503"}
+        assert dict(good.attributes or {}) == {**where, "http.response.status_code": 200}
         assert [span.status.status_code for span in (bad, good)] == [StatusCode.ERROR, StatusCode.UNSET]
         for span, event in zip((bad, good), events, strict=True):
             assert span.start_time == int(event.started_at * 1e9)
             assert span.end_time == int((event.started_at + event.seconds) * 1e9)
 
     def test_without_a_reply(self, seen: Seen) -> None:
-        with MoonKey(secret_key="sk_test_x", base_url=unused_url()) as client:
+        url = unused_url()
+        with MoonKey(secret_key="sk_test_x", base_url=url) as client:
             seen.watch(client)
             client.authenticate(presenting(TOKEN))
         for span in seen.spans():
-            assert dict(span.attributes or {}) == {"error.type": "connect"}
+            assert dict(span.attributes or {}) == {**server_of(url), "error.type": "connect"}
             assert span.status.status_code is StatusCode.ERROR
         assert len(seen.spans()) == 2
 
-    def test_a_refusal_is_an_answer(self, seen: Seen, make_client: MakeClient) -> None:
+    def test_a_refusal_is_an_answer(self, seen: Seen, make_client: MakeClient, emulator: Emulator) -> None:
         client = make_client()
         seen.watch(client)
         assert client.authenticate(presenting(TOKEN)).is_rejected
         (span,) = seen.spans()
-        assert dict(span.attributes or {}) == {"http.response.status_code": 404}
+        assert dict(span.attributes or {}) == {
+            **server_of(emulator.base_url),
+            "http.response.status_code": 404,
+        }
         assert span.status.status_code is StatusCode.UNSET
 
     def test_the_parent_is_whatever_asked(self, seen: Seen, emulator: Emulator, make_client: MakeClient) -> None:

@@ -58,6 +58,9 @@ def assert_closed(seen: Seen) -> int:
         status = attributes.pop("http.response.status_code", None)
         assert status is None or isinstance(status, int)
         assert attributes.pop("error.type", str(status)) in ALLOWED["error.type"] | {str(status)}
+        assert attributes.pop("http.request.method", "GET") in {"GET", "POST", "DELETE"}
+        assert attributes.pop("server.address", "127.0.0.1") == "127.0.0.1"
+        assert isinstance(attributes.pop("server.port", 0), int)
         assert (attributes, span.events, span.status.description) == ({}, (), None)
     return count
 
