@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from moonkey_core import _clock
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.revocations import MAX_CLOCK_AHEAD
 
@@ -94,7 +95,7 @@ def _id(value: str) -> str:
 
 def _moment(value: str) -> float:
     """Return a time in Unix seconds. What is wrong is said without the value."""
-    now = time.time()
+    now = _clock.wall()
     try:
         seconds = now if value == "now" else float(value)
     except ValueError:
@@ -181,8 +182,8 @@ def _count_entries(client: MoonKey) -> Callable[[], int]:
 
 def _report(client: MoonKey, seconds: float, done: str) -> RevocationState:
     """Wait until Redis has everything, print the verdict, and return it."""
-    until = time.monotonic() + seconds
-    while (health := client.health()).unsent and time.monotonic() < until:
+    until = _clock.monotonic() + seconds
+    while (health := client.health()).unsent and _clock.monotonic() < until:
         time.sleep(_POLL_SECONDS)
     lag = client.revocation_lag()
     other = max(lag.session_token.elsewhere, lag.session_jwt.elsewhere)
