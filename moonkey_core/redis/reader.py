@@ -176,15 +176,18 @@ class Reader:
             if (left := due_at - _clock.elapsed()) > 0:
                 await asyncio.sleep(left)
                 continue
-            is_complete = False
-            while not is_complete:
-                sent_at = _clock.elapsed()
-                with self._noticing_loss():
-                    values, is_complete = await stream.read()
-                self._update_clock()
-                self._receive(stream, values)
-            full_read_at = sent_at
-            self._mark_read(sent_at)
+            full_read_at = _clock.elapsed()
+            while not await self._read_more(stream):
+                full_read_at = _clock.elapsed()
+            self._mark_read(full_read_at)
+
+    async def _read_more(self, stream: Stream) -> bool:
+        """Read what is there, and return whether that is all."""
+        with self._noticing_loss():
+            values, is_complete = await stream.read()
+        self._update_clock()
+        self._receive(stream, values)
+        return is_complete
 
     async def listen(self, stream: Stream) -> None:
         """Wait for entries, so that they are known as soon as they are added."""
