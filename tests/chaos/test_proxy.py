@@ -145,7 +145,7 @@ def test_dripping(link: Link) -> None:
         link.set(drip=0.01)
         begun = time.monotonic()
         assert asked(connection, b"x" * 20) == b"x" * 20
-        assert time.monotonic() - begun >= 0.2
+        assert time.monotonic() - begun >= 0.15  # 19 pauses and more
 
 
 def test_it_can_lead_elsewhere(link: Link) -> None:
