@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -93,7 +92,7 @@ def test_cut(link: Link) -> None:
         with pytest.raises(ConnectionError):
             asked(connection)
         # Where the reset comes fast, connecting fails already.
-        with suppress(ConnectionError), connected(link) as other:
+        with contextlib.suppress(ConnectionError), connected(link) as other:
             assert is_gone(other)
     link.set()
     with connected(link) as connection:
