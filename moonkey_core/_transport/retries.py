@@ -194,8 +194,14 @@ def _claimed_or_stored(
     token = secrets.token_hex(8).encode()
     for number in range(1, _CLAIM_LOOKS + 1):
         state = yield ClaimCall(policy, token)
+        if state == "held":
+            # Between the last look and this claim, another process may have saved its reply and ended its claim.
+            found = yield from _stored(policy)
+            if found is not None:
+                yield ReleaseCall(policy, token)
+            return found or token
         if state != "taken":
-            return token if state == "held" else None
+            return None
         pause = number * _JITTER.uniform(*_CLAIM_PAUSE)
         if pause > remaining() / 2:
             return None

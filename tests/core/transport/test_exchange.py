@@ -211,6 +211,21 @@ class TestClaims:
         assert found == Reply(200, {}, b"of the other", 5.0, from_store=True)
         assert shelf.claims == {"a": b"other"}
 
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_a_call_that_another_has_just_finished_is_not_made_again(self, how: str, number: int) -> None:
+        class Finished(Shelf):
+            def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
+                if self.claimed == number:  # between the last look and this claim
+                    self.kept["a"] = Reply(200, {}, b"of the other", 5.0)
+                    self.claims.clear()
+                return super().claim(policy, token)
+
+        shelf = Finished()
+        shelf.claims["a"] = b"other"
+        (found,) = ask(how, url := unused_url(), [self.claimed(url)], shelf=shelf)
+        assert found == Reply(200, {}, b"of the other", 5.0, from_store=True)
+        assert shelf.claims == {}
+
     def test_the_next_one_goes_on_where_the_other_gives_up(self, how: str) -> None:
         class GivenUp(Shelf):
             def claim(self, policy: StorePolicy, token: bytes) -> ClaimState:
