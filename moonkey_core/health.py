@@ -27,6 +27,8 @@ class Health:
         last_error: The last failure of the API, if any.
         revocations: The number of revocations that are known.
         remembered: The number of verified credentials that are remembered.
+        redis_trouble: What is wrong with Redis or with the rights there, and what to do about it, as one sentence;
+            ``None`` where nothing is known to be.
     """
 
     key_set_age: float | None
@@ -37,6 +39,7 @@ class Health:
     last_error: UpstreamError | None
     revocations: int
     remembered: int
+    redis_trouble: str | None
 
     @property
     def providers(self) -> Mapping[str, Health]:
@@ -78,6 +81,11 @@ class FeedStatus(Protocol):
         """The number of revocations of this process that Redis may not have yet."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis, as one sentence."""
+        ...
+
     def lag(self) -> float | None:
         """Return how far behind it is, in seconds; ``None`` before anything was read from it."""
         ...
@@ -109,6 +117,7 @@ def health_of(
         last_error=breaker.last_error,
         revocations=revocations,
         remembered=remembered,
+        redis_trouble=None if feed is None else feed.trouble,
     )
 
 
@@ -126,5 +135,6 @@ def health_of_all(members: Mapping[str, Health]) -> HealthOfSeveral:
         last_error=max(errors, key=lambda error: error.at, default=None),
         revocations=sum(one.revocations for one in every),
         remembered=sum(one.remembered for one in every),
+        redis_trouble=next((one.redis_trouble for one in every if one.redis_trouble is not None), None),
         by_provider=dict(members),
     )
