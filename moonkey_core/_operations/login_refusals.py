@@ -17,7 +17,7 @@ _BY_ITS_SDK: Final = "Begin it with the provider's own SDK, in the browser or in
 _ACCEPTED: Final = "Sessions that begin so are accepted here like any other."
 
 
-def create_password(core: Core, *arguments: object, **named: object) -> Plan[None]:
+def create_password(core: Core, /, *arguments: object, **named: object) -> Plan[None]:
     """Refuse: passwords are set with the provider's own SDK or page.
 
     Raises:
@@ -26,7 +26,7 @@ def create_password(core: Core, *arguments: object, **named: object) -> Plan[Non
     yield from _refused(core, "create_password")
 
 
-def verify_password(core: Core, *arguments: object, **named: object) -> Plan[Login]:
+def verify_password(core: Core, /, *arguments: object, **named: object) -> Plan[Login]:
     """Refuse: passwords are verified by the provider's own SDK or page.
 
     Raises:
@@ -35,7 +35,7 @@ def verify_password(core: Core, *arguments: object, **named: object) -> Plan[Log
     return (yield from _refused(core, "verify_password"))
 
 
-def begin_passkey(core: Core, *arguments: object, **named: object) -> Plan[None]:
+def begin_passkey(core: Core, /, *arguments: object, **named: object) -> Plan[None]:
     """Refuse: a sign-in with a passkey is begun by the provider's own SDK or page.
 
     Raises:
@@ -44,7 +44,7 @@ def begin_passkey(core: Core, *arguments: object, **named: object) -> Plan[None]
     yield from _refused(core, "begin_passkey")
 
 
-def verify_passkey(core: Core, *arguments: object, **named: object) -> Plan[Login]:
+def verify_passkey(core: Core, /, *arguments: object, **named: object) -> Plan[Login]:
     """Refuse: passkeys are verified by the provider's own SDK or page.
 
     Raises:
@@ -53,7 +53,7 @@ def verify_passkey(core: Core, *arguments: object, **named: object) -> Plan[Logi
     return (yield from _refused(core, "verify_passkey"))
 
 
-def begin_biometric(core: Core, *arguments: object, **named: object) -> Plan[None]:
+def begin_biometric(core: Core, /, *arguments: object, **named: object) -> Plan[None]:
     """Refuse: a sign-in with biometrics is begun by the provider's own SDK.
 
     Raises:
@@ -62,7 +62,7 @@ def begin_biometric(core: Core, *arguments: object, **named: object) -> Plan[Non
     yield from _refused(core, "begin_biometric")
 
 
-def verify_biometric(core: Core, *arguments: object, **named: object) -> Plan[Login]:
+def verify_biometric(core: Core, /, *arguments: object, **named: object) -> Plan[Login]:
     """Refuse: biometrics are verified by the provider's own SDK.
 
     Raises:

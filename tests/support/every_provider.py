@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -38,3 +39,9 @@ EVERY_PROVIDER: dict[str, Callable[[], Provider | None]] = {
     "cdp": cdp,
 }
 """``None`` is MoonKey, which is made of the other settings."""
+
+
+def options_with(word: str) -> dict[str, Any]:
+    """The options of a client with this provider, which has a secret key in any case."""
+    made = EVERY_PROVIDER[word]()
+    return {"secret_key": "sk_test_x"} | ({} if made is None else {"provider": made})

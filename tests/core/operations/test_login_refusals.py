@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from moonkey_core import AsyncMoonKey, MoonKey, NotSupported, Stytch
 from moonkey_core.settings.provider_choice import PRESETS
-from support.every_provider import EVERY_PROVIDER
+from support.every_provider import EVERY_PROVIDER, options_with
 from support.foreign_tokens import provider as plain_provider
 
 SECRET = "correct horse battery staple"
@@ -23,18 +22,13 @@ METHODS = [
 ]
 
 
-def options(name: str) -> dict[str, Any]:
-    made = EVERY_PROVIDER[name]()
-    return {"secret_key": "sk_test_x", **({} if made is None else {"provider": made})}
-
-
 def test_no_provider_is_left_out() -> None:
     assert set(PRESETS) <= set(EVERY_PROVIDER)
 
 
 @pytest.mark.parametrize("name", EVERY_PROVIDER)
 def test_what_begins_elsewhere_is_not_supported(name: str) -> None:
-    with MoonKey(**options(name)) as client:
+    with MoonKey(**options_with(name)) as client:
         begins_here = "sign_in" in client.capabilities
         for namespace, method, spoken in METHODS:
             with pytest.raises(NotSupported) as caught:
@@ -52,8 +46,8 @@ def test_what_begins_elsewhere_is_not_supported(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY_PROVIDER)
 def test_the_asynchronous_client_says_the_same(name: str) -> None:
     async def call() -> None:
-        with MoonKey(**options(name)) as blocking:
-            async with AsyncMoonKey(**options(name)) as client:
+        with MoonKey(**options_with(name)) as blocking:
+            async with AsyncMoonKey(**options_with(name)) as client:
                 for namespace, method, _ in METHODS:
                     with pytest.raises(NotSupported) as here:
                         await getattr(getattr(client, namespace), method)()
