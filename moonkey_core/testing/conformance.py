@@ -46,8 +46,6 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import Event, UpstreamCall
 
-__all__ = ["Check", "Sign", "provider_conformance"]
-
 Sign = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 """Signs with the provider's key: takes what the header has beside ``alg`` and ``kid``, and the claims."""
 
