@@ -25,8 +25,8 @@ from moonkey_core._verified import CacheEntry
 from moonkey_core.auth import cache_entry
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, NotSupported
-from moonkey_core.testing.replies import REPLY_CHECKS
-from moonkey_core.testing.subject import OPAQUE, Answer, Check, Sign, Subject, expect, rules_of
+from moonkey_core.testing.conformance_replies import REPLY_CHECKS
+from moonkey_core.testing.conformance_subject import OPAQUE, Answer, Check, Sign, Subject, expect, rules_of
 
 _METHODS: Mapping[Capability, tuple[str, ...]] = {
     "introspect": ("introspect",),

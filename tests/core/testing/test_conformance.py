@@ -303,7 +303,7 @@ def test_a_provider_of_id_tokens_passes_if_it_says_so() -> None:
 
 
 def test_the_example_is_the_one_in_the_documentation_and_has_forty_lines() -> None:
-    source = (Path(__file__).parents[2] / "examples" / "own_provider.py").read_text()
+    source = (Path(__file__).parents[3] / "examples" / "own_provider.py").read_text()
     assert len(source.splitlines()) <= 40
     assert source in text("docs/providers.md")
 

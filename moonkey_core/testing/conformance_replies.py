@@ -15,7 +15,7 @@ from moonkey_core._sign_in_steps import LinkPage, LoginContext
 from moonkey_core.auth import cache_entry
 from moonkey_core.errors import MoonKeyError, NotSupported, ProviderUnavailable
 from moonkey_core.models import Login, MagicLinkRequest, OtpRequest, TotpRegistration, WalletChallenge
-from moonkey_core.testing.subject import Subject, expect, first_call, judged, played
+from moonkey_core.testing.conformance_subject import Subject, expect, first_call, judged, played
 
 _TROUBLE = (429, 500, 502, 503)
 _STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 599)
