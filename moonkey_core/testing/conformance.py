@@ -26,7 +26,7 @@ from moonkey_core.auth import cache_entry
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, NotSupported
 from moonkey_core.testing.conformance_replies import REPLY_CHECKS
-from moonkey_core.testing.conformance_subject import OPAQUE, Answer, Check, Sign, Subject, expect, rules_of
+from moonkey_core.testing.conformance_subject import OPAQUE, Service, Check, Sign, Subject, expect, rules_of
 
 _METHODS: Mapping[Capability, tuple[str, ...]] = {
     "introspect": ("introspect",),
@@ -66,7 +66,7 @@ def provider_conformance(
     audience_claim: str | None = None,
     user_claim: str = "sub",
     id_claims: Mapping[str, Any] = _ID_CLAIMS,
-    answer: Answer | None = None,
+    answer: Service | None = None,
 ) -> tuple[Check, ...]:
     """Return the checks for a provider whose JWTs are verified here.
 

@@ -20,7 +20,7 @@ from moonkey_core.events import Event, UpstreamCall
 Sign = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 """Signs with the provider's key: takes what the header has beside ``alg`` and ``kid``, and the claims."""
 
-Answer = Callable[[Fetch], Reply]
+Service = Callable[[Fetch], Reply]
 """Answers a call of the provider, as its service would where all is well."""
 
 KEY_OPERATIONS: Final = ("jwks", "discovery")
@@ -62,7 +62,7 @@ class Subject:
         sign: Sign,
         claims: Callable[[], Mapping[str, Any]],
         user_claim: str,
-        answer: Answer | None,
+        answer: Service | None,
     ) -> None:
         """Take what :func:`provider_conformance` was given."""
         self.make = make
@@ -152,7 +152,7 @@ def rules_of(subject: Subject) -> JwtRules:
     return rules
 
 
-def played(plan: Callable[[], Plan[Any]], answer: Answer) -> object:
+def played(plan: Callable[[], Plan[Any]], answer: Service) -> object:
     """Return the result of a plan, or its error, where these are the replies to its calls."""
     try:
         started = plan()
