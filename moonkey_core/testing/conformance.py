@@ -26,7 +26,7 @@ from moonkey_core.auth import cache_entry
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, NotSupported
 from moonkey_core.testing.conformance_replies import REPLY_CHECKS
-from moonkey_core.testing.conformance_subject import OPAQUE, Service, Check, Sign, Subject, expect, rules_of
+from moonkey_core.testing.conformance_subject import OPAQUE, Check, Service, Sign, Subject, expect, rules_of
 
 _METHODS: Mapping[Capability, tuple[str, ...]] = {
     "introspect": ("introspect",),
