@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moonkey_core.testing.conformance import Check, Sign, provider_conformance
+    from moonkey_core.testing.conformance import provider_conformance
+    from moonkey_core.testing.conformance_subject import Check, Sign
 
 __all__ = ["Check", "Sign", "provider_conformance"]
 
-_MODULES = {"Check": "conformance", "Sign": "conformance", "provider_conformance": "conformance"}
+_MODULES = {"Check": "conformance_subject", "Sign": "conformance_subject", "provider_conformance": "conformance"}
 
 if not TYPE_CHECKING:  # so that type checkers still report a name that is not there
 
