@@ -312,8 +312,8 @@ def check_sign_in_page(settings: Settings) -> None:
         raise setting_error(
             "sign_in",
             f"has no page, and the session cookies of {signing_in.provider.name!r} are set by its own script in "
-            'the browser (cookies_by="browser"), so the ready-made pages cannot sign users in. Name the page of the '
-            'app where that script does: SignInSettings(page="/login"). Or let the cookies be set here: '
+            'the browser (cookies_by="browser"), so the ready-made pages cannot sign users in. Name the page of '
+            'the app where that script does: SignInSettings(page="/login"). Or let the cookies be set here: '
             'cookies_by="server".',
         )
 
