@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from moonkey_core._doctor import browser, redis, service, tokens, variables
 from moonkey_core._doctor.lines import Line, Report, for_provider, ok, unseen, wrong
-from moonkey_core._doctor.masking import Mask, secrets_in, secrets_of
+from moonkey_core._doctor.masking import Mask, parts_of, secrets_in, secrets_of
 from moonkey_core._doctor.subject import Asked, Subject, owner_of, subjects_of
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
@@ -49,8 +49,7 @@ def examine(load: Callable[[], Settings], asked: Asked, more: Sequence[Callable[
 
 def mask_for(settings: Settings | None, asked: Asked) -> Mask:
     """Return what masks all secrets that are known, and all texts that look like one."""
-    known = [*secrets_of(asked.environ), *secrets_in(settings)]
-    return Mask([*known, *([asked.credential, *asked.credential.split(".")] if asked.credential else ())])
+    return Mask([*secrets_of(asked.environ), *secrets_in(settings), *parts_of(asked.credential)])
 
 
 def _examined(settings: Settings, asked: Asked) -> list[Line]:

@@ -81,6 +81,14 @@ def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
             yield value
 
 
+def parts_of(credential: str) -> Iterator[str]:
+    """Yield what is secret in a credential as a user has given it: each word, of a line of cookies each value."""
+    for word in re.split(r"[;\s]+", credential):
+        value = word.partition("=")[2]
+        secret = value if len(value.strip("=")) >= _SHORTEST_PART else word
+        yield from (secret, *secret.split("."))
+
+
 def secrets_in(thing: object, depth: int = 0) -> Iterator[str]:
     """Yield the secrets in settings, a provider or a part of them, however deep they stand."""
     if isinstance(thing, Secret):

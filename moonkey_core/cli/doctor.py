@@ -41,11 +41,13 @@ def main(argv: list[str] | None = None, *, prog: str = "moonkey doctor") -> int:
     add_options(parser)
     arguments = parser.parse_args(argv)
     from moonkey_core._doctor.apps import AppError
+    from moonkey_core._doctor.examination import mask_for
+    from moonkey_core._doctor.subject import Asked
 
     try:
         found = found_app(arguments)
     except AppError as error:
-        print(error, file=sys.stderr)
+        print(mask_for(None, Asked())(str(error)), file=sys.stderr)
         return USAGE
     except ConfigurationError as error:
         return _report_settings(error, arguments)
