@@ -13,6 +13,7 @@ from moonkey_core._crypto import fleet_sealers
 from moonkey_core.provider import Capability, JwtRules, KeySource, ProviderBase
 from moonkey_core.settings import provider_choice
 from moonkey_core.settings.checks import MOONKEY_ONLY
+from support.foreign_tokens import provider as plain_issuer
 
 OF_B = CookieSettings(session_name="b", jwt_name="b_jwt")
 KEY = "sk_test_" + "k" * 30
