@@ -126,6 +126,9 @@ class MoonKey(ClientBase, m.Runs):
         self.oauth: m.OAuth = m.OAuth(core, exchange)
         self.totps: m.Totps = m.Totps(core, exchange)
         self.wallets: m.Wallets = m.Wallets(core, exchange)
+        self.passwords: m.Passwords = m.Passwords(core, exchange)
+        self.passkeys: m.Passkeys = m.Passkeys(core, exchange)
+        self.biometrics: m.Biometrics = m.Biometrics(core, exchange)
         self.users: m.Users = m.Users(core, exchange)
         self.mfa: m.Mfa = m.Mfa(core, exchange, self._store)
         self._session_watcher = SessionWatcher(
@@ -297,6 +300,9 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.oauth: m.AsyncOAuth = m.AsyncOAuth(core, exchange)
         self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
         self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
+        self.passwords: m.AsyncPasswords = m.AsyncPasswords(core, exchange)
+        self.passkeys: m.AsyncPasskeys = m.AsyncPasskeys(core, exchange)
+        self.biometrics: m.AsyncBiometrics = m.AsyncBiometrics(core, exchange)
         self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
         self.mfa: m.AsyncMfa = m.AsyncMfa(core, exchange, self._store)
         self._session_watcher = AsyncSessionWatcher(
