@@ -29,6 +29,7 @@ from moonkey_core.settings.checks import (
     session_minutes,
     setting_error,
 )
+from moonkey_core.settings.client_choice import without_clients
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings
 from moonkey_core.settings.fields import (
     Network,
@@ -579,7 +580,7 @@ class Settings(Routed, KnownArguments):
         options = {name: value for name, value in options.items() if value is not None}
         if "provider" in options or "providers" in options:
             found = {name: value for name, value in found.items() if name not in ("provider", "providers")}
-        given, unused = without_words({**found, **options})
+        given, unused = without_words(without_clients({**found, **options}, has_value))
         check_used(unused, options)
         if not given.keys() & {"secret_key", "provider", "providers"}:
             also = f" {unused[0].upper()} has no effect without MOONKEY_PROVIDER." if unused else ""
