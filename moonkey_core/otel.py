@@ -83,14 +83,19 @@ def _is_lost(health: Health) -> int | None:
 _GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
     ("moonkey.key_set.age", "s", "Age of the key set.", lambda health: health.key_set_age),
     ("moonkey.revocation.feed_lag", "s", "How far behind the revocation feed is.", lambda health: health.feed_lag),
-    ("moonkey.revocation.feed_lost", "1", "1 while the feed is lost.", _is_lost),
+    ("moonkey.revocation.feed_lost", "{feed}", "1 while the feed is lost, 0 while it is live.", _is_lost),
     (
         "moonkey.revocation.unsent",
         "{revocation}",
         "Revocations of this process that Redis may not have yet.",
         lambda health: None if health.feed == "none" else health.unsent,
     ),
-    ("moonkey.circuit.open", "1", "1 while calls are held back.", lambda health: int(health.circuit == "open")),
+    (
+        "moonkey.circuit.open",
+        "{circuit}",
+        "1 while calls are held back, else 0.",
+        lambda health: int(health.circuit == "open"),
+    ),
     ("moonkey.revocations", "{revocation}", "Revocations remembered.", lambda health: health.revocations),
 )
 
@@ -100,7 +105,7 @@ class _GlobalProvider:
 
 
 class _Shared:
-    """What the clients of one meter provider share: its instruments, and the list of those that its gauges show."""
+    """What the clients of one meter provider share: its instruments, and the list that its gauges show."""
 
     def __init__(self) -> None:
         self.clients: _Clients = []
