@@ -114,6 +114,8 @@ class Worker:
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
         replicas: How many replicas have to acknowledge what is published.
+        lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
+            most; for the log.
 
     Attributes:
         reader: Tracks how up to date this process is.
@@ -131,7 +133,9 @@ class Worker:
         max_lag: float,
         leeway: float,
         replicas: int = 0,
+        lost_bound: float = 0.0,
     ) -> None:
+        self._lost_bound = lost_bound
         self._replicas = replicas
         self._revocations = revocations
         self._queue = queue
@@ -405,8 +409,13 @@ class Worker:
         if not is_live:
             name = type(error).__name__ if error else "catching up"
             self._logged_cause = self._cause
-            cause = f": {self._cause}" if self._cause else ""
-            logger.warning("feed: lost (%s)%s", name, cause, extra={"reason": "feed_lost"})
+            logger.warning(
+                "feed: lost (%s%s); a revocation of another process takes effect after at most %.15g s meanwhile",
+                name,
+                f": {self._cause}" if self._cause else "",
+                self._lost_bound,
+                extra={"reason": "feed_lost"},
+            )
         elif was_live is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
         self._home.run(partial(self._emit, FeedChanged("caught_up" if is_live else "lost")))

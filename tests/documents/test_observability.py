@@ -142,6 +142,7 @@ def test_the_probes(kind: str, emulator: Emulator, monkeypatch: pytest.MonkeyPat
         "revocations": 0,
         "remembered": 0,
         "redis_trouble": None,
+        "feed_lost_bound": None,
         "degraded": False,
     }
 
