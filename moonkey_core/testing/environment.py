@@ -1,7 +1,6 @@
 """Variables for an app that reads its settings where it is imported, before there is any fixture.
 
-A made-up key and an address at which nothing is: an app can be made with them, and calls no real service. The kit
-takes over the clients that are made.
+With a made-up key an app can be made. No real service accepts it, and the kit takes over the clients.
 """
 
 from __future__ import annotations
@@ -10,13 +9,10 @@ import os
 import secrets
 from collections.abc import Mapping, MutableMapping
 
-NOWHERE = "http://127.0.0.1:9"
-"""An address of this machine at which nothing answers."""
-
 
 def usual_settings() -> Mapping[str, str]:
     """Return variables with which an app of MoonKey can be made."""
-    return {"MOONKEY_SECRET_KEY": f"sk_test_{secrets.token_hex(20)}", "MOONKEY_BASE_URL": NOWHERE}
+    return {"MOONKEY_SECRET_KEY": f"sk_test_{secrets.token_hex(20)}"}
 
 
 def provide_settings(environ: MutableMapping[str, str] = os.environ) -> bool:

@@ -69,7 +69,8 @@ def override_auth(app: Any, auth: Auth | None = None) -> Iterator[Auth]:
 
     Args:
         app: The app.
-        auth: The identity; that of a signed-in user by default. ``new_auth()`` of ``moonkey_core.auth`` is nobody.
+        auth: The identity; that of a signed-in user by default. ``new_auth()`` of
+            ``moonkey_core.auth`` is that of an anonymous request.
     """
     source = import_module("moonkey_starlette.fastapi").auth_source
     found = identity() if auth is None else auth

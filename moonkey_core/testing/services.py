@@ -18,7 +18,7 @@ from moonkey_core.emulator.cdp.records import ApiKeyRecord
 from moonkey_core.emulator.gateway import Gateway
 from moonkey_core.provider import CDP, Introspection, KeySource, OidcProvider, Stytch, StytchB2B
 from moonkey_core.settings import Settings
-from moonkey_core.testing.transport import Answer, Call, KitTransport, Service, origin_of, play_in_process
+from moonkey_core.testing.transport import Call, EmulatedReply, KitTransport, Service, origin_of, play_in_process
 
 AnyEmulator = Emulator | OidcEmulator | StytchEmulator | StytchB2BEmulator | CdpEmulator
 
@@ -106,7 +106,7 @@ class MoonKeyService:
             path = f"/v1/auth/jwks/default{f'?{query}' if query else ''}"
         return call._replace(path=path)
 
-    def completed(self, url: str, answer: Answer) -> Answer:
+    def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return the answer as it is."""
         return answer
 
@@ -132,7 +132,7 @@ class StytchService:
         path = _from(call.path, "/v1/") or urlsplit(self.emulator.jwks_url).path
         return call._replace(path=path)
 
-    def completed(self, url: str, answer: Answer) -> Answer:
+    def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return the answer as it is."""
         return answer
 
@@ -162,7 +162,7 @@ class CdpService:
         path = _from(call.path, "/platform/") or urlsplit(self.emulator.jwks_url).path
         return call._replace(path=path)
 
-    def completed(self, url: str, answer: Answer) -> Answer:
+    def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return the answer as it is."""
         return answer
 
@@ -198,7 +198,7 @@ class OidcService:
             return Call("POST", own, [*headers, ("authorization", f"Basic {pair}")], urlencode(form).encode())
         return call._replace(path=_DISCOVERY if path.endswith(_DISCOVERY) else "/jwks")
 
-    def completed(self, url: str, answer: Answer) -> Answer:
+    def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return a discovery document as that of the provider's issuer."""
         address = url.partition("?")[0]
         if not address.endswith(_DISCOVERY) or answer.status != 200 or self._keys is None:

@@ -37,7 +37,7 @@ class Call(NamedTuple):
     body: bytes
 
 
-class Answer(NamedTuple):
+class EmulatedReply(NamedTuple):
     """The answer to a call."""
 
     status: int
@@ -56,7 +56,7 @@ class Service(Protocol):
     def translated(self, url: str, call: Call) -> Call:
         """Return a call as the emulator knows it: its paths, and its credentials where the app has others."""
 
-    def completed(self, url: str, answer: Answer) -> Answer:
+    def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return an answer as the provider would have written it."""
 
 
@@ -81,12 +81,12 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if self._gateway_of is None:
             with httpx.HTTPTransport(verify=False) as sockets:
                 response = sockets.handle_request(_forwarded(service, call, request))
-                answer = Answer(response.status_code, _headers(response), response.read())
+                answer = EmulatedReply(response.status_code, _headers(response), response.read())
         else:
             seconds, outcome = _in_process(service, call, self._gateway_of)
-            limit = _read_timeout(request)
-            time.sleep(min(seconds, limit))
-            answer = _outcome(outcome, seconds, limit, request)
+            _check_timeout(seconds, request)
+            time.sleep(seconds)
+            answer = _arrived(outcome)
         return _response(service.completed(url, answer), request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -98,12 +98,12 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             # Connections belong to an event loop, and each test may have one of its own.
             async with httpx.AsyncHTTPTransport(verify=False) as sockets:
                 response = await sockets.handle_async_request(_forwarded(service, call, request))
-                answer = Answer(response.status_code, _headers(response), await response.aread())
+                answer = EmulatedReply(response.status_code, _headers(response), await response.aread())
         else:
             seconds, outcome = _in_process(service, call, self._gateway_of)
-            limit = _read_timeout(request)
-            await asyncio.sleep(min(seconds, limit))
-            answer = _outcome(outcome, seconds, limit, request)
+            _check_timeout(seconds, request)
+            await asyncio.sleep(seconds)
+            answer = _arrived(outcome)
         return _response(service.completed(url, answer), request)
 
     def _service_for(self, url: str) -> Service:
@@ -112,7 +112,7 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 def _in_process(
     service: Service, call: Call, gateway_of: Callable[[Any], Gateway]
-) -> tuple[float, Answer | Exception]:
+) -> tuple[float, EmulatedReply | Exception]:
     """Return the answer of an emulator to a call, or what happened in its place, and how many seconds it takes.
 
     The emulator waits for nothing, so its coroutine needs no event loop, and no socket that one would open.
@@ -148,7 +148,7 @@ def _in_process(
     except StopIteration:
         body = b"".join(message.get("body", b"") for message in sent[1:])
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
-        return 0.0, Answer(sent[0]["status"], headers, body)
+        return 0.0, EmulatedReply(sent[0]["status"], headers, body)
     except _Waits as waits:
         return waits.seconds, waits.outcome
     finally:
@@ -159,14 +159,14 @@ def _in_process(
 class _Waits(Exception):
     """An answer that takes some time."""
 
-    def __init__(self, seconds: float, outcome: Answer | Exception) -> None:
+    def __init__(self, seconds: float, outcome: EmulatedReply | Exception) -> None:
         super().__init__()
         self.seconds = seconds
         self.outcome = outcome
 
 
 async def play_in_process(fault: Fault, app: Any, scope: Any, caller: Any, replay: Any, send: Any) -> None:
-    """Answer with a fault, as ``moonkey_core.emulator.playback.play`` does on a connection."""
+    """EmulatedReply with a fault, as ``moonkey_core.emulator.playback.play`` does on a connection."""
     if fault.reset:
         raise _Waits(fault.delay, httpx.ReadError("The connection was reset"))
     sent: list[Any] = []
@@ -182,7 +182,7 @@ async def play_in_process(fault: Fault, app: Any, scope: Any, caller: Any, repla
     body = b"".join(message.get("body", b"") for message in sent[1:])
     lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
     seconds = fault.delay + fault.drip * len(body) + fault.drip_headers * (_HEAD_BYTES + len(body))
-    raise _Waits(seconds, Answer(sent[0]["status"], lines, body))
+    raise _Waits(seconds, EmulatedReply(sent[0]["status"], lines, body))
 
 
 def _call(request: httpx.Request, body: bytes) -> Call:
@@ -202,20 +202,20 @@ def _headers(response: httpx.Response) -> list[Header]:
     return [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_BY_HOP]
 
 
-def _read_timeout(request: httpx.Request) -> float:
+def _check_timeout(seconds: float, request: httpx.Request) -> None:
+    """Raise the timeout that an answer after so many seconds means; at once, as there is nothing to wait for."""
     limit = request.extensions.get("timeout", {}).get("read")
-    return float("inf") if limit is None else float(limit)
-
-
-def _outcome(outcome: Answer | Exception, seconds: float, limit: float, request: httpx.Request) -> Answer:
-    if seconds > limit:
+    if limit is not None and seconds > limit:
         raise httpx.ReadTimeout("The emulator was told to be slow", request=request)
+
+
+def _arrived(outcome: EmulatedReply | Exception) -> EmulatedReply:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-def _response(answer: Answer, request: httpx.Request) -> httpx.Response:
+def _response(answer: EmulatedReply, request: httpx.Request) -> httpx.Response:
     headers = [one for one in answer.headers if one[0].lower() not in _HOP_BY_HOP]
     return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
 

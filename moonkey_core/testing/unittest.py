@@ -38,7 +38,7 @@ class MoonKeyTestMixin:
         return type(self).moonkey_app
 
     def setUp(self) -> None:
-        """Begin a test: nobody is signed in."""
+        """Begin a test: no user is signed in."""
         self._moonkey_kit: Kit | None = None
         super().setUp()  # type: ignore[misc]
 
