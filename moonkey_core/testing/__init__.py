@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from moonkey_core.testing.assertions import assert_no_secret, assert_requires_auth, assert_step_up
-    from moonkey_core.testing.conformance import Check, Sign, provider_conformance
+    from moonkey_core.testing.conformance import provider_conformance
+    from moonkey_core.testing.conformance_subject import Check, Sign
     from moonkey_core.testing.environment import provide_settings
     from moonkey_core.testing.faults import Faults
     from moonkey_core.testing.identities import identity, override_auth
@@ -38,12 +39,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Check": "conformance",
+    "Check": "conformance_subject",
     "Emulators": "services",
     "Faults": "faults",
     "Kit": "kit",
     "MoonKeyTestMixin": "unittest",
-    "Sign": "conformance",
+    "Sign": "conformance_subject",
     "SignedInUser": "kit",
     "assert_no_secret": "assertions",
     "assert_requires_auth": "assertions",

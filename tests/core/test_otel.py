@@ -13,7 +13,7 @@ from weakref import ref
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
+from moonkey_core import OIDC, AsyncMoonKey, ConfigurationError, MoonKey, otel
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, UpstreamCall, Verified
 from moonkey_core.otel import instrument
@@ -36,9 +36,17 @@ def seen() -> Iterator[Seen]:
 
 
 def server_of(url: str) -> dict[str, str | int]:
-    """The attributes of each call to a server on this machine."""
+    """The attributes of each verification by a server on this machine."""
     host, _, port = url.removeprefix("http://").partition(":")
-    return {"http.request.method": "POST", "server.address": host, "server.port": int(port)}
+    path = "/v1/auth/sessions/verify"
+    return {
+        "http.request.method": "POST",
+        "server.address": host,
+        "server.port": int(port),
+        "url.full": url + path,
+        "url.template": path,
+        "moonkey.operation": "sessions.verify",
+    }
 
 
 class TestSpans:
@@ -49,10 +57,11 @@ class TestSpans:
         emulator.fault(times=1, status=503)
         call("authenticate", presenting(emulator.sign_in().session_token))
         bad, good = seen.spans()
-        assert [span.name for span in (bad, good)] == ["moonkey sessions.verify"] * 2
+        assert [span.name for span in (bad, good)] == ["POST /v1/auth/sessions/verify"] * 2
         assert [span.kind for span in (bad, good)] == [SpanKind.CLIENT] * 2
         where = server_of(emulator.base_url)
         assert dict(bad.attributes or {}) == {**where, "http.response.status_code": 503, "error.type": "503"}
+        where["http.request.resend_count"] = 1
         assert dict(good.attributes or {}) == {**where, "http.response.status_code": 200}
         assert [span.status.status_code for span in (bad, good)] == [StatusCode.ERROR, StatusCode.UNSET]
         for span, event in zip((bad, good), events, strict=True):
@@ -64,10 +73,10 @@ class TestSpans:
         with MoonKey(secret_key="sk_test_x", base_url=url) as client:
             seen.watch(client)
             client.authenticate(presenting(TOKEN))
-        for span in seen.spans():
-            assert dict(span.attributes or {}) == {**server_of(url), "error.type": "connect"}
-            assert span.status.status_code is StatusCode.ERROR
-        assert len(seen.spans()) == 2
+        first, second = seen.spans()
+        assert dict(first.attributes or {}) == {**server_of(url), "error.type": "connect"}
+        assert dict(second.attributes or {}) == {**dict(first.attributes or {}), "http.request.resend_count": 1}
+        assert {span.status.status_code for span in (first, second)} == {StatusCode.ERROR}
 
     def test_a_refusal_is_an_answer(self, seen: Seen, make_client: MakeClient, emulator: Emulator) -> None:
         client = make_client()
@@ -240,6 +249,17 @@ class TestGauges:
         assert gone() is None
         assert not {name for name, _ in seen.points()} & GAUGES
 
+    def test_many_clients_leave_nothing_behind(self, seen: Seen, caplog: pytest.LogCaptureFixture) -> None:
+        registered = seen.meters._measurement_consumer._async_instruments
+        for _ in range(20):
+            with MoonKey(secret_key="sk_test_x") as client:
+                seen.watch(client)
+        assert len(registered) == len(GAUGES)
+        del client
+        gc.collect()
+        assert otel._shared[seen.meters].clients == []
+        assert caplog.records == []
+
     @pytest.mark.long
     def test_nor_is_a_provider(self) -> None:
         seen = Seen()
@@ -261,6 +281,21 @@ class TestInstrument:
         assert len(client.hooks.all) == 1
         assert [value for _, value in seen.values("moonkey.verifications")] == [1]
         assert len(seen.spans()) == 1
+
+    @pytest.mark.parametrize("all_first", [True, False])
+    def test_a_provider_counts_once(self, seen: Seen, all_first: bool) -> None:
+        other = OIDC("https://id.example.com", audience="app")
+        with MoonKey("sk_test_x", providers=["moonkey", other]) as client:
+            both = [client, client.providers["moonkey"]]
+            for one in both if all_first else reversed(both):
+                seen.watch(one)
+            client.providers["moonkey"].authenticate(lambda _name: [])
+            assert [labels for labels, _ in seen.values("moonkey.circuit.open")] == [
+                {"provider": "moonkey"},
+                {"provider": "oidc"},
+            ]
+            ((labels, value),) = seen.values("moonkey.verifications")
+        assert (labels["provider"], value) == ("moonkey", 1)
 
     def test_other_hooks_stay(self, seen: Seen, make_client: MakeClient) -> None:
         client, heard = make_client(), list[Event]()

@@ -35,21 +35,29 @@ class Seen:
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
 
-    def watch(self, client: MoonKey | AsyncMoonKey) -> None:
-        instrument(client, tracer_provider=self.tracers, meter_provider=self.meters)
+    def watch(self, client: MoonKey | AsyncMoonKey, *, propagate: bool = True) -> None:
+        instrument(client, tracer_provider=self.tracers, meter_provider=self.meters, propagate=propagate)
 
     def spans(self) -> list[ReadableSpan]:
-        return [span for span in self._exporter.get_finished_spans() if span.name.startswith("moonkey ")]
+        """The spans of calls that have ended."""
+        return [span for span in self._exporter.get_finished_spans() if _scope(span) == "moonkey"]
 
-    def points(self) -> Iterator[tuple[str, Any]]:
+    def operations(self) -> list[str]:
+        """Which calls they are of, in the order of their ends."""
+        return [str((span.attributes or {})["moonkey.operation"]) for span in self.spans()]
+
+    def metrics(self) -> Iterator[Any]:
         data = self._reader.get_metrics_data()
         for resource in data.resource_metrics if data else ():
             for scope in resource.scope_metrics:
                 assert scope.scope.name == "moonkey"
                 assert scope.scope.version == metadata.version("moonkey")
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        yield metric.name, point
+                yield from scope.metrics
+
+    def points(self) -> Iterator[tuple[str, Any]]:
+        for metric in self.metrics():
+            for point in metric.data.data_points:
+                yield metric.name, point
 
     def values(self, name: str) -> list[tuple[dict[str, Any], float]]:
         """Of a counter or gauge; of a histogram, how many were recorded."""
@@ -71,3 +79,7 @@ class Seen:
     def close(self) -> None:
         self.meters.shutdown()
         self.tracers.shutdown()
+
+
+def _scope(span: ReadableSpan) -> str | None:
+    return None if span.instrumentation_scope is None else span.instrumentation_scope.name
