@@ -11,7 +11,8 @@ from typing import Any
 from moonkey_core import _clock
 from moonkey_core._doctor.lines import Line, ok, unseen, wrong
 from moonkey_core.client import MoonKey
-from moonkey_core.redis.client import blocking_client
+from moonkey_core.redis.topology import feed_client
+from moonkey_core.redis.trouble import explain
 from moonkey_core.settings import Settings
 
 _TIMEOUT = 2.0  # seconds of one command
@@ -32,7 +33,10 @@ def check_redis(client: MoonKey) -> list[Line]:
     settings = client.settings
     if settings.redis_url is None:
         return [ok("redis", "None is set: each process knows of its own revocations only.", _several(client))]
-    server = blocking_client(settings.redis_url, _TIMEOUT, 1)
+    try:
+        server = feed_client(settings.redis_url, _TIMEOUT)
+    except Exception as error:  # of redis-py: what knows the server does not answer
+        return [_unreachable(error)]
     try:
         try:
             server.time()
@@ -62,7 +66,9 @@ def _unreachable(error: Exception) -> Line:
     for pattern, what, mend in _REFUSED:
         if re.search(pattern, text):
             return wrong("redis", f"Redis answers, but {what}.", mend)
-    return wrong("redis", f"Redis cannot be reached ({type(error).__name__}).", _ADDRESS)
+    cause = explain(error)
+    mend = f"{_ADDRESS} In short: {cause}." if cause else _ADDRESS
+    return wrong("redis", f"Redis cannot be reached ({type(error).__name__}).", mend)
 
 
 def _info(server: Any) -> Mapping[str, Any]:
@@ -192,7 +198,8 @@ def _feed(client: MoonKey) -> list[Line]:
             wrong(
                 "feed",
                 "This process cannot follow the feed of revocations.",
-                "Check the rights of the user of Redis (docs/operations.md), and the log for feed_lost.",
+                health.redis_trouble
+                or "Check the rights of the user of Redis (docs/operations.md), and the log for feed_lost.",
             )
         ]
     lag = health.feed_lag or 0.0

@@ -130,7 +130,7 @@ def test_users_of_the_servers_and_of_the_sentinels() -> None:
     need_redis()
     with SentinelGroup("--user", "app", "on", f">{PASSWORD}", "~*", "&*", "+@all") as group:
         for sentinel in group.sentinels:
-            sentinel.client.execute_command("ACL", "SETUSER", "asker", "on", ">ask+me", "+@all")
+            sentinel.client.execute_command("ACL", "SETUSER", "asker", "on", ">ask+me", "+sentinel|masters")
             sentinel.client.execute_command("ACL", "SETUSER", "default", "off")
         url = f"{group.url.replace('//', f'//app:{PASSWORD}@')}?sentinel_username=asker&sentinel_password="
         right, wrong = (
