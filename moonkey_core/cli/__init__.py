@@ -22,6 +22,9 @@ class _Command(NamedTuple):
 
 COMMANDS: dict[str, _Command] = {
     "emulator": _Command("moonkey_core.emulator.__main__", "run a local stand-in of an identity provider"),
+    "routes": _Command(
+        "moonkey_core.cli.routes", "list what each route of an app demands; fail on unprotected ones"
+    ),
     "revoke": _Command("moonkey_core.cli.revoke", "end sessions, at the provider and in all processes of the app"),
 }
 
