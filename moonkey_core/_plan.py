@@ -64,6 +64,7 @@ class Fetch:
             before.
         uses_breaker: Whether its failures count for the circuit breaker, which may then refuse it.
         store_policy: How the reply is loaded from and kept in the shared store, if there is one.
+        trace_headers: What the trace of one attempt adds, such as ``traceparent``. It replaces no other header.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -88,6 +89,7 @@ class Fetch:
     priority: bool = False
     uses_breaker: bool = True
     store_policy: StorePolicy | None = None
+    trace_headers: Mapping[str, str] | None = None
 
     @property
     def closes_connection(self) -> bool:

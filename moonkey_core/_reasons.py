@@ -409,6 +409,7 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "A page has only the id of its user, as the API could not be asked for the rest.",
         ),
         "hook_failed": LogReason("error", "A hook raised an exception."),
+        "call_untraced": LogReason("error", "OpenTelemetry raised an exception; the call was made nevertheless."),
         "listener_failed": LogReason("error", "A listener of the revocations raised an exception."),
         "watcher_failed": LogReason("error", "Watched connections could not be notified of a revocation."),
         "session_end_unknown": LogReason(

@@ -297,5 +297,7 @@ class SignInBase:
 
 def with_query(url: str, query: Mapping[str, str]) -> str:
     """Return a URL with more fields in its query, before a fragment."""
+    if not query:
+        return url
     place, hash_sign, fragment = url.partition("#")
     return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}{hash_sign}{fragment}"

@@ -340,6 +340,12 @@ _SPOKEN: Mapping[str, str] = {
     "verify_totp": "verify a code of an authenticator app",
     "recover_totp": "take a recovery code",
     "verify_wallet": "verify the signature of a wallet",
+    "create_password": "set a password through this app",
+    "verify_password": "verify a password through this app",
+    "begin_passkey": "begin a sign-in with a passkey through this app",
+    "verify_passkey": "verify a passkey through this app",
+    "begin_biometric": "begin a sign-in with biometrics through this app",
+    "verify_biometric": "verify biometrics through this app",
 }
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from moonkey_core._tracing import CallTracer
+
 __all__ = [
     "CircuitChanged",
     "Delegated",
@@ -197,11 +199,17 @@ class Hooks:
 
     Args:
         provider: The name of the provider that all events here are about.
+
+    Attributes:
+        all: The hooks.
+        tracer: What traces the calls, if anything does.
+        provider: The name of the provider that all events here are about.
     """
 
     def __init__(self, provider: str = "moonkey") -> None:
         self.all: tuple[Hook, ...] = ()
-        self._provider = provider
+        self.tracer: CallTracer | None = None
+        self.provider: str = provider
 
     def __bool__(self) -> bool:
         """Return whether there is any hook."""
@@ -211,10 +219,14 @@ class Hooks:
         """Call ``hook`` with every event from now on."""
         self.all = (*self.all, hook)
 
+    def trace(self, tracer: CallTracer) -> None:
+        """Have ``tracer`` begin a span for each attempt of a call, from now on."""
+        self.tracer = tracer
+
     def emit(self, event: Event) -> None:
         """Pass an event to every hook."""
-        if event.provider != self._provider:
-            event = replace(event, provider=self._provider)
+        if event.provider != self.provider:
+            event = replace(event, provider=self.provider)
         for hook in self.all:
             try:
                 hook(event)

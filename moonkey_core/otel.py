@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, ref
 
 from moonkey_core._reasons import VERIFICATION_REASONS
@@ -36,7 +35,7 @@ from moonkey_core.events import (
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from moonkey_core.health import Health
 
@@ -59,7 +58,7 @@ _OPERATIONS = _words("""
     wallets/registrations/begin wallets/verify
     otps/authenticate magic_links/authenticate oauth/authenticate totps totps/authenticate totps/recover
 """)
-_FAILURES = _words("connect timeout broken too_large cancelled")
+_FAILURES = _words("connect timeout broken too_large cancelled raised")
 _SESSION_EVENTS: Mapping[type[SessionEvent], str] = {
     Refreshed: "refreshed",
     Extended: "extended",
@@ -110,8 +109,12 @@ def instrument(
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    propagate: bool = True,
 ) -> None:
     """Make spans and metrics of what ``client`` does.
+
+    A span begins before its call, as a child of the current span. What the global propagator makes of it, such as
+    ``traceparent``, goes out with the request to the provider that is called, and nowhere else. Baggage does not.
 
     Where several clients share a meter provider, each gauge shows the greatest of their values. A client is not
     kept alive by it; one that is closed or gone is not shown any more. A second call for the same client changes
@@ -121,6 +124,7 @@ def instrument(
         client: The client.
         tracer_provider: Makes the spans, if not the global provider.
         meter_provider: Makes the metrics, if not the global provider.
+        propagate: Whether the trace context goes out to the provider.
 
     Raises:
         ConfigurationError: ``opentelemetry-api`` is not installed.
@@ -130,6 +134,8 @@ def instrument(
         raise TypeError(f"instrument() takes a MoonKey or an AsyncMoonKey, not a {type(client).__name__}.")
     try:
         from opentelemetry import metrics, trace
+
+        from moonkey_core._call_spans import OpenTelemetryTracer
     except ModuleNotFoundError:
         raise ConfigurationError(
             "OpenTelemetry is not installed, which instrument() needs. Run pip install 'moonkey[otel]'."
@@ -144,8 +150,16 @@ def instrument(
     for name, unit, description, read in _GAUGES:
         # Made again for each client: a meter keeps the first one of a name, and all show the same list.
         meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
-    tracer = trace.get_tracer(_SCOPE, version, tracer_provider=tracer_provider)
-    client.hooks.add(_Telemetry(tracer, meter, names_providers=not _has_moonkey_only(client)))
+    names_providers = not _has_moonkey_only(client)
+    client.hooks.add(_Telemetry(meter, names_providers=names_providers))
+    client.hooks.trace(
+        OpenTelemetryTracer(
+            trace.get_tracer(_SCOPE, version, tracer_provider=tracer_provider),
+            operations=_OPERATIONS,
+            names_providers=names_providers,
+            propagates=propagate,
+        )
+    )
 
 
 def _observer(
@@ -187,8 +201,7 @@ class _Telemetry:
     any of several. Where MoonKey is all there is, there is no such label.
     """
 
-    def __init__(self, tracer: Tracer, meter: Meter, *, names_providers: bool) -> None:
-        self._tracer = tracer
+    def __init__(self, meter: Meter, *, names_providers: bool) -> None:
         self._names_providers = names_providers
         self._verifications = meter.create_counter(
             "moonkey.verifications", "{verification}", "Requests that were authenticated, whatever the outcome."
@@ -219,7 +232,6 @@ class _Telemetry:
                 self._count_verified(event)
             case UpstreamCall():
                 self._time_call(event)
-                self._trace_call(event)
             case KeySetFetched():
                 self._fetches.add(1, {**self._provider(event), **_reason_label(event.reason)})
             case GraceUsed():
@@ -246,42 +258,6 @@ class _Telemetry:
             labels["status_class"] = f"{event.status // 100}xx" if 100 <= event.status < 600 else _OTHER
         self._call_seconds.record(event.seconds, labels)
 
-    def _trace_call(self, event: UpstreamCall) -> None:
-        from opentelemetry.trace import SpanKind, StatusCode
-
-        attributes: dict[str, str | int] = {**self._provider(event), **_server(event)}
-        if event.status is not None:
-            attributes["http.response.status_code"] = event.status
-        error_type = _error_type(event)
-        if error_type is not None:
-            attributes["error.type"] = error_type
-        span = self._tracer.start_span(
-            f"moonkey {_known_or_other(_OPERATIONS, event.operation)}",
-            kind=SpanKind.CLIENT,
-            attributes=attributes,
-            start_time=_nanoseconds(event.started_at),
-        )
-        if error_type is not None:
-            span.set_status(StatusCode.ERROR)
-        span.end(_nanoseconds(event.started_at + event.seconds))
-
-
-def _server(event: UpstreamCall) -> dict[str, str | int]:
-    """Return the method and the server of a call. The path is left out: it may name a user."""
-    attributes: dict[str, str | int] = {"http.request.method": event.method} if event.method else {}
-    parts = urlsplit(event.address)
-    if parts.hostname:
-        attributes["server.address"] = parts.hostname
-        attributes["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
-    return attributes
-
-
-def _error_type(event: UpstreamCall) -> str | None:
-    """Return the ``error.type`` of a call; ``None`` where the API replied to it, be it with a refusal."""
-    if event.status is None:
-        return _known_or_other(_FAILURES, event.failure)
-    return str(event.status) if event.status >= 500 or event.status == 429 else None
-
 
 def _reason_label(reason: str | None) -> dict[str, str]:
     return {} if reason is None else {"reason": _known_or_other(VERIFICATION_REASONS, reason)}
@@ -290,7 +266,3 @@ def _reason_label(reason: str | None) -> dict[str, str]:
 def _known_or_other(known: frozenset[str], value: str | None) -> str:
     """Return ``value`` if it is known, else ``other``: no other value can become a label."""
     return value if value is not None and value in known else _OTHER
-
-
-def _nanoseconds(seconds: float) -> int:
-    return int(seconds * 1_000_000_000)

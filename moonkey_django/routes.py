@@ -31,6 +31,7 @@ from moonkey_core.flows import (
 )
 from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
+from moonkey_core.web.pages import check_sign_in_page
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
@@ -131,20 +132,21 @@ def warn_if_clients_are_unknown() -> None:
 
 
 def need_cookies() -> None:
-    """Check that the settings have cookies, which the session routes need.
+    """Check that the settings have what the session routes need.
 
     Raises:
-        ConfigurationError: They have none.
+        ConfigurationError: They have no cookies, or users can sign in nowhere.
     """
     try:
-        cookies = configuration().settings.cookies
+        found = configuration().settings
     except ConfigurationError:
         return  # the middleware and the system checks report this error
-    if cookies is None:
+    if found.cookies is None:
         raise ConfigurationError(
             'The session routes need cookies. Set MOONKEY["COOKIES"] = {}, or include '
             'session_routes(mode="header"), or do not include moonkey_django.urls.'
         )
+    check_sign_in_page(found)
 
 
 def _answer(request: HttpRequest, route: Route, session_id: str | None, mode: Mode) -> HttpResponse:

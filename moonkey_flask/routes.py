@@ -23,6 +23,7 @@ from moonkey_core.flows import (
 )
 from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
+from moonkey_core.web.pages import check_sign_in_page
 from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_flask.identity import current_request, get_client, resolve
 from moonkey_flask.names import EXTENSION, MOUNTED, ROUTES
@@ -82,17 +83,20 @@ def _registered(state: BlueprintSetupState) -> None:
 
 
 def check_cookies(app: App) -> None:
-    """Check that the app's client has cookies, if the session routes are registered.
+    """Check that the app's client has what the session routes need, if they are registered.
 
     Raises:
-        ConfigurationError: The session routes are registered, and the client has no cookies.
+        ConfigurationError: They are registered, and the client has no cookies, or users can sign in nowhere.
     """
     client = app.extensions.get(EXTENSION)
-    if client is not None and ROUTES in app.extensions and client.settings.cookies is None:
+    if client is None or ROUTES not in app.extensions:
+        return
+    if client.settings.cookies is None:
         raise ConfigurationError(
             "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true; or register "
             'session_routes(mode="header").'
         )
+    check_sign_in_page(client.settings)
 
 
 def _view(route: Route, mode: Mode) -> Callable[..., Response]:

@@ -16,6 +16,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.flows import NAMES, ROUTES
 from moonkey_core.settings import Settings
 from moonkey_core.web.origin import warn_if_clients_unknown
+from moonkey_core.web.pages import check_sign_in_page
 
 _SIGN_IN = next(route for route in ROUTES if route.name == "sign_in")
 _PATHS = re.compile("|".join(re.escape(route.path).replace(r"\{session_id\}", "[^/]+") for route in ROUTES))
@@ -58,15 +59,18 @@ def check_cookies(app: ASGIApp, settings: Settings) -> None:
     Logs a warning where the addresses of its clients are not known.
 
     Raises:
-        ConfigurationError: They need cookies, and its client has none.
+        ConfigurationError: They need cookies, and its client has none; or users can sign in nowhere.
     """
     if any(_prefix_in(app, name) is not None for name in NAMES.values()):
         warn_if_clients_unknown(settings)
-    if settings.cookies is None and _prefix_in(app, NAMES["cookies"]) is not None:
+    if _prefix_in(app, NAMES["cookies"]) is None:
+        return
+    if settings.cookies is None:
         raise ConfigurationError(
             "The session routes need cookies. Set cookies=CookieSettings(), or MOONKEY_COOKIES=true; or mount "
             'session_routes(mode="header").'
         )
+    check_sign_in_page(settings)
 
 
 def is_inside_an_app(app: ASGIApp) -> bool:

@@ -207,9 +207,13 @@ class Core:
             NotSupported: It cannot.
         """
         if capability not in self.provider.capabilities:
-            own: Mapping[Capability, str] = getattr(self.provider, "instead", {})
-            why = own.get(capability) or _INSTEAD.get(capability, "")
+            why = self.instead_of(capability)
             raise NotSupported(provider=self.provider.name, operation=capability, why=why)
+
+    def instead_of(self, capability: Capability) -> str:
+        """Return what to do about a capability that the provider lacks; empty if there is nothing to say."""
+        own: Mapping[Capability, str] = getattr(self.provider, "instead", {})
+        return own.get(capability) or _INSTEAD.get(capability, "")
 
     def check_requirements(self, requirements: Requirements) -> None:
         """Check that the provider can give what a route requires.

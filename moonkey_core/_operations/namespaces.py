@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
 from moonkey_core import _clock
-from moonkey_core._operations import login_starts, mfa
+from moonkey_core._operations import login_refusals, login_starts, mfa
 from moonkey_core._operations import logins as logins
 from moonkey_core._operations import sessions as operations
 from moonkey_core._operations.core import Core
@@ -346,6 +346,48 @@ class AsyncWallets(Awaits):
 
     begin: Final = awaiting(login_starts.begin_wallet)
     verify: Final = awaiting(logins.verify_wallet)
+
+
+class Passwords(Runs):
+    """Passwords, which are set and verified by the provider's own SDK: ``NotSupported`` here."""
+
+    create: Final = blocking(login_refusals.create_password)
+    verify: Final = blocking(login_refusals.verify_password)
+
+
+class AsyncPasswords(Awaits):
+    """Passwords, which are set and verified by the provider's own SDK: ``NotSupported`` here."""
+
+    create: Final = awaiting(login_refusals.create_password)
+    verify: Final = awaiting(login_refusals.verify_password)
+
+
+class Passkeys(Runs):
+    """Passkeys (WebAuthn), which are begun by the provider's own SDK: ``NotSupported`` here."""
+
+    begin: Final = blocking(login_refusals.begin_passkey)
+    verify: Final = blocking(login_refusals.verify_passkey)
+
+
+class AsyncPasskeys(Awaits):
+    """Passkeys (WebAuthn), which are begun by the provider's own SDK: ``NotSupported`` here."""
+
+    begin: Final = awaiting(login_refusals.begin_passkey)
+    verify: Final = awaiting(login_refusals.verify_passkey)
+
+
+class Biometrics(Runs):
+    """Biometrics of a device, which are begun by the provider's own SDK: ``NotSupported`` here."""
+
+    begin: Final = blocking(login_refusals.begin_biometric)
+    verify: Final = blocking(login_refusals.verify_biometric)
+
+
+class AsyncBiometrics(Awaits):
+    """Biometrics of a device, which are begun by the provider's own SDK: ``NotSupported`` here."""
+
+    begin: Final = awaiting(login_refusals.begin_biometric)
+    verify: Final = awaiting(login_refusals.verify_biometric)
 
 
 class Users(Runs):

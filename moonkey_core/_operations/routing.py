@@ -11,6 +11,7 @@ from moonkey_core import _clock
 from moonkey_core._evidence import shown
 from moonkey_core._operations.core import Core, Headers
 from moonkey_core._provider import Capability
+from moonkey_core._tracing import CallTracer
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core._verify.jwt import unreadable
 from moonkey_core.auth import Auth, new_auth, set_provider, verified_event
@@ -117,6 +118,12 @@ class SharedHooks(Hooks):
         super().add(hook)
         for member in self._members:
             member.add(hook)
+
+    def trace(self, tracer: CallTracer) -> None:
+        """Have ``tracer`` begin a span for each attempt of a call of any provider, from now on."""
+        super().trace(tracer)
+        for member in self._members:
+            member.trace(tracer)
 
 
 class SeveralRevocations(Revocations):

@@ -184,7 +184,7 @@ class SyncExchange:
     def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         has_store, first = self._store is not None, None
         if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
-            first = self._send(fetch, left)
+            first = self._send(fetch, left, 0)
             if is_final(first):
                 return first
         call = call_steps(fetch, remaining, has_store, self._monitor, first)
@@ -192,7 +192,7 @@ class SyncExchange:
         while not isinstance(action, Done):
             answer: Outcome | ClaimState | None = None
             if isinstance(action, SendRequest):
-                answer = self._send(fetch, action.seconds)
+                answer = self._send(fetch, action.seconds, action.resend_count)
             elif isinstance(action, LoadFromStore):
                 answer = self._store.get(action.policy) if self._store else None
             elif isinstance(action, SaveToStore):
@@ -208,7 +208,7 @@ class SyncExchange:
             action = step(call, answer)
         return action.value
 
-    def _send(self, fetch: Fetch, seconds: float) -> Outcome:
+    def _send(self, fetch: Fetch, seconds: float, resend_count: int) -> Outcome:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         end = _clock.elapsed() + seconds
@@ -221,16 +221,16 @@ class SyncExchange:
             left = end - _clock.elapsed()
             if left <= 0:
                 return TransportError("timeout", unsent=True)
-            attempt = self._monitor.begin_attempt(fetch, left, seconds - left)
-            return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, fetch, left)
+            attempt = self._monitor.begin_attempt(fetch, left, seconds - left, resend_count)
+            return CIRCUIT_OPEN if attempt is None else self._attempt(attempt, left)
         finally:
             self._limiter.release()
 
-    def _attempt(self, attempt: Attempt, fetch: Fetch, seconds: float) -> Outcome:
+    def _attempt(self, attempt: Attempt, seconds: float) -> Outcome:
         try:
-            outcome = self._sender.send(fetch, seconds)
+            outcome = self._sender.send(attempt.fetch, seconds)
         except BaseException as error:
-            attempt.cancelled()
+            attempt.ended_by(error)
             if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise
@@ -365,7 +365,7 @@ class AsyncExchange:
     async def _call(self, state: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
         has_store, first = self._store is not None, None
         if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
-            first = await self._send(state, fetch, left)
+            first = await self._send(state, fetch, left, 0)
             if is_final(first):
                 return first
         call = call_steps(fetch, remaining, has_store, self._monitor, first)
@@ -373,7 +373,7 @@ class AsyncExchange:
         while not isinstance(action, Done):
             answer: Outcome | ClaimState | None = None
             if isinstance(action, SendRequest):
-                answer = await self._send(state, fetch, action.seconds)
+                answer = await self._send(state, fetch, action.seconds, action.resend_count)
             elif isinstance(action, LoadFromStore):
                 answer = await self._store.get(action.policy) if self._store else None
             elif isinstance(action, SaveToStore):
@@ -389,7 +389,7 @@ class AsyncExchange:
             action = step(call, answer)
         return action.value
 
-    async def _send(self, state: LoopState, fetch: Fetch, seconds: float) -> Outcome:
+    async def _send(self, state: LoopState, fetch: Fetch, seconds: float, resend_count: int) -> Outcome:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
@@ -404,18 +404,18 @@ class AsyncExchange:
                     if self._monitor.closed:
                         return CLOSED
                     waited = _clock.elapsed() - began
-                    attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited)
+                    attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited, resend_count)
                     if attempt is None:
                         return CIRCUIT_OPEN
                     await state.shutdown.arm()
-                    outcome = await state.sender.send(fetch, seconds - waited)
+                    outcome = await state.sender.send(attempt.fetch, seconds - waited)
                 finally:
                     state.limiter.release()
         except TimeoutError:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:
             if attempt is not None:
-                attempt.cancelled()
+                attempt.ended_by(error)
             if self._monitor.closed and isinstance(error, RuntimeError):
                 return TransportError("broken")
             raise

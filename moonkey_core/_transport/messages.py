@@ -143,7 +143,7 @@ def request_headers(fetch: Fetch) -> dict[str, str]:
         headers.update(fetch.headers)
     if fetch.closes_connection:
         headers["connection"] = "close"
-    return headers
+    return headers if fetch.trace_headers is None else {**fetch.trace_headers, **headers}
 
 
 def request_content(fetch: Fetch) -> bytes | None:

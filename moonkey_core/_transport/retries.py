@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._plan import ClaimState, Fetch, Outcome, Reply, StorePolicy, TransportError
+from moonkey_core._tracing import CallSpan, CallTracer, begin_span, end_span
 from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
 from moonkey_core._transport.replies import comes_from_service, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
@@ -87,12 +88,16 @@ class ReleaseCall:
 
 
 class SendRequest:
-    """Send the request now, within ``seconds``, and send its outcome back into the generator."""
+    """Send the request now, within ``seconds``, and send its outcome back into the generator.
 
-    __slots__ = ("seconds",)
+    ``resend_count`` is how many times it was sent before.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = ("resend_count", "seconds")
+
+    def __init__(self, seconds: float, resend_count: int) -> None:
         self.seconds = seconds
+        self.resend_count = resend_count
 
 
 class Sleep:
@@ -223,7 +228,7 @@ def _attempts(
             left = remaining()
             if left <= 0:
                 break
-            answer = yield SendRequest(left)
+            answer = yield SendRequest(left, attempt)
         assert isinstance(answer, (Reply, TransportError))
         if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
             answer = _with_address(answer, fetch)
@@ -301,71 +306,91 @@ class CallMonitor:
         """Return whether the breaker would refuse a call now."""
         return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
 
-    def begin_attempt(self, fetch: Fetch, seconds: float, waited: float) -> Attempt | None:
+    def begin_attempt(self, fetch: Fetch, seconds: float, waited: float, resend_count: int) -> Attempt | None:
         """Begin an attempt, or return ``None`` where the breaker refuses it.
 
         Args:
             fetch: The call.
             seconds: How long the attempt may take.
             waited: How many seconds the call has waited for its slot.
+            resend_count: How many attempts were made before.
         """
         if fetch.uses_breaker and not self.breaker.admit(has_priority(fetch)):
             return None
-        return Attempt(self, fetch, counts_timeout=waited <= seconds)
+        return Attempt(self, fetch, counts_timeout=waited <= seconds, resend_count=resend_count)
 
 
 class Attempt:
     """One attempt under way.
 
     ``counts_timeout`` is false where the call has waited so long that a time-out is not the API's fault.
+    ``fetch`` is what is to be sent: the call, with the headers of its trace where it is traced.
     """
 
-    __slots__ = ("_began", "_counts_timeout", "_fetch", "_monitor", "asked_at")
+    __slots__ = ("_began", "_counts_timeout", "_monitor", "_span", "asked_at", "fetch")
 
-    def __init__(self, monitor: CallMonitor, fetch: Fetch, counts_timeout: bool) -> None:
+    def __init__(self, monitor: CallMonitor, fetch: Fetch, counts_timeout: bool, resend_count: int) -> None:
         self._monitor = monitor
-        self._fetch = fetch
+        self.fetch = fetch
         self._counts_timeout = counts_timeout
         self.asked_at = _clock.wall()
         self._began = _clock.elapsed()
+        self._span: CallSpan | None = None
+        if monitor.hooks.tracer is not None:
+            self._begin_span(monitor.hooks.tracer, resend_count)
+
+    def _begin_span(self, tracer: CallTracer, resend_count: int) -> None:
+        span = begin_span(tracer, self.fetch, self._monitor.hooks.provider, self.asked_at, resend_count)
+        self._span = span
+        if span is not None and span.headers:
+            # A call of its own: its reply may be shared and stored under the names of the one that was asked for.
+            self.fetch = replace(self.fetch, trace_headers=span.headers)
 
     def finished(self, outcome: Outcome) -> Outcome:
         """Report the outcome of the attempt, and return it with its address and time."""
         if isinstance(outcome, Reply):
             outcome = Reply(
-                outcome.status, outcome.headers, outcome.body, self.asked_at, address=self._fetch.address
+                outcome.status, outcome.headers, outcome.body, self.asked_at, address=self.fetch.address
             )
         else:
-            outcome = _with_address(outcome, self._fetch)
-        if self._monitor.hooks:
-            self._emit_event(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
+            outcome = _with_address(outcome, self.fetch)
+        if self._is_observed:
+            self._report(outcome.status if isinstance(outcome, Reply) else None, failure_of(outcome))
         if self._counts_timeout or not (isinstance(outcome, TransportError) and outcome.kind == "timeout"):
             self._monitor.breaker.remember(outcome)
-            if self._fetch.uses_breaker:
+            if self.fetch.uses_breaker:
                 self._monitor.breaker.count(outcome, self._comes_from_service)
         if isinstance(outcome, Reply):
-            self._monitor.compare_clocks(self._fetch, outcome, self.asked_at)
+            self._monitor.compare_clocks(self.fetch, outcome, self.asked_at)
         return outcome
 
     def _comes_from_service(self, reply: Reply) -> bool:
-        return comes_from_service(self._fetch, reply)
+        return comes_from_service(self.fetch, reply)
 
-    def cancelled(self) -> None:
-        """Report that the caller was cancelled."""
-        if self._monitor.hooks:
-            self._emit_event(None, "cancelled")
+    def ended_by(self, error: BaseException) -> None:
+        """Report that there is no outcome: the caller was cancelled, or what sends the call has raised."""
+        if self._is_observed:
+            self._report(None, "raised" if isinstance(error, Exception) else "cancelled")
 
-    def _emit_event(self, status: int | None, error: str | None) -> None:
+    @property
+    def _is_observed(self) -> bool:
+        return bool(self._monitor.hooks) or self._span is not None
+
+    def _report(self, status: int | None, failure: str | None) -> None:
         seconds = _clock.elapsed() - self._began
-        error = None if status is not None else error
-        fetch = self._fetch
+        failure = None if status is not None else failure
+        if self._span is not None:
+            end_span(self._span, seconds, status, failure)
+        if not self._monitor.hooks:
+            return
+        fetch = self.fetch
         self._monitor.hooks.emit(
             UpstreamCall(
                 fetch.operation,
                 self.asked_at,
                 seconds,
                 status,
-                error,
+                failure,
                 method=fetch.method,
                 address=fetch.address,
             )

@@ -9,7 +9,7 @@ It needs the extra: ``pip install 'moonkey[emulator]'``.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from moonkey_core.emulator.cdp.browser import CdpBrowser
@@ -63,14 +63,15 @@ _MODULES = {
 }
 _INSTALL = "The emulator's packages are not installed. Install them with: pip install 'moonkey[emulator]'"
 
+if not TYPE_CHECKING:  # so that type checkers still report a name that is not there
 
-def __getattr__(name: str) -> Any:
-    """Load the server on first use, so that the error for a missing extra is one clear sentence."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        import_module("moonkey_core.emulator.server")  # which needs all that the extra installs
-        module = import_module(f"moonkey_core.emulator.{_MODULES[name]}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{_INSTALL} (missing: {error.name})", name=error.name) from error
-    return getattr(module, name)
+    def __getattr__(name):
+        """Load the server on first use, so that the error for a missing extra is one clear sentence."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            import_module("moonkey_core.emulator.server")  # which needs all that the extra installs
+            module = import_module(f"moonkey_core.emulator.{_MODULES[name]}")
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{_INSTALL} (missing: {error.name})", name=error.name) from error
+        return getattr(module, name)

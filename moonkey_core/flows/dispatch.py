@@ -17,7 +17,7 @@ from moonkey_core.flows.otp import send_otp, verify_otp
 from moonkey_core.flows.responses import error_response, form_address, icon, method_not_allowed, see_other, style
 from moonkey_core.flows.routes import HEADER_ROUTES, ROUTES, FlowPlan, FlowRequest, FlowResponse, Mode, Route
 from moonkey_core.flows.sessions import hydrate, revoke, revoke_others, session, sessions
-from moonkey_core.flows.sign_in import sign_in
+from moonkey_core.flows.sign_in import own_sign_in_page, sign_in
 from moonkey_core.flows.sign_out import sign_out
 from moonkey_core.flows.step_up import step_up, step_up_send_otp, step_up_totp, step_up_verify_otp
 from moonkey_core.web.cookies import check_settable, sets_session_cookie, warn_about_plain_http
@@ -106,6 +106,8 @@ def answer(core: Core, request: FlowRequest) -> FlowPlan:
         if request.route in _NEEDS:
             core.check_able_to(_NEEDS[request.route])
         if request.mode == "cookies" and request.route in _SIGN_IN:
+            if method == "GET" and (page := own_sign_in_page(core, request)) is not None:
+                return see_other(page)
             check_settable(core.settings, "sign a user in on the ready-made pages")
         former = request.auth
         if core.settings.own_name is not None:

@@ -12,6 +12,7 @@ from moonkey_core._operations.pending_revocations import PendingRevocations
 from moonkey_core._operations.sessions import Ids, end_by_credential
 from moonkey_core._plan import Plan
 from moonkey_core._repeated_log import log_repeated
+from moonkey_core._sign_in_steps import with_query
 from moonkey_core.auth import Auth, from_cookies, peek_identity
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, ProviderUnavailable, RequestRefused
 from moonkey_core.events import SignedIn
@@ -47,6 +48,19 @@ def sign_in(core: Core, request: FlowRequest) -> FlowPlan:
         },
     }
     return json_response({"authenticated": request.auth.is_authenticated, "steps": steps})
+
+
+def own_sign_in_page(core: Core, request: FlowRequest) -> str | None:
+    """Return the app's own sign-in page, to which a browser goes on that asks for the ready-made one.
+
+    It is ``None`` where the ready-made one does its work: where the session cookies are set here.
+    """
+    cookies, page = core.settings.cookies, core.settings.sign_in.page
+    is_ours = cookies is None or not cookies.is_read_only
+    if is_ours or page is None or request.route != "sign_in" or not is_browser(request, core.settings):
+        return None
+    back = safe_target(query_fields(request).get("next"))
+    return with_query(page, {"next": back} if back else {})
 
 
 def _address_fields(core: Core) -> list[str]:

@@ -20,6 +20,7 @@ from moonkey_core.errors import (
     StepUpRequired,
 )
 from moonkey_core.settings import Settings
+from moonkey_core.settings.checks import setting_error
 from moonkey_core.settings.cookie_settings import parse_origin
 from moonkey_core.settings.sign_in_settings import safe_target
 from moonkey_core.web.origin import own_origin
@@ -279,12 +280,42 @@ def _mounted(settings: Settings, routes: str | None, path: str, *, sets_cookies:
     The pages are those of the first provider that can sign users in. Where its own script in the browser sets the
     session cookies, no page does.
     """
-    members = (settings,) if settings.routes is None else settings.routes.members.values()
-    able = [one for one in members if one.provider is None or "sign_in" in one.provider.capabilities]
-    if routes is None or not able:
+    signing_in = _signing_in(settings)
+    if routes is None or signing_in is None:
         return None
-    cookies = able[0].cookies
-    return None if sets_cookies and cookies is not None and cookies.is_read_only else f"{routes}{path}"
+    return None if sets_cookies and _leaves_cookies_alone(signing_in) else f"{routes}{path}"
+
+
+def _signing_in(settings: Settings) -> Settings | None:
+    """Return the settings of the first provider that can sign users in; ``None`` where there is none."""
+    members = (settings,) if settings.routes is None else settings.routes.members.values()
+    return next((one for one in members if one.provider is None or "sign_in" in one.provider.capabilities), None)
+
+
+def _leaves_cookies_alone(settings: Settings) -> bool:
+    return settings.cookies is not None and settings.cookies.is_read_only
+
+
+def check_sign_in_page(settings: Settings) -> None:
+    """Check that users can sign in where the ready-made pages are mounted: by these, or on a page of the app.
+
+    Args:
+        settings: The settings of the client.
+
+    Raises:
+        ConfigurationError: The provider's own script in the browser sets the session cookies, so the sign-in pages
+            can set none; and no page of the app is named.
+    """
+    signing_in = _signing_in(settings)
+    if signing_in is not None and _leaves_cookies_alone(signing_in) and settings.sign_in.page is None:
+        assert signing_in.provider is not None  # MoonKey's cookies are always set here
+        raise setting_error(
+            "sign_in",
+            f"has no page, and the session cookies of {signing_in.provider.name!r} are set by its own script in "
+            'the browser (cookies_by="browser"), so the ready-made pages cannot sign users in. Name the page of '
+            'the app where that script does: SignInSettings(page="/login"). Or let the cookies be set here: '
+            'cookies_by="server".',
+        )
 
 
 def step_up_query(error: StepUpRequired) -> dict[str, str]:

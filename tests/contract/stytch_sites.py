@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -24,12 +25,16 @@ def provider(stytch: StytchEmulator, **more: Any) -> Stytch:
 
 
 def options(stytch: StytchEmulator, cookies: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """The settings of an app on Stytch with cookies; ``more`` is for the provider."""
+    """The settings of an app on Stytch with cookies; ``more`` is for the provider.
+
+    Where its SDK sets the cookies, users sign in on a page of the app.
+    """
+    page = "/login" if more.get("cookies_by") == "browser" else None
     return {
         "provider": provider(stytch, **more),
         "cookies": CookieSettings(**(cookies or {})),
         "cache_secret": "c" * 32,
-        "sign_in": SIGN_IN,
+        "sign_in": replace(SIGN_IN, page=page),
         "timeout": 30.0,
     }
 

@@ -243,7 +243,10 @@ def test_signing_in_is_the_sdk_s_part(site: httpx.Client, stytch: StytchEmulator
     for response in refused:
         assert response.status_code == 501, response.url
         assert_sets_nothing(response)
-    assert one.get("/auth/sign-in", **PAGE).status_code == 501
+    on_the_page = one.get("/auth/sign-in?next=/protected%3Fa%3Db", **PAGE)
+    assert (on_the_page.status_code, on_the_page.headers["location"]) == (303, "/login?next=%2Fprotected%3Fa%3Db")
+    assert one.get("/auth/sign-in?next=https://elsewhere.example", **PAGE).headers["location"] == "/login"
+    assert one.get("/auth/sign-in/magic?token=abc", **PAGE).status_code == 501
     assert sdk.tokens == before
     assert not any(count for route, count in stytch.requests().items() if "otps" in route or "totps" in route)
     # A client without cookies has nothing to do with the SDK.
@@ -251,11 +254,27 @@ def test_signing_in_is_the_sdk_s_part(site: httpx.Client, stytch: StytchEmulator
     assert bare.post("/header/sign-in/otp", {"address": "ada@example.com"}).json()["sent"] is True
 
 
-def test_no_browser_is_sent_to_a_page_that_cannot_sign_it_in(site: httpx.Client, stytch: StytchEmulator) -> None:
+def test_a_page_of_the_app_hands_a_new_session_to_the_sdk(site: httpx.Client, stytch: StytchEmulator) -> None:
+    """Its script signs in by the routes without cookies, and the SDK keeps the credentials in its own ones."""
+    one, sdk = browser(site, stytch)
+    sent = one.post("/header/sign-in/otp", {"address": f"{uuid4().hex[:12]}@example.com"}).json()
+    fields = {"code": stytch.outbox()[0].code, "method_id": sent["method_id"]}
+    answer = one.post("/header/sign-in/otp/verify", fields)
+    assert answer.status_code == 200, answer.text
+    assert_sets_nothing(answer)
+    assert answer.headers["cache-control"] == "no-store"
+    assert one.get("/protected").status_code == 401  # the SDK has not been told yet
+    found = answer.json()
+    sdk.keep(found["session_token"], found["session_jwt"])  # stytch.session.updateSession
+    assert one.get("/protected").json()["session"] == found["session"]["id"]
+    assert sdk.renew()
+    assert one.get("/protected").json()["session"] == found["session"]["id"]
+
+
+def test_a_browser_is_sent_to_the_app_s_own_sign_in_page(site: httpx.Client, stytch: StytchEmulator) -> None:
     one, sdk = browser(site, stytch)
     refused = one.get("/protected", **PAGE)
-    assert (refused.status_code, "location" in refused.headers) == (401, False)
-    assert "text/html" in refused.headers["content-type"]
+    assert (refused.status_code, refused.headers["location"]) == (303, "/login?next=%2Fprotected")
     sdk.sign_in()
     assert one.get("/totp", **PAGE).headers["location"].startswith("/auth/step-up?")
 

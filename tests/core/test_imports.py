@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import pickle
 import subprocess
 import sys
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -45,19 +48,43 @@ def test_a_package_imports_no_framework_but_its_own(package: str) -> None:
     assert "moonkey_core.emulator" not in done.stdout.split()
 
 
-def test_all_that_is_public_is_named() -> None:
-    public = {
-        name
-        for name, value in vars(moonkey_core).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+def lazy_names() -> tuple[dict[str, str], dict[str, str]]:
+    """The names of ``moonkey_core`` and their modules: as type checkers read them, and as Python loads them."""
+    tree = ast.parse(inspect.getsource(moonkey_core))
+    typed = {
+        alias.name: (node.module or "").removeprefix("moonkey_core.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("moonkey_core.")
+        for alias in node.names
     }
-    assert public == set(moonkey_core.__all__)
+    return typed, dict(vars(moonkey_core)["_MODULES"])
+
+
+def test_all_that_is_public_is_named() -> None:
+    typed, loaded = lazy_names()
+    assert typed == loaded
+    assert set(typed) == set(moonkey_core.__all__)
+    for name, module in loaded.items():
+        assert getattr(moonkey_core, name) is getattr(import_module(f"moonkey_core.{module}"), name)
+    assert set(moonkey_core.__all__) <= set(dir(moonkey_core))
     assert all(
         value.__name__ in moonkey_core.__all__
         for value in vars(errors).values()
         if inspect.isclass(value) and issubclass(value, errors.MoonKeyError)
     )
     assert set(models.__all__) <= set(moonkey_core.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    missing = "Moonkey"
+    with pytest.raises(AttributeError, match="module 'moonkey_core' has no attribute 'Moonkey'"):
+        getattr(moonkey_core, missing)
+
+
+def test_a_class_is_pickled_by_its_own_module() -> None:
+    for name in ("User", "MoonKey", "Requirements", "InvalidCredentials"):
+        value = getattr(moonkey_core, name)
+        assert pickle.loads(pickle.dumps(value)) is value
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "status_class": {"1xx", "2xx", "3xx", "4xx", "5xx", "other"},
     "error.type": {*otel._FAILURES, "other"},
 }
+TEMPLATES = {f"/v1/auth/{path}" for path in ("sessions/verify", "users/{id}", "jwks/default")}
 PER_METRIC = {
     "moonkey.verifications": {"outcome", "source", "reason"},
     "moonkey.verification.duration": {"outcome", "source"},
@@ -53,8 +54,13 @@ def assert_closed(seen: Seen) -> int:
             assert value in ALLOWED[label], (name, label, value)
     for span in seen.spans():
         count += 1
-        assert span.name.removeprefix("moonkey ") in ALLOWED["operation"]
         attributes = dict(span.attributes or {})
+        assert attributes.pop("moonkey.operation") in ALLOWED["operation"]
+        template = str(attributes.pop("url.template"))
+        assert template in TEMPLATES
+        assert span.name == f"{attributes['http.request.method']} {template}"
+        assert str(attributes.pop("url.full")).partition("?")[0].endswith(template.replace("{id}", "REDACTED"))
+        assert attributes.pop("http.request.resend_count", 1) == 1
         status = attributes.pop("http.response.status_code", None)
         assert status is None or isinstance(status, int)
         assert attributes.pop("error.type", str(status)) in ALLOWED["error.type"] | {str(status)}
@@ -191,21 +197,26 @@ class TestLabels:
                 FeedChanged("lost"),
             ):
                 client.hooks.emit(event)
-        assert assert_closed(seen) == 6  # a closed client has no gauges
+        assert assert_closed(seen) == 5  # a closed client has no gauges
         seen.close()
 
     @pytest.mark.long
     def test_the_closed_sets_are_those_of_the_source(self, seen: Seen, emulator: Emulator, call: Both) -> None:
         assert error_reasons() - set(OTHER_REASONS) == VERIFICATION_REASONS
-        assert {*KINDS, "cancelled"} - {"busy", "circuit_open"} == otel._FAILURES  # which come of no call
+        assert {*KINDS, "cancelled", "raised"} - {
+            "busy",
+            "circuit_open",
+        } == otel._FAILURES  # which come of no call
         assert operations() <= otel._OPERATIONS
         seen.watch(call.client)
         for method, arguments in LOGINS:
             with suppress(MoonKeyError):
                 call(method, **arguments)
-        named = {span.name.removeprefix("moonkey ") for span in seen.spans()} - {"key-probe"}
+        named = {*seen.operations()} - {"key-probe"}
         others = {f"{step}/authenticate" for step in ("otps", "magic_links", "oauth", "totps")} | {"totps/recover"}
         assert named | others == {name for name in otel._OPERATIONS if "/" in name}  # the others are Stytch's
+        templates = {str((span.attributes or {})["url.template"]) for span in seen.spans()}
+        assert {path for path in templates if "{id}" in path} <= {"/v1/auth/users/{id}"}  # that of the key probe
 
 
 LOGINS: list[tuple[str, dict[str, Any]]] = [

@@ -6,12 +6,14 @@ import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from moonkey_core import Settings, provider
-from moonkey_core.provider import OidcProvider
+from moonkey_core import MoonKey, Settings, provider
+from moonkey_core.provider import Capability, OidcProvider
 from support.documents import block, files_with, named_tests, run, text
+from support.every_provider import options_with
 from support.oidc_tokens import MACHINES, PRESETS
 
 DOCUMENT = "docs/providers.md"
@@ -122,6 +124,24 @@ def test_each_cell_names_a_test(one: Named) -> None:
         assert one.case in PRESETS
         assert one.case == one.who.lower().removesuffix(" id")
         assert one.function != "test_program" or one.case in MACHINES
+
+
+COLUMNS = ("moonkey", "oidc", "introspection", "stytch", "stytch_b2b", "cdp")
+
+
+def test_the_table_of_what_each_can_do_is_what_they_say() -> None:
+    lines = re.findall(r"^\| .+$", section("What each provider can do"), re.MULTILINE)[1:]
+    named: set[str] = set()
+    for line in lines:
+        _, capability, *cells = line.strip("| ").split(" | ")
+        wanted = set(re.findall(r"\w+", capability.replace(" or ", " "))) if "`" in capability else set()
+        assert len(cells) == len(COLUMNS)
+        for word, cell in zip(COLUMNS, cells, strict=True):
+            with MoonKey(**options_with(word)) as client:
+                if wanted:
+                    assert bool(wanted & client.capabilities) == cell.startswith("yes"), (capability, word)
+        named |= wanted
+    assert named == set(get_args(Capability))
 
 
 def test_what_each_framework_shows_is_tested() -> None:

@@ -9,7 +9,7 @@ from contract.stytch_sites import options
 
 from moonkey_core import CookieSettings, MoonKey
 from moonkey_core.emulator import StytchEmulator
-from moonkey_core.flows import ROUTES, FlowRequest
+from moonkey_core.flows import HEADER_ROUTES, ROUTES, FlowRequest
 from moonkey_core.web.request import RequestInfo, mapped_headers
 from support.documents import block, run, text
 
@@ -43,6 +43,15 @@ def test_hydrating(stytch: StytchEmulator) -> None:
     assert {"session_token", "session_jwt"} <= set(re.findall(r"session_\w+", script)) & answer.keys()
     for name in ("user", "session"):
         assert shown[name].keys() <= answer[name].keys()
+
+
+def test_handing_a_session_over() -> None:
+    """The script calls the routes without cookies, and reads what they answer."""
+    script = block(DOCUMENT, "hand over").code
+    called = re.findall(r'post\("/auth/api(/[^"]+)"', script)
+    paths = {one.path for one in HEADER_ROUTES if one.name in ("send_otp", "verify_otp")}
+    assert set(called) == paths
+    assert 'session_routes(url_prefix="/auth/api", mode="header")' in text(DOCUMENT)
 
 
 def test_names_that_do_not_meet_those_of_the_sdk() -> None:

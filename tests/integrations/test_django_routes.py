@@ -19,7 +19,7 @@ from django.utils import timezone
 from integrations.django_browsing_site import browsing, urlpatterns
 from integrations.django_visits import Configure
 
-from moonkey_core import ConfigurationError
+from moonkey_core import ConfigurationError, Stytch
 from moonkey_core._repeated_log import reset
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import MAX_BODY_BYTES
@@ -209,6 +209,17 @@ def test_routes_without_cookies_stop_the_start(
     assert "The session routes need cookies." in caplog.text
     settings.MOONKEY = {"LEEWAI": 3}
     need_cookies()  # `moonkey.E001` is the better place for that one
+
+
+def test_pages_that_cannot_sign_in_stop_the_start(settings: Any) -> None:
+    """The provider's own script sets the cookies, and no page is named where it does."""
+    provider = Stytch("project-test-1", "secret-test-1", cookies_by="browser")
+    settings.MOONKEY = {"PROVIDER": provider, "COOKIES": {}, "CACHE_SECRET": "c" * 32}
+    with pytest.raises(ConfigurationError, match=r"\(sign_in\) has no page"):
+        session_routes()
+    session_routes(mode="header")
+    settings.MOONKEY = {**settings.MOONKEY, "SIGN_IN": {"page": "/login"}}
+    session_routes()
 
 
 @pytest.mark.parametrize("mode", ["cookies", "header"])

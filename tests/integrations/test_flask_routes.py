@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, request, url_for
 from integrations.flask_visits import make_app, visiting
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from moonkey_core import ConfigurationError
+from moonkey_core import ConfigurationError, Stytch
 from moonkey_core.emulator import Emulator
 from moonkey_core.flows import MAX_BODY_BYTES
 from moonkey_flask import FlaskMoonKey, session_routes
@@ -114,6 +114,25 @@ def test_a_mounting_point_that_differs_from_request_to_request(emulator: Emulato
         page = browser.get("/red/auth/sign-in", headers=PAGE)
         assert 'action="/red/auth/sign-in/otp"' in page.text
         assert browser.get("/me", headers=PAGE).status_code == 401  # which tenant's page it would be, nobody says
+
+
+@pytest.mark.parametrize("first", ["client", "routes"])
+def test_pages_that_cannot_sign_in_stop_the_start(first: str) -> None:
+    """The provider's own script sets the cookies, and no page is named where it does."""
+
+    def start(**sign_in: Any) -> None:
+        app = Flask("shop")
+        provider = Stytch("project-test-1", "secret-test-1", cookies_by="browser")
+        made = FlaskMoonKey(provider=provider, cookies={}, cache_secret="c" * 32, sign_in=sign_in)
+        if first == "client":
+            made.init_app(app)
+        app.register_blueprint(session_routes())
+        if first == "routes":
+            made.init_app(app)
+
+    with pytest.raises(ConfigurationError, match=r"MOONKEY_SIGN_IN \(sign_in\) has no page.*'stytch'"):
+        start()
+    start(page="/login")
 
 
 def test_routes_without_cookies_stop_the_start(emulator: Emulator) -> None:

@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
+from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey, Stytch
 from moonkey_core.emulator import Emulator
 from moonkey_starlette import MoonKeyMiddleware, session_routes
 from support import quick
@@ -187,6 +187,23 @@ def test_too_many_arguments() -> None:
     app.add_middleware(MoonKeyMiddleware, AsyncMoonKey("sk_test_x"), True)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="by keyword"), TestClient(app):
         raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [Starlette, FastAPI])
+def test_pages_that_cannot_sign_in(kind: type[Starlette]) -> None:
+    """The provider's own script sets the cookies, and no page is named where it does."""
+    provider = Stytch("project-test-1", "secret-test-1", cookies_by="browser")
+    wrong: dict[str, Any] = {"provider": provider, "cookies": {}, "cache_secret": "c" * 32}
+    life = Life()
+    app = kind(routes=[session_routes()], lifespan=life.span)
+    app.add_middleware(MoonKeyMiddleware, **wrong)
+    with pytest.raises(ConfigurationError, match=r"\(sign_in\) has no page"), TestClient(app):
+        raise AssertionError
+    assert life.events == []
+    app = kind(routes=[session_routes()])
+    app.add_middleware(MoonKeyMiddleware, **wrong, sign_in={"page": "/login"})
+    with TestClient(app) as http:
+        assert http.get("/auth/session").json() == {"authenticated": False}
 
 
 def test_routes_without_cookies(emulator: Emulator) -> None:

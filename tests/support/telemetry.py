@@ -35,11 +35,16 @@ class Seen:
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
 
-    def watch(self, client: MoonKey | AsyncMoonKey) -> None:
-        instrument(client, tracer_provider=self.tracers, meter_provider=self.meters)
+    def watch(self, client: MoonKey | AsyncMoonKey, *, propagate: bool = True) -> None:
+        instrument(client, tracer_provider=self.tracers, meter_provider=self.meters, propagate=propagate)
 
     def spans(self) -> list[ReadableSpan]:
-        return [span for span in self._exporter.get_finished_spans() if span.name.startswith("moonkey ")]
+        """The spans of calls that have ended."""
+        return [span for span in self._exporter.get_finished_spans() if _scope(span) == "moonkey"]
+
+    def operations(self) -> list[str]:
+        """Which calls they are of, in the order of their ends."""
+        return [str((span.attributes or {})["moonkey.operation"]) for span in self.spans()]
 
     def points(self) -> Iterator[tuple[str, Any]]:
         data = self._reader.get_metrics_data()
@@ -71,3 +76,7 @@ class Seen:
     def close(self) -> None:
         self.meters.shutdown()
         self.tracers.shutdown()
+
+
+def _scope(span: ReadableSpan) -> str | None:
+    return None if span.instrumentation_scope is None else span.instrumentation_scope.name

@@ -94,7 +94,8 @@ def test_the_two_clients_have_the_same_methods() -> None:
             for name in vars(one)
             if not name.startswith("_") and name not in ("settings", "revocations", "hooks")
         ]
-        assert names == ["sessions", "otps", "magic_links", "oauth", "totps", "wallets", "users", "mfa"]
+        ways = ["otps", "magic_links", "oauth", "totps", "wallets", "passwords", "passkeys", "biometrics"]
+        assert names == ["sessions", *ways, "users", "mfa"]
         for name in names:
             mine, theirs = type(getattr(one, name)), type(getattr(other, name))
             public = {member for member in dir(mine) if not member.startswith("_")}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonkey_core import ConfigurationError, Settings
+from moonkey_core import ConfigurationError, Settings, SignInSettings
 from moonkey_core.provider import OIDC, Stytch, StytchB2B
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
@@ -20,6 +20,7 @@ from moonkey_core.web.credentials import (
     read_credentials,
     renewed_headers,
 )
+from moonkey_core.web.pages import check_sign_in_page
 from moonkey_core.web.request import RequestInfo, mapped_headers
 
 TOKEN, OTHER = "t" * 44, "u" * 44
@@ -162,3 +163,24 @@ def test_any_text_is_read(token: str, beside: str) -> None:
     """Nothing but a credential is presented, and nothing raises."""
     found = read(both(token, beside))
     assert found.error is not None or all(one.isascii() for one in (found.value, found.cached_jwt or ""))
+
+
+def test_pages_cannot_sign_in_by_cookies_that_a_script_sets() -> None:
+    with pytest.raises(ConfigurationError, match=r'\(sign_in\) has no page.*SignInSettings\(page="/login"\)'):
+        check_sign_in_page(BROWSER)
+    check_sign_in_page(settings(sign_in=SignInSettings(page="/login")))
+    check_sign_in_page(SERVER)
+    beside = Settings.load(
+        {
+            "providers": [
+                "moonkey",
+                Stytch(PROJECT, "secret-test-1", cookies_by="browser").at(
+                    credential_headers="x-stytch", cookies={}
+                ),
+            ],
+            "secret_key": "sk_test_x",
+            "cookies": {},
+        },
+        {},
+    )
+    check_sign_in_page(beside)  # MoonKey signs in

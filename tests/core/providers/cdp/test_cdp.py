@@ -17,6 +17,7 @@ from moonkey_core.emulator import CdpEmulator
 from moonkey_core.emulator.cdp.api_keys import new_key
 from moonkey_core.errors import ExpiredCredentials, ProviderRejectedKey, ProviderUnavailable
 from moonkey_core.gate import Requirements
+from moonkey_core.provider import Fetch, Reply
 from moonkey_core.providers.cdp import provider as provider_module
 from moonkey_core.testing import provider_conformance
 from support.patience import PATIENCE, PATIENT
@@ -518,7 +519,13 @@ def conformance() -> tuple[Any, ...]:
         usual = {"iss": "cdp-api", "aud": "cdp-api", "project_id": service.project_id, "auth_type": "email"}
         return {**usual, "sub": "user-1", "jti": "token-1", "iat": now, "exp": now + 900}
 
-    return provider_conformance(make, sign, claims, id_claims={})
+    def answer(fetch: Fetch) -> Reply:
+        assert fetch.json is not None
+        claimed = jwt.decode(fetch.json["accessToken"], options={"verify_signature": False})
+        body = {"userId": claimed["sub"], "authenticationMethods": [{"type": "email", "email": "ada@example.com"}]}
+        return Reply(200, {"content-type": "application/json"}, json.dumps(body).encode())
+
+    return provider_conformance(make, sign, claims, id_claims={}, answer=answer)
 
 
 @pytest.mark.parametrize("check", conformance(), ids=str)

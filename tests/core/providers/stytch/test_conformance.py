@@ -12,16 +12,22 @@ from moonkey_core import Stytch
 from moonkey_core.provider import Fetch, Reply
 from moonkey_core.testing import provider_conformance
 from support.signed_tokens import key_set, signed
-from support.stytch_tokens import CLAIM, PROJECT, SECRET, payload, reply
+from support.stytch_tokens import CLAIM, PROJECT, SECRET, TOKEN, USER, payload, reply
 
 
 def answer(fetch: Fetch) -> Reply:
-    token = (fetch.json or {})["session_token"]
-    return Reply(200, {}, json.dumps(reply(time.time(), session_token=token)).encode())
+    sent, ids = fetch.json or {}, {"status_code": 200, "user_id": USER, "email_id": "email-test-1"}
+    body = reply(time.time(), session_token=sent.get("session_token", TOKEN), **ids)
+    if fetch.url.endswith("/login_or_create"):
+        body = ids
+    elif fetch.url.endswith("/v1/totps"):
+        codes = {"recovery_codes": ["recovery-code-0123456789"], "qr_code": "data:image/png;base64,AAAA"}
+        body = {**ids, **codes, "totp_id": "totp-test-1", "secret": "a-secret-of-the-app"}
+    return Reply(200, {}, json.dumps(body).encode())
 
 
 CHECKS = provider_conformance(
-    lambda: Stytch(PROJECT, SECRET, keys=key_set()),
+    lambda: Stytch(PROJECT, SECRET, keys=key_set(), hydrate="tokens"),
     lambda header, claims: signed(dict(claims), {"typ": "JWT", **header}),
     lambda: payload(time.time()),
     id_claims={CLAIM: ..., "nonce": "n-1"},  # those of connected apps
