@@ -277,7 +277,7 @@ def judged(where: tuple[str, str], name: str, marks: Iterable[Mark], found: Foun
 
 
 def name_of(view: object, handlers: Sequence[object] = ()) -> str:
-    """Return what to call a view: by the method that its own class has for a request, else by its class or itself."""
+    """Return what to call a view: by the method of its own class that is called, else by its class or itself."""
     owner = attribute(view, "cls") or attribute(view, "view_class") or view
     if not isinstance(owner, type):
         return described(view)
@@ -374,7 +374,7 @@ def _innermost(function: object) -> object:
 
 
 def _opened_by(opened: Sequence[Mark]) -> str:
-    names = {"public": "@public", "optional_auth": "@optional_auth, which runs it for everybody"}
+    names = {"public": "@public", "optional_auth": "@optional_auth, which runs it in all states"}
     said = ((names.get(mark.name, mark.name), mark.reason) for mark in opened)
     return ", ".join(f"{name}: {reason}" if reason else name for name, reason in said)
 

@@ -42,7 +42,7 @@ _CLOSED_BY = 'MOONKEY["REQUIRED"]'
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOGOUT = ("django.contrib.auth.views", "LogoutView")
 _REST_HINT = (
-    "The permissions of REST framework let everybody in. Put @require_auth or RequireAuthMixin on it, set "
+    "The permissions of REST framework let all requests pass. Put @require_auth or RequireAuthMixin on it, set "
     "permission_classes, or mark it with @public."
 )
 _HINT = "Put @require_auth or RequireAuthMixin on it, or mark it with @public."

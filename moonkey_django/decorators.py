@@ -97,11 +97,11 @@ def optional_auth(
 
 
 @overload
-def public(view: Anything) -> Anything: ...
+def public(view: Anything, *, reason: str = ...) -> Anything: ...
 @overload
 def public(*, reason: str = ...) -> Callable[[Anything], Anything]: ...
 def public(view: Anything | None = None, *more: object, reason: str = "") -> Any:
-    """Mark a view as open to everybody: where all are closed by default, and for the audit of routes.
+    """Mark a view as open to all clients: where all are closed by default, and for the audit of routes.
 
     Django's ``LoginRequiredMiddleware`` leaves it open, too. It changes nothing else. Use it with or without
     parentheses, on a function, on a class-based view or a view set, on a method of one, or around what

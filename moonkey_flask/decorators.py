@@ -103,11 +103,11 @@ def optional_auth(
 
 
 @overload
-def public(view: V) -> V: ...
+def public(view: V, *, reason: str = ...) -> V: ...
 @overload
 def public(*, reason: str = ...) -> Callable[[V], V]: ...
 def public(view: V | None = None, *more: object, reason: str = "") -> Any:
-    """Mark a view as open to everybody: where all are closed by default, and for the audit of routes.
+    """Mark a view as open to all clients: where all are closed by default, and for the audit of routes.
 
     It changes nothing else, so its place among the decorators does not matter. Use it with or without parentheses,
     on a function, a method, a class-based view, or around what ``as_view()`` returns.

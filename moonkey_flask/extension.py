@@ -15,6 +15,7 @@ from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
 from moonkey_flask.closed import SETTING as REQUIRED
 from moonkey_flask.closed import close, is_closed
+from moonkey_flask.commands import add_commands
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import get_client, with_identity
 from moonkey_flask.names import CLOSED, EXTENSION, RAISER
@@ -78,6 +79,7 @@ class FlaskMoonKey:
         configured = _configured(app)
         client = app.extensions[EXTENSION] = self._client_for(configured)
         app.extensions[RAISER] = HttpRaiser()
+        add_commands(app)
         check_cookies(app)
         check_clients(app)
         watch(client, app)

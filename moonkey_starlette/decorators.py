@@ -122,13 +122,13 @@ def optional_auth(
 
 
 @overload
-def public(endpoint: V) -> V: ...
+def public(endpoint: V, *, reason: str = ...) -> V: ...
 @overload
 def public(*, reason: str = ...) -> Callable[[V], V]: ...
 def public(
     endpoint: Annotated[Callable[..., Any] | None, NoParameter] = None, *more: object, reason: str = ""
 ) -> Any:
-    """Mark an endpoint as open to everybody: where ``required=True`` closes all others, and for the audit.
+    """Mark an endpoint as open to all clients: where ``required=True`` closes all others, and for the audit.
 
     It changes nothing else, so its place among the decorators does not matter. Use it with or without parentheses,
     on a function, a method, an endpoint class, or a mounted app: ``Mount("/static", public(StaticFiles(…)))``.

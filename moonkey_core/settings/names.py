@@ -57,7 +57,7 @@ def _elsewhere() -> dict[str, str]:
         "It is an argument of the middleware of Starlette and FastAPI, or a key of Django's MOONKEY dict."
     )
     found["required"] = (
-        "It is an argument of FlaskMoonKey, and of MoonKeyMiddleware for Starlette and FastAPI, or a key of "
+        "It is an argument of MoonKeyMiddleware for Starlette and FastAPI, and of FlaskMoonKey; or a key of "
         "Django's MOONKEY dict."
     )
     found |= dict.fromkeys(_CLIENT_ARGUMENTS, "Make the client yourself, and hand it over as `client`.")

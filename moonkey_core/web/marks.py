@@ -1,7 +1,7 @@
 """Which gates a view is behind, and which views are open on purpose: read from marks, without a call of the view.
 
 A gate leaves its mark when it is made (:mod:`moonkey_core.web.placement`), and :func:`open_view` leaves one on a
-view that is open to everybody. Both the audit of routes and what refuses by default read them here.
+view that is open to all clients. Both the audit of routes and what refuses by default read them here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Mark(NamedTuple):
 
     @property
     def is_gate(self) -> bool:
-        """Whether it refuses requests; else it says that the view is open to everybody."""
+        """Whether it refuses requests; else it says that the view is open to all clients."""
         return self.name == GATE
 
 
@@ -55,7 +55,7 @@ _open: WeakKeyDictionary[object, Mark] = WeakKeyDictionary()
 
 
 def open_view(view: T, package: str, name: str, reason: str = "") -> T:
-    """Mark a view as open to everybody, and return it.
+    """Mark a view as open to all clients, and return it.
 
     Args:
         view: The function, method or class.
@@ -204,24 +204,27 @@ def _inside(one: object) -> Iterator[object]:
         yield one.__func__
     elif isinstance(one, type):
         return
-    elif (wrapped := attribute(one, "__wrapped__")) is not None:
-        yield wrapped
-    elif isinstance(one, FunctionType):
-        held = [value for value in cells_of(one).values() if _was_given(value, one)]
-        if len(held) == 1:
-            yield held[0]
-    elif len(held := [value for value in (attribute(one, "__dict__") or {}).values() if _is_function(value)]) == 1:
-        yield held[0]
+    else:
+        if (wrapped := attribute(one, "__wrapped__")) is not None:
+            yield wrapped
+        # Django's admin has its views behind a function that names them, and not its own check, as what it wraps.
+        held = cells_of(one) if isinstance(one, FunctionType) else attribute(one, "__dict__") or {}
+        given = [value for value in held.values() if _was_given(value, one)]
+        if len(given) == 1:
+            yield given[0]
 
 
 def _is_function(value: object) -> bool:
-    return isinstance(value, FunctionType | MethodType | partial)
+    is_wrapper = not isinstance(value, type) and attribute(value, "__wrapped__") is not None
+    return is_wrapper or isinstance(value, FunctionType | MethodType | partial)
 
 
-def _was_given(value: object, function: FunctionType) -> bool:
-    """Return whether a function that another closes over is what a decorator was given, and no neighbour of it."""
+def _was_given(value: object, function: object) -> bool:
+    """Return whether a function that another object holds is what a decorator was given, and no neighbour."""
     if not _is_function(value):
         return False
+    if not isinstance(function, FunctionType):
+        return True
     scope = _scope(value)
     return not scope or not f"{_scope(function)}.".startswith(f"{scope}.")
 

@@ -239,7 +239,7 @@ def test_what_is_no_app() -> None:
         (lambda: public(hello, "probe"), "by keyword"),  # type: ignore[call-overload]
         (lambda: public(require_auth(plain(hello))), "has both @require_auth and @public"),
         (lambda: public(staticmethod(hello)), "Write @staticmethod above"),
-        (lambda: public(3), "no view"),  # type: ignore[type-var]
+        (lambda: public(3), "no view"),  # type: ignore[call-overload]
         (lambda: public(reason=3), "is a text"),  # type: ignore[call-overload]
     ],
 )

@@ -106,7 +106,7 @@ def test_mounts_hosts_classes_session_routes_and_foreign_apps() -> None:
     }
     assert found["GET /inner/a"].said_by == "MoonKeyMiddleware(required=True)"
     assert found["GET /both"].demands == {"allow_machines": True}
-    assert "@public on the mounted app" in found["ANY /wsgi/*"].said_by
+    assert found["ANY /wsgi/*"].said_by == "@public: a feed"
 
 
 def foreign_app() -> Any:
