@@ -27,6 +27,8 @@ SESSION_ROUTE = "session route"
 _ANY_USER = Requirements()
 _ANY_CLIENT = Requirements(allow_machines=True)
 _MOST_LAYERS = 50
+_VIEW_NAMES = frozenset({"view", "view_func", "func", "function", "f", "fn", "endpoint", "handler", "inner"})
+"""What decorators call the function that they were given."""
 _METHOD_KINDS = (staticmethod, classmethod, property)
 
 
@@ -209,9 +211,11 @@ def _inside(one: object) -> Iterator[object]:
             yield wrapped
         # Django's admin has its views behind a function that names them, and not its own check, as what it wraps.
         held = cells_of(one) if isinstance(one, FunctionType) else attribute(one, "__dict__") or {}
-        given = [value for value in held.values() if _was_given(value, one)]
+        given = {name: value for name, value in held.items() if _was_given(value, one)}
+        if len(given) > 1:
+            given = {name: value for name, value in given.items() if name in _VIEW_NAMES}
         if len(given) == 1:
-            yield given[0]
+            yield from given.values()
 
 
 def _is_function(value: object) -> bool:
