@@ -19,14 +19,16 @@ class Health:
     Attributes:
         key_set_age: Seconds since the key set was fetched; ``None`` before the first fetch, and where none is
             fetched.
-        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API or, with
-            ``on_feed_lost="local"``, may have been revoked without this process knowing.
+        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API, or what
+            ``on_feed_lost`` says is done.
         feed_lag: Seconds that this process may be behind the feed; ``None`` before anything has come from it.
         unsent: The number of revocations of this process that Redis may not have yet.
         circuit: ``open`` while the API keeps failing.
         last_error: The last failure of the API, if any.
         revocations: The number of revocations that are known.
         remembered: The number of verified credentials that are remembered.
+        feed_lost_bound: The seconds after which a revocation of another process takes effect at most while the
+            feed is lost; ``None`` without a feed. A revocation that the API was not told of takes longer.
     """
 
     key_set_age: float | None
@@ -37,6 +39,7 @@ class Health:
     last_error: UpstreamError | None
     revocations: int
     remembered: int
+    feed_lost_bound: float | None = None
 
     @property
     def providers(self) -> Mapping[str, Health]:
@@ -57,7 +60,7 @@ class HealthOfSeveral(Health):
         by_provider: The state of each provider by its name.
     """
 
-    by_provider: Mapping[str, Health] = field(hash=False)
+    by_provider: Mapping[str, Health] = field(default_factory=dict[str, Health], hash=False)
 
     @property
     def providers(self) -> Mapping[str, Health]:
@@ -90,6 +93,7 @@ def health_of(
     breaker: CircuitBreaker,
     revocations: int,
     remembered: int,
+    feed_lost_bound: float | None = None,
 ) -> Health:
     """Put together the report of one client.
 
@@ -99,6 +103,7 @@ def health_of(
         breaker: The circuit breaker of the calls to the API.
         revocations: How many revocations are remembered.
         remembered: How many verified credentials are remembered.
+        feed_lost_bound: How late a revocation takes effect at most while the feed is lost, in seconds.
     """
     return Health(
         key_set_age=None if key_set_fetched_at is None else max(_clock.wall() - key_set_fetched_at, 0.0),
@@ -109,6 +114,7 @@ def health_of(
         last_error=breaker.last_error,
         revocations=revocations,
         remembered=remembered,
+        feed_lost_bound=None if feed is None else feed_lost_bound,
     )
 
 
@@ -126,5 +132,8 @@ def health_of_all(members: Mapping[str, Health]) -> HealthOfSeveral:
         last_error=max(errors, key=lambda error: error.at, default=None),
         revocations=sum(one.revocations for one in every),
         remembered=sum(one.remembered for one in every),
+        feed_lost_bound=max(
+            (one.feed_lost_bound for one in every if one.feed_lost_bound is not None), default=None
+        ),
         by_provider=dict(members),
     )

@@ -29,3 +29,20 @@ def routes(as_json: bool, strict: bool) -> None:
     audit = import_module("moonkey_flask.audit").audit_routes(app)
     click.echo(audit.to_json() if as_json else audit.to_table())
     sys.exit(1 if audit.problems(strict=strict) else 0)
+
+
+@moonkey_commands.command("doctor", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@with_appcontext
+def doctor(options: tuple[str, ...]) -> None:
+    """Find what is wrong with the set-up of this app."""
+    command = import_module("moonkey_core.cli.doctor")
+    found = import_module("moonkey_flask.doctor")
+    sys.exit(
+        command.main_of_app(
+            list(options),
+            found.settings_of_current_app,
+            found.stack_of_current_app,
+            prog="flask moonkey doctor",
+        )
+    )

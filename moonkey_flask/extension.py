@@ -79,7 +79,6 @@ class FlaskMoonKey:
         configured = _configured(app)
         client = app.extensions[EXTENSION] = self._client_for(configured)
         app.extensions[RAISER] = HttpRaiser()
-        add_commands(app)
         check_cookies(app)
         check_clients(app)
         watch(client, app)
@@ -88,6 +87,7 @@ class FlaskMoonKey:
         watch_gates(app)
         _watch_settings(app, configured, self._required)
         _prepare_requests(app)
+        add_commands(app)
         # First in the list is last to run: it sees whether any other function has read the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
         # The app's own handler takes precedence, registered before, or later in place of this one.

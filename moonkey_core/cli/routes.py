@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib import import_module
 
+from moonkey_core._doctor.apps import AppError, find_app, find_django
 from moonkey_core.audit import RouteAudit, audit_routes
-from moonkey_core.cli.app_loading import NoSuchApp, load_app, look_in_the_current_folder
 from moonkey_core.errors import ConfigurationError
 
 FAILED = 1
@@ -38,7 +37,7 @@ def main(argv: list[str] | None = None, *, prog: str = "moonkey routes") -> int:
     arguments = _parser(prog).parse_args(argv)
     try:
         audit = _audit(arguments)
-    except (NoSuchApp, ConfigurationError) as error:
+    except (AppError, ConfigurationError) as error:
         print(error, file=sys.stderr)
         return USAGE
     return report(audit, as_json=arguments.json, strict=arguments.strict)
@@ -77,16 +76,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _audit(arguments: argparse.Namespace) -> RouteAudit:
     if arguments.app is not None and arguments.django is not None:
-        raise NoSuchApp("Name either an app or --django, not both.")
+        raise AppError("Name either an app or --django, not both.")
     if arguments.app is not None:
-        return audit_routes(load_app(arguments.app))
-    settings = arguments.django or os.environ.get(_DJANGO, "")
-    if not settings:
-        raise NoSuchApp(f"Name an app, such as module:app, or a Django project: --django settings, or {_DJANGO}.")
-    os.environ[_DJANGO] = settings
-    look_in_the_current_folder()
-    try:
-        import_module("django").setup()
-    except ImportError as error:
-        raise NoSuchApp(f"The Django project {settings} cannot be loaded: {error}.") from None
+        return audit_routes(find_app(arguments.app).app)
+    if not (arguments.django or os.environ.get(_DJANGO)):
+        raise AppError(f"Name an app, such as module:app, or a Django project: --django settings, or {_DJANGO}.")
+    find_django(arguments.django or "")
     return audit_routes()

@@ -109,6 +109,8 @@ class Worker:
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
         replicas: How many replicas have to acknowledge what is published.
+        lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
+            most; for the log.
 
     Attributes:
         reader: Tracks how up to date this process is.
@@ -126,8 +128,10 @@ class Worker:
         max_lag: float,
         leeway: float,
         replicas: int = 0,
+        lost_bound: float = 0.0,
     ) -> None:
         self._url = url
+        self._lost_bound = lost_bound
         self._replicas = replicas
         self._revocations = revocations
         self._queue = queue
@@ -368,7 +372,12 @@ class Worker:
         was_live, self._announced = self._announced, is_live
         if not is_live:
             name = type(error).__name__ if error else "catching up"
-            logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
+            logger.warning(
+                "feed: lost (%s); a revocation of another process takes effect after at most %.15g s meanwhile",
+                name,
+                self._lost_bound,
+                extra={"reason": "feed_lost"},
+            )
         elif was_live is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
         self._home.run(partial(self._emit, FeedChanged("caught_up" if is_live else "lost")))

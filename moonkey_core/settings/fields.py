@@ -34,6 +34,7 @@ _PROVIDER_MEMBERS = (
     "verified_session", "without_credentials", "get_user", "same_user", "key_of_user",
 )  # fmt: skip
 
+_NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix", "none"]
 
 
@@ -311,7 +312,10 @@ def networks(value: object) -> tuple[Network, ...]:
     The word ``none`` stands alone: there is no proxy, and the peer of a connection is the client.
     """
     found: list[Network] = []
-    for word in words(value) if value else ():
+    given = [value] if isinstance(value, _NETWORKS) else value
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = [str(one) if isinstance(one, _NETWORKS) else one for one in given]
+    for word in words(given) if given else ():
         try:
             found.append(_network(word))
         except ValueError:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from moonkey_core._provider import Provider
 from moonkey_core.settings.cookie_settings import CookieSettings
 from moonkey_core.settings.fields import Secret
 from moonkey_core.settings.sign_in_settings import SignInSettings
+
+
+class HasSettings(Protocol):
+    """A client that lends its settings: ``providers=[MoonKey(…), …]``."""
+
+    @property
+    def settings(self) -> object:
+        """Its settings."""
+        ...
 
 
 class Options(TypedDict, total=False):
@@ -18,8 +27,8 @@ class Options(TypedDict, total=False):
     secret_key: str | Secret | None
     previous_secret_key: str | Secret | None
     base_url: str | None
-    provider: Provider | str | None
-    providers: Sequence[Provider | str] | str | None
+    provider: Provider | HasSettings | str | None
+    providers: Sequence[Provider | HasSettings | str] | str | None
     public_token: str | None
     oauth_start_url: str | None
     allow_http: bool | None
@@ -51,7 +60,8 @@ class Options(TypedDict, total=False):
     cache_secret: str | Secret | None
     previous_cache_secret: str | Secret | None
     max_revocation_lag: float | None
-    on_feed_lost: Literal["remote", "local", "refuse"] | None
+    on_feed_lost: Literal["remote", "bounded", "local", "refuse"] | None
+    feed_lost_bound: float | None
     redis_replicas: int | None
     publish_timeout: float | None
     realm: str | None

@@ -73,10 +73,10 @@ def one_provider(value: object) -> ChosenProvider:
                 f"is only the word {word!r}, and no variables are read here. Use Settings.load, or pass an object."
             )
         raise ValueError(f"is no provider. {_known(value)}")
-    if _is_client(value):
+    if is_client(value):
         raise ValueError(
-            "is a client, and no provider. MoonKey is named by the word 'moonkey', and its settings are given "
-            "beside that: providers=['moonkey', …], secret_key='sk_…'."
+            "is a client, and no provider. MoonKey is named by the word 'moonkey', with its settings beside that: "
+            "providers=['moonkey', …], secret_key='sk_…'. Or make the client: providers=[MoonKey('sk_…'), …]."
         )
     if isinstance(value, type) or inspect.isroutine(value):
         raise ValueError(f"is not called yet. Write {getattr(value, '__name__', 'it')}(…) with its arguments.")
@@ -96,7 +96,7 @@ def one_provider(value: object) -> ChosenProvider:
     return found
 
 
-def _is_client(value: object) -> bool:
+def is_client(value: object) -> bool:
     """Return whether a value is a client, or the class of one. Clients stand above the settings."""
     kind = value if isinstance(value, type) else type(value)
     return any(f"{one.__module__}.{one.__qualname__}" in _CLIENTS for one in kind.__mro__)

@@ -108,8 +108,9 @@ def set_routes(settings: Any, moonkey_only: Mapping[str, str]) -> None:
         _owners(
             ((name, header) for one in settings.providers if takes_opaque(one) for name in (name_of(one),)
              for header in headers[name]),
-            "an opaque credential in the header {place!r} could belong to both {one!r} and {other!r}. Give one of "
-            "them a header of its own with its credential_headers.",
+            "an opaque credential in the header {place!r} could belong to both {one!r} and {other!r}. Give "
+            "{movable!r} a header of its own, and have clients send its credentials there: "
+            '….at(credential_headers="x-{word}-session").',
         ),
     )  # fmt: skip
     _owners(
@@ -229,9 +230,11 @@ def _owners(places: Iterable[tuple[str, str]], problem: str) -> dict[str, str]:
     for name, place in places:
         other = owners.setdefault(place, name)
         if other != name:
-            raise ConfigurationError(
-                f"MOONKEY_PROVIDERS (providers): {problem.format(place=place, one=other, other=name)}"
+            movable = other if name == MOONKEY else name  # MoonKey's places are settings
+            said = problem.format(
+                place=place, one=other, other=name, movable=movable, word=movable.replace("_", "-")
             )
+            raise ConfigurationError(f"MOONKEY_PROVIDERS (providers): {said}")
     return owners
 
 

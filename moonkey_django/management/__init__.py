@@ -1,1 +1,1 @@
-"""The management commands of this package."""
+"""The commands of this package."""

@@ -129,7 +129,7 @@ def test_commands(shown: Block) -> None:
         for module in re.findall(r"python -m ([\w.]+)", line):
             assert importlib.util.find_spec(module), line
             known += 1
-        for command in re.findall(r"^moonkey (\w+)", line):
+        for command in re.findall(r"(?:^|\| |app \w+ )moonkey (\w+)", line):
             assert command in COMMANDS, line
             known += 1
         for name in re.findall(r"\bMOONKEY_\w+", line):

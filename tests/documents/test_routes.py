@@ -101,10 +101,10 @@ class TestTheCommand:
         ("argv", "said"),
         [
             ([], "Name an app"),
-            (["shown_app"], "does not name an app"),
-            (["shown_app:nothing"], "There is no 'nothing'"),
-            (["no_such_module:app"], "There is no module 'no_such_module'"),
-            (["json:dumps"], "is no app of Flask"),
+            (["json"], "has no 'app'"),
+            (["shown_app:nothing"], "has no 'nothing'"),
+            (["no_such_module:app"], "there is no module 'no_such_module'"),
+            (["json:dumps"], "no app of Flask"),
             (["shown_app:app", "--django"], "not both"),
         ],
     )

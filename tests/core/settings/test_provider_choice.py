@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, CookieSettings, MoonKey, Settings, provider
+from moonkey_core import AsyncMoonKey, ConfigurationError, CookieSettings, MoonKey, Settings, Stytch, provider
 from moonkey_core._crypto import fleet_sealers
 from moonkey_core.provider import Capability, JwtRules, KeySource, ProviderBase
 from moonkey_core.settings import provider_choice
 from moonkey_core.settings.checks import MOONKEY_ONLY
+from support.foreign_tokens import provider as plain_issuer
 
 OF_B = CookieSettings(session_name="b", jwt_name="b_jwt")
 KEY = "sk_test_" + "k" * 30
@@ -256,11 +257,41 @@ def test_wrong_variables_of_a_provider(environ: dict[str, str], mend: str) -> No
     fails(mend, environ)
 
 
-def test_a_client_is_no_provider() -> None:
-    with MoonKey(secret_key=KEY) as client:
-        for one in (client, MoonKey, AsyncMoonKey):
-            fails("is a client, and no provider.*'moonkey'", secret_key=KEY, providers=[one, Plain()])
-            fails("is a client, and no provider.*'moonkey'", secret_key=KEY, provider=one)
+def test_the_class_of_a_client_is_no_provider() -> None:
+    for one in (MoonKey, AsyncMoonKey):
+        fails("is a client, and no provider.*'moonkey'", secret_key=KEY, providers=[one, Plain()])
+        fails("is a client, and no provider.*'moonkey'", secret_key=KEY, provider=one)
+
+
+@pytest.mark.parametrize("kind", [MoonKey, AsyncMoonKey])
+def test_a_client_of_moonkey_among_the_providers_lends_its_settings(kind: Any) -> None:
+    given: dict[str, Any] = {
+        "jwt_issuer": "https://api.moonkey.fun/app",
+        "timeout": 3,
+        "trusted_proxies": "10.0.0.0/8",
+    }
+    lending = kind(KEY, cookies={}, sign_in={"page": "/login"}, **given)
+    for chosen in ({"providers": [lending, Plain()]}, {"provider": lending}, {"providers": (lending,)}):
+        found = load(**chosen)
+        assert found.uses_moonkey
+        assert found.secret_key is not None
+        assert found.secret_key.reveal() == KEY
+        assert found.jwt_issuer == ("https://api.moonkey.fun/app",)
+        assert (found.timeout, str(found.trusted_proxies[0]), found.sign_in.page) == (3, "10.0.0.0/8", "/login")
+        assert found.cookies is not None
+    both = load(providers=[Plain(), lending], timeout="3", leeway=2)  # the same, and one more
+    assert (both.timeout, both.leeway, list(both.members)) == (3, 2, ["plain", "moonkey"])
+
+
+def test_a_client_whose_settings_do_not_fit_is_refused() -> None:
+    with MoonKey(KEY, timeout=3) as one, MoonKey(provider=plain_issuer()) as other:
+        fails(
+            r"\(timeout\) is set here, and has another value in the MoonKey", providers=[one, Plain()], timeout=4
+        )
+        fails(r"\(secret_key\) is set here", secret_key="sk_test_other", provider=one)
+        fails("not one of MoonKey alone", secret_key=KEY, providers=[other, Plain()])
+        fails("two providers of the name 'moonkey'", providers=[one, one])
+        fails(r"\(base_url\): only MoonKey knows this", provider=Plain(), base_url="https://api.example.com")
 
 
 def test_long_durations_are_written_as_numbers() -> None:
@@ -386,3 +417,14 @@ def test_the_client_takes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         MoonKey(provider=Plain(), jwt_issuer="x")
     with pytest.raises(ConfigurationError, match="providers"):
         MoonKey(provider=Plain(), providers=["moonkey", Plain("b")])
+
+
+def test_two_services_of_opaque_tokens_need_two_places() -> None:
+    """The error says what to write, and with that the client starts."""
+    stytch = Stytch("project-test-1", "secret-test-1")
+    for chosen in (["moonkey", stytch], [stytch, "moonkey"], [MoonKey(KEY), stytch]):
+        told = fails(r"\.at\(credential_headers=", secret_key=KEY, providers=chosen)
+        assert "Give 'stytch' a header of its own" in told
+        assert '.at(credential_headers="x-stytch-session")' in told
+    placed = stytch.at(credential_headers="x-stytch-session")
+    assert load(secret_key=KEY, providers=["moonkey", placed]).uses_moonkey
