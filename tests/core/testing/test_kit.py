@@ -210,7 +210,7 @@ class TestAssertions:
             assert_step_up(ada, "/strong", factors={"totp"}, max_age=timedelta(minutes=10))
             for wrong in ({"factors": {"sms"}}, {"max_age": 60}):
                 with pytest.raises(AssertionError, match="wanted"):
-                    assert_step_up(ada, "/strong", **wrong)  # type: ignore[arg-type]
+                    assert_step_up(ada, "/strong", **wrong)
             with pytest.raises(AssertionError, match="not with one for a step-up"):
                 assert_step_up(ada, "/me")
             old = kit.signed_in(mfa=True, factor_age=timedelta(hours=1))
