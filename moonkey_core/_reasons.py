@@ -372,6 +372,8 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "warning",
             "A variable or key begins with `MOONKEY_` and is no setting: it has no effect. Logged once.",
         ),
+        "doctor": LogReason("info", "What the report of a worker has found, where nothing is wrong."),
+        "doctor_wrong": LogReason("warning", "What the report of a worker has found to be wrong, with the mend."),
         "cors_unlisted": LogReason(
             "warning",
             "A `CORSMiddleware` of Starlette's does not list the headers that pages of other origins send or "
