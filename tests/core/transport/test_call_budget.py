@@ -146,7 +146,9 @@ def site(how: str, emulator: Emulator) -> Iterator[Site]:
         yield site
 
 
-def test_known_sessions_are_served_and_strangers_get_503(site: Site, emulator: Emulator) -> None:
+def test_known_sessions_are_served_and_strangers_get_503(
+    site: Site, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
     ada, ben, new = (emulator.sign_in(email=f"{name}@example.com") for name in ("ada", "ben", "new"))
     assert site.visit(ada.session_token).is_authenticated
     assert site.visit(ben.session_jwt).is_authenticated
@@ -168,6 +170,7 @@ def test_known_sessions_are_served_and_strangers_get_503(site: Site, emulator: E
     assert verifications(emulator) == asked + 2
     reasons = [event.reason for event in site.events if isinstance(event, Verified)]
     assert reasons == [None, None, "api_over_budget", "api_over_budget", None, None]
+    assert "call_budget_spent" in {getattr(record, "reason", None) for record in caplog.records}
 
 
 def test_a_new_jwt_of_a_known_session_is_known(site: Site, emulator: Emulator) -> None:
