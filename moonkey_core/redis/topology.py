@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from moonkey_core.redis.client import (
     async_client,
     async_options,
-    blocking_client,
     blocking_options,
     redis_module,
     time_limit,
@@ -161,17 +160,6 @@ def find_primary_blocking(address: RedisAddress, timeout: float) -> Server:
     finally:
         for one in sentinel.sentinels:
             one.connection_pool.disconnect()
-
-
-def feed_client(url: Secret, timeout: float) -> Any:
-    """Make a client for threads, with one connection, of the server that has the feed; in a cluster, of any node.
-
-    Raises:
-        Exception: No Sentinel knows the server.
-    """
-    address = redis_address(url.reveal())
-    server = find_primary_blocking(address, timeout) if address.kind == "sentinel" else None
-    return blocking_client(address, timeout, 1, "doctor", server)
 
 
 def cluster_client(address: RedisAddress, timeout: float, max_connections: int, purpose: str) -> Any:
