@@ -48,6 +48,7 @@ from moonkey_core.settings.fields import (
     networks,
     oauth_start_url,
     optional_choice,
+    optional_number,
     optional_secret_key,
     page_address,
     previous_cache_secret,
@@ -269,6 +270,11 @@ class Settings(Routed, KnownArguments):
     )
     max_connections: int = _setting(
         whole_number(1, 1000), 64, help="Connections to the API per process (per event loop when async)."
+    )
+    call_budget: float | None = _setting(
+        optional_number(0.1, 1_000_000),
+        None,
+        help="Most verifications that a process asks of the API per second; known sessions first, others get 503.",
     )
     transport: Literal["auto", "httpx", "aiohttp"] = _setting(
         choice("auto", "httpx", "aiohttp"),
