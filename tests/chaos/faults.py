@@ -168,7 +168,7 @@ def replicated_fail_over(stage: Stage, rng: random.Random) -> None:
     way.set()
     new.client.replicaof("127.0.0.1", way.port)
     assert wait_until(lambda: new.client.info("replication").get("master_link_status") == "up", PATIENCE)
-    way.set(delay=rng.uniform(0.05, 0.3))
+    way.set(delay=rng.uniform(0.02, 0.04))
     published = _published(stage, rng, rng.randrange(3, 7))
     with stage.spans.during("redis", stage.numbers):
         way.set("deaf")
