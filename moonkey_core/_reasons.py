@@ -297,6 +297,15 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "The provider cannot be asked about a JWT: the line says how late a revocation may take effect "
             "while the feed is lost. Logged at start.",
         ),
+        "redis_trouble": LogReason(
+            "warning", "Why Redis still cannot be used, where the cause is another one than before."
+        ),
+        "redis_rights_missing": LogReason(
+            "warning",
+            "Redis refuses commands, or keys, to the user of `redis_url`: the line names them. Looked at when a "
+            "process connects, and now and then.",
+        ),
+        "redis_rights_unseen": LogReason("debug", "Whether Redis grants all that is needed could not be seen."),
         "feed_back": LogReason("warning", "The revocation feed has caught up."),
         "feed_full": LogReason(
             "error",
@@ -366,6 +375,8 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "warning",
             "A variable or key begins with `MOONKEY_` and is no setting: it has no effect. Logged once.",
         ),
+        "doctor": LogReason("info", "What the report of a worker has found, where nothing is wrong."),
+        "doctor_wrong": LogReason("warning", "What the report of a worker has found to be wrong, with the mend."),
         "cors_unlisted": LogReason(
             "warning",
             "A `CORSMiddleware` of Starlette's does not list the headers that pages of other origins send or "

@@ -27,6 +27,8 @@ class Health:
         last_error: The last failure of the API, if any.
         revocations: The number of revocations that are known.
         remembered: The number of verified credentials that are remembered.
+        redis_trouble: What is wrong with Redis or with the rights there, and what to do about it, as one sentence;
+            ``None`` where nothing is known to be.
         feed_lost_bound: The seconds after which a revocation of another process takes effect at most while the
             feed is lost; ``None`` without a feed. A revocation that the API was not told of takes longer.
     """
@@ -39,6 +41,7 @@ class Health:
     last_error: UpstreamError | None
     revocations: int
     remembered: int
+    redis_trouble: str | None = None
     feed_lost_bound: float | None = None
 
     @property
@@ -81,6 +84,11 @@ class FeedStatus(Protocol):
         """The number of revocations of this process that Redis may not have yet."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis, as one sentence."""
+        ...
+
     def lag(self) -> float | None:
         """Return how far behind it is, in seconds; ``None`` before anything was read from it."""
         ...
@@ -114,6 +122,7 @@ def health_of(
         last_error=breaker.last_error,
         revocations=revocations,
         remembered=remembered,
+        redis_trouble=None if feed is None else feed.trouble,
         feed_lost_bound=None if feed is None else feed_lost_bound,
     )
 
@@ -132,6 +141,7 @@ def health_of_all(members: Mapping[str, Health]) -> HealthOfSeveral:
         last_error=max(errors, key=lambda error: error.at, default=None),
         revocations=sum(one.revocations for one in every),
         remembered=sum(one.remembered for one in every),
+        redis_trouble=next((one.redis_trouble for one in every if one.redis_trouble is not None), None),
         feed_lost_bound=max(
             (one.feed_lost_bound for one in every if one.feed_lost_bound is not None), default=None
         ),

@@ -13,6 +13,7 @@ from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
+from moonkey_flask.commands import add_commands
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import get_client, with_identity
 from moonkey_flask.names import EXTENSION, RAISER
@@ -71,6 +72,7 @@ class FlaskMoonKey:
         watch_gates(app)
         _watch_settings(app, configured)
         _prepare_requests(app)
+        add_commands(app)
         # First in the list is last to run: it sees whether any other function has read the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
         # The app's own handler takes precedence, registered before, or later in place of this one.

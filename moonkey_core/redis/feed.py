@@ -128,6 +128,11 @@ class RedisRevocations:
         """The number of revocations that were added here and that Redis may not have yet."""
         return max(self._queue.unsent, 0 if self._former is None else self._former.unsent)
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis or the rights there, and what to do; ``None`` where nothing is known to be."""
+        return self._worker.trouble or (None if self._former is None else self._former.trouble)
+
     def start(self) -> None:
         """Start the thread, unless it runs or the feed is closed."""
         if self._former is not None:
