@@ -73,7 +73,7 @@ def own_options(name: str, upstream: Upstream) -> dict[str, Any]:
 
 def _contender(one: App, call: Any, wrap: Any, accepted: Any, **more: Any) -> Contender:
     pool = local.PAIRS if one.pair else ""
-    known = {"kind": one.kind, "id": one.id, "once": one.once, "hops": one.hops, "pool": pool}
+    known: dict[str, Any] = {"kind": one.kind, "id": one.id, "once": one.once, "hops": one.hops, "pool": pool}
     return Contender(one.name, call, wrap, accepted, one.flavour, **known, **more)
 
 

@@ -27,7 +27,7 @@ PER_STEP = 25  # requests that arrive in one step of the loop, where they do not
 
 @dataclass
 class Burst:
-    """What came of one burst. ``hold``: the longest that the loop was held, in CPU milliseconds of its thread."""
+    """What came of one burst. ``hold``: the longest that the loop was held, in CPU milliseconds."""
 
     answered: int
     calls: int
@@ -38,7 +38,7 @@ class Burst:
 
 
 class Heart:
-    """A task that wants to run every millisecond; ``hold`` is the most CPU that its thread used between two beats."""
+    """A task that wants to run every millisecond; ``hold``: the most CPU of its thread between two beats."""
 
     def __init__(self) -> None:
         self.hold = 0.0

@@ -60,3 +60,14 @@ def best_peer(figure: Figure | None) -> str:
         return ""
     name = min(figure.peers, key=figure.peers.__getitem__)
     return f"{number(figure.peers[name])} ({name})"
+
+
+def keep_as_before() -> None:
+    """Keep the figures of the record ``results.json`` as those before a change."""
+    found = json.loads(BEFORE.with_name("results.json").read_text())
+    figures = {one["id"]: one["value"] for section in found["sections"].values() for one in section["figures"]}
+    BEFORE.write_text(json.dumps({"commit": found["about"]["commit"], "figures": figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    keep_as_before()

@@ -163,7 +163,7 @@ def trace() -> float:
 
 
 def trace_jwts(most: int, seconds: float) -> tuple[int, int]:
-    """How many JWTs were verified, their sessions read, in at most so many seconds, and the bytes that Python holds.
+    """How many JWTs were verified and their sessions read, in at most so many seconds, and the bytes held.
 
     They are signed as they are needed: most of the time goes there, and none of them gets too old.
     """

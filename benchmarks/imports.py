@@ -1,4 +1,4 @@
-"""The import part: CPU of importing what an app needs of this project, in new processes, over its dependency alone."""
+"""The import part: CPU of importing what an app needs of this project, over its dependencies alone."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _cold(
     padding: int,
 ) -> None:
     flavours: set[Flavour] = {peer.flavour for peer in peers} - {"moonkey"}
-    few = {flavour: pool(flavour, FEW, padding_bytes=padding) for flavour in flavours}
+    few: dict[str, list[str]] = {flavour: pool(flavour, FEW, padding_bytes=padding) for flavour in flavours}
     pools = Pools({**few, "moonkey": pool("moonkey", rounds * EACH, padding_bytes=padding)})
     mine = who.cold(upstream)
     for contender in mine:

@@ -45,7 +45,7 @@ def takes_http_client() -> bool:
 
 
 def cookie_line(jwt: str, base_url: str) -> str:
-    """The cookies of a browser: a session token, this JWT beside it, what binds the two, and one of the app's own."""
+    """The cookies of a browser: a session token, this JWT, what binds the two, and one of the app's own."""
     settings = Settings.load(options(base_url, **COOKIES), {})
     token, names = opaque(int(hashlib.sha256(jwt.encode()).hexdigest()[:8], 16)), CookieSettings()
     pairs = {
@@ -117,9 +117,8 @@ def is_refused(auth: Auth | None) -> bool:
     return auth is not None and auth.is_rejected
 
 
-def read(auth: Auth | None) -> bool:
-    """Read what a view reads: the user and the session."""
-    assert auth is not None
+def read(auth: Any) -> bool:
+    """Read what a view reads: the user and the session. What is not verified yet has neither."""
     user, session = auth.user, auth.session
     assert user is not None
     assert session is not None

@@ -1,6 +1,7 @@
-"""The picture: one line for each goal; where the figure is, the goal, what was measured before, and the best peer.
+"""The picture: one line for each goal, with the figure, what was measured before, and the best peer.
 
-All are drawn as multiples of the goal, on a scale of doublings, so that rows of different units can be read together.
+All are drawn as multiples of the goal, on a scale of doublings, so that rows of different units can be read
+together.
 """
 
 from __future__ import annotations

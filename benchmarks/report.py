@@ -18,14 +18,15 @@ REASONS = Path(__file__).with_name("reasons.toml")
 FIGURES = ["what", "goal", "aim", "before", "now", "median", "slices", "best peer, in this run"]
 COUNTS = ["what", "to reach", "measured", "best of the others, in this run", "", "reason"]
 METHOD = """\
-CPU time of the thread, or of the whole process where other threads do part of the work. All contenders of a table run
-in one process, in turn, each round beginning with another one, in slices of about 4 ms. **The best slice decides**:
-what else the machine does makes a slice slower, and never faster. The median is beside it, and includes the garbage
-collector, which stays on. Figures without a unit are multiples of one raw RSA-2048 verification in the same process.
-Before it is timed, each contender has to accept a good token and refuse one with a changed signature and one whose
-time is over. Ours runs with issuer and audience set and a user's defaults otherwise, and begins at the request's
-headers; the others are handed the token itself. Every route of a framework reads the user and the session. The mock
-service is a process of its own; there is no TLS, which flatters what opens a connection per call.
+CPU time of the thread, or of the whole process where other threads do part of the work. All contenders of a table
+run in one process, in turn, each round beginning with another one, in slices of about 4 ms. **The best slice
+decides**: what else the machine does makes a slice slower, and never faster. The median is beside it, and includes
+the garbage collector, which stays on. Figures without a unit are multiples of one raw RSA-2048 verification in the
+same process. Before it is timed, each contender has to accept a good token and refuse one with a changed signature
+and one whose time is over. Ours runs with issuer and audience set and a user's defaults otherwise, and begins at
+the request's headers; the others are handed the token itself. Every route of a framework reads the user and the
+session. The mock service is a process of its own; there is no TLS, which flatters what opens a connection per
+call.
 """
 
 

@@ -1,4 +1,4 @@
-"""The apps of the server part, by name: ``server_app:flask_with`` and so on. The mock's address is in the environment.
+"""The apps of the server part: ``server_app:flask_with`` and so on; the mock's address is in the environment.
 
 Each has a second route, ``/raw``: the CPU microseconds of one raw RSA-2048 verification in this very process.
 """

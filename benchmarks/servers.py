@@ -1,7 +1,8 @@
 """The server part: CPU that a real server needs for a request, with authentication and without.
 
-One worker process, sixteen connections that are kept alive. The CPU is that of all threads of the server's processes,
-by the kernel's account; that of the client and the mock is not in it. Both servers run, and are asked in turn.
+One worker process, sixteen connections that are kept alive. The CPU is that of all threads of the server's
+processes, by the kernel's account; that of the client and the mock is not in it. The server with authentication
+and the one without run side by side, and are asked in turn.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ SERVERS = {
     ),
     "gunicorn + Flask": (
         "flask",
-        ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "4", "--keep-alive", "60"]
-        + ["--log-level", "error"],
+        [
+            *("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "4"),
+            *("--keep-alive", "60", "--log-level", "error"),
+        ],
     ),
 }
 TICKS = os.sysconf("SC_CLK_TCK")

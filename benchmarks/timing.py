@@ -31,8 +31,9 @@ class Contender:
     """Something that verifies.
 
     ``call`` is what is timed; ``wrap`` makes its argument from a token, untimed. A refusal is an exception, or a
-    result that ``accepted`` says no to. With ``once`` each token is shown to it only once. ``hops``: part of its work
-    is done in other threads, so the CPU time of the process counts. ``id`` is what goals and readers know it by.
+    result that ``accepted`` says no to. With ``once`` each token is shown to it only once. ``hops``: part of its
+    work is done in other threads, so the CPU time of the process counts. ``id`` is what goals know it by.
+    ``pool`` is the name of the tokens that it gets, if not those of its flavour.
     """
 
     name: str
