@@ -38,7 +38,7 @@ class BlockingStoreClient:
         self._address = redis_address(url.reveal())
         self._timeout = timeout
         self._max_connections = max_connections
-        self._places = threading.BoundedSemaphore(max_connections)
+        self._slots = threading.BoundedSemaphore(max_connections)
         self._lock = _threads.lock()
         self._made: Any = None
 
@@ -49,12 +49,12 @@ class BlockingStoreClient:
             Exception: The server has refused it, or cannot be reached in time.
         """
         # A cluster client has no pool that one could wait for.
-        if not self._places.acquire(timeout=self._timeout):
+        if not self._slots.acquire(timeout=self._timeout):
             raise TimeoutError
         try:
             return self._client().execute_command(*command)
         finally:
-            self._places.release()
+            self._slots.release()
 
     def _client(self) -> Any:
         made = self._made
@@ -101,7 +101,7 @@ class AsyncStoreClient:
         self._address = redis_address(url.reveal())
         self._timeout = timeout
         self._max_connections = max_connections
-        self._places = asyncio.Semaphore(max_connections)
+        self._slots = asyncio.Semaphore(max_connections)
         self._made: Any = None
         self._former: list[Any] = []
 
@@ -111,7 +111,7 @@ class AsyncStoreClient:
         Raises:
             Exception: The server has refused it, or cannot be reached.
         """
-        async with self._places:
+        async with self._slots:
             while self._former:
                 with contextlib.suppress(Exception):
                     await self._former.pop().connection_pool.disconnect(inuse_connections=False)
