@@ -14,10 +14,10 @@ from apps import NONE, asgi, wsgi
 from results import Section, race_figures, race_table
 from service import Upstream
 from timing import QUICK_ROUNDS, ROUNDS, Contender, NotFit, Pools, Series, admit, race, slice_sizes
-from tokens import Flavour, key_set, pool
+from tokens import Flavour, key_set, mint_many, pool
 
 FEW = 100
-EACH = 20  # new tokens in a slice
+EACH, NEW = 20, 100_000  # new tokens in a slice; the number of the first
 
 
 @dataclass
@@ -62,7 +62,8 @@ def _framework(
     flavours: set[Flavour] = {contender.flavour for contender in contenders}
     pools = Pools({flavour: pool(flavour, FEW) for flavour in flavours})
     pools.tokens[local.PAIRS] = [ours.cookie_line(jwt, upstream.url) for jwt in pools.tokens["moonkey"]]
-    pools.tokens["new"] = pool("moonkey", rounds * EACH)
+    # Other numbers: two JWTs for one user that are made in the same second are the same.
+    pools.tokens["new"] = mint_many(range(NEW, NEW + rounds * EACH))
     contenders = [replace(one, pool="new") if one.once else one for one in contenders]
     for contender in contenders:  # every token once, untimed: this is the warm case
         if not contender.name.startswith("naive") and not contender.once:
