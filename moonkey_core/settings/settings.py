@@ -628,7 +628,9 @@ def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
     check_arguments(given, _NAMES, beside, _names_of)
 
 
-def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
+def variables(
+    found: Mapping[Any, Any], kind: str, *, in_django: bool = False, beside: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by the settings' names.
 
     Any other variable that begins with ``MOONKEY_`` is logged once, as it has no effect.
@@ -637,6 +639,7 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
         found: The variables.
         kind: What such a variable is called in messages.
         in_django: Whether they are Django's settings, whose ``MOONKEY`` dict has further keys.
+        beside: Further names that belong there, and are returned with the settings.
 
     Raises:
         ConfigurationError: A name is nearly that of a setting, or belongs elsewhere.
@@ -649,7 +652,7 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
             lambda name: f"MOONKEY = {{{name.upper()!r}: …}}",
             more=_names_of,
         )
-    return from_variables(found, _NAMES, kind, more=_names_of)
+    return from_variables(found, _NAMES.union(beside), kind, more=_names_of)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
