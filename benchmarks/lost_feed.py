@@ -126,8 +126,10 @@ async def flood(people: list[SignedIn], emulator: Emulator) -> None:
     other, mine = await asyncio.gather(
         process.serve(strangers, seconds(), rate * STRANGERS), process.serve(known, seconds(), rate)
     )
-    shown(f"call_budget={BUDGET:g}, known sessions at {rate:g} a second", process, mine)
-    print(f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}")
+    print(f"call_budget={BUDGET:g}, known sessions at {rate:g} a second: {dict(mine)}")
+    print(
+        f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}; at most {process.peak()} calls a second"
+    )
     await process.client.aclose()
 
 
