@@ -128,7 +128,8 @@ async def flood(people: list[SignedIn], emulator: Emulator) -> None:
     )
     print(f"call_budget={BUDGET:g}, known sessions at {rate:g} a second: {dict(mine)}")
     print(
-        f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}; at most {process.peak()} calls a second"
+        f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}; "
+        f"at most {process.peak()} calls a second"
     )
     await process.client.aclose()
 
