@@ -270,6 +270,7 @@ class TestNotEnrolled:
         self, options: dict[str, Any], oidc: OidcEmulator, monkeypatch: pytest.MonkeyPatch, policy: Any
     ) -> None:
         monkeypatch.setattr("moonkey_core.gate._is_known_unenrolled", lambda user: user.id != "u2")
+        monkeypatch.setattr(options["provider"], "capabilities", frozenset({"enrolled_mfa"}))
         with MoonKey(**options, mfa_unenrolled=policy, mfa_enrol_url="/enrol") as client:
             found = refusal(client, bearer(oidc, user_id="u1"))
             if policy == "allow":
