@@ -41,6 +41,11 @@ def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
     return ": ".join(part for part in (_plain(code, values), _plain(message, values)) if part)
 
 
+def looks_secret(text: str) -> bool:
+    """Return whether a part of a text looks like a credential."""
+    return any(_may_be_secret(run[0], []) for run in _RUN.finditer(text[:_LONGEST_READ]))
+
+
 def strings_in(body: object) -> Iterable[str]:
     """Yield all strings in the JSON of a request."""
     if isinstance(body, str):

@@ -287,12 +287,25 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "More than `max_revocations` ended sessions: the API is asked about what it has not vouched for since "
             "the oldest of them.",
         ),
-        "feed_lost": LogReason("warning", "The revocation feed is further behind than `max_revocation_lag`."),
+        "feed_lost": LogReason(
+            "warning",
+            "The revocation feed is further behind than `max_revocation_lag`; the line says how late a revocation "
+            "of another process may take effect meanwhile.",
+        ),
         "feed_lost_bound": LogReason(
             "info",
             "The provider cannot be asked about a JWT: the line says how late a revocation may take effect "
             "while the feed is lost. Logged at start.",
         ),
+        "redis_trouble": LogReason(
+            "warning", "Why Redis still cannot be used, where the cause is another one than before."
+        ),
+        "redis_rights_missing": LogReason(
+            "warning",
+            "Redis refuses commands, or keys, to the user of `redis_url`: the line names them. Looked at when a "
+            "process connects, and now and then.",
+        ),
+        "redis_rights_unseen": LogReason("debug", "Whether Redis grants all that is needed could not be seen."),
         "feed_back": LogReason("warning", "The revocation feed has caught up."),
         "feed_full": LogReason(
             "error",
@@ -366,6 +379,8 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "warning",
             "A variable or key begins with `MOONKEY_` and is no setting: it has no effect. Logged once.",
         ),
+        "doctor": LogReason("info", "What the report of a worker has found, where nothing is wrong."),
+        "doctor_wrong": LogReason("warning", "What the report of a worker has found to be wrong, with the mend."),
         "cors_unlisted": LogReason(
             "warning",
             "A `CORSMiddleware` of Starlette's does not list the headers that pages of other origins send or "

@@ -131,7 +131,12 @@ class MoonKey(ClientBase, m.Runs):
         self.biometrics: m.Biometrics = m.Biometrics(core, exchange)
         self.users: m.Users = m.Users(core, exchange)
         self.mfa: m.Mfa = m.Mfa(core, exchange, self._store)
-        self._session_watcher = SessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
+        self._session_watcher = SessionWatcher(
+            core.revocations,
+            core.feed,
+            core.settings.on_feed_lost,
+            feed_lost_bound=core.settings.feed_lost_bound,
+        )
 
     @cached_property
     def flows(self) -> Flows:
@@ -300,7 +305,12 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.biometrics: m.AsyncBiometrics = m.AsyncBiometrics(core, exchange)
         self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
         self.mfa: m.AsyncMfa = m.AsyncMfa(core, exchange, self._store)
-        self._session_watcher = AsyncSessionWatcher(core.revocations, core.feed, core.settings.on_feed_lost)
+        self._session_watcher = AsyncSessionWatcher(
+            core.revocations,
+            core.feed,
+            core.settings.on_feed_lost,
+            feed_lost_bound=core.settings.feed_lost_bound,
+        )
 
     @cached_property
     def flows(self) -> AsyncFlows:

@@ -438,6 +438,21 @@ def require(auth: Auth, requirements: Requirements | None = None) -> Authenticat
     return auth
 
 
+def accept_any(auth: Auth, requirements: Requirements) -> None:
+    """Determine an identity, for a gate that lets every request pass: reading it now verifies a credential."""
+    _ = auth.state
+
+
+def check_freshness(given: Mapping[str, Any]) -> None:
+    """Check the requirements of a gate that lets every request pass.
+
+    Raises:
+        TypeError: One of them could refuse a request.
+    """
+    if not given.keys() <= FreshnessOptions.__optional_keys__:
+        raise TypeError("optional_auth takes max_staleness and grace_seconds; demands are for require_auth.")
+
+
 def own_attributes(kind: type, *frameworks: str) -> set[str]:
     """Return the public attributes that the app itself has given to a class.
 

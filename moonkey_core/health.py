@@ -19,14 +19,18 @@ class Health:
     Attributes:
         key_set_age: Seconds since the key set was fetched; ``None`` before the first fetch, and where none is
             fetched.
-        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API or, with
-            ``on_feed_lost="local"``, may have been revoked without this process knowing.
+        feed: ``none`` without a revocation feed. While it is ``lost``, JWTs are verified at the API, or what
+            ``on_feed_lost`` says is done.
         feed_lag: Seconds that this process may be behind the feed; ``None`` before anything has come from it.
         unsent: The number of revocations of this process that Redis may not have yet.
         circuit: ``open`` while the API keeps failing.
         last_error: The last failure of the API, if any.
         revocations: The number of revocations that are known.
         remembered: The number of verified credentials that are remembered.
+        redis_trouble: What is wrong with Redis or with the rights there, and what to do about it, as one sentence;
+            ``None`` where nothing is known to be.
+        feed_lost_bound: The seconds after which a revocation of another process takes effect at most while the
+            feed is lost; ``None`` without a feed. A revocation that the API was not told of takes longer.
     """
 
     key_set_age: float | None
@@ -37,6 +41,8 @@ class Health:
     last_error: UpstreamError | None
     revocations: int
     remembered: int
+    redis_trouble: str | None = None
+    feed_lost_bound: float | None = None
 
     @property
     def providers(self) -> Mapping[str, Health]:
@@ -57,7 +63,7 @@ class HealthOfSeveral(Health):
         by_provider: The state of each provider by its name.
     """
 
-    by_provider: Mapping[str, Health] = field(hash=False)
+    by_provider: Mapping[str, Health] = field(default_factory=dict[str, Health], hash=False)
 
     @property
     def providers(self) -> Mapping[str, Health]:
@@ -78,6 +84,11 @@ class FeedStatus(Protocol):
         """The number of revocations of this process that Redis may not have yet."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis, as one sentence."""
+        ...
+
     def lag(self) -> float | None:
         """Return how far behind it is, in seconds; ``None`` before anything was read from it."""
         ...
@@ -90,6 +101,7 @@ def health_of(
     breaker: CircuitBreaker,
     revocations: int,
     remembered: int,
+    feed_lost_bound: float | None = None,
 ) -> Health:
     """Put together the report of one client.
 
@@ -99,6 +111,7 @@ def health_of(
         breaker: The circuit breaker of the calls to the API.
         revocations: How many revocations are remembered.
         remembered: How many verified credentials are remembered.
+        feed_lost_bound: How late a revocation takes effect at most while the feed is lost, in seconds.
     """
     return Health(
         key_set_age=None if key_set_fetched_at is None else max(_clock.wall() - key_set_fetched_at, 0.0),
@@ -109,6 +122,8 @@ def health_of(
         last_error=breaker.last_error,
         revocations=revocations,
         remembered=remembered,
+        redis_trouble=None if feed is None else feed.trouble,
+        feed_lost_bound=None if feed is None else feed_lost_bound,
     )
 
 
@@ -126,5 +141,9 @@ def health_of_all(members: Mapping[str, Health]) -> HealthOfSeveral:
         last_error=max(errors, key=lambda error: error.at, default=None),
         revocations=sum(one.revocations for one in every),
         remembered=sum(one.remembered for one in every),
+        redis_trouble=next((one.redis_trouble for one in every if one.redis_trouble is not None), None),
+        feed_lost_bound=max(
+            (one.feed_lost_bound for one in every if one.feed_lost_bound is not None), default=None
+        ),
         by_provider=dict(members),
     )

@@ -20,7 +20,8 @@ class Lag:
 
     Attributes:
         here: The session was revoked by a client in this process.
-        fleet: It was revoked by this package in another process of the app.
+        fleet: It was revoked by this package in another process of the app. With ``on_feed_lost`` ``bounded`` or
+            ``local``, it is the value while the feed is lost.
         elsewhere: It was revoked in any other way, as in the dashboard.
         in_grace: While the API does not reply, for every revocation that is not known in this process.
     """
@@ -45,7 +46,7 @@ class RevocationLag:
 
 
 def lag_of(settings: Settings) -> RevocationLag:
-    """Compute the worst case with these settings; with ``on_feed_lost="local"``, while the feed is lost."""
+    """Compute the worst case with these settings, whether the feed is lost or not."""
     if settings.provider is not None:
         return _lag_at(settings.provider, settings)
     cached = settings.session_cache_ttl
@@ -67,6 +68,15 @@ def _lag_at(provider: Provider, settings: Settings) -> RevocationLag:
     return RevocationLag(session_token=_lag(settings, cached), session_jwt=_lag(settings, local))
 
 
+def lost_feed_bound(settings: Settings) -> float:
+    """Return how late a revocation of another process takes effect while the feed is lost, in seconds at most.
+
+    It holds for what the provider was told of too.
+    """
+    lag = lag_of(settings)
+    return max(lag.session_token.fleet, lag.session_jwt.fleet)
+
+
 def longest_lag(lags: Sequence[RevocationLag]) -> RevocationLag:
     """Return the worst case of several providers: of each value the greatest."""
     kinds = ([one.session_token for one in lags], [one.session_jwt for one in lags])
@@ -77,6 +87,6 @@ def longest_lag(lags: Sequence[RevocationLag]) -> RevocationLag:
 
 def _lag(settings: Settings, elsewhere: float) -> Lag:
     relies_on_feed = settings.redis_url is not None and settings.on_feed_lost != "local"
-    fleet = min(elsewhere, settings.max_revocation_lag) if relies_on_feed else elsewhere
+    fleet = min(elsewhere, settings.lost_feed_seconds) if relies_on_feed else elsewhere
     in_grace = elsewhere + settings.grace_seconds if settings.grace_seconds else elsewhere
     return Lag(here=0.0, fleet=fleet, elsewhere=elsewhere, in_grace=in_grace)

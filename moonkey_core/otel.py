@@ -7,6 +7,7 @@ request: no user, no session, no credential.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
@@ -82,14 +83,19 @@ def _is_lost(health: Health) -> int | None:
 _GAUGES: tuple[tuple[str, str, str, Callable[[Health], float | None]], ...] = (
     ("moonkey.key_set.age", "s", "Age of the key set.", lambda health: health.key_set_age),
     ("moonkey.revocation.feed_lag", "s", "How far behind the revocation feed is.", lambda health: health.feed_lag),
-    ("moonkey.revocation.feed_lost", "1", "1 while the feed is lost.", _is_lost),
+    ("moonkey.revocation.feed_lost", "{feed}", "1 while the feed is lost, 0 while it is live.", _is_lost),
     (
         "moonkey.revocation.unsent",
         "{revocation}",
         "Revocations of this process that Redis may not have yet.",
         lambda health: None if health.feed == "none" else health.unsent,
     ),
-    ("moonkey.circuit.open", "1", "1 while calls are held back.", lambda health: int(health.circuit == "open")),
+    (
+        "moonkey.circuit.open",
+        "{circuit}",
+        "1 while calls are held back, else 0.",
+        lambda health: int(health.circuit == "open"),
+    ),
     ("moonkey.revocations", "{revocation}", "Revocations remembered.", lambda health: health.revocations),
 )
 
@@ -98,10 +104,22 @@ class _GlobalProvider:
     """A stand-in for the global meter provider, which may be set after the first client is instrumented."""
 
 
+class _Shared:
+    """What the clients of one meter provider share: its instruments, and the list that its gauges show."""
+
+    def __init__(self) -> None:
+        self.clients: _Clients = []
+        self.instruments: _Instruments | None = None
+
+    def forget(self, client: ref[_Client]) -> None:
+        """Show a client no more."""
+        with suppress(ValueError):
+            self.clients.remove(client)
+
+
 _global_provider = _GlobalProvider()
-_clients: WeakKeyDictionary[MeterProvider | _GlobalProvider, _Clients] = WeakKeyDictionary()
-"""The clients that the gauges of each meter provider show. Each change is one atomic step: it needs no lock,
-which a fork could leave taken."""
+_shared: WeakKeyDictionary[MeterProvider | _GlobalProvider, _Shared] = WeakKeyDictionary()
+"""By the meter provider. Each change is one atomic step: it needs no lock, which a fork could leave taken."""
 
 
 def instrument(
@@ -118,7 +136,7 @@ def instrument(
 
     Where several clients share a meter provider, each gauge shows the greatest of their values. A client is not
     kept alive by it; one that is closed or gone is not shown any more. A second call for the same client changes
-    nothing.
+    nothing; that of one of its providers alone is replaced.
 
     Args:
         client: The client.
@@ -143,15 +161,18 @@ def instrument(
     if any(isinstance(hook, _Telemetry) for hook in client.hooks.all):
         return
     version = metadata.version(_SCOPE)
-    meter = metrics.get_meter(_SCOPE, version, meter_provider=meter_provider)
     own = None if meter_provider is metrics.get_meter_provider() else meter_provider
-    clients = _clients.setdefault(_global_provider if own is None else own, [])
-    clients.append(ref(client, clients.remove))
-    for name, unit, description, read in _GAUGES:
-        # Made again for each client: a meter keeps the first one of a name, and all show the same list.
-        meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
+    shared = _shared.setdefault(_global_provider if own is None else own, _Shared())
+    if shared.instruments is None:  # two threads may make them: a meter keeps the first of a name
+        shared.instruments = _Instruments(
+            metrics.get_meter(_SCOPE, version, meter_provider=meter_provider), shared.clients
+        )
+    for one in client.providers.values():
+        one.hooks.all = tuple(hook for hook in one.hooks.all if not isinstance(hook, _Telemetry))
+        shared.clients[:] = [known for known in shared.clients if known() is not one]
+    shared.clients.append(ref(client, shared.forget))
     names_providers = not _has_moonkey_only(client)
-    client.hooks.add(_Telemetry(meter, names_providers=names_providers))
+    client.hooks.add(_Telemetry(shared.instruments, names_providers=names_providers))
     client.hooks.trace(
         OpenTelemetryTracer(
             trace.get_tracer(_SCOPE, version, tracer_provider=tracer_provider),
@@ -194,6 +215,36 @@ def _has_moonkey_only(client: _Client) -> bool:
     return not client.providers and client._core.name == MOONKEY
 
 
+class _Instruments:
+    """The instruments of one meter. They are made once, as those of a provider that is set later are all kept."""
+
+    def __init__(self, meter: Meter, clients: _Clients) -> None:
+        for name, unit, description, read in _GAUGES:
+            meter.create_observable_gauge(name, [_observer(clients, read)], unit, description)
+        self.verifications = meter.create_counter(
+            "moonkey.verifications", "{verification}", "Requests that were authenticated, whatever the outcome."
+        )
+        self.verification_seconds = meter.create_histogram(
+            "moonkey.verification.duration",
+            "s",
+            "How long that took.",
+            explicit_bucket_boundaries_advisory=_VERIFICATION_SECONDS,
+        )
+        self.call_seconds = meter.create_histogram(
+            "moonkey.upstream.duration",
+            "s",
+            "How long calls of the API took, each try by itself.",
+            explicit_bucket_boundaries_advisory=_CALL_SECONDS,
+        )
+        self.fetches = meter.create_counter("moonkey.key_set.fetches", "{fetch}", "Fetches of the key set.")
+        self.graces = meter.create_counter(
+            "moonkey.grace_used", "{session}", "Sessions accepted although the API could not be asked."
+        )
+        self.sessions = meter.create_counter(
+            "moonkey.session_events", "{event}", "Sessions begun, refreshed, extended and ended."
+        )
+
+
 class _Telemetry:
     """A hook that counts and times events. It refers to no client.
 
@@ -201,30 +252,9 @@ class _Telemetry:
     any of several. Where MoonKey is all there is, there is no such label.
     """
 
-    def __init__(self, meter: Meter, *, names_providers: bool) -> None:
+    def __init__(self, instruments: _Instruments, *, names_providers: bool) -> None:
+        self._instruments = instruments
         self._names_providers = names_providers
-        self._verifications = meter.create_counter(
-            "moonkey.verifications", "{verification}", "Requests that were authenticated, whatever the outcome."
-        )
-        self._verification_seconds = meter.create_histogram(
-            "moonkey.verification.duration",
-            "s",
-            "How long that took.",
-            explicit_bucket_boundaries_advisory=_VERIFICATION_SECONDS,
-        )
-        self._call_seconds = meter.create_histogram(
-            "moonkey.upstream.duration",
-            "s",
-            "How long calls of the API took, each try by itself.",
-            explicit_bucket_boundaries_advisory=_CALL_SECONDS,
-        )
-        self._fetches = meter.create_counter("moonkey.key_set.fetches", "{fetch}", "Fetches of the key set.")
-        self._graces = meter.create_counter(
-            "moonkey.grace_used", "{session}", "Sessions accepted although the API could not be asked."
-        )
-        self._sessions = meter.create_counter(
-            "moonkey.session_events", "{event}", "Sessions begun, refreshed, extended and ended."
-        )
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -233,12 +263,12 @@ class _Telemetry:
             case UpstreamCall():
                 self._time_call(event)
             case KeySetFetched():
-                self._fetches.add(1, {**self._provider(event), **_reason_label(event.reason)})
+                self._instruments.fetches.add(1, {**self._provider(event), **_reason_label(event.reason)})
             case GraceUsed():
-                self._graces.add(1, self._provider(event))
+                self._instruments.graces.add(1, self._provider(event))
             case SessionEvent():  # the ids of user and session are no labels
                 name = _SESSION_EVENTS.get(type(event), _OTHER)
-                self._sessions.add(1, {**self._provider(event), "event": name})
+                self._instruments.sessions.add(1, {**self._provider(event), "event": name})
             case CircuitChanged() | FeedChanged():
                 pass  # the gauges show both
 
@@ -247,8 +277,8 @@ class _Telemetry:
 
     def _count_verified(self, event: Verified) -> None:
         labels = {**self._provider(event), "source": event.source, "outcome": event.outcome}
-        self._verification_seconds.record(event.seconds, labels)
-        self._verifications.add(1, {**labels, **_reason_label(event.reason)})
+        self._instruments.verification_seconds.record(event.seconds, labels)
+        self._instruments.verifications.add(1, {**labels, **_reason_label(event.reason)})
 
     def _time_call(self, event: UpstreamCall) -> None:
         labels = {**self._provider(event), "operation": _known_or_other(_OPERATIONS, event.operation)}
@@ -256,7 +286,7 @@ class _Telemetry:
             labels["error.type"] = _known_or_other(_FAILURES, event.failure)
         else:
             labels["status_class"] = f"{event.status // 100}xx" if 100 <= event.status < 600 else _OTHER
-        self._call_seconds.record(event.seconds, labels)
+        self._instruments.call_seconds.record(event.seconds, labels)
 
 
 def _reason_label(reason: str | None) -> dict[str, str]:

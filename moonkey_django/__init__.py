@@ -9,7 +9,7 @@ with needs("django", extra="django"):
     import django as _django  # noqa: F401
 
 from moonkey_django.conf import get_async_client, get_client
-from moonkey_django.decorators import require_auth
+from moonkey_django.decorators import optional_auth, public, require_auth
 from moonkey_django.identity import AuthenticatedRequest, MoonKeyRequest
 from moonkey_django.middleware import MoonKeyMiddleware
 from moonkey_django.mixins import RequireAuthMixin
@@ -25,6 +25,8 @@ __all__ = [
     "bound_stream",
     "get_async_client",
     "get_client",
+    "optional_auth",
+    "public",
     "require_auth",
     "session_routes",
     "set_cookies",

@@ -16,6 +16,7 @@ class MoonKeyConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks."""
+        from moonkey_django.audit import check_routes
         from moonkey_django.checks import check_middleware, check_settings
         from moonkey_django.cookie_checks import check_cookies
         from moonkey_django.cors_checks import check_cors
@@ -28,3 +29,4 @@ class MoonKeyConfig(AppConfig):
         register(check_cookies, Tags.security)
         register(check_cors, Tags.security)
         register(check_gates, Tags.urls)
+        register(check_routes, "moonkey_routes", deploy=True)

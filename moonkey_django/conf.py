@@ -48,12 +48,14 @@ class Configuration:
         users: How ``request.user`` is determined, see :data:`UsersSetting`.
         logout_ends_session: Whether "Log out", in the admin and in Django's ``LogoutView``, ends the MoonKey
             session of a mapped user, too.
+        required: Whether each view requires a verified user and session, except those that are marked as open.
     """
 
     settings: Settings
     lazy: bool
     users: UsersSetting = None
     logout_ends_session: bool = True
+    required: bool = False
 
 
 def configuration() -> Configuration:
@@ -120,11 +122,12 @@ def _load() -> Configuration:
     check_names([name for name in options if name not in DJANGO_KEYS], beside=DJANGO_KEYS)
     _check_beside(options)
     lazy, ends = options.pop("lazy", False), options.pop("logout_ends_session", True)
-    for name, value in (("LAZY", lazy), ("LOGOUT_ENDS_SESSION", ends)):
+    required = options.pop("required", False)
+    for name, value in (("LAZY", lazy), ("LOGOUT_ENDS_SESSION", ends), ("REQUIRED", required)):
         if not isinstance(value, bool):
             raise ConfigurationError(f'MOONKEY["{name}"] must be True or False.')
     users = _users(options.pop("users", None))
-    return Configuration(Settings.load(options), lazy, users, ends)
+    return Configuration(Settings.load(options), lazy, users, ends, required)
 
 
 def _check_beside(options: Mapping[str, Any]) -> None:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.decorators import method_decorator
 
-from moonkey_core.gate import RequirementOptions, Requirements, check
+from moonkey_core.auth import Auth
+from moonkey_core.errors import MoonKeyError
+from moonkey_core.gate import (
+    FreshnessOptions,
+    RequirementOptions,
+    Requirements,
+    accept_any,
+    check,
+    check_freshness,
+)
+from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, register_gate
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import apply_cache_headers, areject, reject
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+Anything = TypeVar("Anything")
+Judge = Callable[[Auth, Requirements], MoonKeyError | None]
 
 _PACKAGE = "moonkey_django"
 _IN_A_CLASS = 'write class V(RequireAuthMixin, …), or @method_decorator(require_auth, name="dispatch").'
@@ -46,37 +62,108 @@ def require_auth(
         TypeError: The argument is not a view, or a requirement does not exist.
         ValueError: A requirement has a wrong value.
     """
-    asked = Requirements(**requirements)
-    if view is None and not more:
-        return decorator(partial(_gated, asked), _PACKAGE, "require_auth", asked)
-    check_target(view, "require_auth", _IN_A_CLASS, more)
-    assert view is not None
-    return _gated(asked, view)
+    made: View | Callable[[View], View] = _decorator(
+        "require_auth", check, Requirements(**requirements), view, more
+    )
+    return made
+
+
+@overload
+def optional_auth(view: View) -> View: ...
+@overload
+def optional_auth(**freshness: Unpack[FreshnessOptions]) -> Callable[[View], View]: ...
+def optional_auth(
+    view: View | None = None, *more: object, **freshness: Unpack[FreshnessOptions]
+) -> View | Callable[[View], View]:
+    """Verify the request's credential, if any, before the view; the view runs in all states of ``Auth``.
+
+    Such a view stays open where ``MOONKEY["REQUIRED"]`` closes the others.
+
+    Args:
+        view: The view, sync or async.
+        *more: Nothing; a second positional argument is an error.
+        **freshness: ``max_staleness`` and ``grace_seconds``, as of :func:`require_auth`.
+
+    Raises:
+        TypeError: The argument is not a view, or the requirement is another one: a view that refuses no request
+            cannot enforce it.
+        ValueError: A value is wrong.
+    """
+    check_freshness(freshness)
+    made: View | Callable[[View], View] = _decorator(
+        "optional_auth", accept_any, Requirements(**freshness), view, more
+    )
+    return made
+
+
+@overload
+def public(view: Anything, *, reason: str = ...) -> Anything: ...
+@overload
+def public(*, reason: str = ...) -> Callable[[Anything], Anything]: ...
+def public(view: Anything | None = None, *more: object, reason: str = "") -> Any:
+    """Mark a view as open to all clients: where all are closed by default, and for the audit of routes.
+
+    Django's ``LoginRequiredMiddleware`` leaves it open, too. It changes nothing else. Use it with or without
+    parentheses, on a function, on a class-based view or a view set, on a method of one, or around what
+    ``as_view()`` returns.
+
+    Args:
+        view: The view.
+        *more: Nothing; a second positional argument is an error.
+        reason: Why it is public, for the audit of routes.
+
+    Returns:
+        The same view; with parentheses, the decorator.
+
+    Raises:
+        TypeError: It is no view, or has ``@require_auth``.
+    """
+    opened = opener(_PACKAGE, view, reason, more)
+    return _not_for_sign_in(opened) if view is not None else lambda one: _not_for_sign_in(opened(one))
+
+
+def _not_for_sign_in(view: Anything) -> Anything:
+    """Return the view, open for ``LoginRequiredMiddleware``, which reads one attribute."""
+    if not isinstance(view, type):
+        with suppress(AttributeError):  # a bound method has none of its own
+            view.login_required = False  # type: ignore[attr-defined]
+    elif "dispatch" in dir(view):
+        method_decorator(login_not_required, name="dispatch")(view)
+    return view
 
 
 decorator(require_auth, _PACKAGE, "require_auth")
+decorator(optional_auth, _PACKAGE, "optional_auth")
 
 
-def _gated(requirements: Requirements, view: View) -> View:
-    check_target(view, "require_auth", _IN_A_CLASS)
+def _decorator(name: str, judge: Judge, requirements: Requirements, view: Any, more: tuple[object, ...]) -> Any:
+    if view is None and not more:
+        return decorator(partial(_gated, name, judge, requirements), _PACKAGE, name, requirements)
+    check_target(view, name, _IN_A_CLASS, more)
+    assert view is not None
+    return _gated(name, judge, requirements, view)
+
+
+def _gated(name: str, judge: Judge, requirements: Requirements, view: View) -> View:
+    check_target(view, name, _IN_A_CLASS)
     gate = _async_gate if _is_async(view) else _sync_gate
-    gated = gate(requirements, view)
-    return cast(View, register_gate(gated, view, _PACKAGE, "require_auth", requirements))
+    gated = gate(judge, requirements, view)
+    return cast(View, register_gate(gated, view, _PACKAGE, name, requirements))
 
 
-def _sync_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = check(identity_of(request).meet(requirements), requirements)
+        error = judge(identity_of(request).meet(requirements), requirements)
         return _marked(request, view(request, *args, **kwargs)) if error is None else reject(request, error)
 
     return gate
 
 
-def _async_gate(requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = check(await identity_of(request).ameet(requirements), requirements)
+        error = judge(await identity_of(request).ameet(requirements), requirements)
         if error is not None:
             return await areject(request, error)
         response = view(request, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -33,7 +33,7 @@ def _right(name: str, _: str, where: str) -> str:
     return _ADVICE.format(path=where.removeprefix("/"), name=name)
 
 
-_DJANGO = Framework("Django", "moonkey_django", (URLPattern, URLResolver), _right)
+DJANGO = Framework("Django", "moonkey_django", (URLPattern, URLResolver), _right)
 
 
 def check_urls(resolver: URLResolver) -> None:
@@ -42,7 +42,7 @@ def check_urls(resolver: URLResolver) -> None:
     Raises:
         ConfigurationError: A view is called without the gate that was put on it.
     """
-    check_once(resolver, lambda: _registered(resolver, ""), _DJANGO)
+    check_once(resolver, lambda: registered(resolver, ""), DJANGO)
 
 
 def check_requirements(resolver: URLResolver) -> None:
@@ -51,7 +51,7 @@ def check_requirements(resolver: URLResolver) -> None:
     Raises:
         ConfigurationError: A gate requires what can never be met, or a setting is wrong.
     """
-    check_demands(_registered(resolver, ""), _check)
+    check_demands(registered(resolver, ""), _check)
 
 
 def _check(requirements: Requirements) -> None:
@@ -64,7 +64,7 @@ def check_gates(**_kwargs: Any) -> list[CheckMessage]:
         return []
     resolver = get_resolver()
     _ = resolver.url_patterns  # Django's own checks report an error in these
-    found = find_misplaced_gate(lambda: _registered(resolver, ""), _DJANGO)
+    found = find_misplaced_gate(lambda: registered(resolver, ""), DJANGO)
     hint = "What require_auth returns, or a class with RequireAuthMixin in front, has to be what path() is given."
     if found:
         return [Error(found, hint=hint, id="moonkey.E006")]
@@ -75,14 +75,31 @@ def check_gates(**_kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-def _registered(resolver: URLResolver, prefix: str) -> Iterator[Registered]:
+def registered(
+    resolver: URLResolver, prefix: str, note: Callable[[ConfigurationError], None] | None = None
+) -> Iterator[Registered]:
+    """Yield the views of a URL configuration, each with its path.
+
+    Args:
+        resolver: The resolver.
+        prefix: The path of what includes it, without its first slash.
+        note: Is told of what is wrong with a view, which is raised otherwise.
+
+    Raises:
+        ConfigurationError: A view was made without the gate of its class.
+    """
     for one in resolver.url_patterns:
         where = prefix + str(one.pattern)
         if isinstance(one, URLResolver):
-            yield from _registered(one, where)
-        else:
+            yield from registered(one, where, note)
+            continue
+        try:
             _check_class(one.callback, where)
-            yield Registered(one.callback, f"/{where}")
+        except ConfigurationError as error:
+            if note is None:
+                raise
+            note(error)
+        yield Registered(one.callback, f"/{where}")
 
 
 def _check_class(view: Any, where: str) -> None:

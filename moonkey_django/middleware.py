@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_django.closed import arefusal, refusal
 from moonkey_django.conf import configuration
 from moonkey_django.gates import check_requirements, check_urls
 from moonkey_django.identity import attach, note_uncaught
@@ -35,7 +36,12 @@ class MoonKeyMiddleware:
     ``request.moonkey`` is an :class:`~moonkey_core.auth.Auth`. Under WSGI the credential is verified at the first
     read. Under ASGI it is verified before the view, or, with ``MOONKEY = {"LAZY": True, …}``, by ``await
     request.amoonkey()``. A :class:`~moonkey_core.errors.MoonKeyError` that a view raises becomes the response.
+    With ``MOONKEY = {"REQUIRED": True, …}`` each view requires a verified user and session, except those with
+    ``@public``, ``@optional_auth`` or ``@login_not_required``, the session routes, static files, and the admin's.
     Where ``MOONKEY["USERS"]`` is set, the request gets ``request.user`` and ``request.auser()`` too.
+
+    Attributes:
+        required: Whether each view requires a verified user and session by default.
 
     Raises:
         ImproperlyConfigured: A setting is wrong, missing or unknown.
@@ -46,7 +52,8 @@ class MoonKeyMiddleware:
 
     def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
         try:
-            maps_users = configuration().users is not None
+            found = configuration()
+            maps_users = found.users is not None
             check_user_setup()
             check_page_cache()
             check_headers()
@@ -55,6 +62,7 @@ class MoonKeyMiddleware:
         if maps_users:
             watch_log_out()
         self.get_response = get_response
+        self.required: bool = found.required
         self._checked: URLResolver | None = None
         self.async_mode: bool = iscoroutinefunction(get_response)
         if self.async_mode:
@@ -94,22 +102,33 @@ class MoonKeyMiddleware:
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
-    ) -> HttpResponse | None:
-        """Refuse the request with 500 where a gate of the URLconf has no effect, or asks what can never be met."""
+    ) -> HttpResponseBase | None:
+        """Refuse the request with 500 where a gate of the URLconf has no effect, or asks what can never be met.
+
+        With ``MOONKEY["REQUIRED"]`` it is refused without a verified user and session, unless the view is open.
+        """
         resolver = get_resolver(getattr(request, "urlconf", None))
-        if resolver is not self._checked:
-            try:
-                check_urls(resolver)
-                check_requirements(resolver)
-            except ConfigurationError as error:
-                return reject(request, error)
-            self._checked = resolver
-        return None
+        if resolver is not self._checked and (response := self._first_look(request, resolver)) is not None:
+            return response
+        return refusal(request, view_func) if self.required else None
 
     async def _aprocess_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
-    ) -> HttpResponse | None:
-        return MoonKeyMiddleware.process_view(self, request, view_func, view_args, view_kwargs)
+    ) -> HttpResponseBase | None:
+        resolver = get_resolver(getattr(request, "urlconf", None))
+        if resolver is not self._checked and (response := self._first_look(request, resolver)) is not None:
+            return response
+        return await arefusal(request, view_func) if self.required else None
+
+    def _first_look(self, request: HttpRequest, resolver: URLResolver) -> HttpResponse | None:
+        """Return the response where a gate of a URL configuration is of no use; else note that it was checked."""
+        try:
+            check_urls(resolver)
+            check_requirements(resolver)
+        except ConfigurationError as error:
+            return reject(request, error)
+        self._checked = resolver
+        return None
 
     def process_template_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Return the response; in place of REST framework's own for an error of MoonKey, the refusal."""

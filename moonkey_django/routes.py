@@ -29,6 +29,7 @@ from moonkey_core.flows import (
     routes_of,
     unreadable_body,
 )
+from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_core.web.pages import check_sign_in_page
 from moonkey_django.conf import configuration, get_async_client, get_client
@@ -112,7 +113,7 @@ def _open_to_all(view: View, route: Route) -> View:
     view.login_required = False  # type: ignore[attr-defined]  # as `login_not_required` has it
     for alias in connections:
         non_atomic_requests(alias)(view)
-    exempt: View = csrf_exempt(view)
+    exempt: View = csrf_exempt(open_view(view, "moonkey_django", SESSION_ROUTE, route.name))
     return exempt
 
 

@@ -33,13 +33,13 @@ def is_for_a_file(request: HttpRequest) -> bool:
         match = resolver.resolve(request.path_info)
     except Resolver404:
         return False
-    return _serves_files(match.func) and not any(map(_may_read, settings.MIDDLEWARE))
+    return serves_files(match.func) and not any(map(_may_read, settings.MIDDLEWARE))
 
 
 def is_answered_by_a_file(request: HttpRequest) -> bool:
     """Return whether one of Django's own views for static files has answered a request."""
     match = request.resolver_match
-    return match is not None and _serves_files(match.func)
+    return match is not None and serves_files(match.func)
 
 
 def _has_files(resolver: URLResolver) -> bool:
@@ -57,10 +57,11 @@ def _any_serves_files(resolver: URLResolver) -> bool:
 
 
 def _is_file_pattern(pattern: URLPattern) -> bool:
-    return _serves_files(pattern.callback)
+    return serves_files(pattern.callback)
 
 
-def _serves_files(view: Any) -> bool:
+def serves_files(view: Any) -> bool:
+    """Return whether a view is one of Django's own for static files, without any decorator."""
     where = (getattr(view, "__module__", None), getattr(view, "__name__", None))
     return where in _SERVE and not hasattr(view, "__wrapped__")  # a decorator may read the identity
 

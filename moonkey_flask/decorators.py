@@ -12,13 +12,22 @@ from flask.sansio.scaffold import Scaffold
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import FreshnessOptions, RequirementOptions, Requirements, admit
+from moonkey_core.gate import (
+    FreshnessOptions,
+    RequirementOptions,
+    Requirements,
+    accept_any,
+    admit,
+    check_freshness,
+)
+from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, described, register_gate
 from moonkey_flask.gates import expect_an_app, is_answered_by_flask
 from moonkey_flask.identity import current_request, meet
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 class ViewDecorator(Protocol):
@@ -89,17 +98,36 @@ def optional_auth(
             cannot enforce it.
         ValueError: A value is wrong.
     """
-    if not freshness.keys() <= FreshnessOptions.__optional_keys__:
-        raise TypeError("optional_auth takes max_staleness and grace_seconds; demands are for require_auth.")
-    return _decorator("optional_auth", _accept_any, Requirements(**freshness), view, more)
+    check_freshness(freshness)
+    return _decorator("optional_auth", accept_any, Requirements(**freshness), view, more)
+
+
+@overload
+def public(view: V, *, reason: str = ...) -> V: ...
+@overload
+def public(*, reason: str = ...) -> Callable[[V], V]: ...
+def public(view: V | None = None, *more: object, reason: str = "") -> Any:
+    """Mark a view as open to all clients: where all are closed by default, and for the audit of routes.
+
+    It changes nothing else, so its place among the decorators does not matter. Use it with or without parentheses,
+    on a function, a method, a class-based view, or around what ``as_view()`` returns.
+
+    Args:
+        view: The view.
+        *more: Nothing; a second positional argument is an error.
+        reason: Why it is public, for the audit of routes.
+
+    Returns:
+        The same view; with parentheses, the decorator.
+
+    Raises:
+        TypeError: It is no view, or has ``@require_auth``.
+    """
+    return opener(_PACKAGE, view, reason, more)
 
 
 decorator(require_auth, _PACKAGE, "require_auth")
 decorator(optional_auth, _PACKAGE, "optional_auth")
-
-
-def _accept_any(auth: Auth, requirements: Requirements) -> None:
-    _ = auth.state
 
 
 def _decorator(

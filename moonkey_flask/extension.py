@@ -13,9 +13,12 @@ from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
+from moonkey_flask.closed import SETTING as REQUIRED
+from moonkey_flask.closed import close, is_closed
+from moonkey_flask.commands import add_commands
 from moonkey_flask.gates import watch_gates
 from moonkey_flask.identity import get_client, with_identity
-from moonkey_flask.names import EXTENSION, RAISER
+from moonkey_flask.names import CLOSED, EXTENSION, RAISER
 from moonkey_flask.refused import HttpRaiser
 from moonkey_flask.responses import apply_response_effects, reject
 from moonkey_flask.routes import check_clients, check_cookies
@@ -31,6 +34,9 @@ class FlaskMoonKey:
     Args:
         app: The app to set up now, if any.
         client: A configured client to use.
+        required: Whether each view, and each event of Flask-SocketIO, requires a verified user and session, except
+            those with ``@public`` or ``@optional_auth``, the session routes and static files. If left out, it is
+            ``app.config["MOONKEY_REQUIRED"]``, else false.
         **options: Settings.
 
     Raises:
@@ -39,14 +45,22 @@ class FlaskMoonKey:
     """
 
     def __init__(
-        self, app: Flask | None = None, *, client: MoonKey | None = None, **options: Unpack[Options]
+        self,
+        app: Flask | None = None,
+        *,
+        client: MoonKey | None = None,
+        required: bool | None = None,
+        **options: Unpack[Options],
     ) -> None:
         if client is not None and not isinstance(client, MoonKey):
             raise TypeError(f"FlaskMoonKey needs a MoonKey, not a {type(client).__name__}.")
         if client is not None and options:
             raise TypeError("Give FlaskMoonKey either a client or single settings, not both.")
-        check_names(options, beside=("client",))
+        if required is not None and not isinstance(required, bool):
+            raise ConfigurationError("required must be True or False.")
+        check_names(options, beside=("client", "required"))
         self._client = client
+        self._required = required
         self._options = options
         if app is not None:
             self.init_app(app)
@@ -68,9 +82,12 @@ class FlaskMoonKey:
         check_cookies(app)
         check_clients(app)
         watch(client, app)
+        if is_closed(app.config, self._required):
+            close(app)
         watch_gates(app)
-        _watch_settings(app, configured)
+        _watch_settings(app, configured, self._required)
         _prepare_requests(app)
+        add_commands(app)
         # First in the list is last to run: it sees whether any other function has read the identity.
         app.after_request_funcs.setdefault(None, []).insert(0, apply_response_effects)
         # The app's own handler takes precedence, registered before, or later in place of this one.
@@ -135,10 +152,11 @@ def _configured(app: Flask) -> dict[str, Any]:
             "A dict named MOONKEY in app.config has no effect. "
             'Name each setting by itself: app.config["MOONKEY_JWT_ISSUER"] = …'
         )
-    return variables(app.config, "key of app.config")
+    found = {name: value for name, value in app.config.items() if name != REQUIRED}
+    return variables(found, "key of app.config")
 
 
-def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
+def _watch_settings(app: Flask, read: Mapping[str, Any], required: bool | None) -> None:
     """Have an app's first request raise ``ConfigurationError`` for a setting that was set too late to be read.
 
     Until the check passes, each request repeats it.
@@ -146,6 +164,7 @@ def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
     Args:
         app: The app.
         read: The settings that ``init_app`` has read from ``app.config``.
+        required: The argument ``required`` of the extension.
     """
     passed = False
 
@@ -160,6 +179,11 @@ def _watch_settings(app: Flask, read: Mapping[str, Any]) -> None:
                     f"MOONKEY_{name.upper()} in app.config has no effect: it was set after FlaskMoonKey had read "
                     "its settings. Set it before FlaskMoonKey(app), or call init_app(app) later."
                 )
+        if is_closed(current_app.config, required) != (CLOSED in current_app.extensions):
+            raise ConfigurationError(
+                f"{REQUIRED} in app.config has no effect: it was set after FlaskMoonKey had read its settings. "
+                "Set it before FlaskMoonKey(app), or call init_app(app) later."
+            )
         passed = True
 
     app.before_request_funcs.setdefault(None, []).insert(0, check)

@@ -32,7 +32,7 @@ def _right(name: str, gate: str, where: str) -> str:
     return order_advice(f'@socketio.on("{event}"{more})', name, gate)
 
 
-_FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), _right)
+FLASK = Framework("Flask", "moonkey_flask", (Scaffold,), _right)
 
 
 def check_gates(app: Flask) -> None:
@@ -41,7 +41,7 @@ def check_gates(app: Flask) -> None:
     Raises:
         ConfigurationError: One is served without the gate that was put on it.
     """
-    check_once(app, lambda: chain(_registered(app), _registered_events(app)), _FLASK)
+    check_once(app, lambda: registered(app), FLASK)
 
 
 def watch_gates(app: Flask) -> None:
@@ -56,8 +56,7 @@ def watch_gates(app: Flask) -> None:
         if not passed:
             app = current_app._get_current_object()  # type: ignore[attr-defined]
             check_gates(app)
-            registered = chain(_registered(app), _registered_events(app))
-            check_demands(registered, app.extensions[EXTENSION].check_requirements)
+            check_demands(registered(app), app.extensions[EXTENSION].check_requirements)
             passed = True
 
     app.extensions[GATES] = check
@@ -92,7 +91,7 @@ def _check_forgotten(app: Flask, **_: object) -> None:
         check_gates(app)
 
 
-def _registered_events(app: Flask) -> Iterator[Registered]:
+def _events(app: Flask) -> Iterator[Registered]:
     """Yield the handlers of Flask-SocketIO's events. It registers them at the server of python-socketio."""
     server = attribute(app.extensions.get("socketio"), "server")
     for namespace, handlers in (attribute(server, "handlers") or {}).items():
@@ -101,7 +100,12 @@ def _registered_events(app: Flask) -> Iterator[Registered]:
         yield Registered(type(handler), f"an event of {namespace}")
 
 
-def _registered(app: Flask) -> Iterator[Registered]:
+def registered(app: Flask) -> Iterator[Registered]:
+    """Yield the functions that an app calls: views, handlers of events, and what runs around them."""
+    return chain(_functions(app), _events(app))
+
+
+def _functions(app: Flask) -> Iterator[Registered]:
     addresses: dict[str, str] = {}
     for rule in app.url_map.iter_rules():
         methods = sorted((rule.methods or {"GET"}) - _AUTOMATIC)

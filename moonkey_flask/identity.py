@@ -18,7 +18,7 @@ from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
 from moonkey_core.web.lazy import AuthSource, LazyValue
 from moonkey_core.web.request import HeaderView
-from moonkey_flask.names import EXTENSION, GATES, RAISER, RENEWED
+from moonkey_flask.names import CLOSED, EXTENSION, GATES, RAISER, RENEWED
 from moonkey_flask.signals import announce
 from moonkey_flask.socketio import header_view, refused_connect, request_info
 
@@ -165,6 +165,7 @@ class _SocketEvent:
     """The ``event`` that Flask-SocketIO sets on a request just before it calls the handler.
 
     No ``before_request`` function runs then: the gates of the app are checked here, if this is its first request.
+    So is the client, where all is closed by default.
     """
 
     def __get__(self, instance: Request | None, owner: type) -> object:
@@ -184,6 +185,9 @@ class _SocketEvent:
             check()
         except ConfigurationError as error:
             raise refused_connect(error) from None
+        closed: Callable[[Request], None] | None = current_app.extensions.get(CLOSED)
+        if closed is not None:
+            closed(instance)
 
 
 def with_identity(request_class: type[Request]) -> type[Request]:

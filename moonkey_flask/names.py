@@ -25,3 +25,6 @@ BOUND = "moonkey.bound"
 
 RENEWED = "moonkey.renewed"
 """In the environ of a connection whose credential was renewed: the headers that present the newer one."""
+
+CLOSED = "moonkey.closed"
+"""There where each view requires a sign-in unless it is marked as public."""

@@ -21,6 +21,7 @@ from moonkey_core.flows import (
     routes_of,
     unreadable_body,
 )
+from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_core.web.pages import check_sign_in_page
 from moonkey_core.web.request import wsgi_headers, wsgi_request
@@ -121,7 +122,7 @@ def _view(route: Route, mode: Mode) -> Callable[..., Response]:
         )
         return response_of(answer.status, answer.headers, answer.body, answer.page)
 
-    return view
+    return open_view(view, "moonkey_flask", SESSION_ROUTE, route.name)
 
 
 def _body(request: Request) -> bytes | None:

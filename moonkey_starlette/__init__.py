@@ -8,7 +8,7 @@ from moonkey_core.extras import needs
 with needs("starlette", extra="starlette"):
     import starlette as _starlette  # noqa: F401
 
-from moonkey_starlette.decorators import require_auth
+from moonkey_starlette.decorators import optional_auth, public, require_auth
 from moonkey_starlette.identity import get_auth, get_client
 from moonkey_starlette.middleware import MoonKeyMiddleware
 from moonkey_starlette.requests import (
@@ -30,6 +30,8 @@ __all__ = [
     "bound_stream",
     "get_auth",
     "get_client",
+    "optional_auth",
+    "public",
     "require_auth",
     "session_routes",
 ]

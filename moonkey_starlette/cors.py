@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
 
 from moonkey_core.settings import Settings
-from moonkey_core.web.cors import unlisted_headers
+from moonkey_core.web.cors import UnlistedHeaders, unlisted_headers
 from moonkey_core.web.placement import attribute
 from moonkey_starlette.mounted import layers
 
@@ -29,7 +29,25 @@ def check_cors(app: ASGIApp, scope: Scope, settings: Settings) -> None:
         settings: The settings.
     """
     inner = [*layers(app)]
-    for one in _found(inner, [scope.get("app"), *(one for one in inner if isinstance(one, Starlette))]):
+    for missing in cors_gaps([*inner, scope.get("app")], settings):
+        logger.warning(
+            "a CORSMiddleware does not list what pages of other origins need: allow_headers lacks %s, "
+            "expose_headers lacks %s",
+            ", ".join(missing.allow) or "nothing",
+            ", ".join(missing.expose) or "nothing",
+            extra={"reason": "cors_unlisted"},
+        )
+
+
+def cors_gaps(parts: Iterable[Any], settings: Settings) -> Iterator[UnlistedHeaders]:
+    """Yield what each ``CORSMiddleware`` lacks in its lists.
+
+    Args:
+        parts: Layers and apps that may have one, or be one.
+        settings: The settings.
+    """
+    parts = [*parts]
+    for one in _found(parts, [part for part in parts if isinstance(part, Starlette)]):
         missing = unlisted_headers(
             settings,
             settings.credential_headers if one.allow_all_headers else one.allow_headers,
@@ -37,13 +55,7 @@ def check_cors(app: ASGIApp, scope: Scope, settings: Settings) -> None:
             with_cookies=_allows_credentials(one),
         )
         if any(missing):
-            logger.warning(
-                "a CORSMiddleware does not list what pages of other origins need: allow_headers lacks %s, "
-                "expose_headers lacks %s",
-                ", ".join(missing.allow) or "nothing",
-                ", ".join(missing.expose) or "nothing",
-                extra={"reason": "cors_unlisted"},
-            )
+            yield missing
 
 
 def _found(inner: Iterable[Any], apps: Iterable[Any]) -> Iterator[CORSMiddleware]:

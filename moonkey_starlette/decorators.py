@@ -10,8 +10,17 @@ from typing import Annotated, Any, ParamSpec, Protocol, TypeVar, Unpack, get_arg
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
+from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import RequirementOptions, Requirements, admit
+from moonkey_core.gate import (
+    FreshnessOptions,
+    RequirementOptions,
+    Requirements,
+    accept_any,
+    admit,
+    check_freshness,
+)
+from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, described
 from moonkey_core.web.placement import register_gate as note_gate
 from moonkey_starlette.identity import identity_of
@@ -20,7 +29,9 @@ from moonkey_starlette.signatures import NoParameter
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V", bound=Callable[..., Any])
 Endpoint = Callable[P, Any]
+Gate = Callable[[Auth, Requirements], object]
 GatedEndpoint = Callable[P, Coroutine[Any, Any, R]]
 
 
@@ -75,36 +86,102 @@ def require_auth(
         TypeError: The decorated object is not an endpoint with a parameter for the request or WebSocket.
         ValueError: The value of a requirement is not valid.
     """
-    asked = Requirements(**requirements)
-    if endpoint is None and not more:
-        return decorator(partial(_gated, asked), _PACKAGE, "require_auth", asked)
-    check_target(endpoint, "require_auth", _IN_A_CLASS, more)
-    assert endpoint is not None
-    return _gated(asked, endpoint)
+    return _decorator("require_auth", admit, Requirements(**requirements), endpoint, more)
+
+
+@overload
+def optional_auth(endpoint: Callable[P, Coroutine[Any, Any, R]]) -> GatedEndpoint[P, R]: ...
+@overload
+def optional_auth(endpoint: Callable[P, R]) -> GatedEndpoint[P, R]: ...
+@overload
+def optional_auth(**freshness: Unpack[FreshnessOptions]) -> EndpointDecorator: ...
+def optional_auth(
+    endpoint: Annotated[Callable[..., Any] | None, NoParameter] = None,
+    *more: object,
+    **freshness: Unpack[FreshnessOptions],
+) -> Any:
+    """Verify the credential of a request, if any, before the endpoint; it runs in all states of ``Auth``.
+
+    Such an endpoint stays open under ``required=True``.
+
+    Args:
+        endpoint: The endpoint, where the decorator is written without parentheses.
+        *more: Nothing; a further positional argument is refused.
+        **freshness: ``max_staleness`` and ``grace_seconds``, as of :func:`require_auth`.
+
+    Returns:
+        The endpoint, as a coroutine function; with parentheses, the decorator.
+
+    Raises:
+        TypeError: As of :func:`require_auth`; or the requirement is another one: an endpoint that refuses no
+            request cannot enforce it.
+        ValueError: A value is wrong.
+    """
+    check_freshness(freshness)
+    return _decorator("optional_auth", accept_any, Requirements(**freshness), endpoint, more)
+
+
+@overload
+def public(endpoint: V, *, reason: str = ...) -> V: ...
+@overload
+def public(*, reason: str = ...) -> Callable[[V], V]: ...
+def public(
+    endpoint: Annotated[Callable[..., Any] | None, NoParameter] = None, *more: object, reason: str = ""
+) -> Any:
+    """Mark an endpoint as open to all clients: where ``required=True`` closes all others, and for the audit.
+
+    It changes nothing else, so its place among the decorators does not matter. Use it with or without parentheses,
+    on a function, a method, an endpoint class, or a mounted app: ``Mount("/static", public(StaticFiles(…)))``.
+
+    Args:
+        endpoint: The endpoint, where the decorator is written without parentheses.
+        *more: Nothing; a further positional argument is refused.
+        reason: Why it is public, for the audit of routes.
+
+    Returns:
+        The same endpoint; with parentheses, the decorator.
+
+    Raises:
+        TypeError: It is no endpoint, or has ``@require_auth``.
+    """
+    return opener(_PACKAGE, endpoint, reason, more)
 
 
 decorator(require_auth, _PACKAGE, "require_auth")
+decorator(optional_auth, _PACKAGE, "optional_auth")
 
 
-def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParameter]) -> GatedEndpoint[P, Any]:
-    check_target(endpoint, "require_auth", _IN_A_CLASS)
-    _check_kind(endpoint)
+def _decorator(name: str, gate: Gate, requirements: Requirements, endpoint: Any, more: tuple[object, ...]) -> Any:
+    if endpoint is None and not more:
+        return decorator(partial(_gated, name, gate, requirements), _PACKAGE, name, requirements)
+    check_target(endpoint, name, _IN_A_CLASS, more)
+    return _gated(name, gate, requirements, endpoint)
+
+
+def _gated(
+    gate_name: str,
+    judge: Gate,
+    requirements: Requirements,
+    endpoint: Annotated[Endpoint[P], NoParameter],
+) -> GatedEndpoint[P, Any]:
+    check_target(endpoint, gate_name, _IN_A_CLASS)
+    _check_kind(endpoint, gate_name)
     signature = _signature(endpoint)
-    index, name = _connection_parameter(endpoint, signature)
+    index, name = _connection_parameter(endpoint, signature, gate_name)
     is_async = inspect.iscoroutinefunction(endpoint)
 
     async def gate(*args: P.args, **kwargs: P.kwargs) -> Any:
         connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
         if not isinstance(connection, HTTPConnection):
             raise ConfigurationError(
-                f"@require_auth took {name!r} of {described(endpoint)} for the request, but it is none of "
+                f"@{gate_name} took {name!r} of {described(endpoint)} for the request, but it is none of "
                 "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "
                 "gate of moonkey_flask or moonkey_django."
             )
         identity = identity_of(connection)
         try:
             auth = identity.fit_for(requirements)
-            admit(await identity.meet(requirements) if auth is None else auth, requirements)
+            judge(await identity.meet(requirements) if auth is None else auth, requirements)
         except HttpRefusal:
             install(connection.scope)  # a layer in between may have copied the scope
             raise
@@ -115,16 +192,16 @@ def _gated(requirements: Requirements, endpoint: Annotated[Endpoint[P], NoParame
     gated = wraps(endpoint)(gate)
     # Some versions of FastAPI would look up quoted annotations among the names of this module.
     gated.__signature__ = signature  # type: ignore[attr-defined]
-    return note_gate(gated, endpoint, _PACKAGE, "require_auth", requirements)
+    return note_gate(gated, endpoint, _PACKAGE, gate_name, requirements)
 
 
-def _check_kind(endpoint: Callable[..., Any]) -> None:
+def _check_kind(endpoint: Callable[..., Any], name: str) -> None:
     function = endpoint
     while isinstance(function, partial):
         function = function.func
     if not inspect.isroutine(function):
         raise TypeError(
-            f"@require_auth goes on a function or a method, not on a {type(function).__name__}: {_IN_A_CLASS}"
+            f"@{name} goes on a function or a method, not on a {type(function).__name__}: {_IN_A_CLASS}"
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
@@ -133,7 +210,9 @@ def _check_kind(endpoint: Callable[..., Any]) -> None:
         )
 
 
-def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signature) -> tuple[int, str]:
+def _connection_parameter(
+    endpoint: Callable[..., Any], signature: inspect.Signature, gate_name: str
+) -> tuple[int, str]:
     """Find the parameter of the request or WebSocket: by annotation, by name, or the first without annotation.
 
     Returns:
@@ -148,7 +227,7 @@ def _connection_parameter(endpoint: Callable[..., Any], signature: inspect.Signa
             if is_it(parameter):
                 return index, parameter.name
     raise TypeError(
-        f"@require_auth of moonkey_starlette finds no request in {described(endpoint)}. Add a parameter "
+        f"@{gate_name} of moonkey_starlette finds no request in {described(endpoint)}. Add a parameter "
         "`request: Request` or `websocket: WebSocket`; in FastAPI, use CurrentUser or Depends(RequireAuth()) "
         "instead; in Flask, from moonkey_flask import require_auth."
     )

@@ -28,7 +28,7 @@ from moonkey_core.web.placement import (
 from moonkey_starlette.mounted import layers
 from moonkey_starlette.signatures import all_of, check_parameters, leave_out_defaults
 
-_STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_order_advice)
+STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_order_advice)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
 _MOST_LAYERS = 100
 
@@ -40,12 +40,16 @@ class RouteCheck:
         app: The app that the middleware calls.
         client: The client of the middleware, which the gates behind it use.
         middleware: The class of the middleware. The routes behind another one belong to that one's client.
+        also: A further check of the routes, which returns the text of an error, or ``""``.
     """
 
-    def __init__(self, app: ASGIApp, client: AsyncMoonKey, middleware: type) -> None:
+    def __init__(
+        self, app: ASGIApp, client: AsyncMoonKey, middleware: type, also: Callable[[], str] = str
+    ) -> None:
         self._app = app
         self._client = client
         self._middleware = middleware
+        self._also = also
         self._found: str | None = None
 
     def at_start(self, scope: Scope) -> ConfigurationError | None:
@@ -66,13 +70,13 @@ class RouteCheck:
 
     def _find_problem(self, scope: Scope) -> str:
         apps = [self._app, scope.get("app")]
-        found = find_misplaced_gate(lambda: _registered(apps), _STARLETTE)
+        found = find_misplaced_gate(lambda: registered(apps), STARLETTE)
         if not found:
             try:
-                check_demands(_registered([self._app], self._has_another_client), self._client.check_requirements)
+                check_demands(registered([self._app], self._has_another_client), self._client.check_requirements)
             except ConfigurationError as error:
                 found = str(error)
-        return found
+        return found or self._also()
 
     def _has_another_client(self, app: Any) -> bool:
         """Return whether an app is a middleware of ours, or has one, with a client of its own."""
@@ -86,8 +90,21 @@ class RouteCheck:
         return isinstance(kind, type) and issubclass(kind, self._middleware)
 
 
-def _registered(apps: Iterable[Any], is_left_out: Callable[[Any], bool] = lambda _: False) -> Iterator[Registered]:
-    """Yield the callables that these apps, and the apps and routes inside of them, call for a request."""
+def registered(
+    apps: Iterable[Any],
+    is_left_out: Callable[[Any], bool] = lambda _: False,
+    note: Callable[[ConfigurationError], None] | None = None,
+) -> Iterator[Registered]:
+    """Yield the callables that these apps, and the apps and routes inside of them, call for a request.
+
+    Args:
+        apps: The apps.
+        is_left_out: Returns whether an app inside of them is left out.
+        note: Is told of what is wrong with a route, which is raised otherwise.
+
+    Raises:
+        ConfigurationError: A route calls an endpoint without its gate, or a parameter only looks like one.
+    """
     queue: list[tuple[Any, str, int]] = [(app, "", 0) for app in apps if app is not None]
     seen: set[int] = set()
     while queue:
@@ -96,17 +113,24 @@ def _registered(apps: Iterable[Any], is_left_out: Callable[[Any], bool] = lambda
             continue
         seen.add(id(app))
         yield from _called_by(app)
-        for route in _routes_of(app):
+        for route in routes_of(app):
             if any(map(is_left_out, layers(attribute(route, "app")))):
                 continue  # a mount lists the routes of its app, too
             path = prefix + (attribute(route, "path") or "")
             endpoint = attribute(route, "endpoint")
             if endpoint is not None:
-                where = f"{_method_of(route)} {path}"
+                where = f"{method_of(route)} {path}"
                 yield Registered(endpoint, where)
-                _check_endpoint(route, endpoint, where)
-                if (dependant := attribute(route, "dependant")) is not None:
-                    check_parameters(dependant, where)
+                dependant = attribute(route, "dependant")
+                try:
+                    _check_endpoint(route, endpoint, where)
+                    if dependant is not None:
+                        check_parameters(dependant, where)
+                except ConfigurationError as error:
+                    if note is None:
+                        raise
+                    note(error)
+                if dependant is not None:
                     yield from (Registered(one.call, where) for one in all_of(dependant))
                     leave_out_defaults(dependant)
             queue += [(inner, path, depth + 1) for inner in (route, attribute(route, "app")) if inner is not None]
@@ -126,7 +150,8 @@ def _check_endpoint(route: Any, endpoint: Any, where: str) -> None:
         )
 
 
-def _routes_of(app: Any) -> Iterable[Any]:
+def routes_of(app: Any) -> Iterable[Any]:
+    """Return the routes of an app or router, those of included routers among them."""
     found = attribute(app, "routes")
     if not isinstance(found, (list, tuple)):
         return ()
@@ -165,7 +190,8 @@ def _called_by(app: Any) -> Iterator[Registered]:
         yield Registered(handler, "exception_handler")
 
 
-def _method_of(route: Any) -> str:
+def method_of(route: Any) -> str:
+    """Return the methods of a route, as messages and the audit show them."""
     methods = attribute(route, "methods")
     if methods is None:
         return "WEBSOCKET" if "WebSocket" in type(attribute(route, "original_route") or route).__name__ else "ANY"

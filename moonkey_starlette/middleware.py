@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Iterable
+from functools import partial
 from typing import Never, NoReturn, Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +15,7 @@ from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
+from moonkey_starlette.closed import check_opened, default_for
 from moonkey_starlette.cors import check_cors
 from moonkey_starlette.gates import RouteCheck
 from moonkey_starlette.handlers import answer_by_handler
@@ -59,8 +61,9 @@ class MoonKeyMiddleware:
         client: A configured client. If left out, the middleware makes one from ``options`` and the ``MOONKEY_*``
             variables.
         *surplus: Nothing; a further positional argument is refused.
-        required: Whether to refuse every request without a verified user and session, except those for mounted
-            session routes. These are found through layers that keep the next one as ``app``, as Starlette's do.
+        required: Whether to refuse every request without a verified user and session, except those for endpoints
+            with ``@public`` or ``@optional_auth``, and for mounted session routes. These are found through layers
+            that keep the next one as ``app``, as Starlette's do.
         public_paths: The exact paths that ``required`` leaves open, as the routes of this app see them, for every
             method and host.
         lazy: Whether to verify a request only when a gate or ``await get_auth(request)`` needs its identity.
@@ -69,6 +72,11 @@ class MoonKeyMiddleware:
             directories, whose ``moonkey/error.html`` and so on replace the built-in ones. Without Jinja2
             installed, browsers get problem bodies.
         **options: The settings, as for :class:`~moonkey_core.client.AsyncMoonKey`.
+
+    Attributes:
+        client: The client.
+        required: As the argument.
+        public_paths: As the argument.
 
     Raises:
         ConfigurationError: A setting is wrong, missing or unknown.
@@ -118,9 +126,10 @@ class MoonKeyMiddleware:
         for name, value in (("required", required), ("lazy", lazy), ("bind_websockets", binds)):
             if not isinstance(value, bool):
                 raise ConfigurationError(f"{name} must be True or False.")
-        self._required, self._lazy, self._bind_websockets = required, lazy, binds
-        self._public_paths = exact_paths(public_paths)
-        if self._public_paths and not required:
+        self._lazy, self._bind_websockets = lazy, binds
+        self.required: bool = required
+        self.public_paths: frozenset[str] = exact_paths(public_paths)
+        if self.public_paths and not required:
             raise ConfigurationError(
                 "public_paths without required=True has no effect: every path is public. Add required=True."
             )
@@ -130,7 +139,8 @@ class MoonKeyMiddleware:
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
         self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
-        self._routes = RouteCheck(self.app, self.client, MoonKeyMiddleware)
+        also = partial(check_opened, self.app) if required else str
+        self._routes = RouteCheck(self.app, self.client, MoonKeyMiddleware, also)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: attach the identity, admit or refuse the request, and complete the response."""
@@ -160,7 +170,7 @@ class MoonKeyMiddleware:
             attach(scope, identity)
             if not self._lazy and identity.peek() is None and not is_for_a_file(self.app, scope):
                 await identity.resolve()
-            if not self._required or await self._admits(scope, identity, reply):
+            if not self.required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)
         except MoonKeyError as error:
             if not await reply.reject(error):
@@ -189,10 +199,16 @@ class MoonKeyMiddleware:
             MoonKeyError: The request is refused, and the app has no handler of its own for that.
         """
         path = route_path(scope)
-        if path in self._public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
+        if path in self.public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
             return True
-        error = check(await identity.resolve())
+        if self._lazy and default_for(self.app, scope) is None:
+            return True
+        auth = await identity.resolve()
+        error = check(auth)
         if error is None:
+            return True
+        least = default_for(self.app, scope)
+        if least is None or check(auth, least) is None:
             return True
         if not is_preflight(scope):
             await answer_by_handler(self.app, scope, reply, error)

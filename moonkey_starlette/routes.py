@@ -20,6 +20,7 @@ from moonkey_core.flows import (
     unreadable_body,
 )
 from moonkey_core.flows import Route as Served
+from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.request import HeaderView, asgi_request
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.pages import HTML, Pages, Templates
@@ -89,7 +90,7 @@ def _endpoint(route: Served, own_pages: Pages | None, mode: Mode) -> Endpoint:
         return _response(answer, pages, request)
 
     endpoint.__name__ = route.name
-    return endpoint
+    return open_view(endpoint, "moonkey_starlette", SESSION_ROUTE, route.name)
 
 
 async def _body(request: Request) -> bytes | None:

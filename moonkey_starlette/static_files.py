@@ -37,12 +37,12 @@ def is_for_a_file(app: ASGIApp, scope: Scope) -> bool:
             if not _is_plain(layer):
                 return False
             layer = layer.router
-        elif isinstance(layer, Router) and _is_of_framework(type(layer)):
+        elif isinstance(layer, Router) and is_of_framework(type(layer)):
             chosen = _chosen(layer, scope)
             if chosen is None:
                 return False
             layer, scope = chosen
-        elif _is_of_framework(type(layer)):
+        elif is_of_framework(type(layer)):
             layer = getattr(layer, "app", None)
         else:
             return False
@@ -74,8 +74,8 @@ def _is_plain(app: Any) -> bool:
     """Return whether all layers of an app, and its handlers of errors in files, are those of the framework."""
     layers = (kind for kind, _, _ in getattr(app, "user_middleware", ()))
     handlers = getattr(app, "exception_handlers", {}).items()
-    return all(map(_is_of_framework, layers)) and all(
-        _is_of_framework(handler) for key, handler in handlers if _is_for_files(key)
+    return all(map(is_of_framework, layers)) and all(
+        is_of_framework(handler) for key, handler in handlers if _is_for_files(key)
     )
 
 
@@ -83,7 +83,8 @@ def _is_for_files(key: object) -> bool:
     return isinstance(key, int) or (isinstance(key, type) and issubclass(HTTPException, key))
 
 
-def _is_of_framework(thing: Any) -> bool:
+def is_of_framework(thing: Any) -> bool:
+    """Return whether a layer, or a handler, is the framework's own and calls no code of the app."""
     module = str(getattr(thing, "__module__", ""))
     return module.startswith(_FRAMEWORKS) and module not in _UNKNOWN_CODE
 

@@ -14,7 +14,7 @@ from moonkey_core.auth import Auth, provider_name
 from moonkey_core.events import Hooks
 from moonkey_core.gate import Requirements
 from moonkey_core.health import Health, health_of, health_of_all
-from moonkey_core.lag import RevocationLag, lag_of, longest_lag
+from moonkey_core.lag import RevocationLag, lag_of, longest_lag, lost_feed_bound
 from moonkey_core.models import Login, VerifiedSession
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Settings
@@ -164,4 +164,5 @@ def health_report(core: Core) -> Health:
         breaker=core.breaker,
         revocations=len(core.revocations),
         remembered=len(core.cache),
+        feed_lost_bound=lost_feed_bound(core.settings),
     )

@@ -241,6 +241,11 @@ class Core:
         return session_minutes(lifetime, *self._session_minutes)
 
     @property
+    def session_bounds(self) -> tuple[int, int]:
+        """The shortest and the longest life of a session that may be requested, in minutes."""
+        return self._session_minutes
+
+    @property
     def verifies_jwts(self) -> bool:
         """Whether JWTs are verified here, and not only sent to the provider."""
         rules = self.provider.jwt_rules

@@ -10,6 +10,7 @@ import re
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cachetools import TLRUCache
@@ -294,6 +295,23 @@ class UserTable:
 
 _tables: weakref.WeakValueDictionary[str, UserTable] = weakref.WeakValueDictionary()
 _tables_lock = threading.Lock()
+
+
+@contextmanager
+def records_among(tables: weakref.WeakValueDictionary[str, UserTable]) -> Iterator[None]:
+    """Have the clients that are made meanwhile share their records with those of these tables only, for tests.
+
+    Args:
+        tables: The tables; an empty mapping at first.
+    """
+    global _tables
+    with _tables_lock:
+        kept, _tables = _tables, tables
+    try:
+        yield
+    finally:
+        with _tables_lock:
+            _tables = kept
 
 
 def _reset_tables_lock() -> None:

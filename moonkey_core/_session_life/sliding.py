@@ -55,6 +55,10 @@ class SlidingExpiration:
         """Whether the settings turn sliding expiration on."""
         return self._seconds > 0
 
+    def turn_off(self) -> None:
+        """Extend nothing any more, for a client that only examines credentials."""
+        self._seconds = 0.0
+
     def update_end(self, entry: CacheEntry) -> None:
         """Tell an entry the end of its session, where that was moved beyond the one that the entry states."""
         if not self._has_extended:  # each JWT that is seen first comes here

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from moonkey_core import _threads
+from moonkey_core._stagger import API_SHARE, FEED_SHARE, shortened
 from moonkey_core.auth import Auth, CredentialFacts, credential_facts, vouched_at
 from moonkey_core.errors import ExpiredCredentials, InvalidCredentials, RevokedCredentials
 from moonkey_core.revocations import DEFAULT_SCOPE, Revocations, as_it_is
@@ -21,10 +22,10 @@ Reason = Literal["expired", "revoked"]
 Verdict = Reason | Literal["verify"] | None
 """``None``: the session goes on. ``verify``: verify its credential, then call :meth:`WatchedSession.record`."""
 
-OnFeedLost = Literal["remote", "local", "refuse"]
+OnFeedLost = Literal["remote", "bounded", "local", "refuse"]
 
 RETRY_SECONDS = 60.0
-"""Seconds between two verifications while the provider gives no definite answer."""
+"""Seconds between two verifications while the provider gives no definite answer, at most."""
 
 
 class Feed(Protocol):
@@ -35,6 +36,10 @@ class Feed(Protocol):
 
     def lag(self) -> float | None:
         """Return for how many seconds revocations may be unknown here; ``None`` before anything was read."""
+        ...
+
+    def known_for(self) -> float:
+        """Return the seconds since the time up to which certainly all revocations have arrived."""
         ...
 
 
@@ -111,7 +116,7 @@ class WatchedSession:
         self._confirmed_until = _before(self._vouched_at)
         self._can_verify = can_verify
         self._last_tried_at = -math.inf
-        self._last_accepted_at = now
+        self._last_accepted_at = _accepted_at(self._vouched_at, now)
         self._needs_verification = False
         self._end_is_final = not can_verify
 
@@ -163,20 +168,46 @@ class WatchedSession:
         Args:
             now: The current time.
             known_until: The time until which all revocations have been looked up.
-            max_silence: For how many seconds there may be no news of revocations. What Redis drops before it is
-                read here has to be found out from the provider.
+            max_silence: For how many seconds there may be no news of revocations. It is shortened by a part of
+                it that differs among sessions, so that not all are verified at the same moment.
         """
         if self.is_revoked:
             return "revoked"
         if now >= self.ends_at:
             return "expired" if self._end_is_final else "verify"
-        if self._can_verify and now - max(known_until, self._last_accepted_at) > max_silence:
-            self._needs_verification = True
+        is_silent = self._can_verify and now > self._silent_at(known_until, max_silence)
+        self._needs_verification |= is_silent
         is_new = self._is_reported or self._asked_until > max(self._tried_until, self._confirmed_until)
-        if self._needs_verification and (is_new or now - self._last_tried_at >= RETRY_SECONDS):
+        is_new |= is_silent and self._was_answered
+        if self._needs_verification and (is_new or now >= self._retry_at):
             self._verified_until, self._tried_until = self._reported_until, self._asked_until
             return "verify"
         return None
+
+    def changes_at(self, known_until: float, max_silence: float) -> float:
+        """Return when the verdict changes by itself at the earliest, by the arguments of :meth:`verdict`."""
+        if not self._can_verify:
+            return self.ends_at
+        due_at = self._silent_at(known_until, max_silence) if self._was_answered else self._retry_at
+        if self._needs_verification:
+            due_at = min(due_at, self._retry_at)
+        return min(self.ends_at, due_at)
+
+    @property
+    def _was_answered(self) -> bool:
+        """Whether the last verification, if there was one, has confirmed the session."""
+        return self._last_accepted_at >= self._last_tried_at
+
+    def _silent_at(self, known_until: float, max_silence: float) -> float:
+        """Return when there has been no news for too long."""
+        since = self._last_accepted_at
+        return max(known_until, since) + shortened(max_silence, FEED_SHARE, self.session_id, since)
+
+    @property
+    def _retry_at(self) -> float:
+        """When the next verification may be tried, after one without a definite answer."""
+        tried_at = self._last_tried_at
+        return tried_at + shortened(RETRY_SECONDS, API_SHARE, self.session_id, tried_at)
 
     def record(self, auth: Auth | None, now: float, generation: int | None = None) -> None:
         """Record the result of a verification.
@@ -239,7 +270,7 @@ class WatchedSession:
             self.session_id, self.user_id = facts.session_id, facts.user_id
             self.issued_at, self.ends_at = facts.started_at, facts.ends_at
             self._can_verify, self._end_is_final = True, False
-            self._last_accepted_at, self._last_tried_at = now, -math.inf
+            self._last_accepted_at, self._last_tried_at = _accepted_at(self._vouched_at, now), -math.inf
             self._needs_verification = self._is_reported = False
             self._reported_until = self._verified_until = (
                 -math.inf if self._vouched_at is None else self._vouched_at
@@ -277,7 +308,12 @@ class WatchPolicy:
     """The rules that watched sessions are judged by: the revocations, the clock, and the silence of the feed."""
 
     def __init__(
-        self, revocations: Revocations, feed: Feed | None, on_feed_lost: OnFeedLost, clock: Callable[[], float]
+        self,
+        revocations: Revocations,
+        feed: Feed | None,
+        on_feed_lost: OnFeedLost,
+        clock: Callable[[], float],
+        feed_lost_bound: float,
     ) -> None:
         """Take what the rules need.
 
@@ -286,10 +322,12 @@ class WatchPolicy:
             feed: The feed of the others' revocations, where there is one.
             on_feed_lost: The setting of that name: whether credentials are verified while the feed is lost.
             clock: Returns Unix seconds.
+            feed_lost_bound: The setting of that name, in seconds.
         """
         self.revocations = revocations
         self.clock = clock
         self._feed = feed
+        self._bound = feed_lost_bound if on_feed_lost == "bounded" else None
         self._verifies_when_lost = feed is not None and on_feed_lost != "local"
 
     def watch(self, auth: Auth, *, can_verify: bool, credentials: tuple[str, ...] = ()) -> WatchedSession:
@@ -307,11 +345,24 @@ class WatchPolicy:
     def verdict(self, watched: WatchedSession) -> Verdict:
         """Decide how a session stands now."""
         now = self.clock()
-        if self._feed is None or not self._verifies_when_lost:
-            return watched.verdict(now, now, math.inf)
-        lag = self._feed.lag()
-        # Redis keeps an entry for the retention period; half of it leaves time to read the entry.
-        return watched.verdict(now, -math.inf if lag is None else now - lag, self.revocations.retention / 2)
+        return watched.verdict(now, *self._news(now))
+
+    def seconds_left(self, watched: WatchedSession) -> float:
+        """Return in how many seconds the verdict changes by itself at the earliest."""
+        now = self.clock()
+        return watched.changes_at(*self._news(now)) - now
+
+    def _news(self, now: float) -> tuple[float, float]:
+        """Return until when revocations are known, and for how many seconds there may be no news of them."""
+        feed = self._feed
+        if feed is None or not self._verifies_when_lost:
+            return now, math.inf
+        if self._bound is not None:
+            return now - feed.known_for(), self._bound
+        lag = feed.lag()
+        # What Redis drops before it is read here has to be found out from the provider. Redis keeps an entry for
+        # the retention period; half of it leaves time to read the entry.
+        return -math.inf if lag is None else now - lag, self.revocations.retention / 2
 
 
 def _is_certain_end(auth: Auth) -> bool:
@@ -325,6 +376,11 @@ def _is_certain_end(auth: Auth) -> bool:
 def _is_replaced(auth: Auth) -> bool:
     """Return whether a result means that the session goes on with another credential."""
     return auth.error is not None and auth.error.reason == "token_replaced"
+
+
+def _accepted_at(vouched_at: float | None, now: float) -> float:
+    """Return when a credential was accepted: it may be remembered, and the provider have vouched for it before."""
+    return now if vouched_at is None else min(vouched_at, now)
 
 
 def _before(vouched_at: float | None) -> float:

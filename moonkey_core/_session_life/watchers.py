@@ -42,8 +42,10 @@ class SessionWatcher:
         feed: Feed | None = None,
         on_feed_lost: OnFeedLost = "remote",
         clock: Callable[[], float] = _clock.wall,
+        *,
+        feed_lost_bound: float = 10.0,
     ) -> None:
-        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock)
+        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock, feed_lost_bound)
         # Changed without a lock: the garbage collector may close a generator, and so get here, at any point.
         self._sessions: set[WatchedSession] = set()
         revocations.watch(self._refresh)
@@ -125,8 +127,10 @@ class AsyncSessionWatcher:
         feed: Feed | None = None,
         on_feed_lost: OnFeedLost = "remote",
         clock: Callable[[], float] = _clock.wall,
+        *,
+        feed_lost_bound: float = 10.0,
     ) -> None:
-        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock)
+        self._policy = WatchPolicy(revocations, feed, on_feed_lost, clock, feed_lost_bound)
         self._lock = threading.Lock()
         self._loops: tuple[_LoopWatcher, ...] = ()
         revocations.watch(self._notify)
@@ -231,7 +235,7 @@ class _LoopWatcher:
         """Wait until a session has reached its end or needs attention."""
         waiter = self.loop.create_future()
         self.sessions[watched] = waiter
-        self._set_timer(watched.ends_at - self._policy.clock())
+        self._set_timer(self._policy.seconds_left(watched))
         try:
             await waiter
         finally:
@@ -293,16 +297,16 @@ class _LoopWatcher:
     def _on_timer(self) -> None:
         """Wake the tasks whose session has ended by the wall clock, which may have been set meanwhile."""
         self._timer = None
-        now, earliest = self._policy.clock(), math.inf
+        earliest = math.inf
         for watched, waiter in self.sessions.items():
             if waiter is None or waiter.done():
                 continue
             if self._policy.verdict(watched) is None:
-                earliest = min(earliest, watched.ends_at)
+                earliest = min(earliest, self._policy.seconds_left(watched))
             else:
                 _wake(waiter)
         if earliest < math.inf:
-            self._set_timer(earliest - now)
+            self._set_timer(earliest)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from moonkey_core._stagger import API_SHARE, FEED_SHARE, shortened
 from moonkey_core._verified import CacheEntry
 from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core.errors import ProviderUnavailable, RevokedCredentials
@@ -31,12 +32,17 @@ class Feed(Protocol):
         """Whether this process is about to read for the first time what has been revoked."""
         ...
 
+    def known_for(self) -> float:
+        """Return the seconds since the time up to which certainly all revocations have arrived."""
+        ...
+
 
 class Acceptance:
     """The check of verified credentials: time, key, revocations, and the requirements of a route.
 
     Attributes:
         leeway: How far ahead a credential may be dated, in seconds.
+        lost_seconds: For how long what the provider said counts while the feed is lost, in seconds.
     """
 
     def __init__(
@@ -66,7 +72,8 @@ class Acceptance:
         self._can_ask = can_ask
         self._refuses_without_feed = settings.on_feed_lost == "refuse"
         self._grace = settings.grace_seconds
-        self._lag = settings.max_revocation_lag
+        self.lost_seconds: float = settings.lost_feed_seconds
+        self._is_bounded = settings.on_feed_lost == "bounded"
         self._feed = feed
         self._ignores_lost_feed = settings.on_feed_lost == "local"
         self._awaits_feed = feed is not None and not can_ask
@@ -98,7 +105,7 @@ class Acceptance:
         """Return whether a verified credential is accepted at ``now`` without a call to the provider.
 
         It has not expired; the key that signed it is still in a usable key set; revocations arrive, or the
-        provider was called a moment ago; and the provider vouched for it as recently as the route requires.
+        provider was called a short while ago; and the provider vouched for it as recently as the route requires.
 
         Raises:
             RevokedCredentials: It was revoked since it was last accepted.
@@ -110,7 +117,7 @@ class Acceptance:
             raise self.refusal(entry)
         if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
             return False
-        if self._feed is not None and not self.is_up_to_date() and not 0 <= now - entry.asked_at <= self._lag:
+        if self._feed is not None and not self.is_up_to_date() and not self._counts_while_lost(entry, now):
             if self._refuses_without_feed and entry.key is not None and not self.is_starting:
                 raise ProviderUnavailable(reason="feed_refused", retry_after=_FEED_SECONDS)
             return False
@@ -121,6 +128,19 @@ class Acceptance:
         if self._grace:
             entry.last_accepted_at = now
         return True
+
+    def _counts_while_lost(self, entry: CacheEntry, now: float) -> bool:
+        """Return whether what is known of a credential still counts, although revocations may have been missed.
+
+        The provider was asked about it a short while ago; or, with ``on_feed_lost="bounded"``, the feed was
+        complete a short while ago.
+        """
+        most, session_id = self.lost_seconds, entry.session_id
+        if 0 <= now - entry.asked_at <= shortened(most, API_SHARE, session_id, entry.asked_at):
+            return True
+        if not self._is_bounded or self._feed is None:
+            return False
+        return self._feed.known_for() <= shortened(most, FEED_SHARE, session_id)
 
     def accepts_in_grace(
         self, entry: CacheEntry, requirements: Requirements, *, verified_at: float | None = None

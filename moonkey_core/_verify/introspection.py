@@ -15,6 +15,7 @@ from moonkey_core._plan import Plan
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider, check_scope, own_scope
 from moonkey_core._reasons import TOKEN_OVER_REASONS
 from moonkey_core._repeated_log import log_repeated
+from moonkey_core._stagger import API_SHARE, shortened
 from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, scoped_reader
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
@@ -140,7 +141,7 @@ class Introspector:
         self._check_not_revoked(request.value)
         if not self._acceptance.is_up_to_date():
             most = math.inf if request.max_staleness is None else request.max_staleness
-            request = replace(request, max_staleness=min(self._settings.max_revocation_lag, most))
+            request = replace(request, max_staleness=min(self._acceptance.lost_seconds, most))
         if self._store_name is not None:
             request = self._with_store_name(request, self._store_name)
         began, since = self._clock(), _clock.monotonic()
@@ -458,7 +459,7 @@ class Introspector:
         return tuple(sealer.digest(text)[:_DIGEST_LENGTH] for sealer in sealers)
 
     def _entry_of(self, result: IntrospectionResult, user_id: str) -> CacheEntry:
-        settings = self._settings
+        cached = shortened(self._settings.session_cache_ttl, API_SHARE, result.session_id, result.asked_at)
         return CacheEntry(
             body=result.body,
             reader=scoped_reader(self._provider, result.scope),
@@ -467,7 +468,7 @@ class Introspector:
             issued_at=result.counts_from,
             started_at=result.started_at,
             starts_at=result.asked_at + self._leeway,  # `accepts` takes the leeway off again
-            reusable_until=min(result.asked_at + settings.session_cache_ttl, result.ends_at + self._leeway),
+            reusable_until=min(result.asked_at + cached, result.ends_at + self._leeway),
             vouched_at=result.asked_at,
             ends_at=result.ends_at,
             last_accepted_at=self._clock(),

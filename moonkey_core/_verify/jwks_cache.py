@@ -220,6 +220,31 @@ class JwksCache:
                 break  # a key set from the store may be older than the key: then the provider is called
         return self._usable_key(kid, issued_at, algorithm)
 
+    def fetched_anew(self) -> Plan[tuple[Reply | None, Mapping[str, SigningKey]]]:
+        """Fetch the key set for a report, and return the reply with the usable keys in it. Nothing is kept.
+
+        The reply is ``None`` where the keys are fixed.
+
+        Raises:
+            ProviderUnavailable: It cannot be fetched, or is of no use.
+            ProviderRejectedKey: The provider does not accept our key, or its discovery document is that of another
+                issuer.
+        """
+        if self._source.is_fixed:
+            return None, self.current.keys if self.current is not None else {}
+        outcome = yield from self._load(-1)
+        if isinstance(outcome, MoonKeyError):
+            raise outcome
+        assert self._url is not None  # it was fetched
+        keys = _keys_of(outcome, self._url, self._source, self._algorithms, needs_kid=self._needs_kid)
+        assert isinstance(outcome, Reply)
+        return outcome, keys
+
+    @property
+    def address(self) -> str:
+        """Where the key set comes from, without a query; empty where it is fixed, or not discovered yet."""
+        return "" if self._url is None else self._url.shown
+
     def due_refresh(self) -> Plan[None] | None:
         """Return a fetch that is due now, or ``None``. The caller must run it, beside the requests.
 

@@ -38,7 +38,7 @@ def check_provider(provider: Provider, settings: Settings, judge: Judge | None) 
         raise ConfigurationError(f"The provider {provider.name!r} has issuers, and no keys to verify their JWTs.")
     if can_ask or judge is None or settings.redis_url is None:
         return
-    if settings.on_feed_lost == "remote":
+    if settings.on_feed_lost in ("remote", "bounded"):
         raise ConfigurationError(
             f"MOONKEY_ON_FEED_LOST (on_feed_lost) has to be chosen: the provider {provider.name!r} cannot be "
             "asked about a JWT while the revocation feed is lost. 'local' goes on accepting JWTs, so a revocation "

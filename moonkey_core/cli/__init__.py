@@ -22,6 +22,11 @@ class _Command(NamedTuple):
 
 COMMANDS: dict[str, _Command] = {
     "emulator": _Command("moonkey_core.emulator.__main__", "run a local stand-in of an identity provider"),
+    "doctor": _Command("moonkey_core.cli.doctor", "find what is wrong with the set-up of an app"),
+    "explain": _Command("moonkey_core.cli.explain", "say what would happen to a credential here, and why"),
+    "routes": _Command(
+        "moonkey_core.cli.routes", "list what each route of an app demands; fail on unprotected ones"
+    ),
     "revoke": _Command("moonkey_core.cli.revoke", "end sessions, at the provider and in all processes of the app"),
 }
 

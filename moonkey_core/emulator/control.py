@@ -50,6 +50,8 @@ class Control(ConditionsControl):
         minutes: float = DEFAULT_MINUTES,
         factors: Sequence[str | Json] | None = None,
         claims: Mapping[str, Any] | None = None,
+        age: float = 0,
+        factor_age: float | None = None,
     ) -> SignedIn:
         """Start a session without a login.
 
@@ -62,6 +64,8 @@ class Control(ConditionsControl):
                 ``last_verified_at`` (in their ``method``, Unix seconds) can be of any age. The default is one
                 email code. A user without a phone gets one for ``"sms"``.
             claims: The session's ``custom_claims``, which API answers and JWTs carry; none by default.
+            age: How many seconds ago it began, as a part of its lifetime. Its JWT is issued now.
+            factor_age: How many seconds ago the factors that are named were verified; by default when it began.
 
         Raises:
             ValueError: A value is out of range, or there is no user with this id.
@@ -78,8 +82,9 @@ class Control(ConditionsControl):
         ]
         with state.lock:
             user = self._user(email, user_id)
-            made = [self._factor(user, one) if isinstance(one, str) else one for one in wanted]
-            session = sessions.start(state, user, minutes, made, ("", ""), claims)
+            verified_at = state.now() - fields.age_of(age if factor_age is None else factor_age)
+            made = [self._factor(user, one, verified_at) if isinstance(one, str) else one for one in wanted]
+            session = sessions.start(state, user, minutes, made, ("", ""), claims, fields.age_of(age))
             token = state.spelled(session.token)
             return SignedIn(user.user_id, session.id, token, sessions.issue_jwt(state, session))
 
@@ -94,10 +99,10 @@ class Control(ConditionsControl):
         users.verify_contact(self._state, user, "email", address)
         return user
 
-    def _factor(self, user: User, channel: str) -> Json:
+    def _factor(self, user: User, channel: str, verified_at: float) -> Json:
         kind = contact_kind(channel)
         contact = users.proven_contact(self._state, user, kind) if kind else None
-        return made_factor(channel, user, contact, int(self._state.now()))
+        return made_factor(channel, user, contact, int(verified_at))
 
     def revoke(self, session_id: str) -> None:
         """End a session, as if deleted elsewhere. A session that does not exist any more is no error."""

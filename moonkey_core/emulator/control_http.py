@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from moonkey_core.emulator import fields
 from moonkey_core.emulator.control import Control
-from moonkey_core.emulator.control_routes import HELP, NUMBER, Others, Posts, control_routes, names
+from moonkey_core.emulator.control_routes import AGES, HELP, NUMBER, Others, Posts, control_routes, names
 from moonkey_core.emulator.errors import invalid
 from moonkey_core.emulator.factors import FACTOR_NAMES
 from moonkey_core.emulator.records import Json
@@ -18,7 +18,7 @@ _HELP: Json = {
     "about": "Control of the MoonKey emulator. The service's own API is under /v1.",
     "GET /_emulator/outbox": "codes and links that were sent, newest first",
     "GET /_emulator/wallet-key": "the demo wallet key: a signature is HMAC-SHA256 of the challenge, in hex",
-    "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?, claims?} -> a session without a login",
+    "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?, claims?, age?, factor_age?} -> a session",
     "factors": f"objects, or names: {', '.join(FACTOR_NAMES)}",
     "POST /_emulator/revoke": "{session_id} ends a session",
     "POST /_emulator/oauth-token": "{email?, provider?} -> a token for oauth/verify",
@@ -53,7 +53,10 @@ def _rotate(control: Control, given: Json) -> Json:
 
 
 _POSTS: Posts[Control] = {
-    "sign-in": (_sign_in, {"email": str, "user_id": str, "minutes": NUMBER, "factors": list, "claims": dict}),
+    "sign-in": (
+        _sign_in,
+        {"email": str, "user_id": str, "minutes": NUMBER, "factors": list, "claims": dict, **AGES},
+    ),
     "revoke": (_revoke, {"session_id": str}),
     "oauth-token": (lambda c, given: {"token": c.oauth_token(**given)}, {"email": str, "provider": str}),
     "keys/rotate": (_rotate, {"keep_old": bool}),

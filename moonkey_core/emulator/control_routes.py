@@ -16,6 +16,7 @@ from moonkey_core.emulator.records import Json
 
 CONTROL_PREFIX = "/_emulator"
 NUMBER = (int, float)
+AGES = {"age": NUMBER, "factor_age": NUMBER}
 
 Types = Mapping[str, type | tuple[type, ...]]
 _C = TypeVar("_C", bound=ConditionsControl)

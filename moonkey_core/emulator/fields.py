@@ -10,12 +10,24 @@ from typing import NoReturn
 from moonkey_core.emulator.errors import ApiError, invalid
 from moonkey_core.emulator.records import Json
 
+MAX_AGE = 10 * 366 * 86_400
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}")
 _PHONE = re.compile(r"\+[1-9][0-9]{4,14}")
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def age_of(seconds: float) -> float:
+    """Return an age in seconds, of a session or a factor, that was given to a control method.
+
+    Raises:
+        ValueError: It is negative, or more than ten years.
+    """
+    if not 0 <= seconds <= MAX_AGE:
+        raise ValueError(f"an age must be from 0 to {MAX_AGE} seconds")
+    return float(seconds)
 
 
 def json_object(raw: bytes) -> Json:

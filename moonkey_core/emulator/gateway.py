@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -16,7 +16,11 @@ from moonkey_core.emulator.conditions import Conditions
 from moonkey_core.emulator.control_routes import CONTROL_PREFIX
 from moonkey_core.emulator.endpoints import error_response, json_response
 from moonkey_core.emulator.errors import ApiError, invalid
+from moonkey_core.emulator.faults import Fault
 from moonkey_core.emulator.playback import CallerGone, play
+
+Play = Callable[[Fault, ASGIApp, Scope, Receive, Receive, Send], Awaitable[None]]
+"""What answers a request with a fault, as :func:`moonkey_core.emulator.playback.play` does."""
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONTROL_BODY_BYTES = 4 * 1024 * 1024
@@ -60,6 +64,7 @@ class Gateway:
         self._routes = api
         self._api = guard(_application(api))
         self._control = _application(control)
+        self.play: Play = play
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request (ASGI)."""
@@ -110,7 +115,7 @@ class Gateway:
             if fault is None:
                 await app(scope, replay, send)
             else:
-                await play(fault, app, scope, receive, replay, send)
+                await self.play(fault, app, scope, receive, replay, send)
         finally:
             with conditions.lock:
                 conditions.traffic.end()

@@ -18,6 +18,7 @@ from moonkey_core.emulator.playback import TRANSPORT
 from moonkey_core.emulator.prompt import PromptServer
 
 START_SECONDS = 60.0
+IN_PROCESS_PORT = 9  # "discard" (RFC 863): in an address that is never called
 
 
 class _Protocol(H11Protocol):
@@ -52,10 +53,15 @@ class Listener(ABC):
         self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self._is_in_process = False
+        self._answers_in_process = False
 
     @abstractmethod
     def _app(self, any_host: bool) -> Gateway:
         """Return the app to serve. ``any_host``: whether its control interface accepts any ``Host``."""
+
+    def _reached(self) -> None:  # noqa: B027 most emulators do not write their own address
+        """Take in ``base_url``, which is known from now on."""
 
     def _closed(self) -> None:  # noqa: B027 most emulators hold nothing else
         """Release what is left when the server has stopped for good."""
@@ -73,8 +79,8 @@ class Listener(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether it listens now."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether it listens now, or answers in the process."""
+        return self._answers_in_process or (self._thread is not None and self._thread.is_alive())
 
     def start(self) -> Self:
         """Listen, in a daemon thread. Returns when requests are served.
@@ -82,11 +88,13 @@ class Listener(ABC):
         Raises:
             OSError: The port is taken.
         """
+        self._answers_in_process = self._is_in_process
         if self.running:
             return self
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.create_server((self._host, self._port), family=family, backlog=512)
         self._port = listener.getsockname()[1]
+        self._reached()
         config = uvicorn.Config(
             self._app(any_host=not is_loopback(self._host)),
             http=_Protocol,
@@ -107,8 +115,24 @@ class Listener(ABC):
             raise RuntimeError("The emulator did not start")
         return self
 
+    def in_process(self) -> Gateway:
+        """Return the ASGI app, for tests that open no socket. From then on nothing listens at ``base_url``.
+
+        ``stop`` and ``start`` change what ``running`` says, and the caller of the app has to ask that.
+
+        Raises:
+            RuntimeError: It listens already.
+        """
+        if self._thread is not None:
+            raise RuntimeError("The emulator listens already")
+        self._is_in_process = self._answers_in_process = True
+        self._port = self._port or IN_PROCESS_PORT
+        self._reached()
+        return self._app(any_host=False)
+
     def stop(self) -> None:
-        """Stop listening and drop all connections. ``start`` listens again, on the same port."""
+        """Stop answering and drop all connections. ``start`` listens again, on the same port."""
+        self._answers_in_process = False
         if self._server and self._thread:
             self._server.end()
             self._thread.join(START_SECONDS)

@@ -53,6 +53,29 @@ class Emulator(Listener, Control):
         path = None if state is None else os.fspath(state)
         Control.__init__(self, State(path, secret_key, issuer, session_claim, on_sent))
 
+    def stand_in(
+        self,
+        *,
+        secret_key: str | None = None,
+        issuer: str | None = None,
+        audience: str | None = None,
+        session_claim: str | None = None,
+    ) -> None:
+        """Take the place of the service that an app is configured for; what is not given stays as it is.
+
+        Args:
+            secret_key: The API key to accept.
+            issuer: The ``iss`` of the JWTs.
+            audience: The ``aud`` of the JWTs; an empty text for none.
+            session_claim: The name of the JWT claim that holds the session object.
+        """
+        state = self._state
+        with state.lock:
+            state.secret_key = self.secret_key = secret_key or state.secret_key
+            state.issuer = self.issuer = issuer or state.issuer
+            state.audience = state.audience if audience is None else audience
+            state.session_claim = session_claim or state.session_claim
+
     def _app(self, any_host: bool) -> Gateway:
         state = self._state
         guard = partial(Guarded, state, partial(keyed.refusal, state))

@@ -30,15 +30,17 @@ def start(
     factors: list[Json],
     device: tuple[str, str],
     claims: Mapping[str, Any] | None = None,
+    age: float = 0,
 ) -> Session:
-    """Start and keep a session."""
-    now = int(state.now())
+    """Start and keep a session. ``age`` is how many seconds ago it began."""
+    began = state.now() - age
+    now = int(began)
     session = Session(
         id=new_id("sess"),
         user_id=user.user_id,
         token=random_text(64),
         started_at=now,
-        expires_at=int(state.now() + minutes * 60),
+        expires_at=int(began + minutes * 60),
         last_active_at=now,
         updated_at=now,
         factors=factors,
@@ -60,6 +62,7 @@ def jwt_claims(state: State, session: Session) -> Json:
         "iat": now,
         "nbf": now,
         "exp": now + JWT_SECONDS,
+        **({"aud": state.audience} if state.audience else {}),
         state.session_claim: session_body(session),
     }
 

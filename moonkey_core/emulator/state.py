@@ -46,6 +46,7 @@ class State(Messages):
         self.public_token: str = self.store.setting("public_token", lambda: f"pk_test_{random_text(40)}")
         self.wallet_key: str = self.store.setting("wallet_key", lambda: secrets.token_hex(32))
         self.session_claim = session_claim
+        self.audience: str = ""
         self.keys: SigningKeys = SigningKeys(self._stored_keys())
         self.save_keys()
         self.dead_session_answer: tuple[int, bool] = (404, True)

@@ -12,6 +12,7 @@ from moonkey_core._crypto import Sealer, fleet_sealers
 from moonkey_core._fork import reset_after_fork
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.events import Hooks
+from moonkey_core.lag import lost_feed_bound
 from moonkey_core.redis.client import check_url
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.worker import STOP_TIMEOUT, WeakHooks, Worker
@@ -65,6 +66,7 @@ class RedisRevocations:
         self._leeway = settings.leeway
         self._publish_timeout = settings.publish_timeout
         self._replicas = settings.redis_replicas
+        self._lost_bound = lost_feed_bound(settings)
         self._hooks = WeakHooks()
         self._users = 0
         self._can_start = True
@@ -112,10 +114,24 @@ class RedisRevocations:
         former_lag = self._former.lag()
         return None if former_lag is None else max(lag, former_lag)
 
+    def known_for(self) -> float:
+        """Return the seconds since the time up to which certainly everything is known here.
+
+        Infinity before there is one, and where the feed is closed. Other than :meth:`lag`, it does not count what
+        was read of a stream that may be incomplete.
+        """
+        known_for = _clock.elapsed() - self._worker.reader.complete_at
+        return known_for if self._former is None else max(known_for, self._former.known_for())
+
     @property
     def unsent(self) -> int:
         """The number of revocations that were added here and that Redis may not have yet."""
         return max(self._queue.unsent, 0 if self._former is None else self._former.unsent)
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis or the rights there, and what to do; ``None`` where nothing is known to be."""
+        return self._worker.trouble or (None if self._former is None else self._former.trouble)
 
     def start(self) -> None:
         """Start the thread, unless it runs or the feed is closed."""
@@ -205,6 +221,7 @@ class RedisRevocations:
             max_lag=self._max_lag,
             leeway=self._leeway,
             replicas=self._replicas,
+            lost_bound=self._lost_bound,
         )
         return worker, finalize(self, _stop, worker)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.redis.client import response_error, time_limit
+from moonkey_core.redis.trouble import explain, is_elsewhere
 
 
 class Lease:
@@ -118,10 +119,17 @@ class Roll:
 
 
 def log_refusal(error: Exception) -> None:
-    """Log that the server has refused a command that only saves work."""
+    """Log that the server has refused a command that only saves work.
+
+    Raises:
+        Exception: Another server may accept it.
+    """
+    if is_elsewhere(error):
+        raise error
     log_repeated(
         logging.WARNING,
-        "feed: Redis refuses a command that saves work (%s); see the rights that the feed needs",
+        "feed: a command that saves work has failed (%s); %s",
         type(error).__name__,
+        explain(error) or "see the rights that the feed needs",
         extra={"reason": "feed_command_refused"},
     )

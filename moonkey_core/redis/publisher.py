@@ -12,11 +12,12 @@ from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.redis.batches import BatchSize
-from moonkey_core.redis.client import read_only_error, response_error
+from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import seal_entry
 from moonkey_core.redis.limits import Limits
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.stream import ServerClock, Stream
+from moonkey_core.redis.trouble import explain, is_elsewhere
 from moonkey_core.revocations import Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -45,7 +46,8 @@ class PublishErrors:
         now, name = _clock.elapsed(), type(error).__name__
         if self._since is None:
             self._since = now
-            logger.error("feed: publishing failed (%s)", name, extra={"reason": "feed_publish_failed"})
+            cause = explain(error) or "look at the log of Redis"
+            logger.error("feed: publishing failed (%s); %s", name, cause, extra={"reason": "feed_publish_failed"})
         if now - self._since < self._max_seconds:
             return False
         if not self._is_logged:
@@ -147,9 +149,9 @@ class Publisher:
         """Wait for a while after the server has refused entries, and end the epoch once it has done so for long.
 
         Raises:
-            Exception: It only reads, as a replica does; another server may accept them.
+            Exception: This is a replica, or a node that has none of the keys; another server may accept them.
         """
-        if isinstance(error, read_only_error()):
+        if is_elsewhere(error):
             raise error
         if self._errors.is_too_long(error):
             with contextlib.suppress(response_error()):  # deleting may be forbidden, too

@@ -79,6 +79,8 @@ class Reader:
 
     Attributes:
         live_until: Until when the table may be relied on, in monotonic seconds. Other threads may read it.
+        complete_at: Up to when certainly everything is known that was published, in monotonic seconds. It stays
+            when the stream is lost.
         last_read_at: When the last read that found all entries was sent, in monotonic seconds, or ``None``.
         max_wait: Seconds that one call waits for entries.
         trusted_from: From when on the stream is taken as complete, in monotonic seconds.
@@ -100,6 +102,7 @@ class Reader:
         unsent_since: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.live_until: float = -math.inf
+        self.complete_at: float = -math.inf
         self.last_read_at: float | None = None
         self.trusted_from: float = math.inf
         self.missing: dict[object, Revocation] = {}
@@ -218,7 +221,7 @@ class Reader:
     def close(self) -> None:
         """Take the feed as lost from now on."""
         self.begin_close()
-        self.live_until = -math.inf
+        self.live_until = self.complete_at = -math.inf
 
     def _update_clock(self) -> None:
         """Date what is revoked here by the clock of the server."""
@@ -251,5 +254,6 @@ class Reader:
             return  # a wait that began before the last read
         self.last_read_at = sent_at
         if sent_at >= self.trusted_from and not self._is_held and not self._is_closing:
-            self.live_until = min(sent_at, self._unsent_since()) + self._max_lag
+            self.complete_at = min(sent_at, self._unsent_since())
+            self.live_until = self.complete_at + self._max_lag
         self._on_read()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -54,6 +56,25 @@ def _identity(provider: Provider | None) -> _Key:
     if provider is None or provider.name == DEFAULT_SCOPE:
         return ()
     return (provider.name, provider.jwt_rules, *provider.scopes.items())
+
+
+@contextmanager
+def shared_among(tables: WeakValueDictionary[_Key, Revocations]) -> Iterator[None]:
+    """Have the clients that are made meanwhile share their revocations with those of these tables only.
+
+    For tests: what one has revoked is not revoked in the next one.
+
+    Args:
+        tables: The tables; an empty mapping at first.
+    """
+    global _tables
+    with _lock:
+        kept, _tables = _tables, tables
+    try:
+        yield
+    finally:
+        with _lock:
+            _tables = kept
 
 
 def _reset_lock() -> None:

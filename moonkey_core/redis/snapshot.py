@@ -30,6 +30,7 @@ from moonkey_core._strict_json import load_object
 from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import open_entry, read_entry
 from moonkey_core.redis.stream import Stream, added_at, id_parts
+from moonkey_core.redis.trouble import explain
 from moonkey_core.revocations import Revocation
 
 _SEGMENT_ENTRIES = 4096
@@ -179,7 +180,7 @@ class Snapshot:
         log_repeated(
             logging.WARNING,
             "feed: the snapshot for processes that start is not used for now (%s)",
-            type(error).__name__,
+            explain(error) or type(error).__name__,
             extra={"reason": "feed_snapshot_failed"},
         )
 

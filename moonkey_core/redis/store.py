@@ -21,7 +21,9 @@ from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, Re
 from moonkey_core._transport.event_loops import CloseOnLoopShutdown
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.redis.attempts import AttemptScript
-from moonkey_core.redis.client import async_client, blocking_client, check_url, response_error, time_limit
+from moonkey_core.redis.client import check_url, response_error, time_limit
+from moonkey_core.redis.store_client import AsyncStoreClient, BlockingStoreClient
+from moonkey_core.redis.trouble import explain, is_elsewhere
 from moonkey_core.settings import Secret, Settings
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -153,10 +155,12 @@ class Availability:
             was_lost, self._lost = self._lost, True
             self._retry_at = self._clock() + _RETRY_SECONDS
         if not was_lost:
+            cause = explain(error)
             logger.warning(
-                "%s: Redis is lost (%s); going on without",
+                "%s: Redis is lost (%s); going on without%s",
                 self._name,
                 type(error).__name__,
+                f". Cause: {cause}" if cause else "",
                 extra={"reason": "store_lost"},
             )
 
@@ -196,8 +200,17 @@ class _StoreBase:
 
     def _claim_failed(self, error: Exception) -> None:
         """Note a failure: a server that refuses this one command is still a good store."""
-        is_refused = isinstance(error, response_error())
-        (self._takes_claims if is_refused else self._availability).failed(error)
+        is_refused = isinstance(error, response_error()) and not is_elsewhere(error)
+        self._failed(error, self._takes_claims if is_refused else self._availability)
+
+    def _failed(self, error: Exception, availability: Availability | None = None) -> None:
+        """Note a failure; ``availability``: of what, if not of the store as a whole."""
+        (availability or self._availability).failed(error)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Look for the server again before the next call, where it may be another one."""
+        raise NotImplementedError
 
     def _serialized(self, policy: StorePolicy, reply: Reply) -> SerializedReply | None:
         """Return what to store now, if anything."""
@@ -227,6 +240,10 @@ class _StoreBase:
         return serializer.deserialize(policy, sealed)
 
 
+def _set_command(serialized: SerializedReply) -> tuple[Any, ...]:
+    return ("SET", serialized.key, serialized.sealed, "PX", serialized.ttl_ms)
+
+
 class RedisStore(_StoreBase):
     """The store for threads.
 
@@ -237,16 +254,16 @@ class RedisStore(_StoreBase):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._lock = _threads.lock()
-        self._made: Any = None
+        self._made: BlockingStoreClient | None = None
         reset_after_fork(self.reset)
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> BlockingStoreClient:
         # Made at first use: a server may replace all locks by gevent's after the app was loaded.
         if self._made is None:
             with self._lock:
                 if self._made is None:
-                    self._made = blocking_client(self._url, TIMEOUT, _MAX_CONNECTIONS)
+                    self._made = BlockingStoreClient(self._url, TIMEOUT, _MAX_CONNECTIONS)
         return self._made
 
     def reset(self) -> None:
@@ -254,15 +271,19 @@ class RedisStore(_StoreBase):
         _inherited.append(self._made)
         self._lock, self._made = _threads.lock(), None
 
+    def _look_again(self) -> None:
+        if self._made is not None:
+            self._made.note_failure()
+
     def get(self, policy: StorePolicy) -> Reply | None:
         """Return the stored reply, unless it is too old. Makes one round trip, two while a secret is changed."""
         if not self._availability.allows_call():
             return None
         for serializer in self._serializers:
             try:
-                sealed = self._client.getrange(*serializer.range(policy))
+                sealed = self._client.execute("GETRANGE", *serializer.range(policy))
             except Exception as error:
-                self._availability.failed(error)
+                self._failed(error)
                 return None
             reply = self._found(serializer, policy, sealed)
             if reply is not None:
@@ -275,9 +296,9 @@ class RedisStore(_StoreBase):
         if serialized is None:
             return
         try:
-            self._client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
+            self._client.execute(*_set_command(serialized))
         except Exception as error:
-            self._availability.failed(error)
+            self._failed(error)
         else:
             self._availability.succeeded()
 
@@ -287,7 +308,7 @@ class RedisStore(_StoreBase):
         if command is None:
             return "alone"
         try:
-            return self._claim_state(self._client.execute_command(*command))
+            return self._claim_state(self._client.execute(*command))
         except Exception as error:
             self._claim_failed(error)
             return "alone"
@@ -299,8 +320,8 @@ class RedisStore(_StoreBase):
         key = self._serializer.claim_key(policy)
         try:
             # If it ends between the two, that of another process ends early: one call more, and no harm.
-            if self._client.getrange(key, 0, len(token)) == token:
-                self._client.delete(key)
+            if self._client.execute("GETRANGE", key, 0, len(token)) == token:
+                self._client.execute("DEL", key)
         except Exception as error:
             self._claim_failed(error)
 
@@ -309,9 +330,9 @@ class RedisStore(_StoreBase):
         if not self._runs_scripts.allows_call():
             return None
         try:
-            return self._counts(action, self._client.eval(*self._attempts.arguments(action)))
+            return self._counts(action, self._client.execute("EVAL", *self._attempts.arguments(action)))
         except Exception as error:
-            self._runs_scripts.failed(error)
+            self._failed(error, self._runs_scripts)
             return None
 
     def record(self, action: RecordStep) -> RecordReply:
@@ -319,32 +340,30 @@ class RedisStore(_StoreBase):
         if not self._availability.allows_call():
             return RecordReply(is_lost=True)
         try:
-            return self._record_reply(
-                [self._client.execute_command(*one) for one in self._record_commands(action)]
-            )
+            return self._record_reply([self._client.execute(*one) for one in self._record_commands(action)])
         except Exception as error:
-            self._availability.failed(error)
+            self._failed(error)
             return RecordReply(is_lost=True)
 
     def close(self) -> None:
         """Close all connections; may be called again."""
         if self._made is not None:
-            self._made.connection_pool.disconnect()
+            self._made.close()
 
 
 class _LoopClient:
     """The client of one event loop, closed as the loop shuts down."""
 
     def __init__(self, url: Secret) -> None:
-        self.client = async_client(url, TIMEOUT, _MAX_CONNECTIONS)
+        self.client = AsyncStoreClient(url, TIMEOUT, _MAX_CONNECTIONS)
         self._shutdown = CloseOnLoopShutdown(self.close)
 
-    async def ready(self) -> Any:
+    async def ready(self) -> AsyncStoreClient:
         await self._shutdown.arm()
         return self.client
 
     async def close(self) -> None:
-        await self.client.connection_pool.disconnect()
+        await self.client.close()
 
 
 class AsyncRedisStore(_StoreBase):
@@ -366,6 +385,9 @@ class AsyncRedisStore(_StoreBase):
         _inherited.append(list(self._loops.items()))
         self._loops = WeakKeyDictionary()
 
+    def _look_again(self) -> None:
+        self._loop_client().client.note_failure()
+
     async def get(self, policy: StorePolicy) -> Reply | None:
         """Return the stored reply, unless it is too old. Makes one round trip, two while a secret is changed."""
         if not self._availability.allows_call():
@@ -374,9 +396,9 @@ class AsyncRedisStore(_StoreBase):
             try:
                 async with time_limit(TIMEOUT):
                     client = await self._loop_client().ready()
-                    sealed = await client.getrange(*serializer.range(policy))
+                    sealed = await client.execute("GETRANGE", *serializer.range(policy))
             except Exception as error:
-                self._availability.failed(error)
+                self._failed(error)
                 return None
             reply = self._found(serializer, policy, sealed)
             if reply is not None:
@@ -391,9 +413,9 @@ class AsyncRedisStore(_StoreBase):
         try:
             async with time_limit(TIMEOUT):
                 client = await self._loop_client().ready()
-                await client.set(serialized.key, serialized.sealed, px=serialized.ttl_ms)
+                await client.execute(*_set_command(serialized))
         except Exception as error:
-            self._availability.failed(error)
+            self._failed(error)
         else:
             self._availability.succeeded()
 
@@ -405,7 +427,7 @@ class AsyncRedisStore(_StoreBase):
         try:
             async with time_limit(TIMEOUT):
                 client = await self._loop_client().ready()
-                return self._claim_state(await client.execute_command(*command))
+                return self._claim_state(await client.execute(*command))
         except Exception as error:
             self._claim_failed(error)
             return "alone"
@@ -419,8 +441,8 @@ class AsyncRedisStore(_StoreBase):
             async with time_limit(TIMEOUT):
                 client = await self._loop_client().ready()
                 # If it ends between the two, that of another process ends early: one call more, and no harm.
-                if await client.getrange(key, 0, len(token)) == token:
-                    await client.delete(key)
+                if await client.execute("GETRANGE", key, 0, len(token)) == token:
+                    await client.execute("DEL", key)
         except Exception as error:
             self._claim_failed(error)
 
@@ -431,9 +453,9 @@ class AsyncRedisStore(_StoreBase):
         try:
             async with time_limit(TIMEOUT):
                 client = await self._loop_client().ready()
-                return self._counts(action, await client.eval(*self._attempts.arguments(action)))
+                return self._counts(action, await client.execute("EVAL", *self._attempts.arguments(action)))
         except Exception as error:
-            self._runs_scripts.failed(error)
+            self._failed(error, self._runs_scripts)
             return None
 
     async def record(self, action: RecordStep) -> RecordReply:
@@ -443,11 +465,9 @@ class AsyncRedisStore(_StoreBase):
         try:
             async with time_limit(TIMEOUT):
                 client = await self._loop_client().ready()
-                return self._record_reply(
-                    [await client.execute_command(*one) for one in self._record_commands(action)]
-                )
+                return self._record_reply([await client.execute(*one) for one in self._record_commands(action)])
         except Exception as error:
-            self._availability.failed(error)
+            self._failed(error)
             return RecordReply(is_lost=True)
 
     async def aclose(self) -> None:

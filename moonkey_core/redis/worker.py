@@ -14,14 +14,18 @@ from weakref import ref
 
 from moonkey_core import _clock, _threads
 from moonkey_core._crypto import Sealer
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.events import FeedChanged, Hooks
-from moonkey_core.redis.client import async_client, time_limit
+from moonkey_core.redis.client import time_limit
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.repair import Repair
+from moonkey_core.redis.rights import Rights
 from moonkey_core.redis.snapshot import Snapshot
 from moonkey_core.redis.stream import OPENING_CALLS, ServerClock, Stream
+from moonkey_core.redis.topology import FeedServer
+from moonkey_core.redis.trouble import explain, is_elsewhere, is_refused, may_be_tls
 from moonkey_core.revocations import Revocations
 from moonkey_core.settings import Secret
 
@@ -37,6 +41,7 @@ has lost."""
 _POLLS_PER_LAG = 5
 _MAX_CONNECTIONS = 2  # one waits for entries, all the rest takes turns with the other
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
+_FOLLOW_SECONDS = 5.0  # between two looks at the Sentinels
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
 _MIN_RETENTION = 60.0  # seconds that Redis keeps a stream that no process uses
 _MAX_RENEW_SECONDS = 30.0  # between two writes that prove that this process can publish
@@ -109,6 +114,8 @@ class Worker:
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
         replicas: How many replicas have to acknowledge what is published.
+        lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
+            most; for the log.
 
     Attributes:
         reader: Tracks how up to date this process is.
@@ -126,8 +133,9 @@ class Worker:
         max_lag: float,
         leeway: float,
         replicas: int = 0,
+        lost_bound: float = 0.0,
     ) -> None:
-        self._url = url
+        self._lost_bound = lost_bound
         self._replicas = replicas
         self._revocations = revocations
         self._queue = queue
@@ -171,6 +179,11 @@ class Worker:
             leeway=leeway,
             poll_interval=self._poll_interval,
         )
+        self._server = FeedServer(url, self._root, OPENING_CALLS * self._call_timeout)
+        self._rights = Rights(self._root, OPENING_CALLS * self._call_timeout, replicas)
+        self._cause = ""  # of the last failure
+        self._logged_cause = ""
+        self._is_certain = False  # that it does not mend itself, as a lost connection may
         self.is_first_try: bool = True
         self._announced: bool | None = None
         self._unsent_logged = False
@@ -181,6 +194,11 @@ class Worker:
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
         self._home: _threads.HomeThread  # known at the start only: a server may fork, and bring gevent, in between
         self._thread = self._new_thread()
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with Redis or the rights there, and what to do; ``None`` where nothing is known to be."""
+        return self._cause or self._rights.sentence or None
 
     @property
     def can_restart(self) -> bool:
@@ -261,6 +279,7 @@ class Worker:
                     if self._is_cancelled or self._is_last_attempt or not threading.main_thread().is_alive():
                         return
                     self._queue.mark_away(True)
+                    await self._find_cause(error)
                     self._announce(error)
                 await self._pause()
         finally:
@@ -272,7 +291,7 @@ class Worker:
         """Connect and join the stream, read it and publish what is missing, then go on until something fails."""
         # Waiting for replicas occupies a connection of its own.
         connections = _MAX_CONNECTIONS + (self._replicas > 0)
-        client = async_client(self._url, self.reader.max_wait + self._call_timeout, connections)
+        client = await self._server.connect(self.reader.max_wait + self._call_timeout, connections, "feed")
         try:
             await self._open(client, connections)
             stream = await Stream.join(
@@ -294,6 +313,8 @@ class Worker:
                 tasks.create_task(self._repair.run(stream))
                 tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))
+                tasks.create_task(self._rights.watch(self._server.connect_once))
+                tasks.create_task(self._server.follow(_FOLLOW_SECONDS))
         finally:
             with contextlib.suppress(Exception):
                 async with time_limit(self._call_timeout):
@@ -308,9 +329,24 @@ class Worker:
                     if isinstance(reply, BaseException):
                         raise reply
 
+    async def _find_cause(self, error: BaseException) -> None:
+        """Note what is wrong, and what to do about it."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self._rights.note(error)
+        if is_refused(error):
+            await self._rights.check(self._server.connect_once)  # all that is missing, not the first command only
+        cause = explain(error, is_followed=self._server.address.is_followed)
+        if self.reader.last_read_at is None and may_be_tls(error):
+            cause = await self._server.tls_mismatch(self._call_timeout) or cause
+        self._cause = cause
+        self._is_certain = is_refused(error) or is_elsewhere(error)
+
     async def _renew(self, stream: Stream) -> None:
         while True:
             await stream.renew()
+            # Not before something was written: a replica can be read.
+            self._cause = self._logged_cause = ""
             await self._publisher.measure(stream)
             await asyncio.sleep(min(self._retention / 4, _MAX_RENEW_SECONDS))
 
@@ -363,15 +399,32 @@ class Worker:
         self.is_first_try = self.is_first_try and isinstance(error, TimeoutError)
         is_live = _clock.elapsed() < self.reader.live_until
         is_beginning = self._announced is None and not is_live and error is None
-        if self._is_stopped or is_live is self._announced or is_beginning:
+        if self._is_stopped or is_beginning:
+            return
+        if is_live is self._announced:
+            if not is_live or self._is_certain:
+                self._log_cause()
             return
         was_live, self._announced = self._announced, is_live
         if not is_live:
             name = type(error).__name__ if error else "catching up"
-            logger.warning("feed: lost (%s)", name, extra={"reason": "feed_lost"})
+            self._logged_cause = self._cause
+            logger.warning(
+                "feed: lost (%s%s); a revocation of another process takes effect after at most %.15g s meanwhile",
+                name,
+                f": {self._cause}" if self._cause else "",
+                self._lost_bound,
+                extra={"reason": "feed_lost"},
+            )
         elif was_live is False:
             logger.warning("feed: back, and caught up", extra={"reason": "feed_back"})
         self._home.run(partial(self._emit, FeedChanged("caught_up" if is_live else "lost")))
+
+    def _log_cause(self) -> None:
+        """Log a cause that has not been logged yet."""
+        if self._cause not in ("", self._logged_cause):
+            self._logged_cause = cause = self._cause
+            log_repeated(logging.WARNING, "feed: %s", cause, extra={"reason": "redis_trouble"}, sentence=cause)
 
     def _emit(self, event: FeedChanged) -> None:
         for hooks in list(self._hooks):

@@ -172,6 +172,25 @@ def check_records(
         raise setting_error("mfa_header", "and start_header must name headers that hold nothing else.")
 
 
+def check_feed(given: Collection[str], *, has_redis: bool, is_bounded: bool, bound: float, max_lag: float) -> None:
+    """Check the settings of a lost feed against each other.
+
+    Args:
+        given: The names of the settings that are set.
+        has_redis: Whether there is a feed.
+        is_bounded: Whether ``on_feed_lost`` is ``bounded``.
+        bound: ``feed_lost_bound``, in seconds.
+        max_lag: ``max_revocation_lag``, in seconds.
+    """
+    idle = [name for name in given if name in ("on_feed_lost", "feed_lost_bound")]
+    if idle and not has_redis:
+        raise setting_error(idle[0], "has no effect without redis_url: there is no feed to lose. Set both.")
+    if "feed_lost_bound" in given and not is_bounded:
+        raise setting_error("feed_lost_bound", "has no effect without on_feed_lost='bounded'. Set both.")
+    if is_bounded and bound < max_lag:
+        raise setting_error("feed_lost_bound", "is shorter than max_revocation_lag. Raise it, or lower that.")
+
+
 def check_sealing(cache_secret: Secret | None, *, cookies: bool, redis: bool, records: bool = False) -> None:
     """Refuse what has to be sealed where there is no secret to seal it with. There is no secret key.
 

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from moonkey_core._provider import Provider
 from moonkey_core._secret import Secret as Secret
+from moonkey_core.settings.redis_address import redis_address
 from moonkey_core.settings.sign_in_settings import safe_target
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
@@ -23,7 +24,6 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_HOST = 253  # characters
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 9110 section 11.2: what may follow "Bearer"
-_DATABASE = re.compile(r"[0-9]{1,9}")
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -134,46 +134,8 @@ def redis_url(value: object) -> Secret | None:
     if value is None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
-    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
-        raise ValueError(
-            f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_PERCENT_ENCODING}"
-        )
-    scheme = text.split("://")[0]
-    if scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://.")
-    _check_redis_url(text, is_socket=scheme == "unix")
-    return Secret(text)
-
-
-_PERCENT_ENCODING = (
-    "In a user name or password, write reserved characters percent-encoded: # as %23, / as %2F, ? as %3F, "
-    "[ as %5B, ] as %5D, @ as %40, : as %3A, % as %25, a space as %20."
-)
-
-
-def _check_redis_url(text: str, *, is_socket: bool) -> None:
-    """Refuse what redis-py would read as something else, or would ignore (as any path that is no number)."""
-    if "#" in text:
-        raise ValueError(f"holds a #, and what follows would be lost. {_PERCENT_ENCODING}")
-    try:
-        parts = urlsplit(text)
-        rest = parts.path if "@" in parts.netloc else parts.path + parts.query
-        is_cut = not is_socket and "@" in rest
-        _ = None if is_cut else parts.port
-    except ValueError:
-        raise ValueError(
-            f"has a port that is no number, or brackets that are no IPv6 address. {_PERCENT_ENCODING}"
-        ) from None
-    if is_cut:
-        raise ValueError(f"holds a / or a ? before its @. {_PERCENT_ENCODING}")
-    if is_socket and not parts.path:
-        raise ValueError("must name the socket, as in unix:///run/redis.sock.")
-    path = "" if is_socket else unquote(parts.path).removeprefix("/").removesuffix("/")
-    databases = {*([path] if path else ()), *parse_qs(parts.query, keep_blank_values=True).get("db", ())}
-    if not all(_DATABASE.fullmatch(one) for one in databases):
-        raise ValueError("names a database that is none. It is a number, as in redis://127.0.0.1:6379/0.")
-    if len({int(one) for one in databases}) > 1:
-        raise ValueError("names more than one database. Keep one of them.")
+    redis_address(text if isinstance(text, str) else "")  # refuses what is none
+    return Secret(str(text))
 
 
 def _url(value: object, *, with_query: bool = False) -> str:

@@ -27,7 +27,7 @@ REQUIREMENT_ARGUMENTS = (
 MIDDLEWARE_ARGUMENTS = ("required", "public_paths", "bind_websockets", "templates")
 """Further arguments of the middleware for Starlette and FastAPI. It also takes ``lazy``, as Django's dict does."""
 
-DJANGO_KEYS = ("lazy", "users", "logout_ends_session")
+DJANGO_KEYS = ("lazy", "users", "logout_ends_session", "required")
 """Further keys of Django's ``MOONKEY`` dict."""
 
 _CLIENT_ARGUMENTS = ("client", "http_client", "hooks")
@@ -55,6 +55,10 @@ def _elsewhere() -> dict[str, str]:
     }
     found["lazy"] = (
         "It is an argument of the middleware of Starlette and FastAPI, or a key of Django's MOONKEY dict."
+    )
+    found["required"] = (
+        "It is an argument of MoonKeyMiddleware for Starlette and FastAPI, and of FlaskMoonKey; or a key of "
+        "Django's MOONKEY dict."
     )
     found |= dict.fromkeys(_CLIENT_ARGUMENTS, "Make the client yourself, and hand it over as `client`.")
     for setting, kind in _NESTED.items():

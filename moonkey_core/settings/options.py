@@ -60,7 +60,8 @@ class Options(TypedDict, total=False):
     cache_secret: str | Secret | None
     previous_cache_secret: str | Secret | None
     max_revocation_lag: float | None
-    on_feed_lost: Literal["remote", "local", "refuse"] | None
+    on_feed_lost: Literal["remote", "bounded", "local", "refuse"] | None
+    feed_lost_bound: float | None
     redis_replicas: int | None
     publish_timeout: float | None
     realm: str | None

@@ -247,6 +247,22 @@ def _member(settings: Any, changes: Mapping[str, Any], **more: Any) -> Any:
     return made
 
 
+def changed(settings: Any, **values: object) -> Any:
+    """Return a copy of parsed settings with other parsed values, and so those of each provider among them.
+
+    They are not checked again.
+    """
+    made = _member(settings, values)
+    routes = settings.routes
+    if routes is not None and settings.own_name is None:
+        routes = dataclasses.replace(
+            routes, members={name: changed(one, **values) for name, one in routes.members.items()}
+        )
+    _set(made, routes=routes, own_name=settings.own_name)
+    made.derive()
+    return made
+
+
 def _set(settings: Any, **values: object) -> None:
     for name, value in values.items():
         object.__setattr__(settings, name, value)

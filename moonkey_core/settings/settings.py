@@ -15,6 +15,7 @@ from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.checks import (
     MOONKEY_ONLY,
     check_cookie_security,
+    check_feed,
     check_key_set_address,
     check_lifetime_bounds,
     check_local_verification,
@@ -243,10 +244,16 @@ class Settings(Routed, KnownArguments):
     max_revocation_lag: float = _setting(
         seconds(0.1, 60), 1.0, help="With a feed: how far behind it a process may be, in seconds."
     )
-    on_feed_lost: Literal["remote", "local", "refuse"] = _setting(
-        choice("remote", "local", "refuse"),
+    on_feed_lost: Literal["remote", "bounded", "local", "refuse"] = _setting(
+        choice("remote", "bounded", "local", "refuse"),
         "remote",
-        help="When further behind: verify JWTs at the API, go on locally, or refuse them with 503.",
+        help="When further behind: verify JWTs at the API, the same once in `feed_lost_bound`, go on locally, or "
+        "refuse them with 503.",
+    )
+    feed_lost_bound: float = _setting(
+        seconds(0.1, 300),
+        10.0,
+        help="With `on_feed_lost=bounded`: how long what was known last counts meanwhile, in seconds.",
     )
     redis_replicas: int = _setting(
         whole_number(0, 10),
@@ -374,6 +381,13 @@ class Settings(Routed, KnownArguments):
         if self.uses_moonkey and self.secret_key is None:
             raise setting_error("secret_key", _MISSING_KEY)
         self._check_given(given)
+        check_feed(
+            given,
+            has_redis=self.redis_url is not None,
+            is_bounded=self.on_feed_lost == "bounded",
+            bound=self.feed_lost_bound,
+            max_lag=self.max_revocation_lag,
+        )
         if self.secret_key is None:
             check_sealing(
                 self.cache_secret,
@@ -538,6 +552,11 @@ class Settings(Routed, KnownArguments):
     def uses_mfa_handles(self) -> bool:
         """Whether a client keeps a handle for a second factor."""
         return self.mfa_lifetime is not None and not self.records_by_user
+
+    @property
+    def lost_feed_seconds(self) -> float:
+        """For how long what the provider said last counts while the feed is lost, in seconds."""
+        return self.feed_lost_bound if self.on_feed_lost == "bounded" else self.max_revocation_lag
 
     @property
     def needs_request_info(self) -> bool:

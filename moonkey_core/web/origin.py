@@ -161,6 +161,11 @@ def warn_if_clients_unknown(settings: Settings) -> None:
         )
 
 
+def trusts_peer(info: RequestInfo | None, settings: Settings) -> bool:
+    """Return whether a request comes from one of the app's own proxies."""
+    return info is not None and _is_trusted(info.peer, settings)
+
+
 def _is_trusted(peer: str | None, settings: Settings) -> bool:
     networks = settings.trusted_proxies
     if not networks:

@@ -128,6 +128,13 @@ def kind_of(thing: object) -> Kind | None:
     return _kinds.get(thing) if _reference(thing) is not None else None
 
 
+def demands_of(thing: object) -> Requirements | None:
+    """Return what a gate, or a decorator that makes one, requires; ``None`` of anything else."""
+    if isinstance(thing, MethodType):
+        thing = thing.__func__
+    return _demands.get(thing) if _reference(thing) is not None else None
+
+
 def has_gate(view: object) -> bool:
     """Return whether a view is a gate, or has one further inside."""
     return any((kind := kind_of(one)) is not None and kind.is_gate for one, _, _ in _reached([view]))
@@ -272,34 +279,51 @@ def check_once(app: object, find: Callable[[], Iterable[Registered]], framework:
 def find_misplaced_gate(find: Callable[[], Iterable[Registered]], framework: Framework) -> str:
     """Return the error message about the gates of an app, or the empty text."""
     try:
-        _check(list(find()), framework)
+        return next(iter(misplaced_gates(list(find()), framework)), "")
     except ConfigurationError as error:
         return str(error)
-    return ""
 
 
-def _check(registered: list[Registered], framework: Framework) -> None:
-    reached: list[_Reached] | None = None
+def misplaced_gates(registered: list[Registered], framework: Framework) -> Iterator[str]:
+    """Yield the error message about each function that is served without its gate.
+
+    Args:
+        registered: The functions that the app serves.
+        framework: The framework of the app.
+    """
+    reached: list[_Reached] = []
     for one in registered:
-        is_protected = False
-        for view in _layers(one.view):
-            kind, was_protected = kind_of(view), is_protected
-            if kind is not None:
-                _check_kind(kind, one, framework)
-                is_protected = True
-            gates = _gates_around(view)
-            if gates is None or gates.were_used or was_protected:
-                if gates is not None and was_protected:
-                    gates.were_used = True
-                continue
-            if reached is None:
-                reached = list(_reached([other.view for other in registered]))
-            if not _are_in_use(gates, view, reached, framework):
-                name = getattr(view, "__name__", "view")
-                raise ConfigurationError(
-                    f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
-                    f"was put on it, and that nobody calls. {framework.right(name, gates.name, one.where)}"
-                )
+        try:
+            _check(one, registered, reached, framework)
+        except ConfigurationError as error:
+            yield str(error)
+
+
+def _check(one: Registered, registered: list[Registered], reached: list[_Reached], framework: Framework) -> None:
+    """Check one function; ``reached`` is filled where it is first needed.
+
+    Raises:
+        ConfigurationError: The function is served without its gate.
+    """
+    is_protected = False
+    for view in _layers(one.view):
+        kind, was_protected = kind_of(view), is_protected
+        if kind is not None:
+            _check_kind(kind, one, framework)
+            is_protected = True
+        gates = _gates_around(view)
+        if gates is None or gates.were_used or was_protected:
+            if gates is not None and was_protected:
+                gates.were_used = True
+            continue
+        if not reached:
+            reached += _reached([other.view for other in registered])
+        if not _are_in_use(gates, view, reached, framework):
+            name = getattr(view, "__name__", "view")
+            raise ConfigurationError(
+                f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
+                f"was put on it, and that nobody calls. {framework.right(name, gates.name, one.where)}"
+            )
 
 
 def _check_kind(kind: Kind, one: Registered, framework: Framework) -> None:

@@ -27,7 +27,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from moonkey_core import Auth, ProviderUnavailable
 from moonkey_core.gate import optional_user
-from moonkey_django import RequireAuthMixin, require_auth, session_routes
+from moonkey_django import RequireAuthMixin, optional_auth, require_auth, session_routes
+from moonkey_django import public as opened
 
 runs: Runs = []  # the views of a Django project are module-level, so the record of their runs is too
 
@@ -47,6 +48,16 @@ def who(request: HttpRequest) -> dict[str, Any]:
 
 def public(request: HttpRequest) -> HttpResponse:
     return HttpResponse("public")
+
+
+@opened
+def marked(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("opened")
+
+
+@optional_auth
+async def state(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(auth_of(request).state)
 
 
 @csrf_exempt
@@ -240,6 +251,8 @@ def upload(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("header/", include(session_routes(mode="header"))),
     path("public", public),
+    path("opened", marked),
+    path("opened/to-state", state),
     path("models", models),
     path("protected", protected),
     path("other-colour", other_colour),

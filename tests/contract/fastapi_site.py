@@ -4,14 +4,15 @@ import asyncio
 from typing import Annotated, Any
 
 from contract.behaviour import ALLOWED, EXPOSED, HELD, ORIGIN, TEN_MINUTES, Runs
-from contract.starlette_site import kinds, late_stream, optional_body, socket, stream_parts
+from contract.starlette_site import bare_socket, kinds, late_stream, optional_body, socket, stream_parts
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile, WebSocket
 from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.authentication import requires
 from starlette.middleware.cors import CORSMiddleware
 
 from moonkey_core import Auth, ProviderUnavailable
-from moonkey_starlette import MoonKeyMiddleware
+from moonkey_starlette import MoonKeyMiddleware, optional_auth
+from moonkey_starlette import public as opened
 from moonkey_starlette.fastapi import CurrentAuth, CurrentSession, CurrentUser, RequireAuth, session_routes
 
 
@@ -34,6 +35,16 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     @app.get("/public")
     async def public() -> str:
         return "public"
+
+    @app.get("/opened")
+    @opened
+    async def marked() -> str:
+        return "opened"
+
+    @app.get("/opened/to-state")
+    @optional_auth
+    def state(request: Request) -> str:
+        return str(request.state.moonkey.state)
 
     @app.api_route("/protected", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
     async def protected(request: Request, user: CurrentUser, session: CurrentSession) -> Any:
@@ -142,6 +153,13 @@ def make_app(runs: Runs, options: Any) -> FastAPI:
     @app.websocket("/socket")
     async def websocket(websocket: WebSocket, user: CurrentUser) -> None:
         await socket(websocket)
+
+    app.websocket("/socket/public")(bare_socket)
+
+    @app.websocket("/socket/opened")
+    @opened
+    async def opened_socket(websocket: WebSocket) -> None:
+        await bare_socket(websocket)
 
     @app.websocket("/socket/totp", dependencies=[Depends(RequireAuth(factors={"totp"}))])
     async def totp_socket(websocket: WebSocket) -> None:

@@ -13,6 +13,7 @@ from flask import Flask, Response, abort, redirect, request, send_file, stream_w
 
 from moonkey_core import ProviderUnavailable
 from moonkey_flask import FlaskMoonKey, current_auth, optional_auth, require_auth, session_routes
+from moonkey_flask import public as opened
 
 
 def make_app(runs: Runs, options: Any) -> Flask:
@@ -32,6 +33,16 @@ def make_app(runs: Runs, options: Any) -> Flask:
     @app.get("/public")
     def public() -> str:
         return "public"
+
+    @app.get("/opened")
+    @opened
+    def marked() -> str:
+        return "opened"
+
+    @app.get("/opened/to-state")
+    @optional_auth
+    async def state() -> str:
+        return str(current_auth.state)
 
     @app.route("/protected", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
     @require_auth

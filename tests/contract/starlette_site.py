@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from contract.behaviour import ALLOWED, EXPOSED, HELD, ORIGIN, STREAM_PAUSE, TEN_MINUTES, Runs
@@ -26,7 +27,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from moonkey_core import Auth, ProviderUnavailable
-from moonkey_starlette import MoonKeyMiddleware, get_auth, require_auth, session_routes
+from moonkey_starlette import MoonKeyMiddleware, get_auth, optional_auth, require_auth, session_routes
+from moonkey_starlette import public as opened
 
 
 def make_app(runs: Runs, options: Any) -> Starlette:
@@ -39,6 +41,14 @@ def make_app(runs: Runs, options: Any) -> Starlette:
 
     async def public(request: Request) -> Response:
         return PlainTextResponse("public")
+
+    @opened
+    async def marked(request: Request) -> Response:
+        return PlainTextResponse("opened")
+
+    @optional_auth
+    def state(request: Request) -> Response:
+        return PlainTextResponse(request.state.moonkey.state)
 
     @require_auth
     async def protected(request: Request) -> Response:
@@ -141,6 +151,8 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             *([session_routes(url_prefix="/auth")] if options.get("cookies") else []),
             session_routes(url_prefix="/header", mode="header"),
             Route("/public", public),
+            Route("/opened", marked),
+            Route("/opened/to-state", state),
             Route("/models", models),
             Route("/protected", protected, methods=methods),
             Route("/other-colour", other_colour),
@@ -167,6 +179,8 @@ def make_app(runs: Runs, options: Any) -> Starlette:
             Route("/held", held),
             Route("/upload", upload, methods=["POST"]),
             WebSocketRoute("/socket", require_auth(socket)),
+            WebSocketRoute("/socket/public", bare_socket),
+            WebSocketRoute("/socket/opened", opened(partial(bare_socket))),
             WebSocketRoute("/socket/totp", require_auth(factors={"totp"})(socket)),
             WebSocketRoute("/socket/strict", require_auth(max_staleness=0)(socket)),
         ],
@@ -212,6 +226,12 @@ async def kinds(request: Request) -> Response:
     for name, value in (*kind.headers, *(("Set-Cookie", cookie) for cookie in kind.cookies)):
         response.headers.append(name, value)
     return response
+
+
+async def bare_socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("open")
+    await websocket.close()
 
 
 async def socket(websocket: WebSocket) -> None:

@@ -66,6 +66,12 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
+def exact_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is remembered lives shorter than it may: for tests that count seconds."""
+    monkeypatch.setattr("moonkey_core._stagger._STEPS", 1)
+
+
+@pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause before a second try, which is random, is next to nothing."""
     monkeypatch.setattr("moonkey_core._transport.retries._BACKOFF", (0.001, 0.002))

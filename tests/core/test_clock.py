@@ -79,6 +79,7 @@ def tick(request: pytest.FixtureRequest) -> Iterator[Tick]:
             yield traveller.shift
 
 
+@pytest.mark.usefixtures("exact_lives")
 def test_everything_grows_old_together(tick: Tick) -> None:
     now = START.timestamp()
     jwt = good(now, exp=int(now) + 200, session={"expires_at": int(now) + 400})

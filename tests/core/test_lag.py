@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,8 @@ from support.decisions import NOW, bearer
 from support.foreign_tokens import ISSUER, ForeignDecisions, provider, token
 from support.odd_jwts import good, key_set
 from support.scripted_api import KnownToTheApi
+
+pytestmark = pytest.mark.usefixtures("exact_lives")
 
 TOKEN = "session_" + "t" * 40
 STEP = 0.25
@@ -38,9 +41,10 @@ KINDS = ["session_token", "session_jwt"]
 class LiveUntil:
     """A feed that has heard of everything until some moment."""
 
-    def __init__(self, clock: Callable[[], float], end: float) -> None:
+    def __init__(self, clock: Callable[[], float], end: float, known_at: float = -math.inf) -> None:
         self._clock = clock
         self._end = end
+        self._known_at = known_at
 
     @property
     def is_live(self) -> bool:
@@ -48,6 +52,9 @@ class LiveUntil:
 
     def lag(self) -> float | None:
         return None
+
+    def known_for(self) -> float:
+        return self._clock() - self._known_at
 
 
 def credential_for(kind: str, decisions: KnownToTheApi) -> str:
@@ -146,6 +153,22 @@ def test_in_the_fleet_while_the_feed_has_long_been_lost() -> None:
     decisions.good.clear()
     last = last_accepted(decisions, credential, 400)
     assert is_worst(last, 2)
+
+
+@pytest.mark.parametrize("kind", ["session_jwt", "session_token", "asked"])
+def test_what_was_known_when_the_feed_was_lost_counts_up_to_the_bound(kind: str) -> None:
+    """The worst case: the session is revoked right after the last sign of life of the feed, or of the API."""
+    options: dict[str, Any] = {"on_feed_lost": "bounded", "feed_lost_bound": 12, "session_cache_ttl": 40}
+    known_at = -math.inf if kind == "asked" else NOW
+    decisions = KnownToTheApi(feed=LiveUntil(lambda: decisions.now, NOW + 1, known_at), **options)
+    if kind == "asked":
+        decisions = KnownToTheApi(feed=LiveUntil(lambda: decisions.now, NOW), **options)
+    credential = credential_for("session_token" if kind == "session_token" else "session_jwt", decisions)
+    assert decisions.authenticate(credential).is_authenticated
+    decisions.good.clear()
+    promised = lag_of(decisions.settings)
+    assert (promised.session_jwt.fleet, promised.session_token.fleet) == (12, 12)
+    assert is_worst(last_accepted(decisions, credential, 60), 12)
 
 
 def test_where_the_jwts_own_age_is_accepted_as_the_lag() -> None:

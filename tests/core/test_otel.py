@@ -13,7 +13,7 @@ from weakref import ref
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from moonkey_core import AsyncMoonKey, ConfigurationError, MoonKey
+from moonkey_core import OIDC, AsyncMoonKey, ConfigurationError, MoonKey, otel
 from moonkey_core.emulator import Emulator
 from moonkey_core.events import Event, UpstreamCall, Verified
 from moonkey_core.otel import instrument
@@ -249,6 +249,17 @@ class TestGauges:
         assert gone() is None
         assert not {name for name, _ in seen.points()} & GAUGES
 
+    def test_many_clients_leave_nothing_behind(self, seen: Seen, caplog: pytest.LogCaptureFixture) -> None:
+        registered = seen.meters._measurement_consumer._async_instruments
+        for _ in range(20):
+            with MoonKey(secret_key="sk_test_x") as client:
+                seen.watch(client)
+        assert len(registered) == len(GAUGES)
+        del client
+        gc.collect()
+        assert otel._shared[seen.meters].clients == []
+        assert caplog.records == []
+
     @pytest.mark.long
     def test_nor_is_a_provider(self) -> None:
         seen = Seen()
@@ -270,6 +281,21 @@ class TestInstrument:
         assert len(client.hooks.all) == 1
         assert [value for _, value in seen.values("moonkey.verifications")] == [1]
         assert len(seen.spans()) == 1
+
+    @pytest.mark.parametrize("all_first", [True, False])
+    def test_a_provider_counts_once(self, seen: Seen, all_first: bool) -> None:
+        other = OIDC("https://id.example.com", audience="app")
+        with MoonKey("sk_test_x", providers=["moonkey", other]) as client:
+            both = [client, client.providers["moonkey"]]
+            for one in both if all_first else reversed(both):
+                seen.watch(one)
+            client.providers["moonkey"].authenticate(lambda _name: [])
+            assert [labels for labels, _ in seen.values("moonkey.circuit.open")] == [
+                {"provider": "moonkey"},
+                {"provider": "oidc"},
+            ]
+            ((labels, value),) = seen.values("moonkey.verifications")
+        assert (labels["provider"], value) == ("moonkey", 1)
 
     def test_other_hooks_stay(self, seen: Seen, make_client: MakeClient) -> None:
         client, heard = make_client(), list[Event]()

@@ -13,6 +13,7 @@ from dataclasses import fields
 import pytest
 
 from moonkey_core import Settings, provider
+from moonkey_core.cli import COMMANDS
 from moonkey_core.settings.provider_choice import PRESETS, argument_names
 from support.documents import ROOT, Block, blocks, blocks_in, documents
 
@@ -127,6 +128,9 @@ def test_commands(shown: Block) -> None:
             known += 1
         for module in re.findall(r"python -m ([\w.]+)", line):
             assert importlib.util.find_spec(module), line
+            known += 1
+        for command in re.findall(r"(?:^|\| |app \w+ )moonkey (\w+)", line):
+            assert command in COMMANDS, line
             known += 1
         for name in re.findall(r"\bMOONKEY_\w+", line):
             assert name in settings, line

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
-from moonkey_core.emulator import CdpEmulator, OidcEmulator, StytchB2BEmulator, StytchEmulator
+from moonkey_core.emulator import (
+    CdpEmulator,
+    Emulator,
+    OidcEmulator,
+    Sent,
+    SignedIn,
+    StytchB2BEmulator,
+    StytchEmulator,
+)
 from moonkey_core.emulator.oidc.presets import PRESETS
 from support.documents import between, run, text
 
 DOCUMENT = "docs/emulator.md"
-METHODS = {
+METHODS: dict[str, type] = {
+    "moonkey methods": Emulator,
     "methods": OidcEmulator,
     "stytch methods": StytchEmulator,
     "b2b methods": StytchB2BEmulator,
@@ -19,7 +29,20 @@ METHODS = {
 }
 
 
+@pytest.mark.parametrize(("table", "of"), [("signed in", SignedIn), ("sent", Sent)])
+def test_fields(table: str, of: type) -> None:
+    cells = [line.split("|")[1] for line in between(DOCUMENT, table).splitlines()[2:]]
+    assert re.findall(r"`(\w+)`", "".join(cells)) != []
+    assert set(re.findall(r"`(\w+)`", "".join(cells))) == {field.name for field in dataclasses.fields(of)}
+
+
+def test_attributes_of_the_emulator(emulator: Emulator) -> None:
+    own = {name for name in vars(emulator) if not name.startswith("_")}
+    assert {name for name in own if f"`{name}`" not in text(DOCUMENT)} == set()
+
+
 def test_its_examples() -> None:
+    assert run(DOCUMENT, "MoonKey of your own")["ada"].user_id.startswith("user_")
     assert run(DOCUMENT, "An OpenID Connect issuer of your own 2")["lookalike"].count(".") == 2
     assert run(DOCUMENT, "A Stytch project of your own 2")["machine"].count(".") == 2
     assert run(DOCUMENT, "A Stytch B2B project of your own 2")["lookalike"].count(".") == 2

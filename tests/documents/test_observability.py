@@ -141,6 +141,8 @@ def test_the_probes(kind: str, emulator: Emulator, monkeypatch: pytest.MonkeyPat
         "last_error": None,
         "revocations": 0,
         "remembered": 0,
+        "redis_trouble": None,
+        "feed_lost_bound": None,
         "degraded": False,
     }
 

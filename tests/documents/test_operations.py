@@ -14,6 +14,8 @@ import pytest
 from moonkey_core import MoonKey
 from moonkey_core._plan import CountAttempt, Limit, RecordStep
 from moonkey_core._reasons import ERROR_REASONS, LOG_REASONS
+from moonkey_core.redis.rights import COMMANDS as NEEDED
+from moonkey_core.redis.rights import Rights
 from support.certificates import make_certificate
 from support.documents import block, rows
 from support.feeds import Process, good, is_published, settings_for, stream_names
@@ -63,6 +65,7 @@ def refused(server: RedisServer) -> list[str]:
 def test_the_rights_are_enough_and_none_is_too_many(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moonkey_core.redis.snapshot._SEGMENT_ENTRIES", 100)
     monkeypatch.setattr("moonkey_core.redis.snapshot._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Rights, "check", _nothing)  # it would use each of them
     as_user(server)
     server.client.config_resetstat()
     (epoch,) = use_feed(server)
@@ -71,6 +74,7 @@ def test_the_rights_are_enough_and_none_is_too_many(server: RedisServer, monkeyp
     use_store(server)
     spoil_epoch(server, epoch)
     granted = {word[1:] for word in acl() if word.startswith("+")}
+    assert granted == {*NEEDED, "client|setname"}
     assert refused(server) == []
     own = {
         "acl|setuser",
@@ -86,6 +90,10 @@ def test_the_rights_are_enough_and_none_is_too_many(server: RedisServer, monkeyp
     }
     assert granted - calls(server) == {"unwatch"}  # redis-py sends it where a transaction is given up
     assert calls(server) - own - granted == set()
+
+
+async def _nothing(*_: object) -> None:
+    """Stands for the look at the rights."""
 
 
 def use_feed(server: RedisServer) -> list[bytes]:

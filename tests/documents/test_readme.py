@@ -101,6 +101,16 @@ LAG_CASES: list[tuple[str, str, dict[str, object]]] = [
     ("session JWT", "no `jwt_issuer`", {}),
     ("session JWT", "`jwt_issuer`", _ISSUER),
     ("session JWT", "`jwt_issuer`, a feed", {**_ISSUER, **_REDIS}),
+    (
+        "session token",
+        "`session_cache_ttl=30`, a feed, `on_feed_lost=bounded`",
+        {"session_cache_ttl": 30, **_REDIS, "on_feed_lost": "bounded"},
+    ),
+    (
+        "session JWT",
+        "`jwt_issuer`, a feed, `on_feed_lost=bounded`",
+        {**_ISSUER, **_REDIS, "on_feed_lost": "bounded"},
+    ),
     ("session JWT", "`jwt_issuer`, a feed, `on_feed_lost=local`", {**_ISSUER, **_REDIS, "on_feed_lost": "local"}),
     ("either", "a route with `max_staleness=0`", {}),
 ]

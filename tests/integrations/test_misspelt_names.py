@@ -248,7 +248,7 @@ def test_a_key_that_is_set_too_late(emulator: Emulator) -> None:
         ({"moonkey_jwt_issuer": "x"}, r"MOONKEY_JWT_ISSUER \(jwt_issuer\)"),
         ({"MOONKEY_SAME_SITE": "Lax"}, r"CookieSettings\(same_site"),
         ({"MOONKEY_ROLES": {"admin"}}, "@require_auth"),
-        ({"MOONKEY_REQUIRED": True}, "MoonKeyMiddleware"),
+        ({"MOONKEY_REQUIRED": "yes"}, "must be True or False"),
         ({"MOONKEY_CLIENT": object()}, "as `client`"),
         ({"MOONKEY": {"JWT_ISSUER": "x"}}, "MOONKEY in app.config has no effect"),
     ],
@@ -263,7 +263,11 @@ def test_a_key_of_the_config(emulator: Emulator, config: dict[str, Any], mend: s
 
 
 def test_arguments_are_judged_before_there_is_an_app() -> None:
-    for name, mend in (("jwt_isuer", "'jwt_issuer'"), ("clinet", "'client'"), ("required", "MoonKeyMiddleware")):
+    for name, mend in (
+        ("jwt_isuer", "'jwt_issuer'"),
+        ("clinet", "'client'"),
+        ("public_paths", "MoonKeyMiddleware"),
+    ):
         options: dict[str, Any] = {name: None}
         with pytest.raises(ConfigurationError, match=mend):
             FlaskMoonKey(**options)
@@ -361,7 +365,7 @@ def test_a_name_for_a_variable_that_the_project_has_converted(
         ("USER", "'users'"),
         ("LAZI", "'lazy'"),
         ("SESSION_NAME", "CookieSettings"),
-        ("REQUIRED", "MoonKeyMiddleware"),
+        ("REQUIRED", "must be True or False"),
         ("ROLES", "@require_auth"),
         ("HOOKS", "as `client`"),
     ],

@@ -61,4 +61,5 @@ CONCERNS: Final[dict[str, tuple[str, ...]]] = {
     "S50": KINDS,
     "S51": _REQUESTS,
     "S52": (_CONNECTION,),
+    "S53": KINDS,
 }

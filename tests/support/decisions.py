@@ -48,6 +48,8 @@ class Decisions:
         self.fetches: list[Fetch] = []
         self.answer: Callable[[Fetch], Outcome] = self.usual
         chosen = {"secret_key": "sk_test_decisions", "jwt_issuer": ISSUER, "jwks": key_set(), **options}
+        if "on_feed_lost" in options:
+            chosen.setdefault("redis_url", "redis://127.0.0.1:1/0")  # where nothing listens: ``feed`` counts
         self.settings = Settings.load({name: value for name, value in chosen.items() if value != ""}, {})
         # What a client does off the request's path is done at once.
         self.core = Core(self.settings, lambda: self.now, lambda plan: run(plan, self.exchange), feed=feed)

@@ -31,9 +31,9 @@ def need_redis() -> None:
 class RedisServer:
     """Keeps nothing on disk. Stopped, killed, paused and started again by process id; the port stays the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+            self.port: int = port or free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Any = None
@@ -59,15 +59,22 @@ class RedisServer:
         assert PROGRAM is not None
         assert self._process is None
         with Path(self._directory.name, "log").open("ab") as log:
-            arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-            self._process = subprocess.Popen(
-                [PROGRAM, *arguments, "--dir", self._directory.name, *options], stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen([PROGRAM, *self.arguments(), *options], stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError("redis-server did not start")
             time.sleep(0.005)
+
+    def arguments(self) -> list[str]:
+        """Return the arguments that it is started with, beside those of a test."""
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name]
+        return [*place, "--save", "", "--appendonly", "no"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None
 
     def stop(self) -> None:
         """End it in good order."""

@@ -46,15 +46,18 @@ class Seen:
         """Which calls they are of, in the order of their ends."""
         return [str((span.attributes or {})["moonkey.operation"]) for span in self.spans()]
 
-    def points(self) -> Iterator[tuple[str, Any]]:
+    def metrics(self) -> Iterator[Any]:
         data = self._reader.get_metrics_data()
         for resource in data.resource_metrics if data else ():
             for scope in resource.scope_metrics:
                 assert scope.scope.name == "moonkey"
                 assert scope.scope.version == metadata.version("moonkey")
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        yield metric.name, point
+                yield from scope.metrics
+
+    def points(self) -> Iterator[tuple[str, Any]]:
+        for metric in self.metrics():
+            for point in metric.data.data_points:
+                yield metric.name, point
 
     def values(self, name: str) -> list[tuple[dict[str, Any], float]]:
         """Of a counter or gauge; of a histogram, how many were recorded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Self
 
 from moonkey_core.emulator.cdp import api_keys, control_http, endpoints
 from moonkey_core.emulator.cdp.control import CdpControl
@@ -43,15 +42,8 @@ class CdpEmulator(Listener, CdpControl):
         Listener.__init__(self, host, port, allow_remote)
         CdpControl.__init__(self, CdpState(project_id), api_keys.new_key(algorithm))
 
-    def start(self) -> Self:
-        """Listen, in a daemon thread. Returns when requests are served.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        super().start()
+    def _reached(self) -> None:
         self._base_url = self.base_url
-        return self
 
     def _app(self, any_host: bool) -> Gateway:
         state = self._state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 from moonkey_core.emulator.gateway import Gateway
 from moonkey_core.emulator.listener import Listener
@@ -47,15 +46,8 @@ class OidcEmulator(Listener, OidcControl):
         Listener.__init__(self, host, port, allow_remote)
         OidcControl.__init__(self, OidcState(issuer, algorithms, client_secret))
 
-    def start(self) -> Self:
-        """Listen, in a daemon thread. Returns when requests are served.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        super().start()
+    def _reached(self) -> None:
         self._state.base_url = self.base_url
-        return self
 
     def _app(self, any_host: bool) -> Gateway:
         state = self._state

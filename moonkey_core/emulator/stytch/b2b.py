@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Self
 
 from moonkey_core.emulator.gateway import Gateway
 from moonkey_core.emulator.guarded import Guarded
@@ -46,15 +45,8 @@ class StytchB2BEmulator(Listener, StytchB2BControl):
         Listener.__init__(self, host, port, allow_remote)
         StytchB2BControl.__init__(self, B2BState(project_id, secret, custom_domain))
 
-    def start(self) -> Self:
-        """Listen, in a daemon thread. Returns when requests are served.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        super().start()
+    def _reached(self) -> None:
         self._state.base_url = self.base_url
-        return self
 
     def _app(self, any_host: bool) -> Gateway:
         state = self._state

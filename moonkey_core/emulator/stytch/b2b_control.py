@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from moonkey_core.emulator.errors import ApiError
-from moonkey_core.emulator.fields import clean_email
+from moonkey_core.emulator.fields import age_of, clean_email
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.stytch import sessions, tokens
 from moonkey_core.emulator.stytch.b2b_records import MemberSignedIn, StytchMember, StytchOrganization
@@ -14,6 +14,7 @@ from moonkey_core.emulator.stytch.b2b_state import ORGANIZATION_CLAIM, B2BState
 from moonkey_core.emulator.stytch.control import DEFAULT_MINUTES, DEMO_EMAIL, ProjectControl
 from moonkey_core.emulator.stytch.factors import CONTACTS, made_factor, plain_name
 from moonkey_core.emulator.stytch.records import StytchSession, StytchUser
+from moonkey_core.emulator.stytch.times import nanoseconds
 
 DEMO_ORGANIZATION = "demo"
 CONSUMER = "consumer"
@@ -51,6 +52,8 @@ class StytchB2BControl(ProjectControl):
         factors: Sequence[str | Json] | None = None,
         claims: Mapping[str, Any] | None = None,
         roles: Sequence[str] | None = None,
+        age: float = 0,
+        factor_age: float | None = None,
     ) -> MemberSignedIn:
         """Start a session without a login.
 
@@ -63,12 +66,16 @@ class StytchB2BControl(ProjectControl):
                 default is one email code.
             claims: The session's custom claims; none by default.
             roles: The roles that the member is given beside ``stytch_member``.
+            age: How many seconds ago it began, as a part of its lifetime. Its JWT is issued now.
+            factor_age: How many seconds ago the factors that are named were verified; by default when it began.
 
         Raises:
             ValueError: A value is out of range, or there is no member with this id.
         """
         with self._state.lock:
-            session = self._session(email, organization, member_id, minutes, factors, claims, roles)
+            session = self._session(
+                email, organization, member_id, minutes, factors, claims, roles, age, factor_age
+            )
             jwt, owner = sessions.issue_jwt(self._state, session), self._state.organization_of(session)
             return MemberSignedIn(session.user_id, owner.organization_id, session.session_id, session.token, jwt)
 
@@ -81,6 +88,8 @@ class StytchB2BControl(ProjectControl):
         factors: Sequence[str | Json] | None,
         claims: Mapping[str, Any] | None,
         roles: Sequence[str] | None,
+        age: float = 0,
+        factor_age: float | None = None,
     ) -> StytchSession:
         if not 0 < minutes <= sessions.MAX_MINUTES:
             raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
@@ -92,8 +101,9 @@ class StytchB2BControl(ProjectControl):
         member = self._member(email, organization, member_id)
         if roles is not None:
             self._give(member, roles)
-        made = [self._factor(member, one) if isinstance(one, str) else one for one in wanted]
-        return sessions.start(self._state, member.member_id, minutes, made, member.roles, claims)
+        verified_at = self._state.time() - nanoseconds(age_of(age if factor_age is None else factor_age))
+        made = [self._factor(member, one, verified_at) if isinstance(one, str) else one for one in wanted]
+        return sessions.start(self._state, member.member_id, minutes, made, member.roles, claims, age=age_of(age))
 
     def _member(self, email: str | None, organization: str, member_id: str | None) -> StytchMember:
         if member_id is not None:
@@ -109,7 +119,7 @@ class StytchB2BControl(ProjectControl):
         for session in self._state.of_user(member.member_id):
             session.roles = member.roles
 
-    def _factor(self, member: StytchMember, name: str) -> Json:
+    def _factor(self, member: StytchMember, name: str, verified_at: int) -> Json:
         user = StytchUser(member.member_id, member.created_at)
         if name in ("totp", "recovery_code"):
             member.totp_id = member.totp_id or self._state.new_id("member-totp")
@@ -120,7 +130,7 @@ class StytchB2BControl(ProjectControl):
         elif name in CONTACTS:
             member.phone_number = member.phone_number or "+12025550100"
             contact = {"phone_id": self._state.new_id("phone-number"), "phone_number": member.phone_number}
-        return made_factor(name, user, contact, self._state.time())
+        return made_factor(name, user, contact, verified_at)
 
     def token(
         self,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from starlette.routing import Route
 
-from moonkey_core.emulator.control_routes import NUMBER, Others, Posts, control_routes, names
+from moonkey_core.emulator.control_routes import AGES, NUMBER, Others, Posts, control_routes, names
 from moonkey_core.emulator.errors import invalid
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.stytch.b2b_control import CONSUMER, StytchB2BControl
@@ -18,7 +18,7 @@ from moonkey_core.emulator.stytch.tokens import SHAPES
 _HELP: Json = {
     "about": "Control of the emulator of a Stytch B2B project. The service's own API is under /v1/b2b.",
     "POST /_emulator/sign-in": (
-        "{email? | member_id?, organization?, minutes?, factors?, claims?, roles?} -> a session, no login"
+        "{email? | member_id?, organization?, minutes?, factors?, claims?, roles?, age?, factor_age?} -> a session"
     ),
     "factors": f"objects, or names: {', '.join(FACTOR_NAMES)}",
     "POST /_emulator/token": (
@@ -68,6 +68,7 @@ _POSTS: Posts[StytchB2BControl] = {
             "organization": str,
             "member_id": str,
             "minutes": NUMBER,
+            **AGES,
             "factors": list,
             "claims": dict,
             "roles": list,

@@ -17,6 +17,7 @@ from moonkey_core.emulator.stytch.project import Project
 from moonkey_core.emulator.stytch.rbac import checked_policy
 from moonkey_core.emulator.stytch.records import StytchSession, StytchSignedIn, StytchUser
 from moonkey_core.emulator.stytch.state import StytchState
+from moonkey_core.emulator.stytch.times import nanoseconds
 from moonkey_core.emulator.totp import totp_code
 
 DEMO_EMAIL = oauth.DEFAULT_EMAIL
@@ -153,6 +154,8 @@ class StytchControl(ProjectControl):
         factors: Sequence[str | Json] | None = None,
         claims: Mapping[str, Any] | None = None,
         roles: Sequence[str] | None = None,
+        age: float = 0,
+        factor_age: float | None = None,
     ) -> StytchSignedIn:
         """Start a session without a login.
 
@@ -165,12 +168,14 @@ class StytchControl(ProjectControl):
                 ``last_authenticated_at`` can be of any age. The default is one email code.
             claims: The session's custom claims; none by default.
             roles: The roles that the user is given beside ``stytch_user``.
+            age: How many seconds ago it began, as a part of its lifetime. Its JWT is issued now.
+            factor_age: How many seconds ago the factors that are named were verified; by default when it began.
 
         Raises:
             ValueError: A value is out of range, or there is no user with this id.
         """
         with self._state.lock:
-            session = self._session(email, user_id, minutes, factors, claims, roles)
+            session = self._session(email, user_id, minutes, factors, claims, roles, age, factor_age)
             jwt = sessions.issue_jwt(self._state, session)
             return StytchSignedIn(session.user_id, session.session_id, session.token, jwt)
 
@@ -182,6 +187,8 @@ class StytchControl(ProjectControl):
         factors: Sequence[str | Json] | None,
         claims: Mapping[str, Any] | None,
         roles: Sequence[str] | None,
+        age: float = 0,
+        factor_age: float | None = None,
     ) -> StytchSession:
         if not 0 < minutes <= sessions.MAX_MINUTES:
             raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
@@ -193,8 +200,9 @@ class StytchControl(ProjectControl):
         user = self._user(email, user_id)
         if roles is not None:
             users.set_roles(self._state, user, list(roles))
-        made = [self._factor(user, one) if isinstance(one, str) else one for one in wanted]
-        return sessions.start(self._state, user.user_id, minutes, made, user.roles, claims)
+        verified_at = self._state.time() - nanoseconds(fields.age_of(age if factor_age is None else factor_age))
+        made = [self._factor(user, one, verified_at) if isinstance(one, str) else one for one in wanted]
+        return sessions.start(self._state, user.user_id, minutes, made, user.roles, claims, age=fields.age_of(age))
 
     def _user(self, email: str | None, user_id: str | None) -> StytchUser:
         if user_id is not None:
@@ -207,10 +215,10 @@ class StytchControl(ProjectControl):
         users.contact_of(self._state, user, "email", address)["verified"] = True
         return user
 
-    def _factor(self, user: StytchUser, name: str) -> Json:
+    def _factor(self, user: StytchUser, name: str, verified_at: int) -> Json:
         kind = CONTACTS.get(name)
         contact = users.proven_contact(self._state, user, kind) if kind else None
-        return made_factor(name, user, contact, self._state.time())
+        return made_factor(name, user, contact, verified_at)
 
     def token(
         self,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from starlette.routing import Route
 
-from moonkey_core.emulator.control_routes import HELP, NUMBER, Others, Posts, control_routes, names
+from moonkey_core.emulator.control_routes import AGES, HELP, NUMBER, Others, Posts, control_routes, names
 from moonkey_core.emulator.errors import invalid
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.stytch.control import ProjectControl, StytchControl
@@ -26,7 +26,9 @@ PROJECT_HELP: Json = {
 }
 _HELP: Json = {
     "about": "Control of the emulator of a Stytch consumer project. The service's own API is under /v1.",
-    "POST /_emulator/sign-in": "{email? | user_id?, minutes?, factors?, claims?, roles?} -> a session, no login",
+    "POST /_emulator/sign-in": (
+        "{email? | user_id?, minutes?, factors?, claims?, roles?, age?, factor_age?} -> a session"
+    ),
     "factors": f"objects, or names: {', '.join(FACTOR_NAMES)}",
     "POST /_emulator/token": (
         "{shape?, email? | session_id?, algorithm?, life?, age?, header?, key?, drop?, session?, claims?} -> a JWT"
@@ -77,7 +79,7 @@ _POSTS: Posts[StytchControl] = {
     **PROJECT_POSTS,
     "sign-in": (
         _sign_in,
-        {"email": str, "user_id": str, "minutes": NUMBER, "factors": list, "claims": dict, "roles": list},
+        {"email": str, "user_id": str, "minutes": NUMBER, "factors": list, "claims": dict, "roles": list, **AGES},
     ),
     "token": (
         _token,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Self
 
 from moonkey_core.emulator.gateway import Gateway
 from moonkey_core.emulator.guarded import Guarded
@@ -49,15 +48,8 @@ class StytchEmulator(Listener, StytchControl):
         Listener.__init__(self, host, port, allow_remote)
         StytchControl.__init__(self, StytchState(project_id, secret, custom_domain, on_sent))
 
-    def start(self) -> Self:
-        """Listen, in a daemon thread. Returns when requests are served.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        super().start()
+    def _reached(self) -> None:
         self._state.base_url = self.base_url
-        return self
 
     def _app(self, any_host: bool) -> Gateway:
         state = self._state

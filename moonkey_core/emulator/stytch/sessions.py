@@ -18,7 +18,7 @@ from moonkey_core.emulator.stytch.errors import bad, session_not_found
 from moonkey_core.emulator.stytch.project import SESSION_CLAIM, TOKEN_LENGTH, Project
 from moonkey_core.emulator.stytch.rbac import verdict
 from moonkey_core.emulator.stytch.records import StytchSession
-from moonkey_core.emulator.stytch.times import SECOND
+from moonkey_core.emulator.stytch.times import SECOND, nanoseconds
 
 MIN_MINUTES, MAX_MINUTES = 5, 527_040
 JWT_SECONDS = 300
@@ -38,9 +38,10 @@ def start(
     roles: list[str],
     claims: Mapping[str, Any] | None = None,
     device: tuple[str, str] = ("", ""),
+    age: float = 0,
 ) -> StytchSession:
-    """Start and keep a session. ``device`` is an address and a user agent."""
-    now = project.time()
+    """Start and keep a session, which began ``age`` seconds ago. ``device`` is an address and a user agent."""
+    now = project.time() - nanoseconds(age)
     session = StytchSession(
         project.new_id("session"),
         user_id,

@@ -187,7 +187,7 @@ class CDP(ProviderBase):
         if error is None or error.status not in (400, 401, 404):
             raise failure(reply)
         if error.status == 401:
-            yield from self._check_key(is_fresh=request.was_good)
+            yield from self.check_key(is_fresh=request.was_good)
         evidence = f"It answered {error.status}, {error.detail!r}."
         if error.status == 401:
             raise InvalidCredentials(reason="token_inactive", evidence=evidence)
@@ -195,7 +195,7 @@ class CDP(ProviderBase):
         reason = "user_unknown" if error.status == 404 else "session_refused"
         raise InvalidCredentials(reason=reason, evidence=evidence, session_is_over=False)
 
-    def _check_key(self, *, is_fresh: bool = False) -> Plan[None]:
+    def check_key(self, *, is_fresh: bool = False) -> Plan[None]:
         """Check that CDP accepts our API key, after a 401 that may mean the token or the key.
 
         One user is listed, as the reply about a single user says nothing about the key. The reply is shared by all
@@ -282,7 +282,7 @@ class CDP(ProviderBase):
             )
         reply = require_reply((yield fetch))
         if reply.status == 401 and api_error(reply) is not None:
-            yield from self._check_key()
+            yield from self.check_key()
         if reply.status != 200:
             raise no_such_user(reply) or failure(reply)
         found = content(reply)

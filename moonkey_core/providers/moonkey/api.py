@@ -97,13 +97,13 @@ class ApiClient:
         if error is not None and error.is_dead_session:
             return reply, error
         if reply.status == 401 and (error is not None or _is_bare(reply)):
-            yield from self._check_key()
+            yield from self.check_key()
             return reply, error or ApiError(401, None)
         if error is None or not refuses(reply.status):
             raise not_understood(reply)
         return reply, error
 
-    def _check_key(self) -> Plan[None]:
+    def check_key(self) -> Plan[None]:
         """Check that the API accepts our secret key, after a 401 that may mean the session or the key.
 
         Requests a user that cannot exist. The reply "not found" proves that the key was accepted.

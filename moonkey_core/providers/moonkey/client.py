@@ -82,6 +82,10 @@ class MoonKeyApi(MoonKeySignIn):
         """
         return self._verification.introspect(request)
 
+    def check_key(self) -> Plan[None]:
+        """Check that the API accepts our secret key, see :meth:`ApiClient.check_key`."""
+        return self._api.check_key()
+
     def without_credentials(self, body: Mapping[str, Any]) -> bytes:
         """Return the user and session in a reply as JSON, without any credential."""
         return without_credentials(body)

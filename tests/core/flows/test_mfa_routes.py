@@ -27,7 +27,7 @@ def browser_of(emulator: Emulator, **options: Any) -> tuple[FlaskClient, MoonKey
         base_url=emulator.base_url,
         jwt_issuer=emulator.issuer,
         mfa_lifetime=HOUR,
-        on_feed_lost="local",
+        on_feed_lost="local" if "redis_url" in options else None,
         **options,
     )
     FlaskMoonKey(app, client=client)

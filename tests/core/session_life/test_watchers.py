@@ -41,6 +41,9 @@ class Feed:
     def lag(self) -> float | None:
         return self.late
 
+    def known_for(self) -> float:
+        return math.inf if self.late is None else self.late
+
 
 @pytest.fixture
 def loop() -> Iterator[StillLoop]:
@@ -339,6 +342,43 @@ class TestAFeedThatIsAway:
         for _ in range(20):
             loop.advance(60)
         assert (task.done(), self.asked) == (False, 0)
+
+    @pytest.mark.rule("S36", "connection")
+    def test_with_a_bound_the_api_is_asked_within_it(self, loop: StillLoop) -> None:
+        feed, answers = Feed(), {"sess_1": identity(ends_at=NOW + 100_000)}
+        task = self.begun(loop, feed, answers, on_feed_lost="bounded", feed_lost_bound=10)
+        for _ in range(100):
+            loop.advance(1)
+        assert self.asked == 0
+        feed.late = 2.0
+        for _ in range(100):
+            loop.advance(0.5)
+            feed.late += 0.5
+        assert 4 <= self.asked <= 12
+        answers["sess_1"] = REFUSED
+        for _ in range(21):
+            loop.advance(0.5)
+        assert task.result() == "revoked"
+
+    def test_connections_are_not_verified_all_at_once(self, loop: StillLoop) -> None:
+        feed = Feed()
+        revocations = Revocations(retention=RETENTION, clock=loop.clock)
+        watcher = AsyncSessionWatcher(
+            revocations, feed, clock=loop.clock, on_feed_lost="bounded", feed_lost_bound=10
+        )
+        asked: list[float] = []
+
+        async def verify() -> Auth:
+            asked.append(loop.now)
+            return TROUBLE
+
+        for number in range(100):
+            loop.begin(watcher.wait_until_over(identity(f"sess_{number}", ends_at=NOW + 100_000), verify))
+        feed.late = None
+        for _ in range(110):
+            loop.advance(0.1)
+        assert len(asked) == 100
+        assert max(asked.count(moment) for moment in asked) < 50
 
     def test_in_threads(self, loop: StillLoop) -> None:
         feed = Feed()

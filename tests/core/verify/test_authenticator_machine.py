@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,22 +32,37 @@ OPTIONS = st.fixed_dictionaries(
         "max_cached_sessions": st.sampled_from([2, 100]),
     },
 )
-KINDS = st.sampled_from([{}, {}, {}, {"jwt_issuer": ""}, {"on_feed_lost": "local"}, {"load_user": True}])
+BOUNDED = {"on_feed_lost": "bounded", "feed_lost_bound": 20}
+KINDS = st.sampled_from(
+    [{}, {}, {}, {"jwt_issuer": ""}, {"on_feed_lost": "local"}, BOUNDED, BOUNDED, {"load_user": True}]
+)
 WISHES = st.sampled_from(
     [{}, {}, {"max_staleness": 0}, {"max_staleness": 10}, {"grace_seconds": 10}, {"grace_seconds": 0}]
 )
 
 
 class Feed:
-    is_live = True
+    """A feed; what was revoked until ``known_at`` has been heard of."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.is_live = True
+        self.known_at = NOW
+
+    def known_for(self) -> float:
+        return 0.0 if self.is_live else self._clock() - self.known_at
 
 
 class Verdicts(RuleBasedStateMachine):
     """One process of a fleet, what the API knows, and who has ended which session when."""
 
+    it: KnownToTheApi
+
     @initialize(options=OPTIONS, kind=KINDS, has_feed=st.booleans())
     def start(self, options: dict[str, Any], kind: dict[str, Any], has_feed: bool) -> None:
-        self.feed = Feed() if has_feed else None
+        self.feed = Feed(lambda: self.it.now) if has_feed else None
+        if not has_feed and "on_feed_lost" in kind:
+            kind = {}
         self.it = KnownToTheApi(feed=self.feed, jwt_max_age=60, **options, **kind)
         redis = Secret("redis://127.0.0.1:1/0") if has_feed else None
         self.lag = lag_of(replace(self.it.settings, redis_url=redis))
@@ -128,6 +144,8 @@ class Verdicts(RuleBasedStateMachine):
         if live:
             self.hear(catching_up=True)
         assert self.feed is not None
+        if self.feed.is_live:
+            self.feed.known_at = self.it.now
         self.feed.is_live = live
 
     def hear(self, catching_up: bool = False) -> None:

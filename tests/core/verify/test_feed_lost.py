@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from moonkey_core import InvalidCredentials, ProviderUnavailable, RevokedCredentials
+from moonkey_core import Auth, InvalidCredentials, ProviderUnavailable, RevokedCredentials
 from moonkey_core._operations.client_base import health_report
 from moonkey_core.gate import Requirements
 from support.cookie_visits import FRESH, visit
@@ -17,6 +19,7 @@ from support.odd_jwts import claims, good, header, sign
 from support.scripted_api import KnownToTheApi
 
 TOKEN = "session_" + "t" * 40
+NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @dataclass
@@ -25,6 +28,11 @@ class FakeFeed:
 
     is_live: bool = True
     unsent: int = 0
+    known: float = math.inf
+    is_starting: bool = False
+
+    def known_for(self) -> float:
+        return self.known
 
     def lag(self) -> float:
         return 0.25 if self.is_live else 7.0
@@ -61,6 +69,7 @@ def test_when_it_is_lost_the_api_is_asked(seen_before: bool) -> None:
     assert isinstance(decisions.authenticate(jwt).error, InvalidCredentials)
 
 
+@pytest.mark.usefixtures("exact_lives")
 @pytest.mark.rule("S36")
 @pytest.mark.parametrize("lag", [0.1, 1, 5, 60])
 def test_an_answer_is_reused_for_the_greatest_lag(lag: float) -> None:
@@ -130,6 +139,7 @@ def test_a_clock_that_was_set_back_reuses_nothing() -> None:
     assert decisions.authenticate(jwt).source == "remote"
 
 
+@pytest.mark.usefixtures("exact_lives")
 @pytest.mark.rule("S34", "S36", "token")
 def test_answers_about_tokens_are_reused_no_longer_either() -> None:
     feed = FakeFeed()
@@ -230,6 +240,119 @@ class TestLocal:
         assert decisions.authenticate(jwt).is_authenticated
         decisions.now = NOW + 299
         assert decisions.authenticate(jwt).is_rejected
+
+
+@pytest.mark.rule("S36")
+@pytest.mark.usefixtures("exact_lives")
+class TestBounded:
+    """``on_feed_lost="bounded"``: what was said last counts for up to ``feed_lost_bound`` seconds."""
+
+    def made(self, **options: Any) -> tuple[KnownToTheApi, str, FakeFeed]:
+        feed = FakeFeed(is_live=False)
+        decisions, jwt = made(feed, on_feed_lost="bounded", **options)
+        return decisions, jwt, feed
+
+    def test_an_answer_about_a_jwt_counts_up_to_the_bound(self) -> None:
+        decisions, jwt, _ = self.made()
+        assert decisions.authenticate(jwt).source == "remote"
+        del decisions.good[jwt]
+        for seconds in (1, 5, 9.9):
+            decisions.now = NOW + seconds
+            auth = decisions.authenticate(jwt)
+            assert (auth.source, auth.as_of, decisions.asked) == ("cache", NOW, 1)
+        decisions.now = NOW + 10.1
+        assert decisions.authenticate(jwt).is_rejected
+
+    def test_a_pair_and_a_token_likewise(self) -> None:
+        decisions, _, _ = self.made(cookies=True, session_cache_ttl=60, feed_lost_bound=20)
+        ways: list[Callable[[], Auth]] = [
+            lambda: visit(decisions, jwt=FRESH),
+            lambda: decisions.authenticate(TOKEN),
+        ]
+        for present in ways:
+            decisions.now = NOW
+            assert present().is_authenticated
+            asked = decisions.asked
+            decisions.now = NOW + 19.9
+            assert (present().source, decisions.asked) == ("cache", asked)
+            decisions.now = NOW + 20.1
+            assert (present().source, decisions.asked) == ("remote", asked + 1)
+
+    def test_a_token_that_is_never_remembered_is_asked_about_each_time(self) -> None:
+        decisions, _, feed = self.made()
+        feed.known = 0
+        assert [decisions.authenticate(TOKEN).source for _ in range(2)] == ["remote"] * 2
+
+    def test_what_the_feed_has_told_counts_as_long(self) -> None:
+        decisions, jwt, feed = self.made()
+        feed.known = 1.5
+        assert [decisions.authenticate(jwt).source for _ in range(2)] == ["local", "cache"]
+        feed.known = 9.9
+        assert decisions.authenticate(jwt).source == "cache"
+        assert decisions.authenticate(good(NOW - 2)).source == "local"
+        assert decisions.asked == 0
+        feed.known = 10.1
+        assert decisions.authenticate(jwt).source == "remote"
+
+    def test_what_is_revoked_here_is_refused_at_once(self) -> None:
+        decisions, jwt, feed = self.made()
+        feed.known = 0
+        assert decisions.authenticate(jwt).is_authenticated
+        decisions.core.revocations.add(session_id="sess_1")
+        assert isinstance(decisions.authenticate(jwt).error, RevokedCredentials)
+        decisions.core.revocations.add(user_id="user_1")
+        assert isinstance(decisions.authenticate(good(NOW - 2)).error, RevokedCredentials)
+
+    def test_a_route_may_ask_for_less(self) -> None:
+        decisions, jwt, feed = self.made()
+        feed.known = 0
+        assert decisions.authenticate(jwt, max_staleness=0).source == "remote"
+        decisions.now = NOW + 5
+        assert decisions.authenticate(jwt, max_staleness=4).source == "remote"
+
+    def test_health_and_the_settings_say_how_long(self) -> None:
+        decisions, _, _ = self.made(feed_lost_bound=25)
+        assert health_report(decisions.core).feed_lost_bound == 25
+        assert health_report(made(FakeFeed(), redis_url=NOWHERE)[0].core).feed_lost_bound == 1
+        assert health_report(KnownToTheApi().core).feed_lost_bound is None
+
+
+@pytest.mark.parametrize("on_feed_lost", ["remote", "bounded"])
+def test_what_began_together_is_not_asked_about_together(on_feed_lost: str) -> None:
+    """The life of an answer is shortened by a part that differs among sessions; no life is longer than it may."""
+    bound = 10.0
+    options: dict[str, Any] = {
+        "on_feed_lost": on_feed_lost,
+        "max_revocation_lag": 10,
+        "session_cache_ttl": 60,
+    }
+    feed = FakeFeed(is_live=False)
+    decisions = KnownToTheApi(feed=feed, **options)
+    tokens = {f"session_{number:040d}": number for number in range(300)}
+    for token, number in tokens.items():
+        decisions.good[token] = {"session": {"id": f"sess_{number}"}}
+        assert decisions.authenticate(token).source == "remote"
+    left = set(tokens)
+    ends = []
+    for step in range(41):
+        decisions.now = NOW + bound * 0.79 + step * 0.0525
+        gone = {token for token in left if decisions.known({"session-token": [token]}) is None}
+        ends.append(len(gone))
+        left -= gone
+    assert (left, ends[0]) == (set(), 0)
+    assert max(ends) < 60  # of 300, in a fortieth of the time; 7 or 8 are expected
+
+
+def test_a_feed_that_is_lost_is_not_lost_for_all_sessions_together() -> None:
+    feed = FakeFeed(is_live=False)
+    decisions = KnownToTheApi(feed=feed, on_feed_lost="bounded")
+    jwts = [good(NOW, session={"id": f"sess_{number}"}, jti=f"sess_{number}") for number in range(200)]
+    trusted = []
+    for known in (4.9, 7.5, 10.1):
+        feed.known = known
+        trusted.append(sum(decisions.known({"session-token": [jwt]}) is not None for jwt in jwts))
+    assert (trusted[0], trusted[2]) == (200, 0)
+    assert 40 < trusted[1] < 160
 
 
 def test_health_tells_of_the_feed() -> None:

@@ -34,6 +34,7 @@ def made(**options: Any) -> KnownToTheApi:
 
 
 @pytest.mark.rule("S34")
+@pytest.mark.usefixtures("exact_lives")
 class TestRememberedAnswers:
     def test_off_by_default(self) -> None:
         decisions = made()
@@ -110,6 +111,7 @@ class TestRememberedAnswers:
         assert decisions.authenticate(TOKEN).source == "remote"
 
 
+@pytest.mark.usefixtures("exact_lives")
 class TestMaxStaleness:
     @pytest.mark.parametrize(
         ("most", "after", "source"),

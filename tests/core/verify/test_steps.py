@@ -9,6 +9,7 @@ other processes know a token is worked out only where something is verified, and
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -302,6 +303,9 @@ class LostFeed:
 
     is_live = False
     is_starting = False
+
+    def known_for(self) -> float:
+        return math.inf
 
 
 @pytest.mark.rule("S36")

@@ -1,0 +1,1 @@
+"""The checks of ``moonkey doctor``, and the account of ``moonkey explain``."""

@@ -1,0 +1,205 @@
+"""Checks of Redis: version, role, eviction, latency, its clock, and how far this process is behind the feed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+from moonkey_core import _clock
+from moonkey_core._doctor.lines import Line, ok, unseen, wrong
+from moonkey_core.client import MoonKey
+from moonkey_core.redis.client import blocking_client
+from moonkey_core.settings import Settings
+
+_TIMEOUT = 2.0  # seconds of one command
+_PINGS = 7
+_OLDEST, _WANTED = (6, 0), (6, 2)
+_POLL = 0.02
+_ADDRESS = "Check MOONKEY_REDIS_URL: host, port, scheme (rediss:// for TLS), and that this machine may connect."
+_REFUSED: tuple[tuple[str, str, str], ...] = (
+    ("WRONGPASS|NOAUTH|invalid password|invalid username", "it refuses the user or password", "Set both in "
+     "MOONKEY_REDIS_URL (redis://user:password@host:6379/0); percent-encode what is special in a URL."),
+    ("DB index|SELECT", "it has no such database", "Write the number of a database that it has: redis://host:6379/0."),
+    ("NOPERM", "its user may not run a command", "Give the user the rights in docs/operations.md (ACL SETUSER)."),
+)  # fmt: skip
+
+
+def check_redis(client: MoonKey) -> list[Line]:
+    """Check the Redis of the settings, and the feed of this process."""
+    settings = client.settings
+    if settings.redis_url is None:
+        return [ok("redis", "None is set: each process knows of its own revocations only.", _several(client))]
+    server = blocking_client(settings.redis_url, _TIMEOUT, 1)
+    try:
+        try:
+            server.time()
+        except Exception as error:  # of redis-py, of the socket, of TLS
+            return [_unreachable(error)]
+        info = _info(server)
+        return [
+            *_version(info),
+            *_eviction(server, info),
+            *_role(settings, info),
+            *_latency(server, settings),
+            *_time(server, settings),
+            *_feed(client),
+        ]
+    finally:
+        server.close()
+
+
+def _several(client: MoonKey) -> str:
+    lag = client.revocation_lag()
+    seconds = max(lag.session_token.fleet, lag.session_jwt.fleet)
+    return f"With several processes: a session that one has ended may count in another for {seconds:.0f} s."
+
+
+def _unreachable(error: Exception) -> Line:
+    text = str(error)
+    for pattern, what, mend in _REFUSED:
+        if re.search(pattern, text):
+            return wrong("redis", f"Redis answers, but {what}.", mend)
+    return wrong("redis", f"Redis cannot be reached ({type(error).__name__}).", _ADDRESS)
+
+
+def _info(server: Any) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = server.info()
+    except Exception:
+        return {}  # the ACL of the package needs no INFO
+    return found
+
+
+def _version(info: Mapping[str, Any]) -> list[Line]:
+    stated = str(info.get("valkey_version") or info.get("redis_version") or "")
+    found = re.match(r"(\d+)\.(\d+)", stated)
+    if found is None:
+        return [
+            unseen("redis", "Its version: the user may not run INFO.", "Redis 6.2 or newer, or Valkey, is needed.")
+        ]
+    version, name = (int(found[1]), int(found[2])), str(info.get("server_name", "Redis"))[:20]
+    if version < _OLDEST:
+        return [wrong("redis", f"It is {name} {stated}.", "Redis 6.2 or newer, or Valkey, is needed.")]
+    if version < _WANTED:
+        return [ok("redis", f"{name} {stated} works, but drops expired entries by number only.", "Prefer 6.2.")]
+    return [ok("redis", f"It is {name} {stated}.")]
+
+
+def _eviction(server: Any, info: Mapping[str, Any]) -> list[Line]:
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return [
+            unseen(
+                "redis", "Whether it evicts keys: the user may not run INFO.", "Set maxmemory-policy noeviction."
+            )
+        ]
+    limit = int(info.get("maxmemory", 0) or 0)
+    if policy != "noeviction" and not (limit == 0 and str(policy).startswith("volatile")):
+        return [
+            wrong(
+                "redis",
+                f"It evicts keys (maxmemory-policy {policy}): where the feed is evicted, all "
+                "processes call the API.",
+                "Set maxmemory-policy noeviction, or give MoonKey a Redis of its own.",
+            )
+        ]
+    return [ok("redis", f"It evicts nothing (maxmemory-policy {policy}, maxmemory {limit}).")]
+
+
+def _role(settings: Settings, info: Mapping[str, Any]) -> list[Line]:
+    if info.get("role") == "slave":
+        return [
+            wrong(
+                "redis",
+                "It is a read-only replica: no revocation can be published.",
+                "Name the primary in MOONKEY_REDIS_URL, or an address that leads to it.",
+            )
+        ]
+    replicas = int(info.get("connected_slaves", 0) or 0)
+    if info and replicas < settings.redis_replicas:
+        return [
+            wrong(
+                "redis",
+                f"redis_replicas is {settings.redis_replicas}, and it has {replicas}: no revocation "
+                "counts as published.",
+                "Connect the replicas, or lower MOONKEY_REDIS_REPLICAS.",
+            )
+        ]
+    return []
+
+
+def _latency(server: Any, settings: Settings) -> list[Line]:
+    took = sorted(_seconds(server.time) for _ in range(_PINGS))
+    usual = median(took)
+    said = f"A command takes {usual * 1000:.1f} ms ({took[0] * 1000:.1f} to {took[-1] * 1000:.1f})"
+    if usual > settings.max_revocation_lag / 2:
+        return [
+            wrong(
+                "redis",
+                f"{said}: too slow for max_revocation_lag ({settings.max_revocation_lag:g} s). "
+                "Processes call the API.",
+                "Use a Redis that is nearer, or raise MOONKEY_MAX_REVOCATION_LAG.",
+            )
+        ]
+    if 0 < settings.publish_timeout < 2 * usual:
+        more = (
+            f": publish_timeout ({settings.publish_timeout:g} s) is too short, so sign-outs are mostly 'pending'."
+        )
+        return [wrong("redis", said + more, "Raise MOONKEY_PUBLISH_TIMEOUT to several times that.")]
+    return [ok("redis", f"{said}.")]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = _clock.elapsed()
+    call()
+    return _clock.elapsed() - began
+
+
+def _time(server: Any, settings: Settings) -> list[Line]:
+    clock = _clock.RemoteClock(settings.leeway)
+    try:
+        sent_at = _clock.wall()
+        seconds, micros = server.time()
+        read = float(seconds) + float(micros) / 1e6
+        clock.observe(read, read, sent_at, _clock.wall())
+    except Exception:
+        return [unseen("redis", "Its clock: the user may not run TIME.", "Allow +time (docs/operations.md).")]
+    if clock.is_wrong:
+        return [
+            wrong(
+                "redis",
+                f"The clock of this machine is {clock.describe_difference()} that of Redis.",
+                "Synchronize both by NTP: revocations are dated by the clock of Redis.",
+            )
+        ]
+    return [ok("redis", f"The clock of this machine is that of Redis, within {settings.leeway:g} s.")]
+
+
+def _feed(client: MoonKey) -> list[Line]:
+    """Start the feed, and wait until it is live, for as long as a process that starts waits."""
+    cores = [one._core for one in client.providers.values()] or [client._core]
+    for core in cores:
+        if core.feed is not None:
+            core.feed.start()
+    until = _clock.elapsed() + 2 * client.settings.max_revocation_lag + _TIMEOUT
+    while (health := client.health()).feed != "live" and _clock.elapsed() < until:
+        time.sleep(_POLL)
+    if health.feed != "live":
+        return [
+            wrong(
+                "feed",
+                "This process cannot follow the feed of revocations.",
+                "Check the rights of the user of Redis (docs/operations.md), and the log for feed_lost.",
+            )
+        ]
+    lag = health.feed_lag or 0.0
+    return [
+        ok(
+            "feed",
+            f"This process follows it, {lag:.2f} s behind (max_revocation_lag "
+            f"{client.settings.max_revocation_lag:g}).",
+        )
+    ]

@@ -1,0 +1,28 @@
+"""``manage.py moonkey_routes``: list what each view of this project demands, and fail where one is unprotected."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from moonkey_django.audit import audit_routes
+
+
+class Command(BaseCommand):
+    """The command. Its exit status is 1 where a view is unprotected, or a gate protects nothing."""
+
+    help = "List what each view demands, and where that is said. Fail where one is unprotected."
+    requires_system_checks: Any = ()  # it reports what the checks about routes find
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options of ``moonkey routes``."""
+        parser.add_argument("--json", action="store_true", help="write JSON")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Print the audit."""
+        audit = audit_routes()
+        self.stdout.write(audit.to_json() if options["json"] else audit.to_table())
+        if audit.problems():
+            sys.exit(1)
