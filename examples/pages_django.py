@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import include, path
 
-from moonkey_django import MoonKeyRequest, require_auth
+from moonkey_django import MoonKeyRequest, public, require_auth
 
 settings.configure(
     ROOT_URLCONF=__name__,
@@ -26,6 +26,7 @@ settings.configure(
 )
 
 
+@public
 def home(request: MoonKeyRequest) -> HttpResponse:
     return render(request, "home.html", {"auth": request.moonkey})
 

@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.templating import Jinja2Templates
 
 from moonkey_core import CookieSettings
-from moonkey_starlette import MoonKeyMiddleware
+from moonkey_starlette import MoonKeyMiddleware, public
 from moonkey_starlette.fastapi import CurrentAuth, CurrentUser, RequireAuth, session_routes
 
 app = FastAPI()
@@ -18,6 +18,7 @@ templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
 @app.get("/")
+@public
 async def home(request: Request, auth: CurrentAuth) -> Response:
     return templates.TemplateResponse(request, "home.html", {"auth": auth})
 

@@ -13,6 +13,7 @@ from moonkey_flask import (
     current_session,
     current_user,
     get_client,
+    public,
     require_auth,
     session_routes,
 )
@@ -25,6 +26,7 @@ news_goes_to: dict[str, str] = {}  # a real app uses a database
 
 
 @app.get("/")
+@public
 def home() -> str:
     return render_template("home.html", auth=current_auth)
 

@@ -13,11 +13,12 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from moonkey_core import CookieSettings
-from moonkey_starlette import MoonKeyMiddleware, bound_stream, require_auth, session_routes
+from moonkey_starlette import MoonKeyMiddleware, bound_stream, public, require_auth, session_routes
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
+@public
 async def home(request: Request) -> Response:
     return templates.TemplateResponse(request, "home.html", {"auth": request.state.moonkey})
 

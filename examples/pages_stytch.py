@@ -19,7 +19,15 @@ from flask.typing import ResponseReturnValue
 
 from moonkey_core import CookieSettings
 from moonkey_core.errors import InvalidCredentials
-from moonkey_flask import FlaskMoonKey, current_auth, current_user, get_client, require_auth, session_routes
+from moonkey_flask import (
+    FlaskMoonKey,
+    current_auth,
+    current_user,
+    get_client,
+    public,
+    require_auth,
+    session_routes,
+)
 
 app = Flask(__name__)
 FlaskMoonKey(app, cookies=CookieSettings())
@@ -32,11 +40,13 @@ def page_of(path: str) -> str:
 
 
 @app.get("/")
+@public
 def home() -> str:
     return render_template("stytch_home.html", auth=current_auth)
 
 
 @app.post("/link")
+@public
 def send_link() -> ResponseReturnValue:
     email = request.form["email"].strip()  # a real app also limits how often it sends something
     start = get_client().flows.magic_link_state(email=email, next="/account")
@@ -48,6 +58,7 @@ def send_link() -> ResponseReturnValue:
 
 
 @app.get("/google")
+@public
 def google() -> ResponseReturnValue:
     start = get_client().flows.oauth_state(next="/account")
     page = page_of("/auth/callback/oauth")

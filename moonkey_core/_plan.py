@@ -62,6 +62,7 @@ class Fetch:
         operation: The name of the call in events.
         priority: Whether the call goes before others where calls have to wait, as its credential was accepted
             before.
+        verifies: Whether the call verifies a credential, and so takes from the budget of calls, if there is one.
         uses_breaker: Whether its failures count for the circuit breaker, which may then refuse it.
         store_policy: How the reply is loaded from and kept in the shared store, if there is one.
         trace_headers: What the trace of one attempt adds, such as ``traceparent``. It replaces no other header.
@@ -87,6 +88,7 @@ class Fetch:
     max_bytes: int = 1024 * 1024
     operation: str = "call"
     priority: bool = False
+    verifies: bool = False
     uses_breaker: bool = True
     store_policy: StorePolicy | None = None
     trace_headers: Mapping[str, str] | None = None
@@ -166,16 +168,18 @@ class TransportError:
 
     Attributes:
         kind: What happened. ``busy``: too many calls wait already. ``circuit_open``: the API has been failing,
-            and is not called for a while.
+            and is not called for a while. ``over_budget``: the settings allow no more calls now.
         unsent: Whether the request certainly had no effect.
         cause: What went wrong in plain words, for logs and errors.
         address: The server that was called, for logs and errors.
+        retry_after: In how many seconds another attempt makes sense; ``None`` where that is not known.
     """
 
-    kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open"]
+    kind: Literal["connect", "timeout", "broken", "too_large", "busy", "circuit_open", "over_budget"]
     unsent: bool = False
     cause: str = field(default="", compare=False)
     address: str = field(default="", compare=False)
+    retry_after: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

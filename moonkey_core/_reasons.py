@@ -126,6 +126,9 @@ PROVIDER_REASONS: Mapping[str, ErrorReason] = MappingProxyType(
         "api_too_large": ErrorReason(503, "The reply of the API was too large."),
         "api_busy": ErrorReason(503, "Too many calls to the API wait already."),
         "api_circuit_open": ErrorReason(503, "The API keeps failing, and is not called for a while."),
+        "api_over_budget": ErrorReason(
+            503, "`call_budget` is spent: sessions that are known to the process go first."
+        ),
         "api_rate_limited": ErrorReason(503, "The API limits our calls (429)."),
         "api_status": ErrorReason(503, "The API replied with a status that says nothing about the credential."),
         "api_content": ErrorReason(503, "The reply of the API cannot be understood."),
@@ -268,6 +271,9 @@ SESSION_OVER_REASONS = TOKEN_OVER_REASONS | frozenset(
 LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
     {
         "circuit_open": LogReason("warning", "The API keeps failing; only one call a second is let through."),
+        "call_budget_spent": LogReason(
+            "warning", "A credential was not verified, and its request refused with 503: `call_budget` is spent."
+        ),
         "circuit_closed": LogReason("info", "The API answers again."),
         "grace_used": LogReason("warning", "A session was accepted because of an earlier verification."),
         "jwks_private_key": LogReason(

@@ -67,10 +67,17 @@ def new_table(
         return table()
     return table(
         provider=provider.name,
-        scopes=provider.scopes,
+        scopes=_scope_by_issuer(provider),
         key_of_user=provider.key_of_user,
         raises_when_full="introspect" not in provider.capabilities,
     )
+
+
+def _scope_by_issuer(provider: Provider) -> Mapping[str, str]:
+    """Return the scope of each issuer of a provider, also where all of them have the one that bears its name."""
+    issuers = () if provider.jwt_rules is None else provider.jwt_rules.issuers
+    own = {provider.name: provider.name}
+    return dict.fromkeys(issuers, provider.name) if issuers and provider.scopes == own else provider.scopes
 
 
 class Revocations:
@@ -235,6 +242,19 @@ class Revocations:
         scopes = self._scopes_of(provider, issuer, is_for_all=is_for_all)
         entry = self._new_entry(session_id, user_id, issued_before, added_at, keep)
         return RevocationHandle.joined(self._publish(replace(entry, scope=scope), added_at) for scope in scopes)
+
+    def provider_of(self, provider: str | None = None, issuer: str | None = None) -> str:
+        """Return the name of the provider that one or both of the arguments name.
+
+        Args:
+            provider: Its name. It may be left out where there is only one, or where ``issuer`` says which one.
+            issuer: One of its issuers.
+
+        Raises:
+            ValueError: There is no such provider or issuer, or there are several and none is named.
+        """
+        self._scopes_of(provider, issuer, is_for_all=True)
+        return self.provider
 
     def _scopes_of(self, provider: str | None, issuer: str | None, *, is_for_all: bool) -> tuple[str, ...]:
         """Return the scopes that the arguments of :meth:`add` name.

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.mixins import AccessMixin
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -40,6 +39,8 @@ _FRAMEWORKS = ("django", "rest_framework", "moonkey_django")
 _DECORATORS = ("django.contrib.auth.decorators", "django.contrib.admin.views.decorators")
 _CLOSED_BY = 'MOONKEY["REQUIRED"]'
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_LOGIN_REQUIRED = ("django.contrib.auth.middleware", "LoginRequiredMiddleware")
+_ACCESS_MIXIN = ("django.contrib.auth.mixins", "AccessMixin")
 _LOGOUT = ("django.contrib.auth.views", "LogoutView")
 _REST_HINT = (
     "The permissions of REST framework let all requests pass. Put @require_auth or RequireAuthMixin on it, set "
@@ -98,9 +99,7 @@ def _closed_by(stack: Iterable[Any]) -> str:
 
 
 def _login_required(stack: Iterable[Any]) -> str:
-    from django.contrib.auth.middleware import LoginRequiredMiddleware
-
-    has_it = any(isinstance(one, type) and issubclass(one, LoginRequiredMiddleware) for one in stack)
+    has_it = any(isinstance(one, type) and _is_in(one, _LOGIN_REQUIRED) for one in stack)
     return "LoginRequiredMiddleware" if has_it else ""
 
 
@@ -187,9 +186,18 @@ def _mixins_of(owner: Any, *, in_front: bool) -> Iterator[type]:
         return
     order = owner.__mro__
     for kind in order:
-        is_mixin = issubclass(kind, AccessMixin) and kind is not AccessMixin and View not in kind.__mro__
+        is_mixin = _is_in(kind, _ACCESS_MIXIN) and _named(kind) != _ACCESS_MIXIN and View not in kind.__mro__
         if is_mixin and "dispatch" in vars(kind) and (order.index(kind) < order.index(View)) is in_front:
             yield kind
+
+
+def _is_in(kind: type, base: tuple[str, str]) -> bool:
+    """Return whether a class has a base of this module and name. Their import may need apps that are missing."""
+    return any(_named(one) == base for one in kind.__mro__)
+
+
+def _named(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__name__
 
 
 def _is_rest(view: Any) -> bool:

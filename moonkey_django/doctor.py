@@ -42,7 +42,7 @@ def worker_report(request: HttpRequest) -> Report:
     scope = getattr(request, "scope", None)
     if scope is not None:
         client: Any = get_async_client()
-        server = Server("ASGI", "", False, None)
+        server = Server("ASGI")
         return report_on(
             client.settings, client.health(), asgi_headers(scope["headers"]), asgi_request(scope), server
         )

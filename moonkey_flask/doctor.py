@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Flask, current_app
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from moonkey_core.client import MoonKey
 from moonkey_core.doctor import Line, Report, Server, not_set_up, ok, unseen, wrong
@@ -71,7 +72,7 @@ def stack_of(app: object) -> list[Line]:
     found, settings = _flask_in(app), settings_of(app)
     if found is None or settings is None:
         return [not_set_up(_SET_UP)]
-    return [*_extension(found, settings), *_cors(found, settings)]
+    return [*_extension(found, settings), *_proxy_fix(found, settings), *_cors(found, settings)]
 
 
 def _flask_in(app: Any) -> Flask | None:
@@ -97,6 +98,23 @@ def _extension(app: Flask, settings: Settings) -> list[Line]:
             )
         ]
     return [ok("stack", "The extension is set up; a request is verified when its identity is first read.")]
+
+
+def _proxy_fix(app: Flask, settings: Settings) -> list[Line]:
+    layer: Any = app.wsgi_app
+    for _ in range(_MOST_LAYERS):
+        if isinstance(layer, ProxyFix):
+            break
+        layer = next((inner for name in ("app", "application") if (inner := getattr(layer, name, None))), None)
+    if layer is None or settings.trusted_proxies in ((), ("none",)):
+        return []
+    return [
+        wrong(
+            "proxies",
+            "ProxyFix puts the client's address in the place of the proxy's, so trusted_proxies matches no proxy.",
+            'Set trusted_proxies to "none", as ProxyFix has done it, or leave ProxyFix out.',
+        )
+    ]
 
 
 def _cors(app: Flask, settings: Settings) -> list[Line]:

@@ -152,8 +152,9 @@ def _configured(app: Flask) -> dict[str, Any]:
             "A dict named MOONKEY in app.config has no effect. "
             'Name each setting by itself: app.config["MOONKEY_JWT_ISSUER"] = …'
         )
-    found = {name: value for name, value in app.config.items() if name != REQUIRED}
-    return variables(found, "key of app.config")
+    found = variables(app.config, "key of app.config", beside=("required",))
+    found.pop("required", None)  # it is none of the client's, and read where the app is closed
+    return found
 
 
 def _watch_settings(app: Flask, read: Mapping[str, Any], required: bool | None) -> None:

@@ -63,7 +63,7 @@ def _report(scope: Scope) -> Report:
         raise ConfigurationError("This request has not passed MoonKeyMiddleware. Add it around this one.")
     client = identity.client
     found = [name for name in _SERVERS if name in sys.modules]
-    server = Server("ASGI", found[0] if len(found) == 1 else "", False, _has_siblings())
+    server = Server("ASGI", found[0] if len(found) == 1 else "", None, _has_siblings())
     headers, info = asgi_headers(scope["headers"]), asgi_request(scope)
     return report_on(client.settings, client.health(), headers, info, server)
 

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from moonkey_core._doctor import browser, redis, service, tokens, variables
 from moonkey_core._doctor.lines import Line, Report, for_provider, ok, unseen, wrong
 from moonkey_core._doctor.masking import Mask, parts_of, secrets_in, secrets_of
+from moonkey_core._doctor.reading import given_in
 from moonkey_core._doctor.subject import Asked, Subject, owner_of, subjects_of
 from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
@@ -60,7 +61,7 @@ def _examined(settings: Settings, asked: Asked) -> list[Line]:
     with client:
         lines = [ok("settings", f"They are valid. {_providers(settings)}")]
         subjects = subjects_of(client, asked)
-        if asked.credential and client.providers and not owner_of(client, asked.credential):
+        if asked.credential and client.providers and not owner_of(client, given_in(asked.credential, settings)):
             said = "The given credential belongs to none of the providers, and was shown to none."
             lines.append(unseen("credential", said, "moonkey explain says why."))
         for name, subject in subjects.items():

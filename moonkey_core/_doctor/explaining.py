@@ -14,7 +14,7 @@ from typing import Any, Literal
 from moonkey_core import _clock
 from moonkey_core._doctor.examination import mask_for
 from moonkey_core._doctor.masking import Mask, named
-from moonkey_core._doctor.reading import unverified_part
+from moonkey_core._doctor.reading import Given, given_in, unverified_part
 from moonkey_core._doctor.subject import Asked, Subject, subjects_of
 from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._provider import JwtRules
@@ -32,7 +32,7 @@ from moonkey_core.web.request import HeaderView, RequestInfo, mapped_headers
 Outcome = Literal["accepted", "refused", "unavailable", "no credential"]
 
 _API_KEY = re.compile(r"\A(?:sk|pk)_(?:test|live)_|\Asecret-(?:test|live)-")
-_COOKIE = re.compile(r"\A(?:Cookie:\s*)?[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[^;\s]+(?:;\s*\S+)*\Z", re.IGNORECASE)
+_COOKIE = re.compile(r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[^;\s]+(?:;\s*\S+)*\Z", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _GET = RequestInfo("GET", "https")
 
@@ -87,58 +87,46 @@ class _Account:
         self._mask = mask
 
     def explain(self, text: str) -> Outcome:
-        value = self._bare(text)
-        if not value:
+        given = given_in(text, self._settings)
+        if given.was_quoted:
+            self._say("It stands in quotes, which are no part of a credential. They are left out here.")
+        if not given.value:
             self._say("Nothing was given. A request without a credential is anonymous.")
             return "no credential"
-        if _API_KEY.match(value):
+        if _API_KEY.match(given.value):
             self._say(
                 "It is an API key of an app, and no credential of a user. Nothing was sent. A client "
                 "that sends it "
                 "gives the app away: if it ever left the server, exchange it."
             )
             return "refused"
-        if self._explain_handle(value):
+        if self._explain_handle(given.value):
             return "no credential"
-        headers, info = self._request(value)
+        headers, info = self._request(given)
         if headers is None:
             return "refused"
-        return self._explain_request(headers, info, value)
+        return self._explain_request(headers, info, given)
 
     def _say(self, step: str) -> None:
         self.steps.append(step)
 
-    def _bare(self, text: str) -> str:
-        """Return the credential alone, and say what stood around it."""
-        value = text.strip().removeprefix("\ufeff").strip()
-        if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
-            self._say("It stands in quotes, which are no part of a credential. They are left out here.")
-            value = value[1:-1]
-        for name in ("authorization:", "bearer "):
-            if value.lower().startswith(name):
-                value = value[len(name) :].strip()
-        return value
-
-    def _request(self, value: str) -> tuple[HeaderView | None, RequestInfo | None]:
+    def _request(self, given: Given) -> tuple[HeaderView | None, RequestInfo | None]:
         """Return the headers of a request that presents a credential; ``None`` where none can."""
+        value = given.value
         names = {name for cookies in self._settings.all_cookies for name in cookies.all_names}
-        if _COOKIE.match(value) and (
-            value.lower().startswith("cookie:") or any(f"{name}=" in value for name in names)
-        ):
+        if given.header == "cookie" or (_COOKIE.match(value) and any(f"{name}=" in value for name in names)):
             found = sorted(name for name in names if f"{name}=" in value)
             self._say(f"It is a line of cookies, of which these are read: {', '.join(found) or 'none'}.")
-            line = value.partition(":")[2].strip() if value.lower().startswith("cookie:") else value
-            return mapped_headers({"cookie": line}), _GET
+            return mapped_headers({"cookie": value}), _GET
         if not _TOKEN.fullmatch(value):
             self._say(
-                f"It is no credential: {len(value)} characters, with some that none has (RFC 6750 "
-                "section 2.1), such "
-                "as spaces, quotes or line breaks. The request is refused with 400, and no provider is called."
+                f"It is no credential: {len(value)} characters, with some that none has (RFC 6750 section 2.1), "
+                "such as spaces, quotes or line breaks. The request is refused with 400, and no "
+                "provider is called."
             )
             return None, None
-        header = self._settings.credential_headers[0]
-        line = f"Bearer {value}" if header == "authorization" else value
-        return mapped_headers({header: line}), None
+        line = f"Bearer {value}" if given.header == "authorization" else value
+        return mapped_headers({given.header: line}), None
 
     def _explain_handle(self, value: str) -> bool:
         """Say so where the text is a handle; return whether it is one."""
@@ -158,14 +146,15 @@ class _Account:
                     return True
         return False
 
-    def _explain_request(self, headers: HeaderView, info: RequestInfo | None, value: str) -> Outcome:
+    def _explain_request(self, headers: HeaderView, info: RequestInfo | None, given: Given) -> Outcome:
+        value = given.value
         presented = read_credentials(headers, info, self._settings)
         is_token = presented.kind == "session_token"
         if presented.source and not presented.from_cookies:
             longest = self._settings.max_credential_length
             kind = "an opaque token" if is_token else "a JWT"
             too = f", more than max_credential_length ({longest})" if len(value) > longest else ""
-            self._say(f"It is {kind} of {len(value)} characters{too}.")
+            self._say(f"It is {kind} of {len(value)} characters{too}, as in the header {given.header}.")
         subject = self._subject_of(presented.provider)
         jwt = presented.cached_jwt if presented.from_cookies else (value if is_jwt(value) else None)
         if presented.from_cookies and presented.named_kind == "session_jwt":

@@ -4,9 +4,46 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from moonkey_core._strict_json import load_object
+from moonkey_core.settings import Settings
+
+_LINE = re.compile(r"([A-Za-z][A-Za-z0-9\-]*):[ \t]*(.*)", re.DOTALL)
+_QUOTES = "\"'"
+
+
+class Given(NamedTuple):
+    """A credential as a user has given it.
+
+    Attributes:
+        header: The request header in which it is presented, in lower case; ``"cookie"`` for a line of cookies.
+        value: The credential alone.
+        was_quoted: Whether it stood in quotes.
+    """
+
+    header: str
+    value: str
+    was_quoted: bool
+
+
+def given_in(text: str, settings: Settings) -> Given:
+    """Read what a user has given: a credential alone, with ``Bearer``, or with the header that it stands in.
+
+    Without a header, it is that of the settings which comes first.
+    """
+    value = text.strip().removeprefix("\ufeff").strip()
+    was_quoted = len(value) > 1 and value[0] in _QUOTES and value[-1] == value[0]
+    if was_quoted:
+        value = value[1:-1].strip()
+    header = settings.credential_headers[0]
+    line = _LINE.fullmatch(value)
+    if line is not None and line[1].lower() in (*settings.credential_headers, "authorization", "cookie"):
+        header, value = line[1].lower(), line[2].strip()
+    if value[:7].lower() == "bearer ":
+        value = value[7:].strip()
+    return Given(header, value, was_quoted)
 
 
 def unverified_part(jwt: str, place: int) -> dict[str, Any] | None:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
 from moonkey_core import _clock
 from moonkey_core._doctor.lines import Line, ok, unseen, wrong
 from moonkey_core.client import MoonKey
-from moonkey_core.redis.client import blocking_client
-from moonkey_core.settings import Settings
+from moonkey_core.redis.rights import Rights
+from moonkey_core.redis.store_client import BlockingStoreClient
+from moonkey_core.redis.topology import FeedServer
+from moonkey_core.redis.trouble import explain, may_be_tls
+from moonkey_core.settings import Secret, Settings
 
 _TIMEOUT = 2.0  # seconds of one command
 _PINGS = 7
 _OLDEST, _WANTED = (6, 0), (6, 2)
 _POLL = 0.02
 _ADDRESS = "Check MOONKEY_REDIS_URL: host, port, scheme (rediss:// for TLS), and that this machine may connect."
-_REFUSED: tuple[tuple[str, str, str], ...] = (
-    ("WRONGPASS|NOAUTH|invalid password|invalid username", "it refuses the user or password", "Set both in "
-     "MOONKEY_REDIS_URL (redis://user:password@host:6379/0); percent-encode what is special in a URL."),
-    ("DB index|SELECT", "it has no such database", "Write the number of a database that it has: redis://host:6379/0."),
-    ("NOPERM", "its user may not run a command", "Give the user the rights in docs/operations.md (ACL SETUSER)."),
-)  # fmt: skip
+_KEY = "moonkey:{doctor}"  # nothing is ever stored under it
 
 
 def check_redis(client: MoonKey) -> list[Line]:
@@ -32,19 +32,20 @@ def check_redis(client: MoonKey) -> list[Line]:
     settings = client.settings
     if settings.redis_url is None:
         return [ok("redis", "None is set: each process knows of its own revocations only.", _several(client))]
-    server = blocking_client(settings.redis_url, _TIMEOUT, 1)
+    server = BlockingStoreClient(settings.redis_url, _TIMEOUT, 1)
     try:
         try:
-            server.time()
+            server.execute("TIME")
         except Exception as error:  # of redis-py, of the socket, of TLS
-            return [_unreachable(error)]
+            return [_unreachable(settings.redis_url, error)]
         info = _info(server)
         return [
             *_version(info),
-            *_eviction(server, info),
+            *_eviction(info),
             *_role(settings, info),
             *_latency(server, settings),
             *_time(server, settings),
+            *_rights(settings.redis_url, settings),
             *_feed(client),
         ]
     finally:
@@ -57,17 +58,30 @@ def _several(client: MoonKey) -> str:
     return f"With several processes: a session that one has ended may count in another for {seconds:.0f} s."
 
 
-def _unreachable(error: Exception) -> Line:
-    text = str(error)
-    for pattern, what, mend in _REFUSED:
-        if re.search(pattern, text):
-            return wrong("redis", f"Redis answers, but {what}.", mend)
-    return wrong("redis", f"Redis cannot be reached ({type(error).__name__}).", _ADDRESS)
+def _unreachable(url: Secret, error: Exception) -> Line:
+    server = FeedServer(url, _KEY, _TIMEOUT)
+    cause = ""
+    if may_be_tls(error):
+        cause = asyncio.run(server.tls_mismatch(_TIMEOUT))
+    cause = cause or explain(error, is_followed=server.address.is_followed)
+    return (
+        _of_sentence(cause)
+        if cause
+        else wrong("redis", f"Redis cannot be used: {type(error).__name__}.", _ADDRESS)
+    )
 
 
-def _info(server: Any) -> Mapping[str, Any]:
+def _of_sentence(sentence: str) -> Line:
+    """Return the line for a sentence that says what is wrong, and after a colon what to do."""
+    what, colon, mend = sentence.partition(": ")
+    return wrong(
+        "redis", f"{what[:1].upper()}{what[1:]}.", f"{mend[:1].upper()}{mend[1:]}." if colon else _ADDRESS
+    )
+
+
+def _info(server: BlockingStoreClient) -> Mapping[str, Any]:
     try:
-        found: Mapping[str, Any] = server.info()
+        found: Mapping[str, Any] = server.execute("INFO")
     except Exception:
         return {}  # the ACL of the package needs no INFO
     return found
@@ -88,7 +102,7 @@ def _version(info: Mapping[str, Any]) -> list[Line]:
     return [ok("redis", f"It is {name} {stated}.")]
 
 
-def _eviction(server: Any, info: Mapping[str, Any]) -> list[Line]:
+def _eviction(info: Mapping[str, Any]) -> list[Line]:
     policy = info.get("maxmemory_policy")
     if policy is None:
         return [
@@ -131,8 +145,8 @@ def _role(settings: Settings, info: Mapping[str, Any]) -> list[Line]:
     return []
 
 
-def _latency(server: Any, settings: Settings) -> list[Line]:
-    took = sorted(_seconds(server.time) for _ in range(_PINGS))
+def _latency(server: BlockingStoreClient, settings: Settings) -> list[Line]:
+    took = sorted(_seconds(partial(server.execute, "TIME")) for _ in range(_PINGS))
     usual = median(took)
     said = f"A command takes {usual * 1000:.1f} ms ({took[0] * 1000:.1f} to {took[-1] * 1000:.1f})"
     if usual > settings.max_revocation_lag / 2:
@@ -158,11 +172,11 @@ def _seconds(call: Callable[[], object]) -> float:
     return _clock.elapsed() - began
 
 
-def _time(server: Any, settings: Settings) -> list[Line]:
+def _time(server: BlockingStoreClient, settings: Settings) -> list[Line]:
     clock = _clock.RemoteClock(settings.leeway)
     try:
         sent_at = _clock.wall()
-        seconds, micros = server.time()
+        seconds, micros = server.execute("TIME")
         read = float(seconds) + float(micros) / 1e6
         clock.observe(read, read, sent_at, _clock.wall())
     except Exception:
@@ -178,6 +192,15 @@ def _time(server: Any, settings: Settings) -> list[Line]:
     return [ok("redis", f"The clock of this machine is that of Redis, within {settings.leeway:g} s.")]
 
 
+def _rights(url: Secret, settings: Settings) -> list[Line]:
+    """Check that the user may run each command that the package sends, on its keys."""
+    rights = Rights(_KEY, _TIMEOUT, settings.redis_replicas)
+    asyncio.run(rights.check(FeedServer(url, _KEY, _TIMEOUT).connect_once))
+    if rights.sentence:
+        return [_of_sentence(f"{rights.sentence}. The whole list is in docs/operations.md")]
+    return [ok("redis", "The user may run each command that this package sends.")]
+
+
 def _feed(client: MoonKey) -> list[Line]:
     """Start the feed, and wait until it is live, for as long as a process that starts waits."""
     cores = [one._core for one in client.providers.values()] or [client._core]
@@ -191,8 +214,9 @@ def _feed(client: MoonKey) -> list[Line]:
         return [
             wrong(
                 "feed",
-                "This process cannot follow the feed of revocations.",
-                "Check the rights of the user of Redis (docs/operations.md), and the log for feed_lost.",
+                "This process cannot follow the feed of revocations: "
+                f"{health.redis_trouble or 'the cause is not known'}.",
+                "See docs/operations.md, and the log for feed_lost.",
             )
         ]
     lag = health.feed_lag or 0.0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from moonkey_core import _clock
+from moonkey_core._doctor.reading import Given, given_in
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.namespaces import run_in_time
 from moonkey_core._plan import Fetch, Plan, Reply
@@ -123,7 +124,9 @@ def subjects_of(client: MoonKey, asked: Asked) -> dict[str, Subject]:
 
     A credential is shown to the provider that it belongs to, and to no other.
     """
-    owner = owner_of(client, asked.credential)
+    given = given_in(asked.credential, client.settings)
+    owner = owner_of(client, given)
+    asked = replace(asked, credential=given.value)
     others = replace(asked, credential="", tries_longest=False)
     found: dict[str, Subject] = {}
     for one in client.providers.values() or (client,):
@@ -133,14 +136,13 @@ def subjects_of(client: MoonKey, asked: Asked) -> dict[str, Subject]:
     return found
 
 
-def owner_of(client: MoonKey, credential: str) -> str:
-    """Return the name of the provider that a credential in a header belongs to; empty where it is none of them."""
-    for header in client.settings.credential_headers if credential else ():
-        line = f"Bearer {credential}" if header == "authorization" else credential
-        presented = read_credentials(mapped_headers({header: line}), None, client.settings)
-        if presented.provider:
-            return presented.provider
-    return ""
+def owner_of(client: MoonKey, given: Given) -> str:
+    """Return the name of the provider that a credential belongs to; empty where it is none of several.
+
+    A JWT belongs to its issuer, any other credential to the owner of its header.
+    """
+    line = f"Bearer {given.value}" if given.header == "authorization" else given.value
+    return read_credentials(mapped_headers({given.header: line}), None, client.settings).provider
 
 
 def made_up_token() -> str:

@@ -61,7 +61,7 @@ def worker_report(
 
 
 def _server(settings: Settings, server: Server) -> list[Line]:
-    kind = _concurrency()
+    kind = _concurrency(server)
     workers = _workers(server)
     software = f" ({server.software})" if server.software else ""
     lines: list[Line] = []
@@ -107,7 +107,7 @@ def _server(settings: Settings, server: Server) -> list[Line]:
     return [ok("server", f"{server.interface}{software}, {kind}, {workers}{threads}, process {os.getpid()}.")]
 
 
-def _concurrency() -> str:
+def _concurrency(server: Server) -> str:
     if "trio" in sys.modules and _is_in_trio():
         return "trio"
     if "gevent" in sys.modules and _is_in_gevent():
@@ -116,6 +116,8 @@ def _concurrency() -> str:
     running = None if loop is None else loop._get_running_loop()
     if running is not None:
         return f"asyncio ({type(running).__module__.partition('.')[0]})"
+    if server.interface == "ASGI":
+        return "an event loop, with this view in a thread beside it"
     return f"threads ({threading.current_thread().name[:40]})"
 
 
@@ -160,6 +162,18 @@ def _proxies(settings: Settings, headers: HeaderView, info: RequestInfo | None) 
     peer = (info.peer if info is not None else None) or "a socket without an address"
     trusted = trusts_peer(info, settings)
     listed = ", ".join(came)
+    hops = [hop.strip() for line in headers("x-forwarded-for") for hop in line[-2048:].split(",")]
+    if peer in hops and not trusted:  # a layer of the server or of the app was there first
+        if settings.trusted_proxies == ("none",):
+            return [ok("proxies", f"The client's address {peer} was put in the place of the proxy's.")]
+        return [
+            wrong(
+                "proxies",
+                f"Something has put the client's address {peer} in the place of the proxy's: ProxyFix, or "
+                "--proxy-headers of the server. trusted_proxies is compared with the client's then.",
+                'Turn that off (--no-proxy-headers), or set trusted_proxies to "none" and trust it.',
+            )
+        ]
     if came and not trusted:
         return [
             wrong(

@@ -165,13 +165,23 @@ class SeveralRevocations(Revocations):
         Raises:
             ValueError: There is no such provider, none is named, or another argument is wrong.
         """
+        return self._tables[self.provider_of(provider, issuer)].add(
+            session_id=session_id, user_id=user_id, issued_before=issued_before, keep=keep, issuer=issuer
+        )
+
+    def provider_of(self, provider: str | None = None, issuer: str | None = None) -> str:
+        """Return the name of the provider that is meant, see :meth:`Revocations.provider_of`."""
+        if provider is None and issuer is not None:
+            having = [name for name, one in self._tables.items() if issuer in one.issuers or issuer in one.scopes]
+            if len(having) != 1:
+                issuers = ", ".join(repr(known) for one in self._tables.values() for known in one.issuers)
+                raise ValueError(f"No provider here has the issuer {issuer!r}. There are: {issuers}.")
+            provider = having[0]
         table = None if provider is None else self._tables.get(provider)
         if table is None:
             found = "There are several providers" if provider is None else f"There is no provider {provider!r}"
             raise ValueError(f"{found} here. Give provider=, one of {', '.join(map(repr, self._tables))}.")
-        return table.add(
-            session_id=session_id, user_id=user_id, issued_before=issued_before, keep=keep, issuer=issuer
-        )
+        return table.provider_of(provider, issuer)
 
     def refuses(self, session_id: str, user_id: str, issued_at: float | None, scope: str | None = None) -> bool:
         """Return whether a credential is revoked, see :meth:`Revocations.refuses`."""

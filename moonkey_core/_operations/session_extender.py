@@ -52,7 +52,7 @@ class SessionExtender:
             digest,
             minutes=minutes,
             session_id=entry.session_id,
-            was_good=self._cache.is_seen(digest),
+            was_good=self._cache.knows(digest, entry),
         )
         try:
             verification = yield from self._introspector.introspect(request, session_id=entry.session_id)

@@ -178,9 +178,9 @@ def revoke(
         provider: The name of the provider, as for :meth:`verify`. With an id, it is needed if there are several.
 
     Returns:
-        ``published``: all processes of the app refuse the session, after ``max_revocation_lag`` at the latest.
-        ``pending``: this one does, and goes on sending it to the others. ``local``: this one does, as there is no
-        feed, or the session is unknown.
+        ``published``: all processes whose feed is live refuse the session, after ``max_revocation_lag`` at the
+        latest; those that have lost it do what ``on_feed_lost`` says. ``pending``: this one does, and goes on
+        sending it to the others. ``local``: this one does, as there is no feed, or the session is unknown.
 
     Raises:
         NotSupported: The provider cannot end a session by that. Nothing was done.

@@ -18,6 +18,9 @@ logger: logging.Logger = logging.getLogger("moonkey")
 _FAILURES = 5  # in a row, then the circuit opens
 _PROBE_EVERY = 1.0  # seconds
 
+NOT_TRIED = frozenset({"busy", "circuit_open", "over_budget"})
+"""The kinds of outcomes of a call that was not made: they say nothing about the API."""
+
 State = Literal["closed", "open"]
 
 
@@ -38,7 +41,7 @@ def failure_of(outcome: Outcome) -> str | None:
     """Return what counts against the API in an outcome: a missing reply, or a status of 500 or more."""
     if isinstance(outcome, Reply):
         return str(outcome.status) if outcome.status >= 500 else None
-    return None if outcome.kind in ("busy", "circuit_open") else outcome.kind
+    return None if outcome.kind in NOT_TRIED else outcome.kind
 
 
 class CircuitBreaker:

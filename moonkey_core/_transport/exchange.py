@@ -82,7 +82,7 @@ class SyncExchange:
         self._store = store
         self._http_client = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
         reset_after_fork(self.reset)
@@ -212,7 +212,12 @@ class SyncExchange:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         end = _clock.elapsed() + seconds
-        admission = self._limiter.acquire(has_priority(fetch), seconds)
+        pause = self._monitor.pause(fetch, seconds)
+        if isinstance(pause, TransportError):
+            return pause
+        if pause:
+            self._closing.wait(pause)
+        admission = self._limiter.acquire(has_priority(fetch), end - _clock.elapsed() if pause else seconds)
         if admission != "granted":
             return TransportError("busy" if admission == "busy" else "timeout", unsent=True)
         try:
@@ -273,7 +278,7 @@ class AsyncExchange:
         self._http_client = http_client
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_factory(settings, tls, http_client)
-        self._monitor = CallMonitor(breaker, hooks, settings.leeway)
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
         reset_after_fork(self.reset)
@@ -393,9 +398,14 @@ class AsyncExchange:
         if self._monitor.refuses(fetch):
             return CIRCUIT_OPEN
         began = _clock.elapsed()
+        pause = self._monitor.pause(fetch, seconds)
+        if isinstance(pause, TransportError):
+            return pause
         attempt: Attempt | None = None
         try:
             async with asyncio.timeout(seconds):
+                if pause:
+                    await asyncio.sleep(pause)
                 if await state.limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:

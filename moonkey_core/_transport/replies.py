@@ -28,7 +28,12 @@ def require_reply(outcome: Outcome) -> Reply:
         ProviderUnavailable: There is none.
     """
     if isinstance(outcome, TransportError):
-        raise ProviderUnavailable(reason=f"api_{outcome.kind}", address=outcome.address, cause=outcome.cause)
+        raise ProviderUnavailable(
+            reason=f"api_{outcome.kind}",
+            retry_after=outcome.retry_after,
+            address=outcome.address,
+            cause=outcome.cause,
+        )
     return outcome
 
 

@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from moonkey_core import _clock
 from moonkey_core._plan import ClaimState, Fetch, Outcome, Reply, StorePolicy, TransportError
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core._tracing import CallSpan, CallTracer, begin_span, end_span
-from moonkey_core._transport.circuit_breaker import CircuitBreaker, failure_of
+from moonkey_core._transport.call_budget import CallBudget
+from moonkey_core._transport.circuit_breaker import NOT_TRIED, CircuitBreaker, failure_of
 from moonkey_core._transport.replies import comes_from_service, http_date, retry_after
 from moonkey_core.events import Hooks, UpstreamCall
 
@@ -35,6 +37,7 @@ _CAUSES = {
     "too_large": "the reply is too large",
     "busy": "too many calls are waiting already",
     "circuit_open": "not asked, since the calls before have failed",
+    "over_budget": "not asked, since call_budget is spent",
 }
 """The cause of a failed call, where nothing more is known."""
 
@@ -233,7 +236,7 @@ def _attempts(
         if isinstance(answer, TransportError):  # an attempt that was not begun has no address yet
             answer = _with_address(answer, fetch)
         if attempt and isinstance(answer, TransportError):
-            if answer.kind in ("busy", "circuit_open"):
+            if answer.kind in NOT_TRIED:
                 break  # the outcome of the first attempt is more precise
             unsent = answer.unsent and isinstance(outcome, TransportError) and outcome.unsent
             answer = replace(answer, unsent=unsent)
@@ -258,7 +261,7 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
     """Return how many seconds to wait before the next attempt, or ``None`` where there must be none."""
     backoff = _JITTER.uniform(*_BACKOFF)
     if isinstance(outcome, TransportError):
-        if outcome.kind in ("busy", "circuit_open"):
+        if outcome.kind in NOT_TRIED:
             return None
         safe = outcome.unsent or (fetch.idempotent and outcome.kind == "broken")
         return backoff if safe else None
@@ -273,7 +276,14 @@ class CallMonitor:
     ``closed`` is set when the client is closed: then no attempt is made any more.
     """
 
-    def __init__(self, breaker: CircuitBreaker | None, hooks: Hooks | None, leeway: float = 0.0) -> None:
+    def __init__(
+        self,
+        breaker: CircuitBreaker | None,
+        hooks: Hooks | None,
+        leeway: float = 0.0,
+        call_budget: float | None = None,
+    ) -> None:
+        self._budget = None if call_budget is None else CallBudget(call_budget)
         self.hooks = Hooks() if hooks is None else hooks
         self.breaker = CircuitBreaker(self.hooks) if breaker is None else breaker
         self.closed = False
@@ -305,6 +315,26 @@ class CallMonitor:
     def refuses(self, fetch: Fetch) -> bool:
         """Return whether the breaker would refuse a call now."""
         return fetch.uses_breaker and self.breaker.refuses(has_priority(fetch))
+
+    def pause(self, fetch: Fetch, seconds: float) -> float | TransportError:
+        """Return how many seconds an attempt has to wait for the budget of calls, or the refusal.
+
+        Only calls that verify a credential take from it: neither those for keys nor those that end sessions.
+
+        Args:
+            fetch: The call.
+            seconds: How long the attempt may take.
+        """
+        if self._budget is None or not fetch.verifies or fetch.operation in _PRIORITY_OPERATIONS:
+            return 0.0
+        found = self._budget.take(fetch.priority, seconds)
+        if isinstance(found, TransportError):
+            log_repeated(
+                logging.WARNING,
+                "the budget of calls is spent: a credential was not verified",
+                extra={"reason": "call_budget_spent"},
+            )
+        return found
 
     def begin_attempt(self, fetch: Fetch, seconds: float, waited: float, resend_count: int) -> Attempt | None:
         """Begin an attempt, or return ``None`` where the breaker refuses it.

@@ -721,10 +721,10 @@ class Authenticator:
                 # Of no use where it is not verified, or not kept.
                 wants_jwt=entry is None and self._verifies_jwts and not presented.is_loose,
                 shared_for=_PAIR_SECONDS,
-                was_good=self._cache.is_seen(self._token_digest(pending)),
+                was_good=self._was_good(pending),
                 max_staleness=max_staleness,
             )
-        was_good = self._cache.is_seen(pending.digest)
+        was_good = self._was_good(pending)
         if jwt is None:
             return IntrospectionRequest(
                 presented.kind,
@@ -753,6 +753,14 @@ class Authenticator:
             was_good=was_good,
             max_staleness=max_staleness,
         )
+
+    def _was_good(self, pending: Pending) -> bool:
+        """Return whether the credential, or the session that a verified JWT names, was good here before."""
+        presented = pending.presented
+        jwt = None if presented.is_loose else pending.entry  # which says nothing about the token of such a pair
+        if self._cache.knows(pending.digest, jwt):
+            return True
+        return presented.is_pair and self._cache.knows(self._token_digest(pending))
 
     def _introspected(self, pending: Pending, request: IntrospectionRequest) -> Plan[Verification]:
         entry = pending.entry

@@ -14,7 +14,7 @@ from cachetools import FIFOCache, TTLCache
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
-from moonkey_core._verified import CacheEntry
+from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, Key, key_of
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.revocations import retention
 from moonkey_core.settings import Secret, Settings
@@ -45,6 +45,7 @@ class VerificationCache:
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
+        self._keeps_sessions = settings.call_budget is not None
         self._lock = threading.Lock()
         self._make_tables()
         reset_after_fork(self.reset_lock)
@@ -56,6 +57,7 @@ class VerificationCache:
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
         self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
+        self._sessions: FIFOCache[Key, None] = FIFOCache(_MAX_SEEN)  # where it matters whose calls go first
         self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
         self._superseded: TTLCache[bytes, int] = _short_memory(_MAX_DENIED_BRIEFLY, _SUPERSEDED_SECONDS)
         self.denies_any: bool = False
@@ -97,6 +99,8 @@ class VerificationCache:
             if digest in self._denied_briefly or (self.denies_any and digest in self._denied):
                 return
             self._entries[digest] = entry
+            if self._keeps_sessions:
+                self._sessions[key_of(entry.scope, entry.session_id)] = None
             if len(self._entries) > self._maxsize:
                 self._entries.popitem(last=False)
 
@@ -105,10 +109,12 @@ class VerificationCache:
         with self._lock:
             self._entries.pop(digest, None)
 
-    def mark_seen(self, digest: bytes, session_id: str | None = None) -> None:
+    def mark_seen(self, digest: bytes, session_id: str | None = None, scope: str = DEFAULT_SCOPE) -> None:
         """Remember only that the provider has accepted a credential, and its session."""
         with self._lock:
             self._seen[digest] = session_id
+            if self._keeps_sessions and session_id is not None:
+                self._sessions[key_of(scope, session_id)] = None
 
     def note_end(self, digest: bytes, ends_at: float) -> None:
         """Remember when a credential ends that the provider has accepted (Unix seconds)."""
@@ -118,6 +124,12 @@ class VerificationCache:
     def known_end(self, digest: bytes) -> float:
         """Return when a credential ends that the provider has accepted before; infinity for any other."""
         return self._ends.get(digest, math.inf)
+
+    def knows(self, digest: bytes, jwt: CacheEntry | None = None) -> bool:
+        """Return whether a credential, or the session of a JWT that was just verified, was good here before."""
+        if digest in self._seen or digest in self._entries:
+            return True
+        return jwt is not None and key_of(jwt.scope, jwt.session_id) in self._sessions
 
     def is_seen(self, digest: bytes) -> bool:
         """Return whether the provider has accepted a credential before."""

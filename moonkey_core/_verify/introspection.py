@@ -11,7 +11,7 @@ from typing import Protocol
 from moonkey_core import _clock
 from moonkey_core._crypto import fleet_sealers
 from moonkey_core._evidence import seconds
-from moonkey_core._plan import Plan
+from moonkey_core._plan import Done, Plan, step
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider, check_scope, own_scope
 from moonkey_core._reasons import TOKEN_OVER_REASONS
 from moonkey_core._repeated_log import log_repeated
@@ -72,6 +72,23 @@ class ExtensionLog(Protocol):
     def on_refused(self, error: MoonKeyError, entry: CacheEntry) -> None:
         """Note that the provider refuses to extend a session so far."""
         ...
+
+
+def _counted(plan: Plan[IntrospectionResult], is_known: bool) -> Plan[IntrospectionResult]:
+    """Run a plan of any provider, whose calls take from the budget of calls.
+
+    Args:
+        plan: The plan.
+        is_known: Whether the credential was valid before, so that its calls go first.
+    """
+    current = step(plan, None)
+    try:
+        while not isinstance(current, Done):
+            current.verifies, current.priority = True, current.priority or is_known
+            current = step(plan, (yield current))
+    finally:
+        plan.close()
+    return current.value
 
 
 class Introspector:
@@ -160,7 +177,7 @@ class Introspector:
             raise self._acceptance.refusal(entry if jwt is None else jwt)
         if self._has_feed and self._cache.seen_session(request.digest) != result.session_id:
             self.note_session(request.value, result.session_id, result.scope)
-        self._cache.mark_seen(request.digest, result.session_id)
+        self._cache.mark_seen(request.digest, result.session_id, result.scope)
         if not self._is_moonkey:
             self._cache.note_end(request.digest, result.ends_at)
         if result.asked_at >= began:
@@ -239,7 +256,8 @@ class Introspector:
 
     def _asked(self, request: IntrospectionRequest) -> Plan[IntrospectionResult]:
         """Call the provider. Ids without a scope belong to it, so they never meet equal ones of MoonKey."""
-        result = yield from self._provider.introspect(request)
+        plan = self._provider.introspect(request)
+        result = yield from (_counted(plan, request.was_good) if self._settings.call_budget is not None else plan)
         if result.scope == DEFAULT_SCOPE != self._own_scope:
             result = replace(result, scope=self._own_scope)
         check_scope(result.scope, self._provider, self._scopes)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core.errors import ConfigurationError, MoonKeyError
+from moonkey_core.errors import ConfigurationError, MoonKeyError, NotSupported
 from moonkey_core.revocations import MAX_CLOCK_AHEAD
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MAX_WAIT = 600.0
 _JWT_DOTS = 2
 _EPILOG = """\
 exit status:
-  0  published: every process of the app refuses it
+  0  published: every process of the app that hears the feed refuses it
   1  the provider did not confirm it; run the command again
   2  the command line or a setting is wrong; nothing was revoked
   3  pending: Redis did not acknowledge it in time; run the command again
@@ -75,20 +75,31 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--provider", metavar="NAME", help="whose id it is, where the app has several providers")
     parser.add_argument(
+        "--issuer",
+        metavar="URL",
+        type=_id,
+        help="the same by one of its issuers, to the last character; needed with an id where it has several",
+    )
+    parser.add_argument(
         "--wait",
         metavar="SECONDS",
         type=_seconds,
         default=10.0,
         help="how long to wait for Redis to have it (10)",
     )
-    parser.add_argument("--yes", action="store_true", help="do it: sign out all users, for --issued-before")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="do it, although the provider ends nothing: for --issued-before, which signs out all users, and for "
+        "the ids of a provider that cannot end sessions",
+    )
     return parser
 
 
 def _id(value: str) -> str:
     if value.count(".") == _JWT_DOTS and value.startswith("eyJ"):
         raise argparse.ArgumentTypeError(
-            "this is a JWT, and an id is needed; other users of the machine can read a command line"
+            "this is a JWT, which is not needed here; other users of the machine can read a command line"
         )
     return value
 
@@ -127,18 +138,21 @@ def _seconds(value: str) -> float:
 
 
 def _run(client: MoonKey, arguments: argparse.Namespace) -> int:
+    provider = client.revocations.provider_of(arguments.provider, arguments.issuer)
+    if arguments.issued_before is not None:
+        return _refuse_only(client, provider, arguments)
     added = _count_entries(client)
     try:
-        if arguments.issued_before is not None:
-            return _cut_off(client, arguments)
         if arguments.session is not None:
-            client.sessions.revoke(session_id=arguments.session, provider=arguments.provider)
+            client.sessions.revoke(session_id=arguments.session, provider=provider)
             done = "The provider has ended the session."
         else:
-            ended = client.sessions.revoke_all(arguments.user, provider=arguments.provider)
+            ended = client.sessions.revoke_all(arguments.user, provider=provider)
             done = f"The provider has ended all sessions of the user; {len(ended)} were listed."
     except ConfigurationError:
         raise
+    except NotSupported:  # nothing was done
+        return _refuse_only(client, provider, arguments)
     except MoonKeyError as error:
         if added():
             _report(client, arguments.wait, "The provider has not confirmed it.")
@@ -146,22 +160,30 @@ def _run(client: MoonKey, arguments: argparse.Namespace) -> int:
     return STATUS[_report(client, arguments.wait, done)]
 
 
-def _cut_off(client: MoonKey, arguments: argparse.Namespace) -> int:
-    """Refuse what was issued before a time, in the feed alone, if that was confirmed by ``--yes``."""
-    named = client.providers.get(arguments.provider, client)
-    is_unnamed = named is client and bool(client.providers)
-    if not is_unnamed and not arguments.yes:
-        moment = datetime.fromtimestamp(arguments.issued_before, UTC).isoformat(timespec="seconds")
-        return _fail(
-            f"This signs out all users: every credential issued before {moment} is refused. It ends nothing at "
-            f"the provider: {_holds_for(named)} Nothing was revoked; say --yes to do it.",
-            USAGE,
-        )
+def _refuse_only(client: MoonKey, provider: str, arguments: argparse.Namespace) -> int:
+    """Refuse it in the feed alone, as the provider cannot end it, if that was confirmed by ``--yes``."""
+    holds = _holds_for(client.providers.get(provider, client))
+    if not arguments.yes:
+        if arguments.issued_before is None:
+            what = f"The provider {provider!r} cannot end it. It can only be refused in the processes of the app"
+        else:
+            moment = datetime.fromtimestamp(arguments.issued_before, UTC).isoformat(timespec="seconds")
+            what = (
+                f"This signs out all users: every credential issued before {moment} is refused. It ends nothing "
+                "at the provider"
+            )
+        return _fail(f"{what}: {holds} Nothing was revoked; say --yes to do it.", USAGE)
     if client.health().feed == "none":
         print("local: there is no feed (MOONKEY_REDIS_URL), which this needs. Nothing was revoked.")
         return STATUS["local"]
-    client.revocations.add(issued_before=arguments.issued_before, provider=arguments.provider)
-    return STATUS[_report(client, arguments.wait, f"It ends nothing at the provider: {_holds_for(named)}")]
+    client.revocations.add(
+        session_id=arguments.session,
+        user_id=arguments.user,
+        issued_before=arguments.issued_before,
+        provider=provider,
+        issuer=arguments.issuer,
+    )
+    return STATUS[_report(client, arguments.wait, f"It ends nothing at the provider: {holds}")]
 
 
 def _holds_for(client: MoonKey) -> str:
@@ -198,8 +220,8 @@ def _report(client: MoonKey, seconds: float, done: str) -> RevocationState:
         )
         return "pending"
     print(
-        f"published: {done} Every process of the app refuses it in {client.settings.max_revocation_lag:g} seconds "
-        "at the latest."
+        f"published: {done} Every process of the app that hears the feed refuses it in "
+        f"{client.settings.max_revocation_lag:g} seconds at the latest; the others do as on_feed_lost says."
     )
     return "published"
 

@@ -31,6 +31,7 @@ MOONKEY_ONLY: Mapping[str, str] = {
     "jwks_url": "",
     "jwks_auth": "",
     "jwks": "",
+    "call_budget": "introspect",
     "refresh_jwt": "refresh_jwt",
     "load_user": "get_user",
     "user_ttl": "get_user",

@@ -243,15 +243,34 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
     """Make a parser of a finite number of seconds from ``low`` to ``high``."""
 
     def parse(value: object) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
+        number = _number_of(value)
         if not low <= number <= high:  # also false for NaN
             raise ValueError(f"must be a number of seconds from {low:.15g} to {high:.15g}.")
         return number
 
     return parse
+
+
+def optional_number(low: float, high: float) -> Callable[[object], float | None]:
+    """Make a parser of a finite number from ``low`` to ``high``, or of none."""
+
+    def parse(value: object) -> float | None:
+        if value is None:
+            return None
+        number = _number_of(value)
+        if not low <= number <= high:  # also false for NaN
+            raise ValueError(f"must be a number from {low:.15g} to {high:.15g}.")
+        return number
+
+    return parse
+
+
+def _number_of(value: object) -> float:
+    """Return a value as a number; NaN for what is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def duration(low: float, high: float) -> Callable[[object], timedelta | None]:

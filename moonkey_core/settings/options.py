@@ -68,6 +68,7 @@ class Options(TypedDict, total=False):
     fresh_jwt_header: str | None
     timeout: float | None
     max_connections: int | None
+    call_budget: float | None
     transport: Literal["auto", "httpx", "aiohttp"] | None
     trust_env: bool | None
     cookies: CookieSettings | Mapping[str, Any] | bool | None

@@ -49,6 +49,7 @@ from moonkey_core.settings.fields import (
     networks,
     oauth_start_url,
     optional_choice,
+    optional_number,
     optional_secret_key,
     page_address,
     previous_cache_secret,
@@ -270,6 +271,11 @@ class Settings(Routed, KnownArguments):
     )
     max_connections: int = _setting(
         whole_number(1, 1000), 64, help="Connections to the API per process (per event loop when async)."
+    )
+    call_budget: float | None = _setting(
+        optional_number(0.1, 1_000_000),
+        None,
+        help="Most verifications that a process asks of the API per second; known sessions first, others get 503.",
     )
     transport: Literal["auto", "httpx", "aiohttp"] = _setting(
         choice("auto", "httpx", "aiohttp"),
@@ -628,7 +634,9 @@ def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
     check_arguments(given, _NAMES, beside, _names_of)
 
 
-def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -> dict[str, Any]:
+def variables(
+    found: Mapping[Any, Any], kind: str, *, in_django: bool = False, beside: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the settings among a framework's variables, such as ``MOONKEY_LEEWAY``, by the settings' names.
 
     Any other variable that begins with ``MOONKEY_`` is logged once, as it has no effect.
@@ -637,6 +645,7 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
         found: The variables.
         kind: What such a variable is called in messages.
         in_django: Whether they are Django's settings, whose ``MOONKEY`` dict has further keys.
+        beside: Further names that belong there, and are returned with the settings.
 
     Raises:
         ConfigurationError: A name is nearly that of a setting, or belongs elsewhere.
@@ -649,7 +658,7 @@ def variables(found: Mapping[Any, Any], kind: str, *, in_django: bool = False) -
             lambda name: f"MOONKEY = {{{name.upper()!r}: …}}",
             more=_names_of,
         )
-    return from_variables(found, _NAMES, kind, more=_names_of)
+    return from_variables(found, _NAMES.union(beside), kind, more=_names_of)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:

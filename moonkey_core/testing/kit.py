@@ -207,6 +207,7 @@ class Kit:
             user.revoke()
         if unavailable:
             self.faults.down(provider=name)
+            self.renew()  # so that no key set is at hand
         kind = kind_for(found, client)
         made = new_client(kind, found, base_url or _base_url(kind, settings, cookies), headers, cookies)
         made.moonkey = user
@@ -250,13 +251,29 @@ class Kit:
 
     def learn_end(self, user: SignedInUser) -> None:
         """Tell the app's clients that a session has ended, as a revocation feed or a webhook would."""
+        session_id = self._session_of(user)
+        if session_id is None:
+            return
         for one in self._adopted:
-            names = one.client.providers or (user.provider,)
-            if user.provider in names:
-                with suppress(ValueError):
-                    one.client.revocations.add(
-                        session_id=user.session_id, provider=user.provider if one.client.providers else None
-                    )
+            if user.provider in (one.client.providers or (user.provider,)):
+                name = user.provider if one.client.providers else None
+                one.client.revocations.add(session_id=session_id, provider=name)
+
+    def _session_of(self, user: SignedInUser) -> str | None:
+        """Return the id of a session, as the app's clients have it.
+
+        Tokens without a session's id have one that the client makes of them, so a client like the app's is asked.
+        """
+        settings = self._settings[user.provider]
+        if user.session_id:
+            return user.session_id
+        transport = self.emulators.transport([user._service])
+        with shared_among(weakref.WeakValueDictionary()), httpx.Client(transport=transport) as calls:
+            name = settings.credential_headers[0]
+            value = f"Bearer {user.session_jwt}" if name == "authorization" else user.session_jwt
+            with MoonKey(settings, http_client=calls) as probe:
+                session = probe.authenticate({name: value}).session
+                return None if session is None else session.id
 
     def sibling(self, user: SignedInUser) -> Any:
         """Return a client like that of a user, without a credential."""

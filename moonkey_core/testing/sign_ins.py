@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -220,7 +222,16 @@ def shape_of(settings: Settings) -> str:
 def _at_issuer(service: OidcService, settings: Settings, wish: Wish) -> Issued:
     provider: Any = settings.provider
     shape = wish.shape or shape_of(settings)
-    claims = {**_places(provider, shape), **_grants(provider, shape, wish), **_times(shape, wish), **wish.claims}
+    if shape == "clerk-v2" and not wish.shape and not (wish.roles is None and wish.permissions is None):
+        shape = "clerk-v1"  # whose tokens name them one by one
+    own = _own_session(service, shape)
+    claims = {
+        **own,
+        **_places(provider, shape),
+        **_grants(provider, shape, wish),
+        **_times(shape, wish),
+        **wish.claims,
+    }
     life = 3_600.0
     made = service.emulator.sign_in(
         wish.address,
@@ -231,6 +242,19 @@ def _at_issuer(service: OidcService, settings: Settings, wish: Wish) -> Issued:
         claims=claims,
     )
     return Issued(made.user_id, made.session_id, made.opaque_token, made.access_token, made.id_token)
+
+
+_sign_ins = itertools.count()
+
+
+def _own_session(service: OidcService, shape: str) -> dict[str, Any]:
+    """Return the claims that make a sign-in a session of its own, where the tokens have no id of one.
+
+    Otherwise a user who signs in twice within a second has one session, and ends both by ending one.
+    """
+    if shape.startswith("firebase"):  # known by the time of the sign-in, in whole seconds
+        return {"auth_time": int(service.emulator.now()) - next(_sign_ins) % 60}
+    return {"jti": uuid.uuid4().hex} if shape.startswith("auth0") else {}
 
 
 def _places(provider: Any, shape: str) -> dict[str, Any]:
@@ -245,7 +269,7 @@ def _places(provider: Any, shape: str) -> dict[str, Any]:
     audiences: Any = getattr(rules, "audience", None) or getattr(provider, "_audiences", ())
     audience = next(iter(audiences), None)
     if audience is not None:
-        found["aud"] = audience
+        found[getattr(rules, "audience_claim", None) or "aud"] = audience
     claim_rules = getattr(getattr(provider, "jwt_claims", None), "rules", None)
     clients = sorted(getattr(claim_rules, "clients", ()) or ())
     if clients and claim_rules is not None:
@@ -254,6 +278,8 @@ def _places(provider: Any, shape: str) -> dict[str, Any]:
 
 
 def _grants(provider: Any, shape: str, wish: Wish) -> dict[str, Any]:
+    if shape.startswith("clerk"):
+        return {**_of_clerk(wish), **(_methods(shape, wish) if wish.factors is not None or wish.mfa else {})}
     found: dict[str, Any] = {}
     rules = getattr(getattr(provider, "jwt_claims", None), "rules", None)
     for name in ("roles", "permissions", "scopes"):
@@ -261,16 +287,31 @@ def _grants(provider: Any, shape: str, wish: Wish) -> dict[str, Any]:
         if values is None:
             continue
         path = next(iter(getattr(rules, name, ())), None)
-        if path is None:
+        if path is None or (shape == "supabase" and tuple(path) == ("role",)):  # that is its kind of user
+            configure = "Configure roles_claim of the provider, or give" if name == "roles" else "Give"
             raise ConfigurationError(
                 f"The tokens of the provider {provider.name!r} have no {name}, as it is configured. "
-                f"Configure {name}_claim of the provider, or give claims={{…}} here."
+                f"{configure} claims={{…}} here."
             )
         is_text = name == "scopes" and shape != "okta"
         _put(found, path, " ".join(values) if is_text else list(values))
     if wish.factors is not None or wish.mfa:
         found |= _methods(shape, wish)
     return found
+
+
+def _of_clerk(wish: Wish) -> dict[str, Any]:
+    """Return a user's role and permissions in an organization, which the kit makes up."""
+    if wish.scopes is not None or len(wish.roles or ()) > 1:
+        raise ConfigurationError("A session of Clerk has one role in an organization, and no scopes.")
+    if wish.roles is None and wish.permissions is None:
+        return {}
+    return {
+        "org_id": "org_test",
+        "org_slug": wish.organization or "test",
+        "org_role": next(iter(wish.roles or ()), "org:member"),
+        "org_permissions": list(wish.permissions or ()),
+    }
 
 
 def _methods(shape: str, wish: Wish) -> dict[str, Any]:

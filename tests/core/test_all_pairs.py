@@ -25,7 +25,18 @@ from moonkey_core.flows import FlowRequest
 from moonkey_core.gate import Requirements, check
 from moonkey_core.web.request import RequestInfo
 from moonkey_core.web.responses import ResponseFacts, refuse, response_effects
-from support.combinations import FRESH, GRACE, SETTINGS, TTL, WEEK, Combination, all_pairs, calls_for, product_of
+from support.combinations import (
+    BUDGET,
+    FRESH,
+    GRACE,
+    SETTINGS,
+    TTL,
+    WEEK,
+    Combination,
+    all_pairs,
+    calls_for,
+    product_of,
+)
 from support.feeds import Process
 from support.patience import PATIENT
 from support.pauses import no_pauses, patient_with_redis
@@ -37,6 +48,7 @@ from support.visitors import JWT, SESSION, signed_in_long_ago, verifications
 ROWS = all_pairs("lazy", "required")
 WEIGHTIEST = ("load_user", "extend_on_activity", "jwt_issuer", "session_cache_ttl", "grace_seconds")
 OTHERS = {"cookies": True, "feed": False, "hooks": True, "fresh_jwt_header": FRESH, "expires_in_header": True}
+OTHERS |= {"on_feed_lost": None, "call_budget": BUDGET}
 ALL_OF_THEM = [
     Combination((*row.values, ("how", "httpx" if sum(bool(value) for _, value in row.values) % 2 else "sync")))
     for row in product_of(WEIGHTIEST, OTHERS)

@@ -1,8 +1,8 @@
 """One small app per framework, to be served by any server: ``application`` is the one that ``SERVED_APP`` names.
 
 The same paths in all: ``/me`` and ``/async-me`` need a session (a plain and an async view), ``/health`` is the
-worker's report. A POST to one of ``served_revocations.ACTIONS`` revokes, and says what became of that. Settings
-come from the environment. Each response names its process.
+worker's report, ``/doctor`` that of the doctor (but in FastAPI). A POST to one of ``served_revocations.ACTIONS``
+revokes, and says what became of that. Settings come from the environment. Each response names its process.
 """
 
 from __future__ import annotations
@@ -60,6 +60,12 @@ def _flask() -> Any:
     @app.get("/health")
     def health() -> Any:
         return _report(get_client())
+
+    @app.get("/doctor")
+    def doctor() -> Any:
+        from moonkey_flask.doctor import worker_report
+
+        return worker_report().to_dict()
 
     @app.post("/<any(" + ", ".join(map(repr, ACTIONS)) + "):action>")
     def act(action: str) -> Any:
@@ -124,11 +130,16 @@ def _django_urls() -> list[Any]:
     def health(request: HttpRequest) -> HttpResponse:
         return JsonResponse(_report(get_client()))
 
+    def doctor(request: HttpRequest) -> HttpResponse:
+        from moonkey_django.doctor import worker_report
+
+        return JsonResponse(worker_report(request).to_dict())
+
     @csrf_exempt
     def act(request: HttpRequest) -> HttpResponse:
         return JsonResponse(ACTIONS[request.path[1:]](get_client(), json.loads(request.body)))
 
-    views = [path("me", me), path("async-me", async_me), path("health", health)]
+    views = [path("me", me), path("async-me", async_me), path("health", health), path("doctor", doctor)]
     return [*views, *(path(action, act) for action in ACTIONS)]
 
 
@@ -152,6 +163,11 @@ def _starlette() -> Any:
     async def health(request: Request) -> Response:
         return JSONResponse(_report(get_client(request)))
 
+    async def doctor(request: Request) -> Response:
+        from moonkey_starlette.doctor import worker_report
+
+        return JSONResponse(worker_report(request).to_dict())
+
     async def act(request: Request) -> Response:
         action = ASYNC_ACTIONS[request.url.path[1:]]
         return JSONResponse(await action(get_client(request), await request.json()))
@@ -161,6 +177,7 @@ def _starlette() -> Any:
             Route("/me", me),
             Route("/async-me", async_me),
             Route("/health", health),
+            Route("/doctor", doctor),
             *(Route(f"/{action}", act, methods=["POST"]) for action in ASYNC_ACTIONS),
         ],
         middleware=[Middleware(_Signed), Middleware(MoonKeyMiddleware)],

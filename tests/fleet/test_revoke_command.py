@@ -185,14 +185,18 @@ def test_a_wrong_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret@" not in ended.error
 
 
-def test_several_providers(
-    run: Run, emulator: Emulator, oidc: OidcEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def several(oidc: OidcEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app has two providers."""
     monkeypatch.setenv("MOONKEY_PROVIDERS", "moonkey,oidc")
     monkeypatch.setenv("MOONKEY_OIDC_ISSUER", oidc.base_url)
     monkeypatch.setenv("MOONKEY_OIDC_AUDIENCE", "api")
     monkeypatch.setenv("MOONKEY_ON_FEED_LOST", "refuse")
     monkeypatch.setenv("MOONKEY_CACHE_SECRET", "a-long-secret-of-the-fleet-0123456789")
+
+
+@pytest.mark.usefixtures("several")
+def test_several_providers(run: Run, emulator: Emulator) -> None:
     one = emulator.sign_in()
     for what in (("--session", one.session_id), ("--issued-before", "now", "--yes")):
         ended = run(*what)
@@ -202,6 +206,53 @@ def test_several_providers(
     assert (ended.status, ended.error) == (0, "")
     ended = run("--issued-before", "now", "--yes", "--provider", "oidc", "--wait", str(PATIENCE))
     assert (ended.status, ended.error) == (0, "")
+
+
+@pytest.mark.usefixtures("several")
+def test_a_provider_by_its_issuer(run: Run, emulator: Emulator, oidc: OidcEmulator) -> None:
+    one = emulator.sign_in()
+    ended = run("--session", one.session_id, "--issuer", emulator.issuer, "--wait", str(PATIENCE))
+    assert (ended.status, ended.error) == (0, "")
+    with MoonKey(emulator.secret_key, base_url=emulator.base_url) as client:
+        assert client.sessions.list(one.user_id, provider="moonkey") == ()
+    ended = run("--issued-before", "now", "--yes", "--issuer", oidc.base_url, "--wait", str(PATIENCE))
+    assert (ended.status, ended.error) == (0, "")
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize("what", [("--session", "sess_1"), ("--user", "user_1"), ("--issued-before", "now")])
+def test_a_wrong_issuer(
+    what: tuple[str, str], run: Run, emulator: Emulator, oidc: OidcEmulator, server: RedisServer
+) -> None:
+    ended = run(*what, "--yes", "--issuer", "https://stranger.example")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error == (
+        "No provider here has the issuer 'https://stranger.example'. There are: "
+        f"{emulator.issuer!r}, {oidc.base_url!r}. Nothing was revoked.\n"
+    )
+    ended = run(*what, "--yes", "--provider", "moonkey", "--issuer", oidc.base_url)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.error.startswith(f"'moonkey' has no issuer {oidc.base_url!r}. Its issuers: {emulator.issuer!r}.")
+    assert "stream" not in {server.client.type(key).decode() for key in server.client.scan_iter()}
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize("what", ["--session", "--user"])
+def test_a_provider_that_ends_no_sessions_needs_a_yes(
+    what: str, run: Run, oidc: OidcEmulator, server: RedisServer
+) -> None:
+    asked = run(what, "some_id", "--issuer", oidc.base_url)
+    assert (asked.status, asked.out) == (2, "")
+    assert "'oidc' cannot end it" in asked.error
+    assert "say --yes to do it" in asked.error
+    with MoonKey(redis_url=server.url) as other:
+        feed = other.providers["oidc"]
+        assert wait_until(lambda: feed.health().feed == "live")
+        assert len(feed.revocations) == 0
+        ended = run(what, "some_id", "--issuer", oidc.base_url, "--yes", "--wait", str(PATIENCE))
+        assert (ended.status, ended.error) == (0, "")
+        assert ended.out.startswith("published: It ends nothing at the provider: it holds for ")
+        assert wait_until(lambda: len(feed.revocations) == 1)
 
 
 def test_as_a_module(run: Run, emulator: Emulator) -> None:

@@ -89,6 +89,12 @@ class TestFlask:
         assert "allow_headers of Flask-CORS lacks authorization, session-token" in lines[0]
         assert "expose_headers of Flask-CORS lacks Retry-After" in lines[1]
 
+    def test_proxies_twice(self, emulator: Emulator) -> None:
+        for networks, expected in (("10.0.0.7", {"proxies"}), ("none", set[str]())):
+            app = self.app(emulator, trusted_proxies=networks)
+            app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+            assert wrong(moonkey_flask.doctor.stack_of(app)).keys() == expected
+
     def test_the_name_of_its_own_session_cookie(self, emulator: Emulator) -> None:
         app = self.app(emulator, cookies={"insecure_development": True, "session_name": "session"})
         assert "SESSION_COOKIE_NAME" in wrong(moonkey_flask.doctor.stack_of(app))["stack"]

@@ -12,6 +12,7 @@ from moonkey_core import CookieSettings
 WEEK = 604_800
 TTL, GRACE = 30, 120
 FRESH = "x-fresh-jwt"
+BUDGET = 100_000  # calls per second: more than any test makes
 
 SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "load_user": (False, True),
@@ -27,25 +28,29 @@ SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "lazy": (False, True),
     "required": (False, True),
     "how": ("sync", "httpx", "aiohttp"),
+    "on_feed_lost": (None, "bounded"),
+    "call_budget": (None, BUDGET),
 }
 """``jwt_issuer``, ``cookies``, ``feed`` and ``hooks``: whether there is any. ``how``: what makes the calls.
+``on_feed_lost`` is left out where there is no feed, as it is refused there.
 
 ``max_staleness`` is no part of it, as it hides what the others do: each combination is visited with and without.
 """
 
 
 # The place of each value in its row of SETTINGS, in the same order. Made by allpairspy 2.5.1, as
-# AllPairs([range(len(values)) for values in SETTINGS.values()]); a test finds a pair that is missing.
+# AllPairs([range(len(values)) for values in SETTINGS.values()]); the last two columns were found by trying all. A
+# test finds a pair that is missing.
 _TABLE = (
-    "0000000000000",
-    "1111111111110",
-    "1010101010101",
-    "0101010101011",
-    "0110011001102",
-    "1001100110012",
-    "1001011010012",
-    "0110100110012",
-    "1001100101102",
+    "000000000000000",
+    "111111111111011",
+    "101010101010100",
+    "010101010101111",
+    "011001100110201",
+    "100110011001201",
+    "100101101001210",
+    "011010011001210",
+    "100110010110210",
 )
 
 
@@ -68,11 +73,12 @@ class Combination:
     def options(self, issuer: str, redis_url: str | None) -> dict[str, Any]:
         """The settings of a client."""
         names = ("load_user", "extend_on_activity", "session_cache_ttl", "grace_seconds", "expires_in_header")
-        found = {name: getattr(self, name) for name in (*names, "fresh_jwt_header")}
+        found = {name: getattr(self, name) for name in (*names, "fresh_jwt_header", "call_budget")}
         found |= {"jwt_issuer": issuer if self.jwt_issuer else None, "user_ttl": 0, "jwks_ttl": 3600}
         found |= {"cookies": CookieSettings() if self.cookies else None, "redis_url": redis_url}
         if redis_url is not None:
             found["max_revocation_lag"] = 3.0  # on a busy machine a second is soon over
+            found["on_feed_lost"] = self.on_feed_lost
         return {name: value for name, value in found.items() if value is not None}
 
 

@@ -52,6 +52,11 @@ CDP = {"providers_cdp:app": _ASGI}
 _ALL = {**SERVERS, **PAGES, **PROVIDERS, **STYTCH, **STYTCH_PAGES, **CDP}
 
 
+def all_targets() -> list[str]:
+    """The names of all examples that are apps."""
+    return [*_ALL]
+
+
 @contextmanager
 def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
     """One example as a process of its own, with further settings in its environment; yields its URL."""

@@ -56,6 +56,16 @@ class TestEveryProvider:
         for text in ("garbage", "no.jwt.atall", "eyJhbGciOiJub25lIn0.e30.", "two words", "{}", "\x00", "é" * 20):
             assert explained(text, **whole.options).outcome == "refused", text
 
+    def test_a_token_belongs_to_the_owner_of_its_header(self, emulator: Emulator, oidc: OidcEmulator) -> None:
+        options = {"secret_key": emulator.secret_key, "base_url": emulator.base_url}
+        providers = ["moonkey", oidc_provider(oidc).at(credential_headers=["x-oidc"])]
+        token = emulator.sign_in().session_token
+        assert explained(token, providers=providers, **options).outcome == "accepted"
+        assert explained(f"Session-Token: {token}", providers=providers, **options).outcome == "accepted"
+        before = emulator.requests()
+        assert explained(f"X-OIDC: {token}", providers=providers, **options).outcome == "refused"
+        assert emulator.requests() == before
+
     def test_a_jwt_of_nobody_at_an_app_with_several(self, request: pytest.FixtureRequest) -> None:
         whole = set_up("several", request)
         emulator: Emulator = request.getfixturevalue("emulator")

@@ -38,7 +38,7 @@ def no_calls() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("moonkey_core._doctor.subject.run_in_time", _offline)
         patch.setattr("moonkey_core._doctor.redis._TIMEOUT", 0.05)
-        patch.setattr("moonkey_core._doctor.redis.blocking_client", _offline)
+        patch.setattr("moonkey_core._doctor.redis.BlockingStoreClient", _offline)
         yield
 
 

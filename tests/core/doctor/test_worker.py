@@ -59,6 +59,11 @@ class TestProxies:
         assert "The client's address is known" in report.of("proxies")[0].text
         assert "https://app.example.com" in report.of("cookies")[0].text
 
+    def test_its_address_was_replaced_before(self) -> None:
+        found = wrongs(report_of(PROXY, peer="203.0.113.7", trusted_proxies="10.0.0.0/24"))
+        assert "--no-proxy-headers" in found["proxies"]
+        assert wrongs(report_of(PROXY, peer="203.0.113.7", trusted_proxies="none")) == {}
+
     def test_one_that_sends_nothing(self) -> None:
         assert wrongs(report_of(trusted_proxies="10.0.0.7")).keys() == {"proxies"}
 
