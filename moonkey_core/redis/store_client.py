@@ -126,7 +126,8 @@ class AsyncStoreClient:
     async def _new_client(self) -> Any:
         if self._address.kind == "cluster":
             return async_cluster_client(self._address, self._timeout, self._max_connections, _PURPOSE)
-        server = await find_primary(self._address, self._timeout) if self._address.is_followed else None
+        found = await find_primary(self._address, self._timeout) if self._address.is_followed else None
+        server = None if found is None else found.server
         return async_client(self._address, self._timeout, self._max_connections, _PURPOSE, server)
 
     def note_failure(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 from moonkey_core.redis.client import (
     async_client,
@@ -20,6 +21,19 @@ from moonkey_core.settings.redis_address import RedisAddress, redis_address
 
 Server = tuple[str, int]
 """Host and port."""
+
+
+class Primary(NamedTuple):
+    """What a Sentinel says of the primary.
+
+    Attributes:
+        server: Its host and port.
+        age: Seconds for which the Sentinel has known it as the primary.
+    """
+
+    server: Server
+    age: float
+
 
 _RANDOM = random.SystemRandom()  # workers that were forked share the state of any other
 _MOST_NODES = 3  # of those in redis_url that are tried at a time
@@ -37,6 +51,10 @@ class FeedServer:
         url: The ``redis_url`` of the settings.
         key: A key of the feed: in a cluster it says which node that is.
         timeout: Seconds that a call may take.
+
+    Attributes:
+        age: Seconds for which the server had been the primary when it was found, as far as that is known. One that
+            has just become it may lack entries, and have all that tells of an older stream.
     """
 
     def __init__(self, url: Secret, key: str, timeout: float) -> None:
@@ -44,6 +62,7 @@ class FeedServer:
         self._key = key
         self._timeout = timeout
         self.current: Server | None = None
+        self.age: float = math.inf
 
     async def connect(self, timeout: float, max_connections: int, purpose: str) -> Any:
         """Find the server, and make a client of it, which connects when it is used.
@@ -91,30 +110,41 @@ class FeedServer:
 
     async def _find(self) -> Server | None:
         if self.address.kind == "sentinel":
-            return await find_primary(self.address, self._timeout)
+            server, self.age = await find_primary(self.address, self._timeout)
+            return server
         return await _find_node(self.address, self._key, self._timeout) if self.address.is_followed else None
 
 
-async def find_primary(address: RedisAddress, timeout: float) -> Server:
+async def find_primary(address: RedisAddress, timeout: float) -> Primary:
     """Return the primary that the first Sentinel that answers knows; the others are asked at other times.
 
     Args:
         address: Of Sentinels.
         timeout: Seconds for all that are asked.
     """
-    chosen = _some(address)
-    sentinel = redis_module("redis.asyncio.sentinel").Sentinel(
-        chosen,
-        sentinel_kwargs=_sentinel_options(address, async_options(address, timeout / len(chosen), "sentinel")),
-    )
+    chosen, ages = _some(address), list[float]()
+    options = _sentinel_options(address, async_options(address, timeout / len(chosen), "sentinel"))
+    kind = _noting_age(redis_module("redis.asyncio.sentinel").Sentinel, ages)
+    sentinel = kind(chosen, sentinel_kwargs=options)
     try:
         async with time_limit(timeout):
             host, port = await sentinel.discover_master(address.service)
-        return host, int(port)
+        return Primary((host, int(port)), ages[-1])
     finally:
         for one in sentinel.sentinels:
             with contextlib.suppress(Exception):
                 await one.connection_pool.disconnect()
+
+
+def _noting_age(kind: Any, ages: list[float]) -> Any:
+    """Return a class of Sentinel clients that notes for how long a Sentinel has known the primary."""
+
+    class Noting(kind):  # type: ignore[misc]
+        def check_master_state(self, state: Any, service_name: str) -> bool:
+            ages.append(float(state.get("role-reported-time", math.inf)) / 1000)
+            return bool(super().check_master_state(state, service_name))
+
+    return Noting
 
 
 def find_primary_blocking(address: RedisAddress, timeout: float) -> Server:
@@ -155,7 +185,10 @@ def async_cluster_client(address: RedisAddress, timeout: float, max_connections:
     nodes = [module.ClusterNode(*one) for one in _some(address)]
     client = module.RedisCluster(startup_nodes=nodes, max_connections=max_connections, **options)
     # The constructor does not take it. A node has a copy of the options.
-    for kwargs in (client.get_connection_kwargs(), *(one.connection_kwargs for one in client.startup_nodes)):
+    for kwargs in (
+        client.get_connection_kwargs(),
+        *(one.connection_kwargs for one in client.nodes_manager.startup_nodes.values()),
+    ):
         kwargs["redis_connect_func"] = on_connect
     return client
 

@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -298,7 +299,8 @@ class Worker:
                 client, self._root, self._call_timeout, self._retention, self._clock, replicas=self._replicas
             )
             self._queue.mark_away(False)
-            self.reader.join(stream.epoch)
+            # A new primary may have an old epoch, and lack what was added last.
+            self.reader.join(replace(stream.epoch, age=min(stream.epoch.age, self._server.age)))
             unsent = self._queue.take_unsent()
             async with asyncio.TaskGroup() as tasks:
                 # A few need not wait until all is read. Of many, Redis may have most already.

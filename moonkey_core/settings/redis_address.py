@@ -93,9 +93,11 @@ def _of_several(scheme: str, is_sentinel: bool, rest: str) -> RedisAddress:
             f"names more than {_MOST_NODES} hosts. A few are enough: the others are learnt from them."
         )
     service, database = _service_of(path) if is_sentinel else ("", path.strip("/"))
-    if not is_sentinel and database not in ("", "0"):
-        raise ValueError("names a database, and a cluster has database 0 only. Leave it out.")
     pairs = parse_qsl(query.removeprefix("?"), keep_blank_values=True)
+    if not is_sentinel and any(
+        one not in ("", "0") for one in (database, *(v for name, v in pairs if name == "db"))
+    ):
+        raise ValueError("names a database, and a cluster has database 0 only. Leave it out.")
     others = [pair for pair in pairs if pair[0] not in (_SENTINEL_USER, _SENTINEL_PASSWORD)]
     host, port = nodes[0]
     shown = f"[{host}]" if ":" in host else host

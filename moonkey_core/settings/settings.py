@@ -234,7 +234,10 @@ class Settings(Routed, KnownArguments):
         help="Most revocations that the API was not told of; beyond, everything issued before is refused.",
     )
     redis_url: Secret | None = _setting(
-        redis_url, None, help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`)."
+        redis_url,
+        None,
+        help="Redis of the fleet, for its revocation feed and store (`redis://…`, `rediss://…`, `unix://…`, "
+        "`redis+sentinel://…/service`, `redis+cluster://…`).",
     )
     cache_secret: Secret | None = _setting(
         cache_secret, None, help="Protects cookies and what lies in Redis; if not set, `secret_key` does."

@@ -6,8 +6,10 @@ Only this is exchanged in a client under test. What it asks for, and how it judg
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -52,12 +54,15 @@ class Service(Protocol):
 
     def answers(self, url: str) -> bool:
         """Return whether a call to this address is for this service."""
+        raise NotImplementedError
 
     def translated(self, url: str, call: Call) -> Call:
         """Return a call as the emulator knows it: its paths, and its credentials where the app has others."""
+        raise NotImplementedError
 
     def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return an answer as the provider would have written it."""
+        raise NotImplementedError
 
 
 class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -79,7 +84,7 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         service = self._service_for(url)
         call = service.translated(url, _call(request, request.read()))
         if self._gateway_of is None:
-            with httpx.HTTPTransport(verify=False) as sockets:
+            with httpx.HTTPTransport(verify=_no_tls()) as sockets:
                 response = sockets.handle_request(_forwarded(service, call, request))
                 answer = EmulatedReply(response.status_code, _headers(response), response.read())
         else:
@@ -96,7 +101,7 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         call = service.translated(url, _call(request, await request.aread()))
         if self._gateway_of is None:
             # Connections belong to an event loop, and each test may have one of its own.
-            async with httpx.AsyncHTTPTransport(verify=False) as sockets:
+            async with httpx.AsyncHTTPTransport(verify=_no_tls()) as sockets:
                 response = await sockets.handle_async_request(_forwarded(service, call, request))
                 answer = EmulatedReply(response.status_code, _headers(response), await response.aread())
         else:
@@ -154,6 +159,12 @@ def _in_process(
     finally:
         running.close()
     raise RuntimeError("The emulator waited for something")
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
+    """Return a context that no connection uses, as the emulator speaks plain http. To make one takes a moment."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class _Waits(Exception):

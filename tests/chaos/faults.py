@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from chaos.model import Session
 from chaos.people import NO_ANSWER
 from chaos.spans import Part
 from chaos.stage import WORKERS, Side, Stage
@@ -153,6 +154,55 @@ def fail_over(stage: Stage, rng: random.Random) -> None:
             side.redis.lead_to(new.port)
     stage.redis, stage.replica = new, old
     old.start()
+
+
+def replicated_fail_over(stage: Stage, rng: random.Random) -> None:
+    """The replica is promoted, without the last writes; what was ``published`` is on it (``redis_replicas``).
+
+    The way to the replica is slow, so what Redis alone has acknowledged is not on the replica yet.
+    """
+    assert stage.replica is not None
+    stage.tally.note_action("fail-over to a replica that counts")
+    old, new, way = stage.redis, stage.replica, stage.replication
+    way.lead_to(old.port)
+    way.set()
+    new.client.replicaof("127.0.0.1", way.port)
+    assert wait_until(lambda: new.client.info("replication").get("master_link_status") == "up", PATIENCE)
+    way.set(delay=rng.uniform(0.02, 0.04))
+    published = _published(stage, rng, rng.randrange(3, 7))
+    with stage.spans.during("redis", stage.numbers):
+        way.set("deaf")
+        stage.pause(rng.uniform(0.0, 1.0))  # what is revoked meanwhile is pending, and gets lost
+        old.kill()
+        new.client.replicaof("NO", "ONE")
+        known = stage.known_at(new, published)
+        if not all(known):
+            stage.tally.note_wrong(f"published is lost: {known.count(False)} of {len(known)} in a fail-over")
+        for side in stage.sides:
+            side.redis.lead_to(new.port)
+    stage.redis, stage.replica = new, old
+    old.start()
+
+
+def _published(stage: Stage, rng: random.Random, count: int) -> list[Session]:
+    """So many sessions that have ended, and whose end was said to be published; the last one just now."""
+    api, found = Line(stage.emulator.port), list[Session]()
+    lines = [Line(side.server.port) for side in stage.sides]
+
+    def end_one() -> bool:
+        session, side = stage.people.one_more(api), rng.randrange(len(lines))
+        if session is not None:
+            stage.people.end(lines[side], session, side)
+            stage.people.retire(session)
+            if session.ending is not None and session.ending.is_published:
+                found.append(session)
+        return len(found) >= count
+
+    if not wait_until(end_one, 2 * PATIENCE):
+        stage.tally.note_wrong("nothing is published: although there is a replica")
+    for line in (api, *lines):
+        line.close()
+    return found
 
 
 def link_disturbed(stage: Stage, rng: random.Random) -> None:

@@ -160,6 +160,20 @@ def _fail_over(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.fail_over], stage.rng)
 
 
+# As in an app that lets its users wait for the replica; and an entry outlasts the scenario.
+_REPLICATED = {"REDIS_REPLICAS": "1", "PUBLISH_TIMEOUT": "2", "JWT_MAX_AGE": "300"}
+
+
+@_scenario(
+    "fail-over-kept",
+    "the same with redis_replicas=1: what was published is on the replica",
+    Needs(_REPLICATED, replica=True),
+    seconds=20.0,
+)
+def _fail_over_kept(stage: Stage, seconds: float) -> None:
+    _again_and_again(stage, seconds, [faults.replicated_fail_over], stage.rng)
+
+
 @_scenario("links", "ways to Redis and to the API are cut, slow, dripping, half-closed, deaf; for one side or all")
 def _links(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, [faults.link_disturbed], stage.rng, (0.2, 2.0))

@@ -26,7 +26,7 @@ from chaos.spans import Metronome, Spans
 from chaos.tally import Tally
 from chaos.traffic import Forger, Traffic, asked_of
 
-from moonkey_core import Settings
+from moonkey_core import MoonKey, Settings
 from moonkey_core.revocations import retention
 from support.fleets import Answer, Line, Server, quiet_port, quiet_redis
 from support.patience import PATIENCE
@@ -133,6 +133,10 @@ class Stage:
         chosen = self.rng.sample(list(needs.servers), 2)
         self.sides = [self._side(number, *kind, environ, folder) for number, kind in enumerate(chosen)]
         self._start_servers(stack)
+        self._app: dict[str, Any] = {
+            name: environ[f"MOONKEY_{name.upper()}"]
+            for name in ("secret_key", "base_url", "jwt_issuer", "jwt_max_age", "leeway")
+        }
         settings = Settings.load({"redis_url": self.redis.url}, environ)
         self.judge = Judge(
             self._lags(), settings.jwt_max_age, settings.leeway, retention(settings), self.spans, self.metronome
@@ -188,6 +192,13 @@ class Stage:
                         self.traffic.ask(line, asked_of(session, credential, rng), side.number)
                         line.close()
             line.close()
+
+    def known_at(self, redis: RedisServer, sessions: Iterable[Session]) -> list[bool]:
+        """Whether a process that begins now, and has nothing but this Redis, refuses each of these sessions."""
+        with MoonKey(**self._app, redis_url=redis.url) as client:
+            if not wait_until(lambda: client.health().feed == "live", _PATIENCE):
+                raise RuntimeError("a process that begins now does not hear the feed")
+            return [client.revocations.refuses(one.session_id, one.user_id, one.jwts[-1][1]) for one in sessions]
 
     def seen_by_all(self, session: Session) -> bool:
         """Have all workers let a session in; false where that could not be done."""

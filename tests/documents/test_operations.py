@@ -14,8 +14,11 @@ import pytest
 from moonkey_core import MoonKey
 from moonkey_core._plan import CountAttempt, Limit, RecordStep
 from moonkey_core._reasons import ERROR_REASONS, LOG_REASONS
+from moonkey_core.redis.client import check_url
 from moonkey_core.redis.rights import COMMANDS as NEEDED
 from moonkey_core.redis.rights import Rights
+from moonkey_core.settings import Secret
+from moonkey_core.settings.redis_address import redis_address
 from support.certificates import make_certificate
 from support.documents import block, rows
 from support.feeds import Process, good, is_published, settings_for, stream_names
@@ -158,6 +161,14 @@ def test_the_app_works_with_these_rights(server: RedisServer, emulator: object) 
     as_user(server)
     with MoonKey("sk_test_acl", redis_url=server.url, **PATIENT) as client:  # type: ignore[arg-type]
         assert is_published(client.revocations.add(session_id="sess_1"))
+
+
+@pytest.mark.parametrize("name", ["sentinel", "cluster"])
+def test_urls_of_several_servers(name: str) -> None:
+    for url in block(DOCUMENT, name).code.split():
+        address = redis_address(url)
+        assert address.kind == name
+        check_url(Secret(url))
 
 
 def shown_urls() -> list[str]:

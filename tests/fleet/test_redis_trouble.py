@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,29 +17,12 @@ from support.patience import PATIENT
 from support.redis_groups import Cluster, SentinelServer
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
-from support.stores import Store
+from support.stores import Store, keeps
 
 pytestmark = pytest.mark.long
 
 LAG = 5.0  # so that a busy machine does not lose the feed
 PASSWORD = "hush-hush-4711"
-
-
-def works(store: Store) -> bool:
-    """Whether a store keeps what it is given, perhaps after a moment."""
-
-    def keeps() -> bool:
-        store.put(good())
-        return store.get() is not None
-
-    return wait_until(keeps)
-
-
-@dataclass(frozen=True)
-class At:
-    """Stands for a server: where its users think that it is."""
-
-    url: str
 
 
 def replica(stack: ExitStack, tmp_path: Path) -> str:
@@ -86,12 +68,12 @@ def wrong_database(stack: ExitStack, tmp_path: Path) -> str:
 def cluster_node(stack: ExitStack, tmp_path: Path) -> str:
     """The keys of the feed, and of what the store is asked for, are on no more than two of three nodes."""
     cluster = stack.enter_context(Cluster())
-    found = Process(settings_for(At(cluster.url), max_revocation_lag=LAG))  # type: ignore[arg-type]
+    found = Process(settings_for(cluster, max_revocation_lag=LAG))
     stack.callback(found.feed.close)
     assert wait_until(lambda: found.is_live)
-    store = Store("sync", settings_for(At(cluster.url)))  # type: ignore[arg-type]
+    store = Store("sync", settings_for(cluster))
     stack.callback(store.close)
-    assert works(store)
+    assert keeps(store)
     return next(one.url for one in cluster.nodes if not one.client.keys("moonkey:*"))
 
 
@@ -201,7 +183,7 @@ def test_a_wrong_set_up(
         assert told
         for kind in ("sync", "async"):
             caplog.clear()
-            store = Store(kind, settings_for(At(url)))  # type: ignore[arg-type]
+            store = Store(kind, settings_for(None, redis_url=url))
             store.put(good())
             store.close()
             lost = [one.getMessage() for one in caplog.records if one.__dict__.get("reason") == "store_lost"]
@@ -218,7 +200,7 @@ class TestNames:
         assert wait_until(lambda: process.is_live)
         stores = [Store(kind, settings_for(server)) for kind in ("sync", "async")]
         for store in stores:
-            assert works(store)
+            assert keeps(store)
         names = [one["name"] for one in server.client.client_list() if one["name"]]
         assert {name.split(":")[0] for name in names} - {"moonkey-rights"} == {"moonkey-feed", "moonkey-store"}
         assert len([name for name in names if name.startswith("moonkey-store:")]) == 2
@@ -234,6 +216,6 @@ class TestNames:
         assert process.feed.trouble is None
         for kind in ("sync", "async"):
             store = Store(kind, settings_for(server, redis_url=url))
-            assert works(store)
+            assert keeps(store)
             store.close()
         assert {one["name"] for one in server.client.client_list()} == {""}

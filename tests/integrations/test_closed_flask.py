@@ -125,28 +125,26 @@ def test_events_are_closed_too(emulator: Emulator) -> None:
     sockets: Any = flask_socketio.SocketIO(app, async_mode="threading")
     ran: list[str] = []
 
-    @sockets.on("connect", namespace="/closed")
-    def closed(auth: Any = None) -> None:
+    def connect(auth: Any = None) -> None:
         ran.append("connect")
 
-    @sockets.on("connect", namespace="/open")
-    @public
-    def opened(auth: Any = None) -> None:
+    def connect_openly(auth: Any = None) -> None:
         ran.append("connect")
 
-    @sockets.on("ping", namespace="/open")
     def ping() -> None:
         ran.append(f"ping of {current_auth.state}")
 
-    @sockets.on("state", namespace="/open")
-    @public
     def state() -> None:
         ran.append(str(current_auth.state))
 
-    @sockets.on("disconnect", namespace="/open")
     def gone(reason: Any = None) -> None:
         ran.append("disconnect")
 
+    sockets.on("connect", namespace="/closed")(connect)
+    sockets.on("connect", namespace="/open")(public(connect_openly))
+    sockets.on("ping", namespace="/open")(ping)
+    sockets.on("state", namespace="/open")(public(state))
+    sockets.on("disconnect", namespace="/open")(gone)
     assert not sockets.test_client(app, namespace="/closed").is_connected("/closed")
     assert ran == []
     client = sockets.test_client(app, namespace="/open")

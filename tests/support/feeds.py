@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from moonkey_core import Settings
 from moonkey_core._plan import Reply, StorePolicy
@@ -18,8 +18,18 @@ from support.redis_server import RedisServer
 from support.scripted import wait_until
 
 
-def settings_for(server: RedisServer, **options: Any) -> Settings:
-    chosen = {"secret_key": "sk_test_fleet", "redis_url": server.url, "max_revocation_lag": 0.5, **options}
+class HasUrl(Protocol):
+    """A server, or several that belong together."""
+
+    @property
+    def url(self) -> str:
+        """The ``redis_url``."""
+        ...
+
+
+def settings_for(server: HasUrl | None, **options: Any) -> Settings:
+    url = None if server is None else server.url
+    chosen = {"secret_key": "sk_test_fleet", "redis_url": url, "max_revocation_lag": 0.5, **options}
     return Settings.load({name: value for name, value in chosen.items() if value is not None}, {})
 
 

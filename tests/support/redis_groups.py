@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from redis.exceptions import ResponseError
+
 from support.fleets import quiet_port
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -39,6 +41,11 @@ class SentinelServer(RedisServer):
         _, port = self.client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(port)
 
+    def pretend_primary(self, port: int) -> None:
+        """Have it take another server for the primary, as after a fail-over that the former one missed."""
+        self.client.execute_command("SENTINEL", "REMOVE", SERVICE)
+        self.client.execute_command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", port, 2)
+
     def knows(self, replicas: int, sentinels: int) -> bool:
         """Whether it has found so many replicas and other Sentinels."""
         state = self.client.sentinel_master(SERVICE)
@@ -46,7 +53,7 @@ class SentinelServer(RedisServer):
 
 
 class SentinelGroup:
-    """A primary, a replica and three Sentinels."""
+    """A primary, a replica and three Sentinels. ``options``: of the first two."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -77,6 +84,13 @@ class SentinelGroup:
         """The server that the Sentinels take for the primary."""
         port = self.sentinels[0].primary_port()
         return next(one for one in self.servers if one.port == port)
+
+    def fail_over(self) -> bool:
+        """Have the Sentinels replace the primary, and return whether they have begun: they may not be ready."""
+        try:
+            return bool(self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", SERVICE))
+        except ResponseError:
+            return False
 
     def follows(self, former: RedisServer) -> bool:
         """Wait until all Sentinels know another primary, and return whether they do in time."""
@@ -139,6 +153,10 @@ class Cluster:
     def url(self) -> str:
         """The URL with all nodes."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.nodes)
+
+    def slot_of(self, key: bytes) -> int:
+        """Return the slot of a key."""
+        return int(self.nodes[-1].client.execute_command("CLUSTER", "KEYSLOT", key))
 
     def move(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move a slot with its keys to another node."""

@@ -8,7 +8,8 @@ from typing import Any
 from moonkey_core import Settings
 from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core.redis import AsyncRedisStore, RedisStore
-from support.feeds import PLACE
+from support.feeds import PLACE, good
+from support.scripted import wait_until
 
 
 class Store:
@@ -50,3 +51,13 @@ class Store:
         self._done(self.store.aclose() if self.runner else self.store.close())
         if self.runner:
             self.runner.close()
+
+
+def keeps(store: Store, policy: StorePolicy = PLACE) -> bool:
+    """Whether a store keeps what it is given: in the end, as it pauses for a second after a failure."""
+
+    def does() -> bool:
+        store.put(good(), policy)
+        return store.get(policy) is not None
+
+    return wait_until(does)

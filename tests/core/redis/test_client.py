@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from moonkey_core import ConfigurationError, MoonKey, Settings
 from moonkey_core.redis.client import async_client, blocking_client, check_url
 from moonkey_core.settings import Secret
+from moonkey_core.settings.redis_address import redis_address
 
 KEY = "sk_test_x"
 
@@ -47,6 +48,25 @@ KEY = "sk_test_x"
         ("redis://h:70000/0", "port that is no number"),
         ("unix://", "must name the socket"),
         ("http://h/0", "must begin with redis://"),
+        ("unix+sentinel://h/s", "must begin with redis://"),
+        ("redis+other://h/s", "must begin with redis://"),
+        ("redis+sentinel://h:26379", "must name the service"),
+        ("redis+sentinel://h:26379/", "must name the service"),
+        ("redis+sentinel://h:26379/my%20master", "must name the service"),
+        ("redis+sentinel://h/mymaster/x", "names a database that is none"),
+        ("redis+sentinel://h/mymaster/1/2", "names a database that is none"),
+        ("redis+sentinel://h/mymaster/1?db=2", "more than one database"),
+        ("redis+sentinel:///mymaster", "must name hosts"),
+        ("redis+sentinel://h:1,,h:2/mymaster", "must name hosts"),
+        ("redis+sentinel://h:1,[::1/mymaster", "must name hosts"),
+        ("redis+sentinel://h:hushhush/mymaster", "port that is no number"),
+        ("redis+sentinel://:hush/hush@h/mymaster", "%2F"),
+        ("redis+sentinel://:hush?hush@h/mymaster", "%3F"),
+        ("redis+sentinel://:hush#hush@h/mymaster", "%23"),
+        ("redis+cluster://h/1", "database 0 only"),
+        ("redis+cluster://h?db=1", "database 0 only"),
+        ("redis+cluster://", "must name hosts"),
+        ("redis+cluster://" + ",".join(["h"] * 65), "more than 64 hosts"),
     ],
 )
 def test_a_wrong_one_is_told_with_its_cause(url: str, mend: str) -> None:
@@ -77,6 +97,41 @@ def test_a_right_one_means_what_it_says(url: str, database: int) -> None:
     assert found is not None
     check_url(found)
     assert blocking_client(found, 1.0, 1).connection_pool.connection_kwargs.get("db", 0) == database
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis+sentinel://h/mymaster", (("h", 26379),)),
+        ("redis+sentinel://u:p@h:1,h2,[::1]:3/my-master_1.x/4", (("h", 1), ("h2", 26379), ("::1", 3))),
+        ("rediss+sentinel://h:1/mymaster/?sentinel_password=a%2Bb&sentinel_username=c", (("h", 1),)),
+        ("redis+cluster://h", (("h", 6379),)),
+        ("rediss+cluster://:p@[::1],h2:7/0", (("::1", 6379), ("h2", 7))),
+        ("redis+cluster://h/", (("h", 6379),)),
+    ],
+)
+def test_several_hosts(url: str, expected: tuple[tuple[str, int], ...]) -> None:
+    found = Settings.load({"secret_key": KEY, "redis_url": url}, {}).redis_url
+    assert found is not None
+    check_url(found)
+    address = redis_address(found.reveal())
+    assert (address.nodes, address.is_tls, address.is_followed) == (expected, url.startswith("rediss"), True)
+    assert f"redis+{address.kind}" in url.replace("rediss", "redis")
+
+
+def test_what_stands_in_the_query_of_sentinels() -> None:
+    address = redis_address(
+        "rediss+sentinel://u:hush%40@h/mymaster/4?sentinel_username=asker&sentinel_password=a%2Bhush&ssl_ca_certs=/a"
+    )
+    assert address.service == "mymaster"
+    assert address.sentinel_user == "asker"
+    assert address.sentinel_password is not None
+    assert address.sentinel_password.reveal() == "a+hush"
+    arguments = blocking_client(address, 1.0, 1).connection_pool.connection_kwargs
+    assert (arguments["username"], arguments["password"], arguments["db"]) == ("u", "hush@", 4)
+    assert arguments["ssl_ca_certs"] == "/a"
+    assert not [name for name in arguments if name.startswith("sentinel")]
+    assert "hush" not in repr(address)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
