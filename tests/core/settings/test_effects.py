@@ -72,6 +72,7 @@ TABLE: dict[str, tuple[Any, dict[str, Any], frozenset[str]]] = {
     "max_connections": (8, {}, ALL),
     "transport": ("httpx", {}, ALL),
     "trust_env": (True, {}, ALL),
+    "call_budget": (10, {}, ASKED),
     "cookies": ({}, {}, ALL),
     "sign_in": ({"max_tries": 3}, {}, SIGNS_IN),
     "trusted_proxies": ("none", {}, ALL),
