@@ -49,7 +49,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove everything that was set up
-	rm -rf $(VENV) .venv-bench .venv-lowest build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-bench-other .venv-lowest build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Packages of vendors that only long tests use. Does nothing if they are newer than pyproject.toml.
 vendors: setup

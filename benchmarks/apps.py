@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ import contenders_local as local
 import ours
 import requests
 from service import Upstream
-from timing import Contender
+from timing import Contender, Kind
 from tokens import Flavour
 
 NONE = "no authentication"
 OURS = "this project, warm"
+PAIR = "this project, warm, cookie pair"
+FIRST = "this project, first sight"
 RECIPE = "PyJWT + PyJWKClient"
 PER_CALL = "naive: PyJWKClient made per request"
 POST = "naive: requests.post per request (the guide)"
@@ -23,20 +26,55 @@ POST = "naive: requests.post per request (the guide)"
 
 @dataclass
 class App:
-    """A contender of the framework part. ``extra`` goes into each WSGI environ."""
+    """A contender of the framework part. ``extra`` goes into each WSGI environ.
+
+    ``pair``: requests bring cookies in the place of a header. Its other fields are those of a contender.
+    """
 
     name: str
     app: Any
     flavour: Flavour = "moonkey"
     checks: bool = True
+    kind: Kind = "peer"
+    id: str = ""
+    once: bool = False
+    pair: bool = False
+    hops: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def user_of(found: Any) -> str:
-    """The user's id in whatever a library hands back."""
+def who(found: Any) -> dict[str, str]:
+    """The answer of every route: the ids of user and session, in whatever a library hands back."""
     if isinstance(found, dict):
-        return str(found.get("sub") or found.get("id"))
-    return str(found.user_id)
+        return {"user_id": str(found.get("sub") or found.get("id")), "session_id": str(found.get("sid"))}
+    session = found.session_id if hasattr(found, "session_id") else getattr(found, "sid", "")
+    return {"user_id": str(found.user_id), "session_id": str(session)}
+
+
+NOBODY = {"user_id": "user_1", "session_id": "sess_1"}  # of the app without any check
+
+
+def of_ours(auth: Any) -> dict[str, str]:
+    """The same answer from an ``Auth``."""
+    return {"user_id": auth.user.id, "session_id": auth.session.id}
+
+
+OWN: dict[str, dict[str, Any]] = {  # this project's three contenders in each framework
+    OURS: {"kind": "ours", "id": "added"},
+    PAIR: {"kind": "ours", "id": "pair", "pair": True},
+    FIRST: {"kind": "ours", "id": "first", "once": True},
+}
+
+
+def own_options(name: str, upstream: Upstream) -> dict[str, Any]:
+    """The settings of one of them."""
+    return ours.options(upstream.url, **(ours.COOKIES if name == PAIR else {}))
+
+
+def _contender(one: App, call: Any, wrap: Any, accepted: Any, **more: Any) -> Contender:
+    pool = local.PAIRS if one.pair else ""
+    known: dict[str, Any] = {"kind": one.kind, "id": one.id, "once": one.once, "hops": one.hops, "pool": pool}
+    return Contender(one.name, call, wrap, accepted, one.flavour, **known, **more)
 
 
 def wsgi(one: App) -> Contender:
@@ -50,15 +88,14 @@ def wsgi(one: App) -> Contender:
             return said.append  # type: ignore[return-value]
 
         body = one.app(environ, start_response)
-        for _ in body:
-            pass
+        text = b"".join(body)
         if hasattr(body, "close"):
             body.close()
-        return said[0]
+        return said[0] if said[0].startswith("200") else f"{said[0]}: {text[:200]!r}"
 
     def wrap(token: str) -> dict[str, Any]:
         return {
-            **ours.environ(token),
+            **(ours.pair_environ(token) if one.pair else ours.environ(token)),
             **one.extra,
             "wsgi.input": io.BytesIO(),
             "wsgi.errors": io.StringIO(),
@@ -68,17 +105,21 @@ def wsgi(one: App) -> Contender:
             "wsgi.run_once": False,
         }
 
-    return Contender(one.name, call, wrap, lambda status: status.startswith("200"), one.flavour)
+    return _contender(one, call, wrap, lambda status: status.startswith("200"))
 
 
 def asgi(one: App) -> Contender:
     """Drive an ASGI app on a loop; accepted is a status of 200."""
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
     async def call(scope: dict[str, Any]) -> int:
-        status = 0
+        status, is_read = 0, False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal is_read
+            if is_read:
+                await asyncio.get_running_loop().create_future()  # the client stays; the app gives this up
+            is_read = True
+            return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Any) -> None:
             nonlocal status
@@ -99,13 +140,13 @@ def asgi(one: App) -> Contender:
             "raw_path": b"/me",
             "root_path": "",
             "query_string": b"",
-            "headers": ours.scope_headers(token),
+            "headers": ours.pair_scope_headers(token) if one.pair else ours.scope_headers(token),
             "client": ("192.0.2.1", 50000),
             "server": ("127.0.0.1", 80),
             "state": {},
         }
 
-    return Contender(one.name, call, wrap, lambda status: status == 200, one.flavour, is_async=True)
+    return _contender(one, call, wrap, lambda status: status == 200, is_async=True)
 
 
 def guide_post(upstream: Upstream) -> Callable[[str], Any]:

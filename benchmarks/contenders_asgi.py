@@ -6,8 +6,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import contenders_local as local
-import ours
-from apps import NONE, OURS, PER_CALL, POST, RECIPE, App, client_per_call, guide_post, user_of
+from apps import (
+    NOBODY,
+    NONE,
+    OWN,
+    PER_CALL,
+    POST,
+    RECIPE,
+    App,
+    client_per_call,
+    guide_post,
+    of_ours,
+    own_options,
+    who,
+)
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service import Upstream
@@ -16,7 +28,7 @@ from starlette.authentication import (
     AuthCredentials,
     AuthenticationBackend,
     AuthenticationError,
-    SimpleUser,
+    BaseUser,
     requires,
 )
 from starlette.middleware import Middleware
@@ -29,13 +41,25 @@ from tokens import AUDIENCE, ISSUER, KID, key_set, public_pem
 Verify = Callable[[str], Any]
 
 
+class Someone(BaseUser):
+    """The user and the session that a token is about."""
+
+    def __init__(self, answer: dict[str, str]) -> None:
+        self.answer = answer
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Always."""
+        return True
+
+
 class Backend(AuthenticationBackend):
     """The usual hand-written backend of Starlette's own middleware."""
 
     def __init__(self, verify: Verify) -> None:
         self._verify = verify
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, Someone]:
         scheme, _, token = conn.headers.get("Authorization", "").partition(" ")
         try:
             found = self._verify(token) if scheme == "Bearer" else None
@@ -44,7 +68,7 @@ class Backend(AuthenticationBackend):
             raise AuthenticationError("refused") from error
         if not found:
             raise AuthenticationError("refused")
-        return AuthCredentials(["authenticated"]), SimpleUser(user_of(found))
+        return AuthCredentials(["authenticated"]), Someone(who(found))
 
 
 def _starlette(endpoint: Any, *middleware: Middleware) -> Starlette:
@@ -54,7 +78,7 @@ def _starlette(endpoint: Any, *middleware: Middleware) -> Starlette:
 def _behind(verify: Verify) -> Starlette:
     @requires("authenticated")
     async def me(request: Request) -> JSONResponse:
-        return JSONResponse({"user_id": request.user.username})
+        return JSONResponse(request.user.answer)
 
     return _starlette(me, Middleware(AuthenticationMiddleware, backend=Backend(verify)))
 
@@ -63,20 +87,24 @@ def starlette_none(upstream: Upstream) -> App:
     """The same app without any check."""
 
     async def me(request: Request) -> JSONResponse:
-        return JSONResponse({"user_id": "user_1"})
+        return JSONResponse(NOBODY)
 
-    return App(NONE, _starlette(me), checks=False)
+    return App(NONE, _starlette(me), checks=False, kind="base")
 
 
-def starlette_ours(upstream: Upstream) -> App:
-    """The middleware and the decorator."""
-    from moonkey_starlette import MoonKeyMiddleware, require_auth
+def _starlette_ours(name: str) -> Callable[[Upstream], App]:
+    def build(upstream: Upstream) -> App:
+        """The middleware and the decorator."""
+        from moonkey_starlette import MoonKeyMiddleware, require_auth
 
-    @require_auth
-    async def me(request: Request) -> JSONResponse:
-        return JSONResponse({"user_id": request.state.moonkey.user.id})
+        @require_auth
+        async def me(request: Request) -> JSONResponse:
+            return JSONResponse(of_ours(request.state.moonkey))
 
-    return App(OURS, _starlette(me, Middleware(MoonKeyMiddleware, **ours.options(upstream.url))))
+        app = _starlette(me, Middleware(MoonKeyMiddleware, **own_options(name, upstream)))
+        return App(name, app, **OWN[name])
+
+    return build
 
 
 def starlette_recipe(upstream: Upstream) -> App:
@@ -92,7 +120,7 @@ def starlette_authlib(upstream: Upstream) -> App:
 def starlette_stytch(upstream: Upstream) -> App:
     """stytch's asynchronous method in Starlette's AuthenticationMiddleware."""
     call = local.stytch_client(upstream).sessions.authenticate_jwt_local_async
-    return App("stytch, AuthenticationMiddleware", _behind(call), "stytch")
+    return App("stytch, AuthenticationMiddleware", _behind(call), "stytch", hops=True)
 
 
 def starlette_client(upstream: Upstream) -> App:
@@ -105,11 +133,11 @@ def starlette_post(upstream: Upstream) -> App:
     return App(POST, _behind(guide_post(upstream)), "opaque")
 
 
-def _fastapi(dependency: Any, user: Callable[[Any], str]) -> FastAPI:
+def _fastapi(dependency: Any) -> FastAPI:
     app = FastAPI(openapi_url=None)
 
     async def me(found: Any = Depends(dependency)) -> dict[str, str]:  # noqa: B008
-        return {"user_id": user(found)}
+        return who(found)
 
     app.get("/me")(me)
     return app
@@ -128,7 +156,7 @@ def _depends(verify: Verify) -> FastAPI:
             raise HTTPException(401)
         return found
 
-    return _fastapi(current, user_of)
+    return _fastapi(current)
 
 
 def fastapi_none(upstream: Upstream) -> App:
@@ -136,26 +164,29 @@ def fastapi_none(upstream: Upstream) -> App:
     app = FastAPI(openapi_url=None)
 
     async def me() -> dict[str, str]:
-        return {"user_id": "user_1"}
+        return NOBODY
 
     app.get("/me")(me)
-    return App(NONE, app, checks=False)
+    return App(NONE, app, checks=False, kind="base")
 
 
-def fastapi_ours(upstream: Upstream) -> App:
-    """The middleware and the dependency."""
-    from moonkey_starlette import MoonKeyMiddleware
-    from moonkey_starlette.fastapi import CurrentUser
+def _fastapi_ours(name: str) -> Callable[[Upstream], App]:
+    def build(upstream: Upstream) -> App:
+        """The middleware and the dependencies."""
+        from moonkey_starlette import MoonKeyMiddleware
+        from moonkey_starlette.fastapi import CurrentSession, CurrentUser
 
-    app = FastAPI(openapi_url=None)
-    app.add_middleware(MoonKeyMiddleware, **ours.options(upstream.url))
+        app = FastAPI(openapi_url=None)
+        app.add_middleware(MoonKeyMiddleware, **own_options(name, upstream))
 
-    async def me(user: Any) -> dict[str, str]:
-        return {"user_id": user.id}
+        async def me(user: Any, session: Any) -> dict[str, str]:
+            return {"user_id": user.id, "session_id": session.id}
 
-    me.__annotations__["user"] = CurrentUser
-    app.get("/me")(me)
-    return App(OURS, app)
+        me.__annotations__.update(user=CurrentUser, session=CurrentSession)
+        app.get("/me")(me)
+        return App(name, app, **OWN[name])
+
+    return build
 
 
 def fastapi_recipe(upstream: Upstream) -> App:
@@ -174,7 +205,7 @@ def fastapi_clerk(upstream: Upstream) -> App:
         return state.payload
 
     current.__annotations__["request"] = Request
-    return App("clerk-backend-api (no iss check)", _fastapi(current, user_of))
+    return App("clerk-backend-api (no iss check)", _fastapi(current))
 
 
 def fastapi_auth0(upstream: Upstream) -> App:
@@ -186,7 +217,7 @@ def fastapi_auth0(upstream: Upstream) -> App:
 
     domain = ISSUER.removeprefix("https://")
     auth = Auth0FastAPI(domain=domain, audience=AUDIENCE, custom_fetch=fetch)
-    return App("auth0-fastapi-api", _fastapi(auth.require_auth(), user_of), "auth0")
+    return App("auth0-fastapi-api", _fastapi(auth.require_auth()), "auth0")
 
 
 def fastapi_propelauth(upstream: Upstream) -> App:
@@ -195,7 +226,7 @@ def fastapi_propelauth(upstream: Upstream) -> App:
 
     known = TokenVerificationMetadata(verifier_key=public_pem(), issuer=ISSUER)
     auth = init_auth(ISSUER, "key", known)
-    return App("propelauth-fastapi (no aud check)", _fastapi(auth.require_user, user_of), "propelauth")
+    return App("propelauth-fastapi (no aud check)", _fastapi(auth.require_user), "propelauth", hops=True)
 
 
 def fastapi_client(upstream: Upstream) -> App:
@@ -210,7 +241,7 @@ def fastapi_post(upstream: Upstream) -> App:
 
 STARLETTE = [
     starlette_none,
-    starlette_ours,
+    *map(_starlette_ours, OWN),
     starlette_recipe,
     starlette_authlib,
     starlette_stytch,
@@ -219,7 +250,7 @@ STARLETTE = [
 ]
 FASTAPI = [
     fastapi_none,
-    fastapi_ours,
+    *map(_fastapi_ours, OWN),
     fastapi_recipe,
     fastapi_clerk,
     fastapi_auth0,

@@ -1,4 +1,4 @@
-"""Django over WSGI: one handler and one view for each contender, behind the same URL."""
+"""Django over WSGI and ASGI: one handler and one view for each contender, behind the same URL."""
 
 from __future__ import annotations
 
@@ -8,9 +8,23 @@ from typing import Any
 
 import contenders_local as local
 import django
-import ours
-from apps import NONE, OURS, PER_CALL, POST, RECIPE, App, client_per_call, guide_post, user_of
+from apps import (
+    NOBODY,
+    NONE,
+    OWN,
+    PAIR,
+    PER_CALL,
+    POST,
+    RECIPE,
+    App,
+    client_per_call,
+    guide_post,
+    of_ours,
+    own_options,
+    who,
+)
 from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test.utils import override_settings
@@ -20,6 +34,7 @@ from tokens import AUDIENCE, ISSUER, KID, key_set
 
 View = Callable[[Any], HttpResponse]
 VIEW = "bench.view"
+MIDDLEWARE = ["moonkey_django.MoonKeyMiddleware"]
 
 
 def _dispatch(request: HttpRequest) -> HttpResponse:
@@ -27,7 +42,13 @@ def _dispatch(request: HttpRequest) -> HttpResponse:
     return view(request)
 
 
-urlpatterns = [path("me", _dispatch)]
+async def _adispatch(request: Any) -> HttpResponse:
+    """The view of an ASGI request, which its scope brings."""
+    found: HttpResponse = await request.scope[VIEW](request)
+    return found
+
+
+urlpatterns = [path("me", _dispatch), path("ame", _adispatch)]
 
 
 if not settings.configured:
@@ -45,7 +66,7 @@ def _guard(verify: Callable[[str], Any]) -> View:
     """A view in the usual hand-written decorator: any exception, or nothing, is a 401."""
 
     def me(request: Any) -> HttpResponse:
-        return JsonResponse({"user_id": request.user_id})
+        return JsonResponse(request.who)
 
     @wraps(me)
     def checked(request: Any) -> HttpResponse:
@@ -56,7 +77,7 @@ def _guard(verify: Callable[[str], Any]) -> View:
             found = None
         if not found:
             return HttpResponse(status=401)
-        request.user_id = user_of(found)
+        request.who = who(found)
         return me(request)
 
     return checked
@@ -64,18 +85,26 @@ def _guard(verify: Callable[[str], Any]) -> View:
 
 def none(upstream: Upstream) -> App:
     """The same app without any check."""
-    return _app(NONE, lambda request: JsonResponse({"user_id": "user_1"}), checks=False)
+    return _app(NONE, lambda request: JsonResponse(NOBODY), checks=False, kind="base")
 
 
-def this_project(upstream: Upstream) -> App:
-    """The middleware and the decorator."""
-    from moonkey_django import require_auth
+def _configure(upstream: Upstream) -> None:
+    """A process has one configuration: with cookies, which the contenders with headers do not send."""
+    settings.MOONKEY = {key.upper(): value for key, value in own_options(PAIR, upstream).items()}
 
-    def me(request: Any) -> HttpResponse:
-        return JsonResponse({"user_id": request.moonkey.user.id})
 
-    settings.MOONKEY = {name.upper(): value for name, value in ours.options(upstream.url).items()}
-    return _app(OURS, require_auth(me), ["moonkey_django.MoonKeyMiddleware"])
+def _ours(name: str) -> Callable[[Upstream], App]:
+    def build(upstream: Upstream) -> App:
+        """The middleware and the decorator."""
+        from moonkey_django import require_auth
+
+        def me(request: Any) -> HttpResponse:
+            return JsonResponse(of_ours(request.moonkey))
+
+        _configure(upstream)
+        return _app(name, require_auth(me), MIDDLEWARE, **OWN[name])
+
+    return build
 
 
 def recipe(upstream: Upstream) -> App:
@@ -108,7 +137,7 @@ def authlib(upstream: Upstream) -> App:
 
     protector = ResourceProtector()
     protector.register_token_validator(Validator(ISSUER, AUDIENCE))
-    view = protector()(lambda request: JsonResponse({"user_id": request.oauth_token["sub"]}))
+    view = protector()(lambda request: JsonResponse(who(request.oauth_token)))
     return _app("authlib rfc9068", view, flavour="rfc9068")
 
 
@@ -118,7 +147,7 @@ def clerk(upstream: Upstream) -> App:
 
     def me(request: Any) -> HttpResponse:
         state = verify.call(request)
-        return JsonResponse({"user_id": state.payload["sub"]}) if state.is_signed_in else HttpResponse(status=401)
+        return JsonResponse(who(state.payload)) if state.is_signed_in else HttpResponse(status=401)
 
     return _app("clerk-backend-api (no iss check)", me)
 
@@ -128,4 +157,62 @@ def stytch(upstream: Upstream) -> App:
     return _app("stytch", _guard(local.stytch_local(upstream).call), flavour="stytch")
 
 
-APPS = [none, this_project, recipe, authlib, clerk, stytch, naive_client, naive_post]
+def _aapp(name: str, view: Any, middleware: list[str] | None = None, **more: Any) -> App:
+    with override_settings(MIDDLEWARE=middleware or []):
+        handler = ASGIHandler()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await handler({**scope, "path": "/ame", "raw_path": b"/ame", VIEW: view}, receive, send)
+
+    # The framework runs its own receivers in other threads: all threads count.
+    return App(name, app, hops=True, **more)
+
+
+def _aguard(verify: Callable[[str], Any]) -> Any:
+    async def checked(request: Any) -> HttpResponse:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            found = verify(token) if scheme == "Bearer" else None
+        except Exception:
+            found = None
+        return JsonResponse(who(found)) if found else HttpResponse(status=401)
+
+    return checked
+
+
+def anone(upstream: Upstream) -> App:
+    """The same app without any check."""
+
+    async def me(request: Any) -> HttpResponse:
+        return JsonResponse(NOBODY)
+
+    return _aapp(NONE, me, checks=False, kind="base")
+
+
+def _aours(name: str) -> Callable[[Upstream], App]:
+    def build(upstream: Upstream) -> App:
+        """The middleware and the decorator, of an asynchronous view."""
+        from moonkey_django import require_auth
+
+        @require_auth
+        async def me(request: Any) -> HttpResponse:
+            return JsonResponse(of_ours(await request.amoonkey()))
+
+        _configure(upstream)
+        return _aapp(name, me, MIDDLEWARE, **OWN[name])
+
+    return build
+
+
+def arecipe(upstream: Upstream) -> App:
+    """PyJWT with one PyJWKClient."""
+    return _aapp(RECIPE, _aguard(local.pyjwt_client(upstream).call))
+
+
+def aauthlib(upstream: Upstream) -> App:
+    """authlib's reader of JWTs."""
+    return _aapp("authlib JsonWebToken + KeySet", _aguard(local.authlib_jwt(upstream).call))
+
+
+APPS = [none, *map(_ours, OWN), recipe, authlib, clerk, stytch, naive_client, naive_post]
+ASYNC = [anone, *map(_aours, OWN), arecipe, aauthlib]

@@ -7,8 +7,19 @@ from functools import wraps
 from typing import Any
 
 import contenders_local as local
-import ours
-from apps import NONE, OURS, PER_CALL, POST, RECIPE, App, client_per_call, guide_post, user_of
+from apps import (
+    NOBODY,
+    NONE,
+    OWN,
+    PER_CALL,
+    POST,
+    RECIPE,
+    App,
+    client_per_call,
+    guide_post,
+    own_options,
+    who,
+)
 from flask import Flask, abort, g, request
 from service import Upstream
 from tokens import AUDIENCE, ISSUER, KID, key_set, public_pem
@@ -16,13 +27,13 @@ from tokens import AUDIENCE, ISSUER, KID, key_set, public_pem
 View = Callable[[], dict[str, str]]
 
 
-def _app(guard: Callable[[View], View], user: Callable[[], str]) -> Flask:
+def _app(guard: Callable[[View], View], answer: Callable[[], dict[str, str]]) -> Flask:
     app = Flask("bench")
 
     @app.get("/me")
     @guard
     def me() -> dict[str, str]:
-        return {"user_id": user()}
+        return answer()
 
     return app
 
@@ -44,7 +55,7 @@ def _guard(verify: Callable[[str], Any]) -> Callable[[View], View]:
                 found = None
             if not found:
                 abort(401)
-            g.user = user_of(found)
+            g.who = who(found)
             return view()
 
         return checked
@@ -54,31 +65,34 @@ def _guard(verify: Callable[[str], Any]) -> Callable[[View], View]:
 
 def none(upstream: Upstream) -> App:
     """The same app without any check."""
-    return App(NONE, _app(lambda view: view, lambda: "user_1"), checks=False)
+    return App(NONE, _app(lambda view: view, lambda: NOBODY), checks=False, kind="base")
 
 
-def this_project(upstream: Upstream) -> App:
-    """The extension and its decorator."""
-    from moonkey_flask import FlaskMoonKey, current_user, require_auth
+def _ours(name: str) -> Callable[[Upstream], App]:
+    def build(upstream: Upstream) -> App:
+        """The extension and its decorator."""
+        from moonkey_flask import FlaskMoonKey, current_session, current_user, require_auth
 
-    app = _app(require_auth, lambda: current_user.id)
-    FlaskMoonKey(app, **ours.options(upstream.url))
-    return App(OURS, app)
+        app = _app(require_auth, lambda: {"user_id": current_user.id, "session_id": current_session.id})
+        FlaskMoonKey(app, **own_options(name, upstream))
+        return App(name, app, **OWN[name])
+
+    return build
 
 
 def recipe(upstream: Upstream) -> App:
     """PyJWT with one PyJWKClient."""
-    return App(RECIPE, _app(_guard(local.pyjwt_client(upstream).call), lambda: g.user))
+    return App(RECIPE, _app(_guard(local.pyjwt_client(upstream).call), lambda: g.who))
 
 
 def naive_client(upstream: Upstream) -> App:
     """A fetch for each request."""
-    return App(PER_CALL, _app(_guard(client_per_call(upstream)), lambda: g.user))
+    return App(PER_CALL, _app(_guard(client_per_call(upstream)), lambda: g.who))
 
 
 def naive_post(upstream: Upstream) -> App:
     """A call for each request."""
-    return App(POST, _app(_guard(guide_post(upstream)), lambda: g.user), "opaque")
+    return App(POST, _app(_guard(guide_post(upstream)), lambda: g.who), "opaque")
 
 
 def authlib(upstream: Upstream) -> App:
@@ -97,14 +111,14 @@ def authlib(upstream: Upstream) -> App:
 
     protector = ResourceProtector()
     protector.register_token_validator(Validator(ISSUER, AUDIENCE))
-    return App("authlib rfc9068", _app(protector(), lambda: str(token["sub"])), flavour="rfc9068")
+    return App("authlib rfc9068", _app(protector(), lambda: who(token)), flavour="rfc9068")
 
 
 def flask_jwt_extended(upstream: Upstream) -> App:
     """Its own decorator, RS256 with the public key in the configuration."""
-    from flask_jwt_extended import JWTManager, get_jwt_identity, jwt_required
+    from flask_jwt_extended import JWTManager, get_jwt, jwt_required
 
-    app = _app(jwt_required(), get_jwt_identity)
+    app = _app(jwt_required(), lambda: who(get_jwt()))
     settings = {"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": public_pem()}
     app.config.update(settings, JWT_DECODE_AUDIENCE=AUDIENCE, JWT_DECODE_ISSUER=ISSUER)
     JWTManager(app)
@@ -117,7 +131,7 @@ def propelauth(upstream: Upstream) -> App:
 
     known = TokenVerificationMetadata(verifier_key=public_pem(), issuer=ISSUER)
     auth = init_auth(ISSUER, "key", known)
-    app = _app(auth.require_user, lambda: current_user.user_id)
+    app = _app(auth.require_user, lambda: who(current_user))
     return App("propelauth-flask (no aud check)", app, flavour="propelauth")
 
 
@@ -131,23 +145,23 @@ def clerk(upstream: Upstream) -> App:
             state = verify.call(request)
             if not state.is_signed_in:
                 abort(401)
-            g.user = state.payload["sub"]
+            g.who = who(state.payload)
             return view()
 
         return checked
 
-    return App("clerk-backend-api (no iss check)", _app(guard, lambda: g.user))
+    return App("clerk-backend-api (no iss check)", _app(guard, lambda: g.who))
 
 
 def stytch(upstream: Upstream) -> App:
     """stytch's ``authenticate_jwt_local`` in a decorator."""
-    app = _app(_guard(local.stytch_local(upstream).call), lambda: g.user)
+    app = _app(_guard(local.stytch_local(upstream).call), lambda: g.who)
     return App("stytch", app, flavour="stytch")
 
 
 APPS = [
     none,
-    this_project,
+    *map(_ours, OWN),
     recipe,
     authlib,
     flask_jwt_extended,

@@ -14,70 +14,81 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from service import Upstream
 from timing import Contender
-from tokens import AUDIENCE, ISSUER, KID, PROJECT, key, key_set, public_pem
+from tokens import AUDIENCE, ISSUER, KID, PROJECT, REFUSED, key, key_set, public_pem
 
-from moonkey_core.web.request import asgi_headers, wsgi_headers
+from moonkey_core.web.request import asgi_headers, wsgi_headers, wsgi_request
 
 RAW = "raw RSA-2048 verify (the limit)"
-WARM = "this project, warm (WSGI)"
-COLD = "this project, cold"
 REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
-READ = "this project, cold, user and session read"
+PAIRS = "cookie pairs"  # the name of a pool: whole Cookie lines
 
 
-def raw_rsa(upstream: Upstream) -> Contender:
+def raw_rsa() -> Contender:
     """The signature alone, on parts that are ready: no verification can be faster without a memory."""
     public, scheme, digest = key(KID).public_key(), padding.PKCS1v15(), hashes.SHA256()
 
-    def parts(token: str) -> tuple[bytes, bytes, int]:
+    def parts(token: str) -> tuple[bytes, bytes]:
         text, _, signature = token.rpartition(".")
-        # Expiry is no business of a signature: it is looked at here so that the bad tokens are refused.
-        claims = jwt.decode(token, options={"verify_signature": False, "verify_aud": False, "verify_exp": True})
-        return base64.urlsafe_b64decode(signature + "=="), text.encode(), claims["exp"]
+        return base64.urlsafe_b64decode(signature + "=="), text.encode()
 
-    def verify(one: tuple[bytes, bytes, int]) -> bool:
+    def verify(one: tuple[bytes, bytes]) -> bool:
         public.verify(one[0], one[1], scheme, digest)
         return True
 
-    return Contender(RAW, verify, parts)
+    return Contender(RAW, verify, parts, kind="raw")
+
+
+def _mine(name: str, id: str, call: Any, wrap: Any, accepted: Any = bool, **more: Any) -> Contender:
+    return Contender(f"this project, {name}", call, wrap, accepted, kind="ours", id=id, **more)
 
 
 def warm(upstream: Upstream) -> list[Contender]:
     """This project, tokens it has seen before, by each way headers may come."""
     client, aclient = ours.blocking(upstream.url), ours.asynchronous(upstream.url)
-    found = [
-        Contender(WARM, ours.from_environ(client), ours.environ, ours.is_good),
-        Contender("this project, warm (mapping)", client.authenticate, ours.mapping, ours.is_good),
-        Contender(
-            "this project, warm (ASGI, awaited)",
-            ours.from_scope(aclient),
-            ours.scope_headers,
-            ours.is_good,
-            is_async=True,
+    browser = ours.blocking(upstream.url, **ours.COOKIES)
+    authenticate, begin, read, pair = client.authenticate, aclient.begin, ours.read, browser.authenticate
+    awaited = ours.from_scope(aclient)
+    wsgi, asgi, plain = ours.environ, ours.scope_headers, ours.mapping
+    return [
+        _mine("ASGI, awaited", "", awaited, asgi, ours.is_good, is_async=True),  # shows the client its tokens
+        _mine("WSGI", "warm-wsgi", lambda one: authenticate(wsgi_headers(one)), wsgi, ours.is_good),
+        _mine("ASGI, begun", "warm-asgi", lambda one: begin(asgi_headers(one)), asgi, ours.is_good),
+        _mine("mapping", "warm-mapping", authenticate, plain, ours.is_good),
+        _mine("WSGI, user and session", "read-wsgi", lambda one: read(authenticate(wsgi_headers(one))), wsgi),
+        _mine("ASGI, user and session", "read-asgi", lambda one: read(begin(asgi_headers(one))), asgi),
+        _mine("mapping, user and session", "read-mapping", lambda one: read(authenticate(one)), plain),
+        _mine(
+            "WSGI, cookie pair, user and session",
+            "pair-core",
+            lambda one: read(pair(wsgi_headers(one), info=wsgi_request(one))),
+            ours.pair_environ,
+            pool=PAIRS,
         ),
     ]
-    # Says what can be said without a call; the contender before it has shown the client its tokens.
-    begin, view = aclient.begin, asgi_headers
-    call = lambda lines: begin(view(lines))  # noqa: E731
-    found.append(Contender("this project, warm (ASGI, begun)", call, ours.scope_headers, ours.is_good))
-    return found
 
 
-def cold(upstream: Upstream, suffix: str = "") -> list[Contender]:
+def cold(upstream: Upstream) -> list[Contender]:
     """This project, each token at first sight."""
     client, reader = ours.blocking(upstream.url), ours.blocking(upstream.url)
-    authenticate, view = reader.authenticate, wsgi_headers
-
-    def authenticate_and_read(environ: dict[str, Any]) -> bool:
-        auth = authenticate(view(environ))
-        assert auth.user is not None
-        assert auth.session is not None
-        return bool(auth.user.id and auth.session.id and auth.session.expires_at)
-
+    authenticate = reader.authenticate
     return [
-        Contender(COLD + suffix, ours.from_environ(client), ours.environ, ours.is_good, once=True),
-        Contender(READ + suffix, authenticate_and_read, ours.environ, once=True),
+        _mine("first sight", "cold", ours.from_environ(client), ours.environ, ours.is_good, once=True),
+        _mine(
+            "first sight, user and session",
+            "cold-read",
+            lambda one: ours.read(authenticate(wsgi_headers(one))),
+            ours.environ,
+            once=True,
+        ),
     ]
+
+
+def refused(upstream: Upstream) -> list[Contender]:
+    """This project, what it must refuse, each token at first sight; every pool is named by what is wrong."""
+    # An expired JWT is decided here: by default the API would be asked for a new one.
+    client = ours.blocking(upstream.url, refresh_jwt=False)
+    call, wrap, no = ours.from_environ(client), ours.environ, ours.is_refused
+    return [_mine(f"refused: {what}", f"refused-{what}", call, wrap, no, once=True, pool=what) for what in REFUSED]
 
 
 def pyjwt_client(upstream: Upstream) -> Contender:

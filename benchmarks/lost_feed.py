@@ -127,8 +127,10 @@ async def flood(people: list[SignedIn], emulator: Emulator) -> None:
         process.serve(strangers, seconds(), rate * STRANGERS), process.serve(known, seconds(), rate)
     )
     print(f"call_budget={BUDGET:g}, known sessions at {rate:g} a second: {dict(mine)}")
-    print(f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}")
-    print(f"at most {process.peak()} calls in a second")
+    print(
+        f"strangers at {rate * STRANGERS:g} a second meanwhile: {dict(other)}; "
+        f"at most {process.peak()} calls a second"
+    )
     await process.client.aclose()
 
 

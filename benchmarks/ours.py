@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tokens import AUDIENCE, ISSUER
+from tokens import AUDIENCE, ISSUER, opaque
 
-from moonkey_core import AsyncMoonKey, Auth, MoonKey
+from moonkey_core import AsyncMoonKey, Auth, CookieSettings, MoonKey
 from moonkey_core.settings import Options, Settings
+from moonkey_core.web.binding import make_binding
+from moonkey_core.web.credentials import pair_text
 from moonkey_core.web.request import asgi_headers, wsgi_headers
 
 SECRET = "sk_test_" + "b" * 40
+COOKIES: dict[str, Any] = {"cookies": True, "load_user": False}  # settings of an app with browser sessions
 
 
 def options(base_url: str, **more: Any) -> dict[str, Any]:
@@ -38,6 +42,31 @@ def has_setting(name: str) -> bool:
 def takes_http_client() -> bool:
     """Whether this version accepts an HTTP client from outside."""
     return "http_client" in inspect.signature(MoonKey.__init__).parameters
+
+
+def cookie_line(jwt: str, base_url: str) -> str:
+    """The cookies of a browser: a session token, this JWT, what binds the two, and one of the app's own."""
+    settings = Settings.load(options(base_url, **COOKIES), {})
+    token, names = opaque(int(hashlib.sha256(jwt.encode()).hexdigest()[:8], 16)), CookieSettings()
+    pairs = {
+        "theme": "dark",
+        names.names[0]: token,
+        names.names[1]: jwt,
+        names.binding_name: make_binding(pair_text(token, jwt, settings), settings),
+    }
+    return "; ".join(f"{name}={value}" for name, value in pairs.items())
+
+
+def pair_environ(line: str) -> dict[str, Any]:
+    """The WSGI environ of a request with such cookies in the place of a header."""
+    found = environ("")
+    del found["HTTP_AUTHORIZATION"]
+    return {**found, "HTTP_COOKIE": "".join(line)}
+
+
+def pair_scope_headers(line: str) -> list[tuple[bytes, bytes]]:
+    """The header lines of the same request in an ASGI scope."""
+    return [*scope_headers("")[:-1], (b"cookie", line.encode())]
 
 
 def environ(token: str) -> dict[str, Any]:
@@ -81,6 +110,19 @@ def mapping(token: str) -> dict[str, str]:
 def is_good(auth: Auth | None) -> bool:
     """Whether a request may pass."""
     return auth is not None and auth.is_authenticated
+
+
+def is_refused(auth: Auth | None) -> bool:
+    """Whether its credential is refused, and not for the provider's trouble."""
+    return auth is not None and auth.is_rejected
+
+
+def read(auth: Any) -> bool:
+    """Read what a view reads: the user and the session. What is not verified yet has neither."""
+    user, session = auth.user, auth.session
+    assert user is not None
+    assert session is not None
+    return bool(user.id and session.id and session.expires_at)
 
 
 def from_environ(client: MoonKey) -> Callable[[dict[str, Any]], Auth]:

@@ -14,23 +14,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import machine
 import report
 from results import Section, load
 
 HERE = Path(__file__).resolve().parent
-WHOLE = 280.0  # seconds after which the last section comes to its end
-SECTIONS = {  # name: most seconds it may take
-    "local": 60,
-    "web": 80,
-    "remote": 60,
-    "burst": 60,
-    "keyset": 80,
-    "fleet": 40,
-    "growth": 190,  # last: it makes do with the time that is left
+WHOLE = 1_300.0  # seconds after which the last section comes to its end
+SECTIONS = {  # name: most seconds it may take; three times what an idle machine needs
+    "local": 240,
+    "web": 300,
+    "servers": 240,
+    "imports": 400,
+    "remote": 400,
+    "burst": 600,
+    "keyset": 160,
+    "fleet": 60,
+    "growth": 600,  # last: it makes do with the time that is left
 }
+IN_OTHER_BUILD = ("local", "web")  # sections that another build of Python measures too
+OTHER = HERE.parent / ".venv-bench-other" / "bin" / "python"
 ON_DEMAND = {"fleet-scale": 360}  # only where it is named: it takes longer than all others together
 ALL = {**SECTIONS, **ON_DEMAND}
 
@@ -40,7 +47,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"sections, of {', '.join(ALL)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a figure")
-    parser.add_argument("--out", type=Path, help="folder for results.md and results.svg (default: this one)")
+    parser.add_argument("--out", type=Path, help="folder for the record and the results (default: this one)")
+    parser.add_argument(
+        "--again", action="store_true", help="make results.md again of results.json, and measure nothing"
+    )
     parser.add_argument("--child", nargs=2, metavar=("SECTION", "FILE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.only = [name.strip() for name in given.only.split(",") if name.strip()]
@@ -53,10 +63,10 @@ def arguments() -> argparse.Namespace:
 class Job:
     """A section in a process of its own. What goes wrong in it is a line of the results, not the end of all."""
 
-    def __init__(self, name: str, quick: bool, folder: Path, until: float) -> None:
+    def __init__(self, name: str, quick: bool, folder: Path, until: float, python: str = sys.executable) -> None:
         self.name = name
         self._path, self._rest = folder / f"{name}.json", folder / f"{name}.rest"
-        command = [sys.executable, str(HERE / "run.py"), "--child", name, str(self._path)]
+        command = [python, str(HERE / "run.py"), "--child", name, str(self._path)]
         environment = {**clean_environment(), "BENCH_REST": str(self._rest), "BENCH_UNTIL": str(until)}
         self._start = time.monotonic()
         self._process = subprocess.Popen(
@@ -97,11 +107,10 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MOONKEY_")}
 
 
-def run_all(names: list[str], quick: bool, folder: Path) -> dict[str, Section]:
+def run_all(names: list[str], quick: bool, folder: Path, until: float) -> dict[str, Section]:
     """One section after another; where one only waits, the next begins."""
     found: dict[str, Section] = {}
     resting: list[Job] = []
-    until = time.monotonic() + WHOLE
     try:
         for name in names:
             job = Job(name, quick, folder, until)
@@ -126,6 +135,23 @@ def finished(job: Job) -> Section:
     return section
 
 
+def other_build(names: list[str], folder: Path) -> dict[str, Any] | None:
+    """The figures of some sections in another build of Python, where its environment is there."""
+    if not OTHER.exists():
+        return None
+    asked = subprocess.run(
+        [str(OTHER), "-c", "import machine; print(machine.build())"], cwd=HERE, capture_output=True, text=True
+    )
+    folder.mkdir()
+    figures: dict[str, float] = {}
+    for name in names:
+        if name in IN_OTHER_BUILD:
+            job = Job(name, False, folder, time.monotonic() + ALL[name], str(OTHER))
+            job.wait(to_end=True)
+            figures.update({one.id: one.value for one in job.result().figures})
+    return {"build": asked.stdout.strip(), "figures": figures} if figures else None
+
+
 def main() -> None:
     """Run what was asked for."""
     given = arguments()
@@ -133,11 +159,23 @@ def main() -> None:
         name, path = given.child
         importlib.import_module(name.replace("-", "_")).measure(given.quick).save(Path(path))
         return
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        sections = run_all(given.only, given.quick, Path(folder))
-    partial = given.quick or set(given.only) != set(SECTIONS)
-    where = report.write(sections, given.out or HERE, time.monotonic() - start, partial=partial)
+    out: Path = given.out or HERE
+    if given.again:
+        print(f"Written: {', '.join(str(path) for path in report.write_results(out / 'results.json'))}")
+        return
+    start, load = time.monotonic(), machine.load()
+    until = start + WHOLE
+    partial = given.quick or not set(given.only) >= set(SECTIONS)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+        others: Future[dict[str, Any] | None] = Future()
+        last = [name for name in given.only if name == "growth"]
+        sections = run_all([name for name in given.only if name not in last], given.quick, Path(folder), until)
+        if not partial:  # beside the section that only compares at the same moment
+            others = beside.submit(other_build, given.only, Path(folder, "other"))
+        sections.update(run_all(last, given.quick, Path(folder), until))
+        other = None if partial else others.result()
+    about = machine.describe(load, time.monotonic() - start)
+    where = report.write(report.record(sections, about, other, partial=partial), out)
     print(f"Written: {', '.join(str(path) for path in where)}")
 
 

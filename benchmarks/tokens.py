@@ -94,12 +94,18 @@ def own_claims(flavour: Flavour, number: int, now: int) -> dict[str, Any]:
 
 
 def mint(
-    number: int, flavour: Flavour = "moonkey", *, kid: str = KID, age: int = 0, padding_bytes: int = 0
+    number: int,
+    flavour: Flavour = "moonkey",
+    *,
+    kid: str = KID,
+    age: int = 0,
+    padding_bytes: int = 0,
+    issuer: str = ISSUER,
 ) -> str:
     """A good JWT for user ``number``; ``age`` seconds old, so that beyond ``LIFETIME`` it is expired."""
     now = int(time.time()) - age
     claims = {
-        "iss": ISSUER,
+        "iss": issuer,
         "aud": [AUDIENCE],
         "sub": f"user_{number}",
         "jti": f"sess_{number}",
@@ -117,11 +123,29 @@ def mint(
     return f"{text}.{b64(key(kid).sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
-def mint_many(numbers: range, flavour: Flavour = "moonkey", *, padding_bytes: int = 0) -> list[str]:
-    """Many good JWTs, on both cores: signing releases the interpreter's lock."""
+def mint_many(numbers: range, flavour: Flavour = "moonkey", **more: Any) -> list[str]:
+    """Many JWTs, on both cores: signing releases the interpreter's lock. More arguments are those of ``mint``."""
     key(KID)
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda number: mint(number, flavour, padding_bytes=padding_bytes), numbers))
+        return list(pool.map(lambda number: mint(number, flavour, **more), numbers))
+
+
+REFUSED = ("expired", "foreign", "garbage")
+
+
+def refused(count: int) -> dict[str, list[str]]:
+    """What must be refused, all different: genuine but expired, of another issuer, or a good head and then noise.
+
+    All name a key of ours, so they cost no fetch of the key set.
+    """
+    head = b64(json.dumps({"alg": "RS256", "kid": KID, "typ": "JWT"}).encode())
+    return {
+        "expired": mint_many(range(count), age=3600),
+        "foreign": mint_many(range(count), issuer="https://other.example"),
+        "garbage": [
+            f"{head}.{b64(secrets.token_bytes(450))}.{b64(secrets.token_bytes(256))}" for _ in range(count)
+        ],
+    }
 
 
 def changed_signature(jwt: str) -> str:

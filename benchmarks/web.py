@@ -5,46 +5,52 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from apps import NONE, OURS, asgi, wsgi
-from results import Bar, Goal, Section, Table, number
+import contenders_local as local
+import ours
+from apps import NONE, asgi, wsgi
+from results import Section, race_figures, race_table
 from service import Upstream
-from timing import Contender, NotFit, Pools, Series, admit, race, slice_sizes
-from tokens import Flavour, key_set, pool
+from timing import QUICK_ROUNDS, ROUNDS, Contender, NotFit, Pools, Series, admit, race, slice_sizes
+from tokens import Flavour, key_set, mint_many, pool
 
 FEW = 100
-SLICE = 0.01  # seconds
+EACH, NEW = 20, 100_000  # new tokens in a slice; the number of the first
 
 
 @dataclass
 class Framework:
-    """A framework, where its contenders are, how its apps are driven, and the most that ours may add (µs)."""
+    """A framework, where its contenders are, and how its apps are driven."""
 
+    id: str
     name: str
     module: str
     apps: str
     drive: Callable[[Any], Contender]
-    most: float
 
 
 FRAMEWORKS = [
-    Framework("Starlette", "contenders_asgi", "STARLETTE", asgi, 6),
-    Framework("Flask", "contenders_flask", "APPS", wsgi, 12),
-    Framework("Django WSGI", "contenders_django", "APPS", wsgi, 15),
-    Framework("FastAPI", "contenders_asgi", "FASTAPI", asgi, 30),
+    Framework("starlette", "Starlette", "contenders_asgi", "STARLETTE", asgi),
+    Framework("flask", "Flask", "contenders_flask", "APPS", wsgi),
+    Framework("django", "Django WSGI", "contenders_django", "APPS", wsgi),
+    Framework("django-asgi", "Django ASGI", "contenders_django", "ASYNC", asgi),
+    Framework("fastapi", "FastAPI", "contenders_asgi", "FASTAPI", asgi),
 ]
 
 
 def measure(quick: bool) -> Section:
     """Run the section."""
-    section = Section("Added per request inside frameworks, warm")
+    section = Section("Added per request inside frameworks, user and session read")
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     with Upstream(key_set()) as upstream:
         for framework in FRAMEWORKS:
-            _framework(section, framework, upstream, loop, 5 if quick else 21)
+            try:
+                _framework(section, framework, upstream, loop, QUICK_ROUNDS if quick else ROUNDS)
+            except NotFit as error:
+                section.failed.append(f"{framework.name}: not timed: {error}")
     loop.close()
     return section
 
@@ -52,15 +58,25 @@ def measure(quick: bool) -> Section:
 def _framework(
     section: Section, framework: Framework, upstream: Upstream, loop: asyncio.AbstractEventLoop, rounds: int
 ) -> None:
-    contenders = _admitted(section, framework, upstream, loop)
+    contenders = [local.raw_rsa(), *_admitted(section, framework, upstream, loop)]
     flavours: set[Flavour] = {contender.flavour for contender in contenders}
     pools = Pools({flavour: pool(flavour, FEW) for flavour in flavours})
+    pools.tokens[local.PAIRS] = [ours.cookie_line(jwt, upstream.url) for jwt in pools.tokens["moonkey"]]
+    # Other numbers: two JWTs for one user that are made in the same second are the same.
+    pools.tokens["new"] = mint_many(range(NEW, NEW + rounds * EACH))
+    contenders = [replace(one, pool="new") if one.once else one for one in contenders]
     for contender in contenders:  # every token once, untimed: this is the warm case
-        if not contender.name.startswith("naive"):
+        if not contender.name.startswith("naive") and not contender.once:
             contender.results(pools.take(contender, 0, FEW), loop)
-    sizes = slice_sizes(contenders, pools, loop, SLICE)
+    sizes = slice_sizes(contenders, pools, loop, rounds)
     series = race(contenders, pools, loop, rounds=rounds, count=sizes)
-    _report(section, framework, contenders, series)
+    table = race_table(framework.name, contenders, series, base=NONE)
+    if framework.id.startswith("django"):
+        table.notes.append("one configuration for all of this project's rows: cookies are on in each")
+    if any(contender.hops for contender in contenders):
+        table.notes.append("some do part of their work in other threads, so that all threads of the process count")
+    section.tables.append(table)
+    _figures(section, framework, contenders, series)
 
 
 def _admitted(
@@ -71,36 +87,21 @@ def _admitted(
         try:
             app = build(upstream)
             contender = framework.drive(app)
-            if app.checks:
+            if app.checks and not app.pair:
                 admit(contender, loop)
         except (ImportError, NotFit) as error:
-            section.failed.append(f"{framework.name}, {build.__name__}: not timed: {error}")
+            section.failed.append(f"{framework.name}, {build.__qualname__}: not timed: {error}")
         else:
             found.append(contender)
     return found
 
 
-def _report(
+def _figures(
     section: Section, framework: Framework, contenders: list[Contender], series: dict[str, Series]
 ) -> None:
-    base = series[NONE]
-    table = Table(framework.name, ["contender", "µs per request", "added, µs"])
-    for name, one in sorted(series.items(), key=lambda item: item[1].median):
-        table.rows.append([name, number(one.median), "" if one is base else f"+{number(one.added(base))}"])
-    section.tables.append(table)
-    group = framework.name.split()[0].lower()
-    added = {name: one.added(base) for name, one in series.items() if one is not base}
-    section.bars += [Bar(group, name, value, ours=name == OURS) for name, value in added.items()]
-    peers = {name: value for name, value in added.items() if name != OURS}
-    best = min(peers, key=peers.__getitem__)
-    mine = added.get(OURS)
-    section.goals.append(
-        Goal(
-            f"web-{group}",
-            f"added per request, warm, whole middleware: {framework.name}",
-            f"≤ {framework.most:g} µs",
-            "not measured" if mine is None else f"{number(mine)} µs",
-            None if mine is None else mine <= framework.most,
-            f"{number(peers[best])} µs ({best})",
-        )
-    )
+    found = {one.id: one for one in race_figures(contenders, series, base=NONE)}
+    pair, header = found.pop("pair", None), found.get("added")
+    section.figures += [replace(one, id=f"{id}-{framework.id}") for id, one in found.items()]
+    if pair and header:
+        more, median = pair.value - header.value, pair.median - header.median
+        section.figures.append(replace(pair, id=f"pair-{framework.id}", value=more, median=median, peers={}))

@@ -155,6 +155,7 @@ def _decorator(name: str, gate: Gate, requirements: Requirements, endpoint: Any,
     if endpoint is None and not more:
         return decorator(partial(_gated, name, gate, requirements), _PACKAGE, name, requirements)
     check_target(endpoint, name, _IN_A_CLASS, more)
+    assert endpoint is not None
     return _gated(name, gate, requirements, endpoint)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
 
@@ -35,17 +37,37 @@ def examine(load: Callable[[], Settings], asked: Asked, more: Sequence[Callable[
     """
     lines = _run("variables", lambda: variables.check_variables(asked.environ))
     settings: Settings | None = None
+    heard: list[str] = []
     try:
-        settings = load()
+        with _warnings(heard):
+            settings = load()
     except ConfigurationError as error:
         lines.append(wrong("settings", str(error), "The settings are in README.md, each with its variable."))
     except Exception as error:  # of a file of settings of the app
         lines.append(_crashed("settings", error))
+    lines += [
+        wrong("settings", f"{one[:1].upper()}{one[1:]}.", "Correct the name, or remove it.") for one in heard
+    ]
     if settings is not None:
         lines += _examined(settings, asked)
     for check in more:
         lines += _run("app", check)
     return Report(tuple(lines)).masked(mask_for(settings, asked))
+
+
+@contextmanager
+def _warnings(heard: list[str]) -> Iterator[None]:
+    """Take what is logged as a warning while settings are read, such as a variable that has no effect."""
+    logger = logging.getLogger("moonkey")
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    before, logger.disabled = logger.disabled, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.disabled = before
 
 
 def mask_for(settings: Settings | None, asked: Asked) -> Mask:

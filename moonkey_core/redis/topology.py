@@ -185,7 +185,10 @@ def async_cluster_client(address: RedisAddress, timeout: float, max_connections:
     nodes = [module.ClusterNode(*one) for one in _some(address)]
     client = module.RedisCluster(startup_nodes=nodes, max_connections=max_connections, **options)
     # The constructor does not take it. A node has a copy of the options.
-    for kwargs in (client.get_connection_kwargs(), *(one.connection_kwargs for one in client.startup_nodes)):
+    for kwargs in (
+        client.get_connection_kwargs(),
+        *(one.connection_kwargs for one in client.nodes_manager.startup_nodes.values()),
+    ):
         kwargs["redis_connect_func"] = on_connect
     return client
 

@@ -189,7 +189,9 @@ class TestHeaders:
         carried: dict[str, str] = {}
 
         class Own(TextMapPropagator):
-            fields: set[str] = set()
+            @property
+            def fields(self) -> set[str]:
+                return {*carried}
 
             def extract(self, carrier: Any, context: Any = None, getter: Any = None) -> Any:
                 raise NotImplementedError

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import redis
+from redis.exceptions import ResponseError
 
 from support.fleets import quiet_port
 from support.redis_server import RedisServer
@@ -89,7 +89,7 @@ class SentinelGroup:
         """Have the Sentinels replace the primary, and return whether they have begun: they may not be ready."""
         try:
             return bool(self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", SERVICE))
-        except redis.exceptions.ResponseError:
+        except ResponseError:
             return False
 
     def follows(self, former: RedisServer) -> bool:

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def explained(text: str, **options: Any) -> Explanation:
-    with MoonKey(**{**PATIENT, **options}) as client:
+    usual: dict[str, Any] = {**PATIENT, **options}
+    with MoonKey(**usual) as client:
         found = explain(client, text)
     if len(text) >= 12:
         assert_no_secret([found, json.dumps(found.to_dict())], [text])

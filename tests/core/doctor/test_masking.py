@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonkey_core import MoonKeyError, Settings
@@ -51,6 +51,7 @@ def texts_of(environ: dict[str, str], options: dict[str, Any] | None = None, **a
     return f"{report}\n{report.to_json()}\n{report!r}"
 
 
+@settings(max_examples=50)
 @given(BODY, AROUND, KEYS, st.sampled_from([*SETTINGS, *ARGUMENTS]), st.booleans())
 def test_a_secret_in_any_variable(body: str, around: str, key: str, name: str, with_key: bool) -> None:
     environ = {name: around.format(key.format(body))}
@@ -61,6 +62,7 @@ def test_a_secret_in_any_variable(body: str, around: str, key: str, name: str, w
     assert body not in texts_of(environ)
 
 
+@settings(max_examples=50)
 @given(
     BODY,
     AROUND,
@@ -76,6 +78,7 @@ def test_a_secret_in_any_option(body: str, around: str, name: str) -> None:
     assert body not in texts_of({}, {"secret_key": "sk_test_harmless12345", name: text})
 
 
+@settings(max_examples=20)
 @given(BODY, AROUND)
 def test_a_secret_as_the_credential_or_the_address(body: str, around: str) -> None:
     options = {"secret_key": f"sk_test_{body}", "base_url": NOWHERE, "cookies": True}
@@ -83,6 +86,7 @@ def test_a_secret_as_the_credential_or_the_address(body: str, around: str) -> No
     assert body not in shown
 
 
+@settings(max_examples=20)
 @given(BODY, AROUND, KEYS)
 def test_what_is_explained(body: str, around: str, key: str) -> None:
     with (
@@ -102,6 +106,7 @@ def test_what_is_known_is_masked_in_any_text(secret: str, before: str, after: st
         assert secret not in Mask([secret])(f"{before}{secret}{after}") or secret in "***"
 
 
+@settings(max_examples=20)
 @given(BODY)
 def test_an_error_of_a_check_is_not_repeated(body: str) -> None:
     def fail() -> Settings:

@@ -201,6 +201,12 @@ class TestBroken:
         assert "does not belong there" in wrongs(report)["variables"]
         assert_no_secret([report], ["abcdefgh12345678"])
 
+    def test_a_variable_without_effect(self, emulator: Emulator) -> None:
+        environ = {"MOONKEY_DOCTORS_TEST_OF_NOTHING": "1"}
+        found = wrongs(report_on(moonkey(emulator), environ=environ))
+        assert found.keys() == {"settings"}
+        assert "MOONKEY_DOCTORS_TEST_OF_NOTHING" in found["settings"]
+
     def test_all_faults_of_variables_are_found_at_once(self) -> None:
         environ = {"MOONKEY_SECRET_KEY": "'pk_test_abcdefgh1'", "MOONKEY_BASE_URL": "https://a.example\r\n"}
         report = report_on({}, environ=environ)
