@@ -377,6 +377,10 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "warning",
             "A variable is that of a provider that is not chosen: it has no effect. Logged once.",
         ),
+        "setting_without_effect": LogReason(
+            "warning",
+            "A setting is a detail of what never happens with the others: it has no effect. Logged once.",
+        ),
         "setting_unknown": LogReason(
             "warning",
             "A variable or key begins with `MOONKEY_` and is no setting: it has no effect. Logged once.",

@@ -295,6 +295,18 @@ class SignInBase:
         return False
 
 
+def has_verified_totp(user: User) -> bool:
+    """Return whether a user's record has an entry of ``totps`` that was verified."""
+    totps = user.extra.get("totps")
+    entries = totps if isinstance(totps, list | tuple) else ()
+    return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
+
+
+def send_or_create(create: bool) -> str:
+    """Return the last part of the path of a call that sends something, for users who may be new or not."""
+    return "login_or_create" if create else "send"
+
+
 def with_query(url: str, query: Mapping[str, str]) -> str:
     """Return a URL with more fields in its query, before a fragment."""
     if not query:

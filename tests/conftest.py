@@ -15,7 +15,7 @@ from moonkey_core import _repeated_log
 from moonkey_core._session_life import mfa as records
 from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator, StytchB2BEmulator, StytchEmulator
 from moonkey_core.redis import shared
-from moonkey_core.settings import Settings
+from moonkey_core.settings import Settings, effects
 from support.bindings import usual_app
 from support.scripted import wait_until
 
@@ -41,7 +41,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    # Variables that begin like a setting, and are none, are said once: in no test.
+    # What has no effect, and variables that begin like a setting and are none, are said once: in no test.
+    effects._warned.update((name, rule.why) for rule in effects._DETAILS for name in rule.names)
     Settings.load({"secret_key": "sk_test_x"})
 
 

@@ -195,7 +195,8 @@ def _time(server: BlockingStoreClient, settings: Settings) -> list[Line]:
 def _rights(url: Secret, settings: Settings) -> list[Line]:
     """Check that the user may run each command that the package sends, on its keys."""
     rights = Rights(_KEY, _TIMEOUT, settings.redis_replicas)
-    asyncio.run(rights.check(FeedServer(url, _KEY, _TIMEOUT).connect_once))
+    if not asyncio.run(rights.check(FeedServer(url, _KEY, _TIMEOUT).connect_once)):
+        return [unseen("redis", "Which commands the user may run: trying them has failed.", "Run this again.")]
     if rights.sentence:
         return [_of_sentence(f"{rights.sentence}. The whole list is in docs/operations.md")]
     return [ok("redis", "The user may run each command that this package sends.")]

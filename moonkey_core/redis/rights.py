@@ -92,10 +92,10 @@ class Rights:
             await self.check(connect)
             await asyncio.sleep(_SECONDS_WHILE_MISSING if self.sentence else _CHECK_SECONDS)
 
-    async def check(self, connect: Callable[[], Awaitable[Any]]) -> None:
-        """Look at the rights if that is due. What cannot be found out changes nothing."""
+    async def check(self, connect: Callable[[], Awaitable[Any]]) -> bool:
+        """Look at the rights if that is due, and return whether they are known. What is not changes nothing."""
         if _clock.elapsed() < self._due_at:
-            return
+            return True
         try:
             async with time_limit(self._timeout):
                 found = await self._try(connect)
@@ -105,11 +105,12 @@ class Rights:
                 type(error).__name__,
                 extra={"reason": "redis_rights_unseen"},
             )
-            return
+            return False
         self._due_at = _clock.elapsed() + (_SECONDS_WHILE_MISSING if found else _CHECK_SECONDS)
         before, self.sentence = self.sentence, found
         if found and found != before:
             logger.warning("feed: %s", found, extra={"reason": "redis_rights_missing"})
+        return True
 
     async def _try(self, connect: Callable[[], Awaitable[Any]]) -> str:
         client = await connect()

@@ -31,6 +31,7 @@ from moonkey_core.settings.checks import (
 )
 from moonkey_core.settings.client_choice import without_clients
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings
+from moonkey_core.settings.effects import check_effects
 from moonkey_core.settings.fields import (
     Network,
     Secret,
@@ -388,7 +389,7 @@ class Settings(Routed, KnownArguments):
             check_sign_in_lifetimes(self.sign_in, *bounds)
         if self.uses_moonkey and self.secret_key is None:
             raise setting_error("secret_key", _MISSING_KEY)
-        self._check_records(given)
+        self._check_given(given)
         check_feed(
             given,
             has_redis=self.redis_url is not None,
@@ -424,7 +425,7 @@ class Settings(Routed, KnownArguments):
             object.__setattr__(self, "providers", ())
         only_one: ChosenProvider = self.provider or MOONKEY
         chosen = self.providers or (only_one,)
-        check_moonkey_only(given, chosen)
+        check_moonkey_only(given, chosen)  # before anything is made of the provider
         check_sign_in_usable(self.sign_in, chosen)
         if self.providers:
             set_routes(self, MOONKEY_ONLY)
@@ -444,8 +445,10 @@ class Settings(Routed, KnownArguments):
         object.__setattr__(self, "records_by_user", self.mfa_lifetime is not None and scope == "user")
         object.__setattr__(self, "adds_to_responses", self.expires_in_header or is_any or others)
 
-    def _check_records(self, given: Sequence[str]) -> None:
+    def _check_given(self, given: Sequence[str]) -> None:
+        """Check that each of these settings has an effect. Once more for those with the value of the default."""
         every = tuple(self.members.values()) or (self,)
+        check_moonkey_only(given, self.providers or (self.provider or MOONKEY,))
         check_records(
             given,
             lifetime=self.mfa_lifetime,
@@ -457,6 +460,7 @@ class Settings(Routed, KnownArguments):
             handles=self.mfa_handles,
             headers=(*self.credential_headers, *self.handle_headers),
         )
+        check_effects(given, every)
 
     def _take_places(self, provider: Provider, given: Sequence[str]) -> None:
         """Take over where the only provider, which is not MoonKey, says that its credentials stand."""
@@ -594,7 +598,9 @@ class Settings(Routed, KnownArguments):
         if not given.keys() & {"secret_key", "provider", "providers"}:
             also = f" {unused[0].upper()} has no effect without MOONKEY_PROVIDER." if unused else ""
             raise setting_error("secret_key", f"{_MISSING_KEY}{also}")
-        return cls(**given)
+        made = cls(**given)
+        made._check_given(tuple(given))  # those with the value of the default, too
+        return made
 
     def session_minutes(self, duration: timedelta | int) -> int:
         """Convert a session lifetime (``timedelta`` or minutes) to whole minutes.

@@ -11,8 +11,8 @@ from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.stytch import sessions, tokens
 from moonkey_core.emulator.stytch.b2b_records import MemberSignedIn, StytchMember, StytchOrganization
 from moonkey_core.emulator.stytch.b2b_state import ORGANIZATION_CLAIM, B2BState
-from moonkey_core.emulator.stytch.control import DEFAULT_MINUTES, DEMO_EMAIL, ProjectControl
-from moonkey_core.emulator.stytch.factors import CONTACTS, made_factor, plain_name
+from moonkey_core.emulator.stytch.control import DEFAULT_MINUTES, DEMO_EMAIL, ProjectControl, wanted_factors
+from moonkey_core.emulator.stytch.factors import CONTACTS, made_factor
 from moonkey_core.emulator.stytch.records import StytchSession, StytchUser
 from moonkey_core.emulator.stytch.times import nanoseconds
 
@@ -91,13 +91,9 @@ class StytchB2BControl(ProjectControl):
         age: float = 0,
         factor_age: float | None = None,
     ) -> StytchSession:
-        if not 0 < minutes <= sessions.MAX_MINUTES:
-            raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
         if email is not None and member_id is not None:
             raise ValueError("name the member by email or by member_id, not by both")
-        if isinstance(factors, str) or not all(isinstance(one, str | dict) for one in factors or ()):
-            raise ValueError('factors must be a list of names or factor objects, such as ["totp"]')
-        wanted = [plain_name(one) if isinstance(one, str) else one for one in factors or ["email"]]
+        wanted = wanted_factors(minutes, factors)
         member = self._member(email, organization, member_id)
         if roles is not None:
             self._give(member, roles)
@@ -160,14 +156,9 @@ class StytchB2BControl(ProjectControl):
             shape, drop = "session", [*drop, ORGANIZATION_CLAIM]
         changes = {**(claims or {}), **more}
         wanted = tokens.Wish(shape, algorithm, life, age, header or {}, key, tuple(drop), session or {}, changes)
-        with self._state.lock:
-            if session_id is None:
-                about = self._session(email, organization, None, DEFAULT_MINUTES, None, None, None)
-            elif session_id in self._state.sessions:
-                about = self._state.sessions[session_id]
-            else:
-                raise ValueError("no session has this session_id")
-            return self._signed(about, wanted)
+        return self._signed_about(
+            session_id, wanted, lambda: self._session(email, organization, None, DEFAULT_MINUTES, None, None, None)
+        )
 
     def shapes(self) -> tuple[str, ...]:
         """Return the names of the shapes that ``token`` makes."""
@@ -181,11 +172,7 @@ class StytchB2BControl(ProjectControl):
         """
         if (session_id is None) == (member_id is None):
             raise ValueError("name a session_id or a member_id")
-        with self._state.lock:
-            if session_id is not None:
-                self._state.end(session_id)
-            else:
-                self._state.end_all(member_id or "")
+        self._end(session_id, member_id)
 
     def set_roles(self, member_id: str, roles: Sequence[str]) -> None:
         """Give a member these roles beside ``stytch_member``; their sessions have them at once.

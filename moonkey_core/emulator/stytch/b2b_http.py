@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from starlette.routing import Route
 
 from moonkey_core.emulator.control_routes import AGES, NUMBER, Others, Posts, control_routes, names
@@ -11,7 +9,14 @@ from moonkey_core.emulator.errors import invalid
 from moonkey_core.emulator.records import Json
 from moonkey_core.emulator.stytch.b2b_control import CONSUMER, StytchB2BControl
 from moonkey_core.emulator.stytch.b2b_state import B2BState
-from moonkey_core.emulator.stytch.control_http import PROJECT_HELP, PROJECT_OTHERS, PROJECT_POSTS, project_facts
+from moonkey_core.emulator.stytch.control_http import (
+    PROJECT_HELP,
+    PROJECT_OTHERS,
+    PROJECT_POSTS,
+    project_facts,
+    sign_in,
+    token,
+)
 from moonkey_core.emulator.stytch.factors import FACTOR_NAMES
 from moonkey_core.emulator.stytch.tokens import SHAPES
 
@@ -34,18 +39,6 @@ _HELP: Json = {
 }
 
 
-def _token(control: StytchB2BControl, given: Json) -> Json:
-    if not names(given.get("drop", [])):
-        raise invalid("drop must be a list of names")
-    return {"token": control.token(**given)}
-
-
-def _sign_in(control: StytchB2BControl, given: Json) -> Json:
-    if not names(given.get("roles", [])):
-        raise invalid("roles must be a list of names")
-    return asdict(control.sign_in(**given))
-
-
 def _roles(control: StytchB2BControl, given: Json) -> None:
     if not isinstance(given.get("member_id"), str) or not names(given.get("roles")):
         raise invalid("member_id must be text, and roles a list of names")
@@ -62,7 +55,7 @@ def _organization_policy(control: StytchB2BControl, given: Json) -> Json:
 _POSTS: Posts[StytchB2BControl] = {
     **PROJECT_POSTS,
     "sign-in": (
-        _sign_in,
+        sign_in,
         {
             "email": str,
             "organization": str,
@@ -75,7 +68,7 @@ _POSTS: Posts[StytchB2BControl] = {
         },
     ),
     "token": (
-        _token,
+        token,
         {
             "shape": str,
             "email": str,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -22,6 +22,23 @@ from moonkey_core.emulator.totp import totp_code
 
 DEMO_EMAIL = oauth.DEFAULT_EMAIL
 DEFAULT_MINUTES = 10_080
+
+
+def wanted_factors(minutes: float, factors: Sequence[str | Json] | None) -> list[str | Json]:
+    """Return the factors that a session is to begin with: plain names, and whole objects.
+
+    Args:
+        minutes: The session's lifetime.
+        factors: Names and objects, as they were passed; by default one email code.
+
+    Raises:
+        ValueError: The lifetime is out of range, or a factor is of another type.
+    """
+    if not 0 < minutes <= sessions.MAX_MINUTES:
+        raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
+    if isinstance(factors, str) or not all(isinstance(one, str | dict) for one in factors or ()):
+        raise ValueError('factors must be a list of names or factor objects, such as ["totp"]')
+    return [plain_name(one) if isinstance(one, str) else one for one in factors or ["email"]]
 
 
 class ProjectControl(ConditionsControl):
@@ -114,8 +131,27 @@ class ProjectControl(ConditionsControl):
             self._foreign_key = SigningKey.generate()
         return self._foreign_key
 
-    def _signed(self, session: StytchSession, wanted: tokens.Wish) -> str:
-        return tokens.signed(self._project, session, wanted, self._foreign())
+    def _signed_about(
+        self, session_id: str | None, wanted: tokens.Wish, begin: Callable[[], StytchSession]
+    ) -> str:
+        """Return a JWT about a session; without its id, about one that ``begin`` begins.
+
+        Raises:
+            ValueError: There is no session with this id.
+        """
+        with self._project.lock:
+            about = begin() if session_id is None else self._project.sessions.get(session_id)
+            if about is None:
+                raise ValueError("no session has this session_id")
+            return tokens.signed(self._project, about, wanted, self._foreign())
+
+    def _end(self, session_id: str | None, user_id: str | None) -> None:
+        """End a session, or else all of a user or member."""
+        with self._project.lock:
+            if session_id is not None:
+                self._project.end(session_id)
+            else:
+                self._project.end_all(user_id or "")
 
     def reset(self) -> None:
         """Start over: no users, sessions, messages, faults or skew; settings and the current key remain."""
@@ -190,13 +226,9 @@ class StytchControl(ProjectControl):
         age: float = 0,
         factor_age: float | None = None,
     ) -> StytchSession:
-        if not 0 < minutes <= sessions.MAX_MINUTES:
-            raise ValueError(f"minutes must be above 0 and at most {sessions.MAX_MINUTES}")
         if email is not None and user_id is not None:
             raise ValueError("name the user by email or by user_id, not by both")
-        if isinstance(factors, str) or not all(isinstance(one, str | dict) for one in factors or ()):
-            raise ValueError('factors must be a list of names or factor objects, such as ["totp"]')
-        wanted = [plain_name(one) if isinstance(one, str) else one for one in factors or ["email"]]
+        wanted = wanted_factors(minutes, factors)
         user = self._user(email, user_id)
         if roles is not None:
             users.set_roles(self._state, user, list(roles))
@@ -259,14 +291,9 @@ class StytchControl(ProjectControl):
         """
         changes = {**(claims or {}), **more}
         wanted = tokens.Wish(shape, algorithm, life, age, header or {}, key, tuple(drop), session or {}, changes)
-        with self._state.lock:
-            if session_id is None:
-                about = self._session(email, None, DEFAULT_MINUTES, None, None, None)
-            elif session_id in self._state.sessions:
-                about = self._state.sessions[session_id]
-            else:
-                raise ValueError("no session has this session_id")
-            return self._signed(about, wanted)
+        return self._signed_about(
+            session_id, wanted, lambda: self._session(email, None, DEFAULT_MINUTES, None, None, None)
+        )
 
     def shapes(self) -> tuple[str, ...]:
         """Return the names of the shapes that ``token`` makes."""
@@ -280,11 +307,7 @@ class StytchControl(ProjectControl):
         """
         if (session_id is None) == (user_id is None):
             raise ValueError("name a session_id or a user_id")
-        with self._state.lock:
-            if session_id is not None:
-                self._state.end(session_id)
-            else:
-                self._state.end_all(user_id or "")
+        self._end(session_id, user_id)
 
     def set_roles(self, user_id: str, roles: Sequence[str]) -> None:
         """Give a user these roles beside ``stytch_user``; their sessions have them at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from starlette.routing import Route
 
@@ -42,13 +43,15 @@ _HELP: Json = {
 }
 
 
-def _token(control: StytchControl, given: Json) -> Json:
+def token(control: Any, given: Json) -> Json:
+    """Answer with a JWT of arbitrary content, of a project of either kind."""
     if not names(given.get("drop", [])):
         raise invalid("drop must be a list of names")
     return {"token": control.token(**given)}
 
 
-def _sign_in(control: StytchControl, given: Json) -> Json:
+def sign_in(control: Any, given: Json) -> Json:
+    """Answer with a new session, of a project of either kind."""
     if not names(given.get("roles", [])):
         raise invalid("roles must be a list of names")
     return asdict(control.sign_in(**given))
@@ -78,11 +81,11 @@ PROJECT_POSTS: Posts[ProjectControl] = {
 _POSTS: Posts[StytchControl] = {
     **PROJECT_POSTS,
     "sign-in": (
-        _sign_in,
+        sign_in,
         {"email": str, "user_id": str, "minutes": NUMBER, "factors": list, "claims": dict, "roles": list, **AGES},
     ),
     "token": (
-        _token,
+        token,
         {
             "shape": str,
             "email": str,

@@ -8,7 +8,15 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from moonkey_core._plan import Plan
-from moonkey_core._sign_in_steps import LinkPage, LoginContext, LoginLimits, SignInBase, with_query
+from moonkey_core._sign_in_steps import (
+    LinkPage,
+    LoginContext,
+    LoginLimits,
+    SignInBase,
+    has_verified_totp,
+    send_or_create,
+    with_query,
+)
 from moonkey_core.errors import ConfigurationError, InvalidCredentials, MoonKeyError, ProviderUnavailable
 from moonkey_core.models import (
     Device,
@@ -81,7 +89,7 @@ class MoonKeySignIn(SignInBase):
         body = {**_device_fields(device), "email" if channel == "email" else "phone_number": address}
         if minutes is not None:
             body["expires_in"] = minutes
-        return (yield from self._begin(f"otps/{channel}/{_send_or_create(create)}", body, parse_otp_request))
+        return (yield from self._begin(f"otps/{channel}/{send_or_create(create)}", body, parse_otp_request))
 
     def send_magic_link(
         self,
@@ -100,7 +108,7 @@ class MoonKeySignIn(SignInBase):
         body = {**_device_fields(device), "email": email, **_link_fields("login", login)}
         if registration is not None:
             body.update(_link_fields("registration", registration))
-        path = f"magic_links/email/{_send_or_create(create)}"
+        path = f"magic_links/email/{send_or_create(create)}"
         return (yield from self._begin(path, body, parse_magic_link_request))
 
     def begin_wallet(
@@ -247,13 +255,7 @@ class MoonKeySignIn(SignInBase):
 
     def has_totp(self, user: User) -> bool:
         """Return whether the user has an authenticator app that was verified before."""
-        totps = user.extra.get("totps")
-        entries = totps if isinstance(totps, list | tuple) else ()
-        return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
-
-
-def _send_or_create(create: bool) -> str:
-    return "login_or_create" if create else "send"
+        return has_verified_totp(user)
 
 
 def _device_fields(device: Device | None) -> dict[str, Any]:

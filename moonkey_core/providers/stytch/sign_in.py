@@ -12,7 +12,16 @@ from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeVar
 
 from moonkey_core._plan import Plan, Reply
-from moonkey_core._sign_in_steps import FactorKind, LinkPage, LoginContext, LoginLimits, SignInBase, with_query
+from moonkey_core._sign_in_steps import (
+    FactorKind,
+    LinkPage,
+    LoginContext,
+    LoginLimits,
+    SignInBase,
+    has_verified_totp,
+    send_or_create,
+    with_query,
+)
 from moonkey_core.errors import (
     ConfigurationError,
     InvalidCredentials,
@@ -103,7 +112,7 @@ class StytchSignIn(SignInBase):
         """
         kind, id_name = ("email", "email_id") if channel == "email" else ("phone_number", "phone_id")
         body = {kind: address, "expiration_minutes": minutes, "attributes": _attributes(device)}
-        path = f"/v1/otps/{channel}/{_send_or_create(create)}"
+        path = f"/v1/otps/{channel}/{send_or_create(create)}"
 
         def read(answer: Mapping[str, Any]) -> OtpRequest:
             return OtpRequest(*_recipient(answer, id_name))
@@ -132,7 +141,7 @@ class StytchSignIn(SignInBase):
             "signup_expiration_minutes": signup.minutes,
             "attributes": _attributes(device),
         }
-        path = f"/v1/magic_links/email/{_send_or_create(create)}"
+        path = f"/v1/magic_links/email/{send_or_create(create)}"
 
         def read(answer: Mapping[str, Any]) -> MagicLinkRequest:
             return MagicLinkRequest(*_recipient(answer, "email_id"))
@@ -250,9 +259,7 @@ class StytchSignIn(SignInBase):
 
     def has_totp(self, user: User) -> bool:
         """Return whether the user has an authenticator app that was verified before."""
-        totps = user.extra.get("totps")
-        entries = totps if isinstance(totps, list | tuple) else ()
-        return any(isinstance(one, Mapping) and one.get("verified") is True for one in entries)
+        return has_verified_totp(user)
 
     # --- the calls
 
@@ -384,10 +391,6 @@ def _attributes(device: Device | None) -> dict[str, str] | None:
     if device is None:
         return None
     return {"ip_address": device.ip or "", "user_agent": device.user_agent or ""}
-
-
-def _send_or_create(create: bool) -> str:
-    return "login_or_create" if create else "send"
 
 
 def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:

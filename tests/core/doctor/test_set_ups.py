@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import Any
 
 import pytest
 
-from moonkey_core import _clock
+from moonkey_core import Settings, _clock
+from moonkey_core._doctor import redis
 from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator, StytchEmulator
+from moonkey_core.settings import Secret
 from support.scripted import unused_url
 from support.secrets import assert_no_secret
 from support.set_ups import PROVIDERS, oidc_provider, report_on, set_up, wrongs
@@ -247,6 +250,14 @@ class TestTheLongestSession:
         report = report_on(moonkey(emulator))
         assert report.of("lifetimes")[-1].verdict == "cannot be seen from here"
         assert "--try-longest" in report.of("lifetimes")[-1].mend
+
+
+def test_rights_that_cannot_be_seen_are_not_called_good(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "moonkey")
+    url = Secret(unused_url().replace("http", "redis"))
+    (line,) = redis._rights(url, Settings.load({"secret_key": "sk_test_x", "redis_url": url.reveal()}, {}))
+    assert line.verdict == "cannot be seen from here"
+    assert [one.reason for one in caplog.records if hasattr(one, "reason")] == ["redis_rights_unseen"]
 
 
 def test_a_check_that_fails_says_where_and_not_what(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

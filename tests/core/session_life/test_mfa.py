@@ -270,6 +270,7 @@ class TestNotEnrolled:
         self, options: dict[str, Any], oidc: OidcEmulator, monkeypatch: pytest.MonkeyPatch, policy: Any
     ) -> None:
         monkeypatch.setattr("moonkey_core.gate._is_known_unenrolled", lambda user: user.id != "u2")
+        monkeypatch.setattr(options["provider"], "capabilities", frozenset({"enrolled_mfa"}))
         with MoonKey(**options, mfa_unenrolled=policy, mfa_enrol_url="/enrol") as client:
             found = refusal(client, bearer(oidc, user_id="u1"))
             if policy == "allow":
@@ -530,6 +531,25 @@ class TestStarts:
             assert noted.ends_at - noted.started_at == WEEK
             with pytest.raises(ConfigurationError, match="longest_session"):
                 client.sessions.note_start(client.authenticate(bearer(oidc, drop=["auth_time"])))
+
+    def test_one_length_that_is_set_is_that_of_each_of_several(self, oidc: OidcEmulator, cdp: CdpEmulator) -> None:
+        """It takes the place of CDP's own, and the others have it too."""
+        providers = [
+            CDP(cdp.api_key_id, cdp.api_key_secret, cdp.project_id, base_url=cdp.api_url),
+            OIDC(oidc.issuer, oidc.audience),
+        ]
+        length = timedelta(days=2)
+        with MoonKey(
+            providers=providers, cache_secret="c" * 32, timeout=30.0, note_starts=True, longest_session=length
+        ) as client:
+            for token in (cdp.sign_in().access_token, oidc.token(drop=["auth_time"])):
+                headers = {"authorization": f"Bearer {token}"}
+                noted = client.sessions.note_start(client.authenticate(headers))
+                assert noted.handle is not None
+                assert noted.ends_at - noted.started_at == length
+                auth = client.authenticate({**headers, "session-start": str(noted.handle)})
+                assert auth.session is not None
+                assert auth.session.must_end_at == noted.ends_at
 
     def test_a_provider_that_never_says(self, options: dict[str, Any], oidc: OidcEmulator) -> None:
         class Silent(OIDC):

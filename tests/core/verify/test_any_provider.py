@@ -275,7 +275,7 @@ class TestFeed:
 
     def test_refuse_is_an_outage(self) -> None:
         feed = Live()
-        decisions = ForeignDecisions(feed=feed, on_feed_lost="refuse", grace_seconds=60, **self.REDIS)
+        decisions = ForeignDecisions(feed=feed, on_feed_lost="refuse", **self.REDIS)
         assert shown(decisions, token()).is_authenticated
         feed.is_live = False
         for text in (token(), token(jti="another")):

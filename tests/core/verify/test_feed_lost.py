@@ -30,6 +30,7 @@ class FakeFeed:
     unsent: int = 0
     known: float = math.inf
     is_starting: bool = False
+    trouble: str | None = None
 
     def known_for(self) -> float:
         return self.known

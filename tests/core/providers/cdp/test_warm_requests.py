@@ -69,9 +69,9 @@ def test_a_warm_request_does_no_more_than_with_oidc(cdp: CdpEmulator, oidc: Oidc
     """By the steps it takes, in a cache of answers and of JWTs verified here."""
     jwks_url = cdp.jwks_url if way == "local" else None
     provider = CDP(cdp.api_key_id, cdp.api_key_secret, cdp.project_id, base_url=cdp.api_url, jwks_url=jwks_url)
-    usual: dict[str, Any] = {"timeout": 30.0, "session_cache_ttl": 60}
+    usual: dict[str, Any] = {"timeout": 30.0}
     token = cdp.sign_in("ada@example.com").access_token
-    of_cdp = steps_of_a_warm_request(MoonKey(provider=provider, **usual), token)
+    of_cdp = steps_of_a_warm_request(MoonKey(provider=provider, **usual, session_cache_ttl=60), token)
     of_oidc = steps_of_a_warm_request(MoonKey(provider=OIDC(oidc.issuer, oidc.audience), **usual), oidc.token())
     assert of_cdp["moonkey_core/_verify/acceptance.py:accepts"] == 1
     assert not {name for name in of_cdp if "handles.py" in name or "mfa.py" in name}
