@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from moonkey_core import _clock
-from moonkey_core.errors import ConfigurationError, MoonKeyError, NotSupported
+from moonkey_core.errors import ConfigurationError, MoonKeyError, NotSupported, RevocationsFull
+from moonkey_core.events import Event, UpstreamCall
 from moonkey_core.revocations import MAX_CLOCK_AHEAD
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ USAGE = 2
 STATUS: dict[RevocationState, int] = {"published": 0, "pending": 3, "local": 4}
 """The exit status of each verdict."""
 
+_UNKNOWN = (
+    "The provider knows no such session: it is over already, or this is not the id of one. A token is no id, and "
+    "its session goes on."
+)
+_REFUSALS = range(400, 500)
 _POLL_SECONDS = 0.02
 _MAX_WAIT = 600.0
 _JWT_DOTS = 2
@@ -141,11 +147,11 @@ def _run(client: MoonKey, arguments: argparse.Namespace) -> int:
     provider = client.revocations.provider_of(arguments.provider, arguments.issuer)
     if arguments.issued_before is not None:
         return _refuse_only(client, provider, arguments)
-    added = _count_entries(client)
+    added, is_known = _count_entries(client), _watch_replies(client)
     try:
         if arguments.session is not None:
             client.sessions.revoke(session_id=arguments.session, provider=provider)
-            done = "The provider has ended the session."
+            done = "The provider has ended the session." if is_known() else _UNKNOWN
         else:
             ended = client.sessions.revoke_all(arguments.user, provider=provider)
             done = f"The provider has ended all sessions of the user; {len(ended)} were listed."
@@ -176,13 +182,16 @@ def _refuse_only(client: MoonKey, provider: str, arguments: argparse.Namespace) 
     if client.health().feed == "none":
         print("local: there is no feed (MOONKEY_REDIS_URL), which this needs. Nothing was revoked.")
         return STATUS["local"]
-    client.revocations.add(
-        session_id=arguments.session,
-        user_id=arguments.user,
-        issued_before=arguments.issued_before,
-        provider=provider,
-        issuer=arguments.issuer,
-    )
+    try:
+        client.revocations.add(
+            session_id=arguments.session,
+            user_id=arguments.user,
+            issued_before=arguments.issued_before,
+            provider=provider,
+            issuer=arguments.issuer,
+        )
+    except RevocationsFull as error:
+        return _fail(str(error), FAILED)
     return STATUS[_report(client, arguments.wait, f"It ends nothing at the provider: {holds}")]
 
 
@@ -200,6 +209,18 @@ def _count_entries(client: MoonKey) -> Callable[[], int]:
     for one in client.providers.values() or (client,):
         one.revocations.listeners = (*one.revocations.listeners, entries.append)
     return lambda: len(entries)
+
+
+def _watch_replies(client: MoonKey) -> Callable[[], bool]:
+    """Return a function that says whether the provider's last reply from now on is no refusal, such as 404."""
+    statuses = [0]
+
+    def note(event: Event) -> None:
+        if isinstance(event, UpstreamCall) and event.status is not None:
+            statuses.append(event.status)
+
+    client.hooks.add(note)
+    return lambda: statuses[-1] not in _REFUSALS
 
 
 def _report(client: MoonKey, seconds: float, done: str) -> RevocationState:

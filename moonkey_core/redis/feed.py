@@ -144,6 +144,17 @@ class RedisRevocations:
                     self._can_start = not self._worker.start()
                     self._starts_until = min(self._starts_until, _clock.elapsed() + _STARTS_WITHIN * self._max_lag)
 
+    def raise_lost_bound(self, seconds: float) -> None:
+        """Have the log name this bound where it is longer: clients that share the feed may do different things.
+
+        Args:
+            seconds: How late a revocation takes effect for one more client while the feed is lost.
+        """
+        self._lost_bound = max(self._lost_bound, seconds)
+        self._worker.lost_bound = self._lost_bound
+        if self._former is not None:
+            self._former.raise_lost_bound(seconds)
+
     def acquire(self, hooks: Hooks | None = None) -> None:
         """Count one more user of the feed, and open it again where it was closed.
 

@@ -30,6 +30,9 @@ class PublishErrors:
 
     Args:
         max_seconds: After how many seconds no process may trust the stream any longer.
+
+    Attributes:
+        cause: Why Redis refuses entries, and what to do about it; empty where it accepts them.
     """
 
     def __init__(self, max_seconds: float) -> None:
@@ -40,14 +43,17 @@ class PublishErrors:
         """Note that Redis has accepted entries."""
         self._since: float | None = None
         self._is_logged = False
+        self.cause: str = ""
 
     def is_too_long(self, error: Exception) -> bool:
         """Note one more error, and return whether it is time to end the stream epoch."""
         now, name = _clock.elapsed(), type(error).__name__
+        self.cause = explain(error) or f"Redis refuses revocations ({name}): look at its log"
         if self._since is None:
             self._since = now
-            cause = explain(error) or "look at the log of Redis"
-            logger.error("feed: publishing failed (%s); %s", name, cause, extra={"reason": "feed_publish_failed"})
+            logger.error(
+                "feed: publishing failed (%s); %s", name, self.cause, extra={"reason": "feed_publish_failed"}
+            )
         if now - self._since < self._max_seconds:
             return False
         if not self._is_logged:
@@ -100,6 +106,11 @@ class Publisher:
     def batch_size(self) -> int:
         """How many entries are published in one go."""
         return self._batch.value
+
+    @property
+    def trouble(self) -> str:
+        """Why Redis refuses what is published, and what to do about it; empty where it accepts it."""
+        return self._errors.cause
 
     async def run(self, stream: Stream, entries: Sequence[Revocation]) -> None:
         """Publish entries, then those of the queue, until the connection fails or the task is cancelled."""

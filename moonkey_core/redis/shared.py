@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from moonkey_core._crypto import fleet_secrets
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._provider import Provider
+from moonkey_core.lag import lost_feed_bound
 from moonkey_core.revocations import DEFAULT_SCOPE, Revocations, new_table
 from moonkey_core.settings import Settings
 
@@ -42,7 +43,10 @@ def shared_revocations(
         table = _tables.setdefault(app, new)
         feed = _feeds.get(key)
     table.raise_retention(new.retention, settings.leeway)
-    if settings.redis_url is None or feed is not None:
+    if settings.redis_url is None:
+        return table, None
+    if feed is not None:
+        feed.raise_lost_bound(lost_feed_bound(settings))
         return table, feed
     from moonkey_core.redis.feed import RedisRevocations  # takes long to import, and is needed with redis_url only
 

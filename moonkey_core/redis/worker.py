@@ -115,10 +115,11 @@ class Worker:
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
         replicas: How many replicas have to acknowledge what is published.
-        lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
-            most; for the log.
+        lost_bound: Sets ``lost_bound``.
 
     Attributes:
+        lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
+            most; for the log.
         reader: Tracks how up to date this process is.
         is_first_try: Whether the stream has neither been read to its end yet, nor is known to be out of reach.
     """
@@ -136,7 +137,7 @@ class Worker:
         replicas: int = 0,
         lost_bound: float = 0.0,
     ) -> None:
-        self._lost_bound = lost_bound
+        self.lost_bound: float = lost_bound
         self._replicas = replicas
         self._revocations = revocations
         self._queue = queue
@@ -199,7 +200,7 @@ class Worker:
     @property
     def trouble(self) -> str | None:
         """What is wrong with Redis or the rights there, and what to do; ``None`` where nothing is known to be."""
-        return self._cause or self._rights.sentence or None
+        return self._cause or self._publisher.trouble or self._rights.sentence or None
 
     @property
     def can_restart(self) -> bool:
@@ -415,7 +416,7 @@ class Worker:
                 "feed: lost (%s%s); a revocation of another process takes effect after at most %.15g s meanwhile",
                 name,
                 f": {self._cause}" if self._cause else "",
-                self._lost_bound,
+                self.lost_bound,
                 extra={"reason": "feed_lost"},
             )
         elif was_live is False:

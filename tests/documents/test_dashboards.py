@@ -181,4 +181,5 @@ def test_each_alert_is_complete_and_says_what_to_do() -> None:
         assert re.fullmatch(r"[1-9]\d*m", rule.get("for", "1m"))
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"]
+        assert not re.search(r"\b(min|avg) (by|without)\b", rule["expr"]), "one good process would hide a bad one"
         assert re.search(r"[<>]=? |== |absent\(", rule["expr"]), "it has a threshold"

@@ -66,20 +66,24 @@ def test_the_feed_is_cut(emulator: Emulator, fleet: Fleet, server: RedisServer) 
     """S36. Nobody accepts on their own what they cannot know, and the API is asked once per lag."""
     one, other = fleet.worker(max_revocation_lag=0.5), fleet.worker(max_revocation_lag=0.5)
     person = emulator.sign_in()
-    assert other.authenticate(bearer(person.session_jwt)).source == "local"
+
+    def decides_alone() -> bool:  # not in a moment in which its feed has got no turn for most of the lag
+        return other.authenticate(bearer(emulator.sign_in().session_jwt)).source == "local"
+
+    assert wait_until(decides_alone)
+    assert other.authenticate(bearer(person.session_jwt)).is_authenticated
     server.kill()
     assert wait_until(lambda: other.health().feed == "lost")
+    assert wait_until(lambda: other.authenticate(bearer(person.session_jwt)).source == "remote")
     before = emulator.requests()["POST /v1/auth/sessions/verify"]
     sources = [other.authenticate(bearer(person.session_jwt)).source for _ in range(50)]
     assert set(sources) <= {"remote", "cache"}
-    assert sources[0] == "remote"
     assert emulator.requests()["POST /v1/auth/sessions/verify"] - before < 25
     one.sessions.revoke(session_jwt=person.session_jwt)
     assert wait_until(lambda: other.authenticate(bearer(person.session_jwt)).is_rejected)
     server.start()
     assert wait_until(lambda: other.health().feed == "live")
-    neighbour = emulator.sign_in()
-    assert other.authenticate(bearer(neighbour.session_jwt)).source == "local"
+    assert wait_until(decides_alone)
     assert other.authenticate(bearer(person.session_jwt)).is_rejected
 
 

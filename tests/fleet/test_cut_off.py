@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import MoonKey, ProviderUnavailable, RevocationIncomplete
+from moonkey_core import MoonKey, ProviderUnavailable, RevocationIncomplete, Settings
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis import shared
 from support.decisions import bearer
+from support.feeds import begin_long_ago
+from support.patience import PATIENT_LAG
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -71,7 +73,10 @@ def test_one_that_could_not_be_ended(fleet: list[MoonKey], emulator: Emulator, k
 
 
 def test_an_answer_about_a_token_is_one_for_both_spellings(server: RedisServer, emulator: Emulator) -> None:
-    options: dict[str, Any] = {"redis_url": server.url, "session_cache_ttl": 60}
+    options: dict[str, Any] = {"redis_url": server.url, "session_cache_ttl": 60, "max_revocation_lag": PATIENT_LAG}
+    begin_long_ago(
+        server, Settings.load({**options, "secret_key": emulator.secret_key, "base_url": emulator.base_url}, {})
+    )
     person = emulator.sign_in()
     users = []
     for spelling in (person.session_token, f"session_{person.session_token}"):

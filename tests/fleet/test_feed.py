@@ -315,13 +315,28 @@ class TestLosing:
         assert caplog.text.count("publishing still fails (OutOfMemoryError)") == 1
         assert not other.refuses("sess_1")  # so it asks the API
         assert wait_until(lambda: reasons(caplog).count("feed_lost") >= 2)
+        assert wait_until(lambda: "raise maxmemory" in str(one.feed.trouble))
         assert not wait_until(lambda: one.is_live or other.is_live, 3)
         server.client.config_set("maxmemory", "0")
         assert all_live(one, other)
         assert other.refuses("sess_1")
         assert wait_until(lambda: one.feed.unsent == 0)
+        assert wait_until(lambda: one.feed.trouble is None)
         assert reasons(caplog).count("feed_publish_failed") == 1
         assert reasons(caplog).count("feed_given_up") == 1
+
+    def test_a_server_without_its_replicas_is_trouble_while_it_refuses_entries(
+        self, make_process: MakeProcess, server: RedisServer
+    ) -> None:
+        one = make_process(max_revocation_lag=2)
+        assert all_live(one)
+        server.client.config_set("min-replicas-to-write", "1")
+        one.known.add(session_id="sess_1")
+        assert wait_until(lambda: none_live(one))
+        assert wait_until(lambda: "min-replicas-to-write" in str(one.feed.trouble))
+        server.client.config_set("min-replicas-to-write", "0")
+        assert wait_until(lambda: one.feed.unsent == 0)
+        assert wait_until(lambda: one.feed.trouble is None)
 
 
 class TestStrangers:

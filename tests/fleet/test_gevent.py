@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 from fleet import promises
-from fleet.promises import Fleet, fleet_of, refused_in_time, signed_in
+from fleet.promises import Fleet, fleet_of, patient_fleet_of, refused_in_time, signed_in
 
 from moonkey_core.emulator import Emulator
 from support.feeds import stream_names
@@ -34,14 +34,25 @@ def gevent_workers(environ: Mapping[str, str], *, workers: int, preload: bool) -
 
 
 @pytest.fixture(params=[False, True], ids=["loaded after the fork", "preloaded"])
-def fleet(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Fleet]:
-    with fleet_of(partial(gevent_workers, preload=request.param), 2, emulator) as fleet:
+def serve(request: pytest.FixtureRequest) -> Callable[..., Server]:
+    return partial(gevent_workers, preload=request.param)
+
+
+@pytest.fixture
+def fleet(serve: Callable[..., Server], emulator: Emulator) -> Iterator[Fleet]:
+    with fleet_of(serve, 2, emulator) as fleet:
         yield fleet
 
 
-def test_revocations_arrive(fleet: Fleet) -> None:
-    promises.a_revoked_session_is_refused_by_all(fleet)
-    promises.a_revoked_user_is_refused_by_all(fleet)
+@pytest.fixture
+def patient_fleet(serve: Callable[..., Server], emulator: Emulator) -> Iterator[Fleet]:
+    with patient_fleet_of(serve, 2, emulator) as fleet:
+        yield fleet
+
+
+def test_revocations_arrive(patient_fleet: Fleet) -> None:
+    promises.a_revoked_session_is_refused_by_all(patient_fleet)
+    promises.a_revoked_user_is_refused_by_all(patient_fleet)
 
 
 def test_async_views_are_served(fleet: Fleet) -> None:

@@ -52,3 +52,15 @@ def test_what_is_known_counts_up_to_the_bound_and_no_longer(
         emulator.revoke(person.session_id)
         assert wait_until(lambda: client.authenticate(bearer(person.session_jwt)).is_rejected)
     assert feed.known_for() == math.inf  # closed
+
+
+@pytest.mark.long
+def test_of_the_clients_that_share_a_feed_the_log_names_the_longest_bound(
+    server: RedisServer, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says how late a revocation may take effect, so it must not be that of the client that was made first."""
+    with closing(client_of(emulator, server)) as first, closing(client_of(emulator, server, on_feed_lost="local")):
+        assert wait_until(lambda: first.health().feed == "live")
+        server.stop()
+        assert wait_until(lambda: "at most 305 s meanwhile" in caplog.text)
+        assert first.health().feed_lost_bound == 0.5

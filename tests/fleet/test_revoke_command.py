@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from moonkey_core import MoonKey
+from moonkey_core import Client, MoonKey
 from moonkey_core.cli import main
 from moonkey_core.emulator import Emulator, OidcEmulator
 from support.patience import PATIENCE, PATIENT
@@ -81,6 +81,20 @@ def test_a_session_is_ended_at_the_provider_and_in_the_other_processes(
     assert wait_until(lambda: not accepts(other, one.session_jwt))
     assert accepts(other, kept.session_jwt)
     assert [session.id for session in other.sessions.list(one.user_id)] == [kept.session_id]
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_session_that_the_provider_does_not_know(run: Run, emulator: Emulator, status: int) -> None:
+    """It may be over; but a token in place of an id ends nothing, and the output must not say otherwise."""
+    one = emulator.sign_in()
+    emulator.dead_session(status)
+    for unknown in ("sess_unknown", one.session_token):
+        ended = run("--session", unknown, "--wait", str(PATIENCE))
+        assert (ended.status, ended.error) == (0, "")
+        assert ended.out.startswith("published: The provider knows no such session")
+        assert unknown not in ended.out
+    ended = run("--session", one.session_id, "--wait", str(PATIENCE))
+    assert ended.out.startswith("published: The provider has ended the session.")
 
 
 def test_all_sessions_of_a_user(run: Run, other: MoonKey, emulator: Emulator) -> None:
@@ -253,6 +267,27 @@ def test_a_provider_that_ends_no_sessions_needs_a_yes(
         assert (ended.status, ended.error) == (0, "")
         assert ended.out.startswith("published: It ends nothing at the provider: it holds for ")
         assert wait_until(lambda: len(feed.revocations) == 1)
+
+
+def test_the_table_is_full(
+    run: Run, oidc: OidcEmulator, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PROVIDER": "oidc",
+        "OIDC_ISSUER": oidc.base_url,
+        "OIDC_AUDIENCE": "api",
+        "ON_FEED_LOST": "refuse",
+        "CACHE_SECRET": "a-long-secret-of-the-fleet-0123456789",
+        "MAX_REVOCATIONS": "1",
+    }.items():
+        monkeypatch.setenv(f"MOONKEY_{name}", value)
+    for name in ("SECRET_KEY", "BASE_URL", "JWT_ISSUER"):
+        monkeypatch.delenv(f"MOONKEY_{name}")
+    with Client() as other:  # in this process, so it has the table of the command
+        other.revocations.add(session_id="sess_1")
+        ended = run("--session", "sess_2", "--yes", "--wait", str(PATIENCE))
+    assert (ended.status, ended.out) == (1, "")
+    assert "no room for one more revocation" in ended.error
 
 
 def test_as_a_module(run: Run, emulator: Emulator) -> None:

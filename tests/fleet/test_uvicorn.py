@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from fleet import promises
-from fleet.promises import Fleet, fleet_of
+from fleet.promises import Fleet, fleet_of, patient_fleet_of
 
 from moonkey_core.emulator import Emulator
 from support.fleets import uvicorn
@@ -20,14 +20,20 @@ def fleet(emulator: Emulator) -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.mark.rule("S35")
-def test_a_revoked_session_is_refused_by_all(fleet: Fleet) -> None:
-    promises.a_revoked_session_is_refused_by_all(fleet)
+@pytest.fixture
+def patient_fleet(emulator: Emulator) -> Iterator[Fleet]:
+    with patient_fleet_of(uvicorn, 2, emulator) as fleet:
+        yield fleet
 
 
 @pytest.mark.rule("S35")
-def test_a_revoked_user_is_refused_by_all(fleet: Fleet) -> None:
-    promises.a_revoked_user_is_refused_by_all(fleet)
+def test_a_revoked_session_is_refused_by_all(patient_fleet: Fleet) -> None:
+    promises.a_revoked_session_is_refused_by_all(patient_fleet)
+
+
+@pytest.mark.rule("S35")
+def test_a_revoked_user_is_refused_by_all(patient_fleet: Fleet) -> None:
+    promises.a_revoked_user_is_refused_by_all(patient_fleet)
 
 
 @pytest.mark.rule("S36")
@@ -35,5 +41,5 @@ def test_without_the_feed_the_api_is_asked(fleet: Fleet) -> None:
     promises.without_the_feed_the_api_is_asked(fleet)
 
 
-def test_a_new_worker_knows_what_was_revoked(fleet: Fleet) -> None:
-    promises.a_new_worker_knows_what_was_revoked(fleet)
+def test_a_new_worker_knows_what_was_revoked(patient_fleet: Fleet) -> None:
+    promises.a_new_worker_knows_what_was_revoked(patient_fleet)

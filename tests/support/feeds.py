@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from moonkey_core import Settings
+from moonkey_core._crypto import fleet_sealers
 from moonkey_core._plan import Reply, StorePolicy
 from moonkey_core.events import Event, Hooks
 from moonkey_core.providers.moonkey.ids import bare_user_id
@@ -60,6 +62,20 @@ class Process:
 def stream_names(server: RedisServer) -> list[bytes]:
     """Return the names of all streams of feeds; other keys of the feeds stand beside them."""
     return [key for key in server.client.keys("moonkey:*:feed:*") if re.fullmatch(rb".*:feed:[0-9a-f]{32}", key)]
+
+
+def begin_long_ago(server: RedisServer, settings: Settings) -> None:
+    """Begin the stream of an app as one that has been there for an hour.
+
+    A process takes a new one as complete only after its ``max_revocation_lag`` and some seconds. So tests may have
+    a long one, which no busy machine exceeds, and need not wait for it. Where one has begun already, it stays.
+    """
+    for sealer in fleet_sealers(settings, "feed"):
+        root, name = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed", secrets.token_hex(16)
+        if server.client.exists(f"{root}:epoch"):
+            continue
+        server.client.execute_command("XADD", f"{root}:{name}", "*", "entry", b"")
+        server.client.set(f"{root}:epoch", f"{name}.{int((time.time() - 3600) * 1000)}")
 
 
 MakeProcess = Callable[..., Process]

@@ -7,3 +7,8 @@ PATIENCE = 60.0
 
 PATIENT = {"timeout": 30.0, "jwks_timeout": 30.0}
 """Settings of a client whose calls are sure to be answered, however busy the machine is."""
+
+PATIENT_LAG = PATIENCE / 2
+"""Seconds; ``max_revocation_lag`` where a test counts what a process does whose feed is live: with the usual
+second, a process of a busy machine that gets no turn for a moment rightly asks the API. See
+``feeds.begin_long_ago``."""
