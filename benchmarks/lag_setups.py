@@ -50,19 +50,19 @@ class Setup:
 _JWT = ("jwt_max_age", "leeway")
 SETUPS = (
     Setup("the default; no `jwt_issuer`", (*OF_TOKENS, *OF_JWTS), fresh=True),
-    Setup("`session_cache_ttl`", OF_TOKENS, ("session_cache_ttl",)),
-    Setup("`session_cache_ttl`, a feed", OF_TOKENS, ("session_cache_ttl",), feed=True),
-    Setup("`jwt_issuer`", OF_JWTS, _JWT, issuer=True, fresh=True),
-    Setup("`jwt_issuer`, a feed", OF_JWTS, _JWT, issuer=True, feed=True),
+    Setup("with `session_cache_ttl`", OF_TOKENS, ("session_cache_ttl",)),
+    Setup("with `session_cache_ttl`, a feed", OF_TOKENS, ("session_cache_ttl",), feed=True),
+    Setup("with `jwt_issuer`", OF_JWTS, _JWT, issuer=True, fresh=True),
+    Setup("with `jwt_issuer`, a feed", OF_JWTS, _JWT, issuer=True, feed=True),
     Setup(
-        "`session_cache_ttl`, a feed, `on_feed_lost=bounded`",
+        "with `session_cache_ttl`, a feed, `on_feed_lost=bounded`",
         OF_TOKENS,
         ("session_cache_ttl", "feed_lost_bound"),
         feed=True,
         on_feed_lost="bounded",
     ),
     Setup(
-        "`jwt_issuer`, a feed, `on_feed_lost=bounded`",
+        "with `jwt_issuer`, a feed, `on_feed_lost=bounded`",
         OF_JWTS,
         (*_JWT, "feed_lost_bound"),
         issuer=True,
@@ -70,7 +70,12 @@ SETUPS = (
         on_feed_lost="bounded",
     ),
     Setup(
-        "`jwt_issuer`, a feed, `on_feed_lost=local`", OF_JWTS, _JWT, issuer=True, feed=True, on_feed_lost="local"
+        "with `jwt_issuer`, a feed, `on_feed_lost=local`",
+        OF_JWTS,
+        _JWT,
+        issuer=True,
+        feed=True,
+        on_feed_lost="local",
     ),
 )
 

@@ -20,7 +20,7 @@ ALLOWANCE = 0.1  # seconds at least until the end of a connection is known here
 MORE = 1.5  # seconds for which an accepted credential is looked at beyond its bound
 LEAST = 3.0  # seconds for which any is looked at
 SESSION = 15  # seconds that the session of a connection lasts
-FAST, SLOW = 0.05, 0.25  # seconds between two requests, in the first second after the revocation and later
+FAST, SLOW, SLOWEST = 0.05, 0.25, 1.0  # seconds between two requests
 _people = count()
 
 
@@ -162,7 +162,13 @@ class Requests:
         while (sent := time.monotonic()) < self._end:
             status = await self._scene.status(self._path, headers)
             self._answers.append((sent, time.monotonic(), status))
-            await asyncio.sleep(SLOW if sent > self._returned + 1 else FAST)
+            await asyncio.sleep(self._pause(sent - self._returned))
+
+    def _pause(self, since: float) -> float:
+        """Look less often later on, but near the bound."""
+        if since < 1:
+            return FAST
+        return SLOWEST if 20 < since < self._bound - 5 else SLOW
 
     def _seen(self, state: str) -> Seen:
         after = [one for one in self._answers if one[0] >= self._returned]
