@@ -9,7 +9,6 @@ from inspect import isawaitable
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
@@ -126,9 +125,15 @@ def _not_for_sign_in(view: Anything) -> Anything:
     """Return the view, open for ``LoginRequiredMiddleware``, which reads one attribute."""
     if not isinstance(view, type):
         with suppress(AttributeError):  # a bound method has none of its own
-            view.login_required = False  # type: ignore[attr-defined]
+            _needs_no_login(view)
     elif "dispatch" in dir(view):
-        method_decorator(login_not_required, name="dispatch")(view)
+        method_decorator(_needs_no_login, name="dispatch")(view)
+    return view
+
+
+def _needs_no_login(view: Anything) -> Anything:
+    """Do what Django's ``login_not_required`` does, whose module a project without users does not have loaded."""
+    view.login_required = False  # type: ignore[attr-defined]
     return view
 
 

@@ -71,10 +71,12 @@ class Emulator(Listener, Control):
         """
         state = self._state
         with state.lock:
-            state.secret_key = self.secret_key = secret_key or state.secret_key
-            state.issuer = self.issuer = issuer or state.issuer
+            state.secret_key = secret_key or state.secret_key
+            state.issuer = issuer or state.issuer
             state.audience = state.audience if audience is None else audience
             state.session_claim = session_claim or state.session_claim
+            self.secret_key: str = state.secret_key
+            self.issuer: str = state.issuer
 
     def _app(self, any_host: bool) -> Gateway:
         state = self._state

@@ -10,11 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from moonkey_core._repeated_log import log_repeated
-from moonkey_core.redis.client import response_error, time_limit
+from moonkey_core.redis.client import response_error
 from moonkey_core.redis.trouble import explain, is_elsewhere
+
+Call = Callable[[], AbstractAsyncContextManager[None]]
+"""Begins a call: what happens in the block has a connection, and a time within which the server has to answer."""
 
 
 class Lease:
@@ -24,21 +29,21 @@ class Lease:
         client: A ``redis.asyncio.Redis``.
         name: The key.
         life: Seconds after which it ends by itself, unless it is renewed.
-        timeout: Seconds that a call may take; calls raise ``TimeoutError`` after that.
+        call: Begins a call; it raises ``TimeoutError`` when the server takes too long.
     """
 
-    def __init__(self, client: Any, name: str, life: float, timeout: float) -> None:
+    def __init__(self, client: Any, name: str, life: float, call: Call) -> None:
         self._client = client
         self._name = name
         self._life_ms = max(int(life * 1000), 1)
-        self._timeout = timeout
+        self._call = call
         self._token = secrets.token_hex(8).encode()
         self._is_refused = False
 
     async def acquire(self) -> bool:
         """Take it, and return whether no other process holds it."""
         try:
-            async with time_limit(self._timeout):
+            async with self._call():
                 return bool(await self._client.set(self._name, self._token, nx=True, px=self._life_ms))
         except response_error() as error:
             log_refusal(error)
@@ -50,7 +55,7 @@ class Lease:
         if self._is_refused:
             return True
         try:
-            async with time_limit(self._timeout):
+            async with self._call():
                 # If it ends between the two calls, that of another process lasts a little longer: no harm is done.
                 if await self._client.get(self._name) != self._token:
                     return False
@@ -62,7 +67,7 @@ class Lease:
     async def release(self) -> None:
         """Let the next process have it. Where Redis does not answer, it ends by itself."""
         with contextlib.suppress(Exception):
-            async with time_limit(self._timeout):
+            async with self._call():
                 if await self._client.get(self._name) == self._token:
                     await self._client.delete(self._name)
 
@@ -74,14 +79,14 @@ class Roll:
         client: A ``redis.asyncio.Redis``.
         name: The key.
         life: Seconds for which an enrolment counts.
-        timeout: Seconds that a call may take; calls raise ``TimeoutError`` after that.
+        call: Begins a call; it raises ``TimeoutError`` when the server takes too long.
     """
 
-    def __init__(self, client: Any, name: str, life: float, timeout: float) -> None:
+    def __init__(self, client: Any, name: str, life: float, call: Call) -> None:
         self._client = client
         self._name = name
         self._life = life
-        self._timeout = timeout
+        self._call = call
         self._token = secrets.token_hex(8).encode()
 
     async def enroll(self, now: float) -> bool:
@@ -91,7 +96,7 @@ class Roll:
             now: The time by the clock of the server, in Unix seconds.
         """
         try:
-            async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+            async with self._call(), self._client.pipeline(transaction=False) as pipe:
                 pipe.execute_command("ZADD", self._name, now + self._life, self._token)
                 pipe.pexpire(self._name, max(int(self._life * 1000), 1))
                 pipe.execute_command("ZRANGEBYSCORE", self._name, now, "+inf", "LIMIT", 0, 2)
@@ -104,7 +109,7 @@ class Roll:
     async def has_others(self, now: float) -> bool:
         """Return whether another process is on the roll."""
         try:
-            async with time_limit(self._timeout):
+            async with self._call():
                 found = await self._client.execute_command("ZRANGEBYSCORE", self._name, now, "+inf", "LIMIT", 0, 2)
         except response_error() as error:
             log_refusal(error)
@@ -114,7 +119,7 @@ class Roll:
     async def leave(self) -> None:
         """Take this process off the roll. Where Redis does not answer, it will not be on it for long."""
         with contextlib.suppress(Exception):
-            async with time_limit(self._timeout):
+            async with self._call():
                 await self._client.zrem(self._name, self._token)
 
 

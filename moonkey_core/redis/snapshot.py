@@ -130,26 +130,35 @@ class Snapshot:
             await asyncio.sleep(_LOOK_SECONDS * _RANDOM.uniform(0.5, 1.5))
             if stream.rows_read - counted < self._due_after or _clock.elapsed() < self._paused_until:
                 continue
-            counted = stream.rows_read
+            rows_read = stream.rows_read
             try:
-                await self._extend(stream)
+                if await self._extend(stream):
+                    counted = rows_read
+                else:  # the process that does it may have lost Redis, or ended, before it was done
+                    await asyncio.sleep(_LEASE_SECONDS / 2)
             except (TimeoutError, response_error()) as error:
                 self._pause(error)
 
-    async def _extend(self, stream: Stream) -> None:
-        """Add all segments that are due, unless another process does."""
+    async def _extend(self, stream: Stream) -> bool:
+        """Add all segments that are due, unless another process does.
+
+        Returns:
+            Whether there is nothing more to add for now.
+        """
         lease = stream.lease("snapshot", _LEASE_SECONDS)
         if not await lease.acquire():
-            return
+            return False
         after = await stream.last_segment()
         while True:
             rows, contents, size, last = 0, list[str](), 0, after
             value: object = None
             while rows < _SEGMENT_ENTRIES and size < _SEGMENT_BYTES:
                 found = await stream.scan(last, _SEGMENT_ENTRIES - rows)
-                if not found or not await lease.renew():
+                if found and not await lease.renew():
+                    return False
+                if not found:
                     await lease.release()
-                    return
+                    return True
                 last, value = found[-1]
                 rows += len(found)
                 contents += self._contents(stream, found)

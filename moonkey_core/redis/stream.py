@@ -7,10 +7,12 @@ notice that, and none takes an empty stream for "nothing is revoked".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +105,7 @@ class ServerClock(RemoteClock):
 
 
 class Stream:
-    """The stream of one epoch. Calls raise ``TimeoutError`` after ``timeout`` seconds.
+    """The stream of one epoch. Calls raise ``TimeoutError`` when the server takes ``timeout`` seconds for one.
 
     Redis drops entries that are older than ``retention`` seconds, and all of it when it is unused for so long.
     """
@@ -129,6 +131,8 @@ class Stream:
         self._since_anchor = 0
         self._clock = clock
         self._replicas = replicas
+        # One for each connection but that of wait(); a call that waits for replicas has one of its own.
+        self._turns = asyncio.Semaphore(1 + (replicas > 0))
         self.is_replicated: bool = True  # whether so many replicas have what was published last
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
@@ -168,6 +172,16 @@ class Stream:
             clock.update(reply, reply, sent_at)
         return cls(client, root, epoch, timeout, retention, clock, replicas)
 
+    @asynccontextmanager
+    async def _call(self, seconds: float | None = None) -> AsyncIterator[None]:
+        """Wait for a connection, then limit the time of the call that has it.
+
+        The limit does not count the wait. It is about whether the server answers, which the call that has the
+        connection finds out: on a slow link, two calls that are in time by themselves may together take longer.
+        """
+        async with self._turns, time_limit(self._timeout if seconds is None else seconds):
+            yield
+
     async def read(self) -> tuple[list[tuple[float, object]], bool]:
         """Read what was added since the last call.
 
@@ -188,7 +202,7 @@ class Stream:
         count = self._batch + (anchor is not None)
         after = _id_before(anchor) if anchor else last_id
         sent_at = self._clock.wall()
-        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+        async with self._call(), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
             pipe.get(self._epoch_key)
             if anchor is None:
@@ -264,11 +278,11 @@ class Stream:
         return id_parts(anchor)[0] > id_parts(ids[-1])[0] - self._retention_ms
 
     async def _exists(self) -> bool:
-        async with time_limit(self._timeout):
+        async with self._call():
             return bool(await self._client.exists(self.name))
 
     async def _first_id(self) -> bytes | None:
-        async with time_limit(self._timeout):
+        async with self._call():
             found = await self._client.execute_command("XREAD", "COUNT", 1, "STREAMS", self.name, "0-0")
         return found[0][1][0][0] if found else None
 
@@ -293,7 +307,7 @@ class Stream:
         Raises:
             HistoryLost: The epoch was not the current one any more, so other processes may not read them.
         """
-        async with time_limit(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
+        async with self._call(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.execute_command("XADD", self.name, "*", _FIELD, entry)
             self._drop_expired_in(pipe, self._server_ms())
@@ -312,7 +326,7 @@ class Stream:
 
     async def measure(self) -> None:
         """Drop expired entries, and update ``length``."""
-        async with time_limit(self._timeout):
+        async with self._call():
             self.length = await self._drop_expired(self._server_ms())
 
     async def _drop_expired(self, now_ms: int) -> int:
@@ -347,7 +361,7 @@ class Stream:
 
     async def newest_id(self) -> tuple[int, int]:
         """Return the id of the entry that was added last."""
-        async with time_limit(self._timeout):
+        async with self._call():
             rows = await self._client.execute_command("XREVRANGE", self.name, "+", "-", "COUNT", 1)
         return id_parts(rows[0][0]) if rows else (0, 0)
 
@@ -358,13 +372,13 @@ class Stream:
             The id and value of each.
         """
         count = min(self._batch, most)
-        async with time_limit(self._timeout):
+        async with self._call():
             found = await self._client.execute_command("XREAD", "COUNT", count, "STREAMS", self.name, after)
         return self._rows(found)
 
     async def find(self, entry_ids: Sequence[bytes]) -> dict[bytes, object]:
         """Return the values of those entries that are in the stream, by id."""
-        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+        async with self._call(), self._client.pipeline(transaction=False) as pipe:
             for entry_id in entry_ids:
                 pipe.execute_command("XRANGE", self.name, entry_id, entry_id)
             found = await pipe.execute()
@@ -372,7 +386,7 @@ class Stream:
 
     async def read_segments(self, after: bytes) -> list[tuple[bytes, object]]:
         """Return the next segments of the snapshot after an id, each as its id and sealed content."""
-        async with time_limit(self._timeout):
+        async with self._call():
             found = await self._client.execute_command(
                 "XREAD", "COUNT", _SEGMENT_BATCH, "STREAMS", self._snapshot, after
             )
@@ -380,7 +394,7 @@ class Stream:
 
     async def last_segment(self) -> bytes:
         """Return the id of the last segment of the snapshot, or that before all entries."""
-        async with time_limit(self._timeout):
+        async with self._call():
             rows = await self._client.execute_command("XREVRANGE", self._snapshot, "+", "-", "COUNT", 1)
         last: bytes = rows[0][0] if rows else b"0-0"
         return last
@@ -391,7 +405,7 @@ class Stream:
         Does nothing where another process has added a later one.
         """
         oldest = max(self._server_ms() - self._retention_ms, 0)
-        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+        async with self._call(), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("XADD", self._snapshot, "MAXLEN", most, last, _FIELD, sealed)
             pipe.execute_command("XTRIM", self._snapshot, "MINID", oldest)  # an error before Redis 6.2
             pipe.pexpire(self._snapshot, self._retention_ms)
@@ -401,41 +415,41 @@ class Stream:
 
     async def drop_snapshot(self) -> None:
         """Drop the snapshot, as entries were dropped that its segments end with."""
-        async with time_limit(self._timeout):
+        async with self._call():
             await self._client.delete(self._snapshot)
 
     async def delete(self, entry_ids: Sequence[bytes]) -> None:
         """Drop single entries."""
-        async with time_limit(self._timeout):
+        async with self._call():
             await self._client.execute_command("XDEL", self.name, *entry_ids)
 
     def lease(self, purpose: str, life: float) -> Lease:
         """Return a lease of the fleet that lasts for ``life`` seconds."""
-        return Lease(self._client, f"{self._root}:{purpose}", life, self._timeout)
+        return Lease(self._client, f"{self._root}:{purpose}", life, self._call)
 
     def roll(self, life: float) -> Roll:
         """Return the roll of the processes that still have to publish what Redis has lost."""
-        return Roll(self._client, f"{self._root}:repairing", life, self._timeout)
+        return Roll(self._client, f"{self._root}:repairing", life, self._call)
 
     async def get_number(self, name: str) -> int:
         """Return a number that belongs to this stream; 0 where there is none."""
-        async with time_limit(self._timeout):
+        async with self._call():
             found = await self._client.get(f"{self.name}:{name}")
         return int(found) if found and found.isdigit() and len(found) < _MAX_DIGITS else 0
 
     async def set_number(self, name: str, value: int) -> None:
         """Set a number that belongs to this stream, and lasts as long as an entry."""
-        async with time_limit(self._timeout):
+        async with self._call():
             await self._client.set(f"{self.name}:{name}", value, px=self._retention_ms)
 
     async def trim(self, length: int) -> None:
         """Drop the oldest entries, which a later one has made superfluous."""
-        async with time_limit(self._timeout):
+        async with self._call():
             await self._client.execute_command("XTRIM", self.name, "MAXLEN", "~", length)
 
     async def end_epoch(self) -> None:
         """End the epoch, so that no process trusts the stream any longer. This works on a full server, too."""
-        async with time_limit(self._timeout):
+        async with self._call():
             # Not in a transaction: a full server queues nothing. If another epoch begins just now, it ends, too,
             # which costs a moment only.
             if await self._client.get(self._epoch_key) == self.epoch.value:
@@ -443,7 +457,7 @@ class Stream:
 
     async def renew(self) -> None:
         """Put off the time at which Redis drops the epoch and the stream as unused."""
-        async with time_limit(self._timeout), self._client.pipeline(transaction=False) as pipe:
+        async with self._call(), self._client.pipeline(transaction=False) as pipe:
             pipe.pexpire(self._epoch_key, self._retention_ms)
             pipe.pexpire(self.name, self._retention_ms)
             await pipe.execute()

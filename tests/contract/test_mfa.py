@@ -46,6 +46,7 @@ CASES = [
     Case(provider, place, handles, scope)
     for provider, places in PLACES.items()
     for place, handles, scope in itertools.product(places, ("header", "cookie", None), ("credential", "user"))
+    if handles is None or scope == "credential"  # records of a user have no handles: the setting is refused
 ]
 QUICK = {
     ("flask-wsgi", Case("oidc", "jwt", None, "credential")),

@@ -24,6 +24,12 @@ LAG = 5.0  # so that a busy machine does not lose the feed
 LIMITS = (Limit("send", "a", 9, 60.0), Limit("sms", "app", 9, 60.0, is_of_app=True))
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to take Redis for lost."""
+    monkeypatch.setattr("moonkey_core.redis.store.TIMEOUT", 10.0)
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     need_redis()

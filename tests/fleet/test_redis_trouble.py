@@ -25,6 +25,12 @@ LAG = 5.0  # so that a busy machine does not lose the feed
 PASSWORD = "hush-hush-4711"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason for a call of the store to end before its cause is known."""
+    monkeypatch.setattr("moonkey_core.redis.store.TIMEOUT", 10.0)
+
+
 def replica(stack: ExitStack, tmp_path: Path) -> str:
     primary, other = stack.enter_context(RedisServer()), stack.enter_context(RedisServer())
     other.client.replicaof("127.0.0.1", primary.port)

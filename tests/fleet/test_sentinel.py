@@ -23,6 +23,12 @@ LAG = 5.0  # so that a busy machine does not lose the feed
 PASSWORD = "hush-hush-4711"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason to take Redis for lost."""
+    monkeypatch.setattr("moonkey_core.redis.store.TIMEOUT", 10.0)
+
+
 @pytest.fixture
 def group() -> Iterator[SentinelGroup]:
     need_redis()

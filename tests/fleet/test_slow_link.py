@@ -87,16 +87,36 @@ def test_a_link_that_is_slow_for_all(fleet: SlowFleet, delay: float) -> None:
 
 
 @pytest.mark.long
-def test_a_process_that_starts_on_a_slow_link(server: RedisServer) -> None:
-    """Connecting takes many round trips: together they may take longer than one call."""
+@pytest.mark.parametrize(("lag", "delay"), [(1.0, 0.05), (2.0, 0.3)])
+def test_a_process_that_starts_on_a_slow_link(server: RedisServer, lag: float, delay: float) -> None:
+    """Connecting takes many round trips: together they may take longer than one call.
+
+    So do the calls of a process that waits until its stream is old enough: it looks at what the others do.
+    """
     with TcpProxy() as proxy, ExitStack() as stack:
         link = proxy.link("slow", server.port)
-        link.set(delay=0.05)
-        options = {"redis_url": f"redis://127.0.0.1:{link.port}/0", "max_revocation_lag": LAG}
+        link.set(delay=delay)
+        options = {"redis_url": f"redis://127.0.0.1:{link.port}/0", "max_revocation_lag": lag}
         process = Process(settings_for(server, **options))
         stack.callback(process.feed.close)
-        assert wait_until(lambda: process.is_live, PATIENCE)
+        assert wait_until(lambda: process.is_live, 2 * PATIENCE)
         assert is_published(process.known.add(session_id="sess_1"))
+
+
+@pytest.mark.long
+def test_calls_that_wait_for_each_other_are_in_time(server: RedisServer) -> None:
+    """Each takes two of the five seconds that it may take; the last one has the connection after four."""
+
+    async def work(link: Link) -> None:
+        client = async_client(Secret(f"redis://127.0.0.1:{link.port}/0"), 60.0, 1)
+        stream = await Stream.join(client, "moonkey:test", 5.0, 60.0)
+        link.set(delay=1.0)
+        found = await asyncio.gather(*(stream.newest_id() for _ in range(3)))
+        assert len(set(found)) == 1
+        await client.connection_pool.disconnect()
+
+    with TcpProxy() as proxy:
+        asyncio.run(work(proxy.link("slow", server.port)))
 
 
 @pytest.mark.long

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from moonkey_core import _clock
+from moonkey_core.redis.lease import Lease
 from support.feeds import MakeProcess, Process, stream_names
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -140,6 +142,9 @@ def test_a_stream_that_has_gone_back_in_time_is_repaired(
     add(sender, 0, 401)
     assert wait_until(lambda: len(segments(server)) == 4)
     (name,) = stream_names(server)
+    sent_at = _clock.elapsed()
+    # It notices only the loss of what it has read.
+    assert wait_until(lambda: (sender.feed.lag() or sent_at) < _clock.elapsed() - sent_at)
     lost = [entry_id for entry_id, _ in server.client.xrevrange(name, count=150)]
     server.client.xdel(name, *lost)
     assert wait_until(lambda: server.client.xlen(name) >= 402)
@@ -158,3 +163,24 @@ def test_it_is_dropped_with_the_repeats(make_process: MakeProcess, server: Redis
     add(one, 250, 251)
     assert wait_until(lambda: server.client.xlen(name) < 300)
     assert knows(make_process(max_revocation_lag=LAG, max_revocations=300), 251)
+
+
+def test_it_is_made_once_the_process_that_began_it_is_gone(
+    sender: Process, monkeypatch: pytest.MonkeyPatch, server: RedisServer
+) -> None:
+    monkeypatch.setattr("moonkey_core.redis.snapshot._LEASE_SECONDS", 0.5)
+    taken, acquire = list[bool](), Lease.acquire
+
+    async def noted(self: Lease) -> bool:
+        taken.append(await acquire(self))
+        return taken[-1]
+
+    monkeypatch.setattr(Lease, "acquire", noted)
+    (name,) = stream_names(server)
+    lease = name.rpartition(b":")[0] + b":snapshot"
+    server.client.set(lease, b"of a process that is no more")
+    add(sender, 0, 450)
+    assert wait_until(lambda: False in taken)
+    assert segments(server) == []
+    server.client.delete(lease)
+    assert wait_until(lambda: len(segments(server)) == 4)
