@@ -41,6 +41,7 @@ has lost."""
 
 _POLLS_PER_LAG = 5
 _MAX_CONNECTIONS = 2  # one waits for entries, all the rest takes turns with the other
+_CANCEL_AGAIN_SECONDS = 0.1
 _LAST_PUBLISH_TIMEOUT = 0.5  # seconds to publish what is left, when stopped
 _FOLLOW_SECONDS = 5.0  # between two looks at the Sentinels
 _RESTART_SECONDS = 1.0  # before a thread that has failed is started again
@@ -374,9 +375,19 @@ class Worker:
                 self._running[0].call_later(_LAST_PUBLISH_TIMEOUT, self._cancel)
 
     def _cancel(self) -> None:
-        if self._running is not None:
+        if self._running is not None and not self._is_cancelled:
             self._is_cancelled = True
-            self._running[1].cancel()
+            loop, task = self._running
+            task.cancel()
+            loop.call_later(_CANCEL_AGAIN_SECONDS, self._cancel_again)
+
+    def _cancel_again(self) -> None:
+        """Cancel what goes on: redis-py may swallow a cancellation just before it waits for entries."""
+        if self._running is not None:
+            loop, task = self._running
+            for one in asyncio.all_tasks(loop) - {task}:
+                one.cancel()
+            loop.call_later(_CANCEL_AGAIN_SECONDS, self._cancel_again)
 
     def _on_read(self) -> None:
         self._backoff.reset()

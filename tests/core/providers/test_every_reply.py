@@ -32,7 +32,7 @@ from support.decisions import verified_body
 NOW = time.time()
 TOKEN = stytch.TOKEN
 CDP_TOKEN = pyjwt.encode(  # nothing in it is proven before CDP is asked
-    {"iss": "cdp-api", "aud": "cdp-api", "sub": "ada", "project_id": "p", "iat": NOW, "exp": NOW + 900}, "k" * 32
+    {"iss": "cdp-api", "aud": "cdp-api", "sub": "ada", "project_id": "p", "iat": NOW, "exp": NOW + 3600}, "k" * 32
 )
 MEMBER = {"member_id": stytch.USER, "organization_id": "organization-1"}
 MEMBERS = {

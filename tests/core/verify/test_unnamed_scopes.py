@@ -16,7 +16,6 @@ from moonkey_core.provider import IntrospectionRequest, IntrospectionResult, Key
 from support.decisions import NOW, replied
 from support.foreign_tokens import AUDIENCE, ISSUER, ForeignDecisions, jwks_body, key_set, token
 
-NOW_HERE = int(time.time())
 SCOPES: list[Any] = ["elsewhere", "", ISSUER + "/", ISSUER.upper(), "plain", None, 7]
 
 
@@ -77,6 +76,7 @@ def test_among_several_providers_it_takes_no_scope_of_another() -> None:
     other.name = "other"
     for scope, accepted in (("https://other.example.com", False), (ISSUER, True)):
         with MoonKey(providers=[made(scope), other], cache_secret="c" * 32) as client:
-            auth = client.authenticate({"authorization": f"Bearer {token(iat=NOW_HERE - 1, exp=NOW_HERE + 600)}"})
+            now = int(time.time())
+            auth = client.authenticate({"authorization": f"Bearer {token(iat=now - 1, exp=now + 600)}"})
             assert auth.is_authenticated is accepted, auth.error
             assert accepted or (auth.error is not None and auth.error.reason == "provider_scope")
