@@ -9,7 +9,7 @@ states (``client.revocation_lag()``). With a feed, all is measured while it is l
 is killed, and after both processes have noticed that.
 
 The long bounds are made short by the settings that they are computed from; ``--full`` takes those of the README,
-which needs 16 minutes for each server.
+which needs 17 minutes for each server.
 """
 
 from __future__ import annotations
