@@ -72,7 +72,7 @@ class Options(TypedDict, total=False):
     transport: Literal["auto", "httpx", "aiohttp"] | None
     trust_env: bool | None
     cookies: CookieSettings | Mapping[str, Any] | bool | None
-    sign_in: SignInSettings | Mapping[str, Any] | None
+    sign_in: SignInSettings | Mapping[str, Any] | str | None
     trusted_proxies: str | Sequence[str] | None
     extend_on_activity: timedelta | float | None
     extend_every: timedelta | float | None

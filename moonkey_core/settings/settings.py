@@ -294,7 +294,9 @@ class Settings(Routed, KnownArguments):
         help="Browser sessions in cookies: a `CookieSettings`, a dict of its arguments, or `true`.",
     )
     sign_in: SignInSettings = _setting(
-        sign_in_settings, SignInSettings(), help="The ready-made sign-in routes: a `SignInSettings` or a dict."
+        sign_in_settings,
+        SignInSettings(),
+        help="The ready-made sign-in routes: a `SignInSettings`, a dict, or the app's own sign-in page alone.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         networks,

@@ -179,7 +179,11 @@ class SignInSettings(KnownArguments):
 
 
 def sign_in_settings(value: object) -> SignInSettings:
-    """Parse the ``sign_in`` setting: a ``SignInSettings``, or a mapping of its arguments.
+    """Parse the ``sign_in`` setting.
+
+    Args:
+        value: A ``SignInSettings``, a mapping of its arguments, or the path of the app's own sign-in page alone,
+            as an environment variable can hold it.
 
     Raises:
         ValueError: The value is of another type.
@@ -189,7 +193,9 @@ def sign_in_settings(value: object) -> SignInSettings:
         return value
     if isinstance(value, Mapping):
         return SignInSettings(**arguments(value, SignInSettings, "sign_in"))
-    raise ValueError("must be a SignInSettings or a dict of its arguments.")
+    if isinstance(value, str):
+        return SignInSettings(page=value.strip())
+    raise ValueError("must be a SignInSettings, a dict of its arguments, or the path of the app's own page.")
 
 
 def safe_target(value: str | None, fallback: str = "") -> str:

@@ -104,6 +104,10 @@ class TestInSettings:
         assert settings.cookies == CookieSettings(same_site="Strict")
         assert settings.sign_in == SignInSettings(max_tries=3)
 
+    def test_the_page_alone_as_a_variable_has_it(self) -> None:
+        settings = Settings.load({"secret_key": KEY, "cookies": True}, {"MOONKEY_SIGN_IN": " /login"})
+        assert settings.sign_in == SignInSettings(page="/login")
+
     @pytest.mark.parametrize("options", [{"cookies": {"names": 1}}, {"cookies": {"DOMAIN": None, "domain": None}}])
     def test_an_unknown_argument_is_named(self, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match="unknown or there twice"):
@@ -131,6 +135,7 @@ class TestInSettings:
             ({"sign_in": {"max_tries": 0}}, "max_tries"),
             ({"sign_in": {"limiter": 5}}, "limiter"),
             ({"sign_in": 5}, "SignInSettings"),
+            ({"sign_in": "true"}, "path of this site"),
         ],
     )
     def test_wrong_together(self, options: dict[str, Any], said: str) -> None:
