@@ -59,8 +59,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "stytch": stytch.reply(NOW),
     "stytch_b2b": b2b_reply(),
     "cdp": {"userId": "ada", "authenticationMethods": [{"type": "email", "email": "ada@example.com"}]},
-    "introspection": about(),
-    "oidc": about(),
+    "introspection": about(exp=int(NOW) + 3600),
+    "oidc": about(exp=int(NOW) + 3600),
 }
 GOOD["moonkey"]["session"]["expires_at"] = int(NOW) + 3600
 
