@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from moonkey_core.settings.checks import setting_error
+from moonkey_core.settings.fields import is_plain_http_off_loopback
 from moonkey_core.settings.names import both_names
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -63,6 +64,26 @@ def _has_handles(one: Any) -> bool:
     return one.uses_mfa_handles or one.session_limit is not None
 
 
+def _has_no_own_leeway(one: Any) -> bool:
+    rules = None if one.provider is None else one.provider.jwt_rules
+    return rules is None or rules.leeway is None
+
+
+def _reaches_plain_http(one: Any) -> bool:
+    return any(url is not None and is_plain_http_off_loopback(url) for url in (one.base_url, one.jwks_url))
+
+
+def _seals(one: Any) -> bool:
+    """Return whether anything is sealed that outlives a process, or that a client or Redis keeps."""
+    return one.cookies is not None or one.redis_url is not None or _has_handles(one)
+
+
+def _is_new(name: str) -> Callable[[Any], bool]:
+    """Return what tells whether a former secret differs from the present one."""
+    return lambda one: getattr(one, f"previous_{name}") != getattr(one, name)
+
+
+_SEALS_NOTHING = "here: nothing is sealed, as there are no cookies, no Redis and no handles. Leave it out."
 _NOT_ASKED = "with this provider: it cannot be asked about a credential."
 _BEHAVIORS: tuple[_Rule, ...] = (
     _Rule(("session_cache_ttl", "grace_seconds"), _can("introspect"), _NOT_ASKED),
@@ -103,9 +124,32 @@ _BEHAVIORS: tuple[_Rule, ...] = (
 
 _DETAILS: tuple[_Rule, ...] = (
     _Rule(
-        ("jwks_url", "jwks_auth", "jwks"),
+        ("jwks_url", "jwks_auth", "jwks", "jwt_max_age", "jwt_session_claims"),
         _is_moonkey_with_issuer,
-        "without jwt_issuer: no JWT is verified here.",
+        "without jwt_issuer: no JWT is verified here. Set both, or leave it out.",
+    ),
+    _Rule(
+        ("leeway",),
+        lambda one: one.provider is not None or bool(one.jwt_issuer),
+        "on JWTs without jwt_issuer, as none is verified here: it only bounds how far the clocks of the API and "
+        "of Redis may differ. Set both, or leave it out.",
+    ),
+    _Rule(("leeway",), _has_no_own_leeway, "on JWTs: the provider has a leeway of its own. Set it there alone."),
+    _Rule(
+        ("allow_http",),
+        lambda one: not one.allow_http or _reaches_plain_http(one),
+        "here: base_url and jwks_url are https, or on loopback. Leave it out.",
+    ),
+    _Rule(("previous_secret_key", "previous_cache_secret", "cache_secret"), _seals, _SEALS_NOTHING),
+    _Rule(
+        ("previous_secret_key",),
+        _is_new("secret_key"),
+        "beside the same secret_key. Set it to the key before that, or leave it out.",
+    ),
+    _Rule(
+        ("previous_cache_secret",),
+        _is_new("cache_secret"),
+        "beside the same cache_secret. Set it to the secret before that, or leave it out.",
     ),
     _Rule(("jwks_url", "jwks_auth"), lambda one: one.jwks is None, "beside jwks: the keys are not fetched."),
     _Rule(

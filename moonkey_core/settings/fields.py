@@ -22,6 +22,8 @@ from moonkey_core.settings.sign_in_settings import safe_target
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_HOST = 253  # characters
+_MILLISECONDS = 1000  # from here on a number may be meant so
+_LONG = 60  # seconds; what is as long at least may be meant in minutes
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 9110 section 11.2: what may follow "Bearer"
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
@@ -71,7 +73,11 @@ def secret_key(value: object) -> Secret:
         raise ValueError("has white space before or after it, such as the line break of a file. Remove that.")
     if isinstance(text, str) and text[:7].lower() == "bearer ":
         raise ValueError("begins with 'Bearer', which is added by itself. Put the key alone there.")
-    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
+    if not isinstance(text, str):
+        raise ValueError(
+            f"must be the secret key (sk_test_… or sk_live_…), a text, not of the type {type(text).__name__}."
+        )
+    if not _VISIBLE.fullmatch(text):
         raise ValueError(
             "must be the whole secret key (it begins with sk_test_ or sk_live_): one word of ASCII characters, "
             "without spaces or line breaks."
@@ -186,6 +192,8 @@ def base_url(value: object) -> str:
     url = _url(value)
     if url.endswith("/v1"):
         raise ValueError("ends in /v1. It is the root before that: leave /v1 out.")
+    if "/v1/auth" in url:
+        raise ValueError("holds /v1/auth. It is the root before that: leave /v1 out, and what follows.")
     return url
 
 
@@ -245,10 +253,22 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
     def parse(value: object) -> float:
         number = _number_of(value)
         if not low <= number <= high:  # also false for NaN
-            raise ValueError(f"must be a number of seconds from {low:.15g} to {high:.15g}.")
+            hint = _hint_of_unit(value, number, low, high)
+            raise ValueError(f"must be a number of seconds from {low:.15g} to {high:.15g}.{hint}")
         return number
 
     return parse
+
+
+def _hint_of_unit(value: object, number: float, low: float, high: float) -> str:
+    """Return a sentence on the unit that a number is likely to have, without the number; or nothing."""
+    if isinstance(value, timedelta):
+        return " Write the total_seconds() of the timedelta."
+    if number >= _MILLISECONDS and low <= number / 1000 <= high:
+        return " If these are milliseconds, divide them by 1000."
+    if number < low <= number * 60 <= high:
+        return " If these are minutes, write timedelta(minutes=…)." if low >= _LONG else ""
+    return ""
 
 
 def optional_number(low: float, high: float) -> Callable[[object], float | None]:

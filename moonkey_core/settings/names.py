@@ -71,6 +71,20 @@ def _elsewhere() -> dict[str, str]:
 
 _ELSEWHERE = _elsewhere()
 _NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{setting}_" for setting in _NESTED)))
+_MEANT = {
+    **dict.fromkeys(("api_key", "apikey", "key", "secret", "api_secret", "token"), "secret_key"),
+    **dict.fromkeys(("issuer", "iss", "jwt_iss"), "jwt_issuer"),
+    **dict.fromkeys(("audience", "aud", "jwt_aud"), "jwt_audience"),
+    **dict.fromkeys(("url", "api_url", "host", "endpoint"), "base_url"),
+    **dict.fromkeys(("cache_ttl", "session_ttl", "ttl"), "session_cache_ttl"),
+    **dict.fromkeys(("clock_skew", "clock_tolerance"), "leeway"),
+    **dict.fromkeys(("max_age", "jwt_ttl"), "jwt_max_age"),
+    **dict.fromkeys(("redis", "cache_url"), "redis_url"),
+    **dict.fromkeys(("proxies", "proxy"), "trusted_proxies"),
+}
+"""What settings are called in other libraries, each with its name here."""
+
+_KEY_VARIABLES = tuple(f"{PREFIX}{name.upper()}" for name, meant in _MEANT.items() if meant == "secret_key")
 _warned: set[tuple[str, str]] = set()
 
 
@@ -101,6 +115,8 @@ def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
     bare, possible = name.lower().removeprefix(PREFIX.lower()), (*known, *beside)
     if bare in _ELSEWHERE and bare not in possible:
         return _ELSEWHERE[bare]
+    if _MEANT.get(bare) in known:
+        return f"Did you mean {_MEANT[bare]!r}?"
     near = near_miss(bare, (*possible, *_NESTED_NAMES))
     if near in _NESTED_NAMES:
         return _ELSEWHERE[near]
@@ -110,6 +126,24 @@ def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
 def variable_of(name: str) -> str:
     """Return the name of a setting in the environment."""
     return PREFIX + name.upper()
+
+
+def likely_key_variable(found: Iterable[str]) -> str:
+    """Return a sentence on a variable that is likely to hold the secret key under a wrong name; or nothing.
+
+    Args:
+        found: The names of all variables that are set.
+    """
+    wanted = variable_of("secret_key")
+    likely = [name for name in found if name != wanted and _is_like_the_key(name, wanted)]
+    return f" {min(likely)[:60]!a} is set, which is read by nothing: call it {wanted}." if likely else ""
+
+
+def _is_like_the_key(name: str, wanted: str) -> bool:
+    if name.upper() in _KEY_VARIABLES:
+        return True
+    # Many of them have other names altogether: their length tells.
+    return abs(len(name) - len(wanted)) <= 2 and near_miss(name, (wanted.lower(),)) is not None
 
 
 def both_names(name: str) -> str:

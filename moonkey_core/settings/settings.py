@@ -61,7 +61,7 @@ from moonkey_core.settings.fields import (
     whole_number,
     words,
 )
-from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables
+from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables, likely_key_variable
 from moonkey_core.settings.options import Options
 from moonkey_core.settings.provider_choice import (
     MOONKEY,
@@ -599,7 +599,7 @@ class Settings(Routed, KnownArguments):
         check_used(unused, options)
         if not given.keys() & {"secret_key", "provider", "providers"}:
             also = f" {unused[0].upper()} has no effect without MOONKEY_PROVIDER." if unused else ""
-            raise setting_error("secret_key", f"{_MISSING_KEY}{also}")
+            raise setting_error("secret_key", f"{_MISSING_KEY}{also}{likely_key_variable(set_variables)}")
         made = cls(**given)
         made._check_given(tuple(given))  # those with the value of the default, too
         return made

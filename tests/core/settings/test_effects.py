@@ -24,6 +24,7 @@ ASKED = USERS | {"introspection"}
 SIGNS_IN = MOONKEY | {"stytch"}
 FETCHES_KEYS = ALL - {"introspection", "cdp"}
 REDIS = {"redis_url": "redis://127.0.0.1:6379/0"}
+SECRET = {"cache_secret": "c" * 32}
 ISSUED = {"jwt_issuer": "https://api.moonkey.fun/app"}
 ALIVE = {"extend_on_activity": 3600}
 MFA = {"mfa_lifetime": 3600, "mfa_scope": "credential"}
@@ -31,11 +32,11 @@ STARTS = {"note_starts": True, "longest_session": 86_400}
 
 TABLE: dict[str, tuple[Any, dict[str, Any], frozenset[str]]] = {
     "secret_key": ("sk_test_y", {}, ALL),
-    "previous_secret_key": ("sk_test_z", {}, ALL),
+    "previous_secret_key": ("sk_test_z", REDIS | SECRET, ALL),
     "base_url": ("https://api.example.com", {}, MOONKEY),
     "public_token": ("pk_test_x", {}, MOONKEY),
     "oauth_start_url": ("https://api.example.com/{provider}", {}, MOONKEY),
-    "allow_http": (True, {}, MOONKEY),
+    "allow_http": (True, {"jwks_url": "http://id.example.com/keys", "jwks_auth": "none"}, MOONKEY),
     "jwt_issuer": ("https://api.moonkey.fun/app", {}, MOONKEY),
     "jwt_audience": ("app", ISSUED, MOONKEY),
     "jwt_session_claims": ("session", ISSUED, MOONKEY),
@@ -63,8 +64,8 @@ TABLE: dict[str, tuple[Any, dict[str, Any], frozenset[str]]] = {
     "max_revocations": (1000, {}, ALL),
     "max_untold_revocations": (1000, {}, ALL),
     "redis_url": (REDIS["redis_url"], {}, ALL),
-    "cache_secret": ("c" * 32, {}, ALL),
-    "previous_cache_secret": ("d" * 32, {}, ALL),
+    "cache_secret": ("c" * 32, REDIS, ALL),
+    "previous_cache_secret": ("d" * 32, REDIS | SECRET, ALL),
     "max_revocation_lag": (2, REDIS, ALL),
     "redis_replicas": (1, REDIS, ALL),
     "publish_timeout": (1, REDIS, ALL),
@@ -101,6 +102,13 @@ WITHOUT = [
     ("jwks_url", "logged"),
     ("jwks_auth", "logged"),
     ("jwks", "logged"),
+    ("jwt_max_age", "logged"),
+    ("jwt_session_claims", "logged"),
+    ("leeway", "logged"),
+    ("allow_http", "logged"),
+    ("previous_secret_key", "logged"),
+    ("cache_secret", "logged"),
+    ("previous_cache_secret", "logged"),
     ("jwks_ttl", "logged"),
     ("jwks_timeout", "logged"),
     ("jwks_max_stale", "logged"),
@@ -142,6 +150,7 @@ def test_the_table_is_about_all_settings_and_providers() -> None:
     assert set(PRESETS) | {"moonkey"} == ALL
 
 
+@pytest.mark.filterwarnings("ignore:.* uses plain http:RuntimeWarning")
 @pytest.mark.parametrize("word", EVERY_PROVIDER)
 def test_each_setting_has_an_effect_or_is_not_taken(
     word: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +173,23 @@ def test_what_needs_another_setting(
 ) -> None:
     value = TABLE[name][0]
     assert outcome(caplog, monkeypatch, secret_key="sk_test_x", **{name: value}) == expected
+
+
+@pytest.mark.parametrize("name", ["secret_key", "cache_secret"])
+def test_a_former_secret_that_is_the_present_one(
+    name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {name: TABLE[name][0], f"previous_{name}": TABLE[name][0]}
+    assert outcome(caplog, monkeypatch, **{"secret_key": "sk_test_x"} | REDIS | same) == "logged"
+    assert f"beside the same {name}" in caplog.text
+
+
+def test_a_leeway_beside_that_of_the_provider(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = OIDC(ISSUER, AUDIENCE, keys=key_set("RS256"), leeway=2)
+    assert outcome(caplog, monkeypatch, provider=provider, leeway=2) == "logged"
+    assert "has a leeway of its own" in caplog.text
 
 
 DEFAULTS = ("refresh_jwt", "session_cache_ttl", "grace_seconds", "session_max_lifetime", "redis_replicas")
