@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
+
+from moonkey_core import _dict_habits
 
 T = TypeVar("T")
 
@@ -59,6 +61,16 @@ class Value:
     shown_fields: ClassVar[tuple[str, ...]]
     optional_fields: ClassVar[tuple[str, ...]] = ()
     _late_fields: ClassVar[tuple[str, ...]] = ()  # the last ones, which earlier versions did not have
+
+    if not TYPE_CHECKING:  # only errors come here, and type checkers tell them by themselves
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise _dict_habits.item_error(type(self), key)
+
+        __iter__ = None  # else Python would iterate by `__getitem__`
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise _dict_habits.attribute_error(type(self), name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data for JSON, the same in every framework, without any credential.

@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    cast,
+)
 
 from moonkey_core import _clock
+from moonkey_core._dict_habits import item_error
 from moonkey_core._verified import CacheEntry, Principal
 from moonkey_core.errors import AuthenticationError, CrossSiteRequest, MoonKeyError, ProviderError
 from moonkey_core.events import MOONKEY, Source, Verified
@@ -104,6 +116,13 @@ class BaseAuth:
     _provider: str
     _given: tuple[Any, ...] | None
     _held: Held | None
+
+    if not TYPE_CHECKING:  # only errors come here. No `__getattr__`: slots that are not set yet would come there
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise item_error(BaseAuth, key)
+
+        __iter__ = None  # else Python would iterate by `__getitem__`
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from starlette.authentication import BaseUser
 from starlette.types import Scope
@@ -77,6 +77,17 @@ class ConnectionUser(BaseUser):
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            said = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(said if name.startswith("_") else f"{said}. {_advice(name)}")
+
+        def __getitem__(self, name: object) -> NoReturn:
+            raise TypeError(f"request.user is an object and no dict. {_advice(name)}")
+
+        __iter__ = None  # else Python would iterate by `__getitem__`
+
     @property
     def is_authenticated(self) -> bool:
         """Whether a user is signed in."""
@@ -101,6 +112,16 @@ class ConnectionUser(BaseUser):
     def scopes(self) -> list[str]:
         """The permissions for ``@requires``: ``["authenticated"]`` if a user is signed in, else none."""
         return [] if _user_of(self._identity) is None else [AUTHENTICATED]
+
+
+def _advice(name: object) -> str:
+    place = "request.state.moonkey"
+    shown = f"{place}.{name}" if name in ("user", "session") else f"{place}.user.{name}"
+    plain = isinstance(name, str) and name.isidentifier() and name not in ("get", "keys", "items", "to_dict")
+    return (
+        "This is Starlette's user, which has is_authenticated, identity (the id) and display_name. MoonKey's is "
+        f"request.state.moonkey.user: write {shown if plain else f'{place}.user.id'}."
+    )
 
 
 def _user_of(identity: Identity) -> User | None:

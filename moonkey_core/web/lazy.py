@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
+from moonkey_core._dict_habits import attribute_error, item_error
 from moonkey_core.auth import Auth, BaseAuth
 
 __all__ = ["AuthSource", "LazyAuth", "LazyValue"]
@@ -67,8 +68,15 @@ class LazyValue(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._public_names:
-            raise AttributeError(f"{self._kind.__name__!r} object has no attribute {name!r}")
+            raise attribute_error(self._kind, name)
         return getattr(self._read(), name)
+
+    if not TYPE_CHECKING:  # only errors come here; nothing is resolved
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise item_error(self._kind, key)
+
+        __iter__ = None  # else Python would iterate by `__getitem__`
 
     def __dir__(self) -> list[str]:
         return sorted(self._public_names)
