@@ -85,9 +85,7 @@ def _advice(kind: type, key: object) -> str:
         if meant is not None:
             return f"Write {variable}.{meant}."
         if "extra" in known:
-            return (
-                f"Write {variable}.extra.get({key[:60]!r}): all other members are there."
-            )
+            return f"Write {variable}.extra.get({key[:60]!r}): all other members are there."
     return f"Read its attributes, such as {variable}.{_example(kind)}."
 
 
