@@ -24,7 +24,7 @@ from moonkey_core.gate import (
     check_freshness,
 )
 from moonkey_core.web.marks import opener
-from moonkey_core.web.placement import check_target, decorator, register_gate
+from moonkey_core.web.placement import Undecorated, check_target, decorator, register_gate
 from moonkey_django.identity import identity_of
 from moonkey_django.responses import apply_cache_headers, areject, reject
 
@@ -143,7 +143,7 @@ decorator(optional_auth, _PACKAGE, "optional_auth")
 
 def _decorator(name: str, judge: Judge, requirements: Requirements, view: Any, more: tuple[object, ...]) -> Any:
     if view is None and not more:
-        return decorator(partial(_gated, name, judge, requirements), _PACKAGE, name, requirements)
+        return decorator(Undecorated(_gated, name, judge, requirements), _PACKAGE, name, requirements)
     check_target(view, name, _IN_A_CLASS, more)
     assert view is not None
     return _gated(name, judge, requirements, view)

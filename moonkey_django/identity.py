@@ -268,6 +268,12 @@ def identity_of(request: HttpRequest) -> Identity:
     return identity
 
 
+def peek_auth(request: HttpRequest) -> Auth | None:
+    """Return the identity of a request, where it has passed the middleware and is determined already."""
+    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    return None if identity is None else identity.auth
+
+
 def note_uncaught(request: HttpRequest, error: MoonKeyError) -> None:
     """Note the error that Django reports as uncaught, where the request has passed the middleware."""
     identity: Identity | None = getattr(request, _ATTRIBUTE, None)
@@ -279,7 +285,9 @@ def _not_passed(request: object) -> ImproperlyConfigured:
     kind = type(request)
     if isinstance(request, HttpRequest) or kind.__module__.startswith("rest_framework."):
         return ImproperlyConfigured(
-            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE.'
+            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. A request of '
+            "RequestFactory passes no middleware: in a test, take django.test.Client, or call "
+            "MoonKeyMiddleware(view)(request)."
         )
     return ImproperlyConfigured(
         f"The gate of moonkey_django was given {kind.__qualname__} where Django's request was to be. To protect a "

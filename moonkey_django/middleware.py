@@ -16,6 +16,7 @@ from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_django.closed import arefusal, refusal
+from moonkey_django.advice import explain_uncaught
 from moonkey_django.conf import configuration
 from moonkey_django.gates import check_requirements, check_urls
 from moonkey_django.identity import attach, note_uncaught
@@ -152,7 +153,9 @@ def _as_rendered(response: HttpResponse) -> HttpResponse:
 
 @receiver(got_request_exception)
 def _note_uncaught(request: HttpRequest | None = None, **_kwargs: object) -> None:
-    """Note an error of MoonKey that Django is about to make its 500 of."""
+    """Note an error of MoonKey that Django is about to make its 500 of; explain one of the app's own."""
     error = sys.exc_info()[1]
+    if error is not None:
+        explain_uncaught(request, error)
     if isinstance(error, MoonKeyError) and request is not None:
         note_uncaught(request, error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -32,6 +33,7 @@ from moonkey_core.flows import (
 from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_core.web.pages import check_sign_in_page
+from moonkey_core.web.uncalled import says_if_uncalled
 from moonkey_django.conf import configuration, get_async_client, get_client
 from moonkey_django.identity import identity_of, is_on_event_loop, request_info
 from moonkey_django.pages import rendered
@@ -65,6 +67,7 @@ class RoutePattern(URLPattern):
         return match
 
 
+@says_if_uncalled('path("auth/", include(session_routes()))')
 def session_routes(*, mode: Mode = "cookies") -> tuple[list[RoutePattern], str]:
     """Return the session routes for ``path("auth/", include(session_routes(mode="header")))``.
 
@@ -82,6 +85,12 @@ def session_routes(*, mode: Mode = "cookies") -> tuple[list[RoutePattern], str]:
         ConfigurationError: There is no such mode, or it needs cookies and the settings have none.
     """
     routes = routes_of(mode)
+    if not settings.configured and not os.environ.get(ENVIRONMENT_VARIABLE):
+        raise ConfigurationError(
+            "These session_routes are Django's, and no Django project is set up here. In Flask: from moonkey_flask "
+            "import session_routes; in Starlette: from moonkey_starlette import session_routes; in FastAPI: "
+            "from moonkey_starlette.fastapi import session_routes."
+        )
     warn_if_clients_are_unknown()
     if mode == "cookies":
         need_cookies()

@@ -21,7 +21,7 @@ from moonkey_core.gate import (
     check_freshness,
 )
 from moonkey_core.web.marks import opener
-from moonkey_core.web.placement import check_target, decorator, described, register_gate
+from moonkey_core.web.placement import Undecorated, check_target, decorator, described, register_gate
 from moonkey_flask.gates import expect_an_app, is_answered_by_flask
 from moonkey_flask.identity import current_request, meet
 
@@ -133,12 +133,12 @@ decorator(optional_auth, _PACKAGE, "optional_auth")
 def _decorator(
     name: str, gate: Gate, requirements: Requirements, view: Callable[..., Any] | None, more: tuple[object, ...]
 ) -> Callable[..., Any]:
-    decorated = partial(_decorated, name, gate, requirements)
     if view is None and not more:
-        return decorator(decorated, _PACKAGE, name, requirements)
+        made = Undecorated(_decorated, name, gate, requirements)
+        return decorator(made, _PACKAGE, name, requirements)
     check_target(view, name, f"write decorators = [{name}] in it.", more)
     assert view is not None
-    return decorated(view)
+    return _decorated(name, gate, requirements, view)
 
 
 def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable[P, Any]) -> Callable[P, Any]:

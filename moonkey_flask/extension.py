@@ -13,6 +13,7 @@ from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.models import MODELS
 from moonkey_core.settings import Options, Settings, check_names, has_value, variables
+from moonkey_flask import advice as _advice  # noqa: F401  # it connects itself
 from moonkey_flask.closed import SETTING as REQUIRED
 from moonkey_flask.closed import close, is_closed
 from moonkey_flask.commands import add_commands
@@ -54,6 +55,8 @@ class FlaskMoonKey:
     ) -> None:
         if client is not None and not isinstance(client, MoonKey):
             raise TypeError(f"FlaskMoonKey needs a MoonKey, not a {type(client).__name__}.")
+        if app is not None:
+            _check_app(app)
         if client is not None and options:
             raise TypeError("Give FlaskMoonKey either a client or single settings, not both.")
         if required is not None and not isinstance(required, bool):
@@ -76,6 +79,7 @@ class FlaskMoonKey:
         Raises:
             ConfigurationError: A setting is wrong, missing or unknown.
         """
+        _check_app(app)
         configured = _configured(app)
         client = app.extensions[EXTENSION] = self._client_for(configured)
         app.extensions[RAISER] = HttpRaiser()
@@ -104,6 +108,12 @@ class FlaskMoonKey:
                     "value. Set it there, or leave the client out."
                 )
         return self._client
+
+
+def _check_app(app: object) -> None:
+    if not isinstance(app, Flask):
+        how = "FlaskMoonKey(app, client=client)" if isinstance(app, MoonKey) else "app = Flask(__name__), FlaskMoonKey(app)"
+        raise TypeError(f"FlaskMoonKey needs the Flask app first, not a {type(app).__name__}. Write: {how}.")
 
 
 def _prepare_requests(app: Flask) -> None:

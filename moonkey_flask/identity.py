@@ -40,7 +40,11 @@ def get_client() -> MoonKey:
     Raises:
         ConfigurationError: The extension was not initialised for this app.
     """
-    client: MoonKey | None = _current_app().extensions.get(EXTENSION)
+    try:
+        client: MoonKey | None = _current_app().extensions.get(EXTENSION)
+    except RuntimeError as error:
+        error.add_note("get_client() needs an app: call it inside of `with app.app_context():`, as in a job or a shell.")
+        raise
     if client is None:
         raise refused_connect(ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)"))
     return client
@@ -224,6 +228,12 @@ class _RequestIdentity:
         return resolve(self._request)
 
 
+_OUTSIDE = (
+    "current_user, current_session and current_auth belong to a request. In a job or thread, pass on what it needs, "
+    "such as user.id; in a test, read them inside of `with app.test_request_context(headers=…):`."
+)
+
+
 class _CurrentIdentity:
     """The same for whatever request is the current one."""
 
@@ -236,7 +246,11 @@ class _CurrentIdentity:
 
     def read(self) -> Auth:
         """Return the identity; the first call verifies its credential."""
-        flask_request = current_request()
+        try:
+            flask_request = current_request()
+        except RuntimeError as error:
+            error.add_note(_OUTSIDE)
+            raise
         auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
         return _verified_now(flask_request) if auth is None else auth
 

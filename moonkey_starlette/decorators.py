@@ -21,7 +21,7 @@ from moonkey_core.gate import (
     check_freshness,
 )
 from moonkey_core.web.marks import opener
-from moonkey_core.web.placement import check_target, decorator, described
+from moonkey_core.web.placement import Undecorated, check_target, decorator, described
 from moonkey_core.web.placement import register_gate as note_gate
 from moonkey_starlette.identity import KEY, Identity, identity_of
 from moonkey_starlette.refused import HttpRefusal, install
@@ -153,7 +153,7 @@ decorator(optional_auth, _PACKAGE, "optional_auth")
 
 def _decorator(name: str, gate: Gate, requirements: Requirements, endpoint: Any, more: tuple[object, ...]) -> Any:
     if endpoint is None and not more:
-        return decorator(partial(_gated, name, gate, requirements), _PACKAGE, name, requirements)
+        return decorator(Undecorated(_gated, name, gate, requirements), _PACKAGE, name, requirements)
     check_target(endpoint, name, _IN_A_CLASS, more)
     assert endpoint is not None
     return _gated(name, gate, requirements, endpoint)

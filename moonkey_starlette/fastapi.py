@@ -6,7 +6,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from typing import Annotated, Any, Never, Unpack, cast
+from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn, Unpack, cast
 
 from starlette.requests import HTTPConnection
 
@@ -26,6 +26,7 @@ from moonkey_core.gate import RequirementOptions, Requirements, admit, own_attri
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import keyword_only_error
+from moonkey_core.web.uncalled import missing, says_if_uncalled
 from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of
 from moonkey_starlette.openapi import (
     BEARER_SCHEME,
@@ -257,6 +258,23 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session. A request without a verified session is refused."""
 
 
+_ELSEWHERE = (
+    "These session_routes are FastAPI's: app.include_router(session_routes()). In Starlette: "
+    "from moonkey_starlette import session_routes; in Flask: from moonkey_flask import session_routes; in Django: "
+    "from moonkey_django import session_routes."
+)
+
+
+class _Routes(APIRouter):
+    """The router of the session routes, which says where they belong if another framework gets it."""
+
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            missing(name, _ELSEWHERE)
+
+
+@says_if_uncalled("app.include_router(session_routes())")
 def session_routes(
     *, url_prefix: str = "/auth", templates: "Templates | None" = None, mode: Mode = "cookies"
 ) -> APIRouter:
@@ -277,7 +295,7 @@ def session_routes(
     Raises:
         ConfigurationError: There is no such mode.
     """
-    router = APIRouter()
+    router = _Routes()
     for route, endpoint in endpoints(templates, mode):
         path, name = url_prefix.rstrip("/") + route.path, f"{NAMES[mode]}:{route.name}"
         router.add_route(path, endpoint, methods=list(route.methods), name=name, include_in_schema=False)

@@ -70,6 +70,8 @@ class RouteCheck:
 
     def _find_problem(self, scope: Scope) -> str:
         apps = [self._app, scope.get("app")]
+        if wrong := _no_routes(apps):
+            return wrong
         found = find_misplaced_gate(lambda: registered(apps), STARLETTE)
         if not found:
             try:
@@ -88,6 +90,22 @@ class RouteCheck:
 
     def _is_ours(self, kind: Any) -> bool:
         return isinstance(kind, type) and issubclass(kind, self._middleware)
+
+
+def _no_routes(apps: Iterable[Any]) -> str:
+    """Return the error message about what stands among the routes of these apps and is no route; or nothing."""
+    for one in (one for app in apps for one in _listed(app)):
+        if not isinstance(one, BaseRoute):
+            try:
+                one.matches  # noqa: B018  # what Starlette calls: routes of ours say what to write
+            except AttributeError as error:
+                return f"The routes of the app hold {described(one)}, which is no route. {error}"
+    return ""
+
+
+def _listed(app: Any) -> Iterable[Any]:
+    found = attribute(app, "routes")
+    return found if isinstance(found, (list, tuple)) else ()
 
 
 def registered(

@@ -15,6 +15,7 @@ from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
 from moonkey_core.settings import Options, Settings, check_names
+from moonkey_core.web.advice import explain
 from moonkey_starlette.closed import check_opened, default_for
 from moonkey_starlette.cors import check_cors
 from moonkey_starlette.gates import RouteCheck
@@ -177,6 +178,9 @@ class MoonKeyMiddleware:
             if not await reply.reject(error):
                 raise
             error.__traceback__ = None  # the Auth keeps the error, whose traceback would keep these frames alive
+        except (AttributeError, TypeError) as error:
+            explain(error, identity.auth)
+            raise
         except (SessionOver, WebSocketDisconnect):
             if not reply.is_over:
                 raise

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,13 +26,15 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+logger: logging.Logger = logging.getLogger("moonkey")
 
 _MOST_OBJECTS = 20_000
 _MOST_LAYERS = 20
@@ -96,6 +100,43 @@ _demands: WeakKeyDictionary[object, Requirements] = WeakKeyDictionary()
 _gates: dict[ReferenceType[Any], _Gates] = {}
 _results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 """For each app: the error message about its gates, or the empty text."""
+
+
+class Undecorated(partial[Any]):
+    """What a gate with parentheses returns: the decorator, which protects nothing until it is put on a view."""
+
+    is_used = False
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Put the gate on a view."""
+        self.is_used = True
+        return super().__call__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say what this is to a library that takes it for something else, such as a class of REST framework's."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"{name}: this is the decorator that {_name_of(self)}(…) returns, and is for a view alone. Write "
+            f"@{_name_of(self)} above the view, or {_name_of(self)}(view) where the view is registered."
+        )
+
+    def __del__(self) -> None:
+        """Say that it was put on no view, as where a view calls ``require_auth()`` in its body."""
+        if self.is_used or sys.is_finalizing():
+            return
+        logger.error(
+            "%s(…) was called, and its result was put on no view: it protects nothing. Write @%s above the view; "
+            "inside of a view, call require(auth) of moonkey_core.gate",
+            _name_of(self),
+            _name_of(self),
+            extra={"reason": "gate_unused"},
+        )
+
+
+def _name_of(made: Undecorated) -> str:
+    kind = _kinds.get(made)
+    return "require_auth" if kind is None else kind.name
 
 
 def decorator(made: T, package: str, name: str, requirements: Requirements | None = None) -> T:

@@ -105,6 +105,12 @@ def _answer_of(how: UsersSetting, person: User) -> AbstractBaseUser | None:
     find: Any = import_string(how) if isinstance(how, str) else how
     found = find(person)
     if found is None:
+        log_repeated(
+            logging.WARNING,
+            'the function in MOONKEY["USERS"] returned None: a user who is signed in at MoonKey is anonymous for Django, '
+            "and is sent to sign in by login_required. Return a saved user, or leave it so to shut this user out",
+            extra={"reason": "no_django_user"},
+        )
         return None
     if not isinstance(found, get_user_model()) or found.pk is None or found._state.adding:
         raise UsersError('The function in MOONKEY["USERS"] must return a saved user, or None.')

@@ -1,0 +1,52 @@
+"""Notes (PEP 678) on exceptions of an app that come from a usual mistake, and whose own text does not say which.
+
+A framework package passes on an exception that no code of the app has handled. Its traceback in the log then ends
+with the note. The exception itself stays as it is, and nothing here runs for a request that goes well.
+"""
+
+from __future__ import annotations
+
+import re
+
+from moonkey_core._dict_habits import public_names
+from moonkey_core.auth import Auth, BaseAuth, peek_identity
+from moonkey_core.models import MODELS, Session, User
+
+_NO_JSON = re.compile(r"Object of type (\w+) is not JSON serializable")
+_NO_RESPONSE = re.compile(r"did not return a valid response\b.* but it was an? (\w+)\.", re.DOTALL)
+_NAMES = frozenset(one.__name__ for one in MODELS)
+_TO_DICT = "If this is MoonKey's {}: call its to_dict(), and return or encode the dict."
+_ANONYMOUS = (
+    "The request has no verified user, so its user and session are None. Put @require_auth (in FastAPI: the parameter "
+    "`user: CurrentUser`) in front of this code, or ask `if auth.user is not None` first."
+)
+_NO_SESSION = (
+    "If this is the session of a login: a session comes only where one is asked for. Pass session_expires_in=… to "
+    "verify()."
+)
+
+
+def explain(error: BaseException, auth: Auth | None) -> None:
+    """Add a note to an exception that comes from a usual mistake. Any other one is left alone.
+
+    Args:
+        error: The exception that the app has not handled.
+        auth: The identity of the request, as far as it is known.
+    """
+    note = _note(error, auth)
+    if note and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
+def _note(error: BaseException, auth: Auth | None) -> str:
+    if isinstance(error, TypeError):
+        found = _NO_JSON.search(str(error)) or _NO_RESPONSE.search(str(error))
+        name = "" if found is None else found[1]
+        # A stand-in for an identity has a class of its own.
+        return _TO_DICT.format(name) if name in _NAMES or name.startswith(("_Current", "Lazy")) else ""
+    if not isinstance(error, AttributeError) or error.obj is not None or not isinstance(error.name, str):
+        return ""
+    if isinstance(auth, BaseAuth) and peek_identity(auth) is None:
+        is_ours = error.name in public_names(User) or error.name in public_names(Session)
+        return _ANONYMOUS if is_ours else ""
+    return _NO_SESSION if error.name in public_names(Session) else ""
