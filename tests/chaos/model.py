@@ -24,6 +24,7 @@ CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
 _WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
+_DATING_ERROR = 0.1  # seconds: by so much a worker may misread the clock of Redis, which is that of this machine
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
 Who = Literal["fleet", "elsewhere"]
@@ -56,11 +57,15 @@ class Ending:
 
 @dataclass(eq=False)
 class Session:
-    """A session as the API has it. ``ends_at`` is in Unix seconds; ``jwts`` stand with when they were issued."""
+    """A session as the API has it.
+
+    ``began_at`` and ``ends_at`` are in Unix seconds, by the clock of the API. ``jwts`` stand with their dates.
+    """
 
     user_id: str
     session_id: str
     token: str = field(repr=False)
+    began_at: float
     ends_at: float
     jwts: tuple[tuple[str, float], ...] = field(repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -92,7 +97,8 @@ class Asked:
     """A request: what it carries, and whose it is. Without a session, it must never be let in.
 
     ``refusals`` are the right answers to what is no good; ``at_api``: only the API can tell, or its keys.
-    ``issued_at`` is that of a JWT (Unix seconds). ``cookies`` are the names of the token's and the JWT's cookie.
+    ``issued_at`` is the date of a JWT, also of one in a cookie (Unix seconds). ``cookies`` are the names of the
+    token's and the JWT's cookie.
     """
 
     kind: str
@@ -104,6 +110,15 @@ class Asked:
     at_api: bool = False
     cookies: tuple[str, str] = ("", "")
     side: int = 0
+
+    @property
+    def dated_at(self) -> float:
+        """When the API has issued it, by its own clock (Unix seconds): a revocation "until now" goes by that."""
+        assert self.session is not None
+        began_at = self.session.began_at
+        if self.issued_at is None:
+            return began_at
+        return self.issued_at if self.credential == "jwt" else max(self.issued_at, began_at)
 
 
 def claims_of(jwt: str) -> dict[str, Any]:
@@ -162,7 +177,7 @@ class Judge:
         ending = asked.session.ending if asked.session else None
         if answer.status != 200 or ending is None or ending.done is None or answer.sent_at <= ending.done:
             return None
-        if self._is_forgotten(ending, answer):
+        if self._is_forgotten(ending, answer) or self._is_dated_later(ending, asked):
             return None
         return self._kind_of_ending(ending, answer), answer.sent_at - ending.done
 
@@ -203,7 +218,7 @@ class Judge:
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
         assert asked.session is not None
         is_misdated = not ending.at_api and asked.session.user_id in self.misdated
-        if self._is_forgotten(ending, answer) or is_misdated:
+        if self._is_forgotten(ending, answer) or is_misdated or self._is_dated_later(ending, asked):
             return math.inf
         if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
@@ -249,8 +264,10 @@ class Judge:
         # A worker that began while the API was away has no keys yet.
         at_api = asked.at_api or self.spans.felt("worker", asked.side, *when, recovery=_WITHOUT_KEYS)
         if asked.session is not None and not at_api:
-            at_api = self._is_past_its_time(asked, asked.session, answer) or any(
-                self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock")
+            at_api = (
+                self._is_past_its_time(asked, asked.session, answer)
+                or self._is_in_doubt(asked.session, answer)
+                or any(self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock"))
             )
         if not at_api:
             return "503 for nothing: nobody had to be asked"
@@ -267,6 +284,15 @@ class Judge:
         now = self._unix + answer.came_at + abs(self.api_clock)
         return now >= min(asked.issued_at + self.jwt_max_age, session.ends_at)
 
+    @staticmethod
+    def _is_in_doubt(session: Session, answer: Answer) -> bool:
+        """Whether the API may have called one of its credentials dead: it has to confirm the others then.
+
+        The worker that was told so reports it to all.
+        """
+        ending = session.ending
+        return ending is not None and ending.at_api and ending.begun <= answer.came_at
+
     def _skew(self, side: int, answer: Answer) -> float:
         """By how many seconds a clock of that side may be wrong."""
         is_wrong = any(self.spans.felt(part, side, answer.sent_at, answer.came_at) for part in _CLOCKS)
@@ -275,6 +301,13 @@ class Judge:
     def _is_forgotten(self, ending: Ending, answer: Answer) -> bool:
         """Whether it is so long ago that only the API would know of it, which was never told."""
         return not ending.at_api and answer.came_at >= ending.begun + self.retention
+
+    def _is_dated_later(self, ending: Ending, asked: Asked) -> bool:
+        """Whether the API, whose clock may be ahead, has dated it later than a revocation of all until then.
+
+        That tells it from nothing that was issued after the revocation, which counts. The API was not told.
+        """
+        return not ending.at_api and asked.dated_at > self._unix + ending.begun - _DATING_ERROR
 
     @staticmethod
     def _kind_of_ending(ending: Ending, answer: Answer) -> str:

@@ -132,7 +132,7 @@ class People:
         cookies = bound({SESSION: token, JWT: jwt}, self._settings)
         self._tally.note_action("signed in")
         jwts = ((jwt, claims["iat"]),)
-        return Session(found["user_id"], found["session_id"], token, ends_at, jwts, cookies)
+        return Session(found["user_id"], found["session_id"], token, claims["iat"], ends_at, jwts, cookies)
 
     def _retire(self) -> None:
         with self._lock:

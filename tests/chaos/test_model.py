@@ -27,16 +27,22 @@ def judge() -> Judge:
 
 
 def session(ending: Ending | None = None, seconds: float = 3600.0) -> Session:
-    return Session("user_1", "sess_1", "token", time.time() + seconds, (("a.b.c", time.time()),), ending=ending)
+    now = time.time()
+    return Session("user_1", "sess_1", "token", unix(ago=60), now + seconds, (("a.b.c", now),), ending=ending)
 
 
 def asked(of: Session | None, **more: Any) -> Asked:
-    return Asked("jwt", {}, of, credential="jwt", issued_at=time.time(), **more)
+    return Asked("jwt", {}, of, **{"credential": "jwt", "issued_at": time.time(), **more})
 
 
 def answer(status: int, sent_at: float = _NOW, worker: int = _OTHER, **more: Any) -> Answer:
     body = {"user": "user_1", "session": "sess_1"} if status == 200 else {}
     return Answer(status, worker, more.pop("body", body), more.pop("headers", {}), sent_at, sent_at + 0.01, **more)
+
+
+def unix(*, ago: float) -> float:
+    """Unix seconds so long before ``_NOW``."""
+    return time.time() - time.monotonic() + _NOW - ago
 
 
 def revoked(*, ago: float, **more: Any) -> Session:
@@ -87,6 +93,16 @@ class TestTheInnocent:
         one = judge()
         disturb(one, "api", _NOW - 1, None)
         assert sort(one, asked(session()), answer(status)) == f"a status of {status}"
+
+    @pytest.mark.parametrize("who", ["elsewhere", "fleet"])
+    def test_get_a_503_where_another_credential_of_their_session_was_called_dead(self, who: Any) -> None:
+        """Seed 101: their session had ended at the API, which was away when it had to confirm that."""
+        one, ended = judge(), session(Ending(who, _NOW - 5, _NOW - 5))
+        assert sort(one, asked(ended), answer(503)) == "503 for nothing"
+        disturb(one, "api", _NOW - 1, None)
+        assert sort(one, asked(ended), answer(503)) is None
+        not_told = session(Ending("fleet", _NOW - 5, _NOW - 5, at_api=False))
+        assert sort(one, asked(not_told), answer(503)) == "503 for nothing"
 
 
 class TestIdentities:
@@ -177,18 +193,38 @@ class TestWhatRedisHasNotConfirmed:
 class TestWhatTheApiWasNotTold:
     def test_is_let_in_by_one_that_has_to_ask_it(self) -> None:
         one, ending = judge(), revoked(ago=5, at_api=False, is_published=True)
-        assert sort(one, asked(ending), answer(200)) == "revoked accepted"
+        old = asked(ending, issued_at=unix(ago=9))
+        assert sort(one, old, answer(200)) == "revoked accepted"
         disturb(one, "redis", _NOW - 5, None)
-        assert sort(one, asked(ending), answer(200)) is None
+        assert sort(one, old, answer(200)) is None
 
     def test_is_let_in_by_one_that_has_just_begun(self) -> None:
         one, ending = judge(), revoked(ago=9, at_api=False, is_published=True)
+        old = asked(ending, issued_at=unix(ago=10))
+        assert sort(one, old, answer(200)) == "revoked accepted"
         disturb(one, "worker", _NOW - 1, None)
-        assert sort(one, asked(ending), answer(200)) is None
+        assert sort(one, old, answer(200)) is None
 
     def test_is_remembered_for_so_long_as_it_matters_only(self) -> None:
         for worker in (_REVOKER, _OTHER):
-            assert sort(judge(), asked(revoked(ago=15, at_api=False)), answer(200, worker=worker)) is None
+            for ago, wrong in ((13, "revoked accepted"), (15, None)):
+                one = asked(revoked(ago=ago, at_api=False), credential="token", issued_at=None)
+                assert sort(judge(), one, answer(200, worker=worker)) == wrong
+
+    @pytest.mark.parametrize("worker", [_REVOKER, _OTHER])
+    @pytest.mark.parametrize("kind", ["jwt", "token", "pair"])
+    def test_is_let_in_where_the_api_has_dated_it_later(self, kind: str, worker: int) -> None:
+        """Seed 101: a session began 0.1 s before its revocation, by an API whose clock was 0.5 s ahead."""
+        for dated, wrong in ((-1.0, "revoked accepted"), (0.5, None)):
+            one = revoked(ago=5, at_api=False, is_published=True)
+            one.began_at = unix(ago=5.1) + dated
+            jwt = None if kind == "token" else one.began_at
+            of_it = asked(one, credential=kind, issued_at=jwt)
+            assert sort(judge(), of_it, answer(200, worker=worker)) == wrong
+            assert (judge().seconds_after(of_it, answer(200, worker=worker)) is None) == (wrong is None)
+
+    def test_but_not_where_the_api_was_told(self) -> None:
+        assert sort(judge(), asked(revoked(ago=5, is_published=True)), answer(200)) == "revoked accepted"
 
 
 def test_a_span_lasts_from_its_beginning_to_its_end() -> None:
