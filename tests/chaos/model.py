@@ -23,6 +23,12 @@ _CLOCKS: tuple[Part, ...] = ("clock", "api clock")
 CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
+FURTHEST_CLOCK = 400.0
+"""Seconds that the clock of a machine may be wrong."""
+
+_ECHO = 6.0
+"""Seconds after that for which a worker may refuse a session that seemed to be over: it remembers it for five."""
+
 _WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
 _DATING_ERROR = 0.1  # seconds: by so much a worker may misread the clock of Redis, which is that of this machine
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
@@ -97,8 +103,7 @@ class Asked:
     """A request: what it carries, and whose it is. Without a session, it must never be let in.
 
     ``refusals`` are the right answers to what is no good; ``at_api``: only the API can tell, or its keys.
-    ``issued_at`` is the date of a JWT, also of one in a cookie (Unix seconds). ``cookies`` are the names of the
-    token's and the JWT's cookie.
+    ``issued_at`` is that of a JWT (Unix seconds). ``cookies`` are the names of the token's and the JWT's cookie.
     """
 
     kind: str
@@ -110,15 +115,6 @@ class Asked:
     at_api: bool = False
     cookies: tuple[str, str] = ("", "")
     side: int = 0
-
-    @property
-    def dated_at(self) -> float:
-        """When the API has issued it, by its own clock (Unix seconds): a revocation "until now" goes by that."""
-        assert self.session is not None
-        began_at = self.session.began_at
-        if self.issued_at is None:
-            return began_at
-        return self.issued_at if self.credential == "jwt" else max(self.issued_at, began_at)
 
 
 def claims_of(jwt: str) -> dict[str, Any]:
@@ -175,9 +171,15 @@ class Judge:
     def seconds_after(self, asked: Asked, answer: Answer) -> tuple[str, float] | None:
         """How long after its revocation a session was let in: a kind of revocation, and seconds."""
         ending = asked.session.ending if asked.session else None
-        if answer.status != 200 or ending is None or ending.done is None or answer.sent_at <= ending.done:
+        if (
+            answer.status != 200
+            or asked.session is None
+            or ending is None
+            or ending.done is None
+            or answer.sent_at <= ending.done
+        ):
             return None
-        if self._is_forgotten(ending, answer) or self._is_dated_later(ending, asked):
+        if self._is_forgotten(ending, answer) or self._is_dated_later(asked.session):
             return None
         return self._kind_of_ending(ending, answer), answer.sent_at - ending.done
 
@@ -218,7 +220,7 @@ class Judge:
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
         assert asked.session is not None
         is_misdated = not ending.at_api and asked.session.user_id in self.misdated
-        if self._is_forgotten(ending, answer) or is_misdated or self._is_dated_later(ending, asked):
+        if self._is_forgotten(ending, answer) or is_misdated or self._is_dated_later(asked.session):
             return math.inf
         if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
@@ -248,7 +250,8 @@ class Judge:
         if session.user_id in self.misdated:
             return None
         skew = self._skew(asked.side, answer)
-        if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:
+        seemed = skew or self._echo(asked.side, answer)
+        if self._unix + answer.came_at + max(self.api_clock, 0.0) + seemed >= session.ends_at:
             return None
         if asked.credential == "jwt" and skew:
             return None  # it is judged by the clock of the machine, which is wrong by more than the leeway
@@ -298,16 +301,25 @@ class Judge:
         is_wrong = any(self.spans.felt(part, side, answer.sent_at, answer.came_at) for part in _CLOCKS)
         return math.inf if is_wrong else 0.0
 
+    def _echo(self, side: int, answer: Answer) -> float:
+        """By how many seconds a clock was wrong by which a session may have been over, a moment ago."""
+        was_wrong = self.spans.felt("clock", side, answer.sent_at, answer.came_at, recovery=_ECHO)
+        return FURTHEST_CLOCK + self.leeway if was_wrong else 0.0
+
     def _is_forgotten(self, ending: Ending, answer: Answer) -> bool:
         """Whether it is so long ago that only the API would know of it, which was never told."""
         return not ending.at_api and answer.came_at >= ending.begun + self.retention
 
-    def _is_dated_later(self, ending: Ending, asked: Asked) -> bool:
-        """Whether the API, whose clock may be ahead, has dated it later than a revocation of all until then.
+    def _is_dated_later(self, session: Session) -> bool:
+        """Whether its beginning has a later date than its revocation, as the clock of the API is ahead.
 
-        That tells it from nothing that was issued after the revocation, which counts. The API was not told.
+        A session that begins after the revocation of all until then may have the same date, and is let in. The
+        clock of Redis, which is that of this machine, dates the revocation.
         """
-        return not ending.at_api and asked.dated_at > self._unix + ending.begun - _DATING_ERROR
+        ending = session.ending
+        if ending is None or ending.at_api:
+            return False
+        return session.began_at > self._unix + ending.begun - _DATING_ERROR
 
     @staticmethod
     def _kind_of_ending(ending: Ending, answer: Answer) -> str:

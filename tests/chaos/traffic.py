@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from chaos.model import Asked, Credential, Session, claims_of
+from chaos.model import Asked, Credential, Session
 from chaos.people import NO_ANSWER, People
 from chaos.tally import Tally
 
@@ -136,10 +136,8 @@ def asked_of(session: Session, credential: Credential, rng: random.Random) -> As
     if credential == "token":
         return Asked(kind, _shown(rng, session.token), session, credential)
     if credential == "pair":
-        cookies = session.cookies
-        line = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        issued_at = claims_of(cookies.get(JWT, "")).get("iat")
-        return Asked(kind, {"Cookie": line}, session, credential, issued_at, cookies=(SESSION, JWT))
+        line = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
+        return Asked(kind, {"Cookie": line}, session, credential, cookies=(SESSION, JWT))
     jwt, issued_at = session.jwts[-1] if rng.random() < _NEWEST else rng.choice(session.jwts)
     return Asked(kind, _shown(rng, jwt), session, credential, issued_at)
 
