@@ -466,6 +466,16 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "Without `trusted_proxies` the addresses of clients are not known: there is no limit per client. "
             "Logged at start.",
         ),
+        "no_django_user": LogReason(
+            "warning",
+            'A user who is signed in at MoonKey has no active Django user by `MOONKEY["USERS"]`, and is anonymous '
+            "for Django.",
+        ),
+        "gate_unused": LogReason(
+            "error",
+            "A gate with parentheses, such as `require_auth()`, was called and put on no view: it protects "
+            "nothing.",
+        ),
         "sms_limit": LogReason(
             "error",
             "The app has sent as many text messages as `sign_in.max_sms` allows; no more are sent for a while.",

@@ -285,8 +285,8 @@ def _not_passed(request: object) -> ImproperlyConfigured:
     kind = type(request)
     if isinstance(request, HttpRequest) or kind.__module__.startswith("rest_framework."):
         return ImproperlyConfigured(
-            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. A request of '
-            "RequestFactory passes no middleware: in a test, take django.test.Client, or call "
+            'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. A request '
+            "of RequestFactory passes no middleware: in a test, take django.test.Client, or call "
             "MoonKeyMiddleware(view)(request)."
         )
     return ImproperlyConfigured(

@@ -15,8 +15,8 @@ from django.http.response import HttpResponseBase
 from django.urls import URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError, MoonKeyError
-from moonkey_django.closed import arefusal, refusal
 from moonkey_django.advice import explain_uncaught
+from moonkey_django.closed import arefusal, refusal
 from moonkey_django.conf import configuration
 from moonkey_django.gates import check_requirements, check_urls
 from moonkey_django.identity import attach, note_uncaught

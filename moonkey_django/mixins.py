@@ -74,8 +74,8 @@ class RequireAuthMixin(View):
             """
             if args:  # Flask's as_view() takes the name of the endpoint
                 raise TypeError(
-                    "RequireAuthMixin is for Django's views. In Flask, write decorators = [require_auth] in the class, "
-                    "with require_auth from moonkey_flask."
+                    "RequireAuthMixin is for Django's views. In Flask, write decorators = [require_auth] in the "
+                    "class, with require_auth from moonkey_flask."
                 )
             return _gate_of(cls, initkwargs)(super().as_view(*args, **initkwargs))
 

@@ -87,9 +87,9 @@ def session_routes(*, mode: Mode = "cookies") -> tuple[list[RoutePattern], str]:
     routes = routes_of(mode)
     if not settings.configured and not os.environ.get(ENVIRONMENT_VARIABLE):
         raise ConfigurationError(
-            "These session_routes are Django's, and no Django project is set up here. In Flask: from moonkey_flask "
-            "import session_routes; in Starlette: from moonkey_starlette import session_routes; in FastAPI: "
-            "from moonkey_starlette.fastapi import session_routes."
+            "These session_routes are Django's, and no Django project is set up here. In Flask: "
+            "from moonkey_flask import session_routes; in Starlette: from moonkey_starlette import "
+            "session_routes; in FastAPI: from moonkey_starlette.fastapi import session_routes."
         )
     warn_if_clients_are_unknown()
     if mode == "cookies":

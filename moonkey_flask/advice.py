@@ -8,7 +8,9 @@ from moonkey_core.web.advice import explain
 from moonkey_flask.identity import current_request, peek
 from moonkey_flask.names import EXTENSION
 
-_NOT_SET_UP = "MoonKey is not set up for this app, so its requests have no user and session. Add: FlaskMoonKey(app)"
+_NOT_SET_UP = (
+    "MoonKey is not set up for this app, so its requests have no user and session. Add: FlaskMoonKey(app)"
+)
 
 
 @got_request_exception.connect
@@ -18,6 +20,11 @@ def _explain(app: Flask, exception: BaseException | None = None, **_: object) ->
         return
     if EXTENSION in app.extensions:
         explain(exception, peek(current_request()))
-    elif isinstance(exception, AttributeError) and exception.name in ("user", "session"):
-        if isinstance(exception.obj, Request):
-            exception.add_note(_NOT_SET_UP)
+    elif _reads_identity(exception):
+        exception.add_note(_NOT_SET_UP)
+
+
+def _reads_identity(error: BaseException) -> bool:
+    return (
+        isinstance(error, AttributeError) and error.name in ("user", "session") and isinstance(error.obj, Request)
+    )

@@ -112,7 +112,8 @@ class FlaskMoonKey:
 
 def _check_app(app: object) -> None:
     if not isinstance(app, Flask):
-        how = "FlaskMoonKey(app, client=client)" if isinstance(app, MoonKey) else "app = Flask(__name__), FlaskMoonKey(app)"
+        is_client = isinstance(app, MoonKey)
+        how = "FlaskMoonKey(app, client=client)" if is_client else "app = Flask(__name__), FlaskMoonKey(app)"
         raise TypeError(f"FlaskMoonKey needs the Flask app first, not a {type(app).__name__}. Write: {how}.")
 
 

@@ -34,6 +34,9 @@ current_request: Callable[[], Request] = request._get_current_object  # type: ig
 _current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 
 
+_WITHOUT_APP = "get_client() needs an app: call it inside of `with app.app_context():`, as in a job or a shell."
+
+
 def get_client() -> MoonKey:
     """Return the current app's client, to revoke sessions, send codes and so on.
 
@@ -43,7 +46,9 @@ def get_client() -> MoonKey:
     try:
         client: MoonKey | None = _current_app().extensions.get(EXTENSION)
     except RuntimeError as error:
-        error.add_note("get_client() needs an app: call it inside of `with app.app_context():`, as in a job or a shell.")
+        error.add_note(
+            "get_client() needs an app: call it inside of `with app.app_context():`, as in a job or a shell."
+        )
         raise
     if client is None:
         raise refused_connect(ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)"))
@@ -229,8 +234,8 @@ class _RequestIdentity:
 
 
 _OUTSIDE = (
-    "current_user, current_session and current_auth belong to a request. In a job or thread, pass on what it needs, "
-    "such as user.id; in a test, read them inside of `with app.test_request_context(headers=…):`."
+    "current_user, current_session and current_auth belong to a request. In a job or thread, pass on what it "
+    "needs, such as user.id; in a test, read them inside of `with app.test_request_context(headers=…):`."
 )
 
 

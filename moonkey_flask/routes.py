@@ -32,10 +32,10 @@ from moonkey_flask.names import EXTENSION, MOUNTED, ROUTES
 from moonkey_flask.pages import response_of
 from moonkey_flask.responses import path_of
 
-
 _ELSEWHERE = (
-    "These session_routes are Flask's. In FastAPI: from moonkey_starlette.fastapi import session_routes; in Starlette: "
-    "from moonkey_starlette import session_routes; in Django: from moonkey_django import session_routes."
+    "These session_routes are Flask's. In FastAPI: from moonkey_starlette.fastapi import session_routes; in "
+    "Starlette: from moonkey_starlette import session_routes; in Django: from moonkey_django import "
+    "session_routes."
 )
 
 

@@ -6,9 +6,10 @@ import contextlib
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._verified import DEFAULT_SCOPE, Key
 
 MAX_CLOCK_AHEAD = 60.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import CookieDefaults
 from moonkey_core._spelling import KnownArguments, did_you_mean
 from moonkey_core.errors import ConfigurationError

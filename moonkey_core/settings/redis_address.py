@@ -6,10 +6,11 @@ Makes no network call. No message repeats the value, which may hold a password.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._secret import Secret
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")

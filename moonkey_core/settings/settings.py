@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import Provider
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.cookie_settings import arguments

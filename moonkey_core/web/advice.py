@@ -6,9 +6,11 @@ with the note. The exception itself stays as it is, and nothing here runs for a 
 
 from __future__ import annotations
 
+import logging
 import re
 
 from moonkey_core._dict_habits import public_names
+from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, BaseAuth, peek_identity
 from moonkey_core.models import MODELS, Session, User
 
@@ -17,13 +19,23 @@ _NO_RESPONSE = re.compile(r"did not return a valid response\b.* but it was an? (
 _NAMES = frozenset(one.__name__ for one in MODELS)
 _TO_DICT = "If this is MoonKey's {}: call its to_dict(), and return or encode the dict."
 _ANONYMOUS = (
-    "The request has no verified user, so its user and session are None. Put @require_auth (in FastAPI: the parameter "
-    "`user: CurrentUser`) in front of this code, or ask `if auth.user is not None` first."
+    "The request has no verified user, so its user and session are None. Put @require_auth (in FastAPI: the "
+    "parameter `user: CurrentUser`) in front of this code, or ask `if auth.user is not None` first."
 )
 _NO_SESSION = (
     "If this is the session of a login: a session comes only where one is asked for. Pass session_expires_in=… to "
     "verify()."
 )
+
+
+def log_advice(message: str, reason: str) -> None:
+    """Log a warning of what the project may not have meant. One that each request repeats is logged at times.
+
+    Args:
+        message: A constant text.
+        reason: The code of the reason.
+    """
+    log_repeated(logging.WARNING, message, extra={"reason": reason})
 
 
 def explain(error: BaseException, auth: Auth | None) -> None:

@@ -14,11 +14,12 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import (
     AsyncGeneratorType,
     CellType,
+    CodeType,
     CoroutineType,
     FrameType,
     FunctionType,
@@ -26,9 +27,10 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 
@@ -105,11 +107,17 @@ _results: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 class Undecorated(partial[Any]):
     """What a gate with parentheses returns: the decorator, which protects nothing until it is put on a view."""
 
-    is_used = False
+    _made_in: CodeType | None = None
+
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> Self:
+        """Make it, and note which function has called the gate."""
+        made = super().__new__(cls, *args, **kwargs)
+        made._made_in = sys._getframe(3).f_code  # that of the gate and of its helper are in between
+        return made
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Put the gate on a view."""
-        self.is_used = True
+        self._made_in = None
         return super().__call__(*args, **kwargs)
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -122,16 +130,20 @@ class Undecorated(partial[Any]):
         )
 
     def __del__(self) -> None:
-        """Say that it was put on no view, as where a view calls ``require_auth()`` in its body."""
-        if self.is_used or sys.is_finalizing():
+        """Log that it was thrown away at once, as by a view that calls ``require_auth()`` in its body."""
+        if self._made_in is None or sys.is_finalizing():
             return
-        logger.error(
-            "%s(…) was called, and its result was put on no view: it protects nothing. Write @%s above the view; "
-            "inside of a view, call require(auth) of moonkey_core.gate",
-            _name_of(self),
-            _name_of(self),
-            extra={"reason": "gate_unused"},
-        )
+        frame = sys._getframe(1)
+        if frame.f_code is self._made_in:
+            logger.error(
+                "%s(…) was called in line %d of %s, and its result was put on no view: it protects nothing. Write "
+                "@%s above the view; inside of a view, call require(auth) of moonkey_core.gate",
+                _name_of(self),
+                frame.f_lineno,
+                os.path.basename(frame.f_code.co_filename),
+                _name_of(self),
+                extra={"reason": "gate_unused"},
+            )
 
 
 def _name_of(made: Undecorated) -> str:

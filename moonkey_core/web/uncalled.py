@@ -1,4 +1,4 @@
-"""What a framework is told that gets routes of another one, or the function that makes them in place of its result."""
+"""What a framework is told that gets routes of another one, or the function that makes them, not called."""
 
 from __future__ import annotations
 

@@ -12,9 +12,19 @@ from django.utils.module_loading import import_string
 
 from moonkey_core.models import User
 from moonkey_core.revocations import DEFAULT_SCOPE
+from moonkey_core.web.advice import log_advice
 from moonkey_django.conf import UsersError, UsersSetting, configuration
 from moonkey_django.users.emails import verified_email
 from moonkey_django.users.fields import bare_id, is_id, stored_id
+
+_NOBODY = (
+    'MOONKEY["USERS"] has found no Django user for a user who is signed in at MoonKey: request.user is anonymous, '
+    "and login_required sends this user to sign in again. Have it return a saved user, or use require_auth there"
+)
+_INACTIVE = (
+    'MOONKEY["USERS"] has found an inactive Django user (is_active is false) for a user who is signed in at '
+    "MoonKey: request.user is anonymous. Set is_active, if that is not meant"
+)
 
 
 def find_user(person: User) -> AbstractBaseUser | None:
@@ -38,7 +48,10 @@ def find_user(person: User) -> AbstractBaseUser | None:
         found = mapped_user(person) or _created(person)
     else:
         found = _answer_of(how, person)
-    return found if found is not None and getattr(found, "is_active", True) else None
+    if found is not None and getattr(found, "is_active", True):
+        return found
+    log_advice(_NOBODY if found is None else _INACTIVE, "no_django_user")
+    return None
 
 
 def mapped_user(person: User, *, using: str | None = None) -> AbstractBaseUser | None:
@@ -105,12 +118,6 @@ def _answer_of(how: UsersSetting, person: User) -> AbstractBaseUser | None:
     find: Any = import_string(how) if isinstance(how, str) else how
     found = find(person)
     if found is None:
-        log_repeated(
-            logging.WARNING,
-            'the function in MOONKEY["USERS"] returned None: a user who is signed in at MoonKey is anonymous for Django, '
-            "and is sent to sign in by login_required. Return a saved user, or leave it so to shut this user out",
-            extra={"reason": "no_django_user"},
-        )
         return None
     if not isinstance(found, get_user_model()) or found.pk is None or found._state.adding:
         raise UsersError('The function in MOONKEY["USERS"] must return a saved user, or None.')
