@@ -466,7 +466,7 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "Without `trusted_proxies` the addresses of clients are not known: there is no limit per client. "
             "Logged at start.",
         ),
-        "no_django_user": LogReason(
+        "no_app_user": LogReason(
             "warning",
             'A user who is signed in at MoonKey has no active Django user by `MOONKEY["USERS"]`, and is anonymous '
             "for Django.",

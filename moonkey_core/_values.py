@@ -68,8 +68,6 @@ class Value:
         def __getitem__(self, key: object) -> NoReturn:
             raise _dict_habits.item_error(type(self), key)
 
-        __iter__ = None  # else Python would iterate by `__getitem__`
-
         def __getattr__(self, name: str) -> NoReturn:
             raise _dict_habits.attribute_error(type(self), name)
 

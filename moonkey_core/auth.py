@@ -122,8 +122,6 @@ class BaseAuth:
         def __getitem__(self, key: object) -> NoReturn:
             raise item_error(BaseAuth, key)
 
-        __iter__ = None  # else Python would iterate by `__getitem__`
-
     def __init__(
         self,
         entry: CacheEntry | None = None,

@@ -72,7 +72,7 @@ class RequireAuthMixin(View):
                 ConfigurationError: A name is a near miss of a requirement, which would have no effect.
                 ValueError: A requirement has a wrong value.
             """
-            if args:  # Flask's as_view() takes the name of the endpoint
+            if args and isinstance(args[0], str):  # Flask's as_view() takes the name of the endpoint
                 raise TypeError(
                     "RequireAuthMixin is for Django's views. In Flask, write decorators = [require_auth] in the "
                     "class, with require_auth from moonkey_flask."

@@ -46,9 +46,7 @@ def get_client() -> MoonKey:
     try:
         client: MoonKey | None = _current_app().extensions.get(EXTENSION)
     except RuntimeError as error:
-        error.add_note(
-            "get_client() needs an app: call it inside of `with app.app_context():`, as in a job or a shell."
-        )
+        error.add_note(_WITHOUT_APP)
         raise
     if client is None:
         raise refused_connect(ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)"))

@@ -167,8 +167,6 @@ class Identity(BaseUser):
         def __getitem__(self, name: object) -> NoReturn:
             raise TypeError(f"request.user is an object and no dict. {_advice(name)}")
 
-        __iter__ = None  # else Python would iterate by `__getitem__`
-
     @property
     def is_authenticated(self) -> bool:
         """Whether a user is signed in."""

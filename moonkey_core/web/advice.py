@@ -28,14 +28,19 @@ _NO_SESSION = (
 )
 
 
-def log_advice(message: str, reason: str) -> None:
-    """Log a warning of what the project may not have meant. One that each request repeats is logged at times.
+def log_no_app_user(why: str) -> None:
+    """Log that a user who is signed in has no user of the app's own. Lines that requests repeat are left out.
 
     Args:
-        message: A constant text.
-        reason: The code of the reason.
+        why: What has happened, and what to do: a constant text.
     """
-    log_repeated(logging.WARNING, message, extra={"reason": reason})
+    log_repeated(
+        logging.WARNING,
+        "a user who is signed in at the provider is anonymous for the app: %s",
+        why,
+        extra={"reason": "no_app_user"},
+        sentence=why,
+    )
 
 
 def explain(error: BaseException, auth: Auth | None) -> None:

@@ -76,8 +76,6 @@ class LazyValue(Generic[T]):
         def __getitem__(self, key: object) -> NoReturn:
             raise item_error(self._kind, key)
 
-        __iter__ = None  # else Python would iterate by `__getitem__`
-
     def __dir__(self) -> list[str]:
         return sorted(self._public_names)
 

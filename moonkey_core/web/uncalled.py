@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
 
 from moonkey_core.errors import ConfigurationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Decorator(Protocol):
+    """A decorator that keeps the type of a function."""
+
+    def __call__(self, make: Callable[P, R], /) -> Callable[P, R]:
+        """Return a stand-in for the function."""
+        ...
 
 
 class _Uncalled:
@@ -29,13 +37,17 @@ class _Uncalled:
         missing(name, self.__dict__.get("_advice", ""))
 
 
-def says_if_uncalled(written: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def says_if_uncalled(written: str) -> Decorator:
     """Have a function that makes routes say what to write, where a framework gets the function itself.
 
     Args:
         written: The right line, with the function called.
     """
-    return lambda make: cast("Callable[P, R]", _Uncalled(make, written))
+
+    def wrap(make: Callable[P, R]) -> Callable[P, R]:
+        return cast("Callable[P, R]", _Uncalled(make, written))
+
+    return wrap
 
 
 def missing(name: str, advice: str) -> NoReturn:

@@ -12,19 +12,16 @@ from django.utils.module_loading import import_string
 
 from moonkey_core.models import User
 from moonkey_core.revocations import DEFAULT_SCOPE
-from moonkey_core.web.advice import log_advice
+from moonkey_core.web.advice import log_no_app_user
 from moonkey_django.conf import UsersError, UsersSetting, configuration
 from moonkey_django.users.emails import verified_email
 from moonkey_django.users.fields import bare_id, is_id, stored_id
 
 _NOBODY = (
-    'MOONKEY["USERS"] has found no Django user for a user who is signed in at MoonKey: request.user is anonymous, '
-    "and login_required sends this user to sign in again. Have it return a saved user, or use require_auth there"
+    'MOONKEY["USERS"] has found no Django user, so login_required sends this user to sign in again. Let it return '
+    "a saved user, or use require_auth there"
 )
-_INACTIVE = (
-    'MOONKEY["USERS"] has found an inactive Django user (is_active is false) for a user who is signed in at '
-    "MoonKey: request.user is anonymous. Set is_active, if that is not meant"
-)
+_INACTIVE = 'the Django user that MOONKEY["USERS"] has found is inactive. Set is_active, if that is not meant'
 
 
 def find_user(person: User) -> AbstractBaseUser | None:
@@ -50,7 +47,7 @@ def find_user(person: User) -> AbstractBaseUser | None:
         found = _answer_of(how, person)
     if found is not None and getattr(found, "is_active", True):
         return found
-    log_advice(_NOBODY if found is None else _INACTIVE, "no_django_user")
+    log_no_app_user(_NOBODY if found is None else _INACTIVE)
     return None
 
 
