@@ -456,7 +456,7 @@ def check_freshness(given: Mapping[str, Any]) -> None:
         TypeError: One of them could refuse a request.
     """
     if not given.keys() <= FreshnessOptions.__optional_keys__:
-        raise TypeError("optional_auth takes max_staleness and grace_seconds; demands are for require_auth.")
+        raise TypeError("optional_auth takes max_staleness and grace_seconds: use require_auth for demands.")
 
 
 def own_attributes(kind: type, *frameworks: str) -> set[str]:

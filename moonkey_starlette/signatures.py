@@ -42,6 +42,10 @@ class Dependency(NoParameter):
     """The base of all dependencies of this package; ``written`` is the annotation of a parameter for it."""
 
 
+class Gives:
+    """The base of a gate whose value is an ``Auth``."""
+
+
 class Default:
     """The base of a dependency that does nothing but what one that depends on it does without it."""
 
@@ -61,7 +65,10 @@ def check_parameters(dependant: Any, where: str) -> None:
     """
     for one in all_of(dependant):
         resolved = {inner.name for inner in one.dependencies}
+        gates = {inner.name for inner in one.dependencies if isinstance(inner.call, Gives)}
         for parameter in _parameters(one.call):
+            if parameter.name in gates and not isinstance(one.call, Dependency):
+                _check_annotation(parameter, one.call, where)
             if parameter.name in resolved or _default_of(parameter) is not None:
                 continue
             unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
@@ -89,6 +96,18 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
                     f"Depends(RequireAuth()), or a parameter `{inner.name or 'auth'}: {written or _GATE}`."
                 )
+
+
+def _check_annotation(parameter: inspect.Parameter, call: Any, where: str) -> None:
+    """Refuse ``user: User = Depends(RequireAuth())``: the value of a gate is an ``Auth``."""
+    annotation = parameter.annotation
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if kind is User or kind is Session:
+        raise ConfigurationError(
+            f"{where}: the parameter `{parameter.name}` of {described(call)} is annotated with {kind.__name__}, "
+            f"and Depends(RequireAuth()) gives an Auth. Write `{parameter.name}: {_VALUES[kind]}`, or "
+            f"`auth: {_VALUES[AuthenticatedAuth]}`."
+        )
 
 
 def leave_out_defaults(dependant: Any) -> None:

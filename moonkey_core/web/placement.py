@@ -117,17 +117,24 @@ class Undecorated(partial[Any]):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Put the gate on a view."""
+        if not args:  # REST framework makes an object of each class that it is given
+            raise TypeError(self._purpose)
         self._made_in = None
         return super().__call__(*args, **kwargs)
+
+    @property
+    def _purpose(self) -> str:
+        name = _name_of(self)
+        return (
+            f"This is the decorator that {name}(…) returns, and is for a view alone. Write @{name} above the view, or "
+            f"{name}(view) where the view is registered."
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         """Say what this is to a library that takes it for something else, such as a class of REST framework's."""
         if name.startswith("_"):
             raise AttributeError(name)
-        raise AttributeError(
-            f"{name}: this is the decorator that {_name_of(self)}(…) returns, and is for a view alone. Write "
-            f"@{_name_of(self)} above the view, or {_name_of(self)}(view) where the view is registered."
-        )
+        raise AttributeError(f"{name}: {self._purpose}")
 
     def __del__(self) -> None:
         """Log that it was thrown away at once, as by a view that calls ``require_auth()`` in its body."""

@@ -46,7 +46,7 @@ class Row:
         mistake: What was done: the cause.
         frameworks: Where it is provoked; ``sync`` and ``async`` are the clients by themselves.
         moment: When it is answered, of each framework or of all.
-        sentence: The answer, or its fixed part; ``{}`` stands for what varies.
+        sentence: The answer of each framework or of all, or its fixed part; ``{}`` stands for what varies.
         mend: What to do, for the document.
         provoke: Makes the mistake.
     """
@@ -54,12 +54,15 @@ class Row:
     mistake: str
     frameworks: tuple[str, ...]
     moment: str | Mapping[str, str]
-    sentence: str
+    sentence: str | Mapping[str, str]
     mend: str
     provoke: Callable[[Lab, str], object]
 
     def moment_in(self, framework: str) -> str:
         return self.moment if isinstance(self.moment, str) else self.moment[framework]
+
+    def sentence_in(self, framework: str) -> str:
+        return self.sentence if isinstance(self.sentence, str) else self.sentence[framework]
 
 
 class Heard(Exception):

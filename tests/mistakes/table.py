@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mistakes import rows_settings
+from mistakes import rows_gates, rows_settings
 from mistakes.lab import Row
 
 AREAS: dict[str, tuple[Row, ...]] = {
     "Settings": rows_settings.ROWS,
+    "Gates": rows_gates.ROWS,
 }

@@ -38,13 +38,15 @@ def test_it_is_answered(row: Row, framework: str, lab: Lab) -> None:
     with pytest.raises(Heard) as caught:
         row.provoke(lab, framework)
     heard: Any = caught.value
-    assert pattern(row.sentence).search(heard.text), heard.text
+    assert pattern(row.sentence_in(framework)).search(heard.text), heard.text
     assert heard.moment == row.moment_in(framework)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.mistake)
 def test_the_sentence_names_a_mend(row: Row) -> None:
-    assert MEND.search(row.sentence), row.sentence
+    for framework in row.frameworks:
+        sentence = row.sentence_in(framework)
+        assert MEND.search(sentence), sentence
 
 
 def test_there_are_at_least_40_mistakes() -> None:
