@@ -135,6 +135,14 @@ def longest_use(rules: JwtRules, leeway: float) -> float:
     return own + (oldest if rules.max_age is None else min(oldest, rules.max_age))
 
 
+def foreign_issuer(issuer: object, issuers: Sequence[str]) -> str:
+    """Return what is wrong with an ``iss`` that is none of the configured issuers, for the operator."""
+    found = f"Its iss is {shown(issuer)}, not one of {shown(issuers)}."
+    if isinstance(issuer, str) and issuer.rstrip("/") in [one.rstrip("/") for one in issuers]:
+        return f"{found} They differ in a slash at the end alone: correct the issuer in the settings."
+    return f"{found} If the JWT is of your own app, correct the issuer in the settings."
+
+
 def check_issuer_and_audience(claims: Mapping[str, Any], rules: JwtRules) -> str:
     """Check who has issued a token and whom it is for, and return its issuer.
 
@@ -143,9 +151,7 @@ def check_issuer_and_audience(claims: Mapping[str, Any], rules: JwtRules) -> str
     """
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in rules.issuers:  # a tuple: whole strings only
-        raise InvalidCredentials(
-            reason="jwt_issuer", evidence=f"Its iss is {shown(issuer)}, not one of {shown(rules.issuers)}."
-        )
+        raise InvalidCredentials(reason="jwt_issuer", evidence=foreign_issuer(issuer, rules.issuers))
     if rules.audience:
         _check_audience(claims.get(rules.audience_claim), rules)
     return issuer

@@ -20,7 +20,7 @@ class MoonKeyConfig(AppConfig):
         from moonkey_django.checks import check_middleware, check_settings
         from moonkey_django.cookie_checks import check_cookies
         from moonkey_django.cors_checks import check_cors
-        from moonkey_django.gates import check_gates
+        from moonkey_django.gates import check_gates, check_sign_in_of_django
         from moonkey_django.user_checks import check_users
 
         register(check_settings, Tags.security)
@@ -29,4 +29,5 @@ class MoonKeyConfig(AppConfig):
         register(check_cookies, Tags.security)
         register(check_cors, Tags.security)
         register(check_gates, Tags.urls)
+        register(check_sign_in_of_django, Tags.urls)
         register(check_routes, "moonkey_routes", deploy=True)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
+from moonkey_core.web.marks import called_by, cells_of
 from moonkey_core.web.placement import (
     Framework,
     Registered,
@@ -20,7 +21,7 @@ from moonkey_core.web.placement import (
     find_misplaced_gate,
     has_gate,
 )
-from moonkey_django.conf import get_client
+from moonkey_django.conf import configuration, get_client
 from moonkey_django.mixins import RequireAuthMixin
 
 _ADVICE = (
@@ -56,6 +57,42 @@ def check_requirements(resolver: URLResolver) -> None:
 
 def _check(requirements: Requirements) -> None:
     get_client().check_requirements(requirements)  # a client is made only where a gate requires freshness
+
+
+def check_sign_in_of_django(**_kwargs: Any) -> list[CheckMessage]:
+    """Check that no view waits for a Django user where MoonKey's users are none. W014: one does."""
+    try:
+        if configuration().users is not None or not getattr(settings, "ROOT_URLCONF", None):
+            return []
+    except ConfigurationError:
+        return []  # `checks` reports this error
+    try:
+        where = next((one.where for one in registered(get_resolver(), "") if _waits_for_django(one.view)), None)
+    except ConfigurationError:
+        return []  # `check_gates` reports this error
+    if where is None:
+        return []
+    return [
+        Warning(
+            f"{where} is behind login_required of Django, which does not know the users of MoonKey: "
+            'MOONKEY["USERS"] is not set, so a user who is signed in at MoonKey is sent to sign in.',
+            hint='Use @require_auth there, or set MOONKEY["USERS"]. Silence this where Django itself signs in.',
+            id="moonkey.W014",
+        )
+    ]
+
+
+def _waits_for_django(view: object) -> bool:
+    """Return whether a view of the project itself has ``login_required`` or ``LoginRequiredMixin``."""
+    owner = attribute(view, "view_class")
+    if str(attribute(owner or view, "__module__")).startswith("django."):
+        return False
+    if isinstance(owner, type):
+        found = {f"{one.__module__}.{one.__qualname__}" for one in owner.__mro__}
+        if "django.contrib.auth.mixins.LoginRequiredMixin" in found:
+            return True
+    tests = (cells_of(one).get("test_func") for one in called_by(view))
+    return any(str(attribute(one, "__qualname__")).startswith("login_required.") for one in tests)
 
 
 def check_gates(**_kwargs: Any) -> list[CheckMessage]:

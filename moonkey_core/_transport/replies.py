@@ -40,9 +40,10 @@ def require_reply(outcome: Outcome) -> Reply:
 def not_understood(reply: Reply) -> ProviderUnavailable:
     """Make the error for a reply that proves nothing about the credential."""
     reason = "api_content" if reply.status < 300 else "api_rate_limited" if reply.status == 429 else "api_status"
-    return ProviderUnavailable(
-        reason=reason, retry_after=retry_after(reply), address=reply.address, cause=f"status {reply.status}"
-    )
+    cause = f"status {reply.status}"
+    if reply.status == 404:
+        cause += ", as there is no such path: check the address in the settings"
+    return ProviderUnavailable(reason=reason, retry_after=retry_after(reply), address=reply.address, cause=cause)
 
 
 def judge(reply: Reply) -> ReplyClass:

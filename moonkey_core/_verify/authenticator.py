@@ -18,7 +18,6 @@ from dataclasses import field, replace
 from typing import cast
 
 from moonkey_core._dataclass import dataclass
-from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
     AuthorizationChecker,
@@ -27,6 +26,7 @@ from moonkey_core._provider import (
     Provider,
     SessionClaims,
     check_scope,
+    foreign_issuer,
     introspection_key,
     loader_of_users,
 )
@@ -439,7 +439,7 @@ class Authenticator:
             return
         issuer = unverified_issuer(value)
         if issuer not in self._judge.rules.issuers:
-            evidence = f"Its iss is {shown(issuer)}, not one of {shown(self._judge.rules.issuers)}."
+            evidence = foreign_issuer(issuer, self._judge.rules.issuers)
             raise InvalidCredentials(reason="jwt_issuer", evidence=evidence)
 
     def _if_accepted(

@@ -595,8 +595,9 @@ def _body_of(outcome: Outcome, where: str, judge_refusal: ReplyJudge | None, rej
         raise ProviderRejectedKey(f"{rejected_key} {refused}", reason="jwks_rejected_key")
     if outcome.status != 200:
         status = f"status {outcome.status}"
+        hint = " Check its address in the settings." if outcome.status == 404 else ""
         raise ProviderUnavailable(
-            f"{where} came with {status}.",
+            f"{where} came with {status}.{hint}",
             reason="jwks_status",
             retry_after=retry_after(outcome),
             address=outcome.address,

@@ -28,6 +28,8 @@ _PADDING = (b"", None, b"==", b"=")
 # By the remainder of a part's length divided by 4: the last characters whose unused bits are zero.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
+_SET_CLOCK = "Have the clock set by NTP, or raise leeway."
+
 
 class Judge:
     """The rules of one provider with the client's leeway, ready for use. All durations are seconds.
@@ -147,7 +149,7 @@ def parse(
     if starts_at > now + judge.leeway:
         name = "iat" if starts_at == issued_at else "nbf"
         ahead = f"Its {name} is {seconds(starts_at - now)} ahead of the clock of this machine"
-        raise _invalid("jwt_not_yet_valid", f"{ahead} (leeway: {seconds(judge.leeway)}).")
+        raise _invalid("jwt_not_yet_valid", f"{ahead} (leeway: {seconds(judge.leeway)}). {_SET_CLOCK}")
     kid, algorithm = known or _named_key(header or {}, judge.rules)
     if type(expires_at) is not int:  # other libraries ignore fractions: never accept it longer than they do
         expires_at = math.floor(expires_at)

@@ -92,7 +92,11 @@ class Listener(ABC):
         if self.running:
             return self
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family, backlog=512)
+        try:
+            listener = socket.create_server((self._host, self._port), family=family, backlog=512)
+        except OSError as error:
+            text = f"{error.strerror}. Stop what listens there, or leave the port out: a free one is taken then"
+            raise OSError(error.errno, text) from error
         self._port = listener.getsockname()[1]
         self._reached()
         config = uvicorn.Config(

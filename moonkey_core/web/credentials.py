@@ -38,6 +38,7 @@ _SCHEMES = frozenset([
 ])  # fmt: skip
 _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_SEND_BEARER = "Send: Authorization: Bearer <credential>"
 _USUAL_BEARER = "Bearer "
 _AFTER_BEARER = len(_USUAL_BEARER)
 BEARER = b"Bearer "
@@ -260,7 +261,7 @@ def read_credentials(
             else:
                 value = _value(name, line, settings.max_credential_length)
                 if value is None:
-                    hint = f"Authorization has {_scheme_of(line)}, not 'Bearer'."
+                    hint = f"Authorization has {_scheme_of(line)}, not 'Bearer'. {_SEND_BEARER}"
                     continue
                 one = PresentedCredentials(value, name, is_checked=True)
             if not one.value.strip(" \t"):

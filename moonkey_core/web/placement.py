@@ -126,8 +126,8 @@ class Undecorated(partial[Any]):
     def _purpose(self) -> str:
         name = _name_of(self)
         return (
-            f"This is the decorator that {name}(…) returns, and is for a view alone. Write @{name} above the view, or "
-            f"{name}(view) where the view is registered."
+            f"This is the decorator that {name}(…) returns, and is for a view alone. Write @{name} above the "
+            f"view, or {name}(view) where the view is registered."
         )
 
     def __getattr__(self, name: str) -> NoReturn:

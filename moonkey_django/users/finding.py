@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, router, transaction
 from django.utils.module_loading import import_string
 
 from moonkey_core.models import User
@@ -21,6 +21,7 @@ _NOBODY = (
     'MOONKEY["USERS"] has found no Django user, so login_required sends this user to sign in again. Let it return '
     "a saved user, or use require_auth there"
 )
+_MIGRATE = 'MOONKEY["USERS"] has asked the database. If a table is missing, run: python manage.py migrate'
 _INACTIVE = 'the Django user that MOONKEY["USERS"] has found is inactive. Set is_active, if that is not meant'
 
 
@@ -39,12 +40,16 @@ def find_user(person: User) -> AbstractBaseUser | None:
     how = configuration().users
     if not is_id(person.id, person.scope):
         return None  # such as one that is only the prefix
-    if how == "match":
-        found = mapped_user(person)
-    elif how == "create":
-        found = mapped_user(person) or _created(person)
-    else:
-        found = _answer_of(how, person)
+    try:
+        if how == "match":
+            found = mapped_user(person)
+        elif how == "create":
+            found = mapped_user(person) or _created(person)
+        else:
+            found = _answer_of(how, person)
+    except (OperationalError, ProgrammingError) as error:
+        error.add_note(_MIGRATE)  # which of the two it is for a missing table depends on the database
+        raise
     if found is not None and getattr(found, "is_active", True):
         return found
     log_no_app_user(_NOBODY if found is None else _INACTIVE)
