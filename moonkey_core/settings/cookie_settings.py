@@ -100,7 +100,9 @@ class CookieSettings(KnownArguments):
             if lower.startswith(("__host-", "__secure-")) and self.insecure_development:
                 raise _error(f"browsers refuse {name} without Secure. Leave the names out in development.")
         if self.same_site == "None" and self.insecure_development:
-            raise _error("browsers refuse SameSite=None without Secure.")
+            raise _error(
+                "browsers refuse SameSite=None without Secure. Leave insecure_development out, and use https."
+            )
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

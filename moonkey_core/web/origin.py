@@ -82,6 +82,8 @@ def _origin(value: str) -> str | None:
 
 def _advice(headers: HeaderView, own: str | None) -> str:
     lines = headers("origin")
+    if not lines and not headers("sec-fetch-site"):
+        return " Send the Origin header, as browsers do, or the credential in a header in place of cookies."
     theirs = parse_origin(lines[0]) if len(lines) == 1 else None
     if theirs is None or own is None or not theirs.startswith("https:") or not own.startswith("http:"):
         return ""

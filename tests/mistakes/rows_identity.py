@@ -232,7 +232,7 @@ ROWS = (
         "cookies are made of a login without a session",
         ("sync", "async"),
         "construction",
-        "{}session{}",
+        "This login has no session. Ask for one with session_expires_in.",
         "`verify(…, session_expires_in=timedelta(days=7))`.",
         cookies_of_a_login_without_session,
     ),

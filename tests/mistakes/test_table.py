@@ -14,8 +14,8 @@ from moonkey_core.settings import effects
 
 ROWS = [row for rows in AREAS.values() for row in rows]
 MEND = re.compile(
-    r"\b(write|set|add|use|leave|put|did you mean|call|take|give|make|must|choose|correct|swap|name|install|pass|read"
-    r"|remove|move|needs|keep|start|grant|run|return|send|register|mount|import|check|it is what|import)\b",
+    r"\b(write|set|ask for|add|use|leave|put|did you mean|call|take|give|make|must|choose|correct|swap|name|install|pass|read"
+    r"|remove|move|needs|keep|start|grant|run|return|send|register|mount|import|check|it is what|it is a number|known are|it belongs inside|import)\b",
     re.IGNORECASE,
 )
 
