@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import operator
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
 
@@ -70,7 +70,7 @@ class BodyReader(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _ScopedReader:
     """A reader whose users belong to a scope."""
 
@@ -103,7 +103,7 @@ def scoped_user(user: User, scope: str) -> User:
     return user if user.scope == scope else user.replace(scope=scope)
 
 
-@dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False, weakref_slot=True)
+@dataclass(slots=True, kw_only=True, repr=False, eq=False, weakref_slot=True)
 class CacheEntry:
     """The user and session of a credential that was verified once, and how long it may be reused.
 
