@@ -246,7 +246,9 @@ class Stream:
         return self.take_over(rows), 0 < len(rows) < batch
 
     def take_over(self, rows: Sequence[Row]) -> list[tuple[float, object]]:
-        """Take in entries after the last one that is known, and return them as :meth:`read` does."""
+        """Take in entries that follow the last one that is known, and return them as :meth:`read` does."""
+        known = id_parts(self._last_id)
+        rows = [row for row in rows if id_parts(row[0]) > known]  # the others were read meanwhile
         self._since_anchor += len(rows)
         if self._since_anchor > _MAX_SINCE_ANCHOR:
             self._set_anchor(rows[-1])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core.redis.recent import Recent, Reply, parse_reply, parse_request, reply_line, request_line
-from moonkey_core.redis.stream import Row
+from moonkey_core.redis.stream import Row, ServerClock, Stream, StreamEpoch
 
 SIZES = st.lists(st.integers(0, 700), max_size=12)
 
@@ -99,3 +99,12 @@ def test_other_lines_are_refused(line: bytes) -> None:
     for parse in (parse_request, parse_reply):
         with pytest.raises(ValueError):  # noqa: PT011
             parse(line + b"\n")
+
+
+def test_entries_that_are_known_change_nothing_in_the_stream() -> None:
+    stream = Stream(None, "root", StreamEpoch(b"0" * 32 + b".1", 0.0, False), 1.0, 60.0, ServerClock(5.0))
+    stream.start_after(b"100-0")
+    for _ in range(30):  # more often than an entry may pass before the place is moved from which it is read again
+        assert stream.take_over(rows(1, 2)) == []
+    assert (stream.last_id, stream._anchor) == (b"100-0", None)
+    assert stream.take_over(rows(99, 3)) == [(0.101, b"value 101")]
