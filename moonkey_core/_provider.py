@@ -11,12 +11,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan, ReplyJudge
 from moonkey_core._secret import Secret

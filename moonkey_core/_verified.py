@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import operator
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
 
@@ -70,7 +70,7 @@ class BodyReader(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _ScopedReader:
     """A reader whose users belong to a scope."""
 

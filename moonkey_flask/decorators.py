@@ -152,10 +152,11 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
-        if not has_request_context():
-            raise _elsewhere(name, view)
-        flask_request = current_request()
-        if gate is admit and is_answered_by_flask(flask_request):
+        try:
+            flask_request = current_request()
+        except RuntimeError:
+            raise _elsewhere(name, view) from None
+        if flask_request.method == "OPTIONS" and gate is admit and is_answered_by_flask(flask_request):
             return None  # no view runs for this request, and neither does this function
         gate(meet(flask_request, requirements), requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)

@@ -16,7 +16,7 @@ from moonkey_core.settings import Options, Settings, check_names, has_value, var
 from moonkey_flask.closed import SETTING as REQUIRED
 from moonkey_flask.closed import close, is_closed
 from moonkey_flask.commands import add_commands
-from moonkey_flask.gates import watch_gates
+from moonkey_flask.gates import check_first, gates_check
 from moonkey_flask.identity import get_client, with_identity
 from moonkey_flask.names import CLOSED, EXTENSION, RAISER
 from moonkey_flask.refused import HttpRaiser
@@ -84,8 +84,7 @@ class FlaskMoonKey:
         watch(client, app)
         if is_closed(app.config, self._required):
             close(app)
-        watch_gates(app)
-        _watch_settings(app, configured, self._required)
+        check_first(app, (_settings_check(configured, self._required), gates_check(app)))
         _prepare_requests(app)
         add_commands(app)
         # First in the list is last to run: it sees whether any other function has read the identity.
@@ -157,22 +156,15 @@ def _configured(app: Flask) -> dict[str, Any]:
     return found
 
 
-def _watch_settings(app: Flask, read: Mapping[str, Any], required: bool | None) -> None:
-    """Have an app's first request raise ``ConfigurationError`` for a setting that was set too late to be read.
-
-    Until the check passes, each request repeats it.
+def _settings_check(read: Mapping[str, Any], required: bool | None) -> Callable[[], None]:
+    """Return what raises ``ConfigurationError`` for a setting that was set too late to be read.
 
     Args:
-        app: The app.
         read: The settings that ``init_app`` has read from ``app.config``.
         required: The argument ``required`` of the extension.
     """
-    passed = False
 
     def check() -> None:
-        nonlocal passed
-        if passed:
-            return
         for name, value in _configured(current_app).items():
             is_late = value is not None and value != read.get(name)
             if is_late and not has_value(get_client().settings, name, value):
@@ -185,6 +177,5 @@ def _watch_settings(app: Flask, read: Mapping[str, Any], required: bool | None) 
                 f"{REQUIRED} in app.config has no effect: it was set after FlaskMoonKey had read its settings. "
                 "Set it before FlaskMoonKey(app), or call init_app(app) later."
             )
-        passed = True
 
-    app.before_request_funcs.setdefault(None, []).insert(0, check)
+    return check

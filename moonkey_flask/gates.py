@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from flask import Flask, Request, current_app, request_started
@@ -17,7 +17,7 @@ from moonkey_core.web.placement import (
     order_advice,
     route_order_advice,
 )
-from moonkey_flask.names import EXTENSION, GATES
+from moonkey_flask.names import EXTENSION, FIRST, GATES
 
 _EVENT = "the event "
 _AUTOMATIC = {"HEAD", "OPTIONS"}
@@ -44,10 +44,10 @@ def check_gates(app: Flask) -> None:
     check_once(app, lambda: registered(app), FLASK)
 
 
-def watch_gates(app: Flask) -> None:
-    """Have the gates of an app checked at its first request, before anything else, and what they require.
+def gates_check(app: Flask) -> Callable[[], None]:
+    """Return what checks the gates of an app at its first request, and what they require.
 
-    The first event of a Socket.IO client is such a request. Until the check passes, each request repeats it.
+    The first event of a Socket.IO client is such a request. Once it has passed, it does nothing.
     """
     passed = False
 
@@ -60,7 +60,22 @@ def watch_gates(app: Flask) -> None:
             passed = True
 
     app.extensions[GATES] = check
-    app.before_request_funcs.setdefault(None, []).insert(0, check)
+    return check
+
+
+def check_first(app: Flask, checks: Sequence[Callable[[], None]]) -> None:
+    """Have an app checked at its first request, before anything else. Each request repeats it, until it passes.
+
+    Flask pays for each ``before_request`` function at every request, and for a receiver only while it is there.
+    """
+
+    def check_all(_: Flask, **__: object) -> None:
+        for check in checks:
+            check()
+        request_started.disconnect(check_all)
+
+    app.extensions[FIRST] = check_all
+    request_started.connect(check_all, sender=app)
 
 
 def is_answered_by_flask(flask_request: Request) -> bool:

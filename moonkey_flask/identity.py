@@ -7,7 +7,8 @@ may share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
@@ -18,13 +19,19 @@ from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
 from moonkey_core.web.lazy import AuthSource, LazyValue
 from moonkey_core.web.request import HeaderView
-from moonkey_flask.names import CLOSED, EXTENSION, GATES, RAISER, RENEWED
+from moonkey_flask.names import CLOSED, EXTENSION, GATES, OWN_EVENT, RAISER, RENEWED
 from moonkey_flask.signals import announce
 from moonkey_flask.socketio import header_view, refused_connect, request_info
 
 _ATTRIBUTE = "_moonkey_auth"
 
 T = TypeVar("T")
+
+# Flask's proxies look up their object at each read. What finds it is the same function for the life of a proxy.
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+"""Returns the current request itself; raises ``RuntimeError`` outside of a request."""
+
+_current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 
 
 def get_client() -> MoonKey:
@@ -33,25 +40,15 @@ def get_client() -> MoonKey:
     Raises:
         ConfigurationError: The extension was not initialised for this app.
     """
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    client: MoonKey | None = app.extensions.get(EXTENSION)
+    client: MoonKey | None = _current_app().extensions.get(EXTENSION)
     if client is None:
         raise refused_connect(ConfigurationError("MoonKey is not set up for this app. Add: FlaskMoonKey(app)"))
     return client
 
 
-def current_request() -> Request:
-    """Return the current request itself.
-
-    Flask's proxy refers to a different request in each context, and each read through it has a cost.
-    """
-    found: Request = request._get_current_object()  # type: ignore[attr-defined]
-    return found
-
-
 def resolve(flask_request: Request) -> Auth:
     """Return the identity of a request; the first call verifies its credential."""
-    auth = peek(flask_request)
+    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
     return _verified_now(flask_request) if auth is None else auth
 
 
@@ -68,7 +65,7 @@ def meet(flask_request: Request, requirements: Requirements) -> Auth:
     Raises:
         ConfigurationError: A provider cannot give what the gate requires.
     """
-    auth = peek(flask_request)
+    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
     if auth is None or not requirements.are_met_by(auth, _CLIENT):
         if auth is not None and requirements.needs_record(auth):
             get_client().mfa.load(auth)
@@ -94,7 +91,7 @@ _CLIENT = _CurrentClient()
 
 def peek(flask_request: Request) -> Auth | None:
     """Return the identity of a request where it is resolved already; else ``None``."""
-    auth: Auth | None = vars(flask_request).get(_ATTRIBUTE)  # `getattr` takes longer where it is not there yet
+    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)  # `getattr` takes longer where it is not there yet
     return auth
 
 
@@ -117,7 +114,7 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
     except ConfigurationError as error:
         raise refused_connect(error) from None
     set_raiser(auth, _RAISER)
-    known = vars(flask_request)
+    known = flask_request.__dict__
     is_first = _ATTRIBUTE not in known
     known[_ATTRIBUTE] = auth
     if is_first:
@@ -191,12 +188,21 @@ class _SocketEvent:
 
 
 def with_identity(request_class: type[Request]) -> type[Request]:
-    """Return a subclass with the attributes ``user`` and ``session``; a class that has both already as it is."""
+    """Return a subclass with the attributes ``user`` and ``session``; a class that has both already as it is.
+
+    It is the same for all apps with one class.
+    """
+    found: type[Request] = _with_identity(cast(Any, request_class))
+    return found
+
+
+@lru_cache(16)
+def _with_identity(request_class: Any) -> Any:
     if all(isinstance(getattr(request_class, name, None), _ReadOnRequest) for name in ("user", "session")):
         return request_class
     attributes: dict[str, object] = {"user": _ReadOnRequest(user_of), "session": _ReadOnRequest(session_of)}
     if not hasattr(request_class, "event"):
-        attributes["event"] = _SocketEvent()
+        attributes |= {"event": _SocketEvent(), OWN_EVENT: True}
     return type(request_class.__name__, (request_class,), attributes)
 
 
@@ -230,7 +236,9 @@ class _CurrentIdentity:
 
     def read(self) -> Auth:
         """Return the identity; the first call verifies its credential."""
-        return resolve(current_request())
+        flask_request = current_request()
+        auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
+        return _verified_now(flask_request) if auth is None else auth
 
 
 _CURRENT = _CurrentIdentity()
@@ -271,7 +279,9 @@ class _CurrentUser(_Current[User], kind=User):
         return None if found is None else found[0]
 
     def _read(self) -> User:
-        return require(self._resolver.read()).user
+        auth = self._resolver.read()
+        user = auth.user
+        return require(auth).user if user is None else user
 
 
 class _CurrentSession(_Current[Session], kind=Session):
@@ -282,7 +292,9 @@ class _CurrentSession(_Current[Session], kind=Session):
         return None if found is None else found[1]
 
     def _read(self) -> Session:
-        return require(self._resolver.read()).session
+        auth = self._resolver.read()
+        session = auth.session
+        return require(auth).session if session is None else session
 
 
 def _known_identity(source: AuthSource) -> tuple[User, Session] | None:

@@ -26,5 +26,11 @@ BOUND = "moonkey.bound"
 RENEWED = "moonkey.renewed"
 """In the environ of a connection whose credential was renewed: the headers that present the newer one."""
 
+FIRST = "moonkey.first"
+"""What checks the app at its first request. Signals refer to their receivers weakly."""
+
+OWN_EVENT = "_moonkey_event"
+"""An attribute of request classes whose ``event`` is kept by this package."""
+
 CLOSED = "moonkey.closed"
 """There where each view requires a sign-in unless it is marked as public."""

@@ -7,6 +7,7 @@ from inspect import isgenerator
 from urllib.parse import quote
 
 from flask import Request, Response, current_app
+from werkzeug.datastructures import Headers
 
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
@@ -21,6 +22,9 @@ from moonkey_core.web.responses import (
 from moonkey_flask.identity import current_request, get_client, peek, resolve
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
+
+_KEEPS_LINES = vars(Headers([("a", "b")])).get("_list") == [("a", "b")]
+"""Whether werkzeug keeps headers as pairs, in the order of their lines, in one list."""
 
 _UNRESERVED = "/!$&'()*+,;=:@"  # in a path, RFC 3986 section 3.3; all other characters are escaped
 
@@ -66,8 +70,11 @@ def apply_response_effects(response: Response) -> Response:
         auth = resolve(flask_request)
     effects = response_effects(auth, facts, headers, settings, client.revocations, is_asked_for=True)
     if effects.is_usual:
-        for name, value in effects.headers:
-            own.add(name, value)
+        if type(own) is Headers and _KEEPS_LINES:
+            own._list.extend(effects.headers)  # `add` checks the text of each, and these are the same every time
+        else:
+            for name, value in effects.headers:
+                own.add(name, value)
         return response
     if effects.is_secret:
         effects = effects.against(names)

@@ -20,7 +20,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.web.raised import FrameworkError, as_framework_error
 from moonkey_core.web.request import HeaderView, RequestInfo, wsgi_headers, wsgi_request
 from moonkey_core.web.responses import public_detail, refuse
-from moonkey_flask.names import EXTENSION, RENEWED
+from moonkey_flask.names import EXTENSION, OWN_EVENT, RENEWED
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
@@ -35,7 +35,10 @@ def connect_kinds() -> tuple[type[Exception], ...]:
 
 def is_event(flask_request: Request) -> bool:
     """Return whether the handler of an event of Flask-SocketIO runs, which has set the event."""
-    return isinstance(getattr(flask_request, "event", None), dict)
+    event = flask_request.__dict__.get("event")
+    if event is None and not getattr(flask_request, OWN_EVENT, False):  # the app's own class may keep it elsewhere
+        event = getattr(flask_request, "event", None)
+    return isinstance(event, dict)
 
 
 def request_info(flask_request: Request) -> RequestInfo:

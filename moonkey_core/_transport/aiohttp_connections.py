@@ -1,4 +1,4 @@
-"""The connections of ``aiohttp``: no unsolicited data becomes a reply, and no request is sent twice.
+"""The connections of ``aiohttp``: no unsolicited data becomes a reply.
 
 ``aiohttp`` reads on while a connection is idle, and takes what came meanwhile for the reply to the next request.
 Here a connection notes when a request begins, and is not used again once data has arrived that belongs to none
@@ -10,48 +10,41 @@ from __future__ import annotations
 
 import asyncio
 import select
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 from moonkey_core.privates import changed, set_private
 
 _TICKET_ITERATIONS = 4  # of the event loop, for the session tickets that TLS sends after its handshake
 
-used_connections: ContextVar[list[ResponseHandler]] = ContextVar("moonkey_used_connections")
-"""The connections that were handed out to the call that is being sent in this context: one at most.
-
-``aiohttp`` sends a GET or DELETE again over another connection when the first one breaks, and has a switch against
-that in some of its releases only."""
+_NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the exchange has one for the whole call
 
 
 class Connector(aiohttp.TCPConnector):
-    """A connection pool that lends connections without unread data, and only one of them per call."""
+    """A connection pool that lends connections without unread data."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        set_private(self, "_factory", partial(_Handler, loop=asyncio.get_running_loop()))
+        set_private(self, "_factory", partial(Handler, loop=asyncio.get_running_loop()))
 
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        """Return a connection for a request.
+    async def lend(self, request: aiohttp.ClientRequest) -> tuple[Connection, Handler]:
+        """Return a connection for one request, to be released or closed after it.
 
         Raises:
-            ClientError: There is none, or the call has had its connection.
+            ClientError: There is none.
         """
-        used = used_connections.get()
-        if used:  # aiohttp is about to send the request a second time
-            raise used[0].exception() or aiohttp.ServerDisconnectedError
         while True:
-            connection = await super().connect(req, traces, timeout)
+            connection = await self.connect(request, [], _NO_TIMEOUTS)
             handler = connection.protocol
-            if not isinstance(handler, _Handler):
+            if not isinstance(handler, Handler):
                 connection.close()
                 raise changed("aiohttp", "BaseConnector._factory")
             try:
-                is_drained = await handler.is_drained()
+                is_drained = handler.is_quiet() or await handler.is_drained()
             except BaseException:
                 connection.close()
                 raise
@@ -59,10 +52,7 @@ class Connector(aiohttp.TCPConnector):
                 connection.close()
                 raise changed("aiohttp", "ResponseHandler.feed_data")
             if is_drained:
-                used.append(handler)
-                if req.headers.get("Connection") == "close":
-                    handler.force_close()
-                return connection
+                return connection, handler
             fresh = handler.is_fresh
             connection.close()
             if fresh:
@@ -71,16 +61,6 @@ class Connector(aiohttp.TCPConnector):
 
 class UnsolicitedData(aiohttp.ClientError):
     """Data, or the end of the connection, has arrived before a request was sent. Nothing was sent."""
-
-
-def check_connection_used() -> None:
-    """Check that the call was sent over a connection of :class:`Connector`.
-
-    Raises:
-        ConfigurationError: It was sent past it.
-    """
-    if not used_connections.get():
-        raise changed("aiohttp", "BaseConnector.connect")
 
 
 def check_aiohttp() -> None:
@@ -95,7 +75,7 @@ def check_aiohttp() -> None:
             raise changed("aiohttp", f"BaseConnector.{name}")
 
 
-class _Handler(ResponseHandler):
+class Handler(ResponseHandler):
     """A connection that notes when a reply is due, and is closed by data that arrives at any other time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -104,11 +84,12 @@ class _Handler(ResponseHandler):
         self._awaits_reply = False  # between a request and the end of its reply
         self._body: Any = None  # of the reply, once its headers have arrived
         self._has_unsolicited_data = False
+        self._poll: select.poll | None = None
 
-    def set_response_params(self, *args: Any, **options: Any) -> None:
-        """Note that a request begins."""
+    def begin_request(self, buffer: int) -> None:
+        """Note that a request begins, and expect its reply; ``buffer`` is how many bytes of it may be unread."""
         self.is_fresh, self._awaits_reply, self._body = False, True, None
-        super().set_response_params(*args, **options)
+        self.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=buffer)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Note that the headers of a reply have arrived."""
@@ -144,6 +125,10 @@ class _Handler(ResponseHandler):
         """Whether a reply is still to come."""
         return not self.is_fresh and self._is_reply_due()
 
+    def is_quiet(self) -> bool:
+        """Return whether a connection that was used before has no unread data: as usual."""
+        return not self.is_fresh and self.is_connected() and not self._is_readable()
+
     async def is_drained(self) -> bool:
         """Return whether no data is unread: neither here nor in the system."""
         iterations = _TICKET_ITERATIONS if self.is_fresh and self._is_tls() else 0
@@ -167,11 +152,12 @@ class _Handler(ResponseHandler):
         return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
 
     def _is_readable(self) -> bool:
-        sock = None if self.transport is None else self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return True
-        if not hasattr(select, "poll"):  # Windows
-            return bool(select.select([sock], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            sock = None if self.transport is None else self.transport.get_extra_info("socket")
+            if sock is None or sock.fileno() < 0:
+                return True
+            if not hasattr(select, "poll"):  # Windows
+                return bool(select.select([sock], [], [], 0)[0])
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+        return bool(self._poll.poll(0))

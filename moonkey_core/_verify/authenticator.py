@@ -14,9 +14,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import cast
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
@@ -36,7 +37,7 @@ from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
 from moonkey_core._verify.jwks_cache import JwksCache
 from moonkey_core._verify.jwt_verifier import JwtVerifier
-from moonkey_core.auth import Auth, new_auth
+from moonkey_core.auth import Auth, new_auth, remembered_auth
 from moonkey_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -57,6 +58,7 @@ from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, with_
 from moonkey_core.settings import Settings
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
+    BEARER,
     PresentedCredentials,
     bare_token,
     cookies_of_request,
@@ -64,8 +66,9 @@ from moonkey_core.web.credentials import (
     read_credentials,
     unverified_issuer,
     usual_bearer,
+    usual_names,
 )
-from moonkey_core.web.request import HeaderView, RequestInfo
+from moonkey_core.web.request import HeaderView, LineView, RequestInfo, sole_line
 
 _Wishes = tuple[Mapping[str, object] | None, AuthorizationCheck | None]
 _NO_REQUIREMENTS = Requirements()
@@ -146,6 +149,8 @@ class Authenticator:
         self._can_ask = "introspect" in provider.capabilities
         self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
         self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
+        self._names = usual_names(settings)
+        self._longest_line = len(BEARER) + settings.max_credential_length
         self._token_prefix = settings.token_prefix
         self._load_user = loader_of_users(provider, settings.user_ttl)
         self._roles: AuthorizationChecker | None = (
@@ -183,13 +188,30 @@ class Authenticator:
         Returns:
             The identity where no call is needed, else the state from which :meth:`finish` continues.
         """
-        settings = self._settings
-        # 1. The one credential that the request presents. Mostly it is after Bearer, and was verified before.
-        text: str | None
-        bearer = usual_bearer(headers, settings) if presented is None else None
+        digest, entry, is_new = b"", None, False
+        bearer: str | None = None
+        if presented is None and (names := self._names) is not None:
+            # 1. The one credential that the request presents. Mostly its line is all there is of it.
+            line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
+            if line and line.startswith(BEARER) and len(line) <= self._longest_line:
+                # 2. Mostly it was verified before, and is still valid. Anything else is decided below.
+                digest = self._cache.line_digest(line)
+                entry = self._cache.get(digest)
+                is_new = entry is None
+                try:
+                    if (
+                        entry is not None
+                        and not self._loads_users
+                        and self._acceptance.accepts(entry, now, requirements)
+                    ):
+                        return remembered_auth(entry)
+                except (RevokedCredentials, ProviderUnavailable):
+                    pass  # raised again below
+            bearer = usual_bearer(line, self._settings.max_credential_length)
+        settings, text = self._settings, bearer
         if bearer:
-            prefix = self._token_prefix
-            text = bare_token(bearer, prefix) if prefix and bearer.startswith(prefix) else bearer
+            if self._token_prefix and bearer.startswith(self._token_prefix):
+                text, digest, is_new = bare_token(bearer, self._token_prefix), b"", False
         else:
             if bearer is not None:
                 presented = cookies_of_request(headers, info, settings)
@@ -199,18 +221,19 @@ class Authenticator:
                 return new_auth(error=presented.error, from_cookies=presented.from_cookies)
             if not presented.source:
                 return new_auth(hint=presented.hint)
-            text = presented.cached_text(settings)
+            text, digest, is_new = presented.cached_text(settings), b"", False
         try:
             # 2. Verified before, and still valid? A cached credential has passed the grammar.
-            digest, entry = b"", None
-            if text is not None:
-                digest = self._cache.text_digest(text)
-                entry = self._remembered(presented, digest, requirements, now)
+            if text is not None and not is_new:
+                if not digest:
+                    digest = self._cache.text_digest(text)
+                    entry = self._cache.get(digest)
+                entry = self._if_accepted(entry, presented, digest, requirements, now)
             jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             proven: CacheEntry | None = None
             if bearer:
                 if entry is not None and not self._loads_users:
-                    return new_auth(entry, "cache", entry.vouched_at)
+                    return remembered_auth(entry)
                 # The usual end of a JWT at first sight. Where more is to be decided, the steps below go on.
                 is_usual = requirements is None or requirements.max_staleness is None
                 if entry is None and is_usual and self._verifies_jwts and not self._cache.denies_any:
@@ -234,9 +257,9 @@ class Authenticator:
                     presented = presented.checked(settings)
                     if presented.text != text:
                         digest, jwt = self._cache.text_digest(presented.text), None
-                        entry = self._remembered(presented, digest, requirements, now)
+                        entry = self._if_accepted(self._cache.get(digest), presented, digest, requirements, now)
             if entry is not None and not (self._loads_any_user and self._lacks_user(presented, entry, now)):
-                return new_auth(entry, "cache", entry.vouched_at, is_cookie)
+                return remembered_auth(entry, is_cookie)
             token_digest = None if presented.cached_jwt is not None else digest
             pending = Pending(presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info)
             if entry is not None:
@@ -416,10 +439,15 @@ class Authenticator:
             evidence = f"Its iss is {shown(issuer)}, not one of {shown(self._judge.rules.issuers)}."
             raise InvalidCredentials(reason="jwt_issuer", evidence=evidence)
 
-    def _remembered(
-        self, presented: PresentedCredentials | None, digest: bytes, requirements: Requirements | None, now: float
+    def _if_accepted(
+        self,
+        entry: CacheEntry | None,
+        presented: PresentedCredentials | None,
+        digest: bytes,
+        requirements: Requirements | None,
+        now: float,
     ) -> CacheEntry | None:
-        """Return the cache entry of a credential, where it is still valid.
+        """Return the cache entry of a credential, where there is one and it is still valid.
 
         ``presented`` is ``None`` for one in a header.
 
@@ -427,7 +455,6 @@ class Authenticator:
             RevokedCredentials: The credential has been revoked. Not raised for a cookie pair, whose session token
                 may still be valid where its JWT is not.
         """
-        entry = self._cache.get(digest)
         if entry is None:
             return None
         pair = None if presented is None or presented.cached_jwt is None else presented

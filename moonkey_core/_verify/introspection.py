@@ -6,11 +6,12 @@ import copy
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from moonkey_core import _clock
 from moonkey_core._crypto import fleet_sealers
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import seconds
 from moonkey_core._plan import Done, Plan, step
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider, check_scope, own_scope

@@ -11,9 +11,10 @@ import binascii
 import math
 from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._provider import JwtClaims, JwtRules, SessionClaims, check_issuer_and_audience, longest_use
 from moonkey_core._strict_json import load_object

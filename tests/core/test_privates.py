@@ -103,7 +103,7 @@ def test_a_connector_that_makes_its_connections_in_another_way() -> None:
         async with AsyncMoonKey(transport="aiohttp", **{**OPTIONS, "base_url": url}) as client:
             sender: Any = client._exchange._loops.current().sender
             plain = partial(ResponseHandler, loop=asyncio.get_running_loop())
-            set_private(sender._opened().connector, "_factory", plain)
+            set_private(sender._opened(), "_factory", plain)
             await client.sessions.verify(session_token="x")
 
     with scripted(reply(200, {})) as server:
@@ -122,8 +122,7 @@ async def asked(url: str, transport: Literal["httpx", "aiohttp"]) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "told"),
     [
-        (aiohttp_connections.Connector, "connect", r"BaseConnector\.connect"),
-        (aiohttp_connections._Handler, "feed_data", r"ResponseHandler\.feed_data"),
+        (aiohttp_connections.Handler, "feed_data", r"ResponseHandler\.feed_data"),
     ],
 )
 def test_what_aiohttp_calls_no_more(owner: type, name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,10 +241,10 @@ def after_the_greeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talkative],
 
         blocking = httpx_connections._Stream._is_drained
         at_httpx = httpx_connections._AsyncStream._is_drained
-        at_aiohttp = aiohttp_connections._Handler.is_drained
+        at_aiohttp = aiohttp_connections.Handler.is_drained
         monkeypatch.setattr(httpx_connections._Stream, "_is_drained", silent)
         monkeypatch.setattr(httpx_connections._AsyncStream, "_is_drained", silent_later)
-        monkeypatch.setattr(aiohttp_connections._Handler, "is_drained", silent_later)
+        monkeypatch.setattr(aiohttp_connections.Handler, "is_drained", silent_later)
 
     return apply
 
