@@ -37,7 +37,10 @@ _MOST_SHOWN = 10
 
 # What Kubernetes sets for each service whose name begins with "moonkey" (its documentation, "Accessing the
 # Service: environment variables"). The last one alone may mean something else, so its value has to be an address.
-_KUBERNETES = r"MOONKEY(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+_KUBERNETES = (
+    r"MOONKEY(_[A-Z0-9]+)*_"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 _KUBERNETES_PORT = r"MOONKEY(_[A-Z0-9]+)*_PORT"
 _KUBERNETES_ADDRESS = r"(tcp|udp|sctp)://"
 

@@ -17,7 +17,7 @@ _ERROR_MEMBERS = ("error", "errors", "error_type", "error_code", "error_message"
 _NO_SUCH = frozenset(
     {"bad_request", "gone", "not_found", "unauthorized"}
 )  # of the service itself, on a dead session
-_DEAD = (
+_DEAD = re.compile(
     r"(?=.*session).*(?:invalid|not_?found|unknown|expired|revoked|deleted|ended|missing|inactive)",
     re.IGNORECASE,
 )
@@ -61,7 +61,7 @@ def check_ended(error: ApiError) -> None:
         return
     if error.status in (400, 404, 410) and code is None:
         return
-    if error.status in (400, 401, 404, 410) and code is not None and (code in _NO_SUCH or re.match(_DEAD, code)):
+    if error.status in (400, 401, 404, 410) and code is not None and (code in _NO_SUCH or _DEAD.match(code)):
         return
     raise _trouble(error)
 
