@@ -60,6 +60,7 @@ class VerificationCache:
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
+        self._denied_until = -math.inf  # when the last of them is forgotten (monotonic seconds)
         self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
         self._sessions: FIFOCache[Key, None] = FIFOCache(_MAX_SEEN)  # where it matters whose calls go first
         self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
@@ -113,7 +114,8 @@ class VerificationCache:
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
-            if digest in self._denied_briefly or (self.denies_any and digest in self._denied):
+            is_recent = _clock.monotonic() < self._denied_until and digest in self._denied_briefly
+            if is_recent or (self.denies_any and digest in self._denied):
                 return
             self._entries[digest] = entry
             if self._keeps_sessions:
@@ -161,7 +163,9 @@ class VerificationCache:
         with self._lock:
             self._entries.pop(digest, None)
             self._seen.pop(digest, None)
-            self._denied_briefly[digest] = (type(error), error.reason, _clock.monotonic())
+            now = _clock.monotonic()
+            self._denied_briefly[digest] = (type(error), error.reason, now)
+            self._denied_until = now + _DENIED_BRIEFLY_SECONDS + 1.0  # the table reads the clock itself
 
     def mark_dead(self, digest: bytes) -> None:
         """Remember that the provider has called a session token dead, while a JWT beside it may seem good."""

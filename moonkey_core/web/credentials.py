@@ -10,10 +10,10 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core._verified import CredentialKind as CredentialKind
 from moonkey_core.errors import CrossSiteRequest, MalformedCredentials
