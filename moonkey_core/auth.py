@@ -436,6 +436,14 @@ def is_plain(auth: BaseAuth) -> bool:
         return is_plain(_settled(auth))
 
 
+def is_read_and_plain(auth: BaseAuth) -> bool:
+    """Return whether the app has read an identity, and it has neither an error nor a new session JWT."""
+    try:
+        return auth._accessed and auth._error is None and auth._fresh is None
+    except AttributeError:
+        return is_read_and_plain(_settled(auth))
+
+
 def fresh_binding(auth: BaseAuth) -> str | None:
     """Return what binds the new session JWT to the session token beside which it goes into a cookie."""
     try:

@@ -187,6 +187,11 @@ class Requirements(KnownArguments):
         object.__setattr__(self, "_checks_again", is_fresh or self.permissions is not None)
 
     @property
+    def asks_nothing_more(self) -> bool:
+        """Whether each verified user and session meets them, so that a gate has nothing else to check."""
+        return not (self._checks_session or self._checks_again)
+
+    @property
     def _asks_for_authentication(self) -> bool:
         """Whether a stronger or fresher sign-in is required, of which a machine is not capable."""
         by_session = (self.factors, self.factor_count, self.factor_max_age, self.session_max_age)
