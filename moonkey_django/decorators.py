@@ -9,7 +9,6 @@ from inspect import isawaitable
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 
@@ -157,20 +156,28 @@ def _gated(name: str, judge: Judge, requirements: Requirements, view: View) -> V
 
 
 def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+    is_simple = judge is check and requirements.asks_nothing_more
+
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         identity = identity_of(request)
-        error = judge(identity.meet(requirements), requirements)
+        auth = identity.meet(requirements)
+        error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
         return _marked(identity, view(request, *args, **kwargs)) if error is None else reject(request, error)
 
     return gate
 
 
 def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+    is_simple = judge is check and requirements.asks_nothing_more
+
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         identity = identity_of(request)
-        error = judge(await identity.ameet(requirements), requirements)
+        auth = identity.auth
+        if auth is None or not requirements.asks_nothing_more:
+            auth = await identity.ameet(requirements)
+        error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
         if error is not None:
             return await areject(request, error)
         response = view(request, *args, **kwargs)

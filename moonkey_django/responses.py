@@ -19,8 +19,10 @@ from moonkey_core.web.responses import (
     DESCRIBED_HEADERS,
     Refusal,
     ResponseFacts,
+    has_usual_effects,
     must_resolve_first,
     response_effects,
+    usual_effects,
     usual_facts,
 )
 from moonkey_django.conf import configuration
@@ -225,10 +227,15 @@ def _store_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
 def check_headers() -> None:
     """Check that Django still keeps the headers of a response by their names in lower case.
 
-    To look for one that is not there takes Django several times as long, and each response needs that.
+    To look for one that is not there, or to write one, takes Django several times as long, and each response needs
+    that.
 
     Raises:
         ConfigurationError: It does not.
     """
-    if private(HttpResponse(headers={"X-Test": "1"}).headers, _HEADERS).get("x-test") != ("X-Test", "1"):
+    headers = HttpResponse(headers={"X-Test": "1"}).headers
+    found = private(headers, _HEADERS)
+    if found.get("x-test") == ("X-Test", "1"):
+        found["x-other"] = "x-other", "2"
+    if headers.get("X-Other") != "2" or ("x-other", "2") not in headers.items():
         raise changed("django", f"HttpResponse.headers.{_HEADERS}")

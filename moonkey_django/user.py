@@ -130,8 +130,8 @@ def user_of(request: HttpRequest) -> RequestUser | None:
 def trouble_of(request: HttpRequest, identity: Identity, response: HttpResponseBase) -> MoonKeyError | None:
     """Return the error with which a request is refused in spite of its response; mostly ``None``.
 
-    So it is where Django has made its 500 of an error of MoonKey, or where code of the project has read a user that
-    cannot be determined, and has swallowed the error.
+    So it is where Django has made its 500 of an error of MoonKey, or where code of the project has read a user
+    that cannot be determined, and has swallowed the error.
 
     Args:
         request: The request.
