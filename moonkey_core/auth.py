@@ -180,13 +180,15 @@ class BaseAuth:
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
         self._accessed = True
-        return self._made_user()
+        user = self._user
+        return self._made_user() if user is None else user
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
         self._accessed = True
-        return self._made_session()
+        session = self._session
+        return self._made_session() if session is None else session
 
     @property
     def machine(self) -> Machine | None:
@@ -402,6 +404,28 @@ def _typed(kind: Callable[P, BaseAuth]) -> Callable[P, Auth]:
 
 new_auth: Final = _typed(BaseAuth)
 """The class itself, with its instances typed as :data:`Auth`."""
+
+
+def remembered_auth(entry: CacheEntry, from_cookies: bool = False) -> Auth:
+    """Return the identity of a remembered credential: as ``new_auth(entry, "cache", …)`` does, in less time.
+
+    Almost every request has such a one.
+    """
+    if entry.principal != "user":
+        return new_auth(entry, "cache", entry.vouched_at, from_cookies)
+    auth = _bare_auth(BaseAuth)
+    auth._entry = entry
+    auth._source = "cache"
+    auth._state = "authenticated"
+    auth._as_of = entry.vouched_at
+    auth._from_cookies = from_cookies
+    auth._accessed = auth._asked = False
+    auth._error = auth._user = auth._session = auth._fresh = auth._binding = None
+    auth._hint = ""
+    return cast("Auth", auth)
+
+
+_bare_auth: Final = BaseAuth.__new__
 
 
 # What the package itself knows of an identity. None of it is part of the public face of ``Auth``, and none of

@@ -110,7 +110,12 @@ class MoonKey(ClientBase, m.Runs):
         self._front = core
         self._store = _redis.RedisStore(core.settings) if core.settings.redis_url else None
         exchange = SyncExchange(
-            core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
+            core.settings,
+            breaker=core.breaker,
+            hooks=core.hooks,
+            on_clock=core.revocations.set_issuer_offset,
+            store=self._store,
+            http_client=http_client,
         )
         super().__init__(core, exchange)
         self.settings: Settings = core.settings
@@ -284,7 +289,12 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self._front = core
         self._store = _redis.AsyncRedisStore(core.settings) if core.settings.redis_url else None
         exchange = AsyncExchange(
-            core.settings, breaker=core.breaker, hooks=core.hooks, store=self._store, http_client=http_client
+            core.settings,
+            breaker=core.breaker,
+            hooks=core.hooks,
+            on_clock=core.revocations.set_issuer_offset,
+            store=self._store,
+            http_client=http_client,
         )
         super().__init__(core, exchange)
         self.settings: Settings = core.settings

@@ -18,7 +18,7 @@ from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, Key, key_of
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.revocations import retention
 from moonkey_core.settings import Secret, Settings
-from moonkey_core.web.credentials import bare_token
+from moonkey_core.web.credentials import BEARER, bare_token
 
 _Denial = tuple[type[InvalidCredentials], str, float]
 _MAX_DENIED_BRIEFLY = 4096
@@ -41,7 +41,8 @@ class VerificationCache:
     def __init__(self, settings: Settings) -> None:
         # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
         # dropped, so that a digest does not reveal the state that a length-extension attack needs.
-        self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
+        start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
+        self._copy_start = start.copy
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
@@ -56,6 +57,7 @@ class VerificationCache:
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
+        self._denied_until = -math.inf  # when the last of them is forgotten (monotonic seconds)
         self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
         self._sessions: FIFOCache[Key, None] = FIFOCache(_MAX_SEEN)  # where it matters whose calls go first
         self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
@@ -85,8 +87,12 @@ class VerificationCache:
 
     def text_digest(self, text: str) -> bytes:
         """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""
-        digest = self._start.copy()
-        digest.update(text.encode("ascii"))
+        return self.line_digest(BEARER + text.encode("ascii"))
+
+    def line_digest(self, line: bytes) -> bytes:
+        """Return the same for the text after ``Bearer`` in a line of a header, which is not copied for it."""
+        digest = self._copy_start()
+        digest.update(line)
         return digest.digest()[:16]
 
     def get(self, digest: bytes) -> CacheEntry | None:
@@ -96,7 +102,8 @@ class VerificationCache:
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
-            if digest in self._denied_briefly or (self.denies_any and digest in self._denied):
+            is_recent = _clock.monotonic() < self._denied_until and digest in self._denied_briefly
+            if is_recent or (self.denies_any and digest in self._denied):
                 return
             self._entries[digest] = entry
             if self._keeps_sessions:
@@ -144,7 +151,9 @@ class VerificationCache:
         with self._lock:
             self._entries.pop(digest, None)
             self._seen.pop(digest, None)
-            self._denied_briefly[digest] = (type(error), error.reason, _clock.monotonic())
+            now = _clock.monotonic()
+            self._denied_briefly[digest] = (type(error), error.reason, now)
+            self._denied_until = now + _DENIED_BRIEFLY_SECONDS + 1.0  # the table reads the clock itself
 
     def mark_dead(self, digest: bytes) -> None:
         """Remember that the provider has called a session token dead, while a JWT beside it may seem good."""

@@ -13,11 +13,11 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from moonkey_core import _clock
 from moonkey_core._clock import RemoteClock
+from moonkey_core._dataclass import dataclass
 from moonkey_core.redis.client import time_limit
 from moonkey_core.redis.lease import Lease, Roll
 

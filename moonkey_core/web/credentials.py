@@ -10,10 +10,10 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core._verified import CredentialKind as CredentialKind
 from moonkey_core.errors import CrossSiteRequest, MalformedCredentials
@@ -21,7 +21,7 @@ from moonkey_core.settings import Settings
 from moonkey_core.settings.routes import Routes
 from moonkey_core.web.binding import is_binding
 from moonkey_core.web.origin import cross_site, may_use_cookies
-from moonkey_core.web.request import HeaderView, RequestInfo
+from moonkey_core.web.request import HeaderNames, HeaderView, RequestInfo
 
 __all__ = ["CredentialKind", "PresentedCredentials", "presents_any", "presents_cookies", "read_credentials"]
 
@@ -40,6 +40,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z\-]{1,16}(?= )")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _USUAL_BEARER = "Bearer "
 _AFTER_BEARER = len(_USUAL_BEARER)
+BEARER = b"Bearer "
+"""What stands before a credential in the usual line of ``Authorization``."""
 _NO_START = ("", " ", "\t")
 _SCHEME_ROOM = 64  # "Bearer" and a few spaces, on top of the longest credential
 _LONGEST_COOKIES = 64 * 1024  # bytes of all Cookie lines together; servers and proxies mostly take 8 to 64 KiB
@@ -190,29 +192,30 @@ class PresentedCredentials:
 _NOTHING = PresentedCredentials()
 
 
-def usual_bearer(headers: HeaderView, settings: Settings) -> str | None:
+def usual_names(settings: Settings) -> HeaderNames | None:
+    """Return the headers in which :func:`usual_bearer` looks; ``None`` where there are several providers."""
+    return HeaderNames("authorization", settings.credential_headers) if settings.routes is None else None
+
+
+def usual_bearer(line: bytes | None, longest: int) -> str | None:
     """Return the credential in the headers of a usual request, unchecked; ``""`` where no header may hold one.
 
     In such a request it stands after ``Bearer``, within bounds and in ASCII, and nothing stands in another header.
-    Then :func:`read_credentials` without a check finds the same one, in several times the time. Where there are
-    several providers, no request is usual.
+    Then :func:`read_credentials` without a check finds the same one, in several times the time.
+
+    Args:
+        line: The :func:`~moonkey_core.web.request.sole_line` of the request with :func:`usual_names`.
+        longest: The setting ``max_credential_length``.
 
     Returns:
         The credential; ``""`` where only cookies may hold one; ``None`` where :func:`read_credentials` decides.
     """
-    if settings.routes is not None:
+    if not line:
+        return None if line is None else ""
+    if not line.startswith(BEARER) or not line.isascii():
         return None
-    found = ""
-    for name in settings.credential_headers:
-        lines = headers(name)
-        if lines:
-            if found or name != "authorization" or len(lines) > 1:
-                return None
-            line = lines[0]
-            found = line[_AFTER_BEARER:]
-            if not line.startswith(_USUAL_BEARER) or found[:1] in _NO_START or not line.isascii():
-                return None
-    return found if len(found) <= settings.max_credential_length else None
+    found = line[_AFTER_BEARER:].decode("ascii")
+    return None if found[:1] in _NO_START or len(found) > longest else found
 
 
 def read_credentials(
