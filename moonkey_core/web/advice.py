@@ -14,8 +14,8 @@ from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, BaseAuth, peek_identity
 from moonkey_core.models import MODELS, Session, User
 
-_NO_JSON = re.compile(r"Object of type (\w+) is not JSON serializable")
-_NO_RESPONSE = re.compile(r"did not return a valid response\b.* but it was an? (\w+)\.", re.DOTALL)
+_NO_JSON = r"Object of type (\w+) is not JSON serializable"
+_NO_RESPONSE = r"(?s)did not return a valid response\b.* but it was an? (\w+)\."
 _NAMES = frozenset(one.__name__ for one in MODELS)
 _TO_DICT = "If this is MoonKey's {}: call its to_dict(), and return or encode the dict."
 _ANONYMOUS = (
@@ -57,7 +57,7 @@ def explain(error: BaseException, auth: Auth | None) -> None:
 
 def _note(error: BaseException, auth: Auth | None) -> str:
     if isinstance(error, TypeError):
-        found = _NO_JSON.search(str(error)) or _NO_RESPONSE.search(str(error))
+        found = re.search(_NO_JSON, str(error)) or re.search(_NO_RESPONSE, str(error))
         name = "" if found is None else found[1]
         # A stand-in for an identity has a class of its own.
         return _TO_DICT.format(name) if name in _NAMES or name.startswith(("_Current", "Lazy")) else ""

@@ -222,7 +222,7 @@ ROWS = (
         "Secure cookies on a site of plain http",
         FRAMEWORKS,
         "first request",
-        "a Secure cookie was set on plain http (this site is http://{}): {} browsers will not keep it. In development set "
+        "a Secure cookie was set on plain http (this site is {}): {} browsers will not keep it. In development set "
         "insecure_development=True in the cookie settings; behind a proxy that ends TLS, set trusted_proxies, or origin in "
         "the cookie settings",
         "`CookieSettings(insecure_development=True)` in development, else https.",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
+from django.views.generic import View
 from fastapi import Depends, FastAPI
 from flask import Flask
 from mistakes.lab import FRAMEWORKS, Lab, Row, visit_asgi
@@ -97,7 +98,8 @@ def before_request(lab: Lab, _: str) -> None:
     app = Flask("shop")
     app.testing = True
     moonkey_flask.FlaskMoonKey(app, **lab.base)
-    app.before_request(moonkey_flask.require_auth)
+    gate: Any = moonkey_flask.require_auth
+    app.before_request(gate)
     app.add_url_rule("/", "view", plain)
     with lab.at("first request"):
         app.test_client().get("/")
@@ -127,7 +129,7 @@ def misspelt_demand(lab: Lab, framework: str) -> None:
 
 
 def misspelt_attribute(lab: Lab, _: str) -> None:
-    class Account(moonkey_django.RequireAuthMixin):
+    class Account(moonkey_django.RequireAuthMixin, View):
         role = {"admin"}
 
     with lab.at("construction"):
@@ -163,8 +165,9 @@ def class_of_rest_framework(lab: Lab, _: str) -> None:
 
 
 def mixin_in_flask(lab: Lab, _: str) -> None:
+    made: Any = type("Account", (moonkey_django.RequireAuthMixin,), {})
     with lab.at("construction"):
-        type("Account", (moonkey_django.RequireAuthMixin,), {}).as_view("account")
+        made.as_view("account")
 
 
 def annotated_with(annotation: Any, **default: Any) -> Any:

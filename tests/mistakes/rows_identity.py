@@ -65,8 +65,8 @@ def read_without_setup(lab: Lab, framework: str) -> None:
             await moonkey_starlette.get_auth(request)
             return PlainTextResponse("open")
 
-        app = Starlette if framework == "starlette" else FastAPI
-        visit_asgi(lab, app(routes=[Route("/", endpoint)]))  # type: ignore[operator]
+        kind: Any = Starlette if framework == "starlette" else FastAPI
+        visit_asgi(lab, kind(routes=[Route("/", endpoint)]))
 
 
 def outside_of_a_request(lab: Lab, _: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,13 +12,16 @@ from mistakes.table import AREAS
 
 from moonkey_core.emulator import Emulator
 from moonkey_core.settings import effects
+from support.documents import between
 
 ROWS = [row for rows in AREAS.values() for row in rows]
 MEND = re.compile(
-    r"\b(write|set|ask for|add|use|leave|put|did you mean|call|take|give|make|must|choose|correct|swap|name|install|pass|read"
-    r"|remove|move|needs|keep|start|grant|run|return|send|register|mount|import|check|it is what|it is a number|known are|it belongs inside|import)\b",
+    r"\b(write|set|add|use|leave|put|did you mean|call|take|give|make|must|choose|correct|swap|name|install|pass"
+    r"|read|ask for|remove|move|needs|keep|start|grant|run|return|send|register|mount|import|check|it is what"
+    r"|it is a number|it belongs inside|known are)\b",
     re.IGNORECASE,
 )
+"""What a sentence says that tells what to do."""
 
 
 def pattern(sentence: str) -> re.Pattern[str]:
@@ -47,6 +51,30 @@ def test_the_sentence_names_a_mend(row: Row) -> None:
     for framework in row.frameworks:
         sentence = row.sentence_in(framework)
         assert MEND.search(sentence), sentence
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_the_document_has_the_same_table(area: str) -> None:
+    shown = between("docs/mistakes.md", area)
+    assert shown.strip() == "\n".join(written(AREAS[area]))
+
+
+def written(rows: Iterable[Row]) -> Iterator[str]:
+    """The rows as they stand in the document."""
+    yield "| what is said | cause | mend |"
+    yield "|---|---|---|"
+    for row in rows:
+        sentences = [row.sentence] if isinstance(row.sentence, str) else dict.fromkeys(row.sentence.values())
+        said = " / ".join(map(_code, sentences))
+        yield f"| {said} | {_cell(row.mistake)} | {_cell(row.mend)} |"
+
+
+def _code(text: str) -> str:
+    return f"`` {_cell(text)} ``" if "`" in text else f"`{_cell(text)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("{}", "…").replace("\n", " ").replace("|", "\\|").strip()
 
 
 def test_there_are_at_least_40_mistakes() -> None:
