@@ -94,6 +94,6 @@ def _check_names(view: type, names: frozenset[str], initkwargs: Mapping[str, Any
     for name, meant in found.items():
         if name not in names:
             raise ConfigurationError(
-                f"{view.__qualname__} has {name!r}, which demands nothing of anybody. Did you mean {meant!r}? "
+                f"{view.__qualname__} has {name!r}, which demands nothing. Did you mean {meant!r}? "
                 "If not, call it something else."
             )

@@ -118,7 +118,7 @@ class MoonKeyAuthentication(BaseAuthentication):
         super().__init_subclass__(**kwargs)
         for name, demand in similar_requirements(own_attributes(cls, "rest_framework", "moonkey_django")).items():
             raise ConfigurationError(
-                f"{cls.__qualname__} has an attribute {name!r}, which demands nothing of anybody. Use "
+                f"{cls.__qualname__} has an attribute {name!r}, which demands nothing. Use "
                 f"RequireAuthMixin with {demand!r} on the view."
             )
 

@@ -166,7 +166,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
         ).items():
             if getattr(self.requirements, demand) == getattr(_NOTHING, demand):
                 raise ConfigurationError(
-                    f"{type(self).__name__} has an attribute {name!r}, which demands nothing of anybody. "
+                    f"{type(self).__name__} has an attribute {name!r}, which demands nothing. "
                     f"Hand it on: super().__init__({demand}=…)."
                 )
 

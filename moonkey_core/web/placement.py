@@ -382,7 +382,7 @@ def _check(one: Registered, registered: list[Registered], reached: list[_Reached
             name = getattr(view, "__name__", "view")
             raise ConfigurationError(
                 f"{one.where} is open to everybody: it calls {described(view)} without the @{gates.name} that "
-                f"was put on it, and that nobody calls. {framework.right(name, gates.name, one.where)}"
+                f"was put on it, and that is never called. {framework.right(name, gates.name, one.where)}"
             )
 
 

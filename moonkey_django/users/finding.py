@@ -17,7 +17,7 @@ from moonkey_django.conf import UsersError, UsersSetting, configuration
 from moonkey_django.users.emails import verified_email
 from moonkey_django.users.fields import bare_id, is_id, stored_id
 
-_NOBODY = (
+_UNMAPPED = (
     'MOONKEY["USERS"] has found no Django user, so login_required sends this user to sign in again. Let it return '
     "a saved user, or use require_auth there"
 )
@@ -52,7 +52,7 @@ def find_user(person: User) -> AbstractBaseUser | None:
         raise
     if found is not None and getattr(found, "is_active", True):
         return found
-    log_no_app_user(_NOBODY if found is None else _INACTIVE)
+    log_no_app_user(_UNMAPPED if found is None else _INACTIVE)
     return None
 
 

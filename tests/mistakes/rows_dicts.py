@@ -20,7 +20,11 @@ def returned(lab: Lab, _: str) -> None:
     app = Flask("shop")
     app.testing = True
     moonkey_flask.FlaskMoonKey(app, **lab.base)
-    view: Any = moonkey_flask.require_auth(lambda: moonkey_flask.current_auth.user)
+
+    def account() -> Any:
+        return moonkey_flask.current_auth.user
+
+    view: Any = moonkey_flask.require_auth(account)
     app.add_url_rule("/", "view", view)
     with lab.at("first request"):
         app.test_client().get("/", headers={"session-token": lab.emulator.sign_in().session_token})

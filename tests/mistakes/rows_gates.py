@@ -156,7 +156,7 @@ def called_in_the_view(lab: Lab, framework: str) -> None:
 
 def class_of_rest_framework(lab: Lab, _: str) -> None:
     class Account(APIView):
-        permission_classes = [moonkey_django.require_auth(roles={"admin"})]
+        permission_classes: Any = [moonkey_django.require_auth(roles={"admin"})]
 
         def get(self, request: Any) -> RestResponse:
             return RestResponse("open")
@@ -205,12 +205,12 @@ ROWS = (
         {
             **dict.fromkeys(
                 FRAMEWORKS,
-                "GET / is open to everybody: it calls {} without the @require_auth that was put on it, and that nobody "
-                'calls. Put the gate below the route, next to the function: first @app.get("/"), then @require_auth, then '
+                "GET / is open to everybody: it calls {} without the @require_auth that was put on it, and that is never "
+                'called. Put the gate below the route, next to the function: first @app.get("/"), then @require_auth, then '
                 "def {}(…).",
             ),
-            "django": "/ is open to everybody: it calls {} without the @require_auth that was put on it, and that nobody "
-            "calls. Give path() what require_auth returns: write @require_auth above the function, before anything else "
+            "django": "/ is open to everybody: it calls {} without the @require_auth that was put on it, and that is never "
+            "called. Give path() what require_auth returns: write @require_auth above the function, before anything else "
             "uses it, or path('', require_auth({})).",
         },
         "Put `@require_auth` below the route, next to the function.",
@@ -287,7 +287,7 @@ ROWS = (
         "an attribute of a view with the mixin is a misspelt demand",
         ("django",),
         "construction",
-        "has 'role', which demands nothing of anybody. Did you mean 'roles'? If not, call it something else.",
+        "has 'role', which demands nothing. Did you mean 'roles'? If not, call it something else.",
         "Rename the attribute.",
         misspelt_attribute,
     ),
