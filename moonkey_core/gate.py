@@ -6,11 +6,12 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._spelling import KnownArguments, near_miss
 from moonkey_core.auth import (
     Auth,

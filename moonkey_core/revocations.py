@@ -580,7 +580,10 @@ class Revocations:
             if self._refuses_any and self._revoked.is_unconfirmed(found, session_id, user_id, issued_at):
                 return True
             session = self._reports.of_session(key_of(found, session_id))
-            ended = self._overflow.time_of(found, self._revoked.user_key(found, user_id))
+            asks_any = self._overflow.version != 0  # mostly not, and each JWT at first sight comes here
+            ended = self._overflow.time_of(found, self._revoked.user_key(found, user_id)) if asks_any else None
+        if session is None and ended is None:
+            return False
         at = self._dating.by_common_clock(vouched_at)
         return any(cutoff is not None and cutoff.covers(at) for cutoff in (session, ended))
 

@@ -23,7 +23,7 @@ from moonkey_core.gate import (
 from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, described
 from moonkey_core.web.placement import register_gate as note_gate
-from moonkey_starlette.identity import KEY, Identity, identity_of
+from moonkey_starlette.identity import identity_of, known_auth
 from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.signatures import NoParameter
 
@@ -180,9 +180,7 @@ def _gated(
                 "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "
                 "gate of moonkey_flask or moonkey_django."
             )
-        identity = connection.scope.get(KEY)
-        known = identity.auth if is_simple and isinstance(identity, Identity) else None
-        if known is None or not known.is_authenticated:  # else there is nothing more to decide
+        if not is_simple or known_auth(connection) is None:  # else there is nothing more to decide
             identity = identity_of(connection)
             try:
                 auth = identity.fit_for(requirements)

@@ -213,6 +213,17 @@ def get_client(request: HTTPConnection) -> AsyncMoonKey:
     return identity_of(request).client
 
 
+def known_auth(connection: HTTPConnection) -> AuthenticatedAuth | None:
+    """Return the identity of a request where a user is known to have sent it, so that a gate may let it pass.
+
+    ``None`` for all else, where a gate has more to decide.
+    """
+    identity = connection.scope.get(KEY)
+    if not isinstance(identity, Identity) or (auth := identity.auth) is None or not auth.is_authenticated:
+        return None
+    return auth
+
+
 def outer_identity(scope: Scope, client: AsyncMoonKey) -> Identity | None:
     """Return the identity that a middleware further outside, with the same client, has put on the scope.
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import cast
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
@@ -24,20 +25,18 @@ from moonkey_core._provider import (
     IntrospectionRequest,
     JwtRules,
     Provider,
-    SessionClaims,
-    check_scope,
     introspection_key,
     loader_of_users,
 )
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, SessionIds, scoped_reader, scoped_user
+from moonkey_core._verified import CacheEntry, SessionIds, scoped_user
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
-from moonkey_core._verify.jwks import SigningKey
 from moonkey_core._verify.jwks_cache import JwksCache
+from moonkey_core._verify.jwt_verifier import JwtVerifier
 from moonkey_core.auth import Auth, new_auth, remembered_auth
 from moonkey_core.errors import (
     AuthenticationError,
@@ -146,9 +145,7 @@ class Authenticator:
         self._judge = judge or _jwt.Judge(JwtRules(issuers=()), settings.leeway)
         self._longest_jwt = -1 if judge is None else settings.max_credential_length
         self._verifies_jwts = judge is not None and judge.verifies
-        # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
-        self._own = SessionClaims("", "", None, 0.0)[4:] if provider.name == DEFAULT_SCOPE else None
-        self._scopes = frozenset(provider.scopes.values())
+        self._jwts = JwtVerifier(settings, provider, self._judge, keys, acceptance, sliding_expiration, clock)
         self._can_ask = "introspect" in provider.capabilities
         self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
         self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
@@ -198,8 +195,7 @@ class Authenticator:
             line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
             if line and line.startswith(BEARER) and len(line) <= self._longest_line:
                 # 2. Mostly it was verified before, and is still valid. Anything else is decided below.
-                digest = self._cache.line_digest(line)
-                entry = self._cache.get(digest)
+                digest, entry = self._cache.find(line)
                 is_new = entry is None
                 try:
                     if (
@@ -238,14 +234,15 @@ class Authenticator:
                 if entry is not None and not self._loads_users:
                     return remembered_auth(entry)
                 # The usual end of a JWT at first sight. Where more is to be decided, the steps below go on.
-                jwt = self._read_jwt(bearer, now) if entry is None else None
-                if isinstance(jwt, _jwt.ParsedJwt) and self._verifies_jwts and not self._cache.denies_any:
-                    key = self._keys.cached_key(jwt.kid, jwt.algorithm, now)
-                    if key is not None:
-                        proven = self._proven(jwt, key)
+                is_usual = requirements is None or requirements.max_staleness is None
+                if entry is None and is_usual and self._verifies_jwts and not self._cache.denies_any:
+                    proven = self._jwts.at_first_sight(bearer, now)
+                    if proven is not None:
                         source = self._remembered_now(digest, proven, requirements, now)
                         if source is not None and not self._loads_users:
                             return new_auth(proven, source, proven.vouched_at)
+                if entry is None:
+                    jwt = self._read_jwt(bearer, now)
                 presented = PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)
             assert presented is not None
             is_cookie = presented.source == "cookie"
@@ -424,8 +421,8 @@ class Authenticator:
         self.check_own_jwt(value)
         jwt = self._parsed(value, self._clock())
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
-        claims = self._proven_claims(jwt, key)
-        scope = self._scope_of(claims, jwt.payload["iss"])
+        claims = _jwt.proven_claims(jwt, key, self._judge, self._claims)
+        scope = self._jwts.scope_of(claims, jwt.payload["iss"])
         return SessionIds(claims.session_id, claims.user_id, scope, claims.names_session)
 
     def check_own_jwt(self, value: str) -> None:
@@ -521,7 +518,7 @@ class Authenticator:
         if key is None:
             return None
         try:
-            pending.entry = self._proven(jwt, key)
+            pending.entry = self._jwts.proven(jwt, key)
         except InvalidCredentials:
             if not pending.presented.is_pair:
                 raise
@@ -583,69 +580,11 @@ class Authenticator:
     def _prove(self, pending: Pending, jwt: _jwt.ParsedJwt) -> Plan[None]:
         try:
             key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
-            pending.entry = self._proven(jwt, key)
+            pending.entry = self._jwts.proven(jwt, key)
         except (InvalidCredentials, ProviderUnavailable):
             if not pending.presented.is_pair:
                 raise
             pending.jwt = None  # the session token decides
-
-    def _proven(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> CacheEntry:
-        """Verify a JWT with its key, and return the entry for it.
-
-        Raises:
-            InvalidCredentials: It is not genuine.
-            RevokedCredentials: Its session was revoked.
-        """
-        judge = self._judge
-        claims = _jwt.proven_claims(jwt, key, judge, self._claims)
-        entry = CacheEntry(
-            body=jwt.body,
-            reader=self._claims,
-            session_id=claims.session_id,
-            user_id=claims.user_id,
-            issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
-            started_at=claims.started_at,
-            starts_at=jwt.starts_at,
-            reusable_until=min(jwt.stale_at(judge), claims.ends_at + judge.leeway),
-            vouched_at=jwt.issued_at,
-            ends_at=claims.ends_at,
-            last_accepted_at=self._clock() if self._settings.grace_seconds else jwt.issued_at,
-            kid=jwt.kid,
-            key=key,
-        )
-        if claims[4:] != self._own:
-            self._take_scope(entry, claims, jwt.payload["iss"])
-        current = self._keys.current
-        if current is not None:
-            if current.keys.get(jwt.kid) is key:
-                entry.key_set = current
-            else:
-                entry.kid = current.name_of(key)  # a JWT that names no key, or a key without a name
-            if jwt.head not in current.known_headers:
-                current.remember_header(jwt.head, jwt.kid, jwt.algorithm)
-        if self._acceptance.is_revoked(entry):
-            raise self._acceptance.refusal(entry)
-        self._sliding_expiration.update_end(entry)
-        return entry
-
-    def _take_scope(self, entry: CacheEntry, claims: SessionClaims, issuer: str) -> None:
-        """Note in the entry what its ids belong to, what it speaks for, and who acts for that.
-
-        Ids without a scope are those of their issuer: they never meet equal ones of MoonKey.
-        """
-        entry.scope, entry.principal, entry.actor = self._scope_of(claims, issuer), claims.principal, claims.actor
-        entry.names_session = claims.names_session
-        entry.reader = scoped_reader(self._claims, entry.scope)
-
-    def _scope_of(self, claims: SessionClaims, issuer: str) -> str:
-        scope = claims.scope
-        if scope == DEFAULT_SCOPE and self._provider.name != DEFAULT_SCOPE:
-            scope = self._judge.scopes.get(issuer, issuer)
-        check_scope(scope, self._provider, self._scopes)
-        return scope
-
-    def _proven_claims(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> SessionClaims:
-        return _jwt.proven_claims(jwt, key, self._judge, self._claims)
 
     def _not_asked(self, pending: Pending, now: float) -> MoonKeyError:
         """Return the error for a credential that only the provider could accept, which cannot be asked."""

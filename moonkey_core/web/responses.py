@@ -11,12 +11,13 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import (
     Auth,
