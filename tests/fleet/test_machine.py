@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from fleet.promises import refused_in_time, sharing_fleet_of, signed_in
 
+from moonkey_core.emulator import Emulator
 from moonkey_core.redis import machine
 from support.feed_process import FeedProcess
 from support.feeds import MakeProcess, Process
+from support.fleets import Server, gevent_workers, gunicorn, uvicorn
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -97,9 +102,12 @@ class TestOneReader:
         assert wait_until(lambda: all(len(one.known) == 7_000 for one in fleet))
         assert all_live(fleet)
 
-    def test_the_socket_is_for_the_user_alone(self, make_sibling: Callable[[], Process], folder: Path) -> None:
-        assert all_live([make_sibling()])
-        assert wait_until(lambda: any(folder.glob("*.sock")))
+    def test_the_socket_is_for_the_user_alone(
+        self, make_sibling: Callable[[], Process], folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "moonkey"):
+            assert all_live([make_sibling()])
+            assert wait_until(lambda: "feed_reader" in {getattr(one, "reason", "") for one in caplog.records})
         assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
         assert not any(one.stat().st_mode & 0o077 for one in [folder, *folder.iterdir()])
 
@@ -162,6 +170,23 @@ class TestWithoutIt:
             hanging.resume()
         assert wait_until(lambda: hanging.state()["known"] == 1)
         assert wait_until(lambda: all(one.state()["live"] for one in fleet))
+
+
+SERVERS = {"gunicorn": gunicorn, "uvicorn": uvicorn, "gevent": partial(gevent_workers, preload=True)}
+
+
+@pytest.mark.parametrize("serve", SERVERS.values(), ids=SERVERS)
+def test_workers_of_a_server(serve: Callable[..., Server], emulator: Emulator) -> None:
+    if serve is SERVERS["gevent"]:
+        pytest.importorskip("gevent")
+    with sharing_fleet_of(serve, 3, emulator) as fleet:
+        assert reads_for_all(fleet.redis)
+        for revoker in fleet.workers:
+            person = signed_in(fleet)
+            revoked = revoker.post("/revoke", session_id=person.session_id)
+            assert revoked.status == 200
+            refused_in_time(fleet, revoker, person.session_jwt, revoked.came_at)
+        assert fleet.feeds_are("live")
 
 
 class TestTheFolder:
