@@ -24,10 +24,11 @@ from moonkey_core.settings import Settings
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
-_BEGINS_PER_ITERATION = 8
-_SENDS_PER_ITERATION = 8
-"""Calls that begin, and that are sent, in one iteration of the loop: each takes tens or hundreds of microseconds,
-and a thousand that come at the same time must not hold up everything else."""
+_BEGIN_SECONDS = 0.003
+_ENTER_SECONDS = 0.001
+"""For how many seconds of CPU time calls may begin or be sent in one iteration of the loop, and how many more
+requests may be looked at meanwhile: each takes tens or hundreds of microseconds, and a thousand that come at the same
+time must not hold up everything else."""
 
 _FEW_CALLS = 8  # of which all may begin in the same iteration
 MAX_BACKGROUND_TASKS = 4
@@ -58,12 +59,12 @@ class CloseOnLoopShutdown:
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
         self._guard = self._until_shutdown()
-        self._is_armed = False
+        self.is_armed: bool = False
 
     async def arm(self) -> None:
         """Call ``close`` at the shut-down of this event loop."""
-        if not self._is_armed:
-            self._is_armed = True
+        if not self.is_armed:
+            self.is_armed = True
             await anext(self._guard)
 
     async def _until_shutdown(self) -> AsyncGenerator[None]:
@@ -83,8 +84,9 @@ class LoopState:
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
         self.limiter = TaskLimiter(settings.max_connections)
-        self.begin_throttle = LoopThrottle(_BEGINS_PER_ITERATION)
-        self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
+        self.entry_throttle = LoopThrottle(_ENTER_SECONDS)
+        self.begin_throttle = LoopThrottle(_BEGIN_SECONDS)
+        self.send_throttle = LoopThrottle(_BEGIN_SECONDS)
         self.sender = sender
         self.calls = 0
         self._background: set[asyncio.Task[None]] = set()
