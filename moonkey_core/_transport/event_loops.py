@@ -24,19 +24,21 @@ from moonkey_core.settings import Settings
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
-_BEGIN_SECONDS = 0.003
-_ENTER_SECONDS = 0.001
-"""For how many seconds of CPU time calls may begin or be sent in one iteration of the loop, and how many more
-requests may be looked at meanwhile: each takes tens or hundreds of microseconds, and a thousand that come at the same
-time must not hold up everything else."""
+_WORK_SECONDS = 0.001
+_ENTRY_SECONDS = 0.0005
+"""For how many seconds of CPU time calls may begin or be sent in one iteration of the loop, and for how many more
+requests may be looked at meanwhile: each takes tens or hundreds of microseconds, and a thousand that come at the
+same time must not hold up everything else."""
 
-_FEW_CALLS = 8  # of which all may begin in the same iteration
 MAX_BACKGROUND_TASKS = 4
 """The most tasks in the background at the same time; more are not run."""
 
 
 class Sender(Protocol):
     """What sends the calls of one event loop."""
+
+    few_calls: int
+    """How many calls may be begun and sent without a pause of the loop in between."""
 
     async def send(self, fetch: Fetch, seconds: float, /) -> Outcome:
         """Send once and read the reply."""
@@ -84,9 +86,9 @@ class LoopState:
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
         self.limiter = TaskLimiter(settings.max_connections)
-        self.entry_throttle = LoopThrottle(_ENTER_SECONDS)
-        self.begin_throttle = LoopThrottle(_BEGIN_SECONDS)
-        self.send_throttle = LoopThrottle(_BEGIN_SECONDS)
+        self.entry_throttle = LoopThrottle(_ENTRY_SECONDS)
+        self.begin_throttle = LoopThrottle(_WORK_SECONDS)
+        self.send_throttle = LoopThrottle(_WORK_SECONDS)
         self.sender = sender
         self.calls = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -96,7 +98,7 @@ class LoopState:
     @property
     def is_busy(self) -> bool:
         """Whether so many calls are under way that they are spread over iterations of the loop."""
-        return self.calls > _FEW_CALLS
+        return self.calls > self.sender.few_calls
 
     def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]], *, lasts: bool) -> bool:
         """Run a task beside the requests. Returns ``False`` where too many of its kind are under way."""

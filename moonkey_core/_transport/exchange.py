@@ -337,7 +337,8 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         state = self._loops.current()
-        if state.is_busy and not state.begin_throttle.passes():
+        throttle = state.begin_throttle
+        if (state.is_busy or throttle.has_waiters) and not throttle.passes():
             self.is_crowded = True
             return True
         return False

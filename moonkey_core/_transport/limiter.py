@@ -168,8 +168,8 @@ class TaskLimiter:
 class LoopThrottle:
     """A throttle that spreads the work of many tasks over several iterations of the event loop.
 
-    So other tasks run in between. A task may go on as long as the thread has worked less than ``seconds`` since the
-    first one in the same iteration went on; the others wait, first come first served.
+    So other tasks run in between. A task may go on as long as the thread has worked less than ``seconds`` since
+    the first one in the same iteration went on; the others wait, first come first served.
     """
 
     def __init__(self, seconds: float) -> None:
