@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 _LONGEST = 200  # characters of one text
 _LONGEST_READ = 2000
 _MASK = "***"
-_RUN = re.compile(r"[A-Za-z0-9_\-.~+/=%]+")
-_KEY = re.compile(r"[sp]k_(?:test|live)_")
+_RUN = r"[A-Za-z0-9_\-.~+/=%]+"
+_KEY = r"[sp]k_(?:test|live)_"
 _LONGEST_WORD = 20  # characters; a longer word with a digit may be a credential
 _LONGEST_NAME = 48
 _SHORTEST_PART = 8
@@ -43,7 +43,7 @@ def quoted(code: str, message: str, sent: Iterable[str] = ()) -> str:
 
 def looks_secret(text: str) -> bool:
     """Return whether a part of a text looks like a credential."""
-    return any(_may_be_secret(run[0], []) for run in _RUN.finditer(text[:_LONGEST_READ]))
+    return any(_may_be_secret(run[0], []) for run in re.finditer(_RUN, text[:_LONGEST_READ]))
 
 
 def strings_in(body: object) -> Iterable[str]:
@@ -60,8 +60,8 @@ def strings_in(body: object) -> Iterable[str]:
 
 def _plain(text: str, values: list[str]) -> str:
     # Whole words first: after a shorter value was cut out of a word, the rest might not be recognised any more.
-    words = [value.lower() for value in values if _RUN.fullmatch(value)]
-    text = _RUN.sub(lambda run: _MASK if _may_be_secret(run[0], words) else run[0], text[:_LONGEST_READ])
+    words = [value.lower() for value in values if re.fullmatch(_RUN, value)]
+    text = re.sub(_RUN, lambda run: _MASK if _may_be_secret(run[0], words) else run[0], text[:_LONGEST_READ])
     for value in values:
         text = re.sub(re.escape(value), _MASK, text, flags=re.IGNORECASE)
     return _cut("".join(one if one.isprintable() else " " for one in text).strip())
@@ -70,7 +70,7 @@ def _plain(text: str, values: list[str]) -> str:
 def _may_be_secret(word: str, sent: list[str]) -> bool:
     """Return whether a word looks like a credential, or is part of a value that was ``sent`` (in lower case)."""
     long = len(word) > _LONGEST_WORD and any(one.isdigit() for one in word)
-    if long or len(word) > _LONGEST_NAME or _KEY.search(word):
+    if long or len(word) > _LONGEST_NAME or re.search(_KEY, word):
         return True
     part = word.strip(".").lower()
     return len(part) >= _SHORTEST_PART and any(part in one for one in sent)

@@ -8,10 +8,11 @@ plan that is never run is truthy, and must not be taken for a result.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._publication import RevocationHandle
 
 T = TypeVar("T")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan, ReplyJudge
 from moonkey_core._secret import Secret
@@ -150,14 +151,23 @@ def check_issuer_and_audience(claims: Mapping[str, Any], rules: JwtRules) -> str
     return issuer
 
 
+def is_for_audience(audience: object, accepted: Collection[str]) -> bool:
+    """Return whether an audience, a string or an array of strings, has one of the accepted ones in it."""
+    if isinstance(audience, str):
+        return audience in accepted
+    if not isinstance(audience, list):
+        return False
+    is_one = False
+    for item in audience:
+        if not isinstance(item, str):
+            return False
+        if item in accepted:
+            is_one = True
+    return is_one
+
+
 def _check_audience(audience: object, rules: JwtRules) -> None:
-    """Check an audience, a string or an array of strings."""
-    found = [audience] if isinstance(audience, str) else audience
-    if (
-        not isinstance(found, list)
-        or not all(isinstance(item, str) for item in found)
-        or not any(item in rules.audience for item in found)
-    ):
+    if not is_for_audience(audience, rules.audience):
         raise InvalidCredentials(
             reason="jwt_audience",
             evidence=f"Its {rules.audience_claim} is {shown(audience)}, not one of {shown(rules.audience)}.",

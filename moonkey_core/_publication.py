@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 
 RevocationState = Literal["local", "pending", "published"]
 """Who refuses what was revoked.

@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 
 from cachetools import LRUCache
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 
 __all__ = ["INTERVAL", "log_repeated", "reset", "summarize"]

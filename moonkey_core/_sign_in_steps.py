@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal, NoReturn, Protocol
 from urllib.parse import urlencode
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._plan import Plan
 from moonkey_core.errors import NotSupported
 from moonkey_core.models import (

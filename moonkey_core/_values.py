@@ -8,13 +8,13 @@ a hook for foreign types is set up to call :meth:`Value.to_dict`.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
-T = TypeVar("T")
+from moonkey_core._dataclass import MARKS, with_late_methods
 
-_MARKS = ("__dataclass_fields__", "__dataclass_params__", "__getstate__", "__setstate__", "__replace__")
+T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -23,13 +23,15 @@ def value(cls: type[T]) -> type[T]:
 
     ``dataclasses.is_dataclass`` is false for it.
     """
-    made = dataclass(frozen=True, slots=True)(cls)
-    made._fields = tuple(one.name for one in fields(made))  # type: ignore[arg-type, attr-defined]
-    made._all_fields = fields(made)  # type: ignore[arg-type, attr-defined]
-    for name in _MARKS:
-        if name in vars(made):
-            delattr(made, name)
-    return made
+    return with_late_methods(cls, _FROZEN, _field_tables, ("_fields", "_all_fields"), MARKS)
+
+
+_FROZEN = {"frozen": True, "slots": True}
+
+
+def _field_tables(whole: type) -> dict[str, object]:
+    every = fields(whole)
+    return {"_fields": tuple(one.name for one in every), "_all_fields": every}
 
 
 class _Serializer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import operator
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
 
@@ -70,7 +70,7 @@ class BodyReader(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _ScopedReader:
     """A reader whose users belong to a scope."""
 
@@ -103,7 +103,6 @@ def scoped_user(user: User, scope: str) -> User:
     return user if user.scope == scope else user.replace(scope=scope)
 
 
-@dataclasses.dataclass(slots=True, kw_only=True, repr=False, eq=False, weakref_slot=True)
 class CacheEntry:
     """The user and session of a credential that was verified once, and how long it may be reused.
 
@@ -139,34 +138,67 @@ class CacheEntry:
         names_session: Whether ``session_id`` is that of a session, and not of the credential itself.
         has_moved: Whether ``ends_at`` is not the end that ``body`` states, as the provider has named another one.
         built_session: The session, where it was built lately. Requests share the object, which is immutable.
+        claims: ``body`` in its decoded form, while it is likely that user and session will be built.
     """
 
-    body: Body
-    reader: BodyReader
-    session_id: str
-    user_id: str
-    issued_at: float | None
-    starts_at: float
-    reusable_until: float
-    vouched_at: float
-    ends_at: float
-    last_accepted_at: float
-    asked_at: float = -math.inf
-    started_at: float | None = None
-    revocations_version: int = -1
-    kid: str | None = None
-    key: object = None
-    key_set: object = None
-    needs_introspection: bool = False
-    simple_user: User | None = None
-    user_until: float = -math.inf
-    whole_user: tuple[User, float] | None = None
-    has_moved: bool = False
-    scope: str = "moonkey"
-    principal: Principal = "user"
-    actor: str | None = None
-    names_session: bool = True
-    built_session: Session | None = None
+    __slots__ = (
+        "__weakref__", "actor", "asked_at", "body", "built_session", "claims", "ends_at", "has_moved", "issued_at",
+        "key", "key_set", "kid", "last_accepted_at", "names_session", "needs_introspection", "principal", "reader",
+        "reusable_until", "revocations_version", "scope", "session_id", "simple_user", "started_at", "starts_at",
+        "user_id", "user_until", "vouched_at", "whole_user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        body: Body,
+        reader: BodyReader,
+        session_id: str,
+        user_id: str,
+        issued_at: float | None,
+        starts_at: float,
+        reusable_until: float,
+        vouched_at: float,
+        ends_at: float,
+        last_accepted_at: float,
+        asked_at: float = -math.inf,
+        started_at: float | None = None,
+        kid: str | None = None,
+        key: object = None,
+        key_set: object = None,
+        scope: str = DEFAULT_SCOPE,
+        principal: Principal = "user",
+        actor: str | None = None,
+        *,
+        names_session: bool = True,
+    ) -> None:
+        # Each JWT at first sight makes one. Arguments by position take half as long as by keyword.
+        self.body: Body = body
+        self.reader: BodyReader = reader
+        self.session_id: str = session_id
+        self.user_id: str = user_id
+        self.issued_at: float | None = issued_at
+        self.starts_at: float = starts_at
+        self.reusable_until: float = reusable_until
+        self.vouched_at: float = vouched_at
+        self.ends_at: float = ends_at
+        self.last_accepted_at: float = last_accepted_at
+        self.asked_at: float = asked_at
+        self.started_at: float | None = started_at
+        self.revocations_version: int = -1
+        self.kid: str | None = kid
+        self.key: object = key
+        self.key_set: object = key_set
+        self.needs_introspection: bool = False
+        self.simple_user: User | None = None
+        self.user_until: float = -math.inf
+        self.whole_user: tuple[User, float] | None = None
+        self.has_moved: bool = False
+        self.scope: str = scope
+        self.principal: Principal = principal
+        self.actor: str | None = actor
+        self.names_session: bool = names_session
+        self.built_session: Session | None = None
+        self.claims: Mapping[str, Any] | None = None
 
     def move_end(self, ends_at: float) -> None:
         """Take over the end of the session (Unix seconds) that the provider has named since."""
@@ -178,7 +210,7 @@ class CacheEntry:
         """Return the user, under the id that the credential proved."""
         if self.simple_user is not None:
             return self.simple_user
-        user = with_user_id(self.reader.user(self.body), self.user_id, self._same_user)
+        user = with_user_id(self.reader.user(self._contents()), self.user_id, self._same_user)
         if self.key is not None:
             self.simple_user = user
         return user
@@ -189,7 +221,7 @@ class CacheEntry:
         if known is not None:
             return known
         ends_at = self.ends_at if self.has_moved else None
-        session = with_session_user(self.reader.session(self.body), self.user_id, self._same_user)
+        session = with_session_user(self.reader.session(self._contents()), self.user_id, self._same_user)
         if ends_at is not None:
             session = session.replace(expires_at=datetime.fromtimestamp(ends_at, UTC))
         self.built_session = session
@@ -197,6 +229,10 @@ class CacheEntry:
             self.built_session = None  # another thread has moved the end meanwhile
         _keep_session_of(self)
         return session
+
+    def _contents(self) -> Body:
+        claims = self.claims
+        return self.body if claims is None else claims
 
     def _same_user(self, one: str, other: str) -> bool:
         return names_same_user(self.reader, one, other)
@@ -228,3 +264,21 @@ def _keep_session_of(entry: CacheEntry) -> None:
             oldest = _have_sessions.popleft()()
             if oldest is not None:
                 oldest.built_session = None
+
+
+_MAX_KEPT_CLAIMS = 8
+_have_claims: deque[weakref.ref[CacheEntry]] = deque()
+
+
+def keep_claims(entry: CacheEntry, claims: Mapping[str, Any]) -> None:
+    """Let an entry keep its decoded body for a while, until some newer ones have come.
+
+    The request that has brought a credential first is the one that reads its user and session, mostly.
+    """
+    entry.claims = claims
+    _have_claims.append(weakref.ref(entry))
+    if len(_have_claims) > _MAX_KEPT_CLAIMS:
+        with contextlib.suppress(IndexError):  # another thread has taken the last one
+            oldest = _have_claims.popleft()()
+            if oldest is not None:
+                oldest.claims = None

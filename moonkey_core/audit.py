@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import timedelta
 from enum import StrEnum
 from importlib import import_module
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 from moonkey_core.web.marks import Mark, marks_on

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._tracing import CallTracer
 
 __all__ = [

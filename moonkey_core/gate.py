@@ -6,11 +6,12 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._spelling import KnownArguments, near_miss
 from moonkey_core.auth import (
     Auth,
@@ -185,6 +186,11 @@ class Requirements(KnownArguments):
         is_fresh = any(one is not None for one in freshness)
         object.__setattr__(self, "_checks_freshness", is_fresh)
         object.__setattr__(self, "_checks_again", is_fresh or self.permissions is not None)
+
+    @property
+    def asks_nothing_more(self) -> bool:
+        """Whether each verified user and session meets them, so that a gate has nothing else to check."""
+        return not (self._checks_session or self._checks_again)
 
     @property
     def _asks_for_authentication(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._transport.circuit_breaker import CircuitBreaker, UpstreamError
 
 __all__ = ["Health", "UpstreamError"]

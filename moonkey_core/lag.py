@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import REFRESH_SECONDS, Provider, longest_use
 from moonkey_core.settings import Settings
 

@@ -221,7 +221,9 @@ class Revocations:
             session_id: The session. Give it alone.
             user_id: The user whose sessions are revoked. Without it and ``session_id``, those of all users are.
             issued_before: The time, as an aware datetime or in Unix seconds, a minute ahead at most. The default
-                for a user is now; without a user it is required.
+                for a user is now; without a user it is required. Where the clock that dates credentials is known
+                to be ahead, by the replies of the API to this process, the default is as much later, by
+                ``leeway`` at most.
             keep: The id of one session of the user that is not revoked. A process of an earlier version does not
                 know of this, and refuses that session as well.
             provider: The name of the provider. It may be left out where there is only one.
@@ -472,6 +474,14 @@ class Revocations:
         if has_changed:
             self._notify_watchers()
 
+    def set_issuer_offset(self, offset: float) -> None:
+        """Set how many seconds the clock that dates credentials is ahead of that of this machine, if it is proven.
+
+        Args:
+            offset: The seconds; where that is not exact, the least ones.
+        """
+        self._dating.issuer_offset = offset
+
     def raise_retention(self, retention: float, leeway: float) -> None:
         """Keep what is added from now on for at least so long, as one more client relies on this table."""
         self._dating.retention = max(self._dating.retention, retention)
@@ -570,7 +580,10 @@ class Revocations:
             if self._refuses_any and self._revoked.is_unconfirmed(found, session_id, user_id, issued_at):
                 return True
             session = self._reports.of_session(key_of(found, session_id))
-            ended = self._overflow.time_of(found, self._revoked.user_key(found, user_id))
+            asks_any = self._overflow.version != 0  # mostly not, and each JWT at first sight comes here
+            ended = self._overflow.time_of(found, self._revoked.user_key(found, user_id)) if asks_any else None
+        if session is None and ended is None:
+            return False
         at = self._dating.by_common_clock(vouched_at)
         return any(cutoff is not None and cutoff.covers(at) for cutoff in (session, ended))
 
@@ -767,7 +780,7 @@ class Revocations:
         if user_id is None and issued_before is None:
             raise ValueError("Give session_id, user_id or issued_before.")
         now = self._dating.now()
-        time = now if issued_before is None else unix_seconds(issued_before)
+        time = self._dating.latest_date() if issued_before is None else unix_seconds(issued_before)
         if time > max(now, added_at) + MAX_CLOCK_AHEAD:
             raise ValueError("issued_before lies in the future. Is it in seconds?")
         time = min(time, now + MAX_CLOCK_AHEAD)

@@ -23,7 +23,7 @@ from moonkey_core.gate import (
 from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, described
 from moonkey_core.web.placement import register_gate as note_gate
-from moonkey_starlette.identity import identity_of
+from moonkey_starlette.identity import identity_of, known_auth
 from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.signatures import NoParameter
 
@@ -170,6 +170,7 @@ def _gated(
     signature = _signature(endpoint)
     index, name = _connection_parameter(endpoint, signature, gate_name)
     is_async = inspect.iscoroutinefunction(endpoint)
+    is_simple = judge is admit and requirements.asks_nothing_more
 
     async def gate(*args: P.args, **kwargs: P.kwargs) -> Any:
         connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
@@ -179,13 +180,14 @@ def _gated(
                 "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "
                 "gate of moonkey_flask or moonkey_django."
             )
-        identity = identity_of(connection)
-        try:
-            auth = identity.fit_for(requirements)
-            judge(await identity.meet(requirements) if auth is None else auth, requirements)
-        except HttpRefusal:
-            install(connection.scope)  # a layer in between may have copied the scope
-            raise
+        if not is_simple or known_auth(connection) is None:  # else there is nothing more to decide
+            identity = identity_of(connection)
+            try:
+                auth = identity.fit_for(requirements)
+                judge(await identity.meet(requirements) if auth is None else auth, requirements)
+            except HttpRefusal:
+                install(connection.scope)  # a layer in between may have copied the scope
+                raise
         if is_async:
             return await endpoint(*args, **kwargs)
         return await run_in_threadpool(endpoint, *args, **kwargs)

@@ -26,7 +26,7 @@ from moonkey_core.gate import RequirementOptions, Requirements, admit, own_attri
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import keyword_only_error
-from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of
+from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of, known_auth
 from moonkey_starlette.openapi import (
     BEARER_SCHEME,
     HEADER_MODEL,
@@ -38,7 +38,7 @@ from moonkey_starlette.openapi import (
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.routes import endpoints
-from moonkey_starlette.signatures import Default, Dependency
+from moonkey_starlette.signatures import Default, Dependency, Value
 from moonkey_starlette.streams import bound_session, bound_stream
 
 __all__ = [
@@ -64,7 +64,7 @@ class _Bearer(SecurityBase):
 
     The inner ones serve ``dependency_overrides``: without these, the outer one does their work itself. FastAPI
     reads the signatures anew where an app has overrides, so the middleware may leave the inner ones out of the
-    finished routes (:func:`moonkey_starlette.signatures.leave_out_defaults`).
+    finished routes (:func:`moonkey_starlette.shortcuts.shorten`).
     """
 
     scheme_name = BEARER_SCHEME
@@ -216,8 +216,17 @@ class RequireAuth(_Gate, _Bearer):
         ConfigurationError: A subclass has an attribute that looks like a requirement and has no effect.
     """
 
+    @property
+    def lets_users_pass_only(self) -> bool:
+        """Whether behind it there is a verified user and session for certain; a subclass may do anything."""
+        return type(self) is RequireAuth and not self.requirements.allow_machines
+
     async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
         """Return the identity of a request that passes the gate; raise the refusal of any other."""
+        if given is _GIVEN and self.requirements.asks_nothing_more:
+            known = known_auth(connection)
+            if known is not None:
+                return known
         return await self._passed(connection, given)
 
 
@@ -234,19 +243,29 @@ _PASSED: Any = Security(_GATE)
 """The default of a parameter, and so its value where the inner gate is left out: it is to be called."""
 
 
-class _CurrentUser(_Bearer, Dependency):
+class _CurrentUser(_Bearer, Value):
     written = "CurrentUser"
 
+    def read(self, auth: AuthenticatedAuth) -> User:
+        return auth.user
+
     async def __call__(self, connection: HTTPConnection, auth: Any = _PASSED) -> User:
-        passed: AuthenticatedAuth = await _GATE(connection) if auth is _PASSED else auth
+        if auth is _PASSED and (auth := known_auth(connection)) is None:
+            auth = await _GATE(connection)
+        passed: AuthenticatedAuth = auth
         return passed.user
 
 
-class _CurrentSession(_Bearer, Dependency):
+class _CurrentSession(_Bearer, Value):
     written = "CurrentSession"
 
+    def read(self, auth: AuthenticatedAuth) -> Session:
+        return auth.session
+
     async def __call__(self, connection: HTTPConnection, auth: Any = _PASSED) -> Session:
-        passed: AuthenticatedAuth = await _GATE(connection) if auth is _PASSED else auth
+        if auth is _PASSED and (auth := known_auth(connection)) is None:
+            auth = await _GATE(connection)
+        passed: AuthenticatedAuth = auth
         return passed.session
 
 

@@ -26,7 +26,8 @@ from moonkey_core.web.placement import (
     route_order_advice,
 )
 from moonkey_starlette.mounted import layers
-from moonkey_starlette.signatures import all_of, check_parameters, leave_out_defaults
+from moonkey_starlette.shortcuts import shorten
+from moonkey_starlette.signatures import all_of, check_parameters
 
 STARLETTE = Framework("Starlette", "moonkey_starlette", (Starlette, Router, BaseRoute), route_order_advice)
 _AUTOMATIC = {"HEAD", "OPTIONS"}
@@ -132,7 +133,7 @@ def registered(
                     note(error)
                 if dependant is not None:
                     yield from (Registered(one.call, where) for one in all_of(dependant))
-                    leave_out_defaults(dependant)
+                    shorten(route, dependant)
             queue += [(inner, path, depth + 1) for inner in (route, attribute(route, "app")) if inner is not None]
         queue += [(inner, prefix, depth + 1) for inner in _inside(app)]
 

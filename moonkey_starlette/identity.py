@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import overload
 
+from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from moonkey_core.auth import Auth, AuthenticatedAuth, Raiser, set_raiser
 from moonkey_core.client import AsyncMoonKey, Pending
 from moonkey_core.errors import ConfigurationError
-from moonkey_core.gate import Requirements
+from moonkey_core.gate import Requirements, optional_user
 from moonkey_core.web.lazy import LazyAuth
 from moonkey_core.web.once import Once
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, asgi_request
@@ -20,11 +21,19 @@ from moonkey_starlette.requests import AuthenticatedRequest, AuthenticatedWebSoc
 KEY = "moonkey"
 """The key of the :class:`Identity` in a scope, and the name of the ``Auth`` in ``request.state``."""
 
+AUTHENTICATED = "authenticated"
+"""The only permission, for Starlette's ``@requires``."""
+
 _NO_REQUIREMENTS = Requirements()
 
 
-class Identity:
+class Identity(BaseUser):
     """The identity of the client that sent one request or opened one WebSocket.
+
+    It is the value of ``request.user`` and ``request.auth``, too: the verified user, or an anonymous one. What
+    Starlette reads of these raises :class:`~moonkey_core.errors.ProviderError` where the identity cannot be
+    determined, so that an outage is never taken for an anonymous user, and
+    :class:`~moonkey_core.errors.ConfigurationError` where the identity has not been verified yet.
 
     Args:
         scope: The ASGI scope of the request or WebSocket.
@@ -44,18 +53,11 @@ class Identity:
 
     raiser: Raiser
 
-    __slots__ = (
-        "_lines",
-        "_once",
-        "_pending",
-        "auth",
-        "client",
-        "headers",
-        "info",
-        "is_eager",
-        "pages",
-        "raiser",
-    )
+    # Every request makes one: what most requests do not set stands here.
+    auth: Auth | None = None
+    info: RequestInfo | None = None
+    _once: Once[Auth] | None = None
+    _pending: Pending | None = None
 
     def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, *, is_eager: bool) -> None:
         self.client: AsyncMoonKey = client
@@ -63,10 +65,8 @@ class Identity:
         self.is_eager: bool = is_eager
         self._lines = lines = tuple(scope["headers"])
         self.headers: HeaderView = asgi_headers(lines)
-        self.info: RequestInfo | None = asgi_request(scope) if client.settings.needs_request_info else None
-        self.auth: Auth | None = None
-        self._once: Once[Auth] | None = None
-        self._pending: Pending | None = None
+        if client.settings.needs_request_info:
+            self.info = asgi_request(scope)
 
     def is_of(self, scope: Scope, client: AsyncMoonKey) -> bool:
         """Return whether this is the identity that a client would find for a scope: nothing has changed since."""
@@ -159,6 +159,31 @@ class Identity:
         return self.auth
 
     @property
+    def is_authenticated(self) -> bool:
+        """Whether a user is signed in."""
+        return optional_user(self.read()) is not None
+
+    @property
+    def display_name(self) -> str:
+        """The user's name, else e-mail address, else id; empty for an anonymous user."""
+        user = optional_user(self.read())
+        if user is None:
+            return ""
+        name = " ".join(part for part in (user.first_name, user.last_name) if part)
+        return name or user.email or user.id
+
+    @property
+    def identity(self) -> str:
+        """The user's id; empty for an anonymous user. Of several providers, two users may have equal ids."""
+        user = optional_user(self.read())
+        return "" if user is None else user.id
+
+    @property
+    def scopes(self) -> list[str]:
+        """The permissions for ``@requires``: ``["authenticated"]`` if a user is signed in, else none."""
+        return [] if optional_user(self.read()) is None else [AUTHENTICATED]
+
+    @property
     def shown(self) -> Auth | LazyAuth:
         """The value in ``request.state``: the identity; before verification, a stand-in that raises when read."""
         return LazyAuth(self) if self.auth is None else self.auth
@@ -186,6 +211,17 @@ def get_client(request: HTTPConnection) -> AsyncMoonKey:
         ConfigurationError: The request has not passed the middleware.
     """
     return identity_of(request).client
+
+
+def known_auth(connection: HTTPConnection) -> AuthenticatedAuth | None:
+    """Return the identity of a request where a user is known to have sent it, so that a gate may let it pass.
+
+    ``None`` for all else, where a gate has more to decide.
+    """
+    identity = connection.scope.get(KEY)
+    if not isinstance(identity, Identity) or (auth := identity.auth) is None or not auth.is_authenticated:
+        return None
+    return auth
 
 
 def outer_identity(scope: Scope, client: AsyncMoonKey) -> Identity | None:

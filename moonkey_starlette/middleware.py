@@ -24,7 +24,7 @@ from moonkey_starlette.mounted import Mounted, check_cookies, is_inside_an_app
 from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
 from moonkey_starlette.refused import HttpRaiser, check_handlers
-from moonkey_starlette.responses import HttpReply, Reply, WebSocketReply, offers_denial
+from moonkey_starlette.responses import HttpReply, Reply, ResponseRules, WebSocketReply, offers_denial
 from moonkey_starlette.scope import attach
 from moonkey_starlette.static_files import is_for_a_file
 from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
@@ -97,6 +97,7 @@ class MoonKeyMiddleware:
     ) -> None:
         self.app = app
         self._problem: Exception | None = None
+        self._is_checked = False
         try:
             if surplus:
                 raise TypeError("MoonKeyMiddleware takes all but the client by keyword.")
@@ -139,34 +140,34 @@ class MoonKeyMiddleware:
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
         self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
+        self._rules = ResponseRules(self.client, self._mounted, self._pages)
         also = partial(check_opened, self.app) if required else str
         self._routes = RouteCheck(self.app, self.client, MoonKeyMiddleware, also)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: attach the identity, admit or refuse the request, and complete the response."""
         kind = scope["type"]
-        problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
-        if problem is None and kind == "lifespan":
-            problem = self._routes.at_start(scope)
-        if problem is not None:
-            await _refuse_to_serve(problem, scope, receive, send)
-        if not self._has_started:
-            self._has_started = True
-            check_cors(self.app, scope, self.client.settings)
+        if not self._is_checked or kind == "lifespan" or _running_loop() is None:
+            await self._begin(scope, receive, send)
         if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
-        identity = self._identity(scope)
+        if kind == "websocket" or KEY in scope:
+            identity = self._identity(scope)
+        else:
+            identity = Identity(scope, self.client, self._pages, is_eager=not self._lazy)
         reply: Reply
         if kind == "http":
-            reply = HttpReply(scope, receive, send, identity, self._mounted, self._pages)
+            reply = HttpReply(scope, receive, send, identity, self._rules)
         elif self._bind_websockets and isinstance(identity, WatchedIdentity) and not identity.is_watched:
             reply = BoundReply(scope, receive, send, identity)
         else:
             reply = WebSocketReply(scope, receive, send, identity, offers_denial=offers_denial(scope))
         identity.raise_for(HttpRaiser(reply))
         try:
-            self._routes.at_request(scope)
+            if not self._is_checked:
+                self._routes.at_request(scope)
+                self._is_checked = True
             attach(scope, identity)
             if not self._lazy and identity.peek() is None and not is_for_a_file(self.app, scope):
                 await identity.resolve()
@@ -182,6 +183,21 @@ class MoonKeyMiddleware:
         finally:
             if reply.held or reply.is_bound:
                 await reply.finish()
+
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check whether this app can be served, until it has answered its first request.
+
+        Raises:
+            Exception: It cannot.
+        """
+        problem = self._problem if _is_asyncio() else ConfigurationError(_NEEDS_ASYNCIO)
+        if problem is None and scope["type"] == "lifespan":
+            problem = self._routes.at_start(scope)
+        if problem is not None:
+            await _refuse_to_serve(problem, scope, receive, send)
+        if not self._has_started:
+            self._has_started = True
+            check_cors(self.app, scope, self.client.settings)
 
     def _identity(self, scope: Scope) -> Identity:
         """Return the identity for a scope: that of a middleware further outside, if it has the same client."""

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from moonkey_core.auth import from_cookies
+from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.settings import Settings
 from moonkey_core.web.pages import Visit, refuse_visit
@@ -18,10 +19,13 @@ from moonkey_core.web.request import asgi_request
 from moonkey_core.web.responses import (
     DESCRIBED_HEADERS,
     Refusal,
+    ResponseEffects,
     ResponseFacts,
+    has_usual_effects,
     must_resolve_first,
     refuse,
     response_effects,
+    usual_effects,
     usual_facts,
 )
 from moonkey_starlette.identity import Identity
@@ -80,7 +84,7 @@ def apply_response_effects(start: Message, identity: Identity) -> Message:
         is_asked_for=not identity.is_eager,
     )
     if effects.is_usual:
-        return {**start, "headers": [*lines, *_encoded(effects.headers)]}
+        return {**start, "headers": [*lines, *_encoded(effects)]}
     if effects.is_secret:
         effects = effects.against(name.decode("latin-1") for name, _ in lines)
     if not effects.headers:
@@ -146,8 +150,8 @@ def _line(name: str, value: str) -> _Line:
 
 
 @lru_cache(64)  # an app has few of them; none holds a credential
-def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[_Line, ...]:
-    return tuple(_line(name, value) for name, value in headers)
+def _encoded(effects: ResponseEffects) -> tuple[_Line, ...]:
+    return tuple(_line(name, value) for name, value in effects.headers)
 
 
 class Reply(RefusingReply, Protocol):
@@ -190,6 +194,37 @@ def offers_denial(scope: Scope) -> bool:
     return DENIAL in (scope.get("extensions") or {})
 
 
+class ResponseRules:
+    """What the responses to all requests to one app have in common.
+
+    Args:
+        client: The client of the middleware.
+        mounted: Where the session routes of the app are.
+        pages: The renderer of pages for the app.
+    """
+
+    def __init__(self, client: AsyncMoonKey, mounted: Mounted, pages: Pages) -> None:
+        self.settings: Settings = client.settings
+        self.mounted = mounted
+        self.pages = pages
+        self._usual = _encoded(usual_effects(client.settings.identity_headers))
+
+    def applied(self, start: Message, identity: Identity) -> Message:
+        """Return the same as :func:`apply_response_effects`, in less time where the effects are the usual ones."""
+        auth = identity.auth
+        if auth is not None and has_usual_effects(auth, self.settings, not identity.is_eager):
+            lines = start.get("headers", ())
+            try:
+                for name, _ in lines:
+                    if name.lower() in _DESCRIBED_HEADERS:
+                        break
+                else:
+                    return {**start, "headers": [*lines, *self._usual]}
+            except (AttributeError, TypeError, ValueError):
+                pass  # an app has sent other types
+        return apply_response_effects(start, identity)
+
+
 class HttpReply:
     """The response to a request.
 
@@ -197,29 +232,35 @@ class HttpReply:
     error again. Such a response is held back until it is clear whether the error is a ``MoonKeyError``.
     """
 
-    is_bound = is_over = False
+    is_bound = is_over = _is_started = False
+    held: Sequence[Message] = ()
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, identity: Identity, mounted: Mounted, pages: Pages
+        self, scope: Scope, receive: Receive, send: Send, identity: Identity, rules: ResponseRules
     ) -> None:
         self.receive = receive
         self.scope = scope
         self._app = scope.get("app")  # these two change on the way inwards
         self._root_path = scope.get("root_path", "")
-        self._mounted = mounted
-        self._pages = pages
         self._send = send
         self._identity = identity
-        self._is_started = False
-        self.held: list[Message] = []
+        self._rules = rules
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app, after the verification or the waiting that a response may need."""
         # Not a coroutine function: most messages need no coroutine besides the server's.
         is_start = message["type"] == "http.response.start"
-        if self.held or (is_start and (message["status"] == _SERVER_ERROR or self._must_resolve(message))):
+        if self.held or (
+            is_start
+            and (
+                message["status"] == _SERVER_ERROR or (self._identity.auth is None and self._must_resolve(message))
+            )
+        ):
             return self._send_or_hold(message)
-        return self._send(self._with_effects(message) if is_start else message)
+        if is_start:
+            self._is_started = True
+            message = self._rules.applied(message, self._identity)
+        return self._send(message)
 
     def _must_resolve(self, start: Message) -> bool:
         identity = self._identity
@@ -227,7 +268,7 @@ class HttpReply:
 
     async def _send_or_hold(self, message: Message) -> None:
         if self._may_report_error(message):
-            self.held.append(message)
+            self.held = (*self.held, message)
         else:
             await self.finish()
             await self._pass_on(message)
@@ -236,7 +277,7 @@ class HttpReply:
         """Answer with an error in place of a response held back; ``False`` where the response has started."""
         if self._is_started:
             return False
-        self.held = []
+        self.held = ()
         for message in refusal_messages("http.response", self.refusal(error)):
             await self._pass_on(message)
         return True
@@ -244,7 +285,7 @@ class HttpReply:
     @property
     def settings(self) -> Settings:
         """The settings of the client."""
-        return self._identity.client.settings
+        return self._rules.settings
 
     @property
     def can_refuse(self) -> bool:
@@ -256,7 +297,7 @@ class HttpReply:
         identity, scope, root_path, settings = self._identity, self.scope, self._root_path, self.settings
         if settings.cookies is None:
             return refuse(error, settings, identity.headers)
-        prefix = self._mounted.prefix
+        prefix = self._rules.mounted.prefix
         visit = Visit(
             method=scope["method"],
             target=target_of(scope, root_path),
@@ -264,11 +305,11 @@ class HttpReply:
             info=identity.info or asgi_request(scope),
         )
         refusal = refuse_visit(error, settings, identity.headers, visit)
-        return self._pages.rendered(refusal, Request(scope))
+        return self._rules.pages.rendered(refusal, Request(scope))
 
     async def finish(self) -> None:
         """Send the messages held back."""
-        held, self.held = self.held, []
+        held, self.held = self.held, ()
         for message in held:
             await self._pass_on(message)
 
@@ -288,7 +329,7 @@ class HttpReply:
         if message["type"] != "http.response.start":
             return message
         self._is_started = True
-        return apply_response_effects(message, self._identity)
+        return self._rules.applied(message, self._identity)
 
 
 class WebSocketReply:

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from starlette.authentication import BaseUser
 from starlette.types import Scope
 
-from moonkey_core.gate import optional_user
-from moonkey_core.models import User
 from moonkey_starlette.identity import KEY, Identity
-
-AUTHENTICATED = "authenticated"
-"""The only permission, for Starlette's ``@requires``."""
 
 
 def attach(scope: Scope, identity: Identity) -> None:
     """Put the identity on the scope itself, not on a copy: outer layers read the scope after inner ones."""
     scope[KEY] = identity
     scope["state"] = RequestState(scope.get("state", {}), identity)
-    scope["user"] = scope["auth"] = ConnectionUser(identity)
+    scope["user"] = scope["auth"] = identity
 
 
 class RequestState(MutableMapping[str, Any]):
@@ -38,7 +32,8 @@ class RequestState(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name == KEY:
-            return self._identity.shown
+            identity = self._identity
+            return identity.shown if identity.auth is None else identity.auth
         return self._state[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -62,46 +57,3 @@ class RequestState(MutableMapping[str, Any]):
         if name == KEY:
             raise TypeError(f"request.state.{KEY} is read-only: nothing but the request decides who sent it.")
         return self._state
-
-
-class ConnectionUser(BaseUser):
-    """The value of ``request.user`` and of ``request.auth``: the verified user, or an anonymous one.
-
-    Each property raises :class:`~moonkey_core.errors.ProviderError` where the identity cannot be determined, so
-    that an outage is never taken for an anonymous user, and :class:`~moonkey_core.errors.ConfigurationError` where
-    the identity has not been verified yet.
-    """
-
-    __slots__ = ("_identity",)
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-
-    @property
-    def is_authenticated(self) -> bool:
-        """Whether a user is signed in."""
-        return _user_of(self._identity) is not None
-
-    @property
-    def display_name(self) -> str:
-        """The user's name, else e-mail address, else id; empty for an anonymous user."""
-        user = _user_of(self._identity)
-        if user is None:
-            return ""
-        name = " ".join(part for part in (user.first_name, user.last_name) if part)
-        return name or user.email or user.id
-
-    @property
-    def identity(self) -> str:
-        """The user's id; empty for an anonymous user. Of several providers, two users may have equal ids."""
-        user = _user_of(self._identity)
-        return "" if user is None else user.id
-
-    @property
-    def scopes(self) -> list[str]:
-        """The permissions for ``@requires``: ``["authenticated"]`` if a user is signed in, else none."""
-        return [] if _user_of(self._identity) is None else [AUTHENTICATED]
-
-
-def _user_of(identity: Identity) -> User | None:
-    return optional_user(identity.read())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_origin
+
+from starlette.requests import HTTPConnection
 
 from moonkey_core.auth import Auth, AuthenticatedAuth
 from moonkey_core.errors import ConfigurationError
@@ -41,6 +43,28 @@ class NoParameter:
 class Dependency(NoParameter):
     """The base of all dependencies of this package; ``written`` is the annotation of a parameter for it."""
 
+    @property
+    def lets_users_pass_only(self) -> bool:
+        """Whether behind it there is a verified user and session for certain."""
+        return False
+
+
+class Value(Dependency):
+    """The base of a dependency that does nothing but pass on a part of an identity, behind a gate for users."""
+
+    @property
+    def lets_users_pass_only(self) -> bool:
+        """Always: it is behind a gate."""
+        return True
+
+    def read(self, auth: AuthenticatedAuth) -> Any:
+        """Return the part of the identity."""
+        raise NotImplementedError
+
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        """Return it for a request that passes the gate."""
+        raise NotImplementedError
+
 
 class Default:
     """The base of a dependency that does nothing but what one that depends on it does without it."""
@@ -60,9 +84,10 @@ def check_parameters(dependant: Any, where: str) -> None:
         ConfigurationError: There is such a parameter, or a ``Depends()`` around an object that is no gate.
     """
     for one in all_of(dependant):
-        resolved = {inner.name for inner in one.dependencies}
-        for parameter in _parameters(one.call):
-            if parameter.name in resolved or _default_of(parameter) is not None:
+        dependencies = dependencies_of(one)
+        resolved = {inner.name for inner in dependencies}
+        for parameter in parameters_of(one.call):
+            if parameter.name in resolved or default_of(parameter) is not None:
                 continue
             unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
             if unread is not None:
@@ -81,7 +106,7 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"`{parameter.name}: {written}`, without a default. (Where nobody has to be signed in: "
                     "`auth: CurrentAuth`, and auth.user in it.)"
                 )
-        for inner in one.dependencies:
+        for inner in dependencies:
             kind = kind_of(inner.call)
             written = _dependency_named(inner.call) if get_origin(inner.call) is Annotated else None
             if written is not None or (kind is not None and not kind.is_gate):
@@ -91,29 +116,7 @@ def check_parameters(dependant: Any, where: str) -> None:
                 )
 
 
-def leave_out_defaults(dependant: Any) -> None:
-    """Leave out the dependencies of a finished route that one of this package can do without.
-
-    FastAPI takes its time over each one in every request. Those are told by the default of their parameter, which
-    names the dependency itself. They only serve ``dependency_overrides``: where an app has any, FastAPI reads the
-    signatures anew in each request, and finds them again.
-
-    Args:
-        dependant: FastAPI's description of an endpoint, with its dependencies in a list.
-    """
-    for one in all_of(dependant):
-        if not issubclass(type(one.call), Dependency):
-            continue
-        defaults = {parameter.name: _default_of(parameter) for parameter in _parameters(one.call)}
-        # A new list: a request on its way may be in the middle of the old one.
-        one.dependencies = [
-            inner
-            for inner in one.dependencies
-            if not isinstance(inner.call, Default) or defaults.get(inner.name) is not inner.call
-        ]
-
-
-def _default_of(parameter: inspect.Parameter) -> Default | None:
+def default_of(parameter: inspect.Parameter) -> Default | None:
     """Return the dependency that a parameter of one of ours names as its default, and may be left out."""
     default = parameter.default
     found = default.dependency if type(default).__name__ in _MARKERS else None
@@ -123,11 +126,44 @@ def _default_of(parameter: inspect.Parameter) -> Default | None:
 def all_of(dependant: Any) -> Iterator[Any]:
     """Yield an endpoint and all its dependencies, direct and indirect."""
     yield dependant
-    for inner in dependant.dependencies:
+    for inner in dependencies_of(dependant):
         yield from all_of(inner)
 
 
-def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+def dependencies_of(dependant: Any) -> list[Any]:
+    """Return the direct dependencies of an endpoint or dependency, also those that requests do without."""
+    found = dependant.dependencies
+    return found.whole if isinstance(found, Shortened) else list(found)
+
+
+class Shortened(list[Any]):
+    """The dependencies of a route, which leaves some of them out while the app overrides no dependency.
+
+    FastAPI goes through them in each request.
+
+    Args:
+        whole: All of them.
+        few: Those that are left.
+        provider: The app or router with ``dependency_overrides``, as FastAPI has noted it for the route.
+    """
+
+    def __init__(self, whole: Iterable[Any], few: Iterable[Any], provider: Any) -> None:
+        super().__init__(whole)
+        self._few = list(few)
+        self._provider = provider
+
+    @property
+    def whole(self) -> list[Any]:
+        """All of them."""
+        return list(super().__iter__())
+
+    def __iter__(self) -> Iterator[Any]:
+        overrides = self._provider is not None and self._provider.dependency_overrides
+        return super().__iter__() if overrides else iter(self._few)
+
+
+def parameters_of(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a callable, with their annotations evaluated if possible; none if it shows none."""
     for eval_str in (True, False):
         with suppress(Exception):  # evaluating an annotation can raise anything
             return list(inspect.signature(call, eval_str=eval_str).parameters.values())

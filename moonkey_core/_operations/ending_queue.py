@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 from weakref import finalize
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._repeated_log import log_repeated
 

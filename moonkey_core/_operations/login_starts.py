@@ -11,7 +11,7 @@ from moonkey_core._sign_in_steps import LinkPage, SignInSteps
 from moonkey_core.models import Device, MagicLinkRequest, TotpRegistration, WalletChallenge
 
 _MAX_URL = 2048  # characters
-_PROVIDER = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_PROVIDER = r"[a-z][a-z0-9_-]{0,63}"
 
 
 def send_magic_link(
@@ -133,7 +133,7 @@ def oauth_start_url(
 ) -> str:
     """Return the address that a sign-in with another provider begins at; see ``client.oauth.start_url``."""
     steps = core.able_to("sign_in")
-    if not _PROVIDER.fullmatch(text_argument(provider, "provider")):
+    if not re.fullmatch(_PROVIDER, text_argument(provider, "provider")):
         raise ValueError("provider must be the name of a provider in lower case, such as google.")
     if state is not None and login_redirect_url is None:
         raise ValueError("Give login_redirect_url: the browser brings the state back to it.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._operations.arguments import Lifetime, text_argument
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_with_retries, revoke_all_with_retries

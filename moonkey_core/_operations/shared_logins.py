@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Digest
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Pause
 from moonkey_core.errors import InvalidCredentials, MoonKeyError, TooManyAttempts

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Digest
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import CountAttempt, Counts, Limit
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._revocations.entry import Revocation
 from moonkey_core._verified import Key
 

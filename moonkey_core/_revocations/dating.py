@@ -40,15 +40,17 @@ class Dating:
         leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
         offset: Seconds that the clock that all processes have in common is ahead; ``None`` while unknown. Set it
             by :meth:`set_offset`.
+        issuer_offset: Seconds that the clock of the issuer is ahead, as far as that is proven.
     """
 
-    __slots__ = ("_measured", "clock", "leeway", "offset", "retention")
+    __slots__ = ("_measured", "clock", "issuer_offset", "leeway", "offset", "retention")
 
     def __init__(self, retention: float, leeway: float = 0.0, clock: Callable[[], float] = _clock.wall) -> None:
         self.clock = clock
         self.retention = retention
         self.leeway = leeway
         self.offset: float | None = None
+        self.issuer_offset: float = 0.0
         self._measured: tuple[float, float] | None = None  # what the common clock showed, and monotonic seconds
 
     def set_offset(self, offset: float) -> None:
@@ -67,6 +69,14 @@ class Dating:
             return now
         shown, at = self._measured
         return max(now, shown + _clock.elapsed() - at)
+
+    def latest_date(self) -> float:
+        """Return the latest date, by the common clock, that is proven to be possible of what was issued until now.
+
+        The issuer dates by its own clock. It may be ahead by the leeway, and no more than that counts.
+        """
+        ahead = self.issuer_offset - (self.offset or 0.0)
+        return self.now() + min(max(ahead, 0.0), self.leeway)
 
     def by_common_clock(self, at: float | None) -> float | None:
         """Return a time by the clock of this machine as one by the common clock."""

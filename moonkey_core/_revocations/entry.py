@@ -6,15 +6,16 @@ import contextlib
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._verified import DEFAULT_SCOPE, Key
 
 MAX_CLOCK_AHEAD = 60.0
 """Seconds that a time may lie in the future: the largest clock difference that can be configured."""
 
-_SCOPE = re.compile(r"[!\"$-~]{1,255}")  # visible ASCII without "#", which no issuer has
+_SCOPE = r"[!\"$-~]{1,255}"  # visible ASCII without "#", which no issuer has
 
 
 def parts_of(key: Key) -> tuple[str, str]:
@@ -33,7 +34,7 @@ def checked_scope(value: object) -> str:
     Raises:
         ValueError: It is not at most 255 visible ASCII characters, without ``#``.
     """
-    if not isinstance(value, str) or not _SCOPE.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_SCOPE, value):
         raise ValueError("not a scope")
     return value
 

@@ -45,7 +45,7 @@ from moonkey_core.web.handles import (
 )
 from moonkey_core.web.request import HeaderView
 
-_METHOD = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+_METHOD = r"[A-Za-z0-9._:/-]{1,64}"
 _MAX_USERS = 100_000
 """Records of users that one process keeps at most; beyond, the one that was used least lately is forgotten."""
 
@@ -97,7 +97,7 @@ class Records:
         """
         if session_facts(auth) is None:
             raise ValueError("Only of a signed-in user can something be recorded: auth.is_authenticated is false.")
-        if purpose == "mfa" and not _METHOD.fullmatch(method):
+        if purpose == "mfa" and not re.fullmatch(_METHOD, method):
             raise ValueError("method must be a plain name of 64 characters at most, such as 'totp'.")
         now = self._revocations.now()
         session = "" if purpose == "mfa" and self.by_user else self.session_of(auth)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from moonkey_core import _clock, _repeated_log
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import Outcome, Reply, TransportError
 from moonkey_core.events import CircuitChanged, Hooks

@@ -61,6 +61,7 @@ class SyncExchange:
         *,
         breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
+        on_clock: Callable[[float], None] | None = None,
         store: Store | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class SyncExchange:
             settings: The settings of the client.
             breaker: The circuit breaker, where it is shared with another part of the client.
             hooks: Where each attempt is reported.
+            on_clock: Is called with the seconds that the clock of the API is ahead, as far as that is proven.
             store: The store that the processes of the app share, if there is one.
             http_client: Used for all calls instead of connections of our own, and never closed.
 
@@ -82,7 +84,7 @@ class SyncExchange:
         self._store = store
         self._http_client = http_client
         self._tls = tls_context(settings) if http_client is None else False
-        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget)
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget, on_clock)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
         reset_after_fork(self.reset)
@@ -259,6 +261,7 @@ class AsyncExchange:
         *,
         breaker: CircuitBreaker | None = None,
         hooks: Hooks | None = None,
+        on_clock: Callable[[float], None] | None = None,
         store: AsyncStore | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
@@ -268,6 +271,7 @@ class AsyncExchange:
             settings: The settings of the client.
             breaker: The circuit breaker, where it is shared with another part of the client.
             hooks: Where each attempt is reported.
+            on_clock: Is called with the seconds that the clock of the API is ahead, as far as that is proven.
             store: The store that the processes of the app share, if there is one.
             http_client: Used for all calls instead of connections of our own, and never closed. It belongs to the
                 event loop of its owner.
@@ -284,7 +288,7 @@ class AsyncExchange:
         self._http_client = http_client
         tls = tls_context(settings) if http_client is None else False
         self._make_sender = sender_factory(settings, tls, http_client)
-        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget)
+        self._monitor = CallMonitor(breaker, hooks, settings.leeway, settings.call_budget, on_clock)
         self.breaker: CircuitBreaker = self._monitor.breaker
         self._open()
         reset_after_fork(self.reset)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from moonkey_core import _clock
@@ -270,7 +270,8 @@ def _retry_delay(fetch: Fetch, outcome: Outcome) -> float | None:
 class CallMonitor:
     """The monitor of a call: it checks the circuit breaker before each attempt, and reports to it and to hooks.
 
-    ``closed`` is set when the client is closed: then no attempt is made any more.
+    ``closed`` is set when the client is closed: then no attempt is made any more. ``on_clock`` is called with the
+    seconds that the clock of the API is ahead, as far as each reply proves it.
     """
 
     def __init__(
@@ -279,7 +280,9 @@ class CallMonitor:
         hooks: Hooks | None,
         leeway: float = 0.0,
         call_budget: float | None = None,
+        on_clock: Callable[[float], None] | None = None,
     ) -> None:
+        self._on_clock = on_clock
         self._budget = None if call_budget is None else CallBudget(call_budget)
         self.hooks = Hooks() if hooks is None else hooks
         self.breaker = CircuitBreaker(self.hooks) if breaker is None else breaker
@@ -297,7 +300,12 @@ class CallMonitor:
         if fetch.operation == "jwks" or "age" in reply.headers:
             return  # the reply may come from a cache
         date = http_date(reply.headers.get("date", ""))
-        if date is None or not self._api_clock.observe(date, date + _DATE_WIDTH, asked_at, _clock.wall()):
+        if date is None:
+            return
+        has_changed = self._api_clock.observe(date, date + _DATE_WIDTH, asked_at, _clock.wall())
+        if self._on_clock is not None:
+            self._on_clock(self._api_clock.offset)
+        if not has_changed:
             return
         if self._api_clock.is_wrong:
             logger.warning(

@@ -111,20 +111,30 @@ class Acceptance:
             RevokedCredentials: It was revoked since it was last accepted.
             ProviderUnavailable: Revocations may have been missed, and the settings accept no JWT meanwhile.
         """
-        if not entry.starts_at - self.leeway <= now < entry.reusable_until:
+        # Each request comes here. Two comparisons take less time than one with three terms.
+        if not (entry.starts_at - self.leeway <= now and now < entry.reusable_until):
             return False
         if entry.revocations_version != self._revocations.version and self.is_revoked(entry):
             raise self.refusal(entry)
-        if entry.needs_introspection or (entry.key is not None and not self._has_key(entry, now)):
+        if entry.needs_introspection:
             return False
+        if entry.key is not None:  # mostly it was found in this very key set before
+            current = self._keys.current
+            if not (
+                current is not None
+                and entry.key_set is current
+                and current.fetched_at <= now
+                and now < current.usable_until
+            ) and not self._has_key(entry, now):
+                return False
         if self._feed is not None and not self.is_up_to_date() and not self._counts_while_lost(entry, now):
             if self._refuses_without_feed and entry.key is not None and not self.is_starting:
                 raise ProviderUnavailable(reason="feed_refused", retry_after=_FEED_SECONDS)
             return False
-        most = None if requirements is None else requirements.max_staleness
-        is_stale = most is not None and not entry.is_fresh(now, most)
-        if is_stale and (self._can_ask or requirements is not AS_FRESH_AS_POSSIBLE):
-            return False
+        if requirements is not None and requirements.max_staleness is not None:
+            is_stale = not entry.is_fresh(now, requirements.max_staleness)
+            if is_stale and (self._can_ask or requirements is not AS_FRESH_AS_POSSIBLE):
+                return False
         if self._grace:
             entry.last_accepted_at = now
         return True

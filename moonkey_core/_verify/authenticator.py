@@ -14,9 +14,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import cast
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import shown
 from moonkey_core._plan import Plan
 from moonkey_core._provider import (
@@ -24,21 +25,19 @@ from moonkey_core._provider import (
     IntrospectionRequest,
     JwtRules,
     Provider,
-    SessionClaims,
-    check_scope,
     introspection_key,
     loader_of_users,
 )
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, SessionIds, scoped_reader, scoped_user
+from moonkey_core._verified import CacheEntry, SessionIds, scoped_user
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
 from moonkey_core._verify.introspection import Introspector, Verification
-from moonkey_core._verify.jwks import SigningKey
 from moonkey_core._verify.jwks_cache import JwksCache
-from moonkey_core.auth import Auth, new_auth
+from moonkey_core._verify.jwt_verifier import JwtVerifier
+from moonkey_core.auth import Auth, new_auth, remembered_auth
 from moonkey_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -59,6 +58,7 @@ from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, with_
 from moonkey_core.settings import Settings
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
+    BEARER,
     PresentedCredentials,
     bare_token,
     cookies_of_request,
@@ -66,8 +66,9 @@ from moonkey_core.web.credentials import (
     read_credentials,
     unverified_issuer,
     usual_bearer,
+    usual_names,
 )
-from moonkey_core.web.request import HeaderView, RequestInfo
+from moonkey_core.web.request import HeaderView, LineView, RequestInfo, sole_line
 
 _Wishes = tuple[Mapping[str, object] | None, AuthorizationCheck | None]
 _NO_REQUIREMENTS = Requirements()
@@ -144,12 +145,12 @@ class Authenticator:
         self._judge = judge or _jwt.Judge(JwtRules(issuers=()), settings.leeway)
         self._longest_jwt = -1 if judge is None else settings.max_credential_length
         self._verifies_jwts = judge is not None and judge.verifies
-        # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
-        self._own = SessionClaims("", "", None, 0.0)[4:] if provider.name == DEFAULT_SCOPE else None
-        self._scopes = frozenset(provider.scopes.values())
+        self._jwts = JwtVerifier(settings, provider, self._judge, keys, acceptance, sliding_expiration, clock)
         self._can_ask = "introspect" in provider.capabilities
         self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
         self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
+        self._names = usual_names(settings)
+        self._longest_line = len(BEARER) + settings.max_credential_length
         self._token_prefix = settings.token_prefix
         self._load_user = loader_of_users(provider, settings.user_ttl)
         self._roles: AuthorizationChecker | None = (
@@ -187,13 +188,29 @@ class Authenticator:
         Returns:
             The identity where no call is needed, else the state from which :meth:`finish` continues.
         """
-        settings = self._settings
-        # 1. The one credential that the request presents. Mostly it is after Bearer, and was verified before.
-        text: str | None
-        bearer = usual_bearer(headers, settings) if presented is None else None
+        digest, entry, is_new = b"", None, False
+        bearer: str | None = None
+        if presented is None and (names := self._names) is not None:
+            # 1. The one credential that the request presents. Mostly its line is all there is of it.
+            line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
+            if line and line.startswith(BEARER) and len(line) <= self._longest_line:
+                # 2. Mostly it was verified before, and is still valid. Anything else is decided below.
+                digest, entry = self._cache.find(line)
+                is_new = entry is None
+                try:
+                    if (
+                        entry is not None
+                        and not self._loads_users
+                        and self._acceptance.accepts(entry, now, requirements)
+                    ):
+                        return remembered_auth(entry)
+                except (RevokedCredentials, ProviderUnavailable):
+                    pass  # raised again below
+            bearer = usual_bearer(line, self._settings.max_credential_length)
+        settings, text = self._settings, bearer
         if bearer:
-            prefix = self._token_prefix
-            text = bare_token(bearer, prefix) if prefix and bearer.startswith(prefix) else bearer
+            if self._token_prefix and bearer.startswith(self._token_prefix):
+                text, digest, is_new = bare_token(bearer, self._token_prefix), b"", False
         else:
             if bearer is not None:
                 presented = cookies_of_request(headers, info, settings)
@@ -203,27 +220,29 @@ class Authenticator:
                 return new_auth(error=presented.error, from_cookies=presented.from_cookies)
             if not presented.source:
                 return new_auth(hint=presented.hint)
-            text = presented.cached_text(settings)
+            text, digest, is_new = presented.cached_text(settings), b"", False
         try:
             # 2. Verified before, and still valid? A cached credential has passed the grammar.
-            digest, entry = b"", None
-            if text is not None:
-                digest = self._cache.text_digest(text)
-                entry = self._remembered(presented, digest, requirements, now)
+            if text is not None and not is_new:
+                if not digest:
+                    digest = self._cache.text_digest(text)
+                    entry = self._cache.get(digest)
+                entry = self._if_accepted(entry, presented, digest, requirements, now)
             jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
             proven: CacheEntry | None = None
             if bearer:
                 if entry is not None and not self._loads_users:
-                    return new_auth(entry, "cache", entry.vouched_at)
+                    return remembered_auth(entry)
                 # The usual end of a JWT at first sight. Where more is to be decided, the steps below go on.
-                jwt = self._read_jwt(bearer, now) if entry is None else None
-                if isinstance(jwt, _jwt.ParsedJwt) and self._verifies_jwts and not self._cache.denies_any:
-                    key = self._keys.cached_key(jwt.kid, jwt.algorithm, now)
-                    if key is not None:
-                        proven = self._proven(jwt, key)
+                is_usual = requirements is None or requirements.max_staleness is None
+                if entry is None and is_usual and self._verifies_jwts and not self._cache.denies_any:
+                    proven = self._jwts.at_first_sight(bearer, now)
+                    if proven is not None:
                         source = self._remembered_now(digest, proven, requirements, now)
                         if source is not None and not self._loads_users:
                             return new_auth(proven, source, proven.vouched_at)
+                if entry is None:
+                    jwt = self._read_jwt(bearer, now)
                 presented = PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)
             assert presented is not None
             is_cookie = presented.source == "cookie"
@@ -237,9 +256,9 @@ class Authenticator:
                     presented = presented.checked(settings)
                     if presented.text != text:
                         digest, jwt = self._cache.text_digest(presented.text), None
-                        entry = self._remembered(presented, digest, requirements, now)
+                        entry = self._if_accepted(self._cache.get(digest), presented, digest, requirements, now)
             if entry is not None and not (self._loads_any_user and self._lacks_user(presented, entry, now)):
-                return new_auth(entry, "cache", entry.vouched_at, is_cookie)
+                return remembered_auth(entry, is_cookie)
             token_digest = None if presented.cached_jwt is not None else digest
             pending = Pending(presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info)
             if entry is not None:
@@ -402,8 +421,8 @@ class Authenticator:
         self.check_own_jwt(value)
         jwt = self._parsed(value, self._clock())
         key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
-        claims = self._proven_claims(jwt, key)
-        scope = self._scope_of(claims, jwt.payload["iss"])
+        claims = _jwt.proven_claims(jwt, key, self._judge, self._claims)
+        scope = self._jwts.scope_of(claims, jwt.payload["iss"])
         return SessionIds(claims.session_id, claims.user_id, scope, claims.names_session)
 
     def check_own_jwt(self, value: str) -> None:
@@ -419,10 +438,15 @@ class Authenticator:
             evidence = f"Its iss is {shown(issuer)}, not one of {shown(self._judge.rules.issuers)}."
             raise InvalidCredentials(reason="jwt_issuer", evidence=evidence)
 
-    def _remembered(
-        self, presented: PresentedCredentials | None, digest: bytes, requirements: Requirements | None, now: float
+    def _if_accepted(
+        self,
+        entry: CacheEntry | None,
+        presented: PresentedCredentials | None,
+        digest: bytes,
+        requirements: Requirements | None,
+        now: float,
     ) -> CacheEntry | None:
-        """Return the cache entry of a credential, where it is still valid.
+        """Return the cache entry of a credential, where there is one and it is still valid.
 
         ``presented`` is ``None`` for one in a header.
 
@@ -430,7 +454,6 @@ class Authenticator:
             RevokedCredentials: The credential has been revoked. Not raised for a cookie pair, whose session token
                 may still be valid where its JWT is not.
         """
-        entry = self._cache.get(digest)
         if entry is None:
             return None
         pair = None if presented is None or presented.cached_jwt is None else presented
@@ -495,7 +518,7 @@ class Authenticator:
         if key is None:
             return None
         try:
-            pending.entry = self._proven(jwt, key)
+            pending.entry = self._jwts.proven(jwt, key)
         except InvalidCredentials:
             if not pending.presented.is_pair:
                 raise
@@ -557,69 +580,11 @@ class Authenticator:
     def _prove(self, pending: Pending, jwt: _jwt.ParsedJwt) -> Plan[None]:
         try:
             key = yield from self._keys.key_for(jwt.kid, jwt.issued_at, jwt.algorithm)
-            pending.entry = self._proven(jwt, key)
+            pending.entry = self._jwts.proven(jwt, key)
         except (InvalidCredentials, ProviderUnavailable):
             if not pending.presented.is_pair:
                 raise
             pending.jwt = None  # the session token decides
-
-    def _proven(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> CacheEntry:
-        """Verify a JWT with its key, and return the entry for it.
-
-        Raises:
-            InvalidCredentials: It is not genuine.
-            RevokedCredentials: Its session was revoked.
-        """
-        judge = self._judge
-        claims = _jwt.proven_claims(jwt, key, judge, self._claims)
-        entry = CacheEntry(
-            body=jwt.body,
-            reader=self._claims,
-            session_id=claims.session_id,
-            user_id=claims.user_id,
-            issued_at=jwt.issued_at if claims.started_at is None else min(jwt.issued_at, claims.started_at),
-            started_at=claims.started_at,
-            starts_at=jwt.starts_at,
-            reusable_until=min(jwt.stale_at(judge), claims.ends_at + judge.leeway),
-            vouched_at=jwt.issued_at,
-            ends_at=claims.ends_at,
-            last_accepted_at=self._clock() if self._settings.grace_seconds else jwt.issued_at,
-            kid=jwt.kid,
-            key=key,
-        )
-        if claims[4:] != self._own:
-            self._take_scope(entry, claims, jwt.payload["iss"])
-        current = self._keys.current
-        if current is not None:
-            if current.keys.get(jwt.kid) is key:
-                entry.key_set = current
-            else:
-                entry.kid = current.name_of(key)  # a JWT that names no key, or a key without a name
-            if jwt.head not in current.known_headers:
-                current.remember_header(jwt.head, jwt.kid, jwt.algorithm)
-        if self._acceptance.is_revoked(entry):
-            raise self._acceptance.refusal(entry)
-        self._sliding_expiration.update_end(entry)
-        return entry
-
-    def _take_scope(self, entry: CacheEntry, claims: SessionClaims, issuer: str) -> None:
-        """Note in the entry what its ids belong to, what it speaks for, and who acts for that.
-
-        Ids without a scope are those of their issuer: they never meet equal ones of MoonKey.
-        """
-        entry.scope, entry.principal, entry.actor = self._scope_of(claims, issuer), claims.principal, claims.actor
-        entry.names_session = claims.names_session
-        entry.reader = scoped_reader(self._claims, entry.scope)
-
-    def _scope_of(self, claims: SessionClaims, issuer: str) -> str:
-        scope = claims.scope
-        if scope == DEFAULT_SCOPE and self._provider.name != DEFAULT_SCOPE:
-            scope = self._judge.scopes.get(issuer, issuer)
-        check_scope(scope, self._provider, self._scopes)
-        return scope
-
-    def _proven_claims(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> SessionClaims:
-        return _jwt.proven_claims(jwt, key, self._judge, self._claims)
 
     def _not_asked(self, pending: Pending, now: float) -> MoonKeyError:
         """Return the error for a credential that only the provider could accept, which cannot be asked."""

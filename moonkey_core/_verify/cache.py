@@ -18,7 +18,7 @@ from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, Key, key_of
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.revocations import retention
 from moonkey_core.settings import Secret, Settings
-from moonkey_core.web.credentials import bare_token
+from moonkey_core.web.credentials import BEARER, bare_token
 
 _Denial = tuple[type[InvalidCredentials], str, float]
 _MAX_DENIED_BRIEFLY = 4096
@@ -39,9 +39,13 @@ class VerificationCache:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
-        # dropped, so that a digest does not reveal the state that a length-extension attack needs.
-        self._start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
+        # A block of 64 bytes in front: a secret, and the settings, which decide what a credential proves. Half of
+        # the output is dropped, so that a digest does not reveal the state that a length-extension attack needs.
+        self._line_start = sha256(secrets.token_bytes(32) + sha256(_fingerprint(settings)).digest())
+        self._text_start = self._line_start.copy()
+        self._text_start.update(BEARER)  # so that a text has the digest of the line that holds it
+        self._pair_start = self._line_start.copy()
+        self._pair_start.update(b"\n")
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
@@ -56,6 +60,7 @@ class VerificationCache:
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
+        self._denied_until = -math.inf  # when the last of them is forgotten (monotonic seconds)
         self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
         self._sessions: FIFOCache[Key, None] = FIFOCache(_MAX_SEEN)  # where it matters whose calls go first
         self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
@@ -84,8 +89,11 @@ class VerificationCache:
         return self.text_digest(bare_token(credential, self._token_prefix))
 
     def text_digest(self, text: str) -> bytes:
-        """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""
-        digest = self._start.copy()
+        """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``.
+
+        A pair of cookies, whose text has a line feed in it, has another one than any line of a header.
+        """
+        digest = (self._pair_start if "\n" in text else self._text_start).copy()
         digest.update(text.encode("ascii"))
         return digest.digest()[:16]
 
@@ -93,10 +101,21 @@ class VerificationCache:
         """Return the entry of a valid credential, if there is one. Takes no lock, as reading changes nothing."""
         return self._entries.get(digest)
 
+    def find(self, line: bytes) -> tuple[bytes, CacheEntry | None]:
+        """Return the cache key of the text after ``Bearer`` in a line of a header, and its entry, if there is one.
+
+        The line is not copied for it. It begins with ``BEARER``.
+        """
+        hashed = self._line_start.copy()
+        hashed.update(line)
+        digest = hashed.digest()[:16]
+        return digest, self._entries.get(digest)
+
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
-            if digest in self._denied_briefly or (self.denies_any and digest in self._denied):
+            is_recent = _clock.monotonic() < self._denied_until and digest in self._denied_briefly
+            if is_recent or (self.denies_any and digest in self._denied):
                 return
             self._entries[digest] = entry
             if self._keeps_sessions:
@@ -144,7 +163,9 @@ class VerificationCache:
         with self._lock:
             self._entries.pop(digest, None)
             self._seen.pop(digest, None)
-            self._denied_briefly[digest] = (type(error), error.reason, _clock.monotonic())
+            now = _clock.monotonic()
+            self._denied_briefly[digest] = (type(error), error.reason, now)
+            self._denied_until = now + _DENIED_BRIEFLY_SECONDS + 1.0  # the table reads the clock itself
 
     def mark_dead(self, digest: bytes) -> None:
         """Remember that the provider has called a session token dead, while a JWT beside it may seem good."""

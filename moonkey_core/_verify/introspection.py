@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from moonkey_core import _clock
 from moonkey_core._crypto import fleet_sealers
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import seconds
 from moonkey_core._plan import Done, Plan, step
 from moonkey_core._provider import IntrospectionRequest, IntrospectionResult, Provider, check_scope, own_scope
@@ -192,7 +194,7 @@ class Introspector:
             self.confirm(request.digest, jwt, result)
         elif self._settings.session_cache_ttl or self._settings.grace_seconds:
             entry.reusable_until = min(entry.reusable_until, over_at)
-            entry.body = self._provider.without_credentials(result.body)
+            entry.body, entry.claims = self._provider.without_credentials(result.body), None
             self._cache.put(request.digest, entry)
         return Verification(entry, "remote", result.asked_at, result, asked_now=result.asked_at >= began)
 
@@ -211,15 +213,11 @@ class Introspector:
         jwt.vouched_at = jwt.asked_at = result.asked_at
         jwt.move_end(result.ends_at)
         if result.replaces_claims:  # another object: requests read the old one meanwhile
-            jwt = replace(
-                jwt,
-                body=self._provider.without_credentials(result.body),
-                reader=scoped_reader(self._provider, result.scope),
-                actor=result.actor,
-                simple_user=None,
-                built_session=None,
-                has_moved=False,
-            )
+            jwt = copy.copy(jwt)
+            jwt.body, jwt.claims = self._provider.without_credentials(result.body), None
+            jwt.reader, jwt.actor = scoped_reader(self._provider, result.scope), result.actor
+            jwt.simple_user = jwt.built_session = None
+            jwt.has_moved = False
         if not self._acceptance.is_revoked(jwt):  # also notes that it need not be confirmed any more
             self._cache.put(digest, jwt)
 

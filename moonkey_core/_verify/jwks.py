@@ -7,10 +7,11 @@ own ``alg`` names (RFC 8725 section 3.1). No symmetric key is ever used.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 
 if TYPE_CHECKING:  # the import takes 25 ms, which only processes that verify JWTs should spend

@@ -54,6 +54,10 @@ _DISCOVERY_SECONDS = 86_400.0  # for which a discovered address is used, as long
 _MAX_AGE = re.compile(r"(?:\A|[ ,])max-age=([0-9]{1,9})(?=[ ,]|\Z)")
 
 
+KnownHeader = tuple[str, str, SigningKey, str]
+"""What was found for the header of a genuine JWT: its ``kid`` and algorithm, the key, and its name in the set."""
+
+
 class KeySet:
     """The keys of one fetch, and how long they are used. Nothing but ``known_headers`` ever changes.
 
@@ -66,8 +70,7 @@ class KeySet:
             ``stale-while-revalidate``, RFC 5861 section 3).
         usable_until: Up to here the keys are used while no new key set can be fetched (as with ``stale-if-error``,
             RFC 5861 section 4).
-        known_headers: Encoded headers of JWTs that these keys have signed, each with the ``kid`` and the
-            algorithm that it names.
+        known_headers: Encoded headers of JWTs that these keys have signed.
     """
 
     __slots__ = (
@@ -89,7 +92,7 @@ class KeySet:
         self.fresh_until: float = fetched_at + lifetime
         self.usable_until: float = fetched_at + max(max_stale, lifetime)
         self.revalidate_until: float = min(fetched_at + 2 * lifetime, self.usable_until)
-        self.known_headers: dict[bytes, tuple[str, str]] = {}
+        self.known_headers: dict[bytes, KnownHeader] = {}
 
     def only_key(self, algorithm: str) -> SigningKey | None:
         """Return the key for a JWT that names none: the only one that fits the algorithm, if it is one."""
@@ -100,10 +103,10 @@ class KeySet:
         """Return the name under which the key set has a key, if it has it."""
         return next((name for name, one in self.keys.items() if one is key), None)
 
-    def remember_header(self, header: bytes, kid: str, algorithm: str) -> None:
+    def remember_header(self, header: bytes, kid: str, algorithm: str, key: SigningKey, name: str) -> None:
         """Keep the header of a genuine JWT, so that the next JWT with the same header need not be parsed."""
         if len(self.known_headers) < _MAX_KNOWN_HEADERS:
-            self.known_headers[header] = kid, algorithm
+            self.known_headers[header] = kid, algorithm, key, name
 
     def __repr__(self) -> str:
         return f"KeySet(keys={len(self.keys)})"

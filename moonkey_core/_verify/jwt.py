@@ -11,13 +11,15 @@ import binascii
 import math
 from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import ago, seconds, shown
 from moonkey_core._provider import JwtClaims, JwtRules, SessionClaims, check_issuer_and_audience, longest_use
 from moonkey_core._strict_json import load_object
 from moonkey_core._verify.jwks import SUPPORTED, SigningKey
+from moonkey_core._verify.jwks_cache import KnownHeader
 from moonkey_core.errors import ConfigurationError, InvalidCredentials
 
 _MAX_KID_LENGTH = 256
@@ -116,7 +118,7 @@ class ParsedJwt:
 
 
 def parse(
-    token: str, now: float, judge: Judge, known_headers: Mapping[bytes, tuple[str, str]] | None = None
+    token: str, now: float, judge: Judge, known_headers: Mapping[bytes, KnownHeader] | None = None
 ) -> ParsedJwt:
     """Parse the compact form, and check all that needs no key: form, header, and times that are not in the future.
 
@@ -124,8 +126,7 @@ def parse(
         token: The JWT.
         now: The current time in Unix seconds.
         judge: The rules.
-        known_headers: Encoded headers that have been checked before, each with the ``kid`` and the algorithm that
-            it names.
+        known_headers: Encoded headers that have been checked before.
 
     Raises:
         InvalidCredentials: The JWT is malformed, not valid yet, or valid for too long.
@@ -134,9 +135,9 @@ def parse(
         text = token.encode("ascii")
         head, middle, tail = text.split(b".", 3)
         known = known_headers.get(head) if known_headers else None
-        header = load_object(_decode(head)) if known is None else None
-        body = _decode(middle)
-        payload, signature = load_object(body), _decode(tail)
+        header = load_object(decode_part(head)) if known is None else None
+        body = decode_part(middle)
+        payload, signature = load_object(body), decode_part(tail)
     except ValueError:
         raise unreadable(token) from None
     issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
@@ -147,7 +148,7 @@ def parse(
         name = "iat" if starts_at == issued_at else "nbf"
         ahead = f"Its {name} is {seconds(starts_at - now)} ahead of the clock of this machine"
         raise _invalid("jwt_not_yet_valid", f"{ahead} (leeway: {seconds(judge.leeway)}).")
-    kid, algorithm = known or _named_key(header or {}, judge.rules)
+    kid, algorithm = known[:2] if known else _named_key(header or {}, judge.rules)
     if type(expires_at) is not int:  # other libraries ignore fractions: never accept it longer than they do
         expires_at = math.floor(expires_at)
     if expires_at - issued_at > judge.longest_life:
@@ -163,10 +164,19 @@ def verify_signature(jwt: ParsedJwt, key: SigningKey) -> None:
     Raises:
         InvalidCredentials: It is not.
     """
-    verifier = key.verifiers.get(jwt.algorithm)
+    check_signature(jwt.signing_input, jwt.signature, key, jwt.algorithm)
+
+
+def check_signature(signing_input: bytes, signature: bytes, key: SigningKey, algorithm: str) -> None:
+    """Check that a signature is one of this key, with an algorithm that the key fits.
+
+    Raises:
+        InvalidCredentials: It is not.
+    """
+    verifier = key.verifiers.get(algorithm)
     if verifier is None:
-        raise _invalid("jwt_algorithm", f"Its alg is {shown(jwt.algorithm)}, which its key is not for.")
-    if not verifier.verify(jwt.signing_input, key.public_key, jwt.signature):
+        raise _invalid("jwt_algorithm", f"Its alg is {shown(algorithm)}, which its key is not for.")
+    if not verifier.verify(signing_input, key.public_key, signature):
         raise _invalid("jwt_signature")
 
 
@@ -188,7 +198,7 @@ def unreadable(token: str) -> InvalidCredentials:
     """Return the error for a token without the form of a signed one. It may be an encrypted one (RFC 7516)."""
     head, *rest = token.split(".", 5)
     try:
-        is_encrypted = len(rest) == 4 and "enc" in load_object(_decode(head.encode("ascii")))
+        is_encrypted = len(rest) == 4 and "enc" in load_object(decode_part(head.encode("ascii")))
     except ValueError:
         is_encrypted = False
     if not is_encrypted:
@@ -196,8 +206,8 @@ def unreadable(token: str) -> InvalidCredentials:
     return _invalid("jwt_encrypted", "It has five parts. Clients must request access tokens for this API.")
 
 
-def _decode(part: bytes) -> bytes:
-    """Decode base64url without padding, in its one canonical spelling (RFC 7515 section 2).
+def decode_part(part: bytes) -> bytes:
+    """Decode a part: base64url without padding, in its one canonical spelling (RFC 7515 section 2).
 
     Raises:
         ValueError: It is anything else.

@@ -7,8 +7,8 @@ it an outage that it cannot be had.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._plan import Plan
 from moonkey_core._provider import AuthorizationChecker
 from moonkey_core._verify.authenticator import Authenticator, Pending

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.errors import BodyTooLong, RequestRefused, UnsupportedMediaType
 from moonkey_core.flows.routes import MAX_BODY_BYTES, FlowRequest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import tzinfo
 from typing import Any, Literal, TypeVar
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._plan import AwaitPublished, CountAttempt, Fetch, Pause, RecordStep
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError

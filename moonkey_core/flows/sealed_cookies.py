@@ -9,11 +9,12 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from moonkey_core import _clock
 from moonkey_core._crypto import RotatingSealer, rotating_sealer
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.errors import MalformedCredentials
 from moonkey_core.flows.forms import body_fields

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._operations.arguments import given
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.ending_retries import end_later

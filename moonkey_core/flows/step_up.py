@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._operations.core import Core
 from moonkey_core._operations.logins import send_otp, verify_otp, verify_totp
 from moonkey_core._operations.mfa import record

@@ -18,13 +18,13 @@ import logging
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
+from moonkey_core._dataclass import dataclass
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._strict_json import load_object
 from moonkey_core.redis.client import response_error

@@ -10,12 +10,12 @@ import logging
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from moonkey_core import _clock, _threads
 from moonkey_core._crypto import Secrets, sealer_of, secrets_of
+from moonkey_core._dataclass import dataclass
 from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import ClaimState, CountAttempt, Counts, RecordReply, RecordStep, Reply, StorePolicy
 from moonkey_core._transport.event_loops import CloseOnLoopShutdown

@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import CookieDefaults
 from moonkey_core._spelling import KnownArguments, did_you_mean
 from moonkey_core.errors import ConfigurationError
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 6265 section 4.1.1
-_PATH = re.compile(r"/[!-:<-~]{0,255}")  # RFC 6265 section 4.1.1: no control character, no semicolon
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9\-]{1,63}")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}"  # RFC 6265 section 4.1.1
+_PATH = r"/[!-:<-~]{0,255}"  # RFC 6265 section 4.1.1: no control character, no semicolon
+_DOMAIN = r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9\-]{1,63}"
 _ATTRIBUTES = frozenset(
     ["path", "domain", "expires", "max-age", "secure", "httponly", "samesite", "partitioned", "version", "comment"]
 )
@@ -243,7 +244,12 @@ def _is_lifetime(value: object) -> bool:
 
 
 def _name(which: str, value: object) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.lower() in _ATTRIBUTES or value[0] == "$":
+    if (
+        not isinstance(value, str)
+        or not re.fullmatch(_NAME, value)
+        or value.lower() in _ATTRIBUTES
+        or value[0] == "$"
+    ):
         raise _error(f"{which} must be a cookie name (letters, digits, - and _), and no attribute's.")
     return value
 
@@ -256,7 +262,7 @@ def _same_site(value: object) -> str:
 
 
 def _path(value: object) -> str:
-    if not isinstance(value, str) or not _PATH.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_PATH, value):
         raise _error("path must be a path of this site, such as /app.")
     return value
 
@@ -265,7 +271,7 @@ def _domain(value: object) -> str | None:
     if value is None:
         return None
     text = value.removeprefix(".") if isinstance(value, str) else ""
-    if not _DOMAIN.fullmatch(text):
+    if not re.fullmatch(_DOMAIN, text):
         raise _error("domain must be a host name such as example.com.")
     return text.lower()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -19,11 +20,12 @@ from moonkey_core._secret import Secret as Secret
 from moonkey_core.settings.redis_address import redis_address
 from moonkey_core.settings.sign_in_settings import safe_target
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _LONGEST_HOST = 253  # characters
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 9110 section 11.2: what may follow "Bearer"
+_LONGEST_DIRECTORY = 80  # bytes: an address has 104 on some systems
+_VISIBLE = r"[\x21-\x7e]+"
+_TOKEN68 = r"[A-Za-z0-9\-._~+/]+=*"  # RFC 9110 section 11.2: what may follow "Bearer"
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -71,7 +73,7 @@ def secret_key(value: object) -> Secret:
         raise ValueError("has white space before or after it, such as the line break of a file. Remove that.")
     if isinstance(text, str) and text[:7].lower() == "bearer ":
         raise ValueError("begins with 'Bearer', which is added by itself. Put the key alone there.")
-    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
+    if not isinstance(text, str) or not re.fullmatch(_VISIBLE, text):
         raise ValueError(
             "must be the whole secret key (it begins with sk_test_ or sk_live_): one word of ASCII characters, "
             "without spaces or line breaks."
@@ -81,7 +83,7 @@ def secret_key(value: object) -> Secret:
             "holds a public key (pk_…), which cannot verify sessions. "
             "Put the secret key (sk_test_… or sk_live_…) there."
         )
-    if not _TOKEN68.fullmatch(text):
+    if not re.fullmatch(_TOKEN68, text):
         raise ValueError(
             "holds what no key has, such as quotes, brackets, $ or =. Put the secret key itself there "
             "(sk_test_… or sk_live_…), and neither the line that sets it nor what stands for it."
@@ -138,8 +140,24 @@ def redis_url(value: object) -> Secret | None:
     return Secret(str(text))
 
 
+def directory(value: object) -> str | None:
+    """Parse the path of a folder for unix sockets; ``None`` where there is none."""
+    if value is None:
+        return None
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str) or not os.path.isabs(text) or "\0" in text:
+        raise ValueError("must be the absolute path of a folder, such as /run/shop.")
+    if len(os.fsencode(text)) > _LONGEST_DIRECTORY:
+        raise ValueError(
+            f"is longer than {_LONGEST_DIRECTORY} bytes, and the name of a unix socket has no room for it."
+        )
+    if os.name == "nt":
+        raise ValueError("needs unix sockets, which this system does not have. Leave it out.")
+    return text
+
+
 def _url(value: object, *, with_query: bool = False) -> str:
-    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_VISIBLE, value):
         raise ValueError("must be an absolute https URL.")
     try:
         parts = urlsplit(value)
@@ -173,7 +191,7 @@ def check_host(host: str) -> None:
     try:
         if ":" in host or labels[-1].isdigit():
             ipaddress.ip_address(host)
-        elif len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+        elif len(host) > _LONGEST_HOST or not all(re.fullmatch(_LABEL, one) for one in labels):
             raise ValueError
         else:
             host.encode("ascii").decode("idna").encode("idna")  # as connecting would encode the name
@@ -210,7 +228,7 @@ def public_token(value: object) -> str | None:
     """Parse the public token of the app; ``None`` where there is none. It is shown to browsers."""
     if value is None:
         return None
-    if not isinstance(value, str) or not value.startswith("pk_") or not _TOKEN68.fullmatch(value):
+    if not isinstance(value, str) or not value.startswith("pk_") or not re.fullmatch(_TOKEN68, value):
         raise ValueError("must be the public token of the app, which begins with pk_. It is shown to browsers.")
     return value
 
@@ -338,7 +356,7 @@ def words(value: object) -> tuple[str, ...]:
     else:
         raise ValueError("must be a string or a list of strings.")
     found = tuple(
-        item for item in map(check_unquoted, items) if isinstance(item, str) and _VISIBLE.fullmatch(item)
+        item for item in map(check_unquoted, items) if isinstance(item, str) and re.fullmatch(_VISIBLE, item)
     )
     if not found or len(found) != len(items):
         raise ValueError("must be one or more non-empty words without spaces.")
@@ -348,7 +366,7 @@ def words(value: object) -> tuple[str, ...]:
 def header_names(value: object) -> tuple[str, ...]:
     """Parse names of request headers; returns them in lower case."""
     names = tuple(name.lower() for name in words(value))
-    if not all(_TOKEN.fullmatch(name) and "_" not in name for name in names):
+    if not all(re.fullmatch(_NAME, name) and "_" not in name for name in names):
         raise ValueError("must be HTTP header names (letters, digits and hyphens).")
     if "cookie" in names or len(set(names)) != len(names):
         raise ValueError("must name each header once, and never Cookie.")
@@ -359,7 +377,7 @@ def header_name(value: object) -> str | None:
     """Parse one header name; ``None`` where there is none."""
     if value is None:
         return None
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
         raise ValueError("must be an HTTP header name (letters, digits and hyphens).")
     return value
 
@@ -376,7 +394,7 @@ def page_address(value: object) -> str | None:
     """Parse the address of a page: a path of this site, or an http(s) URL; ``None`` where there is none."""
     if value is None:
         return None
-    is_path = isinstance(value, str) and _VISIBLE.fullmatch(value) and safe_target(value) == value
+    is_path = isinstance(value, str) and re.fullmatch(_VISIBLE, value) and safe_target(value) == value
     if is_path:
         return str(value)
     return _url(value, with_query=True)

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from moonkey_core._spelling import did_you_mean, near_miss
@@ -36,13 +37,15 @@ _MOST_SHOWN = 10
 
 # What Kubernetes sets for each service whose name begins with "moonkey" (its documentation, "Accessing the
 # Service: environment variables"). The last one alone may mean something else, so its value has to be an address.
-_KUBERNETES = re.compile(
-    r"MOONKEY(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+_KUBERNETES = (
+    r"MOONKEY(_[A-Z0-9]+)*_"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-_KUBERNETES_PORT = re.compile(r"MOONKEY(_[A-Z0-9]+)*_PORT")
-_KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+_KUBERNETES_PORT = r"MOONKEY(_[A-Z0-9]+)*_PORT"
+_KUBERNETES_ADDRESS = r"(tcp|udp|sctp)://"
 
 
+@cache
 def _elsewhere() -> dict[str, str]:
     """Return the names that are no setting of the top level, each with a sentence about where it belongs."""
     found = {name: f"It is what a single route asks: @require_auth({name}=…)." for name in REQUIREMENT_ARGUMENTS}
@@ -69,8 +72,12 @@ def _elsewhere() -> dict[str, str]:
     return found
 
 
-_ELSEWHERE = _elsewhere()
-_NESTED_NAMES = tuple(name for name in _ELSEWHERE if name.startswith(tuple(f"{setting}_" for setting in _NESTED)))
+@cache
+def _nested_names() -> tuple[str, ...]:
+    starts = tuple(f"{setting}_" for setting in _NESTED)
+    return tuple(name for name in _elsewhere() if name.startswith(starts))
+
+
 _warned: set[tuple[str, str]] = set()
 
 
@@ -99,11 +106,11 @@ def check_arguments(
 
 def _advice(name: str, known: Collection[str], beside: Collection[str]) -> str:
     bare, possible = name.lower().removeprefix(PREFIX.lower()), (*known, *beside)
-    if bare in _ELSEWHERE and bare not in possible:
-        return _ELSEWHERE[bare]
-    near = near_miss(bare, (*possible, *_NESTED_NAMES))
-    if near in _NESTED_NAMES:
-        return _ELSEWHERE[near]
+    if bare in _elsewhere() and bare not in possible:
+        return _elsewhere()[bare]
+    near = near_miss(bare, (*possible, *_nested_names()))
+    if near in _nested_names():
+        return _elsewhere()[near]
     return did_you_mean(bare, possible, "See the table of settings in the README.")
 
 
@@ -159,10 +166,10 @@ def from_variables(
 def _check_variable(
     variable: str, name: str, known: Collection[str], kind: str, written: Callable[[str], str]
 ) -> None:
-    place = None if name in known else _ELSEWHERE.get(name)
-    near = near_miss(name, (*known, *_NESTED_NAMES))
+    place = None if name in known else _elsewhere().get(name)
+    near = near_miss(name, (*known, *_nested_names()))
     if place is None and near is not None:
-        place = f"Did you mean {written(near)}?" if near in known else _ELSEWHERE[near]
+        place = f"Did you mean {written(near)}?" if near in known else _elsewhere()[near]
     if place is not None:
         raise ConfigurationError(
             f"There is no setting {name[:60]!r}: the {kind} {variable[:60]} is wrong. {place}"
@@ -170,10 +177,10 @@ def _check_variable(
 
 
 def _is_of_kubernetes(variable: str, value: object) -> bool:
-    if _KUBERNETES.fullmatch(variable):
+    if re.fullmatch(_KUBERNETES, variable):
         return True
-    is_address = isinstance(value, str) and _KUBERNETES_ADDRESS.match(value) is not None
-    return is_address and _KUBERNETES_PORT.fullmatch(variable) is not None
+    is_address = isinstance(value, str) and re.match(_KUBERNETES_ADDRESS, value) is not None
+    return is_address and re.fullmatch(_KUBERNETES_PORT, variable) is not None
 
 
 def _warn_unknown(unknown: Iterable[str], kind: str) -> None:

@@ -55,7 +55,7 @@ ChosenProvider = Provider | Literal["moonkey"]
 logger: logging.Logger = logging.getLogger("moonkey")
 _warned: set[str] = set()
 
-_NAME = re.compile(r"[a-z][a-z0-9_.\-]{0,39}")
+_NAME = r"[a-z][a-z0-9_.\-]{0,39}"
 
 
 def one_provider(value: object) -> ChosenProvider:
@@ -83,7 +83,7 @@ def one_provider(value: object) -> ChosenProvider:
     found = provider(value)
     if found is None:
         raise ValueError(f"is no provider. {_known('')}")
-    if not _NAME.fullmatch(str(found.name)):
+    if not re.fullmatch(_NAME, str(found.name)):
         raise ValueError(
             "has a name that cannot be used: it must begin with a small letter, and have at most 40 small "
             "letters, digits, '_', '-' and '.'."

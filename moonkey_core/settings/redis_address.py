@@ -6,15 +6,16 @@ Makes no network call. No message repeats the value, which may hold a password.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._secret import Secret
 
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-_DATABASE = re.compile(r"[0-9]{1,9}")
-_SERVICE = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_VISIBLE = r"[\x21-\x7e]+"
+_DATABASE = r"[0-9]{1,9}"
+_SERVICE = r"[A-Za-z0-9._-]{1,255}"
 _SENTINEL_PORT, _PORT = 26379, 6379
 _SENTINEL_USER, _SENTINEL_PASSWORD = "sentinel_username", "sentinel_password"  # names in the query
 _MOST_NODES = 64
@@ -61,7 +62,7 @@ def redis_address(text: str) -> RedisAddress:
     Raises:
         ValueError: It is none; the message says what to write.
     """
-    if not _VISIBLE.fullmatch(text):
+    if not re.fullmatch(_VISIBLE, text):
         raise ValueError(
             f"must be a URL such as redis://127.0.0.1:6379/0, of ASCII characters. {_PERCENT_ENCODING}"
         )
@@ -139,11 +140,11 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
 def _service_of(path: str) -> tuple[str, str]:
     """Return the service and the database in the path of a Sentinel URL."""
     service, _, database = unquote(path).removeprefix("/").removesuffix("/").partition("/")
-    if not _SERVICE.fullmatch(service):
+    if not re.fullmatch(_SERVICE, service):
         raise ValueError(
             "must name the service that the Sentinels know, as in redis+sentinel://host:26379/mymaster/0."
         )
-    if not _DATABASE.fullmatch(database or "0"):
+    if not re.fullmatch(_DATABASE, database or "0"):
         raise ValueError(
             "names a database that is none. It is a number, as in redis+sentinel://host:26379/mymaster/0."
         )
@@ -169,7 +170,7 @@ def _check(text: str, *, is_socket: bool) -> None:
         raise ValueError("must name the socket, as in unix:///run/redis.sock.")
     path = "" if is_socket else unquote(parts.path).removeprefix("/").removesuffix("/")
     databases = {*([path] if path else ()), *parse_qs(parts.query, keep_blank_values=True).get("db", ())}
-    if not all(_DATABASE.fullmatch(one) for one in databases):
+    if not all(re.fullmatch(_DATABASE, one) for one in databases):
         raise ValueError("names a database that is none. It is a number, as in redis://127.0.0.1:6379/0.")
     if len({int(one) for one in databases}) > 1:
         raise ValueError("names more than one database. Keep one of them.")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import Provider, cookie_defaults_of
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.cookie_settings import CookieSettings, cookie_settings

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import Provider
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
@@ -39,6 +40,7 @@ from moonkey_core.settings.fields import (
     cache_secret,
     check_unquoted,
     choice,
+    directory,
     duration,
     flag,
     handle_header,
@@ -263,6 +265,12 @@ class Settings(Routed, KnownArguments):
         whole_number(0, 10),
         0,
         help="How many replicas of Redis must have a revocation before it counts as published (`WAIT`).",
+    )
+    feed_directory: str | None = _setting(
+        directory,
+        None,
+        help="A folder for the app's user alone (mode 700), in which the processes of a machine share a reader of "
+        "the feed.",
     )
     publish_timeout: float = _setting(
         seconds(0, 10),
@@ -591,7 +599,7 @@ class Settings(Routed, KnownArguments):
         options = dict(options or {})
         check_names(options)
         set_variables = {name: value for name, value in environ.items() if value}
-        found: dict[str, Any] = from_variables(set_variables, _NAMES, "environment variable", more=_names_of)
+        found: dict[str, Any] = from_variables(set_variables, _names(), "environment variable", more=_names_of)
         options = {name: value for name, value in options.items() if value is not None}
         if "provider" in options or "providers" in options:
             found = {name: value for name, value in found.items() if name not in ("provider", "providers")}
@@ -613,7 +621,9 @@ class Settings(Routed, KnownArguments):
         return session_minutes(duration, self.min_session_minutes, self.max_session_minutes)
 
 
-_NAMES = frozenset(field.name for field in dataclasses.fields(Settings))
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(Settings))
 
 
 def _names_of(name: str) -> tuple[str, ...]:
@@ -636,7 +646,7 @@ def check_names(given: Collection[str], beside: Collection[str] = ()) -> None:
     Raises:
         ConfigurationError: A name is no setting.
     """
-    check_arguments(given, _NAMES, beside, _names_of)
+    check_arguments(given, _names(), beside, _names_of)
 
 
 def variables(
@@ -658,17 +668,17 @@ def variables(
     if in_django:
         return from_variables(
             found,
-            _NAMES.union(DJANGO_KEYS),
+            _names().union(DJANGO_KEYS),
             kind,
             lambda name: f"MOONKEY = {{{name.upper()!r}: …}}",
             more=_names_of,
         )
-    return from_variables(found, _NAMES.union(beside), kind, more=_names_of)
+    return from_variables(found, _names().union(beside), kind, more=_names_of)
 
 
 def has_value(settings: Settings, name: str, value: object) -> bool:
     """Return whether a setting has the value that ``value`` is parsed to."""
-    return name in _NAMES and _is_same(lambda: _in_use(settings, name, value) == getattr(settings, name))
+    return name in _names() and _is_same(lambda: _in_use(settings, name, value) == getattr(settings, name))
 
 
 def are_equivalent(name: str, one: object, other: object) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.cookie_settings import arguments
@@ -17,8 +17,8 @@ _WINDOW = timedelta(days=1)
 _METHODS = ("email", "phone_number")
 _MOST = 10_000  # attempts that are counted together
 _LONGEST_NAME = 200  # characters
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,8}")  # RFC 5646 section 2.1
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,64}")  # RFC 6265 section 4.1.1
+_LANGUAGE = r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,8}"  # RFC 5646 section 2.1
+_COOKIE_NAME = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,64}"  # RFC 6265 section 4.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class SignInSettings(KnownArguments):
         if not callable(self.language) and not _is_language(self.language):
             raise _error('language must be a language tag, such as "de", or a function that returns one.')
         cookie = given["time_zone_cookie"]
-        if cookie is not None and (not isinstance(cookie, str) or not _COOKIE_NAME.fullmatch(cookie)):
+        if cookie is not None and (not isinstance(cookie, str) or not re.fullmatch(_COOKIE_NAME, cookie)):
             raise _error("time_zone_cookie must be the name of a cookie.")
 
     @property
@@ -221,7 +221,7 @@ def _methods(value: object) -> tuple[str, ...]:
 
 
 def _is_language(value: object) -> bool:
-    return isinstance(value, str) and _LANGUAGE.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_LANGUAGE, value) is not None
 
 
 def _error(problem: str) -> ConfigurationError:

@@ -14,11 +14,12 @@ import logging
 import math
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NamedTuple, TypeGuard
 
 from moonkey_core import _clock
 from moonkey_core._crypto import RotatingSealer, Sealer, fleet_sealers, rotating_sealer
+from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
 from moonkey_core.auth import Auth, given_to, provider_name
 from moonkey_core.errors import MalformedCredentials

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.errors import (
     AuthenticationError,

@@ -12,7 +12,7 @@ import inspect
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import (
     AsyncGeneratorType,
@@ -27,6 +27,7 @@ from types import (
 from typing import Any, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.gate import Requirements
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 __all__ = [
     "HeaderView", "RequestInfo", "asgi_headers", "asgi_request", "mapped_headers", "wsgi_headers", "wsgi_request",
@@ -54,17 +54,126 @@ def asgi_request(scope: Mapping[str, Any]) -> RequestInfo:
     return RequestInfo(scope["method"], scope.get("scheme", "http"), peer)
 
 
-def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
-    """Return a view of the headers in a WSGI environ (PEP 3333).
+class HeaderNames:
+    """The headers that may hold a credential, in the spellings in which the views below look for them.
+
+    Attributes:
+        main: The lower-case name of the one in which it mostly stands; empty where that does not count.
+        names: The lower-case names of all of them.
+    """
+
+    __slots__ = (
+        "ascii_main", "ascii_names", "longest", "main", "names", "other_wsgi_names", "shortest", "wsgi_main",
+    )  # fmt: skip
+
+    def __init__(self, main: str, names: Sequence[str]) -> None:
+        self.main: str = main if main in names else ""
+        self.names: frozenset[str] = frozenset(names)
+        self.shortest: int = min(map(len, names), default=0)
+        self.longest: int = max(map(len, names), default=0)
+        self.ascii_main: bytes = self.main.encode("ascii")
+        self.ascii_names: frozenset[bytes] = frozenset(name.encode("ascii") for name in names)
+        self.wsgi_main: str = _wsgi_name(self.main) if self.main else ""
+        self.other_wsgi_names: tuple[str, ...] = tuple(_wsgi_name(one) for one in names if one != main)
+
+
+class LineView:
+    """A view of headers that also looks for several of them at once."""
+
+    __slots__ = ()
+
+    def __call__(self, name: str, /) -> Sequence[str]:
+        """Return all values of one header by its lower-case name, one entry per line."""
+        raise NotImplementedError
+
+    def sole_line(self, names: HeaderNames) -> bytes | None:
+        """Return what :func:`sole_line` does."""
+        raise NotImplementedError
+
+
+class _WsgiView(LineView):
+    """A view of the headers in a WSGI environ (PEP 3333).
 
     Servers have joined repeated lines there, with a comma.
     """
 
-    def values(name: str) -> Sequence[str]:
-        value = environ.get(_wsgi_name(name))
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+
+    def __call__(self, name: str, /) -> Sequence[str]:
+        value = self._environ.get(_wsgi_name(name))
         return () if value is None else (value,)
 
-    return values
+    def sole_line(self, names: HeaderNames) -> bytes | None:
+        environ = self._environ
+        for name in names.other_wsgi_names:
+            if name in environ:
+                return None
+        line: object = environ.get(names.wsgi_main)
+        if line is None:
+            return b""
+        return line.encode("utf-8", "surrogatepass") or None if isinstance(line, str) else None
+
+
+class _AsgiView(LineView):
+    """A view of the headers of an ASGI scope: each line as it came, by its exact name."""
+
+    __slots__ = ("_by_name", "_lines")
+
+    def __init__(self, lines: Collection[tuple[bytes, bytes]]) -> None:
+        self._lines = tuple(lines)
+        self._by_name: Mapping[bytes, bytes] | None = None
+
+    def __call__(self, name: str, /) -> Sequence[str]:
+        wanted, by_name = name.encode("ascii"), self._by_name
+        if by_name is None:
+            by_name = self._by_name = self._usual_lines()
+        if by_name:
+            line = by_name.get(wanted)
+            return () if line is None else (line.decode("latin-1"),)
+        return [value.decode("latin-1") for key, value in self._lines if key.lower() == wanted]
+
+    def _usual_lines(self) -> Mapping[bytes, bytes]:
+        """Return the lines by their names, where each name is there once and in lower case, as usual; or none."""
+        by_name = dict(self._lines)
+        return by_name if len(by_name) == len(self._lines) and b"".join(by_name).islower() else {}
+
+    def sole_line(self, names: HeaderNames) -> bytes | None:
+        shortest, longest, found = names.shortest, names.longest, None
+        for key, value in self._lines:
+            size = len(key)
+            if size >= shortest and size <= longest and (name := key.lower()) in names.ascii_names:
+                if found is not None or name != names.ascii_main:
+                    return None
+                found = value
+        return b"" if found is None else found or None
+
+
+class _MappedView(LineView):
+    """A view of the headers in a mapping; two spellings of one name are two lines."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, name: str, /) -> Sequence[str]:
+        return [value for key, value in self._headers.items() if key.lower() == name]
+
+    def sole_line(self, names: HeaderNames) -> bytes | None:
+        shortest, longest = names.shortest, names.longest
+        found: object = None
+        for key, value in self._headers.items():
+            size = len(key)
+            if size >= shortest and size <= longest and (name := key.lower()) in names.names:
+                if found is not None or name != names.main:
+                    return None
+                found = value
+        if found is None:
+            return b""
+        return found.encode("utf-8", "surrogatepass") or None if isinstance(found, str) else None
 
 
 @lru_cache(256)  # names come from settings and from this package, never from a request
@@ -73,33 +182,27 @@ def _wsgi_name(name: str) -> str:
     return spelled if spelled in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{spelled}"
 
 
-def asgi_headers(lines: Collection[tuple[bytes, bytes]]) -> HeaderView:
-    """Return a view of the headers of an ASGI scope: each line as it came, by its exact name."""
-    by_name = dict(lines)
-    # Mostly each name stands there once and in lower case, as ASGI demands.
-    if len(by_name) != len(lines) or not b"".join(by_name).islower():
-        return _repeated_headers(lines)
-    find = by_name.get
-
-    def values(name: str) -> Sequence[str]:
-        value = find(name.encode("ascii"))
-        return () if value is None else (value.decode("latin-1"),)
-
-    return values
+# Each request makes one of them: a function around a class is another call.
+wsgi_headers: Final = _WsgiView
+asgi_headers: Final = _AsgiView
+mapped_headers: Final = _MappedView
 
 
-def _repeated_headers(lines: Collection[tuple[bytes, bytes]]) -> HeaderView:
-    def values(name: str) -> Sequence[str]:
-        wanted = name.encode("ascii")
-        return [value.decode("latin-1") for key, value in lines if key.lower() == wanted]
+def sole_line(headers: HeaderView, names: HeaderNames) -> bytes | None:
+    """Return the line of the main one of these headers, where it is the only line of all of them.
 
-    return values
-
-
-def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
-    """Return a view of the headers in a mapping; two spellings of one name are two lines."""
-
-    def values(name: str) -> Sequence[str]:
-        return [value for key, value in headers.items() if key.lower() == name]
-
-    return values
+    Returns:
+        The line in bytes, the same in each kind of view where it is in ASCII; empty where none of these headers is
+        there; ``None`` for anything else, also for an empty line.
+    """
+    if isinstance(headers, LineView):
+        return headers.sole_line(names)
+    found: object = None
+    for name in names.names:
+        for line in headers(name):
+            if found is not None or name != names.main:
+                return None
+            found = line
+    if found is None:
+        return b""
+    return found.encode("utf-8", "surrogatepass") or None if isinstance(found, str) else None

@@ -11,18 +11,20 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import (
     Auth,
     fresh_jwt,
     from_cookies,
     is_plain,
+    is_read_and_plain,
     peek_error,
     peek_identity,
     provider_name,
@@ -296,13 +298,8 @@ def response_effects(
         is_asked_for: Whether the identity was resolved on behalf of the app, which then counts as reading it. A
             middleware that resolves each identity in advance does not do so on behalf of the app.
     """
-    if (
-        auth is not None
-        and is_plain(auth)
-        and (is_asked_for or auth.accessed)
-        and not (facts.set_cookies or settings.adds_to_responses)
-    ):
-        usual = _usual_effects(settings.identity_headers)
+    if auth is not None and not facts.set_cookies and has_usual_effects(auth, settings, is_asked_for):
+        usual = usual_effects(settings.identity_headers)
         if not (facts.vary or facts.cache_control):
             return usual
         if facts.cache_control == "private" and facts.vary == usual.headers[0][1]:
@@ -343,6 +340,21 @@ def response_effects(
     return ResponseEffects(tuple(found), cookies, is_secret=is_secret)
 
 
+def has_usual_effects(auth: Auth, settings: Settings, is_asked_for: bool) -> bool:
+    """Return whether an identity has no effects but the usual ones on a response without cookies.
+
+    They are then those of :func:`usual_effects`, unless the response has caching headers of its own.
+
+    Args:
+        auth: The identity of the request.
+        settings: The settings.
+        is_asked_for: As for :func:`response_effects`.
+    """
+    if settings.adds_to_responses:
+        return False
+    return is_plain(auth) if is_asked_for else is_read_and_plain(auth)
+
+
 def _is_targeted(name: str) -> bool:
     name = name.lower()
     return name.endswith(_TARGETED) or name in _NO_STORE
@@ -374,8 +386,12 @@ def _may_read_later(facts: ResponseFacts) -> bool:
 
 
 @lru_cache(64)
-def _usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
-    """Return the effects on a response that has no caching headers of its own."""
+def usual_effects(identity_headers: tuple[str, ...]) -> ResponseEffects:
+    """Return the effects of a plain identity on a response that has neither caching headers nor cookies.
+
+    Args:
+        identity_headers: The request headers that may hold a credential.
+    """
     return ResponseEffects((("vary", vary_on(identity_headers)), ("cache-control", "private")), is_usual=True)
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from chaos.model import Session
+from chaos.model import FURTHEST_CLOCK, Session
 from chaos.people import NO_ANSWER
 from chaos.spans import Part
 from chaos.stage import WORKERS, Side, Stage
@@ -289,7 +289,7 @@ def api_clock_set(stage: Stage, rng: random.Random) -> None:
 def machine_clock_set(stage: Stage, rng: random.Random) -> None:
     """One side's clock jumps, by less or by far more than the leeway, and is put right later."""
     side = rng.choice(stage.sides)
-    offset = rng.choice([-0.4, 0.4, -30.0, 30.0, -400.0, 400.0])
+    offset = rng.choice([-0.4, 0.4, -30.0, 30.0, -FURTHEST_CLOCK, FURTHEST_CLOCK])
     stage.tally.note_action(f"clock off by {offset:g} s")
     with stage.spans.during("clock", [side.number]):
         side.set_clock(offset)

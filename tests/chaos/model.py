@@ -23,7 +23,14 @@ _CLOCKS: tuple[Part, ...] = ("clock", "api clock")
 CLOCK_NOTICED = 4.0
 """Seconds within which a process notices that its clock was set, and reads again what seems too old by it."""
 
+FURTHEST_CLOCK = 400.0
+"""Seconds that the clock of a machine may be wrong."""
+
+_ECHO = 6.0
+"""Seconds after that for which a worker may refuse a session that seemed to be over: it remembers it for five."""
+
 _WITHOUT_KEYS = 30.0  # seconds after a worker was killed for which its successor may have found no API
+_DATING_ERROR = 0.1  # seconds: by so much a worker may misread the clock of Redis, which is that of this machine
 _LATENESS = 4.0  # a turn of the processor for each of: revoker's thread, Redis, proxy, reader's thread
 
 Who = Literal["fleet", "elsewhere"]
@@ -56,11 +63,15 @@ class Ending:
 
 @dataclass(eq=False)
 class Session:
-    """A session as the API has it. ``ends_at`` is in Unix seconds; ``jwts`` stand with when they were issued."""
+    """A session as the API has it.
+
+    ``began_at`` and ``ends_at`` are in Unix seconds, by the clock of the API. ``jwts`` stand with their dates.
+    """
 
     user_id: str
     session_id: str
     token: str = field(repr=False)
+    began_at: float
     ends_at: float
     jwts: tuple[tuple[str, float], ...] = field(repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -160,9 +171,15 @@ class Judge:
     def seconds_after(self, asked: Asked, answer: Answer) -> tuple[str, float] | None:
         """How long after its revocation a session was let in: a kind of revocation, and seconds."""
         ending = asked.session.ending if asked.session else None
-        if answer.status != 200 or ending is None or ending.done is None or answer.sent_at <= ending.done:
+        if (
+            answer.status != 200
+            or asked.session is None
+            or ending is None
+            or ending.done is None
+            or answer.sent_at <= ending.done
+        ):
             return None
-        if self._is_forgotten(ending, answer):
+        if self._is_forgotten(ending, answer) or self._is_dated_later(asked.session):
             return None
         return self._kind_of_ending(ending, answer), answer.sent_at - ending.done
 
@@ -203,7 +220,7 @@ class Judge:
         bound = max(one["fleet"] for one in lags) + ALLOWANCE
         assert asked.session is not None
         is_misdated = not ending.at_api and asked.session.user_id in self.misdated
-        if self._is_forgotten(ending, answer) or is_misdated:
+        if self._is_forgotten(ending, answer) or is_misdated or self._is_dated_later(asked.session):
             return math.inf
         if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
             return math.inf
@@ -233,7 +250,8 @@ class Judge:
         if session.user_id in self.misdated:
             return None
         skew = self._skew(asked.side, answer)
-        if self._unix + answer.came_at + max(self.api_clock, 0.0) + skew >= session.ends_at:
+        seemed = skew or self._echo(asked.side, answer)
+        if self._unix + answer.came_at + max(self.api_clock, 0.0) + seemed >= session.ends_at:
             return None
         if asked.credential == "jwt" and skew:
             return None  # it is judged by the clock of the machine, which is wrong by more than the leeway
@@ -249,8 +267,10 @@ class Judge:
         # A worker that began while the API was away has no keys yet.
         at_api = asked.at_api or self.spans.felt("worker", asked.side, *when, recovery=_WITHOUT_KEYS)
         if asked.session is not None and not at_api:
-            at_api = self._is_past_its_time(asked, asked.session, answer) or any(
-                self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock")
+            at_api = (
+                self._is_past_its_time(asked, asked.session, answer)
+                or self._is_in_doubt(asked.session, answer)
+                or any(self.spans.felt(part, asked.side, *when) for part in ("redis", "worker", "clock"))
             )
         if not at_api:
             return "503 for nothing: nobody had to be asked"
@@ -267,14 +287,39 @@ class Judge:
         now = self._unix + answer.came_at + abs(self.api_clock)
         return now >= min(asked.issued_at + self.jwt_max_age, session.ends_at)
 
+    @staticmethod
+    def _is_in_doubt(session: Session, answer: Answer) -> bool:
+        """Whether the API may have called one of its credentials dead: it has to confirm the others then.
+
+        The worker that was told so reports it to all.
+        """
+        ending = session.ending
+        return ending is not None and ending.at_api and ending.begun <= answer.came_at
+
     def _skew(self, side: int, answer: Answer) -> float:
         """By how many seconds a clock of that side may be wrong."""
         is_wrong = any(self.spans.felt(part, side, answer.sent_at, answer.came_at) for part in _CLOCKS)
         return math.inf if is_wrong else 0.0
 
+    def _echo(self, side: int, answer: Answer) -> float:
+        """By how many seconds a clock was wrong by which a session may have been over, a moment ago."""
+        was_wrong = self.spans.felt("clock", side, answer.sent_at, answer.came_at, recovery=_ECHO)
+        return FURTHEST_CLOCK + self.leeway if was_wrong else 0.0
+
     def _is_forgotten(self, ending: Ending, answer: Answer) -> bool:
         """Whether it is so long ago that only the API would know of it, which was never told."""
         return not ending.at_api and answer.came_at >= ending.begun + self.retention
+
+    def _is_dated_later(self, session: Session) -> bool:
+        """Whether its beginning has a later date than its revocation, as the clock of the API is ahead.
+
+        A session that begins after the revocation of all until then may have the same date, and is let in. The
+        clock of Redis, which is that of this machine, dates the revocation.
+        """
+        ending = session.ending
+        if ending is None or ending.at_api:
+            return False
+        return session.began_at > self._unix + ending.begun - _DATING_ERROR
 
     @staticmethod
     def _kind_of_ending(ending: Ending, answer: Answer) -> str:

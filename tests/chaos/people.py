@@ -25,7 +25,9 @@ _GONE = 150  # ended sessions that still come by
 _PAUSE = 0.1  # seconds between two endings, or two signings in
 _SHORT = 0.15  # of all sessions
 _SHORT_LIFE, _LONG_LIFE = 6.0, 3600.0  # seconds
-_AFTERWARDS = 2.0  # seconds: a new session begins in a later second than the one in which all before were refused
+_AFTERWARDS = 3.0
+"""Seconds: a new session begins in a later second than the one in which all before were refused, and the leeway
+later, by which the clock of the API may have been ahead then."""
 
 _WAYS = {"/revoke": 0.5, "elsewhere": 0.15, "/sign-out": 0.2, "/revoke-user": 0.15}
 
@@ -132,7 +134,7 @@ class People:
         cookies = bound({SESSION: token, JWT: jwt}, self._settings)
         self._tally.note_action("signed in")
         jwts = ((jwt, claims["iat"]),)
-        return Session(found["user_id"], found["session_id"], token, ends_at, jwts, cookies)
+        return Session(found["user_id"], found["session_id"], token, claims["iat"], ends_at, jwts, cookies)
 
     def _retire(self) -> None:
         with self._lock:

@@ -27,16 +27,22 @@ def judge() -> Judge:
 
 
 def session(ending: Ending | None = None, seconds: float = 3600.0) -> Session:
-    return Session("user_1", "sess_1", "token", time.time() + seconds, (("a.b.c", time.time()),), ending=ending)
+    now = time.time()
+    return Session("user_1", "sess_1", "token", unix(ago=60), now + seconds, (("a.b.c", now),), ending=ending)
 
 
 def asked(of: Session | None, **more: Any) -> Asked:
-    return Asked("jwt", {}, of, credential="jwt", issued_at=time.time(), **more)
+    return Asked("jwt", {}, of, **{"credential": "jwt", "issued_at": time.time(), **more})
 
 
 def answer(status: int, sent_at: float = _NOW, worker: int = _OTHER, **more: Any) -> Answer:
     body = {"user": "user_1", "session": "sess_1"} if status == 200 else {}
     return Answer(status, worker, more.pop("body", body), more.pop("headers", {}), sent_at, sent_at + 0.01, **more)
+
+
+def unix(*, ago: float) -> float:
+    """Unix seconds so long before ``_NOW``."""
+    return time.time() - time.monotonic() + _NOW - ago
 
 
 def revoked(*, ago: float, **more: Any) -> Session:
@@ -74,6 +80,19 @@ class TestTheInnocent:
     def test_are_refused_from_the_end_of_their_session_on(self) -> None:
         assert sort(judge(), asked(session(seconds=-0.1)), answer(401, time.monotonic())) is None
 
+    @pytest.mark.parametrize(
+        ("seconds", "ended", "wrong"), [(9.0, 5.0, None), (9.0, 7.0, "x"), (3000.0, 4.0, "x")]
+    )
+    def test_are_refused_where_a_clock_that_was_wrong_has_ended_their_session(
+        self, seconds: float, ended: float, wrong: str | None
+    ) -> None:
+        """That is remembered for a moment. Seed 304: a session of 6 s, 1 s before its end."""
+        one = judge()
+        disturb(one, "clock", _NOW - 9, _NOW - ended)
+        short = session(seconds=seconds)
+        found = sort(one, asked(short, credential="token"), answer(401))
+        assert (found is None) == (wrong is None)
+
     def test_get_a_503_only_where_the_api_had_to_be_asked(self) -> None:
         one = judge()
         assert sort(one, asked(session()), answer(503)) == "503 for nothing"
@@ -87,6 +106,16 @@ class TestTheInnocent:
         one = judge()
         disturb(one, "api", _NOW - 1, None)
         assert sort(one, asked(session()), answer(status)) == f"a status of {status}"
+
+    @pytest.mark.parametrize("who", ["elsewhere", "fleet"])
+    def test_get_a_503_where_another_credential_of_their_session_was_called_dead(self, who: Any) -> None:
+        """Seed 101: their session had ended at the API, which was away when it had to confirm that."""
+        one, ended = judge(), session(Ending(who, _NOW - 5, _NOW - 5))
+        assert sort(one, asked(ended), answer(503)) == "503 for nothing"
+        disturb(one, "api", _NOW - 1, None)
+        assert sort(one, asked(ended), answer(503)) is None
+        not_told = session(Ending("fleet", _NOW - 5, _NOW - 5, at_api=False))
+        assert sort(one, asked(not_told), answer(503)) == "503 for nothing"
 
 
 class TestIdentities:
@@ -189,6 +218,18 @@ class TestWhatTheApiWasNotTold:
     def test_is_remembered_for_so_long_as_it_matters_only(self) -> None:
         for worker in (_REVOKER, _OTHER):
             assert sort(judge(), asked(revoked(ago=15, at_api=False)), answer(200, worker=worker)) is None
+
+    @pytest.mark.parametrize("worker", [_REVOKER, _OTHER])
+    def test_is_let_in_where_the_api_has_dated_its_beginning_later(self, worker: int) -> None:
+        """Seed 101: a session began 0.1 s before its revocation, by an API whose clock was 0.5 s ahead."""
+        for ahead, wrong in ((-0.5, "revoked accepted"), (0.5, None)):
+            one, found = revoked(ago=5, at_api=False, is_published=True), answer(200, worker=worker)
+            one.began_at = unix(ago=5.2) + ahead
+            assert sort(judge(), asked(one), found) == wrong
+            assert (judge().seconds_after(asked(one), found) is None) == (wrong is None)
+            one = revoked(ago=5, is_published=True)  # the API was told
+            one.began_at = unix(ago=5.2) + ahead
+            assert sort(judge(), asked(one), found) == "revoked accepted"
 
 
 def test_a_span_lasts_from_its_beginning_to_its_end() -> None:

@@ -98,6 +98,27 @@ class TestWhatAnEntryRefuses:
         assert not revocations.refuses("sess_1", "user_1", NOW + 0.001)
         assert not revocations.refuses("sess_1", "user_2", NOW)
 
+    @pytest.mark.parametrize(("ahead", "counts"), [(-3.0, 0.0), (0.0, 0.0), (3.0, 3.0), (60.0, 5.0)])
+    @pytest.mark.parametrize("common", [None, -400.0, 400.0])
+    def test_a_user_until_now_by_the_clock_that_dates(
+        self, ahead: float, counts: float, common: float | None
+    ) -> None:
+        """Where the clock of the issuer is ahead, what was issued before has a later date: up to the leeway."""
+        revocations, _ = made(leeway=5.0)
+        if common is not None:
+            revocations.set_clock_offset(common)
+        now = NOW + (common or 0.0)
+        revocations.set_issuer_offset(ahead + (common or 0.0))
+        revocations.add(user_id="user_1")
+        revocations.add(user_id="user_2", issued_before=now)
+        assert revocations.refuses("sess_1", "user_1", now + counts - 0.1)
+        assert not revocations.refuses("sess_1", "user_1", now + counts + 0.1)
+        assert not revocations.refuses("sess_1", "user_2", now + 0.1)
+        if common is None:  # it is known later
+            revocations.set_clock_offset(-20.0)
+            assert revocations.refuses("sess_1", "user_1", NOW - 20 + counts - 0.1)
+            assert not revocations.refuses("sess_1", "user_1", NOW - 20 + counts + 0.1)
+
     @pytest.mark.parametrize("moment", [NOW - 100, datetime.fromtimestamp(NOW - 100, UTC)])
     def test_a_user_until_a_moment(self, moment: Any) -> None:
         revocations, _ = made()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import fastapi.routing
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response, Security, WebSocket
+from fastapi.exceptions import ResponseValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
@@ -16,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from moonkey_core import Auth, AuthenticatedAuth, ExpiredCredentials, Session, User, VerifiedSession
 from moonkey_core.auth import new_auth
+from moonkey_core.emulator import Emulator
 from moonkey_core.models import Factor
 from moonkey_starlette import MoonKeyMiddleware
 from moonkey_starlette.fastapi import (
@@ -194,6 +197,93 @@ def test_only_overrides_bring_back_the_inner_dependencies(monkeypatch: pytest.Mo
         assert [client.get(path).json() for path in ("/user", "/session")] == ["user_1", "sess_1"]
         app.dependency_overrides.clear()
         assert [client.get(path).status_code for path in ("/user", "/session", "/router")] == [401] * 3
+
+
+def several_values(emulator: Emulator) -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(
+        MoonKeyMiddleware, secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer
+    )
+
+    @app.get("/both")
+    async def both(user: CurrentUser, session: CurrentSession, n: int = 0) -> list[str]:
+        return [user.id, session.user_id]
+
+    @app.get("/gated", dependencies=[Depends(RequireAuth())])
+    async def gated(request: Request, connection: HTTPConnection, user: CurrentUser) -> list[str]:
+        assert request is connection
+        return [user.id, user.id]
+
+    @app.get("/sync")
+    def in_a_thread(user: CurrentUser, session: CurrentSession) -> list[str]:
+        return [user.id, session.user_id]
+
+    @app.get("/wrong")
+    async def wrong(user: CurrentUser, session: CurrentSession) -> int:
+        return user.id  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    router = APIRouter(dependencies=[Depends(RequireAuth())])
+
+    @router.get("/router/{n}")
+    async def inside(session: CurrentSession, auth: CurrentAuth, n: int) -> list[str]:
+        assert auth.session == session
+        return [session.user_id, session.user_id]
+
+    @router.get("/machines", dependencies=[Depends(RequireAuth(allow_machines=True))])
+    async def machines(user: CurrentUser, session: CurrentSession) -> list[str]:
+        return [user.id, session.user_id]
+
+    @app.websocket("/live")
+    async def live(websocket: WebSocket, user: CurrentUser, session: CurrentSession) -> None:
+        await websocket.accept()
+        await websocket.send_json([user.id, session.user_id])
+
+    app.include_router(router)
+    inner = FastAPI()
+    inner.get("/both")(both)
+    app.mount("/inner", inner)
+    return app
+
+
+def test_several_values_are_read_behind_one_gate(emulator: Emulator) -> None:
+    app, ada = several_values(emulator), emulator.sign_in("ada@example.com")
+    header, ids = {"Authorization": f"Bearer {ada.session_jwt}"}, [ada.user_id, ada.user_id]
+    paths = ("/both", "/gated", "/sync", "/router/1", "/machines", "/inner/both")
+    document = app.openapi()
+    app.openapi_schema = None
+    with TestClient(app) as client:
+        for _ in range(2):
+            assert [client.get(path).status_code for path in (*paths, "/both?n=x", "/router/x")] == [401] * 8
+            assert [client.get(path, headers=header).json() for path in paths] == [ids] * 6
+            assert client.get("/both?n=x", headers=header).status_code == 422
+            with client.websocket_connect("/live", headers=header) as websocket:
+                assert websocket.receive_json() == ids
+        assert app.openapi() == document
+        app.dependency_overrides[auth_source] = lambda: signed_in()
+        assert [client.get(path, headers=header).json() for path in paths[:5]] == [["user_1", "user_1"]] * 5
+        assert client.get("/inner/both", headers=header).json() == ids  # it has overrides of its own
+        app.dependency_overrides = {RequireAuth(): lambda: signed_in()}
+        assert client.get("/both", headers=header).json() == ["user_1", "user_1"]
+        app.dependency_overrides.clear()
+        assert [client.get(path, headers=header).json() for path in paths] == [ids] * 6
+        with pytest.raises(ResponseValidationError, match=re.escape(__file__)):
+            client.get("/wrong", headers=header)
+
+
+def test_only_the_first_of_several_values_is_a_dependency_of_a_request(emulator: Emulator) -> None:
+    app = several_values(emulator)
+    expand: Any = getattr(fastapi.routing, "iter_route_contexts", list)
+    with TestClient(app):
+        found = {
+            str(route.path): [type(one.call).__name__ for one in route.dependant.dependencies]
+            for route in expand(app.routes)
+            if getattr(route, "dependant", None) is not None
+        }
+    assert found["/both"] == ["_CurrentUser"]
+    assert found["/gated"] == ["RequireAuth"]
+    assert found["/router/{n}"] == ["RequireAuth", "_CurrentAuth"]
+    assert found["/machines"] == ["RequireAuth", "RequireAuth"]
+    assert found["/sync"] == ["_CurrentUser", "_CurrentSession"]
 
 
 def test_a_subclass_keeps_the_dependencies_of_its_own() -> None:

@@ -16,7 +16,8 @@ SECRET = "a shared secret of the project, which no verifier should have"
 
 
 @functools.cache
-def _private_key(algorithm: str) -> Any:
+def signing_key(algorithm: str) -> Any:
+    """The private key for an algorithm, the same each time."""
     if algorithm.startswith("ES"):
         return ec.generate_private_key(ec.SECP256R1())
     return ed25519.Ed25519PrivateKey.generate() if algorithm == "EdDSA" else rsa_key()
@@ -25,8 +26,8 @@ def _private_key(algorithm: str) -> Any:
 @functools.cache
 def key_set() -> dict[str, Any]:
     """Keys without ``alg``, as Entra ID publishes them."""
-    ec_key = ECAlgorithm.to_jwk(_private_key("ES256").public_key(), as_dict=True)
-    ed_key = OKPAlgorithm.to_jwk(_private_key("EdDSA").public_key(), as_dict=True)
+    ec_key = ECAlgorithm.to_jwk(signing_key("ES256").public_key(), as_dict=True)
+    ed_key = OKPAlgorithm.to_jwk(signing_key("EdDSA").public_key(), as_dict=True)
     return {
         "keys": [
             public_jwk(alg=None, kid="RS"),
@@ -46,7 +47,7 @@ def signed(claims: dict[str, Any], header: dict[str, Any], algorithm: str = "RS2
             return f"{start}.{b64(b'none')}"
         key = jwt.PyJWT()._jws.get_algorithm_by_name("HS256")
         return f"{start}.{b64(key.sign(start.encode(), SECRET.encode()))}"
-    return jwt.encode(claims, _private_key(algorithm), algorithm=algorithm, headers={"typ": None, **head})
+    return jwt.encode(claims, signing_key(algorithm), algorithm=algorithm, headers={"typ": None, **head})
 
 
 def encrypted() -> str:

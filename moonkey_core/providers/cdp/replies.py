@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import quoted
 from moonkey_core._plan import Reply, ReplyClass
 from moonkey_core._strict_json import load_object

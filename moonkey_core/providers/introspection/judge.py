@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core._evidence import seconds, shown
 from moonkey_core._provider import (
     IntrospectionRequest,

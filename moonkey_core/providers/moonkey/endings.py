@@ -18,7 +18,8 @@ _NO_SUCH = frozenset(
     {"bad_request", "gone", "not_found", "unauthorized"}
 )  # of the service itself, on a dead session
 _DEAD = re.compile(
-    r"(?=.*session).*(?:invalid|not_?found|unknown|expired|revoked|deleted|ended|missing|inactive)", re.IGNORECASE
+    r"(?=.*session).*(?:invalid|not_?found|unknown|expired|revoked|deleted|ended|missing|inactive)",
+    re.IGNORECASE,
 )
 
 

@@ -14,6 +14,11 @@ _USER = "user_"  # the prefix in the API reference; some documents leave it out
 _USUAL_ID = re.compile(rf"(?!user_\Z)[!-~]{{1,{MAX_ID_LENGTH}}}")  # every such text passes the rules below
 
 
+def is_usual_id(text: str) -> bool:
+    """Return whether a text is an id of printable ASCII; every such one passes :func:`identifier`."""
+    return _USUAL_ID.fullmatch(text) is not None
+
+
 def identifier(value: object) -> str:
     """Return a value that :func:`moonkey_core.models.identifier` accepts, in both spellings of a user's id.
 
@@ -22,7 +27,7 @@ def identifier(value: object) -> str:
     Raises:
         ValueError: It is anything else.
     """
-    if isinstance(value, str) and _USUAL_ID.fullmatch(value):
+    if isinstance(value, str) and is_usual_id(value):
         return value
     found = models.identifier(value)
     if found.removeprefix(_USER)[:1] in BLANKS:  # also where nothing follows the prefix

@@ -45,7 +45,7 @@ _OTP_MINUTES = range(1, 11)
 _LINK_MINUTES = range(5, 10_081)
 _LOGIN_REFUSALS = (*REFUSALS, 401, 409, 422)
 # The words of an error's code: about a login step, about the lifetime of a session, about neither.
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_WORD = r"[A-Z]?[a-z]+|[A-Z]+"
 _PROOF = frozenset(
     {"otp", "otps", "totp", "code", "passcode", "magic", "link", "token", "oauth", "signature", "wallet", "method"}
     | {"nonce", "challenge", "recovery", "password", "factor", "credential", "credentials", "verification"}
@@ -287,7 +287,7 @@ def _login_refusal(error: ApiError, context: LoginContext) -> MoonKeyError:
     """
     if error.is_dead_session and context.credential is not None:
         return InvalidCredentials(reason="session_unknown")
-    words = {word.lower() for word in _WORD.findall(error.code or "")}
+    words = {word.lower() for word in re.findall(_WORD, error.code or "")}
     timed = context.minutes is not None
     if timed and words & _LENGTH and (words.isdisjoint(_PROOF) or "session" in words):
         return refused(error, reason="login_unclear")

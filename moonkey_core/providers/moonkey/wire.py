@@ -43,6 +43,7 @@ _ENDED_WORDS = frozenset(
 _ENDS = frozenset({"status", *_ENDED, *_ENDED_TIMES})
 _ALL_ENDS = _ENDS.union(("deleted", "deleted_at"))
 _SESSION_TIMES = ("started_at", "created_at", "last_active_at", "updated_at")
+_RARE_TIMES = frozenset(_SESSION_TIMES[1:])
 _WHOLE_NUMBERS = {int}
 _DEVICES = frozenset(("device_fingerprint", "device_info"))
 
@@ -99,6 +100,34 @@ def check_session_members(body: Any, *, user_id: str | None = None, expires_at: 
     if ends is None:
         raise ValueError("a session without an end")
     return ends
+
+
+def usual_times(body: Mapping[str, Any]) -> tuple[float | None, float] | None:
+    """Return start and end of a wire session in which all but the ids is as usual; ``None`` for any other one.
+
+    Such a session passes :func:`is_deleted` and :func:`check_session_members`. It has an end of its own, nothing
+    that could speak of an earlier one, and all its times are whole seconds.
+    """
+    if not _ALL_ENDS.isdisjoint(body):
+        return None
+    get = body.get
+    started_at, ends_at, factors = get("started_at"), get("expires_at"), get("factors")
+    if not (type(ends_at) is type(started_at) is int and 0 < ends_at <= _LATEST and 0 < started_at <= _LATEST):
+        return None
+    if not _RARE_TIMES.isdisjoint(body) and not all(map(_is_usual_time, map(get, _RARE_TIMES))):
+        return None
+    if factors is not None:
+        if type(factors) is not list:
+            return None
+        for factor in factors:
+            if type(factor) is not dict or not _is_usual_time(_verified_at(factor)):
+                return None
+    device = get("device_fingerprint") or get("device_info")
+    return None if device and type(device) is not dict else (started_at, ends_at)
+
+
+def _is_usual_time(value: object) -> bool:
+    return value is None or (type(value) is int and 0 < value <= _LATEST)
 
 
 def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> Session:
@@ -351,8 +380,8 @@ def _factors(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _verified_at(factor: Mapping[str, Any]) -> object:
     method = factor.get("method")
-    inside = method if isinstance(method, dict) else {}
-    return inside.get("last_verified_at") or factor.get("last_verified_at")
+    at = method.get("last_verified_at") if isinstance(method, dict) else None
+    return at or factor.get("last_verified_at")
 
 
 def _device_of(body: Mapping[str, Any]) -> object:

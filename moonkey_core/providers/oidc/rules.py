@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core.models import Grants
 
 ClaimPath = tuple[str, ...]

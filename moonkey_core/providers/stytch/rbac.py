@@ -7,10 +7,11 @@ A role permits an action on a resource where one of its permissions has exactly 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from moonkey_core import _clock
+from moonkey_core._dataclass import dataclass
 from moonkey_core._plan import Fetch, Plan
 from moonkey_core._transport.replies import require_reply
 from moonkey_core.errors import MoonKeyError, ProviderError, ProviderUnavailable

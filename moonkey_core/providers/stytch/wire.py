@@ -7,9 +7,9 @@ is brought into the form of a reply's, so that both are read alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from moonkey_core._dataclass import dataclass
 from moonkey_core.models import Device, Extra, Factor, Grants, Session, User, identifier, texts
 from moonkey_core.providers.stytch.times import in_datetime, nanoseconds, optional_nanoseconds
 from moonkey_core.web.credentials import is_token

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from moonkey_core import AsyncMoonKey, MoonKey
+from moonkey_core import AsyncMoonKey, Auth, MoonKey
 from moonkey_core._plan import Reply
 from moonkey_core._transport.replies import retry_after
 from support.decisions import presenting, verified_body
@@ -104,6 +104,57 @@ def test_and_back_again(caplog: pytest.LogCaptureFixture) -> None:
             api.ahead = ahead
             assert client.authenticate(presenting(TOKEN)).is_authenticated
     assert reasons(caplog) == ["clock_skew_api", "clock_agrees_api", "clock_skew_api"]
+
+
+class TestARevokedUser:
+    """A session that has begun before is refused, though the API, whose clock is ahead, has dated it later."""
+
+    began_at = 0.0
+
+    def api(self, request: httpx.Request) -> httpx.Response:
+        now = time.time() + 3
+        self.began_at = self.began_at or float(int(now))
+        session = {"created_at": int(self.began_at), "expires_at": int(now) + 1000}
+        headers = {"Date": formatdate(now, usegmt=True)}
+        return httpx.Response(200, json=verified_body(session=session), headers=headers)
+
+    def judge(self, one: Auth, revoke: Callable[[], object], again: Callable[[], Auth]) -> None:
+        assert one.session is not None
+        assert one.session.started_at is not None
+        assert one.session.started_at.timestamp() == self.began_at
+        revoke()
+        assert again().is_rejected
+        self.began_at = float(int(time.time()) + 9)  # a sign-in afterwards, beyond all doubt
+        assert again().is_authenticated
+
+    def test_blocking(self) -> None:
+        with (
+            httpx.Client(transport=httpx.MockTransport(self.api)) as http,
+            MoonKey(secret_key="sk_test_x", http_client=http) as client,
+        ):
+            one = client.authenticate(presenting(TOKEN))
+            self.judge(
+                one,
+                lambda: client.revocations.add(user_id="user_1"),
+                lambda: client.authenticate(presenting(TOKEN)),
+            )
+
+    def test_async(self) -> None:
+        with asyncio.Runner() as runner:
+
+            async def begin() -> tuple[httpx.AsyncClient, AsyncMoonKey, Auth]:
+                http = httpx.AsyncClient(transport=httpx.MockTransport(self.api))
+                client = AsyncMoonKey(secret_key="sk_test_x", http_client=http)
+                return http, client, await client.authenticate(presenting(TOKEN))
+
+            http, client, one = runner.run(begin())
+            self.judge(
+                one,
+                lambda: client.revocations.add(user_id="user_1"),
+                lambda: runner.run(client.authenticate(presenting(TOKEN))),
+            )
+            runner.run(client.aclose())
+            runner.run(http.aclose())
 
 
 def test_a_date_to_come_back_at_is_read_by_the_clock_that_says_it() -> None:

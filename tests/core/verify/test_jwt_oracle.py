@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from moonkey_core import Auth, ExpiredCredentials, InvalidCredentials, RevokedCredentials
 from moonkey_core._strict_json import load_object
-from moonkey_core._verify.jwt import _decode
+from moonkey_core._verify.jwt import decode_part
 from moonkey_core.auth import new_auth
 from moonkey_core.providers.moonkey.wire import build_session, check_session, check_user, parse_session, parse_user
 from support.any_json import JSON
@@ -339,7 +339,7 @@ def slowly_decoded(part: str) -> bytes | None:
 
 def decoded(part: str) -> bytes | None:
     try:
-        return _decode(part.encode("latin-1"))
+        return decode_part(part.encode("latin-1"))
     except ValueError:
         return None
 

@@ -23,6 +23,7 @@ from moonkey_core._plan import run
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core._verify.cache import VerificationCache
+from moonkey_core._verify.jwt_verifier import JwtVerifier
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_core.gate import Requirements
 from moonkey_core.web.credentials import PresentedCredentials
@@ -56,13 +57,26 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
         monkeypatch.setattr(owner, attribute, counting)
 
+    def count_found(name: str, owner: Any, attribute: str) -> None:
+        original = getattr(owner, attribute)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            found[name] += result is not None
+            return result
+
+        monkeypatch.setattr(owner, attribute, counting)
+
     with monkeypatch.context() as patch:
         monkeypatch = patch
         count("grammar", PresentedCredentials, "checked", lambda one, _: not one.is_checked)
+        count("digest", VerificationCache, "find")
         count("digest", VerificationCache, "text_digest")
+        count("look-up", VerificationCache, "find")
         count("look-up", VerificationCache, "get")
         count("parse", _jwt, "parse")
-        count("signature", _jwt, "verify_signature")
+        count_found("parse", JwtVerifier, "at_first_sight")
+        count("signature", _jwt, "check_signature")
         count("binding", RotatingSealer, "digest")
         count("binding", RotatingSealer, "is_digest")
         yield found

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from moonkey_core import Settings
 from moonkey_core.provider import JwtRules, KeySource, ProviderBase
-from moonkey_core.web.credentials import PresentedCredentials, cookies_of_request, read_credentials, usual_bearer
-from moonkey_core.web.request import RequestInfo, asgi_headers
+from moonkey_core.web.credentials import (
+    PresentedCredentials,
+    cookies_of_request,
+    read_credentials,
+    usual_bearer,
+    usual_names,
+)
+from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, sole_line
 
 INFO = RequestInfo("GET", "https")
 COOKIE = "__Host-moonkey_session"
@@ -39,6 +45,12 @@ LINES = st.one_of(
 HEADERS = st.dictionaries(st.sampled_from(PLACES), st.lists(LINES, max_size=2))
 
 
+def usual(view: HeaderView, settings: Settings) -> str | None:
+    """What the short way finds in the headers of a request."""
+    names = usual_names(settings)
+    return None if names is None else usual_bearer(sole_line(view, names), settings.max_credential_length)
+
+
 def facts_of(found: PresentedCredentials) -> tuple[object, ...]:
     return (
         found.value,
@@ -63,12 +75,12 @@ def test_the_usual_bearer_is_what_all_headers_hold(
         return lines.get(name, ())
 
     thorough = read_credentials(view, INFO, settings, check=False)
-    usual = usual_bearer(view, settings)
-    if usual is None:
+    found = usual(view, settings)
+    if found is None:
         return
-    if usual:
-        assert facts_of(thorough) == (usual, "authorization", None, "", False, None)
-        assert PresentedCredentials(usual, "authorization").cached_text(settings) == thorough.cached_text(settings)
+    if found:
+        assert facts_of(thorough) == (found, "authorization", None, "", False, None)
+        assert PresentedCredentials(found, "authorization").cached_text(settings) == thorough.cached_text(settings)
         assert thorough.cached_text(settings) is not None
     else:
         assert facts_of(cookies_of_request(view, INFO, settings)) == facts_of(thorough)
@@ -76,8 +88,8 @@ def test_the_usual_bearer_is_what_all_headers_hold(
 
 def test_it_is_the_way_of_usual_requests() -> None:
     settings = ALL_SETTINGS[1]
-    assert usual_bearer(lambda name: ["Bearer abc"] if name == "authorization" else (), settings) == "abc"
-    assert usual_bearer(lambda name: ["a=b"] if name == "cookie" else (), settings) == ""
+    assert usual(lambda name: ["Bearer abc"] if name == "authorization" else (), settings) == "abc"
+    assert usual(lambda name: ["a=b"] if name == "cookie" else (), settings) == ""
 
 
 NAMES = st.sampled_from([b"authorization", b"Authorization", b"session-token", b"host", b"accept", b"x-\xc4", b""])
@@ -105,4 +117,4 @@ def test_no_request_is_usual_where_several_providers_share_the_headers() -> None
         {"secret_key": "sk_test_x", "cache_secret": "s" * 32, "providers": ["moonkey", Another()]}, {}
     )
     for line in (["Bearer abc"], ()):
-        assert usual_bearer(lambda name, line=line: line, settings) is None  # type: ignore[misc]
+        assert usual(lambda name, line=line: line, settings) is None  # type: ignore[misc]

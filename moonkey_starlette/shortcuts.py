@@ -1,0 +1,124 @@
+"""What FastAPI need not resolve anew in each request: the dependencies of a route that another one vouches for.
+
+FastAPI takes about as long over a dependency that does nothing as this package over a request. So a finished route
+has one of them. All are there again while the app has ``dependency_overrides``. The OpenAPI document is the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from types import FunctionType
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from moonkey_starlette.identity import known_auth
+from moonkey_starlette.signatures import (
+    Default,
+    Dependency,
+    Shortened,
+    Value,
+    all_of,
+    default_of,
+    dependencies_of,
+    parameters_of,
+)
+
+_CONNECTION = "the moonkey connection"  # no parameter of a function has such a name
+_MISSING = object()
+
+
+def shorten(route: Any, dependant: Any) -> None:
+    """Leave out of a finished route what it can do without. A second time changes nothing.
+
+    Args:
+        route: The route, as FastAPI lists it.
+        dependant: FastAPI's description of its endpoint, with all dependencies.
+    """
+    for one in all_of(dependant):
+        if isinstance(one.call, Dependency):
+            _leave_out_defaults(one)
+            if one.scope is None:
+                one.scope = "request"  # what it is anyway; else FastAPI works it out in each request
+    if not isinstance(dependant.dependencies, Shortened):
+        _leave_out_values(route, dependant)
+
+
+def _leave_out_defaults(dependant: Any) -> None:
+    """Leave out the dependencies that a dependency of this package can do without.
+
+    They are told by the default of their parameter, which names the dependency itself. They only serve
+    ``dependency_overrides``: where an app has any, FastAPI reads the signatures anew in each request, and finds
+    them again.
+    """
+    defaults = {parameter.name: default_of(parameter) for parameter in parameters_of(dependant.call)}
+    # A new list: a request on its way may be in the middle of the old one.
+    dependant.dependencies = [
+        inner
+        for inner in dependant.dependencies
+        if not isinstance(inner.call, Default) or defaults.get(inner.name) is not inner.call
+    ]
+
+
+def _leave_out_values(route: Any, dependant: Any) -> None:
+    """Leave out the users and sessions of an endpoint behind a gate, and read them from the request instead.
+
+    The gate, or the first of them, remains in its place, and refuses what they would refuse.
+    """
+    endpoint, provider = dependant.call, getattr(route, "dependency_overrides_provider", _MISSING)
+    if provider is _MISSING or not (isinstance(endpoint, FunctionType) and inspect.iscoroutinefunction(endpoint)):
+        return  # a plain function runs in a thread, which takes far longer
+    whole, few, values = dependencies_of(dependant), list[Any](), dict[str, Value]()
+    is_gated = False
+    for one in whole:
+        if is_gated and isinstance(one.call, Value) and one.name is not None:
+            values[one.name] = one.call
+            continue
+        few.append(one)
+        is_gated = is_gated or (isinstance(one.call, Dependency) and one.call.lets_users_pass_only)
+    if not values:
+        return
+    if dependant.http_connection_param_name is None:
+        dependant.http_connection_param_name = _CONNECTION
+    dependant.call = _reading(endpoint, values, dependant.http_connection_param_name)
+    dependant.dependencies = Shortened(whole, few, provider)
+
+
+def _reading(
+    endpoint: Callable[..., Awaitable[Any]], values: Mapping[str, Value], connection_name: str
+) -> Callable[..., Awaitable[Any]]:
+    """Return an endpoint that is called without these values, and reads them, as far as FastAPI has not."""
+    is_own = connection_name == _CONNECTION
+
+    @wraps(endpoint)
+    def reading(**given: Any) -> Awaitable[Any]:
+        connection: HTTPConnection | None
+        connection = given.pop(_CONNECTION, None) if is_own else given[connection_name]
+        if connection is None:  # a request that was on its way when the route was shortened has all values
+            return endpoint(**given)
+        auth = known_auth(connection)
+        if auth is None:  # it was another one when the gate let the request pass
+            return _asking(endpoint, values, given, connection)
+        for name, value in values.items():
+            if name not in given:
+                given[name] = value.read(auth)
+        return endpoint(**given)
+
+    # FastAPI names the file of an endpoint in its errors, and takes it from here.
+    code = inspect.unwrap(endpoint).__code__
+    reading.__code__ = reading.__code__.replace(co_filename=code.co_filename)  # type: ignore[attr-defined]
+    return reading
+
+
+async def _asking(
+    endpoint: Callable[..., Awaitable[Any]],
+    values: Mapping[str, Value],
+    given: dict[str, Any],
+    connection: HTTPConnection,
+) -> Any:
+    for name, value in values.items():
+        if name not in given:
+            given[name] = await value(connection)
+    return await endpoint(**given)
