@@ -180,15 +180,15 @@ class BaseAuth:
     def user(self) -> User | None:
         """The verified user, or ``None`` unless authenticated."""
         self._accessed = True
-        user = self._user
-        return self._made_user() if user is None else user
+        found = self._user
+        return self._made_user() if found is None else found
 
     @property
     def session(self) -> Session | None:
         """The verified session, or ``None`` unless authenticated."""
         self._accessed = True
-        session = self._session
-        return self._made_session() if session is None else session
+        found = self._session
+        return self._made_session() if found is None else found
 
     @property
     def machine(self) -> Machine | None:
@@ -211,13 +211,17 @@ class BaseAuth:
         return self._known_actor()
 
     def _made_user(self) -> User | None:
-        if self._user is None and self._entry is not None and self._state == "authenticated":
-            self._user = self._entry.user()
+        entry = self._entry
+        if self._user is None and entry is not None and self._state == "authenticated":
+            known = entry.simple_user
+            self._user = entry.user() if known is None else known
         return self._user
 
     def _made_session(self) -> Session | None:
-        if self._session is None and self._entry is not None and self._state == "authenticated":
-            self._session = self._entry.session()
+        entry = self._entry
+        if self._session is None and entry is not None and self._state == "authenticated":
+            known = entry.built_session
+            self._session = entry.session() if known is None else known
         return self._session
 
     def _made_machine(self) -> Machine | None:
@@ -413,7 +417,7 @@ def remembered_auth(entry: CacheEntry, from_cookies: bool = False, source: Sourc
     """
     if entry.principal != "user":
         return new_auth(entry, source, entry.vouched_at, from_cookies)
-    auth = _bare_auth(BaseAuth)
+    auth: Any = _bare_auth(BaseAuth)  # a `cast` would be a call
     auth._entry = entry
     auth._source = source
     auth._state = "authenticated"
@@ -422,7 +426,8 @@ def remembered_auth(entry: CacheEntry, from_cookies: bool = False, source: Sourc
     auth._accessed = auth._asked = False
     auth._error = auth._user = auth._session = auth._fresh = auth._binding = None
     auth._hint = ""
-    return cast("Auth", auth)
+    found: Auth = auth
+    return found
 
 
 _bare_auth: Final = BaseAuth.__new__

@@ -111,7 +111,8 @@ class Acceptance:
             RevokedCredentials: It was revoked since it was last accepted.
             ProviderUnavailable: Revocations may have been missed, and the settings accept no JWT meanwhile.
         """
-        if not entry.starts_at - self.leeway <= now < entry.reusable_until:
+        # Each request comes here. Two comparisons take less time than one with three terms.
+        if not (entry.starts_at - self.leeway <= now and now < entry.reusable_until):
             return False
         if entry.revocations_version != self._revocations.version and self.is_revoked(entry):
             raise self.refusal(entry)
@@ -119,10 +120,11 @@ class Acceptance:
             return False
         if entry.key is not None:  # mostly it was found in this very key set before
             current = self._keys.current
-            if (
-                current is None
-                or entry.key_set is not current
-                or not current.fetched_at <= now < current.usable_until
+            if not (
+                current is not None
+                and entry.key_set is current
+                and current.fetched_at <= now
+                and now < current.usable_until
             ) and not self._has_key(entry, now):
                 return False
         if self._feed is not None and not self.is_up_to_date() and not self._counts_while_lost(entry, now):

@@ -195,8 +195,7 @@ class Authenticator:
             line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
             if line and line.startswith(BEARER) and len(line) <= self._longest_line:
                 # 2. Mostly it was verified before, and is still valid. Anything else is decided below.
-                digest = self._cache.line_digest(line)
-                entry = self._cache.get(digest)
+                digest, entry = self._cache.find(line)
                 is_new = entry is None
                 try:
                     if (

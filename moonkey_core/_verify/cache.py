@@ -39,10 +39,13 @@ class VerificationCache:
     """
 
     def __init__(self, settings: Settings) -> None:
-        # A secret block in front, and the settings, which decide what a credential proves. Half of the output is
-        # dropped, so that a digest does not reveal the state that a length-extension attack needs.
-        start = sha256(secrets.token_bytes(64) + sha256(_fingerprint(settings)).digest())
-        self._copy_start = start.copy
+        # A block of 64 bytes in front: a secret, and the settings, which decide what a credential proves. Half of
+        # the output is dropped, so that a digest does not reveal the state that a length-extension attack needs.
+        self._line_start = sha256(secrets.token_bytes(32) + sha256(_fingerprint(settings)).digest())
+        self._text_start = self._line_start.copy()
+        self._text_start.update(BEARER)  # so that a text has the digest of the line that holds it
+        self._pair_start = self._line_start.copy()
+        self._pair_start.update(b"\n")
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
@@ -86,18 +89,27 @@ class VerificationCache:
         return self.text_digest(bare_token(credential, self._token_prefix))
 
     def text_digest(self, text: str) -> bytes:
-        """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``."""
-        return self.line_digest(BEARER + text.encode("ascii"))
+        """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``.
 
-    def line_digest(self, line: bytes) -> bytes:
-        """Return the same for the text after ``Bearer`` in a line of a header, which is not copied for it."""
-        digest = self._copy_start()
-        digest.update(line)
+        A pair of cookies, whose text has a line feed in it, has another one than any line of a header.
+        """
+        digest = (self._pair_start if "\n" in text else self._text_start).copy()
+        digest.update(text.encode("ascii"))
         return digest.digest()[:16]
 
     def get(self, digest: bytes) -> CacheEntry | None:
         """Return the entry of a valid credential, if there is one. Takes no lock, as reading changes nothing."""
         return self._entries.get(digest)
+
+    def find(self, line: bytes) -> tuple[bytes, CacheEntry | None]:
+        """Return the cache key of the text after ``Bearer`` in a line of a header, and its entry, if there is one.
+
+        The line is not copied for it. It begins with ``BEARER``.
+        """
+        hashed = self._line_start.copy()
+        hashed.update(line)
+        digest = hashed.digest()[:16]
+        return digest, self._entries.get(digest)
 
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""

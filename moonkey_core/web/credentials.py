@@ -122,7 +122,7 @@ class PresentedCredentials:
 
         A cached credential has passed the grammar, and a cached pair was bound, so a text that is found there need
         not be checked again. That applies to ASCII text within bounds. A cookie with a dot may hold a JWT, which
-        is no session token.
+        is no session token. A line feed stands in the text of a pair only.
         """
         if self.is_checked:
             return self.text
@@ -131,8 +131,8 @@ class PresentedCredentials:
             return None
         if jwt is not None:
             within = len(value) + len(jwt) < 2 * settings.max_credential_length
-            return self.text if within and jwt.isascii() else None
-        if len(value) > settings.max_credential_length or ("." in value and self.is_pair):
+            return _pair_text(value, jwt, self.token_prefix) if within and jwt.isascii() else None
+        if len(value) > settings.max_credential_length or "\n" in value or ("." in value and self.is_pair):
             return None
         return bare_token(value, self.token_prefix)
 
@@ -415,8 +415,11 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
         return _NOTHING
     try:
         lines = cookie_lines(headers)
-        token = one_cookie(lines, cookies.session_name, settings.token_prefix) if lines else None
-        jwt = one_cookie(lines, cookies.jwt_name) if token or (lines and cookies.is_read_only) else None
+        if not lines:
+            return _NOTHING
+        is_loose = cookies.is_read_only
+        token = one_cookie(lines, cookies.session_name, settings.token_prefix)
+        jwt = one_cookie(lines, cookies.jwt_name) if token or is_loose else None
     except MalformedCredentials as error:
         return PresentedCredentials(source="cookie", error=error)
     if not token:
@@ -429,14 +432,9 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
         found = PresentedCredentials(token, "cookie", named_kind="session_jwt")
     else:
         verifies = settings.jwt_issuer if provider is None else rules is not None and rules.issuers
-        found = PresentedCredentials(
-            token,
-            "cookie",
-            (jwt or None) if verifies else None,
-            cookie_lines=lines,
-            is_loose=cookies.is_read_only,
-            token_prefix=settings.token_prefix,
-        )
+        # By position, which takes half as long as by keyword.
+        jwt, prefix = (jwt or None) if verifies else None, settings.token_prefix
+        found = PresentedCredentials(token, "cookie", jwt, None, "", None, False, lines, is_loose, prefix)
     return _checked_or_refused(found, settings) if check else found
 
 
@@ -534,7 +532,7 @@ def cookie_lines(headers: HeaderView) -> Sequence[str]:
         MalformedCredentials: They are longer than 64 KiB together.
     """
     lines = headers("cookie")
-    if _are_too_long(lines):
+    if lines and _are_too_long(lines):
         raise MalformedCredentials(reason="cookies_too_long")
     return lines
 
@@ -674,7 +672,8 @@ def pair_text(token: str, jwt: str, settings: Settings) -> str:
 
 
 def _pair_text(token: str, jwt: str, prefix: str) -> str:
-    return f"{bare_token(token, prefix)}\n{jwt}"
+    token = bare_token(token, prefix) if prefix and token.startswith(prefix) else token
+    return f"{token}\n{jwt}"
 
 
 def same_token(one: str, other: str, prefix: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 __all__ = [
     "HeaderView", "RequestInfo", "asgi_headers", "asgi_request", "mapped_headers", "wsgi_headers", "wsgi_request",
@@ -92,6 +92,11 @@ class LineView:
 
 
 class _WsgiView(LineView):
+    """A view of the headers in a WSGI environ (PEP 3333).
+
+    Servers have joined repeated lines there, with a comma.
+    """
+
     __slots__ = ("_environ",)
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -106,14 +111,18 @@ class _WsgiView(LineView):
         for name in names.other_wsgi_names:
             if name in environ:
                 return None
-        line: str | None = environ.get(names.wsgi_main)
-        return b"" if line is None else _in_ascii(line)
+        line: object = environ.get(names.wsgi_main)
+        if line is None:
+            return b""
+        return line.encode("utf-8", "surrogatepass") or None if isinstance(line, str) else None
 
 
 class _AsgiView(LineView):
+    """A view of the headers of an ASGI scope: each line as it came, by its exact name."""
+
     __slots__ = ("_by_name", "_lines")
 
-    def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, lines: Collection[tuple[bytes, bytes]]) -> None:
         self._lines = tuple(lines)
         self._by_name: Mapping[bytes, bytes] | None = None
 
@@ -134,14 +143,17 @@ class _AsgiView(LineView):
     def sole_line(self, names: HeaderNames) -> bytes | None:
         shortest, longest, found = names.shortest, names.longest, None
         for key, value in self._lines:
-            if shortest <= len(key) <= longest and key.lower() in names.ascii_names:
-                if found is not None or key.lower() != names.ascii_main:
+            size = len(key)
+            if size >= shortest and size <= longest and (name := key.lower()) in names.ascii_names:
+                if found is not None or name != names.ascii_main:
                     return None
                 found = value
         return b"" if found is None else found or None
 
 
 class _MappedView(LineView):
+    """A view of the headers in a mapping; two spellings of one name are two lines."""
+
     __slots__ = ("_headers",)
 
     def __init__(self, headers: Mapping[str, str]) -> None:
@@ -151,26 +163,17 @@ class _MappedView(LineView):
         return [value for key, value in self._headers.items() if key.lower() == name]
 
     def sole_line(self, names: HeaderNames) -> bytes | None:
-        shortest, longest, found = names.shortest, names.longest, None
+        shortest, longest = names.shortest, names.longest
+        found: object = None
         for key, value in self._headers.items():
-            if shortest <= len(key) <= longest and key.lower() in names.names:
-                if found is not None or key.lower() != names.main:
+            size = len(key)
+            if size >= shortest and size <= longest and (name := key.lower()) in names.names:
+                if found is not None or name != names.main:
                     return None
                 found = value
-        return b"" if found is None else _in_ascii(found)
-
-
-def _in_ascii(line: object) -> bytes | None:
-    """Return a line in ASCII; ``None`` where it is empty, or not in ASCII."""
-    return line.encode("ascii") if line and isinstance(line, str) and line.isascii() else None
-
-
-def wsgi_headers(environ: Mapping[str, Any]) -> HeaderView:
-    """Return a view of the headers in a WSGI environ (PEP 3333).
-
-    Servers have joined repeated lines there, with a comma.
-    """
-    return _WsgiView(environ)
+        if found is None:
+            return b""
+        return found.encode("utf-8", "surrogatepass") or None if isinstance(found, str) else None
 
 
 @lru_cache(256)  # names come from settings and from this package, never from a request
@@ -179,29 +182,27 @@ def _wsgi_name(name: str) -> str:
     return spelled if spelled in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{spelled}"
 
 
-def asgi_headers(lines: Collection[tuple[bytes, bytes]]) -> HeaderView:
-    """Return a view of the headers of an ASGI scope: each line as it came, by its exact name."""
-    return _AsgiView(lines)
-
-
-def mapped_headers(headers: Mapping[str, str]) -> HeaderView:
-    """Return a view of the headers in a mapping; two spellings of one name are two lines."""
-    return _MappedView(headers)
+# Each request makes one of them: a function around a class is another call.
+wsgi_headers: Final = _WsgiView
+asgi_headers: Final = _AsgiView
+mapped_headers: Final = _MappedView
 
 
 def sole_line(headers: HeaderView, names: HeaderNames) -> bytes | None:
     """Return the line of the main one of these headers, where it is the only line of all of them.
 
     Returns:
-        The line; empty where none of these headers is there; ``None`` for anything else, also for an empty line,
-        and where a text is not in ASCII.
+        The line in bytes, the same in each kind of view where it is in ASCII; empty where none of these headers is
+        there; ``None`` for anything else, also for an empty line.
     """
     if isinstance(headers, LineView):
         return headers.sole_line(names)
-    found: str | None = None
+    found: object = None
     for name in names.names:
         for line in headers(name):
             if found is not None or name != names.main:
                 return None
             found = line
-    return b"" if found is None else _in_ascii(found)
+    if found is None:
+        return b""
+    return found.encode("utf-8", "surrogatepass") or None if isinstance(found, str) else None

@@ -45,9 +45,9 @@ STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most fun
     "fastapi": (warm_apps.fastapi, 64, 1700),
 }
 CORE: dict[str, tuple[int, int]] = {  # headers of: most functions, most bytes at once
-    "wsgi": (22, 3500),
-    "asgi": (22, 3900),
-    "mapping": (22, 3500),
+    "wsgi": (14, 3500),
+    "asgi": (14, 3900),
+    "mapping": (14, 3500),
 }
 
 

@@ -25,16 +25,22 @@ class _View:
 
     def __init__(self) -> None:
         self.at_view: AtView = _nothing
+        self.look: Callable[[Any, Any], object] = _no_look
 
     def answer(self, user: Any, session: Any) -> dict[str, str]:
         """Read both, and tell that the view runs."""
         found = {"user": user.id, "session": session.id}
         self.at_view()
+        self.look(user, session)
         return found
 
 
 def _nothing() -> None:
     """Observe nothing."""
+
+
+def _no_look(user: Any, session: Any) -> None:
+    """Do no more with them."""
 
 
 view = _View()  # one for all: the views of a Django project are module-level

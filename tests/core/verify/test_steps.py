@@ -70,7 +70,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     with monkeypatch.context() as patch:
         monkeypatch = patch
         count("grammar", PresentedCredentials, "checked", lambda one, _: not one.is_checked)
-        count("digest", VerificationCache, "line_digest")
+        count("digest", VerificationCache, "find")
+        count("digest", VerificationCache, "text_digest")
+        count("look-up", VerificationCache, "find")
         count("look-up", VerificationCache, "get")
         count("parse", _jwt, "parse")
         count_found("parse", JwtVerifier, "at_first_sight")
