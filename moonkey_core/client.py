@@ -237,6 +237,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         Raises:
             ConfigurationError: A setting of the app is wrong.
         """
+        if self._exchange.is_crowded:
+            await self._exchange.enter()
         found = self._front.begin(headers, requirements, info)
         if not isinstance(found, Auth):
             return await self.finish(found)
@@ -260,7 +262,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         while core.is_starting:  # noqa: ASYNC110  # a thread reads it, which knows no event loop
             await asyncio.sleep(_FEED_PAUSE)
         # Many requests that begin at the same time must not hold up the event loop.
-        await self._exchange.throttle(pending.coalesce_key)
+        if self._exchange.throttles():
+            await self._exchange.throttle(pending.coalesce_key)
         auth = await running.arun_in_time(
             self._exchange, core.settings.timeout, core.finish(pending, requirements)
         )
