@@ -84,10 +84,11 @@ class Identity(BaseUser):
         """Return the identity if that takes no network call, else ``None``; then :meth:`resolve` continues."""
         if self.auth is None and self._pending is None:
             begun = self.client.begin(self.headers, requirements, self.info)
-            if isinstance(begun, Pending):
-                self._pending = begun
-            else:
-                self._settle(begun)
+            if not isinstance(begun, Pending):
+                set_raiser(begun, self.raiser)
+                self.auth = begun
+                return begun
+            self._pending = begun
         return self.auth
 
     async def resolve(self) -> Auth:
@@ -238,9 +239,8 @@ def known_auth(connection: HTTPConnection) -> AuthenticatedAuth | None:
     ``None`` for all else, where a gate has more to decide.
     """
     identity = connection.scope.get(KEY)
-    if not isinstance(identity, Identity) or (auth := identity.auth) is None or not auth.is_authenticated:
-        return None
-    return auth
+    auth = identity.auth if isinstance(identity, Identity) else None
+    return auth if auth is not None and auth.is_authenticated else None
 
 
 def outer_identity(scope: Scope, client: AsyncMoonKey) -> Identity | None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import Provider
@@ -15,6 +15,7 @@ from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.checks import (
     MOONKEY_ONLY,
+    check_call_budget,
     check_cookie_security,
     check_feed,
     check_key_set_address,
@@ -64,7 +65,6 @@ from moonkey_core.settings.fields import (
     words,
 )
 from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables, likely_key_variable
-from moonkey_core.settings.options import Options
 from moonkey_core.settings.provider_choice import (
     MOONKEY,
     PRESETS,
@@ -86,6 +86,9 @@ from moonkey_core.settings.routes import (
     set_routes,
 )
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
+
+if TYPE_CHECKING:
+    from moonkey_core.settings.options import Options
 
 _MISSING_KEY = "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
 
@@ -390,6 +393,7 @@ class Settings(Routed, KnownArguments):
         check_plain_http(self.base_url, self.jwks_url, allow_http=self.allow_http)
         bounds = self.min_session_minutes, self.max_session_minutes
         check_lifetime_bounds(*bounds)
+        check_call_budget(self.call_budget, self.timeout)
         check_local_verification(
             jwt_issuer=self.jwt_issuer, jwt_audience=self.jwt_audience, strict_subject=self.strict_subject
         )
