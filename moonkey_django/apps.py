@@ -29,5 +29,5 @@ class MoonKeyConfig(AppConfig):
         register(check_cookies, Tags.security)
         register(check_cors, Tags.security)
         register(check_gates, Tags.urls)
-        register(check_sign_in_of_django, Tags.urls)
+        register(check_sign_in_of_django, Tags.urls, deploy=True)
         register(check_routes, "moonkey_routes", deploy=True)
