@@ -20,6 +20,7 @@ _TIMESTAMP = struct.Struct("qq")
 _BUFFER = 262_144
 _MAX_PARSED = 20_000
 READS_EVERY = 0.4  # of the lag
+LOOKS_EVERY = 10.0  # seconds: a process that another one of its machine tells
 _MAX_SEQUENCE = 2**64 - 1
 
 
@@ -36,11 +37,15 @@ class Seen:
 
 
 class Reader:
-    """One of them, which knows all entries up to ``last_id``, and reads again those from ``anchor`` on."""
+    """One of them, which knows all entries up to ``last_id``, and reads again those from ``anchor`` on.
 
-    __slots__ = ("anchor", "full_read_at", "known_at", "last_id", "reads", "since_anchor", "wake_ups")
+    One that ``is_told`` by another process of its machine only looks now and then.
+    """
 
-    def __init__(self, last_id: bytes, reads: int, max_lag: float) -> None:
+    __slots__ = ("anchor", "full_read_at", "is_told", "known_at", "last_id", "reads", "since_anchor", "wake_ups")
+
+    def __init__(self, last_id: bytes, reads: int, max_lag: float, is_told: bool) -> None:
+        self.is_told = is_told
         self.last_id = self.anchor = last_id
         self.since_anchor = 0
         self.reads = reads
@@ -70,6 +75,7 @@ class Readers:
     Args:
         port: Where Redis listens.
         count: How many there are.
+        told: How many there are besides, each of which another process of its machine tells.
         commands: What each sends.
         epoch: The epoch of the stream.
         last_id: The id of the last entry of the stream.
@@ -77,7 +83,14 @@ class Readers:
     """
 
     def __init__(
-        self, port: int, count: int, commands: Commands, epoch: bytes, last_id: bytes, max_lag: float
+        self,
+        port: int,
+        count: int,
+        commands: Commands,
+        epoch: bytes,
+        last_id: bytes,
+        max_lag: float,
+        told: int = 0,
     ) -> None:
         self._commands = commands
         self._epoch = b"$%d\r\n%b\r\n" % (len(epoch), epoch)
@@ -91,14 +104,16 @@ class Readers:
         self._connections: dict[int, Connection] = {}
         self._due: list[tuple[float, int]] = []  # when a connection sends next, and which
         now = time.monotonic()
-        for place in range(count):
-            reader = Reader(last_id, place, max_lag)
+        for place in range(count + told):
+            reader = Reader(last_id, place, max_lag, place >= count)
             for is_reading in (False, True):
                 made = Connection(port, reader, is_reading=is_reading)
                 self._connections[made.socket.fileno()] = made
                 self._epoll.register(made.socket.fileno(), select.EPOLLIN)
-                at = now + self._interval * place / count if is_reading else now
-                heapq.heappush(self._due, (at, made.socket.fileno()))
+                if reader.is_told and not is_reading:
+                    continue
+                spread = LOOKS_EVERY * place / told if reader.is_told else self._interval * place / count
+                heapq.heappush(self._due, (now + spread if is_reading else now, made.socket.fileno()))
 
     def run(self, seconds: float) -> float:
         """Read for so long. Returns how many seconds of CPU this thread took."""
@@ -128,6 +143,8 @@ class Readers:
         reader = one.reader
         if one.is_reading:
             due_at = min(reader.known_at + self._interval, reader.full_read_at + self._max_lag)
+            if reader.is_told:
+                due_at = reader.full_read_at + LOOKS_EVERY
             if due_at > now:
                 heapq.heappush(self._due, (due_at, number))
                 return
@@ -203,6 +220,8 @@ class Readers:
         if not new:
             return
         reader.last_id = new[-1]
+        if reader.is_told:
+            return  # it was told of them before
         seconds, nanos = _TIMESTAMP.unpack(stamp) if stamp else (0, 0)
         for entry_id in new:
             number = self._numbers.get(entry_id)

@@ -18,6 +18,7 @@ from typing import Any
 import ours
 from fleet_commands import Commands, record
 from fleet_readers import Readers
+from fleet_siblings import Siblings
 from fleet_writer import PATIENCE, sealed_entries, table_of, write
 from redis_process import PROGRAM, RedisProcess
 from results import Goal, Section, Table
@@ -28,6 +29,8 @@ LAG = 1.0  # seconds: the default of max_revocation_lag
 SECONDS = 18.0
 WARM_UP = 1.0
 MEMORY = 1_000_000
+MACHINES = 50
+SIBLINGS = 20
 _SEALED = 1_000  # distinct entries, added again and again: they are equally long
 
 
@@ -53,6 +56,7 @@ class Writer:
         self._process = context.Process(target=write, args=(theirs, redis_url), daemon=True)
         self._process.start()
         theirs.close()
+        self.times: list[float] = []  # at which it has revoked, in the last fleet
 
     def end(self) -> None:
         """End it."""
@@ -86,9 +90,11 @@ def measure(quick: bool) -> Section:
                 for readers in (READERS[:2] if quick else READERS)
                 for rate in (RATES[::2] if quick else RATES)
             ]
+            shared = _shared(client, server, writer, seconds, commands, (epoch, stream))
         finally:
             writer.end()
         _report(section, costs, alone)
+        _report_shared(section, shared)
         _memory(section, client, stream.decode(), server.url, 20_000 if quick else MEMORY)
     return section
 
@@ -113,6 +119,26 @@ def _alone(client: Any, writer: Writer, seconds: float) -> float:
     return float((after - before - 1) / (time.monotonic() - began))
 
 
+def _shared(
+    client: Any,
+    server: RedisProcess,
+    writer: Writer,
+    seconds: float,
+    commands: Commands,
+    names: tuple[bytes, bytes],
+) -> tuple[Cost, list[float]]:
+    """Run the largest fleet where the processes of each machine share a reader; the last machine is real.
+
+    Returns:
+        What it cost, and the lags of the real processes (milliseconds, sorted).
+    """
+    with Siblings(server.url, SIBLINGS) as siblings:
+        others = MACHINES - 1
+        order = (others, 10.0, seconds)
+        cost = _cost(client, server.port, writer, order, commands, names, others * (SIBLINGS - 1))
+        return cost, sorted(siblings.lags(writer.times))
+
+
 def _cost(
     client: Any,
     port: int,
@@ -120,12 +146,13 @@ def _cost(
     order: tuple[int, float, float],
     commands: Commands,
     names: tuple[bytes, bytes],
+    told: int = 0,
 ) -> Cost:
     """Run one fleet."""
     count, rate, seconds = order
     epoch, stream = names
     ((last_id, _),) = client.xrevrange(stream, count=1)
-    readers = Readers(port, count, commands, epoch, last_id, LAG)
+    readers = Readers(port, count, commands, epoch, last_id, LAG, told)
     try:
         readers.run(WARM_UP)
         readers.forget()
@@ -134,7 +161,7 @@ def _cost(
         busy = readers.run(seconds)
         took, after = time.monotonic() - began, client.info("all")
         readers.run(0.5)  # what was revoked last
-        times = _answer(writer.pipe)
+        writer.times = times = _answer(writer.pipe)
     finally:
         readers.close()
     seen = readers.seen
@@ -186,6 +213,29 @@ def _report(section: Section, costs: list[Cost], alone: float) -> None:
         met = p99 <= 100 and largest.redis <= 0.15 and not largest.missed
     what = "1,000 workers, 10 revocations/s"
     section.goals.append(Goal("fleet-scale", what, "p99 ≤ 100 ms; Redis ≤ 15 % of a core", measured, met))
+
+
+def _report_shared(section: Section, shared: tuple[Cost, list[float]]) -> None:
+    cost, lags = shared
+    columns = ["commands/s and worker", "Redis, % of a core", "p50", "p99", "max"]
+    table = Table(f"{MACHINES * SIBLINGS:,} workers on {MACHINES} machines, with feed_directory", columns)
+    p50, p99, most = _spots(lags) if lags else (float("nan"),) * 3
+    commands = cost.commands * (cost.readers + 1) / (MACHINES * SIBLINGS)
+    table.rows.append([f"{commands:.1f}", f"{cost.redis * 100:.1f}", f"{p50:.1f}", f"{p99:.1f}", f"{most:.1f}"])
+    table.notes.append(
+        f"10 revocations/s; lag: milliseconds until {SIBLINGS} real processes, which share one reader, have it"
+    )
+    section.tables.append(table)
+    measured = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {most:.1f} ms; Redis {cost.redis * 100:.1f} % of a core"
+    section.goals.append(
+        Goal(
+            "fleet-scale-shared",
+            f"the same on {MACHINES} machines, with feed_directory",
+            "p99 ≤ 100 ms; Redis ≤ 15 % of a core",
+            measured,
+            p99 <= 100 and cost.redis <= 0.15,
+        )
+    )
 
 
 def _spots(lags: list[float]) -> tuple[float, float, float]:

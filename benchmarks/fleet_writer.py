@@ -53,7 +53,8 @@ def revoke(feed: RedisRevocations, rate: float, seconds: float, first: int) -> l
 
 def table_of(count: int, pipe: Connection) -> None:
     """Fill the table of a process, and send how many bytes of memory that took."""
-    settings = Settings.load(ours.options("http://127.0.0.1:9", max_revocations=count), {})
+    bounds = {"max_revocations": count, "max_untold_revocations": count}
+    settings = Settings.load(ours.options("http://127.0.0.1:9", **bounds), {})
     table = new_table(settings, None)
     before = _resident()
     for place in range(count):

@@ -347,6 +347,15 @@ LOG_REASONS: Mapping[str, LogReason] = MappingProxyType(
             "Redis goes on refusing entries: until it takes them, the whole fleet does without the feed, and "
             "calls the API.",
         ),
+        "feed_reader": LogReason(
+            "info",
+            "With `feed_directory`: this process reads the feed for all of its machine from now on.",
+        ),
+        "feed_directory": LogReason(
+            "warning",
+            "`feed_directory` is not what it has to be: a folder of the app's own user, with mode 700. The "
+            "process reads the feed by itself.",
+        ),
         "feed_ended_unsent": LogReason(
             "error",
             "A process has ended before Redis had its revocations; no other process will hear of them.",

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import socket
 import sys
 import threading
@@ -209,6 +210,24 @@ class Thread:
         end = math.inf if timeout is None else _clock.elapsed() + timeout
         while self.is_alive() and _clock.elapsed() < end:
             time.sleep(_POLL_SECONDS)  # that of gevent: other greenlets run meanwhile
+
+
+def unix_listener(path: str) -> Any:
+    """Make a socket for :func:`asyncio.start_unix_server` in a :class:`ThreadEventLoop`.
+
+    Args:
+        path: Where it is, for the user of this process alone.
+    """
+    made = _socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(OSError):  # of no effect on some systems
+            os.fchmod(made.fileno(), 0o600)
+        made.bind(path)
+        os.chmod(path, 0o600)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _socket(*arguments: Any, **options: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Self, Unpack
 import httpx
 
 from moonkey_core import redis as _redis
-from moonkey_core._operations import namespaces as m
+from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers, as_view, provider_of
+from moonkey_core._operations.late_namespaces import HasAsyncNamespaces, HasNamespaces
 from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
 from moonkey_core._session_life.watch_policy import Reason
 from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
@@ -34,7 +35,7 @@ __all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]
 _FEED_PAUSE = 0.02  # seconds between two looks at a feed that is about to begin
 
 
-class MoonKey(ClientBase, m.Runs):
+class MoonKey(ClientBase, HasNamespaces):
     """The blocking client. Make one per process and share it among threads.
 
     It is a context manager, and it can be used after ``fork()``.
@@ -89,7 +90,7 @@ class MoonKey(ClientBase, m.Runs):
         core = self._core
         while core.is_starting:
             time.sleep(_FEED_PAUSE)
-        auth = m.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        auth = running.run_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
         if (pending.requirements if requirements is None else requirements).needs_record(auth):
             self.mfa.load(auth)
         return auth
@@ -121,21 +122,12 @@ class MoonKey(ClientBase, m.Runs):
         self.settings: Settings = core.settings
         self.revocations: Revocations = core.revocations
         seconds = core.settings.timeout  # the function must not refer to `core`, which refers to it
-        core.run_later = lambda plan: exchange.run_in_background(partial(m.run_in_time, exchange, seconds, plan))
-        core.run_lasting = lambda plan: exchange.run_in_background(
-            partial(m.run_each_in_time, exchange, seconds, plan), lasts=True
+        core.run_later = lambda plan: exchange.run_in_background(
+            partial(running.run_in_time, exchange, seconds, plan)
         )
-        self.sessions: m.Sessions = m.Sessions(core, exchange)
-        self.otps: m.Otps = m.Otps(core, exchange)
-        self.magic_links: m.MagicLinks = m.MagicLinks(core, exchange)
-        self.oauth: m.OAuth = m.OAuth(core, exchange)
-        self.totps: m.Totps = m.Totps(core, exchange)
-        self.wallets: m.Wallets = m.Wallets(core, exchange)
-        self.passwords: m.Passwords = m.Passwords(core, exchange)
-        self.passkeys: m.Passkeys = m.Passkeys(core, exchange)
-        self.biometrics: m.Biometrics = m.Biometrics(core, exchange)
-        self.users: m.Users = m.Users(core, exchange)
-        self.mfa: m.Mfa = m.Mfa(core, exchange, self._store)
+        core.run_lasting = lambda plan: exchange.run_in_background(
+            partial(running.run_each_in_time, exchange, seconds, plan), lasts=True
+        )
         self._session_watcher = SessionWatcher(
             core.revocations,
             core.feed,
@@ -218,7 +210,7 @@ class MoonKey(ClientBase, m.Runs):
         self.close()
 
 
-class AsyncMoonKey(ClientBase, m.Awaits):
+class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
     """The asynchronous client. Make one per process; it keeps one pool of connections per event loop.
 
     It is an asynchronous context manager, and it can be used after ``fork()``. The arguments and errors are those
@@ -266,7 +258,9 @@ class AsyncMoonKey(ClientBase, m.Awaits):
             await asyncio.sleep(_FEED_PAUSE)
         # Many requests that begin at the same time must not hold up the event loop.
         await self._exchange.throttle(pending.coalesce_key)
-        auth = await m.arun_in_time(self._exchange, core.settings.timeout, core.finish(pending, requirements))
+        auth = await running.arun_in_time(
+            self._exchange, core.settings.timeout, core.finish(pending, requirements)
+        )
         if (pending.requirements if requirements is None else requirements).needs_record(auth):
             await self.mfa.load(auth)
         return auth
@@ -300,21 +294,12 @@ class AsyncMoonKey(ClientBase, m.Awaits):
         self.settings: Settings = core.settings
         self.revocations: Revocations = core.revocations
         seconds = core.settings.timeout
-        core.run_later = lambda plan: exchange.run_in_background(partial(m.arun_in_time, exchange, seconds, plan))
-        core.run_lasting = lambda plan: exchange.run_in_background(
-            partial(m.arun_each_in_time, exchange, seconds, plan), lasts=True
+        core.run_later = lambda plan: exchange.run_in_background(
+            partial(running.arun_in_time, exchange, seconds, plan)
         )
-        self.sessions: m.AsyncSessions = m.AsyncSessions(core, exchange)
-        self.otps: m.AsyncOtps = m.AsyncOtps(core, exchange)
-        self.magic_links: m.AsyncMagicLinks = m.AsyncMagicLinks(core, exchange)
-        self.oauth: m.AsyncOAuth = m.AsyncOAuth(core, exchange)
-        self.totps: m.AsyncTotps = m.AsyncTotps(core, exchange)
-        self.wallets: m.AsyncWallets = m.AsyncWallets(core, exchange)
-        self.passwords: m.AsyncPasswords = m.AsyncPasswords(core, exchange)
-        self.passkeys: m.AsyncPasskeys = m.AsyncPasskeys(core, exchange)
-        self.biometrics: m.AsyncBiometrics = m.AsyncBiometrics(core, exchange)
-        self.users: m.AsyncUsers = m.AsyncUsers(core, exchange)
-        self.mfa: m.AsyncMfa = m.AsyncMfa(core, exchange, self._store)
+        core.run_lasting = lambda plan: exchange.run_in_background(
+            partial(running.arun_each_in_time, exchange, seconds, plan), lasts=True
+        )
         self._session_watcher = AsyncSessionWatcher(
             core.revocations,
             core.feed,

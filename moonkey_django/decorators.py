@@ -9,7 +9,6 @@ from inspect import isawaitable
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 
@@ -25,7 +24,7 @@ from moonkey_core.gate import (
 )
 from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import check_target, decorator, register_gate
-from moonkey_django.identity import identity_of
+from moonkey_django.identity import Identity, identity_of
 from moonkey_django.responses import apply_cache_headers, areject, reject
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -157,30 +156,40 @@ def _gated(name: str, judge: Judge, requirements: Requirements, view: View) -> V
 
 
 def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+    is_simple = judge is check and requirements.asks_nothing_more
+
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = judge(identity_of(request).meet(requirements), requirements)
-        return _marked(request, view(request, *args, **kwargs)) if error is None else reject(request, error)
+        identity = identity_of(request)
+        auth = identity.meet(requirements)
+        error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
+        return _marked(identity, view(request, *args, **kwargs)) if error is None else reject(request, error)
 
     return gate
 
 
 def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
+    is_simple = judge is check and requirements.asks_nothing_more
+
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        error = judge(await identity_of(request).ameet(requirements), requirements)
+        identity = identity_of(request)
+        auth = identity.auth
+        if auth is None or not requirements.asks_nothing_more:
+            auth = await identity.ameet(requirements)
+        error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
         if error is not None:
             return await areject(request, error)
         response = view(request, *args, **kwargs)
-        return _marked(request, await response if isawaitable(response) else response)
+        return _marked(identity, await response if isawaitable(response) else response)
 
     return gate
 
 
-def _marked(request: HttpRequest, response: Any) -> Any:
+def _marked(identity: Identity, response: Any) -> Any:
     # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
     # A result that is not a response is passed on as it is: Django's own error for it is clearer.
-    return apply_cache_headers(request, response) if isinstance(response, HttpResponseBase) else response
+    return apply_cache_headers(identity, response) if isinstance(response, HttpResponseBase) else response
 
 
 def _is_async(view: Callable[..., Any]) -> bool:

@@ -15,7 +15,6 @@ from moonkey_core.auth import Auth, AuthenticatedAuth, set_raiser
 from moonkey_core.client import AsyncMoonKey, MoonKey, Pending
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import Requirements
-from moonkey_core.settings import Settings
 from moonkey_core.web.lazy import LazyAuth
 from moonkey_core.web.once import Once
 from moonkey_core.web.request import (
@@ -26,7 +25,7 @@ from moonkey_core.web.request import (
     wsgi_headers,
     wsgi_request,
 )
-from moonkey_django.conf import configuration, get_async_client, get_client
+from moonkey_django.conf import Configuration, configuration, get_async_client, get_client
 from moonkey_django.page_cache import keep_out
 from moonkey_django.refused import RAISER
 from moonkey_django.signals import tell
@@ -54,6 +53,7 @@ class Identity:
 
     Attributes:
         auth: The identity, once it is determined.
+        config: The configuration by which it is determined.
         headers: The request's headers.
         info: The other facts of the request, where the settings need them.
         is_asgi: Whether the request came through ASGI.
@@ -71,6 +71,7 @@ class Identity:
         "_pending",
         "_request",
         "auth",
+        "config",
         "headers",
         "info",
         "is_asgi",
@@ -81,15 +82,16 @@ class Identity:
         "written",
     )
 
-    def __init__(self, request: HttpRequest, settings: Settings, *, is_asgi: bool, is_eager: bool) -> None:
+    def __init__(self, request: HttpRequest, config: Configuration) -> None:
+        self.config: Configuration = config
         self.headers: HeaderView = header_view(request)
-        self.is_eager: bool = is_eager
+        self.is_asgi: bool = isinstance(request, ASGIRequest)
+        self.is_eager: bool = self.is_asgi and not config.lazy
         self.auth: Auth | None = None
         self.is_leaving: bool = False
         self.refused_with: int | None = None
         self.uncaught: MoonKeyError | None = None
-        self.is_asgi: bool = is_asgi
-        self.info: RequestInfo | None = request_info(request) if settings.needs_request_info else None
+        self.info: RequestInfo | None = request_info(request) if config.settings.needs_request_info else None
         self.written: tuple[Auth | None, object, object] | None = None
         self._client: MoonKey | AsyncMoonKey | None = None
         self._once: Once[Auth] | None = None
@@ -151,9 +153,11 @@ class Identity:
                 what the gate requires.
         """
         auth = self.auth
-        if auth is None or not requirements.are_met_by(auth, self):
-            if auth is not None and requirements.needs_record(auth):
-                self._blocking_client().mfa.load(auth)
+        if auth is None:
+            return self._verified_now(requirements)
+        if not requirements.are_met_by(auth, self):
+            if requirements.needs_record(auth):
+                get_client().mfa.load(auth)
                 if requirements.are_met_by(auth, self):
                     return auth
             auth = self._verified_now(requirements)
@@ -182,13 +186,7 @@ class Identity:
                     '`auth = await request.amoonkey()` first, or remove "LAZY" from MOONKEY.'
                 )
             )
-        client = self._blocking_client()
-        return self._settle(client.authenticate(self.headers, requirements, self.info))
-
-    def _blocking_client(self) -> MoonKey:
-        client = get_client() if self.is_asgi else self.client
-        assert isinstance(client, MoonKey)
-        return client
+        return self._settle(get_client().authenticate(self.headers, requirements, self.info))
 
     def _settle(self, auth: Auth) -> Auth:
         is_first, self.auth = self.auth is None, auth
@@ -219,13 +217,17 @@ class Identity:
 
     def read(self) -> Auth:
         """Return the identity to code that reads ``request.moonkey``."""
-        self.keep_out_of_caches()
-        return self.resolve()
+        request, auth = self._request(), self.auth
+        if request is not None:
+            keep_out(request)
+        return self._verified_now() if auth is None else auth
 
     async def aread(self) -> Auth:
         """Return the identity for ``await request.amoonkey()``."""
-        self.keep_out_of_caches()
-        return await self.aresolve()
+        request, auth = self._request(), self.auth
+        if request is not None:
+            keep_out(request)
+        return await self.aresolve() if auth is None else auth
 
     def keep_out_of_caches(self) -> None:
         """Keep the response to this request out of Django's page cache, as it depends on the identity."""
@@ -239,11 +241,10 @@ def attach(request: HttpRequest) -> Identity:
 
     Where a middleware of ours stands further outside, the identity is the one that it has attached.
     """
-    outer: Identity | None = vars(request).get(_ATTRIBUTE)
+    outer: Identity | None = request.__dict__.get(_ATTRIBUTE)
     if outer is not None:
         return outer
-    is_asgi, config = isinstance(request, ASGIRequest), configuration()
-    identity = Identity(request, config.settings, is_asgi=is_asgi, is_eager=is_asgi and not config.lazy)
+    identity = Identity(request, configuration())
     setattr(request, _ATTRIBUTE, identity)
     request.moonkey = LazyAuth(identity)  # type: ignore[attr-defined]
     request.amoonkey = identity.aread  # type: ignore[attr-defined]
@@ -262,7 +263,7 @@ def identity_of(request: HttpRequest) -> Identity:
     Raises:
         ImproperlyConfigured: The request has not passed the middleware, or is not Django's.
     """
-    identity = find_identity(request)
+    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
     if identity is None:
         raise _not_passed(request)
     return identity

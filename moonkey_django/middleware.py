@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +24,7 @@ from moonkey_django.page_cache import check_page_cache
 from moonkey_django.refused import error_behind
 from moonkey_django.responses import apply_response_effects, areject, check_headers, must_resolve, reject
 from moonkey_django.static_files import is_answered_by_a_file, is_for_a_file
-from moonkey_django.user import attach_user, aunless_unknown, check_user_setup, unless_unknown
+from moonkey_django.user import attach_user, check_user_setup, trouble_of
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -61,7 +61,7 @@ class MoonKeyMiddleware:
             raise ImproperlyConfigured(str(error)) from None
         if maps_users:
             watch_log_out()
-        self.get_response = get_response
+        self.get_response: Any = get_response  # sync or async, as this middleware is
         self.required: bool = found.required
         self._checked: URLResolver | None = None
         self.async_mode: bool = iscoroutinefunction(get_response)
@@ -78,27 +78,35 @@ class MoonKeyMiddleware:
         if self.async_mode:
             return self.__acall__(request)
         identity = attach(request)
-        attach_user(request, identity)
+        if identity.config.users is not None:
+            attach_user(request, identity)
         if identity.is_eager and not is_for_a_file(request):
             identity.resolve()  # ASGI, but a middleware inside of this one is sync: this runs in a thread
-        response = unless_unknown(request, cast(GetResponse, self.get_response)(request))
+        response: HttpResponseBase = self.get_response(request)
+        trouble = trouble_of(request, identity, response)
+        if trouble is not None:
+            response = reject(request, trouble)
         if identity.is_leaving:
             response = end_session(request, identity, response)
         if must_resolve(identity, response) and not is_answered_by_a_file(request):
             identity.resolve()
-        return apply_response_effects(request, response)
+        return apply_response_effects(request, identity, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
-        attach_user(request, identity)
+        if identity.config.users is not None:
+            attach_user(request, identity)
         if identity.is_eager and identity.peek() is None and not is_for_a_file(request):
             await identity.aresolve()
-        response = await aunless_unknown(request, await cast(AsyncGetResponse, self.get_response)(request))
+        response: HttpResponseBase = await self.get_response(request)
+        trouble = trouble_of(request, identity, response)
+        if trouble is not None:
+            response = await areject(request, trouble)
         if identity.is_leaving:
             response = await aend_session(request, identity, response)
         if must_resolve(identity, response) and not is_answered_by_a_file(request):
             await identity.aresolve()
-        return apply_response_effects(request, response)
+        return apply_response_effects(request, identity, response)
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 
 from asgiref.sync import sync_to_async
@@ -19,8 +19,10 @@ from moonkey_core.web.responses import (
     DESCRIBED_HEADERS,
     Refusal,
     ResponseFacts,
+    has_usual_effects,
     must_resolve_first,
     response_effects,
+    usual_effects,
     usual_facts,
 )
 from moonkey_django.conf import configuration
@@ -126,17 +128,19 @@ def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
     return must_resolve_first(None, _facts(response), identity.headers, identity.info, settings)
 
 
-def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def apply_response_effects(
+    request: HttpRequest, identity: Identity, response: HttpResponseBase
+) -> HttpResponseBase:
     """Add the headers and cookies of :func:`~moonkey_core.web.responses.response_effects` to a response.
 
     Args:
         request: The request.
+        identity: The identity of the request.
         response: The response.
 
     Returns:
         The same response.
     """
-    identity = identity_of(request)
     if identity.refused_with == response.status_code:
         for name, value in _OF_REFUSALS:  # REST framework makes some of them
             response.headers.setdefault(name, value)
@@ -147,19 +151,19 @@ def apply_response_effects(request: HttpRequest, response: HttpResponseBase) -> 
     return _with_effects(identity, response, sets_cookies=True)
 
 
-def apply_cache_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def apply_cache_headers(identity: Identity, response: HttpResponseBase) -> HttpResponseBase:
     """Add the headers of :func:`apply_response_effects`; the middleware adds the cookies later.
 
     For a gate: a ``cache_page`` around it must see that the page is private.
 
     Args:
-        request: The request.
+        identity: The identity of the request.
         response: The response.
 
     Returns:
         The same response.
     """
-    return _with_effects(identity_of(request), response, sets_cookies=False)
+    return _with_effects(identity, response, sets_cookies=False)
 
 
 def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookies: bool) -> HttpResponseBase:
@@ -167,8 +171,16 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
     if auth is None and not response.streaming:
         return response  # it does not depend on the identity, and no later code can make it do so
     own = _store_of(response)
-    if not response.cookies and identity.written == (auth, own.get("vary"), own.get("cache-control")):
-        return response  # a gate has applied them before
+    if auth is not None and not response.cookies:
+        if identity.written == (auth, own.get("vary"), own.get("cache-control")):
+            return response  # a gate has applied them before
+        settings = identity.config.settings
+        if DESCRIBED_HEADERS.isdisjoint(own) and has_usual_effects(auth, settings, not identity.is_eager):
+            # Each response comes here. Django itself would check the texts, which are the same every time.
+            vary, cache_control = usual_effects(settings.identity_headers).headers
+            own["vary"], own["cache-control"] = vary, cache_control
+            identity.written = auth, vary, cache_control
+            return response
     client = identity.client
     effects = response_effects(
         auth,
@@ -182,9 +194,6 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
         effects = effects.against(response.headers)
     for name, value in effects.headers:
         response.headers[name] = value
-    if effects.is_usual:
-        identity.written = auth, own["vary"], own["cache-control"]
-        return response
     if sets_cookies and effects.cookies:
         set_cookies(response, effects.cookies)
     if effects.headers and response.headers.get("Cache-Control") == "no-store":
@@ -208,9 +217,9 @@ def _facts(response: HttpResponseBase) -> ResponseFacts:
     )
 
 
-def _store_of(response: HttpResponseBase) -> Mapping[str, tuple[str, str]]:
+def _store_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
     """Return the headers of a response by their names in lower case, each with its name and value."""
-    found: Mapping[str, tuple[str, str]] = vars(response.headers)[_HEADERS]
+    found: dict[str, tuple[str, str]] = response.headers.__dict__[_HEADERS]
     return found
 
 
@@ -218,10 +227,15 @@ def _store_of(response: HttpResponseBase) -> Mapping[str, tuple[str, str]]:
 def check_headers() -> None:
     """Check that Django still keeps the headers of a response by their names in lower case.
 
-    To look for one that is not there takes Django several times as long, and each response needs that.
+    To look for one that is not there, or to write one, takes Django several times as long, and each response needs
+    that.
 
     Raises:
         ConfigurationError: It does not.
     """
-    if private(HttpResponse(headers={"X-Test": "1"}).headers, _HEADERS).get("x-test") != ("X-Test", "1"):
+    headers = HttpResponse(headers={"X-Test": "1"}).headers
+    found = private(headers, _HEADERS)
+    if found.get("x-test") == ("X-Test", "1"):
+        found["x-other"] = "x-other", "2"
+    if headers.get("X-Other") != "2" or ("x-other", "2") not in headers.items():
         raise changed("django", f"HttpResponse.headers.{_HEADERS}")

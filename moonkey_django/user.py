@@ -17,8 +17,7 @@ from moonkey_core.errors import MoonKeyError
 from moonkey_core.gate import optional_user
 from moonkey_core.web.once import Once
 from moonkey_django.conf import configuration
-from moonkey_django.identity import Identity, identity_of
-from moonkey_django.responses import areject, reject
+from moonkey_django.identity import Identity
 
 _ATTRIBUTE = "_moonkey_user"
 _SERVER_ERROR = 500
@@ -113,12 +112,10 @@ def check_user_setup() -> None:
 
 
 def attach_user(request: HttpRequest, identity: Identity) -> None:
-    """Give the request its ``user`` and ``auser()``, where ``MOONKEY["USERS"]`` is set.
+    """Give the request its ``user`` and ``auser()``, for ``MOONKEY["USERS"]``.
 
     The credential is not verified yet.
     """
-    if configuration().users is None:
-        return
     known = user_of(request)
     if known is None or not known.is_shown:
         setattr(request, _ATTRIBUTE, RequestUser(request, identity))
@@ -130,30 +127,21 @@ def user_of(request: HttpRequest) -> RequestUser | None:
     return found
 
 
-def unless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the response, or the refusal where Django has made its 500 of an error of MoonKey.
+def trouble_of(request: HttpRequest, identity: Identity, response: HttpResponseBase) -> MoonKeyError | None:
+    """Return the error with which a request is refused in spite of its response; mostly ``None``.
 
-    The same where code of the project has read a user that cannot be determined, and has swallowed the error.
+    So it is where Django has made its 500 of an error of MoonKey, or where code of the project has read a user
+    that cannot be determined, and has swallowed the error.
 
     Args:
         request: The request.
+        identity: The identity of the request.
         response: The response of the project.
     """
-    trouble = _trouble(request, response)
-    return response if trouble is None else reject(request, trouble)
-
-
-async def aunless_unknown(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Do the same as :func:`unless_unknown`, in asynchronous code."""
-    trouble = _trouble(request, response)
-    return response if trouble is None else await areject(request, trouble)
-
-
-def _trouble(request: HttpRequest, response: HttpResponseBase) -> MoonKeyError | None:
-    user = user_of(request)
+    user: RequestUser | None = request.__dict__.get(_ATTRIBUTE)
     if user is not None and user.trouble is not None and response.status_code != user.trouble.status:
         return user.trouble
-    return identity_of(request).uncaught if response.status_code == _SERVER_ERROR else None
+    return identity.uncaught if response.status_code == _SERVER_ERROR else None
 
 
 def _user_of(auth: Auth) -> Any:

@@ -149,6 +149,7 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
             "function that does nothing else."
         )
     is_async = inspect.iscoroutinefunction(view)
+    is_simple = gate is admit and requirements.asks_nothing_more
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -158,7 +159,9 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
             raise _elsewhere(name, view) from None
         if flask_request.method == "OPTIONS" and gate is admit and is_answered_by_flask(flask_request):
             return None  # no view runs for this request, and neither does this function
-        gate(meet(flask_request, requirements), requirements)
+        auth = meet(flask_request, requirements)
+        if not (is_simple and auth.is_authenticated):
+            gate(auth, requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
 
     if not has_request_context():

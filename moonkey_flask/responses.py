@@ -15,8 +15,10 @@ from moonkey_core.web.request import wsgi_headers, wsgi_request
 from moonkey_core.web.responses import (
     DESCRIBED_HEADERS,
     ResponseFacts,
+    has_usual_effects,
     must_resolve_first,
     response_effects,
+    usual_effects,
     usual_facts,
 )
 from moonkey_flask.identity import current_request, get_client, peek, resolve
@@ -59,23 +61,21 @@ def apply_response_effects(response: Response) -> Response:
     own = response.headers
     names = tuple(dict(iter(own)))  # as each look-up is a pass through all of them
     facts = _usual_facts(response.status_code, is_streamed, names)
+    client = get_client()
+    settings = client.settings
+    if facts is not None and auth is not None and has_usual_effects(auth, settings, True):
+        _add(own, usual_effects(settings.identity_headers).headers)
+        return response
     if facts is None:
         vary, cache_control, set_cookies = map(own.getlist, ("vary", "cache-control", "set-cookie"))
         facts = ResponseFacts(
             response.status_code, is_streamed, ", ".join(vary), ", ".join(cache_control), set_cookies
         )
-    client, environ = get_client(), flask_request.environ
-    settings, headers = client.settings, wsgi_headers(environ)
+    environ = flask_request.environ
+    headers = wsgi_headers(environ)
     if auth is None and must_resolve_first(auth, facts, headers, wsgi_request(environ), settings):
         auth = resolve(flask_request)
     effects = response_effects(auth, facts, headers, settings, client.revocations, is_asked_for=True)
-    if effects.is_usual:
-        if type(own) is Headers and _KEEPS_LINES:
-            own._list.extend(effects.headers)  # `add` checks the text of each, and these are the same every time
-        else:
-            for name, value in effects.headers:
-                own.add(name, value)
-        return response
     if effects.is_secret:
         effects = effects.against(names)
     for name, value in effects.headers:
@@ -83,6 +83,15 @@ def apply_response_effects(response: Response) -> Response:
     for cookie in effects.cookies:
         own.add("set-cookie", cookie)
     return response
+
+
+def _add(own: Headers, lines: tuple[tuple[str, str], ...]) -> None:
+    """Add headers that a response does not have, and whose text is the same every time."""
+    if type(own) is Headers and _KEEPS_LINES:
+        own._list.extend(lines)  # `add` would check each text
+        return
+    for name, value in lines:
+        own.add(name, value)
 
 
 @lru_cache(256)  # the header names of the app's responses, of which it has few combinations

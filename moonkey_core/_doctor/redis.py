@@ -7,12 +7,14 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from moonkey_core import _clock
 from moonkey_core._doctor.lines import Line, ok, unseen, wrong
 from moonkey_core.client import MoonKey
+from moonkey_core.redis.machine import check_directory
 from moonkey_core.redis.rights import Rights
 from moonkey_core.redis.store_client import BlockingStoreClient
 from moonkey_core.redis.topology import FeedServer
@@ -163,7 +165,25 @@ def _latency(server: BlockingStoreClient, settings: Settings) -> list[Line]:
             f": publish_timeout ({settings.publish_timeout:g} s) is too short, so sign-outs are mostly 'pending'."
         )
         return [wrong("redis", said + more, "Raise MOONKEY_PUBLISH_TIMEOUT to several times that.")]
-    return [ok("redis", f"{said}.")]
+    return [ok("redis", f"{said}."), *_folder(settings)]
+
+
+def _folder(settings: Settings) -> list[Line]:
+    """Check the folder in which the processes of this machine share one reader."""
+    if settings.feed_directory is None:
+        return []
+    try:
+        check_directory(Path(settings.feed_directory))
+    except OSError as error:
+        return [
+            wrong(
+                "redis",
+                f"feed_directory cannot be used: {error.strerror or type(error).__name__}. Each process reads the "
+                "feed by itself.",
+                "Make the folder for the user that runs the app, with mode 700, and run the doctor as that user.",
+            )
+        ]
+    return [ok("redis", "feed_directory: the processes of this machine share one reader of the feed.")]
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from moonkey_core import _clock
 from moonkey_core._doctor.reading import Given, given_in
 from moonkey_core._operations.core import Core
-from moonkey_core._operations.namespaces import run_in_time
+from moonkey_core._operations.running import run_in_time
 from moonkey_core._plan import Fetch, Plan, Reply
 from moonkey_core._provider import IntrospectionRequest
 from moonkey_core.client import MoonKey

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from moonkey_core._operations.core import Core, Headers
+from moonkey_core._operations.late_namespaces import NAMESPACES
 from moonkey_core._operations.routing import Router, SeveralRevocations, lead_of, selected
 from moonkey_core._provider import Capability
 from moonkey_core._verify.authenticator import Pending
@@ -44,6 +45,8 @@ class ClientBase:
         the client of the provider that this belongs to.
         """
         lead = lead_of(members)
+        for name in NAMESPACES:
+            getattr(lead, name)  # so that both have the same one
         vars(self).update(vars(lead))
         self.providers, self.settings = MappingProxyType(members), settings
         cores = {name: one._core for name, one in members.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
-from moonkey_core._operations.namespaces import Awaits, Runs
+from moonkey_core._operations.running import Awaits, Runs
 from moonkey_core._plan import arun, run
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core.auth import Auth

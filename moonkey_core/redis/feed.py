@@ -66,6 +66,7 @@ class RedisRevocations:
         self._leeway = settings.leeway
         self._publish_timeout = settings.publish_timeout
         self._replicas = settings.redis_replicas
+        self._directory = settings.feed_directory
         self._lost_bound = lost_feed_bound(settings)
         self._hooks = WeakHooks()
         self._users = 0
@@ -233,6 +234,7 @@ class RedisRevocations:
             leeway=self._leeway,
             replicas=self._replicas,
             lost_bound=self._lost_bound,
+            directory=self._directory,
         )
         return worker, finalize(self, _stop, worker)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from moonkey_core import _clock
 from moonkey_core._crypto import Sealer
 from moonkey_core.redis.entries import entry_key, open_entry
 from moonkey_core.redis.snapshot import Snapshot
-from moonkey_core.redis.stream import ClockSet, HistoryLost, ServerClock, Stream, StreamEpoch
+from moonkey_core.redis.stream import ClockSet, HistoryLost, Row, ServerClock, Stream, StreamEpoch
 from moonkey_core.revocations import MAX_CLOCK_AHEAD, Revocation, Revocations
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -85,6 +85,7 @@ class Reader:
         max_wait: Seconds that one call waits for entries.
         trusted_from: From when on the stream is taken as complete, in monotonic seconds.
         missing: What is known here, by its key, and has not been found in the stream.
+        on_proof: Is called with the time, in monotonic seconds, up to which everything was read, if set.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Reader:
         self.last_read_at: float | None = None
         self.trusted_from: float = math.inf
         self.missing: dict[object, Revocation] = {}
+        self.on_proof: Callable[[float], None] | None = None
         self._is_held = False
         self._sealer = sealer
         self._revocations = revocations
@@ -113,7 +115,7 @@ class Reader:
         self._clock = clock
         self._snapshot = snapshot
         self._max_lag = max_lag
-        self._read_interval = read_interval
+        self._usual_pace = self._pace = (read_interval, max_lag)
         self.max_wait: float = min(5 * max_lag, _MAX_WAIT)
         self._wake_ups = WakeUps(max_lag)
         self._max_pause = max_pause
@@ -175,14 +177,30 @@ class Reader:
         full_read_at = -math.inf
         while True:
             known_at = -math.inf if self.last_read_at is None else self.last_read_at
-            due_at = min(known_at + self._read_interval, full_read_at + self._max_lag)
+            read_interval, look_interval = self._pace
+            due_at = min(known_at + read_interval, full_read_at + look_interval)
             if (left := due_at - _clock.elapsed()) > 0:
-                await asyncio.sleep(left)
+                await asyncio.sleep(min(left, self._max_lag))  # the pace may change meanwhile
                 continue
-            full_read_at = _clock.elapsed()
-            while not await self._read_more(stream):
-                full_read_at = _clock.elapsed()
-            self._mark_read(full_read_at)
+            full_read_at = await self.read_new(stream)
+
+    async def read_new(self, stream: Stream) -> float:
+        """Read all that is new, and return when that began, in monotonic seconds."""
+        began = _clock.elapsed()
+        while not await self._read_more(stream):
+            began = _clock.elapsed()
+        self._mark_read(began)
+        return began
+
+    def set_pace(self, read_interval: float | None = None, look_interval: float | None = None) -> None:
+        """Set how often :meth:`follow` reads; without arguments, as often as in the beginning.
+
+        Args:
+            read_interval: Seconds after which it reads, where nothing else has proved that everything is known.
+            look_interval: Seconds after which it reads in any case, to look for what Redis has lost.
+        """
+        read, look = self._usual_pace
+        self._pace = (read_interval or read, look_interval or look)
 
     async def _read_more(self, stream: Stream) -> bool:
         """Read what is there, and return whether that is all."""
@@ -192,18 +210,35 @@ class Reader:
         self._receive(stream, values)
         return is_complete
 
-    async def listen(self, stream: Stream) -> None:
-        """Wait for entries, so that they are known as soon as they are added."""
-        while True:
-            sent_at = _clock.elapsed()
+    async def listen(self, stream: Stream, seconds: float = math.inf) -> None:
+        """Wait for entries, so that they are known as soon as they are added.
+
+        Args:
+            stream: The stream.
+            seconds: How long to do that.
+        """
+        end = _clock.elapsed() + seconds
+        while (sent_at := _clock.elapsed()) < end:
             with self._noticing_loss():
-                values, is_complete = await stream.wait(self.max_wait)
+                values, is_complete = await stream.wait(min(self.max_wait, end - sent_at))
             self._receive(stream, values)
             if is_complete:
                 self._mark_read(sent_at)
             if values:
                 now, delay = _clock.elapsed(), self._clock.wall() + self._clock.offset - values[-1][0]
                 await asyncio.sleep(self._wake_ups.pause(now, now - sent_at, delay))
+
+    def take_over(self, stream: Stream, rows: Sequence[Row], complete_at: float | None) -> None:
+        """Take in entries that another process of this machine has read.
+
+        Args:
+            stream: The stream that they are of.
+            rows: All entries after the last one that is known.
+            complete_at: Up to when these are all, in monotonic seconds, if that is known.
+        """
+        self._receive(stream, stream.take_over(rows))
+        if complete_at is not None:
+            self._mark_read(min(complete_at, _clock.elapsed()))
 
     @contextmanager
     def _noticing_loss(self) -> Iterator[None]:
@@ -256,4 +291,6 @@ class Reader:
         if sent_at >= self.trusted_from and not self._is_held and not self._is_closing:
             self.complete_at = min(sent_at, self._unsent_since())
             self.live_until = self.complete_at + self._max_lag
+        if self.on_proof is not None:
+            self.on_proof(sent_at)
         self._on_read()

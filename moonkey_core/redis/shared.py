@@ -37,7 +37,8 @@ def shared_revocations(
         ConfigurationError: redis-py is missing, or ``redis_url`` is wrong.
     """
     app = (settings.base_url, settings.secret_key, *_identity(provider))
-    key = (*app, settings.redis_url, fleet_secrets(settings), settings.max_revocation_lag, settings.redis_replicas)
+    server = (settings.redis_url, settings.redis_replicas, settings.feed_directory)
+    key = (*app, *server, fleet_secrets(settings), settings.max_revocation_lag)
     new = new_table(settings, provider)
     with _lock:
         table = _tables.setdefault(app, new)

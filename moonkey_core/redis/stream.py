@@ -26,6 +26,9 @@ logger: logging.Logger = logging.getLogger("moonkey")
 OPENING_CALLS = 4
 """How many times as long as a call it may take to connect, and to learn of the epoch."""
 
+Row = tuple[bytes, object]
+"""The id of an entry, and its value."""
+
 _FIELD = b"entry"  # of each entry of the stream
 _EPOCH = re.compile(rb"([0-9a-f]{32})\.([0-9]{1,15})")  # the name, and when it was set: milliseconds
 _WAIT_SHARE = 0.4  # of the time of a call: how long Redis waits for its replicas
@@ -134,6 +137,9 @@ class Stream:
         # One for each connection but that of wait(); a call that waits for replicas has one of its own.
         self._turns = asyncio.Semaphore(1 + (replicas > 0))
         self.is_replicated: bool = True  # whether so many replicas have what was published last
+        self.on_new: Callable[[Sequence[Row]], None] | None = (
+            None  # is called with all that is read for the first time
+        )
         self.epoch = epoch
         self.length: int = 0  # as it was measured last
         self.rows_read: int = 0  # of the stream itself
@@ -237,18 +243,26 @@ class Stream:
         if epoch != self.epoch.value:
             raise HistoryLost
         rows = self._rows(found)
+        return self.take_over(rows), 0 < len(rows) < batch
+
+    def take_over(self, rows: Sequence[Row]) -> list[tuple[float, object]]:
+        """Take in entries that follow the last one that is known, and return them as :meth:`read` does."""
+        known = id_parts(self._last_id)
+        rows = [row for row in rows if id_parts(row[0]) > known]  # the others were read meanwhile
         self._since_anchor += len(rows)
         if self._since_anchor > _MAX_SINCE_ANCHOR:
             self._set_anchor(rows[-1])
-        return self._new_values(rows), 0 < len(rows) < batch
+        return self._new_values(rows)
 
-    def _new_values(self, rows: Sequence[tuple[bytes, object]]) -> list[tuple[float, object]]:
+    def _new_values(self, rows: Sequence[Row]) -> list[tuple[float, object]]:
         """Return the entries after the last one that is known, and note the last one."""
         known = id_parts(self._last_id)
         new = [(entry_id, value) for entry_id, value in rows if id_parts(entry_id) > known]
         self.rows_read += len(new)
         if new:
             self._last_id = new[-1][0]
+            if self.on_new is not None:
+                self.on_new(new)
         return [(added_at(entry_id), value) for entry_id, value in new if value != b""]
 
     def _set_anchor(self, row: tuple[bytes, object]) -> None:
@@ -256,7 +270,7 @@ class Stream:
         is_short = isinstance(value, bytes) and len(value) <= _MAX_ANCHOR_BYTES
         self._anchor, self._since_anchor = entry_id if is_short else None, 0
 
-    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[tuple[bytes, object]]) -> bool:
+    async def _is_lost(self, anchor: bytes, last_id: bytes, rows: Sequence[Row]) -> bool:
         """Return whether the stream lacks what was read from it before, and was not told to drop it.
 
         Args:
@@ -289,7 +303,7 @@ class Stream:
     def _server_ms(self) -> int:
         return int(self._clock.server_time() * 1000)
 
-    def _rows(self, found: Any) -> list[tuple[bytes, object]]:
+    def _rows(self, found: Any) -> list[Row]:
         """Return the ids and values in a reply to ``XREAD``, and read more at a time where they are small."""
         rows = [(entry_id, _value(fields)) for entry_id, fields in (found[0][1] if found else ())]
         if rows:
@@ -365,7 +379,7 @@ class Stream:
             rows = await self._client.execute_command("XREVRANGE", self.name, "+", "-", "COUNT", 1)
         return id_parts(rows[0][0]) if rows else (0, 0)
 
-    async def scan(self, after: bytes, most: int = _MAX_READ_BATCH) -> list[tuple[bytes, object]]:
+    async def scan(self, after: bytes, most: int = _MAX_READ_BATCH) -> list[Row]:
         """Return the next entries after an id, ``most`` of them at most, whatever is known already.
 
         Returns:
@@ -384,7 +398,7 @@ class Stream:
             found = await pipe.execute()
         return {entry_id: _value(fields) for rows in found for entry_id, fields in rows}
 
-    async def read_segments(self, after: bytes) -> list[tuple[bytes, object]]:
+    async def read_segments(self, after: bytes) -> list[Row]:
         """Return the next segments of the snapshot after an id, each as its id and sealed content."""
         async with self._call():
             found = await self._client.execute_command(

@@ -18,6 +18,7 @@ from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.events import FeedChanged, Hooks
 from moonkey_core.redis.client import time_limit
+from moonkey_core.redis.machine import MachineFeed
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
@@ -117,6 +118,7 @@ class Worker:
         leeway: Seconds that the clocks of two machines may differ.
         replicas: How many replicas have to acknowledge what is published.
         lost_bound: Sets ``lost_bound``.
+        directory: A folder in which the processes of this machine share one reader.
 
     Attributes:
         lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
@@ -137,6 +139,7 @@ class Worker:
         leeway: float,
         replicas: int = 0,
         lost_bound: float = 0.0,
+        directory: str | None = None,
     ) -> None:
         self.lost_bound: float = lost_bound
         self._replicas = replicas
@@ -146,7 +149,8 @@ class Worker:
         self._poll_interval = max_lag / _POLLS_PER_LAG
         self._call_timeout = max_lag / 2  # after a read interval, that is still less than the lag
         self._retention = max(revocations.retention, 10 * max_lag, _MIN_RETENTION)
-        self._root = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed"
+        name = sealer.digest("feed")[:32]
+        self._root = f"moonkey:{{{name}}}:feed"
         self._clock = ServerClock(leeway, revocations.clock)
         self._backoff = Backoff(self._poll_interval, max_lag)
         self._snapshot = Snapshot(sealer, 2 * max(revocations.maxsize, revocations.max_untold))
@@ -182,6 +186,7 @@ class Worker:
             leeway=leeway,
             poll_interval=self._poll_interval,
         )
+        self._machine = None if directory is None else MachineFeed(directory, name[:16], self.reader, max_lag)
         self._server = FeedServer(url, self._root, OPENING_CALLS * self._call_timeout)
         self._rights = Rights(self._root, OPENING_CALLS * self._call_timeout, replicas)
         self._cause = ""  # of the last failure
@@ -312,8 +317,11 @@ class Worker:
                 unsent = await self._repair.find_missing(stream, unsent)
                 if not are_few:
                     tasks.create_task(self._publisher.run(stream, unsent))
-                tasks.create_task(self.reader.listen(stream))
-                tasks.create_task(self.reader.follow(stream))
+                if self._machine is None:
+                    tasks.create_task(self.reader.listen(stream))
+                    tasks.create_task(self.reader.follow(stream))
+                else:
+                    tasks.create_task(self._machine.run(stream))
                 tasks.create_task(self._repair.run(stream))
                 tasks.create_task(self._snapshot.run(stream))
                 tasks.create_task(self._renew(stream))

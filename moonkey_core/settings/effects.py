@@ -119,7 +119,7 @@ _DETAILS: tuple[_Rule, ...] = (
         "with this provider and fixed keys: no call is made.",
     ),
     _Rule(
-        ("max_revocation_lag", "publish_timeout"),
+        ("max_revocation_lag", "publish_timeout", "feed_directory"),
         lambda one: one.redis_url is not None,
         "without redis_url: there is no revocation feed.",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from moonkey_core.settings.sign_in_settings import safe_target
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110 section 5.6.2
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _LONGEST_HOST = 253  # characters
+_LONGEST_DIRECTORY = 80  # bytes: an address has 104 on some systems
 _VISIBLE = r"[\x21-\x7e]+"
 _TOKEN68 = r"[A-Za-z0-9\-._~+/]+=*"  # RFC 9110 section 11.2: what may follow "Bearer"
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
@@ -136,6 +138,22 @@ def redis_url(value: object) -> Secret | None:
     text = value.reveal() if isinstance(value, Secret) else value
     redis_address(text if isinstance(text, str) else "")  # refuses what is none
     return Secret(str(text))
+
+
+def directory(value: object) -> str | None:
+    """Parse the path of a folder for unix sockets; ``None`` where there is none."""
+    if value is None:
+        return None
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str) or not os.path.isabs(text) or "\0" in text:
+        raise ValueError("must be the absolute path of a folder, such as /run/shop.")
+    if len(os.fsencode(text)) > _LONGEST_DIRECTORY:
+        raise ValueError(
+            f"is longer than {_LONGEST_DIRECTORY} bytes, and the name of a unix socket has no room for it."
+        )
+    if os.name == "nt":
+        raise ValueError("needs unix sockets, which this system does not have. Leave it out.")
+    return text
 
 
 def _url(value: object, *, with_query: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Literal, Protocol, TypedDict
 
 from moonkey_core._provider import Provider
@@ -63,6 +64,7 @@ class Options(TypedDict, total=False):
     on_feed_lost: Literal["remote", "bounded", "local", "refuse"] | None
     feed_lost_bound: float | None
     redis_replicas: int | None
+    feed_directory: str | PathLike[str] | None
     publish_timeout: float | None
     realm: str | None
     fresh_jwt_header: str | None

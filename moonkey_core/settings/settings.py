@@ -40,6 +40,7 @@ from moonkey_core.settings.fields import (
     cache_secret,
     check_unquoted,
     choice,
+    directory,
     duration,
     flag,
     handle_header,
@@ -264,6 +265,12 @@ class Settings(Routed, KnownArguments):
         whole_number(0, 10),
         0,
         help="How many replicas of Redis must have a revocation before it counts as published (`WAIT`).",
+    )
+    feed_directory: str | None = _setting(
+        directory,
+        None,
+        help="A folder for the app's user alone (mode 700), in which the processes of a machine share a reader of "
+        "the feed.",
     )
     publish_timeout: float = _setting(
         seconds(0, 10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from moonkey_core.auth import Auth, BaseAuth
@@ -45,6 +46,8 @@ class LazyValue(Generic[T]):
         if kind is not None:
             cls._kind = kind
             cls._public_names = frozenset(name for name in dir(kind) if not name.startswith("_"))
+            for name in cls._public_names:  # to find one by `__getattr__` takes longer
+                setattr(cls, name, property(partial(_attribute_of, name)))
 
     def __init__(self, source: AuthSource) -> None:
         self._resolver = source
@@ -107,6 +110,10 @@ class LazyValue(Generic[T]):
     def __repr__(self) -> str:
         known = self._known()
         return f"Lazy{self._kind.__name__}()" if known is None else repr(known)
+
+
+def _attribute_of(name: str, stand_in: LazyValue[Any]) -> Any:
+    return getattr(stand_in._read(), name)
 
 
 class LazyAuth(LazyValue[Auth], kind=BaseAuth):

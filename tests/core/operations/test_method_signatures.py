@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import pydoc
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, get_type_hints
 
 import pytest
@@ -88,8 +89,9 @@ def client(kind: str) -> Iterator[MoonKey | AsyncMoonKey]:
 
 def namespaces(client: object) -> dict[str, object]:
     """Whatever a client has its methods on."""
-    names = {*vars(client), "flows"} - {"settings", "revocations"}
-    found = {name: getattr(client, name) for name in sorted(names) if not name.startswith("_")}
+    kinds = {name: found for base in type(client).__mro__ for name, found in vars(base).items()}
+    names = [name for name, found in kinds.items() if isinstance(found, cached_property)]
+    found = {name: getattr(client, name) for name in sorted(names)}
     assert len(found) == 12
     return found
 
