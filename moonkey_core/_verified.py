@@ -257,7 +257,7 @@ class CacheEntry:
         return max_staleness > 0 and 0 <= now - self.vouched_at <= max_staleness
 
 
-_MAX_BUILT_SESSIONS = 2048  # about 2 kB each, with the user
+_MAX_BUILT_SESSIONS = 1536  # about 2 kB each, with the user
 _have_sessions: deque[weakref.ref[CacheEntry]] = deque()
 
 
