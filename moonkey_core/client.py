@@ -9,8 +9,6 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-import httpx
-
 from moonkey_core import redis as _redis
 from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
@@ -28,6 +26,8 @@ from moonkey_core.settings import Options, Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
+    import httpx
+
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
 
 __all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]

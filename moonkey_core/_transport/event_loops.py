@@ -9,10 +9,8 @@ import ssl
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, ref
-
-import httpx
 
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome
@@ -21,6 +19,9 @@ from moonkey_core._transport.replies import is_reusable
 from moonkey_core._transport.single_flight import AsyncSingleFlight
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 logger: logging.Logger = logging.getLogger("moonkey")
 

@@ -10,10 +10,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import finalize
-
-import httpx
 
 from moonkey_core import _clock
 from moonkey_core._fork import reset_after_fork
@@ -51,6 +49,9 @@ from moonkey_core._transport.store import AsyncStore, Store
 from moonkey_core.events import Hooks
 from moonkey_core.settings import Settings
 
+if TYPE_CHECKING:
+    import httpx
+
 
 class SyncExchange:
     """The exchange for the calls of threads. Thread-safe."""
@@ -78,8 +79,13 @@ class SyncExchange:
         Raises:
             TypeError: ``http_client`` is not of the blocking kind.
         """
-        if http_client is not None and not isinstance(http_client, httpx.Client):
-            raise TypeError("http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey.")
+        if http_client is not None:
+            import httpx
+
+            if not isinstance(http_client, httpx.Client):
+                raise TypeError(
+                    "http_client must be an httpx.Client here; an httpx.AsyncClient is for AsyncMoonKey."
+                )
         self._settings = settings
         self._store = store
         self._http_client = http_client
@@ -275,8 +281,11 @@ class AsyncExchange:
             TypeError: ``http_client`` is not of the asynchronous kind.
             ConfigurationError: The transport of the settings is not installed, or cannot do what they require.
         """
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):
-            raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
+        if http_client is not None:
+            import httpx
+
+            if not isinstance(http_client, httpx.AsyncClient):
+                raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self._settings = settings
         self._store = store
         self._http_client = http_client

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from functools import cache
 from urllib.parse import urlencode
 
-import httpx
-
 from moonkey_core._plan import Fetch, Reply, TransportError
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
@@ -168,6 +166,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     is_moonkey_alone = settings.provider is None and not settings.providers
     if is_moonkey_alone and all(url.startswith("http:") for url in urls):
         return False
+    import httpx  # with the first client, not with the classes: it takes longer than all of this package
+
     try:
         return httpx.create_ssl_context(trust_env=settings.trust_env)
     except OSError as error:  # ssl.SSLError is one
