@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 from moonkey_core import Settings
 from moonkey_core.emulator import Emulator, SignedIn
@@ -72,7 +73,16 @@ def patient_fleet_of(serve: Callable[..., Server], count: int, emulator: Emulato
 
 
 @contextmanager
-def _fleet_of(serve: Callable[..., Server], count: int, emulator: Emulator, lag: float | None) -> Iterator[Fleet]:
+def sharing_fleet_of(serve: Callable[..., Server], count: int, emulator: Emulator) -> Iterator[Fleet]:
+    """So many workers with the usual lag, one of which reads the feed for all."""
+    with TemporaryDirectory() as folder, _fleet_of(serve, count, emulator, None, feed_directory=folder) as fleet:
+        yield fleet
+
+
+@contextmanager
+def _fleet_of(
+    serve: Callable[..., Server], count: int, emulator: Emulator, lag: float | None, **settings: str
+) -> Iterator[Fleet]:
     need_redis()
     with ExitStack() as stack:
         redis = quiet_redis()
@@ -83,6 +93,7 @@ def _fleet_of(serve: Callable[..., Server], count: int, emulator: Emulator, lag:
             "MOONKEY_BASE_URL": emulator.base_url,
             "MOONKEY_JWT_ISSUER": emulator.issuer,
             "MOONKEY_REDIS_URL": redis.url,
+            **{f"MOONKEY_{name.upper()}": value for name, value in settings.items()},
         }
         if lag is not None:
             environ["MOONKEY_MAX_REVOCATION_LAG"] = str(lag)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,23 +14,12 @@ from fleet.promises import Fleet, fleet_of, patient_fleet_of, refused_in_time, s
 
 from moonkey_core.emulator import Emulator
 from support.feeds import stream_names
-from support.fleets import Line, Server, bearer, quiet_port
+from support.fleets import Line, Server, bearer, gevent_workers
 from support.patience import PATIENCE
 from support.scripted import wait_until
 
 pytestmark = pytest.mark.long
 pytest.importorskip("gevent")
-
-
-def gevent_workers(environ: Mapping[str, str], *, workers: int, preload: bool) -> Server:
-    port = quiet_port()
-    command = [
-        *("gunicorn", f"--workers={workers}", "--worker-class=gevent", "--keep-alive=60"),
-        *("--graceful-timeout=5", f"--bind=127.0.0.1:{port}", "--log-level=error", "--no-control-socket"),
-        *(["--preload"] if preload else []),
-        "fleet.gevent_app:app()",
-    ]
-    return Server(port, command, {**environ, "PYTHONPATH": ".."})
 
 
 @pytest.fixture(params=[False, True], ids=["loaded after the fork", "preloaded"])

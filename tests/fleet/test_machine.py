@@ -11,13 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from fleet.promises import refused_in_time, sharing_fleet_of, signed_in
 
+from moonkey_core.emulator import Emulator
 from moonkey_core.redis import machine
 from support.feed_process import FeedProcess
 from support.feeds import MakeProcess, Process
+from support.fleets import Server, gevent_workers, gunicorn, uvicorn
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -166,6 +170,23 @@ class TestWithoutIt:
             hanging.resume()
         assert wait_until(lambda: hanging.state()["known"] == 1)
         assert wait_until(lambda: all(one.state()["live"] for one in fleet))
+
+
+SERVERS = {"gunicorn": gunicorn, "uvicorn": uvicorn, "gevent": partial(gevent_workers, preload=True)}
+
+
+@pytest.mark.parametrize("serve", SERVERS.values(), ids=SERVERS)
+def test_workers_of_a_server(serve: Callable[..., Server], emulator: Emulator) -> None:
+    if serve is SERVERS["gevent"]:
+        pytest.importorskip("gevent")
+    with sharing_fleet_of(serve, 3, emulator) as fleet:
+        assert reads_for_all(fleet.redis)
+        for revoker in fleet.workers:
+            person = signed_in(fleet)
+            revoked = revoker.post("/revoke", session_id=person.session_id)
+            assert revoked.status == 200
+            refused_in_time(fleet, revoker, person.session_jwt, revoked.came_at)
+        assert fleet.feeds_are("live")
 
 
 class TestTheFolder:

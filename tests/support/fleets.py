@@ -211,6 +211,18 @@ class Server:
         return True
 
 
+def gevent_workers(environ: Mapping[str, str], *, workers: int, preload: bool) -> Server:
+    """gunicorn with its gevent workers."""
+    port = quiet_port()
+    command = [
+        *("gunicorn", f"--workers={workers}", "--worker-class=gevent", "--keep-alive=60"),
+        *("--graceful-timeout=5", f"--bind=127.0.0.1:{port}", "--log-level=error", "--no-control-socket"),
+        *(["--preload"] if preload else []),
+        "fleet.gevent_app:app()",
+    ]
+    return Server(port, command, {**environ, "PYTHONPATH": ".."})
+
+
 def gunicorn(environ: Mapping[str, str], *, workers: int, threads: int = 8) -> Server:
     """The Flask app, loaded before the workers are forked."""
     port = quiet_port()
