@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -142,7 +141,7 @@ class CacheEntry:
         names_session: Whether ``session_id`` is that of a session, and not of the credential itself.
         has_moved: Whether ``ends_at`` is not the end that ``body`` states, as the provider has named another one.
         built_session: The session, where it was built lately. Requests share the object, which is immutable.
-        claims: ``body`` in its decoded form, while it is likely that user and session will be built.
+        claims: ``body`` in its decoded form, while it is likely that user and session will be built; else nothing.
     """
 
     __slots__ = (
@@ -202,7 +201,7 @@ class CacheEntry:
         self.actor: str | None = actor
         self.names_session: bool = names_session
         self.built_session: Session | None = None
-        self.claims: Mapping[str, Any] | None = None
+        self.claims: Sequence[Mapping[str, Any]] = ()
 
     def move_end(self, ends_at: float) -> None:
         """Take over the end of the session (Unix seconds) that the provider has named since."""
@@ -220,6 +219,8 @@ class CacheEntry:
             self.simple_user = user
             if self.built_session is None:
                 _keep_models_of(self)
+            else:
+                self.claims = ()  # both are built
         return user
 
     def session(self) -> Session:
@@ -236,11 +237,14 @@ class CacheEntry:
             self.built_session = None  # another thread has moved the end meanwhile
         if self.simple_user is None or self.user_until > NEVER:
             _keep_models_of(self)  # else that was done when the user was built
+        else:
+            self.claims = ()
         return session
 
     def _contents(self) -> Body:
-        claims = self.claims
-        return self.body if claims is None else claims
+        for claims in self.claims:
+            return claims
+        return self.body
 
     def _same_user(self, one: str, other: str) -> bool:
         return names_same_user(self.reader, one, other)
@@ -268,16 +272,18 @@ def _keep_models_of(entry: CacheEntry) -> None:
     """
     _have_sessions.append(weakref.ref(entry))
     while len(_have_sessions) > _MAX_BUILT_SESSIONS:
-        with contextlib.suppress(IndexError):  # another thread has taken the last one
+        try:
             oldest = _have_sessions.popleft()()
-            if oldest is not None:
-                oldest.built_session = None
-                if oldest.user_until == NEVER:
-                    oldest.simple_user = None
+        except IndexError:
+            return  # another thread has taken the last one
+        if oldest is not None:
+            oldest.built_session = None
+            if oldest.user_until == NEVER:
+                oldest.simple_user = None
 
 
-_MAX_KEPT_CLAIMS = 8
-_have_claims: deque[weakref.ref[CacheEntry]] = deque()
+_MAX_KEPT_CLAIMS = 8  # more of them would not stay in the processor's cache
+_have_claims: deque[list[Mapping[str, Any]]] = deque()
 
 
 def keep_claims(entry: CacheEntry, claims: Mapping[str, Any]) -> None:
@@ -285,10 +291,11 @@ def keep_claims(entry: CacheEntry, claims: Mapping[str, Any]) -> None:
 
     The request that has brought a credential first is the one that reads its user and session, mostly.
     """
-    entry.claims = claims
-    _have_claims.append(weakref.ref(entry))
+    entry.claims = kept = [claims]
+    _have_claims.append(kept)
     if len(_have_claims) > _MAX_KEPT_CLAIMS:
-        with contextlib.suppress(IndexError):  # another thread has taken the last one
-            oldest = _have_claims.popleft()()
-            if oldest is not None:
-                oldest.claims = None
+        try:
+            oldest = _have_claims.popleft()
+        except IndexError:
+            return  # another thread has taken the last one
+        oldest.clear()

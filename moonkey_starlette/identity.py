@@ -84,10 +84,11 @@ class Identity(BaseUser):
         """Return the identity if that takes no network call, else ``None``; then :meth:`resolve` continues."""
         if self.auth is None and self._pending is None:
             begun = self.client.begin(self.headers, requirements, self.info)
-            if isinstance(begun, Pending):
-                self._pending = begun
-            else:
-                self._settle(begun)
+            if not isinstance(begun, Pending):
+                set_raiser(begun, self.raiser)
+                self.auth = begun
+                return begun
+            self._pending = begun
         return self.auth
 
     async def resolve(self) -> Auth:

@@ -249,18 +249,17 @@ class HttpReply:
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the app, after the verification or the waiting that a response may need."""
         # Not a coroutine function: most messages need no coroutine besides the server's.
-        is_start = message["type"] == "http.response.start"
-        if self.held or (
-            is_start
-            and (
-                message["status"] == _SERVER_ERROR or (self._identity.auth is None and self._must_resolve(message))
-            )
+        if message["type"] != "http.response.start":
+            return self._send_or_hold(message) if self.held else self._send(message)
+        identity = self._identity
+        if (
+            self.held
+            or message["status"] == _SERVER_ERROR
+            or (identity.auth is None and self._must_resolve(message))
         ):
             return self._send_or_hold(message)
-        if is_start:
-            self._is_started = True
-            message = self._rules.applied(message, self._identity)
-        return self._send(message)
+        self._is_started = True
+        return self._send(self._rules.applied(message, identity))
 
     def _must_resolve(self, start: Message) -> bool:
         identity = self._identity

@@ -11,7 +11,7 @@ from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import TransportError
 
 MAX_WAIT = 1.0
-"""Seconds that a call about a known session waits for its turn at most."""
+"""Seconds that a call about a known session waits for its turn at most; with a budget below 1, for one turn."""
 
 _BURST_SECONDS = 0.5
 _RESERVE = 0.25  # of a burst, for known sessions
@@ -34,6 +34,7 @@ class CallBudget:
     def __init__(self, rate: float, clock: Callable[[], float] = _clock.elapsed) -> None:
         self._rate = rate
         self._burst = max(rate * _BURST_SECONDS, 1.0)
+        self._longest_wait = max(MAX_WAIT, 1.0 / rate)
         self._reserve = min(self._burst * _RESERVE, self._burst - 1.0)
         self._clock = clock
         self._tokens = self._burst
@@ -57,7 +58,7 @@ class CallBudget:
             self._counted_at = now
             needed = 1.0 if is_known else 1.0 + self._reserve
             wait = max((needed - self._tokens) / self._rate, 0.0)
-            if wait <= (min(MAX_WAIT, seconds) if is_known else 0.0):
+            if wait <= (min(self._longest_wait, seconds) if is_known else 0.0):
                 self._tokens -= 1.0
                 return wait
         return TransportError("over_budget", unsent=True, retry_after=wait + _RANDOM.uniform(0.0, _SPREAD))

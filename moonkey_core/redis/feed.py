@@ -167,6 +167,8 @@ class RedisRevocations:
             if not self._finalize.alive:  # it was closed
                 self._worker, self._finalize = self._new_worker()
                 self._can_start = True
+        if not self._queue.is_empty:  # the worker before has not sent all
+            self.start()
         if hooks is not None:
             self._hooks.add(hooks)
         if self._former is not None:

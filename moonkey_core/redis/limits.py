@@ -13,7 +13,7 @@ from moonkey_core._repeated_log import log_repeated
 from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import open_entry
 from moonkey_core.redis.lease import log_refusal
-from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.publish_queue import Consumer
 from moonkey_core.redis.room import Ended, ended_of, replacements
 from moonkey_core.redis.stream import Stream
 from moonkey_core.revocations import Revocation, Revocations
@@ -46,7 +46,7 @@ class Limits:
         self,
         sealer: Sealer,
         revocations: Revocations,
-        queue: PublishQueue,
+        queue: Consumer,
         publish: Callable[[Stream, Sequence[Revocation]], Awaitable[None]],
         *,
         leeway: float,

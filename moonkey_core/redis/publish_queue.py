@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.005  # under gevent, where a thread of the system cannot wake 
 
 
 class PublishQueue:
-    """Filled by any thread, emptied by the thread of the feed. Thread-safe.
+    """Filled by any thread, emptied by the thread of the feed, its :class:`Consumer`. Thread-safe.
 
     The queue keeps what it has handed out for as long as it matters. It is bounded: by the number of entries that
     wait, and by ``own``, which collapses into a single entry.
@@ -45,10 +45,9 @@ class PublishQueue:
         self._overflowed = False
         self._newest = self._taken = self._acknowledged = 0  # numbers of entries
         self._times: deque[tuple[int, float]] = deque()  # from which number on, entries were added when or later
-        self._is_away = False
         self._is_abandoned = False
         self._callbacks: dict[object, tuple[int, Callable[[], object]]] = {}
-        self._consumer: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._consumer: Consumer | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -73,11 +72,6 @@ class PublishQueue:
         except IndexError:
             return math.inf
 
-    @property
-    def taken(self) -> int:
-        """The number of the newest entry that was taken."""
-        return self._taken
-
     def put(self, entry: Revocation) -> Ticket:
         """Add an entry, from any thread."""
         self.own.record(entry)  # first: a call that takes all entries afterwards finds it here
@@ -88,13 +82,19 @@ class PublishQueue:
             self._note_time()
             ticket = Ticket(self, self._newest)
             consumer = self._consumer
-        if consumer is None:
+        if consumer is None or not consumer.is_woken():
             self._start()
-        else:
-            loop, event = consumer
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(event.set)
         return ticket
+
+    def new_consumer(self) -> Consumer:
+        """Return a consumer that takes the place of the one before, if there is one."""
+        with self._lock:
+            self._consumer = Consumer(self)
+            return self._consumer
+
+    def is_replaced(self, consumer: Consumer | None) -> bool:
+        """Return whether another one has taken the place of a consumer."""
+        return consumer is not None and consumer is not self._consumer
 
     def _note_time(self) -> None:
         now = _clock.elapsed()
@@ -102,9 +102,15 @@ class PublishQueue:
         if is_new and len(self._times) < _MAX_TIMES:
             self._times.append((self._newest, now))
 
-    def take_unsent(self) -> tuple[Revocation, ...]:
-        """Return all entries that Redis may not have, those included that were taken before."""
+    def take_unsent(self, by: Consumer | None = None) -> tuple[Revocation, ...]:
+        """Return all entries that Redis may not have, those included that were taken before.
+
+        Args:
+            by: The consumer; where it is replaced, there are none. The same holds for all that it does.
+        """
         with self._lock:
+            if self.is_replaced(by):
+                return ()
             self._sending.extend(self._waiting)
             self._waiting.clear()
             self._sends_all |= self._overflowed or len(self._sending) > self.own.maxsize
@@ -117,58 +123,50 @@ class PublishQueue:
             self._sending.clear()
         return self.own.entries()
 
-    async def take(self) -> tuple[Revocation, ...]:
-        """Wait until there are entries, and take them."""
-        assert self._consumer is not None
-        event = self._consumer[1]
-        while not self._waiting and not self._overflowed:
-            await event.wait()
-            event.clear()
-        return self.take_unsent()
+    @property
+    def has_new(self) -> bool:
+        """Whether there are entries that were not taken yet."""
+        return bool(self._waiting) or self._overflowed
 
-    def take_new(self) -> tuple[Revocation, ...]:
+    def take_new(self, by: Consumer | None = None) -> tuple[Revocation, ...]:
         """Return the entries that were not taken yet, without waiting for any."""
         if self._overflowed:
-            return self.take_unsent()
+            return self.take_unsent(by)
         with self._lock:
+            if self.is_replaced(by):
+                return ()
             new = tuple(self._waiting)
             self._sending.extend(new)
             self._waiting.clear()
             self._taken = self._newest
         return new
 
-    def mark_sent(self, up_to: int | None = None) -> None:
+    def mark_sent(self, up_to: int | None = None, by: Consumer | None = None) -> None:
         """Note that Redis has all entries that were taken, or those up to a number."""
         with self._lock:
+            if self.is_replaced(by):
+                return
             sent = self._taken if up_to is None else up_to
             for _ in range(min(sent - self._acknowledged, len(self._sending))):
                 self._sending.popleft()
             self._acknowledged = max(self._acknowledged, sent)
             self._sends_all = self._sends_all and self._acknowledged < self._taken
             self._forget_times(self._acknowledged)
-        self._call_back()
+        self.call_back()
 
-    def mark_delivered(self) -> None:
+    def mark_delivered(self, by: Consumer | None = None) -> None:
         """Note that Redis has all entries that were taken, but not yet as many replicas as have to.
 
         They go on waiting for that, and are not late meanwhile: the other processes hear of them.
         """
         with self._lock:
-            self._forget_times(self._taken)
+            if not self.is_replaced(by):
+                self._forget_times(self._taken)
 
     def _forget_times(self, up_to: int) -> None:
         """Forget when entries were added, up to a number."""
         while self._times and (up_to == self._newest or (len(self._times) > 1 and self._times[1][0] <= up_to + 1)):
             self._times.popleft()
-
-    def mark_away(self, is_away: bool) -> None:
-        """Note that nothing can be sent for now, as Redis cannot be reached or the feed is closed; or that it can.
-
-        No call waits for an acknowledgement meanwhile.
-        """
-        self._is_away = is_away
-        if is_away:
-            self._call_back()
 
     def abandon(self) -> None:
         """Give the queue up in the child of a fork, where another one takes its place.
@@ -213,7 +211,8 @@ class PublishQueue:
 
     def _is_settled(self, number: int) -> bool:
         """Return whether there is nothing to wait for (any more)."""
-        return self._is_abandoned or self._is_away or self.has_sent(number)
+        is_away = self._consumer is not None and self._consumer.is_away
+        return self._is_abandoned or is_away or self.has_sent(number)
 
     @contextlib.contextmanager
     def _calling_back(self, number: int, callback: Callable[[], object]) -> Iterator[bool]:
@@ -230,33 +229,113 @@ class PublishQueue:
             with self._lock:
                 self._callbacks.pop(key, None)
 
-    def _call_back(self) -> None:
+    def call_back(self) -> None:
+        """Wake the callers whose entries are settled."""
         with self._lock:
             settled = [key for key, (number, _) in self._callbacks.items() if self._is_settled(number)]
             callbacks = [self._callbacks.pop(key)[1] for key in settled]
         for callback in callbacks:
             callback()
 
+
+class Consumer:
+    """What empties a queue: one worker, until another one takes its place.
+
+    Its thread may go on for a while after that, as where Redis does not answer. It gets no entries any more then,
+    and what it has sent does not count: the next one sends that again, which changes nothing.
+
+    Args:
+        queue: The queue.
+
+    Attributes:
+        own: The table of all revocations of this process.
+        is_away: Whether nothing can be sent for now, see :meth:`mark_away`.
+    """
+
+    def __init__(self, queue: PublishQueue) -> None:
+        self._queue = queue
+        self.own: Revocations = queue.own
+        self.is_away: bool = False
+        self._loop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Redis has all entries, as far as is known, or another consumer sees to that."""
+        return self._queue.is_replaced(self) or self._queue.is_empty
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there are entries that Redis may not have and that still matter."""
+        return self._queue.is_urgent
+
+    @property
+    def unsent(self) -> int:
+        """The number of entries that Redis may not have yet."""
+        return self._queue.unsent
+
+    @property
+    def unsent_since(self) -> float:
+        """As that of the queue."""
+        return self._queue.unsent_since
+
+    def take_unsent(self) -> tuple[Revocation, ...]:
+        """Return all entries that Redis may not have, those included that were taken before."""
+        return self._queue.take_unsent(self)
+
+    def take_new(self) -> tuple[Revocation, ...]:
+        """Return the entries that were not taken yet, without waiting for any."""
+        return self._queue.take_new(self)
+
+    async def take(self) -> tuple[Revocation, ...]:
+        """Wait until there are entries, and take them."""
+        assert self._loop is not None
+        event = self._loop[1]
+        while self._queue.is_replaced(self) or not self._queue.has_new:
+            await event.wait()
+            event.clear()
+        return self.take_unsent()
+
+    def mark_sent(self) -> None:
+        """Note that Redis has all entries that were taken."""
+        self._queue.mark_sent(by=self)
+
+    def mark_delivered(self) -> None:
+        """Note that Redis has all entries that were taken, but not yet as many replicas as have to."""
+        self._queue.mark_delivered(by=self)
+
+    def mark_away(self, is_away: bool) -> None:
+        """Note that nothing can be sent for now, as Redis cannot be reached or the feed is closed; or that it can.
+
+        No call waits for an acknowledgement meanwhile.
+        """
+        self.is_away = is_away
+        if is_away:
+            self._queue.call_back()
+
     def attach(self) -> None:
         """Wake the running event loop from now on when an entry is added."""
-        with self._lock:
-            self._consumer = (asyncio.get_running_loop(), asyncio.Event())
+        self._loop = (asyncio.get_running_loop(), asyncio.Event())
 
     def detach(self) -> None:
         """Wake the running event loop no longer, as it is about to end."""
-        with self._lock:
-            if self._consumer is not None and self._consumer[0] is asyncio.get_running_loop():
-                self._consumer = None
+        self._loop = None
+
+    def is_woken(self) -> bool:
+        """Wake the event loop, from any thread, and return whether there is one."""
+        if (attached := self._loop) is None:
+            return False
+        _call_soon(attached[0], attached[1].set)
+        return True
 
     def wake(self) -> None:
         """End a :meth:`wait`, from the event loop that waits."""
-        if self._consumer is not None:
-            self._consumer[1].set()
+        if self._loop is not None:
+            self._loop[1].set()
 
     async def wait(self) -> None:
         """Wait until an entry is added or :meth:`wake` is called."""
-        assert self._consumer is not None
-        event = self._consumer[1]
+        assert self._loop is not None
+        event = self._loop[1]
         event.clear()
         await event.wait()
 

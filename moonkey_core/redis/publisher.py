@@ -15,7 +15,7 @@ from moonkey_core.redis.batches import BatchSize
 from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import seal_entry
 from moonkey_core.redis.limits import Limits
-from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.publish_queue import Consumer
 from moonkey_core.redis.stream import ServerClock, Stream
 from moonkey_core.redis.trouble import explain, is_elsewhere
 from moonkey_core.revocations import Revocation, Revocations
@@ -85,7 +85,7 @@ class Publisher:
         self,
         sealer: Sealer,
         revocations: Revocations,
-        queue: PublishQueue,
+        queue: Consumer,
         clock: ServerClock,
         *,
         max_lag: float,

@@ -17,7 +17,7 @@ from moonkey_core import _clock
 from moonkey_core.redis.client import response_error
 from moonkey_core.redis.entries import entry_key, without_superseded
 from moonkey_core.redis.lease import Roll
-from moonkey_core.redis.publish_queue import PublishQueue
+from moonkey_core.redis.publish_queue import Consumer
 from moonkey_core.redis.publisher import Publisher
 from moonkey_core.redis.reader import Reader
 from moonkey_core.redis.stream import ServerClock, Stream
@@ -46,7 +46,7 @@ class Repair:
         self,
         publisher: Publisher,
         revocations: Revocations,
-        queue: PublishQueue,
+        queue: Consumer,
         reader: Reader,
         clock: ServerClock,
         *,

@@ -112,7 +112,7 @@ class Worker:
         url: The ``redis_url`` of the settings.
         sealer: Seals and opens entries.
         revocations: The table that takes in the revocations of other processes.
-        queue: The revocations of this process.
+        queue: The revocations of this process. The worker before gets no more of them.
         hooks: Receive the events that the feed is lost or has caught up.
         max_lag: Seconds that the process may be behind the stream.
         leeway: Seconds that the clocks of two machines may differ.
@@ -144,7 +144,7 @@ class Worker:
         self.lost_bound: float = lost_bound
         self._replicas = replicas
         self._revocations = revocations
-        self._queue = queue
+        self._queue = queue.new_consumer()
         self._hooks = hooks
         self._poll_interval = max_lag / _POLLS_PER_LAG
         self._call_timeout = max_lag / 2  # after a read interval, that is still less than the lag
@@ -157,19 +157,19 @@ class Worker:
         self.reader: Reader = Reader(
             sealer,
             revocations,
-            queue.own,
+            self._queue.own,
             self._clock,
             self._snapshot,
             max_lag=max_lag,
             read_interval=2 * self._poll_interval,
             max_pause=MAX_PAUSE,
             on_read=self._on_read,
-            unsent_since=lambda: queue.unsent_since,
+            unsent_since=lambda: self._queue.unsent_since,
         )
         self._publisher = Publisher(
             sealer,
             revocations,
-            queue,
+            self._queue,
             self._clock,
             max_lag=max_lag,
             leeway=leeway,
@@ -179,7 +179,7 @@ class Worker:
         self._repair = Repair(
             self._publisher,
             revocations,
-            queue,
+            self._queue,
             self.reader,
             self._clock,
             life=max_lag,

@@ -69,6 +69,15 @@ def check_lifetime_bounds(min_session_minutes: int, max_session_minutes: int) ->
         raise setting_error("min_session_minutes", "is greater than max_session_minutes. Swap or correct them.")
 
 
+def check_call_budget(call_budget: float | None, timeout: float) -> None:
+    """Refuse a budget with which the turn of a call may come after its deadline. ``timeout`` is in seconds."""
+    if call_budget is not None and call_budget * timeout < 1:
+        raise setting_error(
+            "call_budget",
+            "allows less than one call within timeout, so known sessions would get 503 too. Raise it, or timeout.",
+        )
+
+
 def check_local_verification(
     *, jwt_issuer: tuple[str, ...], jwt_audience: tuple[str, ...], strict_subject: bool
 ) -> None:

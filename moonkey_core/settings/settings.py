@@ -15,6 +15,7 @@ from moonkey_core._spelling import KnownArguments
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings.checks import (
     MOONKEY_ONLY,
+    check_call_budget,
     check_cookie_security,
     check_feed,
     check_key_set_address,
@@ -390,6 +391,7 @@ class Settings(Routed, KnownArguments):
         check_plain_http(self.base_url, self.jwks_url, allow_http=self.allow_http)
         bounds = self.min_session_minutes, self.max_session_minutes
         check_lifetime_bounds(*bounds)
+        check_call_budget(self.call_budget, self.timeout)
         check_local_verification(
             jwt_issuer=self.jwt_issuer, jwt_audience=self.jwt_audience, strict_subject=self.strict_subject
         )

@@ -294,8 +294,9 @@ def machine_clock_set(stage: Stage, rng: random.Random) -> None:
     with stage.spans.during("clock", [side.number]):
         side.set_clock(offset)
         stage.pause(rng.uniform(1.5, 4.0))
-        side.set_clock(0.0)
-        stage.pause(0.2)
+        with stage.spans.during("clock", [side.number]):  # a change of its own, noted before it comes
+            side.set_clock(0.0)
+            stage.pause(0.2)
 
 
 API: tuple[Fault, ...] = (api_killed, api_hanging, api_talking_nonsense, api_talking_nonsense)

@@ -222,7 +222,8 @@ class Judge:
         is_misdated = not ending.at_api and asked.session.user_id in self.misdated
         if self._is_forgotten(ending, answer) or is_misdated or self._is_dated_later(asked.session):
             return math.inf
-        if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED, answer.came_at):
+        late = _LATENESS * self.metronome.worst(answer.sent_at - CLOCK_NOTICED, answer.came_at)
+        if self.spans.changed("clock", asked.side, answer.sent_at - CLOCK_NOTICED - late, answer.came_at):
             return math.inf
         if ending.who == "fleet" and ending.worker == answer.worker:
             return ending.done

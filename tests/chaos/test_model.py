@@ -164,6 +164,17 @@ class TestTheRevoked:
         assert sort(one, asked(revoked(ago=3)), answer(200)) is None
         assert sort(one, asked(revoked(ago=5)), answer(200)) == "revoked accepted"
 
+    @pytest.mark.parametrize(("ago", "wrong"), [(0.1, None), (3.9, None), (4.1, "revoked accepted")])
+    @pytest.mark.parametrize("is_over", [True, False])
+    def test_may_be_forgotten_for_a_moment_where_a_clock_is_set(
+        self, ago: float, wrong: str | None, *, is_over: bool
+    ) -> None:
+        """Seed 406: right after a clock was put right, an entry of before seemed too old to matter."""
+        one = judge()
+        disturb(one, "clock", _NOW - 8, None)
+        disturb(one, "clock", _NOW - ago, _NOW - ago + 0.01 if is_over else None)
+        assert sort(one, asked(revoked(ago=6)), answer(200, worker=_REVOKER)) == wrong
+
 
 class TestWhatRedisHasNotConfirmed:
     """It goes on being sent: others know of it once the one that revoked reaches Redis again."""

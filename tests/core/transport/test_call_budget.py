@@ -74,6 +74,16 @@ class TestTheBudget:
         assert waits == sorted(waits)  # type: ignore[type-var]
         assert 90 <= sum(0 < wait <= MAX_WAIT for wait in waits) <= 101  # type: ignore[operator]
 
+    @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
+    def test_less_than_one_in_a_second(self, rate: float) -> None:
+        """Strangers take each turn at once; a known session gets the next one all the same."""
+        budget, clock = drained(rate)
+        for _ in range(5):
+            wait = budget.take(True, LONG)
+            assert wait == pytest.approx(1 / rate)
+            clock.now += 1 / rate
+            assert is_refused(budget.take(False, LONG))
+
     def test_no_one_waits_longer_than_the_call_may_take(self) -> None:
         budget, _ = drained(1)
         assert is_refused(budget.take(True, 0.1))
@@ -218,6 +228,16 @@ def test_a_grace_period_bridges_it(how: str, emulator: Emulator) -> None:
 def test_a_wrong_budget(value: object) -> None:
     with pytest.raises(ConfigurationError, match=r"call_budget.*number"):
         Settings.load({"secret_key": "sk_test_x", "call_budget": value}, {})
+
+
+@pytest.mark.parametrize(("budget", "timeout", "is_right"), [(0.19, 5, False), (0.2, 5, True), (0.5, 1.9, False)])
+def test_a_budget_whose_turns_come_too_late(budget: float, timeout: float, *, is_right: bool) -> None:
+    given = {"secret_key": "sk_test_x", "call_budget": budget, "timeout": timeout}
+    if is_right:
+        assert Settings.load(given, {}).call_budget == budget
+        return
+    with pytest.raises(ConfigurationError, match=r"call_budget.*less than one call within timeout.*Raise it"):
+        Settings.load(given, {})
 
 
 def test_a_budget_of_a_variable() -> None:
