@@ -220,9 +220,8 @@ def known_auth(connection: HTTPConnection) -> AuthenticatedAuth | None:
     ``None`` for all else, where a gate has more to decide.
     """
     identity = connection.scope.get(KEY)
-    if not isinstance(identity, Identity) or (auth := identity.auth) is None or not auth.is_authenticated:
-        return None
-    return auth
+    auth = identity.auth if isinstance(identity, Identity) else None
+    return auth if auth is not None and auth.is_authenticated else None
 
 
 def outer_identity(scope: Scope, client: AsyncMoonKey) -> Identity | None:
