@@ -14,21 +14,22 @@ from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers, as_view, provider_of
 from moonkey_core._operations.late_namespaces import HasAsyncNamespaces, HasNamespaces
-from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
-from moonkey_core._session_life.watch_policy import Reason
 from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
 from moonkey_core.revocations import Revocations
-from moonkey_core.settings import Options, Settings, check_names
+from moonkey_core.settings import Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
     import httpx
 
+    from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
+    from moonkey_core._session_life.watch_policy import Reason
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
+    from moonkey_core.settings import Options
 
 __all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]
 
@@ -153,6 +154,8 @@ class MoonKey(ClientBase, HasNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
+        from moonkey_core._session_life.bound import BoundSession  # few apps keep connections
+
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
         return BoundSession(
             one.settings,
@@ -354,6 +357,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
+        from moonkey_core._session_life.bound import AsyncBoundSession
+
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
         return AsyncBoundSession(
             one.settings,
