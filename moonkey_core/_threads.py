@@ -168,4 +168,4 @@ def new_socket(*arguments: Any, **options: Any) -> Any:
 def original(module: str, name: str) -> Any:
     """Return ``name`` of a module of the standard library, as it was before gevent changed it."""
     monkey = sys.modules.get("gevent.monkey")
-    return getattr(import_module(module), name) if monkey is None else monkey.getoriginal(module, name)
+    return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)

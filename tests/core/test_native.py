@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 OURS = (
     "from moonkey_core import _threads as _native\n"
+    "from moonkey_core._thread_loop import ThreadEventLoop\n"
     "from moonkey_core._transport import httpx_connections as connections\n"
 )
 EARLY = "from gevent import monkey; monkey.patch_all()\n" + OURS
