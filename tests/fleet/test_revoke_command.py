@@ -290,6 +290,20 @@ def test_the_table_is_full(
     assert "no room for one more revocation" in ended.error
 
 
+@pytest.mark.parametrize("secret", ["", "the-wrong-secret-of-another-fleet"])
+def test_a_feed_that_no_process_of_the_app_hears(
+    secret: str, run: Run, other: MoonKey, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with another secret than theirs."""
+    one = emulator.sign_in()
+    if secret:
+        monkeypatch.setenv("MOONKEY_CACHE_SECRET", secret)
+    ended = run("--session", one.session_id, "--wait", str(PATIENCE))
+    assert (ended.status, ended.out.split(":")[0], ended.error) == (0, "published", "")
+    assert ("this command has begun the feed" in ended.out) is bool(secret)
+    assert not secret or secret not in ended.out
+
+
 def test_as_a_module(run: Run, emulator: Emulator) -> None:
     """A process of its own, which ends with what it has published."""
     one = emulator.sign_in()
