@@ -20,9 +20,8 @@ def load_object(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is anything else. The message never quotes the data.
     """
-    value: Any = None
     try:
-        text = str(data, "utf-8")
+        text = data.decode()
         # Mostly there is no white space around a document, and the search for it is a third of the work.
         try:
             value, end = _SCAN(text, 0)
@@ -30,16 +29,16 @@ def load_object(data: bytes) -> dict[str, Any]:
             end = -1
         if end != len(text):
             value = _DECODER.decode(text)
-        if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
-            raise ValueError("nested too deeply")
         if "\\" in text:
             # An escaped lone surrogate survives parsing, and cannot be encoded later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if type(value) is dict and (
+            text.count("{") + text.count("[") <= _MAX_DEPTH or not _is_deeper(value, _MAX_DEPTH)
+        ):
+            return value
     except (ValueError, RecursionError):
-        value = None  # the parser's error contains the whole document: it must not become the context of ours
-    if type(value) is not dict:
-        raise ValueError("not a JSON object, or not a strict one")
-    return value
+        pass  # the parser's error contains the whole document: it must not become the context of ours
+    raise ValueError("not a JSON object, or not a strict one")
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
@@ -55,9 +54,9 @@ def _is_deeper(value: Any, limit: int) -> bool:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("duplicate name")
-    return found
+    if len(found) == len(pairs):
+        return found
+    raise ValueError("duplicate name")
 
 
 def _finite(text: str) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -23,6 +22,9 @@ Principal = Literal["user", "machine"]
 
 DEFAULT_SCOPE = "moonkey"
 """The scope of MoonKey, and of all that is stored without one."""
+
+NEVER = -math.inf
+"""The date (Unix seconds) of what has not happened: one object for all entries."""
 
 Key = str | tuple[str, str]
 """An id of the default scope, or any other scope and an id."""
@@ -128,9 +130,10 @@ class CacheEntry:
         key: The key that verified it.
         key_set: The key set that this key was last found in.
         needs_introspection: Whether the provider has to confirm the credential on each use.
-        simple_user: The user of a JWT, which has no field but the id, or the whole user that was loaded for it.
-            All requests share the object.
-        user_until: The time up to which ``simple_user`` need not be loaded again.
+        simple_user: The user of a JWT, which has no field but the id, where it was built lately, or the whole user
+            that was loaded for it. Requests share the object, which is immutable.
+        user_until: The time up to which ``simple_user`` need not be loaded again; minus infinity where it was not
+            loaded.
         whole_user: The user with all fields, where they were loaded, and when (Unix seconds). For outages only.
         scope: What the ids belong to: the provider, or one issuer of several.
         principal: Whether the credential speaks for a user or for a program.
@@ -138,7 +141,7 @@ class CacheEntry:
         names_session: Whether ``session_id`` is that of a session, and not of the credential itself.
         has_moved: Whether ``ends_at`` is not the end that ``body`` states, as the provider has named another one.
         built_session: The session, where it was built lately. Requests share the object, which is immutable.
-        claims: ``body`` in its decoded form, while it is likely that user and session will be built.
+        claims: ``body`` in its decoded form, while it is likely that user and session will be built; else nothing.
     """
 
     __slots__ = (
@@ -160,7 +163,7 @@ class CacheEntry:
         vouched_at: float,
         ends_at: float,
         last_accepted_at: float,
-        asked_at: float = -math.inf,
+        asked_at: float = NEVER,
         started_at: float | None = None,
         kid: str | None = None,
         key: object = None,
@@ -190,7 +193,7 @@ class CacheEntry:
         self.key_set: object = key_set
         self.needs_introspection: bool = False
         self.simple_user: User | None = None
-        self.user_until: float = -math.inf
+        self.user_until: float = NEVER
         self.whole_user: tuple[User, float] | None = None
         self.has_moved: bool = False
         self.scope: str = scope
@@ -198,7 +201,7 @@ class CacheEntry:
         self.actor: str | None = actor
         self.names_session: bool = names_session
         self.built_session: Session | None = None
-        self.claims: Mapping[str, Any] | None = None
+        self.claims: Sequence[Mapping[str, Any]] = ()
 
     def move_end(self, ends_at: float) -> None:
         """Take over the end of the session (Unix seconds) that the provider has named since."""
@@ -208,11 +211,16 @@ class CacheEntry:
 
     def user(self) -> User:
         """Return the user, under the id that the credential proved."""
-        if self.simple_user is not None:
-            return self.simple_user
+        known = self.simple_user
+        if known is not None:
+            return known
         user = with_user_id(self.reader.user(self._contents()), self.user_id, self._same_user)
         if self.key is not None:
             self.simple_user = user
+            if self.built_session is None:
+                _keep_models_of(self)
+            else:
+                self.claims = ()  # both are built
         return user
 
     def session(self) -> Session:
@@ -227,12 +235,16 @@ class CacheEntry:
         self.built_session = session
         if self.has_moved and ends_at != self.ends_at:
             self.built_session = None  # another thread has moved the end meanwhile
-        _keep_session_of(self)
+        if self.simple_user is None or self.user_until > NEVER:
+            _keep_models_of(self)  # else that was done when the user was built
+        else:
+            self.claims = ()
         return session
 
     def _contents(self) -> Body:
-        claims = self.claims
-        return self.body if claims is None else claims
+        for claims in self.claims:
+            return claims
+        return self.body
 
     def _same_user(self, one: str, other: str) -> bool:
         return names_same_user(self.reader, one, other)
@@ -249,25 +261,29 @@ class CacheEntry:
         return max_staleness > 0 and 0 <= now - self.vouched_at <= max_staleness
 
 
-_MAX_BUILT_SESSIONS = 4096  # about 2 kB each
+_MAX_BUILT_SESSIONS = 1536  # about 2 kB each, with the user
 _have_sessions: deque[weakref.ref[CacheEntry]] = deque()
 
 
-def _keep_session_of(entry: CacheEntry) -> None:
-    """Let an entry keep the session that it has built, and the one that was built first forget its own.
+def _keep_models_of(entry: CacheEntry) -> None:
+    """Let an entry keep the user and session that it has built, and the first one that did so forget its own.
 
-    To build it takes several times as long as all else of a request with a remembered credential.
+    To build them takes several times as long as all else of a request with a remembered credential.
     """
     _have_sessions.append(weakref.ref(entry))
     while len(_have_sessions) > _MAX_BUILT_SESSIONS:
-        with contextlib.suppress(IndexError):  # another thread has taken the last one
+        try:
             oldest = _have_sessions.popleft()()
-            if oldest is not None:
-                oldest.built_session = None
+        except IndexError:
+            return  # another thread has taken the last one
+        if oldest is not None:
+            oldest.built_session = None
+            if oldest.user_until == NEVER:
+                oldest.simple_user = None
 
 
-_MAX_KEPT_CLAIMS = 8
-_have_claims: deque[weakref.ref[CacheEntry]] = deque()
+_MAX_KEPT_CLAIMS = 8  # more of them would not stay in the processor's cache
+_have_claims: deque[list[Mapping[str, Any]]] = deque()
 
 
 def keep_claims(entry: CacheEntry, claims: Mapping[str, Any]) -> None:
@@ -275,10 +291,11 @@ def keep_claims(entry: CacheEntry, claims: Mapping[str, Any]) -> None:
 
     The request that has brought a credential first is the one that reads its user and session, mostly.
     """
-    entry.claims = claims
-    _have_claims.append(weakref.ref(entry))
+    entry.claims = kept = [claims]
+    _have_claims.append(kept)
     if len(_have_claims) > _MAX_KEPT_CLAIMS:
-        with contextlib.suppress(IndexError):  # another thread has taken the last one
-            oldest = _have_claims.popleft()()
-            if oldest is not None:
-                oldest.claims = None
+        try:
+            oldest = _have_claims.popleft()
+        except IndexError:
+            return  # another thread has taken the last one
+        oldest.clear()

@@ -410,16 +410,16 @@ new_auth: Final = _typed(BaseAuth)
 """The class itself, with its instances typed as :data:`Auth`."""
 
 
-def remembered_auth(entry: CacheEntry, from_cookies: bool = False) -> Auth:
-    """Return the identity of a remembered credential: as ``new_auth(entry, "cache", …)`` does, in less time.
+def remembered_auth(entry: CacheEntry, from_cookies: bool = False, source: Source = "cache") -> Auth:
+    """Return the identity of a remembered credential: as ``new_auth(entry, source, …)`` does, in less time.
 
     Almost every request has such a one.
     """
     if entry.principal != "user":
-        return new_auth(entry, "cache", entry.vouched_at, from_cookies)
+        return new_auth(entry, source, entry.vouched_at, from_cookies)
     auth: Any = _bare_auth(BaseAuth)  # a `cast` would be a call
     auth._entry = entry
-    auth._source = "cache"
+    auth._source = source
     auth._state = "authenticated"
     auth._as_of = entry.vouched_at
     auth._from_cookies = from_cookies

@@ -240,7 +240,7 @@ class Authenticator:
                     if proven is not None:
                         source = self._remembered_now(digest, proven, requirements, now)
                         if source is not None and not self._loads_users:
-                            return new_auth(proven, source, proven.vouched_at)
+                            return remembered_auth(proven, source=source)
                 if entry is None:
                     jwt = self._read_jwt(bearer, now)
                 presented = PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)

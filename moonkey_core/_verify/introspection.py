@@ -194,7 +194,7 @@ class Introspector:
             self.confirm(request.digest, jwt, result)
         elif self._settings.session_cache_ttl or self._settings.grace_seconds:
             entry.reusable_until = min(entry.reusable_until, over_at)
-            entry.body, entry.claims = self._provider.without_credentials(result.body), None
+            entry.body, entry.claims = self._provider.without_credentials(result.body), ()
             self._cache.put(request.digest, entry)
         return Verification(entry, "remote", result.asked_at, result, asked_now=result.asked_at >= began)
 
@@ -214,7 +214,7 @@ class Introspector:
         jwt.move_end(result.ends_at)
         if result.replaces_claims:  # another object: requests read the old one meanwhile
             jwt = copy.copy(jwt)
-            jwt.body, jwt.claims = self._provider.without_credentials(result.body), None
+            jwt.body, jwt.claims = self._provider.without_credentials(result.body), ()
             jwt.reader, jwt.actor = scoped_reader(self._provider, result.scope), result.actor
             jwt.simple_user = jwt.built_session = None
             jwt.has_moved = False

@@ -42,8 +42,12 @@ _MEMBERS: Mapping[str, Mapping[str, int]] = {
 }
 
 
-class _Verifier(Protocol):
-    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool: ...
+class Verifier(Protocol):
+    """What checks a signature: an algorithm of PyJWT."""
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        """Return whether a signature is one of this key."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class SigningKey:
     encoded: bytes = field(repr=False)
     algorithms: frozenset[str]
     issuer: str | None = None
-    verifiers: Mapping[str, _Verifier] = field(default_factory=dict, compare=False, repr=False)
+    verifiers: Mapping[str, Verifier] = field(default_factory=dict, compare=False, repr=False)
 
 
 def parse_key_set(
@@ -267,10 +271,10 @@ def _with_algorithms(key: PublicKey, algorithms: frozenset[str], issuer: str | N
 
 
 @cache
-def _verifiers() -> Mapping[str, Callable[[], _Verifier]]:
+def _verifiers() -> Mapping[str, Callable[[], Verifier]]:
     from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
 
-    makers: dict[str, Callable[[], _Verifier]] = {
+    makers: dict[str, Callable[[], Verifier]] = {
         f"{family}{bits}": cache(lambda made=made, bits=bits: made(getattr(made, f"SHA{bits}")))
         for family, made in (("RS", RSAAlgorithm), ("PS", RSAPSSAlgorithm), ("ES", ECAlgorithm))
         for bits in (256, 384, 512)

@@ -22,6 +22,7 @@ from moonkey_core._transport.replies import judge, retry_after
 from moonkey_core._verify.jwks import (
     MAX_BYTES,
     SigningKey,
+    Verifier,
     body_holds_secret,
     holds_secret,
     keys_in_pem,
@@ -54,8 +55,8 @@ _DISCOVERY_SECONDS = 86_400.0  # for which a discovered address is used, as long
 _MAX_AGE = re.compile(r"(?:\A|[ ,])max-age=([0-9]{1,9})(?=[ ,]|\Z)")
 
 
-KnownHeader = tuple[str, str, SigningKey, str]
-"""What was found for the header of a genuine JWT: its ``kid`` and algorithm, the key, and its name in the set."""
+KnownHeader = tuple[str, str, SigningKey, str, Verifier]
+"""What was found for the header of a genuine JWT: ``kid``, algorithm, key, the key's name, and its verifier."""
 
 
 class KeySet:
@@ -106,7 +107,7 @@ class KeySet:
     def remember_header(self, header: bytes, kid: str, algorithm: str, key: SigningKey, name: str) -> None:
         """Keep the header of a genuine JWT, so that the next JWT with the same header need not be parsed."""
         if len(self.known_headers) < _MAX_KNOWN_HEADERS:
-            self.known_headers[header] = kid, algorithm, key, name
+            self.known_headers[header] = kid, algorithm, key, name, key.verifiers[algorithm]
 
     def __repr__(self) -> str:
         return f"KeySet(keys={len(self.keys)})"

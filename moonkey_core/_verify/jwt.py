@@ -143,7 +143,7 @@ def parse(
     issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
     if "jti" in payload and not isinstance(payload["jti"], str):
         raise _invalid("jwt_claims", "Its jti is no text.")
-    starts_at = max(_number(payload, "nbf"), issued_at) if "nbf" in payload else issued_at
+    starts_at = max(issued_at, _number(payload, "nbf")) if "nbf" in payload else issued_at
     if starts_at > now + judge.leeway:
         name = "iat" if starts_at == issued_at else "nbf"
         ahead = f"Its {name} is {seconds(starts_at - now)} ahead of the clock of this machine"
@@ -164,20 +164,16 @@ def verify_signature(jwt: ParsedJwt, key: SigningKey) -> None:
     Raises:
         InvalidCredentials: It is not.
     """
-    check_signature(jwt.signing_input, jwt.signature, key, jwt.algorithm)
-
-
-def check_signature(signing_input: bytes, signature: bytes, key: SigningKey, algorithm: str) -> None:
-    """Check that a signature is one of this key, with an algorithm that the key fits.
-
-    Raises:
-        InvalidCredentials: It is not.
-    """
-    verifier = key.verifiers.get(algorithm)
+    verifier = key.verifiers.get(jwt.algorithm)
     if verifier is None:
-        raise _invalid("jwt_algorithm", f"Its alg is {shown(algorithm)}, which its key is not for.")
-    if not verifier.verify(signing_input, key.public_key, signature):
-        raise _invalid("jwt_signature")
+        raise _invalid("jwt_algorithm", f"Its alg is {shown(jwt.algorithm)}, which its key is not for.")
+    if not verifier.verify(jwt.signing_input, key.public_key, jwt.signature):
+        raise wrong_signature()
+
+
+def wrong_signature() -> InvalidCredentials:
+    """Return the error for a JWT whose signature is not one of the key that it names."""
+    return _invalid("jwt_signature")
 
 
 def proven_claims(jwt: ParsedJwt, key: SigningKey, judge: Judge, claims: JwtClaims) -> SessionClaims:

@@ -8,6 +8,7 @@ form, and leaves each JWT that is different to the strict way. So it accepts not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.jwks import SigningKey
 from moonkey_core._verify.jwks_cache import JwksCache, KeySet
 from moonkey_core.settings import Settings
+
+_NEVER = -math.inf
 
 
 class JwtVerifier:
@@ -44,7 +47,7 @@ class JwtVerifier:
         self._notes_acceptance = bool(settings.grace_seconds)
         self._clock = clock
         # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
-        self._own = SessionClaims("", "", None, 0.0)[4:] if provider.name == DEFAULT_SCOPE else None
+        self._own = list(SessionClaims("", "", None, 0.0)[4:]) if provider.name == DEFAULT_SCOPE else None
         self._scopes = frozenset(provider.scopes.values())
 
     def at_first_sight(self, text: str, now: float) -> CacheEntry | None:
@@ -68,7 +71,7 @@ class JwtVerifier:
         try:
             data = text.encode("ascii")
             head, middle, tail = data.split(b".", 3)
-            _, algorithm, key, name = current.known_headers[head]
+            _, _, key, name, verifier = current.known_headers[head]
             body = _jwt.decode_part(middle)
             payload, signature = load_object(body), _jwt.decode_part(tail)
         except (ValueError, KeyError):
@@ -77,7 +80,7 @@ class JwtVerifier:
         starts_at, leeway, rules = payload.get("nbf", issued_at), judge.leeway, judge.rules
         if not type(issued_at) is type(expires_at) is type(starts_at) is int:
             return None
-        if starts_at < issued_at:
+        if starts_at <= issued_at:  # mostly they are equal, and an entry keeps one object then
             starts_at = issued_at
         if (
             issued_at < 0
@@ -99,11 +102,10 @@ class JwtVerifier:
             or (rules.audience and not is_for_audience(payload.get(rules.audience_claim), rules.audience))
         ):
             return None
-        _jwt.check_signature(data[: -1 - len(tail)], signature, key, algorithm)
+        if not verifier.verify(data[: -1 - len(tail)], key.public_key, signature):
+            raise _jwt.wrong_signature()
         claims = self._claims.session_claims(payload, expires_at)
-        entry = self._entry(body, payload, claims, issued_at, starts_at, stale_at)
-        entry.kid, entry.key, entry.key_set = name, key, current
-        return self._checked(entry)
+        return self._entry(body, payload, claims, issued_at, starts_at, stale_at, name, key, current)
 
     def proven(self, jwt: _jwt.ParsedJwt, key: SigningKey) -> CacheEntry:
         """Verify a JWT with its key, and return the entry for it.
@@ -114,17 +116,15 @@ class JwtVerifier:
         """
         judge = self._judge
         claims = _jwt.proven_claims(jwt, key, judge, self._claims)
-        entry = self._entry(jwt.body, jwt.payload, claims, jwt.issued_at, jwt.starts_at, jwt.stale_at(judge))
-        entry.kid, entry.key = jwt.kid, key
-        current = self._keys.current
+        name: str | None = jwt.kid
+        current = found_in = self._keys.current
         if current is not None:
-            if current.keys.get(jwt.kid) is key:
-                entry.key_set = current
-            else:
-                entry.kid = current.name_of(key)  # a JWT that names no key, or a key without a name
-            if jwt.head not in current.known_headers and entry.kid is not None:
-                self._remember_header(current, jwt, key, entry.kid)
-        return self._checked(entry)
+            if current.keys.get(jwt.kid) is not key:
+                name, found_in = current.name_of(key), None  # a JWT that names no key, or a key without a name
+            if name is not None and jwt.head not in current.known_headers:
+                self._remember_header(current, jwt, key, name)
+        times = jwt.issued_at, jwt.starts_at, jwt.stale_at(judge)
+        return self._entry(jwt.body, jwt.payload, claims, *times, name, key, found_in)
 
     def _remember_header(self, current: KeySet, jwt: _jwt.ParsedJwt, key: SigningKey, name: str) -> None:
         """Keep the header of a genuine JWT, if it leads to this key of the current key set."""
@@ -153,9 +153,16 @@ class JwtVerifier:
         issued_at: float,
         starts_at: float,
         stale_at: float,
+        kid: str | None,
+        key: SigningKey,
+        key_set: KeySet | None,
     ) -> CacheEntry:
-        """Return the entry for what a genuine JWT says. Its key is not noted yet."""
-        user_id, session_id, started_at, ends_at = claims[:4]
+        """Return the entry for what a genuine JWT says, and take the rest from what this process knows.
+
+        Raises:
+            RevokedCredentials: Its session has been revoked.
+        """
+        user_id, session_id, started_at, ends_at, *rest = claims
         ends_here = ends_at + self._judge.leeway
         entry = CacheEntry(
             body,
@@ -168,9 +175,13 @@ class JwtVerifier:
             issued_at,
             ends_at,
             self._clock() if self._notes_acceptance else issued_at,
-            started_at=started_at,
+            _NEVER,
+            started_at,
+            kid,
+            key,
+            key_set,
         )
-        if claims[4:] != self._own:
+        if rest != self._own:
             entry.scope = self.scope_of(claims, payload["iss"])
             entry.principal, entry.actor, entry.names_session = (
                 claims.principal,
@@ -179,14 +190,6 @@ class JwtVerifier:
             )
             entry.reader = scoped_reader(self._claims, entry.scope)
         keep_claims(entry, payload)
-        return entry
-
-    def _checked(self, entry: CacheEntry) -> CacheEntry:
-        """Return an entry whose session has not been revoked, with the end of that session.
-
-        Raises:
-            RevokedCredentials: It has been revoked.
-        """
         if self._acceptance.is_revoked(entry):
             raise self._acceptance.refusal(entry)
         self._sliding_expiration.update_end(entry)

@@ -106,8 +106,10 @@ class MoonKeyClaims:
         payload = decoded(body)
         custom = payload.get("custom_claims")
         merged = {**payload, **custom} if isinstance(custom, dict) else payload
-        beside = {name: value for name, value in merged.items() if name not in self._excluded}
-        claim = {**beside, "user_id": payload["sub"], **self._session_claim(payload)}
+        excluded = self._excluded
+        claim = {name: value for name, value in merged.items() if name not in excluded}
+        claim["user_id"] = payload["sub"]
+        claim.update(self._session_claim(payload))
         return build_session(claim, expires_at=math.floor(payload["exp"]))
 
     def same_user(self, one: str, other: str) -> bool:

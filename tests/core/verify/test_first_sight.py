@@ -50,7 +50,7 @@ def strictly(decisions: Decisions, text: str) -> Verdict:
         entry = verifier.proven(jwt, key)
     except InvalidCredentials as error:
         return (type(error), error.reason, error.evidence)
-    entry.claims = None  # user and session are read from what is kept
+    entry.claims = ()  # user and session are read from what is kept
     return shown(entry)
 
 

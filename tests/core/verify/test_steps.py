@@ -76,7 +76,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         count("look-up", VerificationCache, "get")
         count("parse", _jwt, "parse")
         count_found("parse", JwtVerifier, "at_first_sight")
-        count("signature", _jwt, "check_signature")
+        count("signature", _jwt, "verify_signature")
+        count_found("signature", JwtVerifier, "at_first_sight")
         count("binding", RotatingSealer, "digest")
         count("binding", RotatingSealer, "is_digest")
         yield found
