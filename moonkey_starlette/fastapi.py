@@ -39,7 +39,7 @@ from moonkey_starlette.openapi import (
 from moonkey_starlette.pages import Templates
 from moonkey_starlette.refused import HttpRefusal, install
 from moonkey_starlette.routes import endpoints
-from moonkey_starlette.signatures import Default, Dependency, Gives, Value
+from moonkey_starlette.signatures import Default, Dependency, Value
 from moonkey_starlette.streams import bound_session, bound_stream
 
 __all__ = [
@@ -194,7 +194,7 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
         return f"{type(self).__name__}({self.requirements!r})"
 
 
-class RequireAuth(_Gate, _Bearer, Gives):
+class RequireAuth(_Gate, _Bearer):
     """A gate: ``Depends(RequireAuth())`` on a route, a router, the app or another dependency.
 
     Only a request or WebSocket with a verified user and session passes, whatever its method. For every other one

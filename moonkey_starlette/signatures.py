@@ -66,10 +66,6 @@ class Value(Dependency):
         raise NotImplementedError
 
 
-class Gives:
-    """The base of a gate whose value is an ``Auth``."""
-
-
 class Default:
     """The base of a dependency that does nothing but what one that depends on it does without it."""
 
@@ -90,10 +86,7 @@ def check_parameters(dependant: Any, where: str) -> None:
     for one in all_of(dependant):
         dependencies = dependencies_of(one)
         resolved = {inner.name for inner in dependencies}
-        gates = {inner.name for inner in dependencies if isinstance(inner.call, Gives)}
         for parameter in parameters_of(one.call):
-            if parameter.name in gates and not isinstance(one.call, Dependency):
-                _check_annotation(parameter, one.call, where)
             if parameter.name in resolved or default_of(parameter) is not None:
                 continue
             unread = _OURS.search(parameter.annotation) if isinstance(parameter.annotation, str) else None
@@ -121,18 +114,6 @@ def check_parameters(dependant: Any, where: str) -> None:
                     f"{where}: Depends({'require_auth' if written is None else written}) protects nothing. Write "
                     f"Depends(RequireAuth()), or a parameter `{inner.name or 'auth'}: {written or _GATE}`."
                 )
-
-
-def _check_annotation(parameter: inspect.Parameter, call: Any, where: str) -> None:
-    """Refuse ``user: User = Depends(RequireAuth())``: the value of a gate is an ``Auth``."""
-    annotation = parameter.annotation
-    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    if kind is User or kind is Session:
-        raise ConfigurationError(
-            f"{where}: the parameter `{parameter.name}` of {described(call)} is annotated with {kind.__name__}, "
-            f"and Depends(RequireAuth()) gives an Auth. Write `{parameter.name}: {_VALUES[kind]}`, or "
-            f"`auth: {_VALUES[AuthenticatedAuth]}`."
-        )
 
 
 def default_of(parameter: inspect.Parameter) -> Default | None:

@@ -359,15 +359,6 @@ ROWS = (
         annotated_with(CurrentUser | None),
     ),
     Row(
-        "`user: User = Depends(RequireAuth())`, which gives an `Auth`",
-        ("fastapi",),
-        "start",
-        "GET /: the parameter `user` of {} is annotated with User, and Depends(RequireAuth()) gives an Auth. Write `user: "
-        "CurrentUser`, or `auth: Annotated[AuthenticatedAuth, Depends(RequireAuth())]`.",
-        "`user: CurrentUser`.",
-        annotated_with(Annotated[User, Depends(RequireAuth())]),
-    ),
-    Row(
         "`Depends(CurrentUser)`",
         ("fastapi",),
         "start",
