@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
-__all__ = ["RemoteClock", "elapsed", "monotonic", "now", "wall"]
+__all__ = ["RemoteClock", "elapsed", "monotonic", "now", "wall", "worked"]
 
 _MIN_TOLERANCE = 1.0  # seconds: many clocks are known in whole seconds only
 _HYSTERESIS = 0.8  # of the tolerance: a clock that was wrong is right again when it is as near as this
@@ -44,6 +44,11 @@ def elapsed() -> float:
     The other side of a connection does not know of a frozen clock, and a call must end in its time nevertheless.
     """
     return _CLOCK[0]()
+
+
+def worked() -> float:
+    """Return the CPU seconds of this thread, for how long something has held up its event loop."""
+    return time.thread_time()
 
 
 class RemoteClock:

@@ -36,7 +36,9 @@ class CallAuthorization(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Fetch:
-    """One HTTP call to the API. It is never changed, but not frozen either: that takes thrice the time to make.
+    """One HTTP call to the API. It is not changed once an exchange has it.
+
+    It is not frozen either: that takes thrice the time to make.
 
     Attributes:
         method: The HTTP method.
@@ -106,12 +108,14 @@ class Fetch:
     @property
     def address(self) -> str:
         """The server that is called, for logs and errors: scheme, host and port, without path and query."""
-        scheme, _, rest = self.url.partition("://")  # comes from the settings, which check it
-        return _address(scheme, rest.partition("/")[0].partition("?")[0].rpartition("@")[2])
+        end = self.url.find("/", len("https://"))  # the scheme comes from the settings, which check it
+        return _address((self.url if end < 0 else self.url[:end]).partition("?")[0])
 
 
 @lru_cache(16)
-def _address(scheme: str, host: str) -> str:
+def _address(origin: str) -> str:
+    scheme, _, rest = origin.partition("://")
+    host = rest.rpartition("@")[2]
     has_port = ":" in host.rpartition("]")[2]
     return f"{scheme}://{host}" if has_port else f"{scheme}://{host}:{443 if scheme == 'https' else 80}"
 

@@ -14,21 +14,22 @@ from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers, as_view, provider_of
 from moonkey_core._operations.late_namespaces import HasAsyncNamespaces, HasNamespaces
-from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
-from moonkey_core._session_life.watch_policy import Reason
 from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
 from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
 from moonkey_core.revocations import Revocations
-from moonkey_core.settings import Options, Settings, check_names
+from moonkey_core.settings import Settings, check_names
 from moonkey_core.web.request import RequestInfo
 
 if TYPE_CHECKING:
     import httpx
 
+    from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
+    from moonkey_core._session_life.watch_policy import Reason
     from moonkey_core.flows.namespaces import AsyncFlows, Flows
+    from moonkey_core.settings import Options
 
 __all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]
 
@@ -153,6 +154,8 @@ class MoonKey(ClientBase, HasNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
+        from moonkey_core._session_life.bound import BoundSession  # few apps keep connections
+
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
         return BoundSession(
             one.settings,
@@ -234,6 +237,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         Raises:
             ConfigurationError: A setting of the app is wrong.
         """
+        if self._exchange.is_crowded:
+            await self._exchange.enter()
         found = self._front.begin(headers, requirements, info)
         if not isinstance(found, Auth):
             return await self.finish(found)
@@ -257,7 +262,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         while core.is_starting:  # noqa: ASYNC110  # a thread reads it, which knows no event loop
             await asyncio.sleep(_FEED_PAUSE)
         # Many requests that begin at the same time must not hold up the event loop.
-        await self._exchange.throttle(pending.coalesce_key)
+        if self._exchange.throttles():
+            await self._exchange.throttle(pending.coalesce_key)
         auth = await running.arun_in_time(
             self._exchange, core.settings.timeout, core.finish(pending, requirements)
         )
@@ -351,6 +357,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
+        from moonkey_core._session_life.bound import AsyncBoundSession
+
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
         return AsyncBoundSession(
             one.settings,

@@ -26,7 +26,6 @@ from moonkey_core._provider import (
 from moonkey_core._session_life.devices import DeviceMonitor
 from moonkey_core._session_life.mfa import Records
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._sign_in_steps import SignInSteps
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
 from moonkey_core._verified import DEFAULT_SCOPE
 from moonkey_core._verify.acceptance import Acceptance
@@ -50,7 +49,6 @@ from moonkey_core.auth import (
 from moonkey_core.errors import NotSupported
 from moonkey_core.events import MOONKEY, Delegated, Hooks, Refreshed
 from moonkey_core.gate import Requirements
-from moonkey_core.providers.moonkey.client import MoonKeyApi
 from moonkey_core.revocations import Revocations, new_table
 from moonkey_core.settings import Settings
 from moonkey_core.settings.checks import session_minutes
@@ -58,6 +56,7 @@ from moonkey_core.web.credentials import PresentedCredentials, read_credentials
 from moonkey_core.web.request import HeaderView, RequestInfo, mapped_headers
 
 if TYPE_CHECKING:
+    from moonkey_core._sign_in_steps import SignInSteps
     from moonkey_core.redis import RedisRevocations
 
 _INSTEAD: Mapping[str, str] = {
@@ -358,7 +357,11 @@ def _bounds_of_sessions(settings: Settings, provider: Provider) -> tuple[int, in
 
 def provider_of(settings: Settings, clock: Callable[[], float] = _clock.wall) -> Provider:
     """Return the provider of the settings: MoonKey unless they name another one."""
-    return settings.provider or MoonKeyApi(settings, clock)
+    if settings.provider is not None:
+        return settings.provider
+    from moonkey_core.providers.moonkey.client import MoonKeyApi  # for those who use it only
+
+    return MoonKeyApi(settings, clock)
 
 
 def _store_namers(settings: Settings, provider: Provider) -> tuple[_Namer | None, _Namer | None]:

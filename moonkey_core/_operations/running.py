@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from types import FunctionType
 from typing import Any, TypeVar
@@ -20,9 +20,9 @@ def run_in_time(exchange: SyncExchange, seconds: float, plan: RevokingPlan[T]) -
     return run(plan, partial(exchange.carry_out, deadline=_clock.elapsed() + seconds))
 
 
-async def arun_in_time(exchange: AsyncExchange, seconds: float, plan: RevokingPlan[T]) -> T:
-    """Run a plan to its result, with awaited calls; all of them together may take so many seconds."""
-    return await arun(plan, partial(exchange.carry_out, deadline=_clock.elapsed() + seconds))
+def arun_in_time(exchange: AsyncExchange, seconds: float, plan: RevokingPlan[T]) -> Coroutine[Any, Any, T]:
+    """Run a plan to its result, with awaited calls; all of them together may take so many seconds from now."""
+    return arun(plan, partial(exchange.carry_out, deadline=_clock.elapsed() + seconds))
 
 
 def run_each_in_time(exchange: SyncExchange, seconds: float, plan: Plan[T]) -> T:

@@ -63,6 +63,8 @@ class AsyncSender:
     limits in time or number. Those limits are set by the exchange.
     """
 
+    few_calls: int = 64
+
     def __init__(self, settings: Settings, tls: ssl.SSLContext | bool) -> None:
         self._settings = settings
         # Without a context there are plain http addresses only; should that change, the default one verifies.

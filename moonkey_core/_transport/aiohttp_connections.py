@@ -17,10 +17,12 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from moonkey_core._transport.limiter import LoopThrottle
 from moonkey_core.privates import changed, set_private
 
 _TICKET_ITERATIONS = 4  # of the event loop, for the session tickets that TLS sends after its handshake
 
+_OPENING_SECONDS = 0.0005  # of CPU time, in one iteration of the event loop
 _NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the exchange has one for the whole call
 
 
@@ -30,6 +32,12 @@ class Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         set_private(self, "_factory", partial(Handler, loop=asyncio.get_running_loop()))
+        self._throttle = LoopThrottle(_OPENING_SECONDS)
+
+    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+        if not self._throttle.passes():
+            await self._throttle.wait()
+        return await super()._create_connection(*arguments)
 
     async def lend(self, request: aiohttp.ClientRequest) -> tuple[Connection, Handler]:
         """Return a connection for one request, to be released or closed after it.

@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
-_BEGINS_PER_ITERATION = 8
-_SENDS_PER_ITERATION = 8
-"""Calls that begin, and that are sent, in one iteration of the loop: each takes tens or hundreds of microseconds,
-and a thousand that come at the same time must not hold up everything else."""
+_WORK_SECONDS = 0.001
+_ENTRY_SECONDS = 0.0005
+"""For how many seconds of CPU time calls may begin or be sent in one iteration of the loop, and for how many more
+requests may be looked at meanwhile: each takes tens or hundreds of microseconds, and a thousand that come at the
+same time must not hold up everything else."""
 
-_FEW_CALLS = 8  # of which all may begin in the same iteration
 MAX_BACKGROUND_TASKS = 4
 """The most tasks in the background at the same time; more are not run."""
 
 
 class Sender(Protocol):
     """What sends the calls of one event loop."""
+
+    few_calls: int
+    """How many calls may be begun and sent without a pause of the loop in between."""
 
     async def send(self, fetch: Fetch, seconds: float, /) -> Outcome:
         """Send once and read the reply."""
@@ -59,12 +62,12 @@ class CloseOnLoopShutdown:
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
         self._guard = self._until_shutdown()
-        self._is_armed = False
+        self.is_armed: bool = False
 
     async def arm(self) -> None:
         """Call ``close`` at the shut-down of this event loop."""
-        if not self._is_armed:
-            self._is_armed = True
+        if not self.is_armed:
+            self.is_armed = True
             await anext(self._guard)
 
     async def _until_shutdown(self) -> AsyncGenerator[None]:
@@ -84,8 +87,9 @@ class LoopState:
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
         self.limiter = TaskLimiter(settings.max_connections)
-        self.begin_throttle = LoopThrottle(_BEGINS_PER_ITERATION)
-        self.send_throttle = LoopThrottle(_SENDS_PER_ITERATION)
+        self.entry_throttle = LoopThrottle(_ENTRY_SECONDS)
+        self.begin_throttle = LoopThrottle(_WORK_SECONDS)
+        self.send_throttle = LoopThrottle(_WORK_SECONDS)
         self.sender = sender
         self.calls = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -95,7 +99,7 @@ class LoopState:
     @property
     def is_busy(self) -> bool:
         """Whether so many calls are under way that they are spread over iterations of the loop."""
-        return self.calls > _FEW_CALLS
+        return self.calls > self.sender.few_calls
 
     def run_in_background(self, run: Callable[[], Coroutine[Any, Any, object]], *, lasts: bool) -> bool:
         """Run a task beside the requests. Returns ``False`` where too many of its kind are under way."""

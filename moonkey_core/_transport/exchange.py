@@ -40,9 +40,9 @@ from moonkey_core._transport.retries import (
     SendRequest,
     begins_with_attempt,
     call_steps,
+    end_of,
     has_priority,
     is_final,
-    time_left,
 )
 from moonkey_core._transport.single_flight import SyncSingleFlight, start_revocation_generation
 from moonkey_core._transport.store import AsyncStore, Store
@@ -181,21 +181,22 @@ class SyncExchange:
         """
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
-        remaining = time_left(fetch, deadline)
-        make_call = partial(self._call, fetch, remaining)
+        end = end_of(fetch, deadline)
         try:
-            return self._single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
+            if fetch.coalesce_key:
+                return self._single_flight.call(fetch, end, partial(self._call, fetch, end))
+            return self._call(fetch, end)
         finally:
             if fetch.revokes:
                 start_revocation_generation()  # even without a reply: the call may have had its effect
 
-    def _call(self, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+    def _call(self, fetch: Fetch, end: float) -> Outcome:
         has_store, first = self._store is not None, None
-        if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
+        if begins_with_attempt(fetch, has_store) and (left := end - _clock.elapsed()) > 0:
             first = self._send(fetch, left, 0)
             if is_final(first):
                 return first
-        call = call_steps(fetch, remaining, has_store, self._monitor, first)
+        call = call_steps(fetch, end, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | ClaimState | None = None
@@ -254,7 +255,11 @@ class SyncExchange:
 
 
 class AsyncExchange:
-    """The exchange for the calls of tasks. Each event loop has connections of its own."""
+    """The exchange for the calls of tasks. Each event loop has connections of its own.
+
+    Attributes:
+        is_crowded: Whether requests may have to :meth:`enter`: on one of the event loops, calls wait to begin.
+    """
 
     def __init__(
         self,
@@ -286,6 +291,7 @@ class AsyncExchange:
 
             if not isinstance(http_client, httpx.AsyncClient):
                 raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
+        self.is_crowded: bool = False
         self._settings = settings
         self._store = store
         self._http_client = http_client
@@ -335,12 +341,8 @@ class AsyncExchange:
         except RuntimeError:
             return False
 
-    async def throttle(self, coalesce_key: str | None = None) -> None:
-        """Wait where many requests begin at the same time, so that other tasks run in between.
-
-        Args:
-            coalesce_key: That of the call to be made. Where such a call is under way there is nothing to wait for,
-                as it will be shared.
+    def throttles(self) -> bool:
+        """Return whether a request that begins now has to :meth:`throttle`, so that other tasks run in between.
 
         Raises:
             RuntimeError: The client is closed, or the given client belongs to another event loop.
@@ -348,7 +350,29 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         state = self._loops.current()
-        if state.is_busy and (coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key)):
+        throttle = state.begin_throttle
+        if (state.is_busy or throttle.has_waiters) and not throttle.passes():
+            self.is_crowded = True
+            return True
+        return False
+
+    async def enter(self) -> None:
+        """Wait where so many requests begin that even the first look at each of them would hold up other tasks."""
+        state = self._loops.current()
+        if not state.begin_throttle.has_waiters:
+            self.is_crowded = False
+        elif not state.entry_throttle.passes():
+            await state.entry_throttle.wait()
+
+    async def throttle(self, coalesce_key: str | None = None) -> None:
+        """Wait where many requests begin at the same time.
+
+        Args:
+            coalesce_key: That of the call to be made. Where such a call is under way there is nothing to wait for,
+                as it will be shared.
+        """
+        state = self._loops.current()
+        if coalesce_key is None or not state.single_flight.is_in_flight(coalesce_key):
             await state.begin_throttle.wait()
 
     def carry_out(
@@ -368,25 +392,24 @@ class AsyncExchange:
         if self._monitor.closed:
             raise RuntimeError("This MoonKey client is closed.")
         state = self._loops.current()
-        remaining = time_left(fetch, deadline)
-        make_call = partial(self._call, state, fetch, remaining)
+        end = end_of(fetch, deadline)
         state.calls += 1
         try:
-            return await (
-                state.single_flight.call(fetch, remaining, make_call) if fetch.coalesce_key else make_call()
-            )
+            if fetch.coalesce_key:
+                return await state.single_flight.call(fetch, end, partial(self._call, state, fetch, end))
+            return await self._call(state, fetch, end)
         finally:
             state.calls -= 1
             if fetch.revokes:
                 start_revocation_generation()  # even without a reply: the call may have had its effect
 
-    async def _call(self, state: LoopState, fetch: Fetch, remaining: Callable[[], float]) -> Outcome:
+    async def _call(self, state: LoopState, fetch: Fetch, end: float) -> Outcome:
         has_store, first = self._store is not None, None
-        if begins_with_attempt(fetch, has_store) and (left := remaining()) > 0:
+        if begins_with_attempt(fetch, has_store) and (left := end - _clock.elapsed()) > 0:
             first = await self._send(state, fetch, left, 0)
             if is_final(first):
                 return first
-        call = call_steps(fetch, remaining, has_store, self._monitor, first)
+        call = call_steps(fetch, end, has_store, self._monitor, first)
         action = step(call, None)
         while not isinstance(action, Done):
             answer: Outcome | ClaimState | None = None
@@ -419,10 +442,11 @@ class AsyncExchange:
             async with asyncio.timeout(seconds):
                 if pause:
                     await asyncio.sleep(pause)
-                if await state.limiter.acquire(has_priority(fetch)) == "busy":
+                limiter = state.limiter
+                if not limiter.try_acquire() and await limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)
                 try:
-                    if state.is_busy:
+                    if state.is_busy and not state.send_throttle.passes():
                         await state.send_throttle.wait()
                     if self._monitor.closed:
                         return CLOSED
@@ -430,10 +454,11 @@ class AsyncExchange:
                     attempt = self._monitor.begin_attempt(fetch, seconds - waited, waited, resend_count)
                     if attempt is None:
                         return CIRCUIT_OPEN
-                    await state.shutdown.arm()
+                    if not state.shutdown.is_armed:
+                        await state.shutdown.arm()
                     outcome = await state.sender.send(attempt.fetch, seconds - waited)
                 finally:
-                    state.limiter.release()
+                    limiter.release()
         except TimeoutError:
             outcome = TransportError("timeout", unsent=attempt is None, cause="timed out")
         except BaseException as error:

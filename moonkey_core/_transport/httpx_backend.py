@@ -236,6 +236,8 @@ class SyncSender:
 class AsyncSender:
     """The sender of the calls of the tasks of one event loop."""
 
+    few_calls: int = 8
+
     def __init__(
         self, settings: Settings, tls: ssl.SSLContext | bool, http_client: httpx.AsyncClient | None
     ) -> None:

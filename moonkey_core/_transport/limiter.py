@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from moonkey_core import _clock
+
 MAX_WAITERS = 4096
 """The most calls that wait at the same time, so that a flood of requests cannot make memory grow without bound."""
 
@@ -135,6 +137,10 @@ class TaskLimiter:
     def __init__(self, slots: int) -> None:
         self._limiter = PriorityLimiter(slots)
 
+    def try_acquire(self) -> bool:
+        """Take a free slot without waiting. Returns ``False`` where there is none."""
+        return self._limiter.try_acquire()
+
     async def acquire(self, priority: bool) -> WaiterState:
         """Wait for a slot. A task that is cancelled meanwhile has left the queue.
 
@@ -162,35 +168,70 @@ class TaskLimiter:
 class LoopThrottle:
     """A throttle that spreads the work of many tasks over several iterations of the event loop.
 
-    So other tasks run in between.
+    So other tasks run in between. A task may go on as long as the thread has worked less than ``seconds`` since
+    the first one in the same iteration went on; the others wait, first come first served.
     """
 
-    def __init__(self, per_iteration: int) -> None:
-        self._per_iteration = per_iteration
-        self._admitted = 0
+    def __init__(self, seconds: float) -> None:
+        """Make a throttle of one event loop.
+
+        Args:
+            seconds: For how many seconds of CPU time tasks may go on in one iteration.
+        """
+        self._seconds = seconds
+        self._ends_at: float | None = None  # once a task has gone on in this iteration
+        self._went_on = 0  # tasks in this iteration
+        self._is_scheduled = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._returned = 0  # those at its head that were woken already
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether tasks wait."""
+        return bool(self._waiting)
+
+    def passes(self) -> bool:
+        """Return whether a task may go on now. Else it has to :meth:`wait`."""
+        return not self._waiting and self._has_time()
 
     async def wait(self) -> None:
-        """Return in this iteration of the loop, or in one of the next."""
+        """Return in one of the next iterations."""
         loop = asyncio.get_running_loop()
-        if self._admitted == 0:
+        place = len(self._waiting)
+        while True:
+            woken: asyncio.Future[None] = loop.create_future()
+            self._waiting.insert(place, woken)
+            self._schedule(loop)
+            await woken
+            if self._has_time():
+                return
+            place, self._returned = self._returned, self._returned + 1  # still before those that come later
+
+    def _has_time(self) -> bool:
+        now = _clock.worked()
+        if self._ends_at is None:
+            self._ends_at = now + self._seconds
+            self._schedule(asyncio.get_running_loop())
+        elif now >= self._ends_at:
+            return False
+        self._went_on += 1
+        return True
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
             loop.call_soon(self._next_iteration)
-        if self._admitted < self._per_iteration:
-            self._admitted += 1
-            return
-        woken: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(woken)
-        await woken
 
     def _next_iteration(self) -> None:
-        self._admitted = 0
-        while self._waiting and self._admitted < self._per_iteration:
+        most = max(self._went_on, 1) * 2  # as many as there may be time for, by what the last ones took
+        self._is_scheduled, self._ends_at, self._went_on, self._returned = False, None, 0, 0
+        while self._waiting and most:
             woken = self._waiting.popleft()
             if not woken.done():
                 woken.set_result(None)
-                self._admitted += 1
-        if self._admitted:
-            asyncio.get_running_loop().call_soon(self._next_iteration)
+                most -= 1
+        if self._waiting:
+            self._schedule(asyncio.get_running_loop())
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

@@ -112,18 +112,17 @@ class Sleep:
         self.seconds = seconds
 
 
-def time_left(fetch: Fetch, deadline: float) -> Callable[[], float]:
-    """Make a function that returns how many seconds a call has left.
+def end_of(fetch: Fetch, deadline: float) -> float:
+    """Return when a call has to have ended (monotonic seconds).
 
     Args:
         fetch: The call; its ``timeout`` begins now.
         deadline: That of the plan (monotonic seconds).
     """
-    end = deadline
-    if fetch.timeout is not None:
-        own = _clock.elapsed() + fetch.timeout
-        end = own if fetch.own_deadline else min(deadline, own)
-    return lambda: end - _clock.elapsed()
+    if fetch.timeout is None:
+        return deadline
+    own = _clock.elapsed() + fetch.timeout
+    return own if fetch.own_deadline else min(deadline, own)
 
 
 CallStep = LoadFromStore | SaveToStore | ClaimCall | ReleaseCall | SendRequest | Sleep
@@ -142,7 +141,7 @@ def is_final(outcome: Outcome) -> bool:
 
 def call_steps(
     fetch: Fetch,
-    remaining: Callable[[], float],
+    end: float,
     has_store: bool,
     monitor: CallMonitor,
     first: Outcome | None = None,
@@ -151,7 +150,7 @@ def call_steps(
 
     Args:
         fetch: The call.
-        remaining: Returns how many seconds it has left.
+        end: When it has to have ended (monotonic seconds).
         has_store: Whether there is a shared store.
         monitor: That of the exchange.
         first: The outcome of the first attempt, where the call began with it and it has been made.
@@ -165,11 +164,11 @@ def call_steps(
         yield Sleep(fetch.pause)
     claim: bytes | None = None
     if policy is not None and policy.claim_seconds > 0:
-        claimed = yield from _claimed_or_stored(policy, remaining)
+        claimed = yield from _claimed_or_stored(policy, end)
         if isinstance(claimed, Reply):
             return claimed
         claim = claimed
-    outcome = yield from _attempts(fetch, remaining, monitor, first)
+    outcome = yield from _attempts(fetch, end, monitor, first)
     if policy is not None and isinstance(outcome, Reply) and outcome.status == 200:
         yield SaveToStore(policy, outcome)
     if policy is not None and claim is not None:
@@ -186,7 +185,7 @@ def _stored(policy: StorePolicy) -> Generator[CallStep, Outcome | ClaimState | N
 
 
 def _claimed_or_stored(
-    policy: StorePolicy, remaining: Callable[[], float]
+    policy: StorePolicy, end: float
 ) -> Generator[CallStep, Outcome | ClaimState | None, Reply | bytes | None]:
     """Claim a call for this process, or wait for the reply that another process puts into the store.
 
@@ -194,7 +193,7 @@ def _claimed_or_stored(
 
     Args:
         policy: That of the call.
-        remaining: Returns how many seconds the call has left.
+        end: When the call has to have ended (monotonic seconds).
 
     Returns:
         The reply of the other process; else the token of the claim; ``None`` to make the call without one.
@@ -211,7 +210,7 @@ def _claimed_or_stored(
         if state != "taken":
             return None
         pause = number * _JITTER.uniform(*_CLAIM_PAUSE)
-        if pause > remaining() / 2:
+        if pause > (end - _clock.elapsed()) / 2:
             return None
         yield Sleep(pause)
         found = yield from _stored(policy)
@@ -220,15 +219,13 @@ def _claimed_or_stored(
     return None
 
 
-def _attempts(
-    fetch: Fetch, remaining: Callable[[], float], monitor: CallMonitor, first: Outcome | None
-) -> CallSteps:
+def _attempts(fetch: Fetch, end: float, monitor: CallMonitor, first: Outcome | None) -> CallSteps:
     """Yield the attempts of one call and the pauses between them."""
     outcome: Outcome = _NO_TIME
     for attempt in range(_MAX_ATTEMPTS):
         answer: Outcome | ClaimState | None = None if attempt else first
         if answer is None:
-            left = remaining()
+            left = end - _clock.elapsed()
             if left <= 0:
                 break
             answer = yield SendRequest(left, attempt)
@@ -244,7 +241,7 @@ def _attempts(
         if is_final(outcome):
             break
         wait = _retry_delay(fetch, outcome)
-        if attempt == _MAX_ATTEMPTS - 1 or wait is None or wait >= remaining():
+        if attempt == _MAX_ATTEMPTS - 1 or wait is None or wait >= end - _clock.elapsed():
             break
         if monitor.closed or monitor.refuses(fetch):
             break
@@ -385,11 +382,9 @@ class Attempt:
             self.fetch = replace(self.fetch, trace_headers=span.headers)
 
     def finished(self, outcome: Outcome) -> Outcome:
-        """Report the outcome of the attempt, and return it with its address and time."""
+        """Report the outcome of the attempt, and return it with its address and time; a new reply is completed."""
         if isinstance(outcome, Reply):
-            outcome = Reply(
-                outcome.status, outcome.headers, outcome.body, self.asked_at, address=self.fetch.address
-            )
+            outcome.asked_at, outcome.address = self.asked_at, self.fetch.address
         else:
             outcome = _with_address(outcome, self.fetch)
         if self._is_observed:

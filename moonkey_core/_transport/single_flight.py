@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from cachetools import TLRUCache
 
+from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome, Reply, TransportError
 
 IsReusable = Callable[[Fetch, Outcome], bool]
@@ -70,12 +71,12 @@ class SyncSingleFlight:
         self._flights: dict[Key, Future[Outcome | None]] = {}
         self._replies = ReplyCache(clock, is_reusable)
 
-    def call(self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Outcome]) -> Outcome:
+    def call(self, fetch: Fetch, end: float, make_call: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of ``make_call()``, or of the same call that another thread is making.
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Returns how many seconds this caller waits at most.
+            end: Until when this caller waits at most (monotonic seconds).
             make_call: Makes the call.
         """
         while True:
@@ -91,7 +92,7 @@ class SyncSingleFlight:
             if leads:
                 return self._lead(key, fetch, flight, make_call)
             try:
-                outcome = flight.result(max(remaining(), 0.0))
+                outcome = flight.result(max(end - _clock.elapsed(), 0.0))
             except FutureTimeoutError:
                 return TransportError("timeout")
             if outcome is not None:
@@ -114,7 +115,7 @@ class SyncSingleFlight:
 
 
 class _Flight:
-    """A call under way, the tasks that wait for it, and when it ends at last (seconds of the loop's clock)."""
+    """A call under way, the tasks that wait for it, and when it ends at last (monotonic seconds)."""
 
     def __init__(self, task: asyncio.Task[Outcome], ends_at: float) -> None:
         self.task = task
@@ -167,9 +168,7 @@ class AsyncSingleFlight:
         self._flights: dict[Key, _Flight] = {}
         self._replies = ReplyCache(clock, is_reusable)
 
-    async def call(
-        self, fetch: Fetch, remaining: Callable[[], float], make_call: Callable[[], Awaitable[Outcome]]
-    ) -> Outcome:
+    async def call(self, fetch: Fetch, end: float, make_call: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Return the outcome of ``make_call()``, or of the same call that is already under way.
 
         The call is a task of its own, so that it goes on for the others when one caller is cancelled. When the
@@ -177,23 +176,21 @@ class AsyncSingleFlight:
 
         Args:
             fetch: The call; it has a ``coalesce_key``.
-            remaining: Returns how many seconds this caller waits at most.
+            end: Until when this caller waits at most (monotonic seconds).
             make_call: Makes the call.
         """
         key = _key(fetch)
         cached = self._replies.get(key, fetch)
         if cached is not None:
             return cached
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + max(remaining(), 0.0)
         flight = self._flights.get(key)
         if flight is None:
-            flight = _Flight(loop.create_task(self._lead(key, fetch, make_call)), deadline)
-            self._flights[key] = flight
+            task = asyncio.get_running_loop().create_task(self._lead(key, fetch, make_call))
+            flight = self._flights[key] = _Flight(task, end)
         try:
-            if deadline >= flight.ends_at:
+            if end >= flight.ends_at:
                 return await flight.outcome()
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(max(end - _clock.elapsed(), 0.0)):
                 return await flight.outcome()
         except TimeoutError:
             return TransportError("timeout")

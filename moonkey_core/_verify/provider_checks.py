@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from moonkey_core._provider import Provider
-from moonkey_core._sign_in_steps import SignInSteps
 from moonkey_core._verify.jwt import Judge
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings, SignInSettings
+
+if TYPE_CHECKING:
+    from moonkey_core._sign_in_steps import SignInSteps
 
 logger: logging.Logger = logging.getLogger("moonkey")
 

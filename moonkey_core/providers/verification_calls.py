@@ -22,34 +22,29 @@ def shared_call(
     A call that changes the session, asks what its user may do, or has to be fresh, is made for its request alone.
 
     Args:
-        fetch: The call.
+        fetch: The call, made for this request. It is completed in place, as a copy takes as long as all else here.
         request: What it is made for.
         clean: Takes all credentials out of a body that the shared store keeps; see :class:`StorePolicy`.
         judge_refresh: The judge of a refresh, whose reply is kept for a while: an unusable one is trouble then.
             ``None``: that of the call.
     """
     oldest = math.inf if request.max_staleness is None else request.max_staleness
-    of_its_own = (request.minutes, request.custom_claims, request.authorization_check)
-    if oldest == 0 or any(one is not None for one in of_its_own):
+    is_shared = request.minutes is None and request.custom_claims is None and request.authorization_check is None
+    if oldest == 0 or not is_shared:
         return fetch
     if request.refresh:
-        ttl = min(request.shared_for, oldest)
-        return replace(
-            fetch,
-            coalesce_key=f"refresh:{ttl:g}:{request.extension or 0}:{request.digest.hex()}",
-            ttl=ttl,
-            until_revoked=True,
-            reuse_refusals=False,  # a certain one is remembered elsewhere already
-            judge=judge_refresh or fetch.judge,
-        )
-    if request.extension is not None:
-        return fetch
-    store_policy: StorePolicy | None = None
-    if request.store_name is not None and request.store_ttl > 0:
-        store_policy = StorePolicy(
-            request.store_name, min(request.store_ttl, oldest), clean, former_name=request.former_store_name
-        )
-    return replace(fetch, coalesce_key=request.coalesce_key, until_revoked=True, store_policy=store_policy)
+        fetch.ttl = min(request.shared_for, oldest)
+        fetch.coalesce_key = f"refresh:{fetch.ttl:g}:{request.extension or 0}:{request.digest.hex()}"
+        fetch.until_revoked = True
+        fetch.reuse_refusals = False  # a certain one is remembered elsewhere already
+        fetch.judge = judge_refresh or fetch.judge
+    elif request.extension is None:
+        if request.store_name is not None and request.store_ttl > 0:
+            fetch.store_policy = StorePolicy(
+                request.store_name, min(request.store_ttl, oldest), clean, former_name=request.former_store_name
+            )
+        fetch.coalesce_key, fetch.until_revoked = request.coalesce_key, True
+    return fetch
 
 
 def result_of(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from moonkey_core._dataclass import dataclass
 from moonkey_core._provider import Provider
@@ -65,7 +65,6 @@ from moonkey_core.settings.fields import (
     words,
 )
 from moonkey_core.settings.names import DJANGO_KEYS, check_arguments, from_variables
-from moonkey_core.settings.options import Options
 from moonkey_core.settings.provider_choice import (
     MOONKEY,
     PRESETS,
@@ -87,6 +86,9 @@ from moonkey_core.settings.routes import (
     set_routes,
 )
 from moonkey_core.settings.sign_in_settings import SignInSettings, sign_in_settings
+
+if TYPE_CHECKING:
+    from moonkey_core.settings.options import Options
 
 _MISSING_KEY = "is missing. Set it to the secret key (sk_test_… or sk_live_…) of your app."
 

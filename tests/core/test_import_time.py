@@ -76,9 +76,9 @@ assert "moonkey_core._operations.namespaces" not in own
 MoonKey(secret_key="sk_test_x", base_url="http://127.0.0.1:1").close()
 assert "JwtRules" in completed, completed
 """
-MOST_MODULES = 120
-MOST_DATACLASSES = 5
-"""Ceilings of what the import of both clients costs: 112 modules, of about 0.15 ms each, and the dataclasses that
+MOST_MODULES = 105
+MOST_DATACLASSES = 4
+"""Ceilings of what the import of both clients costs: 100 modules, of about 0.15 ms each, and the dataclasses that
 a module has an instance of, of about 0.3 ms each. Raise them only for what each process needs at once."""
 
 

@@ -20,6 +20,7 @@ from moonkey_core import (
     RevokedCredentials,
     Settings,
     SignInSettings,
+    _clock,
 )
 from moonkey_core._plan import Fetch, step
 from moonkey_core._transport.retries import CallMonitor, SendRequest, Sleep, call_steps
@@ -429,9 +430,8 @@ def test_an_answer_on_its_way_brings_nothing_back(emulator: Emulator) -> None:
 
 def test_the_second_try_waits() -> None:
     """What comes at once would meet the same trouble."""
-    call = call_steps(
-        Fetch("DELETE", "https://api.example", pause=2.0), lambda: 10.0, False, CallMonitor(None, None)
-    )
+    end = _clock.elapsed() + PATIENCE
+    call = call_steps(Fetch("DELETE", "https://api.example", pause=2.0), end, False, CallMonitor(None, None))
     first = step(call, None)
     assert isinstance(first, Sleep)
     assert first.seconds == 2.0

@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
@@ -232,23 +233,55 @@ class TestThreads:
         assert limiter.acquire(False, 0) == "granted"
 
 
+class Work:
+    """A clock of the CPU time of this thread, which moves only where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr("moonkey_core._clock.worked", lambda: self.seconds)
+
+
 class TestLoopThrottle:
-    def test_no_more_than_so_many_in_a_turn(self) -> None:
-        async def work() -> None:
-            throttle, turn, begun = LoopThrottle(8), 0, []
+    @pytest.mark.parametrize(("cost", "most"), [(1.0, 8), (3.0, 3), (100.0, 1)])
+    def test_no_more_work_than_so_much_in_a_turn(
+        self, monkeypatch: pytest.MonkeyPatch, cost: float, most: int
+    ) -> None:
+        work, begun = Work(monkeypatch), list[tuple[int, int]]()
 
-            async def one() -> None:
-                await throttle.wait()
-                begun.append(turn)
+        async def run() -> None:
+            throttle, turn = LoopThrottle(8.0), 0
 
-            tasks = [asyncio.create_task(one()) for _ in range(100)]
+            async def one(number: int) -> None:
+                if not throttle.passes():
+                    await throttle.wait()
+                begun.append((turn, number))
+                work.seconds += cost
+
+            tasks = [asyncio.create_task(one(number)) for number in range(100)]
             tasks[50].cancel()
             while not all(task.done() for task in tasks):
                 turn += 1
                 await asyncio.sleep(0)
-            assert len(begun) == 99
-            assert max(begun.count(place) for place in set(begun)) <= 8
-            more = (throttle.wait() for _ in range(20))
-            await asyncio.wait_for(asyncio.gather(*more), PATIENCE)  # and later on again
+            assert not throttle.has_waiters
+            await asyncio.wait_for(asyncio.gather(*map(one, range(100, 120))), PATIENCE)  # and later on again
 
-        asyncio.run(work())
+        asyncio.run(run())
+        assert [number for _, number in begun] == [*range(50), *range(51, 120)]  # first come, first served
+        counts = Counter(turn for turn, _ in begun)
+        del counts[max(counts)]  # in which this test did not count the turns any more
+        assert max(counts.values()) == most
+
+    def test_those_that_were_woken_and_leave_hold_nobody_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = Work(monkeypatch)
+
+        async def run() -> None:
+            throttle = LoopThrottle(1.0)
+            assert throttle.passes()
+            work.seconds += 2.0
+            waiting = [asyncio.create_task(throttle.wait()) for _ in range(10)]
+            await asyncio.sleep(0)
+            for task in waiting[:9]:
+                task.cancel()
+            await asyncio.wait_for(waiting[9], PATIENCE)
+
+        asyncio.run(run())

@@ -130,27 +130,34 @@ class TestConnections:
     def test_a_timed_out_call_takes_its_connection_with_it(self, how: str) -> None:
         """The late answer to one must never be read as the answer to another."""
 
+        timed_out, answered = threading.Event(), threading.Event()
+
         def script(request: Received) -> Iterator[bytes | float]:
             user = request.json["session_token"]
             if user == "slow":
-                yield 1.0
-            yield reply(200, {"session": {"id": f"sess_{user}", "user_id": user, "expires_at": 4_000_000_000}})
+                timed_out.wait(PATIENCE)
+            try:
+                yield reply(200, {"session": {"id": f"sess_{user}", "user_id": user, "expires_at": 4_000_000_000}})
+            finally:
+                answered.set()
 
         with scripted(script) as server:
-            options: dict[str, Any] = {"secret_key": SECRET, "base_url": server.url, "timeout": 0.5}
+            options: dict[str, Any] = {"secret_key": SECRET, "base_url": server.url, "timeout": 2.0}
 
             async def work() -> list[str]:
                 async with AsyncMoonKey(**options) as client:
                     with pytest.raises(ProviderUnavailable):
                         await client.sessions.verify(session_token="slow")
-                    await asyncio.sleep(0.7)
+                    timed_out.set()
+                    assert await asyncio.to_thread(answered.wait, PATIENCE)
                     return [(await client.sessions.verify(session_token=name)).user.id for name in ("a", "b")]
 
             def block() -> list[str]:
                 with MoonKey(**options) as client:
                     with pytest.raises(ProviderUnavailable):
                         client.sessions.verify(session_token="slow")
-                    time.sleep(0.7)
+                    timed_out.set()
+                    assert answered.wait(PATIENCE)
                     return [client.sessions.verify(session_token=name).user.id for name in ("a", "b")]
 
             assert (block() if how == "sync" else asyncio.run(work())) == ["a", "b"]

@@ -415,6 +415,10 @@ class TestTasks:
 GOOD = replied(200, {})
 
 
+def soon() -> float:
+    return time.monotonic() + PATIENCE
+
+
 def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
     single_flight = SyncSingleFlight(lambda: 0.0, lambda _fetch, _outcome: True)
     fetch = Fetch("GET", "https://api.example.com/", coalesce_key="one", ttl=5)
@@ -423,20 +427,20 @@ def test_a_leader_that_fails_lets_a_waiter_lead() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        single_flight.call(fetch, lambda: 5.0, fails)
-    assert single_flight.call(fetch, lambda: 5.0, lambda: GOOD) is GOOD
+        single_flight.call(fetch, soon(), fails)
+    assert single_flight.call(fetch, soon(), lambda: GOOD) is GOOD
 
     def never() -> Outcome:
         raise AssertionError
 
-    assert single_flight.call(fetch, lambda: 5.0, never) is GOOD
+    assert single_flight.call(fetch, soon(), never) is GOOD
 
 
 def test_what_is_kept_is_bounded() -> None:
     single_flight = SyncSingleFlight(lambda: 0.0, lambda _fetch, _outcome: True)
     for place in range(40):
         fetch = Fetch("GET", "https://api.example.com/", coalesce_key=f"user {place}", ttl=60)
-        single_flight.call(fetch, lambda: 5.0, lambda: replied(200, b"x" * 1_000_000))
+        single_flight.call(fetch, soon(), lambda: replied(200, b"x" * 1_000_000))
     kept = single_flight._replies._answers
     assert 1 <= len(kept) <= 8
     assert kept.currsize <= 8 * 1024 * 1024

@@ -15,33 +15,46 @@ from support.patience import PATIENCE
 from support.scripted import Received, reply, scripted
 
 
-@pytest.mark.parametrize(("under_way", "at_once"), [(0, 20), (8, 20), (9, 8)])
-def test_requests_wait_where_many_calls_are_under_way(under_way: int, at_once: int) -> None:
-    go = threading.Event()
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_requests_wait_where_many_calls_are_under_way(is_busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, worked = threading.Event(), 0.0
+    monkeypatch.setattr("moonkey_core._clock.worked", lambda: worked)
 
     def answered(_: Received) -> bytes:
         go.wait(PATIENCE)
         return reply(200, {})
 
-    async def work(url: str) -> int:
+    async def begun(exchange: AsyncExchange) -> int:
+        """How many of twenty requests begin at once, each of which takes a second of work."""
+        nonlocal worked
+        count = 0
+        for _ in range(20):
+            count += not exchange.throttles()
+            worked += 1.0
+        return count
+
+    async def work(url: str) -> None:
         exchange = AsyncExchange(Settings.load({"secret_key": "sk_test_" + "t" * 30, "base_url": url}))
-        end = time.monotonic() + PATIENCE
-        calls = [asyncio.create_task(exchange(Fetch("GET", f"{url}/{n}"), end)) for n in range(under_way)]
+        end, few = time.monotonic() + PATIENCE, exchange._loops.current().sender.few_calls
+        calls = [asyncio.create_task(exchange(Fetch("GET", f"{url}/{n}"), end)) for n in range(few + is_busy)]
         await asyncio.sleep(0)  # each has begun
-        begun = [asyncio.create_task(exchange.throttle()) for _ in range(20)]
-        await asyncio.sleep(0)
-        first = sum(one.done() for one in begun)
-        await asyncio.gather(*begun)
+        assert await begun(exchange) == (1 if is_busy else 20)
+        assert exchange.is_crowded == is_busy
+        if is_busy:
+            waiting = [asyncio.create_task(exchange.throttle()) for _ in range(20)]
+            await asyncio.sleep(0)
+            entering = [asyncio.create_task(exchange.enter()) for _ in range(20)]
+            await asyncio.wait_for(asyncio.gather(*waiting, *entering), PATIENCE)
+            await exchange.enter()
+        assert not exchange.is_crowded  # none waits any more
         go.set()
         await asyncio.gather(*calls)
-        begun = [asyncio.create_task(exchange.throttle()) for _ in range(20)]
-        await asyncio.sleep(0)
-        assert all(one.done() for one in begun)  # the calls have ended
+        assert await begun(exchange) == 20  # the calls have ended
         await exchange.aclose()
-        return first
 
     with scripted(answered) as server:
-        assert asyncio.run(work(server.url)) == at_once
+        asyncio.run(work(server.url))
 
 
 @pytest.mark.parametrize(
