@@ -23,6 +23,9 @@ Principal = Literal["user", "machine"]
 DEFAULT_SCOPE = "moonkey"
 """The scope of MoonKey, and of all that is stored without one."""
 
+NEVER = -math.inf
+"""The date (Unix seconds) of what has not happened: one object for all entries."""
+
 Key = str | tuple[str, str]
 """An id of the default scope, or any other scope and an id."""
 
@@ -127,9 +130,10 @@ class CacheEntry:
         key: The key that verified it.
         key_set: The key set that this key was last found in.
         needs_introspection: Whether the provider has to confirm the credential on each use.
-        simple_user: The user of a JWT, which has no field but the id, or the whole user that was loaded for it.
-            All requests share the object.
-        user_until: The time up to which ``simple_user`` need not be loaded again.
+        simple_user: The user of a JWT, which has no field but the id, where it was built lately, or the whole user
+            that was loaded for it. Requests share the object, which is immutable.
+        user_until: The time up to which ``simple_user`` need not be loaded again; minus infinity where it was not
+            loaded.
         whole_user: The user with all fields, where they were loaded, and when (Unix seconds). For outages only.
         scope: What the ids belong to: the provider, or one issuer of several.
         principal: Whether the credential speaks for a user or for a program.
@@ -159,7 +163,7 @@ class CacheEntry:
         vouched_at: float,
         ends_at: float,
         last_accepted_at: float,
-        asked_at: float = -math.inf,
+        asked_at: float = NEVER,
         started_at: float | None = None,
         kid: str | None = None,
         key: object = None,
@@ -189,7 +193,7 @@ class CacheEntry:
         self.key_set: object = key_set
         self.needs_introspection: bool = False
         self.simple_user: User | None = None
-        self.user_until: float = -math.inf
+        self.user_until: float = NEVER
         self.whole_user: tuple[User, float] | None = None
         self.has_moved: bool = False
         self.scope: str = scope
@@ -207,11 +211,16 @@ class CacheEntry:
 
     def user(self) -> User:
         """Return the user, under the id that the credential proved."""
-        if self.simple_user is not None:
-            return self.simple_user
+        known = self.simple_user
+        if known is not None:
+            return known
         user = with_user_id(self.reader.user(self._contents()), self.user_id, self._same_user)
         if self.key is not None:
             self.simple_user = user
+            if self.built_session is None:
+                _keep_models_of(self)
+            else:
+                self.claims = ()  # both are built
         return user
 
     def session(self) -> Session:
@@ -226,7 +235,10 @@ class CacheEntry:
         self.built_session = session
         if self.has_moved and ends_at != self.ends_at:
             self.built_session = None  # another thread has moved the end meanwhile
-        _keep_session_of(self)
+        if self.simple_user is None or self.user_until > NEVER:
+            _keep_models_of(self)  # else that was done when the user was built
+        else:
+            self.claims = ()
         return session
 
     def _contents(self) -> Body:
@@ -249,14 +261,14 @@ class CacheEntry:
         return max_staleness > 0 and 0 <= now - self.vouched_at <= max_staleness
 
 
-_MAX_BUILT_SESSIONS = 4096  # about 2 kB each
+_MAX_BUILT_SESSIONS = 1536  # about 2 kB each, with the user
 _have_sessions: deque[weakref.ref[CacheEntry]] = deque()
 
 
-def _keep_session_of(entry: CacheEntry) -> None:
-    """Let an entry keep the session that it has built, and the one that was built first forget its own.
+def _keep_models_of(entry: CacheEntry) -> None:
+    """Let an entry keep the user and session that it has built, and the first one that did so forget its own.
 
-    To build it takes several times as long as all else of a request with a remembered credential.
+    To build them takes several times as long as all else of a request with a remembered credential.
     """
     _have_sessions.append(weakref.ref(entry))
     while len(_have_sessions) > _MAX_BUILT_SESSIONS:
@@ -266,6 +278,8 @@ def _keep_session_of(entry: CacheEntry) -> None:
             return  # another thread has taken the last one
         if oldest is not None:
             oldest.built_session = None
+            if oldest.user_until == NEVER:
+                oldest.simple_user = None
 
 
 _MAX_KEPT_CLAIMS = 8  # more of them would not stay in the processor's cache

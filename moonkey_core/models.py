@@ -34,6 +34,8 @@ def _refuse_change(*_: object, **__: object) -> NoReturn:
 class Extra(dict[str, Any]):
     """A read-only dict; a real ``dict``, so that JSON encoders accept it."""
 
+    __slots__ = ()
+
     if not TYPE_CHECKING:  # to type checkers, a dict
         __setitem__ = __delitem__ = __ior__ = _refuse_change
         clear = pop = popitem = setdefault = update = _refuse_change

@@ -84,14 +84,23 @@ class Identity:
 
     def __init__(self, request: HttpRequest, config: Configuration) -> None:
         self.config: Configuration = config
-        self.headers: HeaderView = header_view(request)
+        self.headers: HeaderView
+        self.info: RequestInfo | None = None
+        needs_info = config.settings.needs_request_info
         self.is_asgi: bool = isinstance(request, ASGIRequest)
+        if isinstance(request, ASGIRequest):  # as in `header_view` and `request_info`, without their calls
+            self.headers = asgi_headers(request.scope["headers"])
+            if needs_info:
+                self.info = asgi_request(request.scope)
+        else:
+            self.headers = wsgi_headers(request.META)
+            if needs_info:
+                self.info = wsgi_request(request.META)
         self.is_eager: bool = self.is_asgi and not config.lazy
         self.auth: Auth | None = None
         self.is_leaving: bool = False
         self.refused_with: int | None = None
         self.uncaught: MoonKeyError | None = None
-        self.info: RequestInfo | None = request_info(request) if config.settings.needs_request_info else None
         self.written: tuple[Auth | None, object, object] | None = None
         self._client: MoonKey | AsyncMoonKey | None = None
         self._once: Once[Auth] | None = None

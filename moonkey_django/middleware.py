@@ -88,7 +88,7 @@ class MoonKeyMiddleware:
             response = reject(request, trouble)
         if identity.is_leaving:
             response = end_session(request, identity, response)
-        if must_resolve(identity, response) and not is_answered_by_a_file(request):
+        if identity.auth is None and must_resolve(identity, response) and not is_answered_by_a_file(request):
             identity.resolve()
         return apply_response_effects(request, identity, response)
 
@@ -104,7 +104,7 @@ class MoonKeyMiddleware:
             response = await areject(request, trouble)
         if identity.is_leaving:
             response = await aend_session(request, identity, response)
-        if must_resolve(identity, response) and not is_answered_by_a_file(request):
+        if identity.auth is None and must_resolve(identity, response) and not is_answered_by_a_file(request):
             await identity.aresolve()
         return apply_response_effects(request, identity, response)
 

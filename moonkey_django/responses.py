@@ -170,7 +170,7 @@ def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookie
     auth = identity.auth
     if auth is None and not response.streaming:
         return response  # it does not depend on the identity, and no later code can make it do so
-    own = _store_of(response)
+    own: dict[str, tuple[str, str]] = response.headers.__dict__[_HEADERS]
     if auth is not None and not response.cookies:
         if identity.written == (auth, own.get("vary"), own.get("cache-control")):
             return response  # a gate has applied them before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
@@ -220,8 +220,11 @@ def known_auth(connection: HTTPConnection) -> AuthenticatedAuth | None:
     ``None`` for all else, where a gate has more to decide.
     """
     identity = connection.scope.get(KEY)
-    if not isinstance(identity, Identity) or (auth := identity.auth) is None or not auth.is_authenticated:
+    auth = identity.auth if isinstance(identity, Identity) else None
+    if auth is None or not auth.is_authenticated:
         return None
+    if TYPE_CHECKING:  # `cast` would be a call in each request
+        assert isinstance(auth, AuthenticatedAuth)
     return auth
 
 

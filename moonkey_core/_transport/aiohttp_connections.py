@@ -22,7 +22,7 @@ from moonkey_core.privates import changed, set_private
 
 _TICKET_ITERATIONS = 4  # of the event loop, for the session tickets that TLS sends after its handshake
 
-_OPENING_SECONDS = 0.0005  # of CPU time, in one iteration of the event loop
+_OPENING_SECONDS = 0.0003  # of CPU time, in one iteration of the event loop
 _NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the exchange has one for the whole call
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
-_WORK_SECONDS = 0.001
-_ENTRY_SECONDS = 0.0005
+_WORK_SECONDS = 0.0003
+_ENTRY_SECONDS = 0.0003
 """For how many seconds of CPU time calls may begin or be sent in one iteration of the loop, and for how many more
 requests may be looked at meanwhile: each takes tens or hundreds of microseconds, and a thousand that come at the
 same time must not hold up everything else."""

@@ -143,7 +143,7 @@ def parse(
     issued_at, expires_at = _number(payload, "iat"), _number(payload, "exp")
     if "jti" in payload and not isinstance(payload["jti"], str):
         raise _invalid("jwt_claims", "Its jti is no text.")
-    starts_at = max(_number(payload, "nbf"), issued_at) if "nbf" in payload else issued_at
+    starts_at = max(issued_at, _number(payload, "nbf")) if "nbf" in payload else issued_at
     if starts_at > now + judge.leeway:
         name = "iat" if starts_at == issued_at else "nbf"
         ahead = f"Its {name} is {seconds(starts_at - now)} ahead of the clock of this machine"

@@ -80,7 +80,7 @@ class JwtVerifier:
         starts_at, leeway, rules = payload.get("nbf", issued_at), judge.leeway, judge.rules
         if type(issued_at) is not int or type(expires_at) is not int or type(starts_at) is not int:
             return None
-        if starts_at < issued_at:
+        if starts_at <= issued_at:  # mostly they are equal, and an entry keeps one object then
             starts_at = issued_at
         if (
             issued_at < 0

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -215,7 +216,12 @@ def normalize_origin(value: object, name: str = "trusted_origins") -> str:
 
 def parse_origin(value: str) -> str | None:
     """Return the origin that a text spells, in its normal form; ``None`` where the text is no origin."""
-    if not 8 <= len(value) <= 300 or not value.isascii() or not value.isprintable() or " " in value:
+    return _parsed_origin(value) if 8 <= len(value) <= 300 else None
+
+
+@lru_cache(256)  # requests name the same few again and again; a stranger can put others there, none of them longer
+def _parsed_origin(value: str) -> str | None:
+    if not value.isascii() or not value.isprintable() or " " in value:
         return None
     try:
         parts = urlsplit(value)

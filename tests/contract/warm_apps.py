@@ -150,8 +150,14 @@ def flask(options: Options | None) -> Iterator[Visit]:
 
 @contextmanager
 def _django(options: Options | None, urls: str) -> Iterator[None]:
+    from django.core.signals import request_finished, request_started
+    from django.db import close_old_connections
     from django.test import override_settings
 
+    # As Django's own test client does: a test before may have left a connection, which no other one may use.
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
     with override_settings(
         ROOT_URLCONF=urls,
         MIDDLEWARE=[] if options is None else ["moonkey_django.MoonKeyMiddleware"],
@@ -159,7 +165,11 @@ def _django(options: Options | None, urls: str) -> Iterator[None]:
         DEBUG=False,
         MOONKEY={name.upper(): value for name, value in (options or {}).items()},
     ):
-        yield
+        try:
+            yield
+        finally:
+            for signal in signals:
+                signal.connect(close_old_connections)
 
 
 @contextmanager

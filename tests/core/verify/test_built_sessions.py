@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
 
-from moonkey_core import MoonKey, Session, _verified
+from moonkey_core import MoonKey, Session, User, _verified
 from moonkey_core.emulator import Emulator, SignedIn
 from support.changes import CLAIMS, refused_changes
 from support.clients import MakeClient
@@ -82,3 +83,37 @@ def test_an_entry_that_is_gone_is_kept_alive_by_nobody(client: MoonKey, emulator
     client._core.cache._entries.clear()
     (reference,) = _verified._have_sessions
     assert reference() is None
+
+
+def test_few_users_are_kept(client: MoonKey, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user goes with the session, is made again when it is read, and is the same then."""
+    monkeypatch.setattr(_verified, "_MAX_BUILT_SESSIONS", 3)
+    people = [emulator.sign_in() for _ in range(5)]
+
+    def user_of(person: SignedIn) -> User:
+        user = client.authenticate({"authorization": f"Bearer {person.session_jwt}"}).user
+        assert user is not None
+        return user
+
+    before = [user_of(person) for person in people]
+    for person in people[-2:]:
+        session_of(client, person)  # takes no place of its own
+    entries = list(client._core.cache._entries.values())
+    assert [entry.simple_user is not None for entry in entries] == [False, False, True, True, True]
+    assert len(_verified._have_sessions) == 3
+    assert [user_of(person) for person in people] == before
+
+
+def test_a_user_that_was_loaded_is_not_forgotten(
+    make_client: MakeClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To load it again takes a call."""
+    monkeypatch.setattr(_verified, "_MAX_BUILT_SESSIONS", 1)
+    client = make_client(jwt_issuer=emulator.issuer)
+    first, second = emulator.sign_in("ada@example.com"), emulator.sign_in()
+    session_of(client, first)
+    (entry,) = client._core.cache._entries.values()
+    entry.simple_user, entry.user_until = entry.user().replace(email="ada@example.com"), math.inf
+    session_of(client, second)
+    assert entry.built_session is None
+    assert entry.user().email == "ada@example.com"

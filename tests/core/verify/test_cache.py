@@ -264,3 +264,18 @@ def test_outside_an_event_loop_it_is_just_said(emulator: Emulator) -> None:
     assert isinstance(found, Auth)
     assert found.source == "cache"
     asyncio.run(client.aclose())
+
+
+@pytest.mark.rule("S31")
+@pytest.mark.parametrize("maxsize", [1, 3, 300])
+def test_the_oldest_make_room(maxsize: int) -> None:
+    """Some at once, but never more than one in 256, and the one that has brought them."""
+    memory = Decisions(max_cached_sessions=maxsize).core.cache
+    remembered = Decisions()
+    assert remembered.known(bearing(good(NOW)))
+    (entry,) = remembered.core.cache._entries.values()
+    digests = [memory.digest(f"token_{number}") for number in range(4 * maxsize)]
+    for count, digest in enumerate(digests, 1):
+        memory.put(digest, entry)
+        assert min(count, maxsize - maxsize // 256) <= len(memory) <= maxsize
+        assert list(memory._entries) == digests[count - len(memory) : count]
