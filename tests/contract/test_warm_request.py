@@ -41,8 +41,8 @@ STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most fun
     "flask-wsgi": (warm_apps.flask, 40, 450),
     "django-wsgi": (warm_apps.django_wsgi, 51, 950),
     "django-asgi": (warm_apps.django_asgi, 46, 2000),
-    "starlette": (warm_apps.starlette, 40, 1950),
-    "fastapi": (warm_apps.fastapi, 45, 1700),
+    "starlette": (warm_apps.starlette, 35, 1950),
+    "fastapi": (warm_apps.fastapi, 40, 1700),
 }
 CORE: dict[str, tuple[int, int]] = {  # headers of: most functions, most bytes at once
     "wsgi": (14, 3500),
