@@ -31,6 +31,11 @@ _UNKNOWN = (
     "The provider knows no such session: it is over already, or this is not the id of one. A token is no id, and "
     "its session goes on."
 )
+_UNHEARD = (
+    " But this command has begun the feed: no process has used it lately. If the app is running, its processes do "
+    "not hear this, as their settings are others: MOONKEY_REDIS_URL, MOONKEY_CACHE_SECRET, MOONKEY_SECRET_KEY and "
+    "MOONKEY_BASE_URL say which feed it is."
+)
 _REFUSALS = range(400, 500)
 _POLL_SECONDS = 0.02
 _MAX_WAIT = 600.0
@@ -243,8 +248,14 @@ def _report(client: MoonKey, seconds: float, done: str) -> RevocationState:
     print(
         f"published: {done} Every process of the app that hears the feed refuses it in "
         f"{client.settings.max_revocation_lag:g} seconds at the latest; the others do as on_feed_lost says."
+        f"{_UNHEARD if _has_begun_feed(client) else ''}"
     )
     return "published"
+
+
+def _has_begun_feed(client: MoonKey) -> bool:
+    feeds = [one._core.feed for one in client.providers.values() or (client,)]
+    return any(feed is not None and feed.has_begun for feed in feeds)
 
 
 def _fail(message: str, status: int) -> int:

@@ -130,6 +130,11 @@ class RedisRevocations:
         return max(self._queue.unsent, 0 if self._former is None else self._former.unsent)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether this process has begun the feed: no other one with its settings has used this Redis lately."""
+        return self._worker.has_begun_stream and (self._former is None or self._former.has_begun)
+
+    @property
     def trouble(self) -> str | None:
         """What is wrong with Redis or the rights there, and what to do; ``None`` where nothing is known to be."""
         return self._worker.trouble or (None if self._former is None else self._former.trouble)

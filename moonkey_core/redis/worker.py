@@ -124,6 +124,7 @@ class Worker:
         lost_bound: How late a revocation of another process takes effect while the feed is lost, in seconds at
             most; for the log.
         reader: Tracks how up to date this process is.
+        has_begun_stream: Whether there was no stream in Redis, so that this process has begun one.
         is_first_try: Whether the stream has neither been read to its end yet, nor is known to be out of reach.
     """
 
@@ -193,6 +194,7 @@ class Worker:
         self._logged_cause = ""
         self._is_certain = False  # that it does not mend itself, as a lost connection may
         self.is_first_try: bool = True
+        self.has_begun_stream: bool = False
         self._announced: bool | None = None
         self._unsent_logged = False
         self._failed_at: float | None = None
@@ -306,6 +308,7 @@ class Worker:
                 client, self._root, self._call_timeout, self._retention, self._clock, replicas=self._replicas
             )
             self._queue.mark_away(False)
+            self.has_begun_stream = self.has_begun_stream or stream.epoch.is_new
             # A new primary may have an old epoch, and lack what was added last.
             self.reader.join(replace(stream.epoch, age=min(stream.epoch.age, self._server.age)))
             unsent = self._queue.take_unsent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from moonkey_core import Client, MoonKey
+from moonkey_core import Client, MoonKey, Settings
 from moonkey_core.cli import main
 from moonkey_core.emulator import Emulator, OidcEmulator
+from support.feeds import begin_long_ago
 from support.patience import PATIENCE, PATIENT
 from support.redis_server import RedisServer
 from support.scripted import wait_until
@@ -288,6 +290,21 @@ def test_the_table_is_full(
         ended = run("--session", "sess_2", "--yes", "--wait", str(PATIENCE))
     assert (ended.status, ended.out) == (1, "")
     assert "no room for one more revocation" in ended.error
+
+
+@pytest.mark.parametrize("secret", ["", "the-wrong-secret-of-another-fleet"])
+def test_a_feed_that_no_process_of_the_app_hears(
+    secret: str, run: Run, server: RedisServer, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with another secret than theirs."""
+    one = emulator.sign_in()
+    begin_long_ago(server, Settings.load({}, os.environ))
+    if secret:
+        monkeypatch.setenv("MOONKEY_CACHE_SECRET", secret)
+    ended = run("--session", one.session_id, "--wait", str(PATIENCE))
+    assert (ended.status, ended.out.split(":")[0], ended.error) == (0, "published", "")
+    assert ("this command has begun the feed" in ended.out) is bool(secret)
+    assert not secret or secret not in ended.out
 
 
 def test_as_a_module(run: Run, emulator: Emulator) -> None:
