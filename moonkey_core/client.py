@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property, partial
@@ -14,8 +13,6 @@ from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers, as_view, provider_of
 from moonkey_core._operations.late_namespaces import HasAsyncNamespaces, HasNamespaces
-from moonkey_core._session_life.watchers import AsyncSessionWatcher, SessionWatcher
-from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 from moonkey_core._verify.authenticator import Pending
 from moonkey_core.auth import Auth
 from moonkey_core.gate import Requirements
@@ -108,6 +105,9 @@ class MoonKey(ClientBase, HasNamespaces):
         if found.members:
             self._join({name: MoonKey(one, http_client=http_client) for name, one in found.members.items()}, found)
             return
+        from moonkey_core._session_life.watchers import SessionWatcher
+        from moonkey_core._transport.exchange import SyncExchange  # it loads httpx
+
         core = _core(found)
         self._front = core
         self._store = _redis.RedisStore(core.settings) if core.settings.redis_url else None
@@ -259,8 +259,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         if self.providers:
             return await self.providers[pending.presented.provider].finish(pending, requirements)
         core = self._core
-        while core.is_starting:  # noqa: ASYNC110  # a thread reads it, which knows no event loop
-            await asyncio.sleep(_FEED_PAUSE)
+        while core.is_starting:  # a thread reads it, which knows no event loop
+            await _sleep(_FEED_PAUSE)
         # Many requests that begin at the same time must not hold up the event loop.
         if self._exchange.throttles():
             await self._exchange.throttle(pending.coalesce_key)
@@ -285,6 +285,9 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
                 {name: AsyncMoonKey(one, http_client=http_client) for name, one in found.members.items()}, found
             )
             return
+        from moonkey_core._session_life.watchers import AsyncSessionWatcher
+        from moonkey_core._transport.exchange import AsyncExchange
+
         core = _core(found)
         self._front = core
         self._store = _redis.AsyncRedisStore(core.settings) if core.settings.redis_url else None
@@ -387,6 +390,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
                 await self._store.aclose()
         finally:
             if self._core.feed is not None:
+                import asyncio
+
                 await asyncio.to_thread(_leave, self._core)  # it may wait until the feed has sent its last entries
 
     async def __aenter__(self) -> Self:
@@ -430,6 +435,12 @@ def _core(settings: Settings) -> Core:
     if feed is not None:
         feed.acquire(core.hooks)
     return core
+
+
+async def _sleep(seconds: float) -> None:
+    import asyncio  # not with the classes: a blocking app needs none of it
+
+    await asyncio.sleep(seconds)
 
 
 def _leave(core: Core) -> None:

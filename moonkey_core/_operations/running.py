@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from moonkey_core import _clock
 from moonkey_core._operations.core import Core
 from moonkey_core._plan import Plan, RevokingPlan, arun, run
-from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
+
+if TYPE_CHECKING:
+    from moonkey_core._transport.exchange import AsyncExchange, SyncExchange
 
 T = TypeVar("T")
 

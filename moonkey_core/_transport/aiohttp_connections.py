@@ -34,10 +34,10 @@ class Connector(aiohttp.TCPConnector):
         set_private(self, "_factory", partial(Handler, loop=asyncio.get_running_loop()))
         self._throttle = LoopThrottle(_OPENING_SECONDS)
 
-    async def _create_connection(self, *arguments: Any) -> ResponseHandler:
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
         if not self._throttle.passes():
             await self._throttle.wait()
-        return await super()._create_connection(*arguments)
+        return await super()._create_connection(req, traces, timeout)
 
     async def lend(self, request: aiohttp.ClientRequest) -> tuple[Connection, Handler]:
         """Return a connection for one request, to be released or closed after it.

@@ -16,6 +16,7 @@ from weakref import ref
 from moonkey_core import _clock, _threads
 from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import log_repeated
+from moonkey_core._thread_loop import ThreadEventLoop
 from moonkey_core.events import FeedChanged, Hooks
 from moonkey_core.redis.client import time_limit
 from moonkey_core.redis.machine import MachineFeed
@@ -258,7 +259,7 @@ class Worker:
     def _main(self) -> None:
         self._home.adopt_current_thread()
         try:
-            loop = _threads.ThreadEventLoop()
+            loop = ThreadEventLoop()
             try:
                 loop.run_until_complete(self._run())
             finally:

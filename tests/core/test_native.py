@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from moonkey_core import _threads as _native
+from moonkey_core._thread_loop import ThreadEventLoop
 from support.patience import PATIENCE
 from support.scripted import wait_until
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 OURS = (
     "from moonkey_core import _threads as _native\n"
+    "from moonkey_core._thread_loop import ThreadEventLoop\n"
     "from moonkey_core._transport import httpx_connections as connections\n"
 )
 EARLY = "from gevent import monkey; monkey.patch_all()\n" + OURS
@@ -42,7 +44,7 @@ listener = real(); listener.bind(("127.0.0.1", 0)); listener.listen()
 
 def main():
     home.adopt_current_thread()
-    loop = _native.ThreadEventLoop()
+    loop = ThreadEventLoop()
     loops.append(loop)
     loop.run_until_complete(run(loop))
     loop.close()
@@ -157,12 +159,12 @@ class _Odd:
 
 
 def test_an_asyncio_that_wakes_its_loops_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    _native.ThreadEventLoop().close()
+    ThreadEventLoop().close()
 
     def pipe(self: Any) -> None:
         asyncio.SelectorEventLoop._make_self_pipe(self)  # type: ignore[attr-defined]
         self._csock = _Odd(self._csock)
 
-    monkeypatch.setattr(_native.ThreadEventLoop, "_make_self_pipe", pipe)
+    monkeypatch.setattr(ThreadEventLoop, "_make_self_pipe", pipe)
     with pytest.raises(RuntimeError, match="other means"):
-        _native.ThreadEventLoop()
+        ThreadEventLoop()

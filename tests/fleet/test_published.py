@@ -145,7 +145,7 @@ def test_the_thread_has_no_event_loop(
     def none(*_: object) -> None:
         raise OSError("no file descriptors are left")
 
-    monkeypatch.setattr("moonkey_core._threads.ThreadEventLoop", none)
+    monkeypatch.setattr("moonkey_core.redis.worker.ThreadEventLoop", none)
     one = make_process()
     returns_early(wait, one.known.add(session_id="sess_1"))
 
