@@ -20,6 +20,7 @@ def load_object(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is anything else. The message never quotes the data.
     """
+    value: Any = None
     try:
         text = data.decode()
         # Mostly there is no white space around a document, and the search for it is a third of the work.

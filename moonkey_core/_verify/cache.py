@@ -115,8 +115,12 @@ class VerificationCache:
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""
         with self._lock:
-            is_recent = _clock.monotonic() < self._denied_until and digest in self._denied_briefly
-            if is_recent or (self.denies_any and digest in self._denied):
+            if self._denied_until > -math.inf:  # mostly not, and each JWT at first sight comes here
+                if digest in self._denied_briefly:
+                    return
+                if _clock.monotonic() > self._denied_until:
+                    self._denied_until = -math.inf
+            if self.denies_any and digest in self._denied:
                 return
             self._entries[digest] = entry
             if self._keeps_sessions:

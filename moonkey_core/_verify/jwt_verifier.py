@@ -78,7 +78,7 @@ class JwtVerifier:
             return None
         issued_at, expires_at = payload.get("iat"), payload.get("exp")
         starts_at, leeway, rules = payload.get("nbf", issued_at), judge.leeway, judge.rules
-        if not type(issued_at) is type(expires_at) is type(starts_at) is int:
+        if type(issued_at) is not int or type(expires_at) is not int or type(starts_at) is not int:
             return None
         if starts_at <= issued_at:  # mostly they are equal, and an entry keeps one object then
             starts_at = issued_at

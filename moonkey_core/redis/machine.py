@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import stat
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -35,9 +34,6 @@ from moonkey_core.redis.recent import (
     request_line,
 )
 from moonkey_core.redis.stream import Stream
-
-if sys.platform != "win32":
-    import fcntl
 
 logger: logging.Logger = logging.getLogger("moonkey")
 
@@ -115,6 +111,8 @@ class MachineFeed:
         Raises:
             OSError: The folder or the lock cannot be used.
         """
+        import fcntl  # not on Windows, where the setting is refused
+
         check_directory(self._directory)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         lock = os.open(self._lock, flags, 0o600)

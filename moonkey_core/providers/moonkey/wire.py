@@ -117,7 +117,9 @@ def usual_times(body: Mapping[str, Any]) -> tuple[float | None, float] | None:
         return None
     get = body.get
     started_at, ends_at, factors = get("started_at"), get("expires_at"), get("factors")
-    if not (type(ends_at) is type(started_at) is int and 0 < ends_at <= _LATEST and 0 < started_at <= _LATEST):
+    if type(ends_at) is not int or type(started_at) is not int:
+        return None
+    if not (0 < ends_at <= _LATEST and 0 < started_at <= _LATEST):
         return None
     if factors is not None:
         if type(factors) is not list:
