@@ -90,14 +90,16 @@ def _leave_out_values(route: Any, dependant: Any) -> None:
         return
     if dependant.http_connection_param_name is None:
         dependant.http_connection_param_name = _CONNECTION
-    dependant.call = _reading(endpoint, values, gates, dependant.http_connection_param_name)
-    dependant.dependencies = Shortened(whole, few, fewest, provider)
+    left_out = Shortened(whole, few, fewest, provider)
+    dependant.call = _reading(endpoint, values, gates, left_out, dependant.http_connection_param_name)
+    dependant.dependencies = left_out
 
 
 def _reading(
     endpoint: Callable[..., Awaitable[Any]],
     values: Mapping[str, Dependency],
     gates: Sequence[Dependency],
+    left_out: Shortened,
     connection_name: str,
 ) -> Callable[..., Awaitable[Any]]:
     """Return an endpoint that is called without these values, and reads them, as far as FastAPI has not.
@@ -106,6 +108,7 @@ def _reading(
         endpoint: The endpoint.
         values: The dependencies whose values it takes, by the name of the parameter.
         gates: Those that only let requests pass.
+        left_out: The dependencies of the route.
         connection_name: The name under which FastAPI passes the request.
     """
     is_own = connection_name == _CONNECTION
@@ -117,7 +120,9 @@ def _reading(
         if connection is None:  # a request that was on its way when the route was shortened has all values
             return endpoint(**given)
         auth = known_auth(connection)
-        if auth is None:  # it was another one when the gate let the request pass
+        if auth is None:  # it was another one when the gate, or the middleware, let the request pass
+            if left_out.are_overridden:
+                return endpoint(**given)  # nothing was left out
             return _asking(endpoint, values, gates, given, connection)
         for name, value in values.items():
             if name not in given:

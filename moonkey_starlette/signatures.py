@@ -183,9 +183,13 @@ class Shortened(list[Any]):
         """All of them."""
         return list(super().__iter__())
 
+    @property
+    def are_overridden(self) -> bool:
+        """Whether the app overrides any dependency, so that none is left out."""
+        return self._provider is not None and bool(self._provider.dependency_overrides)
+
     def __iter__(self) -> Iterator[Any]:
-        overrides = self._provider is not None and self._provider.dependency_overrides
-        if overrides:
+        if self._provider is not None and self._provider.dependency_overrides:
             return super().__iter__()
         return iter(self._fewest if user_is_known.get() else self._few)
 
