@@ -135,6 +135,10 @@ class _AsgiView(LineView):
             return () if line is None else (line.decode("latin-1"),)
         return [value.decode("latin-1") for key, value in self._lines if key.lower() == wanted]
 
+    def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
+        """Return whether the view is one of exactly these lines."""
+        return self._lines == tuple(lines)
+
     def _usual_lines(self) -> Mapping[bytes, bytes]:
         """Return the lines by their names, where each name is there once and in lower case, as usual; or none."""
         by_name = dict(self._lines)
