@@ -615,7 +615,7 @@ def _sealed(value: Any) -> Any:
     if isinstance(value, Value):
         return sealed(value)
     if isinstance(value, Grants):
-        return value._make(map(read_only, value))
+        return Grants(*map(read_only, value))
     return tuple(map(_sealed, value)) if isinstance(value, list | tuple) else read_only(value)
 
 
