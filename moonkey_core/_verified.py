@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
-from moonkey_core.models import Session, User, VerifiedSession, sealed, with_session_user, with_user_id
+from moonkey_core.models import Session, User, VerifiedSession, read_only_model, with_session_user, with_user_id
 
 CredentialKind = Literal["session_token", "session_jwt"]
 """The kinds of credentials: opaque, or a signed JWT."""
@@ -77,7 +77,7 @@ class BodyReader(Protocol):
 def is_own(reader: type[object]) -> bool:
     """Return whether a reader is one of this package: all in its models is read-only, and it changes no body.
 
-    Requests share the models of a remembered credential. Those of an app's own provider are sealed first.
+    Requests share the models of a remembered credential. Those of an app's own provider are made read-only first.
     """
     return reader.__module__.startswith("moonkey_core.")
 
@@ -91,11 +91,11 @@ class _ScopedReader:
 
     def user(self, body: Body) -> User:
         user = self.reader.user(body).replace(scope=self.scope)
-        return user if is_own(type(self.reader)) else sealed(user)
+        return user if is_own(type(self.reader)) else read_only_model(user)
 
     def session(self, body: Body) -> Session:
         session = self.reader.session(body)
-        return session if is_own(type(self.reader)) else sealed(session)
+        return session if is_own(type(self.reader)) else read_only_model(session)
 
     def same_user(self, one: str, other: str) -> bool:
         return names_same_user(self.reader, one, other)
@@ -228,7 +228,7 @@ class CacheEntry:
             return known
         user = with_user_id(self.reader.user(self._contents()), self.user_id, self._same_user)
         if not is_own(type(self.reader)):
-            user = sealed(user)
+            user = read_only_model(user)
         if self.key is not None:
             self.simple_user = user
             if self.built_session is None:
@@ -245,7 +245,7 @@ class CacheEntry:
         ends_at = self.ends_at if self.has_moved else None
         session = with_session_user(self.reader.session(self._contents()), self.user_id, self._same_user)
         if not is_own(type(self.reader)):
-            session = sealed(session)
+            session = read_only_model(session)
         if ends_at is not None:
             session = session.replace(expires_at=datetime.fromtimestamp(ends_at, UTC))
         self.built_session = session

@@ -606,17 +606,17 @@ def fits_challenge(name: object) -> bool:
     return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
 
 
-def sealed(model: V) -> V:
+def read_only_model(model: V) -> V:
     """Return a model with nothing in it that can be changed, at any depth, whatever it was made of."""
-    return model.replace(**{name: _sealed(getattr(model, name)) for name in model._fields})
+    return model.replace(**{name: _read_only_value(getattr(model, name)) for name in model._fields})
 
 
-def _sealed(value: Any) -> Any:
+def _read_only_value(value: Any) -> Any:
     if isinstance(value, Value):
-        return sealed(value)
+        return read_only_model(value)
     if isinstance(value, Grants):
         return Grants(*map(read_only, value))
-    return tuple(map(_sealed, value)) if isinstance(value, list | tuple) else read_only(value)
+    return tuple(map(_read_only_value, value)) if isinstance(value, list | tuple) else read_only(value)
 
 
 def with_user_id(user: User, user_id: str, same_user: Callable[[str, str], bool]) -> User:

@@ -54,7 +54,7 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, Requirements
-from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, sealed, with_user_id
+from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, read_only_model, with_user_id
 from moonkey_core.settings import Settings
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
@@ -813,7 +813,7 @@ class Authenticator:
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
         whole = scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
-        return whole if is_own(type(self._provider)) else sealed(whole)
+        return whole if is_own(type(self._provider)) else read_only_model(whole)
 
     def _with_user(self, pending: Pending, verification: Verification) -> Plan[tuple[Verification, User]]:
         """Return a verification with the whole user, or in an outage with the one that was loaded last.
