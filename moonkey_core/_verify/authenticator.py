@@ -30,7 +30,7 @@ from moonkey_core._provider import (
 )
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._verified import CacheEntry, SessionIds, scoped_user
+from moonkey_core._verified import CacheEntry, SessionIds, is_own, scoped_user
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
@@ -54,7 +54,7 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, Requirements
-from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, with_user_id
+from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, read_only_model, with_user_id
 from moonkey_core.settings import Settings
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
@@ -831,7 +831,8 @@ class Authenticator:
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
+        whole = scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
+        return whole if is_own(type(self._provider)) else read_only_model(whole)
 
     def _with_user(self, pending: Pending, verification: Verification) -> Plan[tuple[Verification, User]]:
         """Return a verification with the whole user, or in an outage with the one that was loaded last.

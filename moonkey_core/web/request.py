@@ -133,6 +133,10 @@ class _AsgiView(LineView):
             if len(key) == size and key.lower() == wanted  # the length first: few names have the same
         ]
 
+    def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
+        """Return whether the view is one of exactly these lines."""
+        return self._lines == tuple(lines)
+
     def sole_line(self, names: HeaderNames) -> bytes | None:
         shortest, longest, found = names.shortest, names.longest, None
         for key, value in self._lines:
