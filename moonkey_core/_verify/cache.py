@@ -199,6 +199,8 @@ class VerificationCache:
 
         It has been asked about the credential since then, and has accepted it.
         """
+        if not self._remembers_refusals:
+            return
         with self._lock:
             denied = self._denied_briefly.get(digest)
             if denied is not None and denied[2] <= since:
@@ -247,6 +249,8 @@ class VerificationCache:
 
         A refusal by the provider counts where it is at most ``max_age`` seconds old. With 0, none does.
         """
+        if not self._remembers_refusals:
+            return None
         with self._lock:
             found = self._denied_briefly.get(digest)
             if found is not None and max_age is not None:
@@ -255,6 +259,11 @@ class VerificationCache:
             if found is None and digest in self._denied:
                 return RevokedCredentials()
         return None if found is None else found[0](reason=found[1])
+
+    @property
+    def _remembers_refusals(self) -> bool:
+        """Whether any credential may be denied. Mostly none is, and no table has to be searched under the lock."""
+        return self.denies_any or self._denied_until > -math.inf
 
     def __len__(self) -> int:
         return len(self._entries)
