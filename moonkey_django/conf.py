@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -20,6 +20,7 @@ from moonkey_core.client import AsyncMoonKey, MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.models import User
 from moonkey_core.settings import DJANGO_KEYS, Settings, are_equivalent, check_names, variables
+from moonkey_core.web.responses import usual_effects
 from moonkey_django.signals import watch
 
 SETTING = "MOONKEY"
@@ -49,6 +50,9 @@ class Configuration:
         logout_ends_session: Whether "Log out", in the admin and in Django's ``LogoutView``, ends the MoonKey
             session of a mapped user, too.
         required: Whether each view requires a verified user and session, except those that are marked as open.
+        needs_info: Whether more of a request is needed than its headers, at least where it brings cookies.
+        needs_info_always: The same for any request.
+        usual_headers: Those that most responses get: ``Vary`` and ``Cache-Control``, each with its name.
     """
 
     settings: Settings
@@ -56,6 +60,16 @@ class Configuration:
     users: UsersSetting = None
     logout_ends_session: bool = True
     required: bool = False
+    # Derived from the settings here, once: each request asks for them.
+    needs_info: bool = field(init=False, repr=False, compare=False)
+    needs_info_always: bool = field(init=False, repr=False, compare=False)
+    usual_headers: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derive what each request asks for."""
+        object.__setattr__(self, "needs_info", self.settings.needs_request_info)
+        object.__setattr__(self, "needs_info_always", bool(self.settings.trusted_proxies))
+        object.__setattr__(self, "usual_headers", usual_effects(self.settings.identity_headers).headers)
 
 
 def configuration() -> Configuration:

@@ -24,8 +24,8 @@ from moonkey_core.gate import (
 )
 from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import Undecorated, check_target, decorator, register_gate
-from moonkey_django.identity import Identity, identity_of
-from moonkey_django.responses import apply_cache_headers, areject, reject
+from moonkey_django.identity import ATTRIBUTE, Identity, identity_of
+from moonkey_django.responses import areject, reject, with_effects
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -160,10 +160,20 @@ def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any
 
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        identity = identity_of(request)
+        # Each request comes here, and each function takes time: `identity_of` is called where there is none.
+        identity: Identity = getattr(request, ATTRIBUTE, None) or identity_of(request)
         auth = identity.meet(requirements)
         error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
-        return _marked(identity, view(request, *args, **kwargs)) if error is None else reject(request, error)
+        if error is not None:
+            return reject(request, error)
+        response = view(request, *args, **kwargs)
+        # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
+        # A result that is not a response is passed on as it is: Django's own error for it is clearer.
+        return (
+            with_effects(identity, response, sets_cookies=False)
+            if isinstance(response, HttpResponseBase)
+            else response
+        )
 
     return gate
 
@@ -173,7 +183,7 @@ def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., An
 
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
-        identity = identity_of(request)
+        identity: Identity = getattr(request, ATTRIBUTE, None) or identity_of(request)
         auth = identity.auth
         if auth is None or not requirements.asks_nothing_more:
             auth = await identity.ameet(requirements)
@@ -181,15 +191,15 @@ def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., An
         if error is not None:
             return await areject(request, error)
         response = view(request, *args, **kwargs)
-        return _marked(identity, await response if isawaitable(response) else response)
+        if isawaitable(response):
+            response = await response
+        return (
+            with_effects(identity, response, sets_cookies=False)
+            if isinstance(response, HttpResponseBase)
+            else response
+        )
 
     return gate
-
-
-def _marked(identity: Identity, response: Any) -> Any:
-    # Here and not only in the middleware: a `cache_page` around the gate must see that this page is private.
-    # A result that is not a response is passed on as it is: Django's own error for it is clearer.
-    return apply_cache_headers(identity, response) if isinstance(response, HttpResponseBase) else response
 
 
 def _is_async(view: Callable[..., Any]) -> bool:

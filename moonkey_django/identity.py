@@ -28,9 +28,9 @@ from moonkey_core.web.request import (
 from moonkey_django.conf import Configuration, configuration, get_async_client, get_client
 from moonkey_django.page_cache import keep_out
 from moonkey_django.refused import RAISER
-from moonkey_django.signals import tell
+from moonkey_django.signals import authenticated, rejected, tell
 
-_ATTRIBUTE = "_moonkey_identity"
+ATTRIBUTE = "_moonkey_identity"
 _NOTHING_MORE = Requirements()
 
 
@@ -55,7 +55,8 @@ class Identity:
         auth: The identity, once it is determined.
         config: The configuration by which it is determined.
         headers: The request's headers.
-        info: The other facts of the request, where the settings need them.
+        info: The other facts of the request, where the settings need them. Where they are for cookies only, and
+            the request of WSGI brings none, they are ``None``.
         is_asgi: Whether the request came through ASGI.
         is_eager: Whether the middleware determines the identity before the view.
         is_leaving: Whether the user has logged out of Django, so that the MoonKey session is to end, too.
@@ -86,22 +87,22 @@ class Identity:
         self.config: Configuration = config
         self.headers: HeaderView
         self.info: RequestInfo | None = None
-        needs_info = config.settings.needs_request_info
         self.is_asgi: bool = isinstance(request, ASGIRequest)
         if isinstance(request, ASGIRequest):  # as in `header_view` and `request_info`, without their calls
             self.headers = asgi_headers(request.scope["headers"])
-            if needs_info:
+            if config.needs_info:
                 self.info = asgi_request(request.scope)
         else:
-            self.headers = wsgi_headers(request.META)
-            if needs_info:
-                self.info = wsgi_request(request.META)
+            environ = request.META
+            self.headers = wsgi_headers(environ)
+            if config.needs_info and (config.needs_info_always or "HTTP_COOKIE" in environ):
+                self.info = wsgi_request(environ)
         self.is_eager: bool = self.is_asgi and not config.lazy
         self.auth: Auth | None = None
         self.is_leaving: bool = False
         self.refused_with: int | None = None
         self.uncaught: MoonKeyError | None = None
-        self.written: tuple[Auth | None, object, object] | None = None
+        self.written: tuple[Auth, object, object] | None = None
         self._client: MoonKey | AsyncMoonKey | None = None
         self._once: Once[Auth] | None = None
         self._pending: Pending | None = None
@@ -200,7 +201,7 @@ class Identity:
     def _settle(self, auth: Auth) -> Auth:
         is_first, self.auth = self.auth is None, auth
         set_raiser(auth, RAISER)
-        if is_first:
+        if is_first and (authenticated.receivers or rejected.receivers):  # mostly the project has none
             tell(self._request(), auth, AsyncMoonKey if self.is_asgi else MoonKey)
         return auth
 
@@ -250,11 +251,11 @@ def attach(request: HttpRequest) -> Identity:
 
     Where a middleware of ours stands further outside, the identity is the one that it has attached.
     """
-    outer: Identity | None = request.__dict__.get(_ATTRIBUTE)
+    outer: Identity | None = request.__dict__.get(ATTRIBUTE)
     if outer is not None:
         return outer
     identity = Identity(request, configuration())
-    setattr(request, _ATTRIBUTE, identity)
+    setattr(request, ATTRIBUTE, identity)
     request.moonkey = LazyAuth(identity)  # type: ignore[attr-defined]
     request.amoonkey = identity.aread  # type: ignore[attr-defined]
     return identity
@@ -262,7 +263,7 @@ def attach(request: HttpRequest) -> Identity:
 
 def find_identity(request: HttpRequest) -> Identity | None:
     """Return the identity that :func:`attach` has put on the request; ``None`` where it has not."""
-    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    identity: Identity | None = getattr(request, ATTRIBUTE, None)
     return identity
 
 
@@ -272,7 +273,7 @@ def identity_of(request: HttpRequest) -> Identity:
     Raises:
         ImproperlyConfigured: The request has not passed the middleware, or is not Django's.
     """
-    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    identity: Identity | None = getattr(request, ATTRIBUTE, None)
     if identity is None:
         raise _not_passed(request)
     return identity
@@ -280,13 +281,13 @@ def identity_of(request: HttpRequest) -> Identity:
 
 def peek_auth(request: HttpRequest) -> Auth | None:
     """Return the identity of a request, where it has passed the middleware and is determined already."""
-    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    identity: Identity | None = getattr(request, ATTRIBUTE, None)
     return None if identity is None else identity.auth
 
 
 def note_uncaught(request: HttpRequest, error: MoonKeyError) -> None:
     """Note the error that Django reports as uncaught, where the request has passed the middleware."""
-    identity: Identity | None = getattr(request, _ATTRIBUTE, None)
+    identity: Identity | None = getattr(request, ATTRIBUTE, None)
     if identity is not None:
         identity.uncaught = error
 

@@ -23,7 +23,14 @@ from moonkey_django.identity import attach, note_uncaught
 from moonkey_django.log_out import aend_session, end_session, watch_log_out
 from moonkey_django.page_cache import check_page_cache
 from moonkey_django.refused import error_behind
-from moonkey_django.responses import apply_response_effects, areject, check_headers, must_resolve, reject
+from moonkey_django.responses import (
+    areject,
+    check_headers,
+    complete_refusal,
+    must_resolve,
+    reject,
+    with_effects,
+)
 from moonkey_django.static_files import is_answered_by_a_file, is_for_a_file
 from moonkey_django.user import attach_user, check_user_setup, trouble_of
 
@@ -84,14 +91,17 @@ class MoonKeyMiddleware:
         if identity.is_eager and not is_for_a_file(request):
             identity.resolve()  # ASGI, but a middleware inside of this one is sync: this runs in a thread
         response: HttpResponseBase = self.get_response(request)
-        trouble = trouble_of(request, identity, response)
-        if trouble is not None:
+        if (identity.uncaught is not None or identity.config.users is not None) and (
+            trouble := trouble_of(request, identity, response)
+        ) is not None:
             response = reject(request, trouble)
         if identity.is_leaving:
             response = end_session(request, identity, response)
         if identity.auth is None and must_resolve(identity, response) and not is_answered_by_a_file(request):
             identity.resolve()
-        return apply_response_effects(request, identity, response)
+        if identity.refused_with is not None:
+            complete_refusal(request, identity, response)
+        return with_effects(identity, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         identity = attach(request)
@@ -100,14 +110,17 @@ class MoonKeyMiddleware:
         if identity.is_eager and identity.peek() is None and not is_for_a_file(request):
             await identity.aresolve()
         response: HttpResponseBase = await self.get_response(request)
-        trouble = trouble_of(request, identity, response)
-        if trouble is not None:
+        if (identity.uncaught is not None or identity.config.users is not None) and (
+            trouble := trouble_of(request, identity, response)
+        ) is not None:
             response = await areject(request, trouble)
         if identity.is_leaving:
             response = await aend_session(request, identity, response)
         if identity.auth is None and must_resolve(identity, response) and not is_answered_by_a_file(request):
             await identity.aresolve()
-        return apply_response_effects(request, identity, response)
+        if identity.refused_with is not None:
+            complete_refusal(request, identity, response)
+        return with_effects(identity, response)
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any

@@ -22,11 +22,10 @@ from moonkey_core.web.responses import (
     has_usual_effects,
     must_resolve_first,
     response_effects,
-    usual_effects,
     usual_facts,
 )
 from moonkey_django.conf import configuration
-from moonkey_django.identity import Identity, header_view, identity_of
+from moonkey_django.identity import Identity, header_view, identity_of, request_info
 from moonkey_django.pages import rendered
 
 _SIGN_IN = next(route.path for route in ROUTES if route.name == "sign_in")
@@ -70,7 +69,8 @@ def response_of(answer: Refusal | FlowResponse, page: str | None) -> HttpRespons
 def _refusal(request: HttpRequest, error: MoonKeyError) -> Refusal:
     settings = configuration().settings
     routes = None if settings.cookies is None else _mounted_at()
-    visit = Visit(request.method or "", request.get_full_path(), routes, info=identity_of(request).info)
+    info = request_info(request) if settings.needs_request_info else None
+    visit = Visit(request.method or "", request.get_full_path(), routes, info=info)
     refusal = refuse_visit(error, settings, header_view(request), visit)
     identity_of(request).refused_with = refusal.status
     return refusal
@@ -128,57 +128,52 @@ def must_resolve(identity: Identity, response: HttpResponseBase) -> bool:
     return must_resolve_first(None, _facts(response), identity.headers, identity.info, settings)
 
 
-def apply_response_effects(
-    request: HttpRequest, identity: Identity, response: HttpResponseBase
-) -> HttpResponseBase:
-    """Add the headers and cookies of :func:`~moonkey_core.web.responses.response_effects` to a response.
+def complete_refusal(request: HttpRequest, identity: Identity, response: HttpResponseBase) -> None:
+    """Add what belongs to a refusal to its response, which REST framework or Django may have made.
 
     Args:
         request: The request.
         identity: The identity of the request.
-        response: The response.
-
-    Returns:
-        The same response.
+        response: The response; one with another status than the refusal's stays as it is.
     """
-    if identity.refused_with == response.status_code:
-        for name, value in _OF_REFUSALS:  # REST framework makes some of them
-            response.headers.setdefault(name, value)
-        if isinstance(response, HttpResponse) and response.status_code >= _TROUBLE:
-            # Else Django would log an error, and mail it to ADMINS, for each request during an outage.
-            name = response.reason_phrase
-            log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
-    return _with_effects(identity, response, sets_cookies=True)
+    if identity.refused_with != response.status_code:
+        return
+    for name, value in _OF_REFUSALS:  # REST framework makes some of them
+        response.headers.setdefault(name, value)
+    if isinstance(response, HttpResponse) and response.status_code >= _TROUBLE:
+        # Else Django would log an error, and mail it to ADMINS, for each request during an outage.
+        name = response.reason_phrase
+        log_response("%s: %s", name, request.path, response=response, request=request, level="debug")
 
 
-def apply_cache_headers(identity: Identity, response: HttpResponseBase) -> HttpResponseBase:
-    """Add the headers of :func:`apply_response_effects`; the middleware adds the cookies later.
-
-    For a gate: a ``cache_page`` around it must see that the page is private.
+def with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookies: bool = True) -> HttpResponseBase:
+    """Add the headers and cookies of :func:`~moonkey_core.web.responses.response_effects` to a response.
 
     Args:
         identity: The identity of the request.
         response: The response.
+        sets_cookies: Whether the cookies are added, too. A gate leaves them to the middleware: a ``cache_page``
+            around it must see that the page is private, and no more.
 
     Returns:
         The same response.
     """
-    return _with_effects(identity, response, sets_cookies=False)
-
-
-def _with_effects(identity: Identity, response: HttpResponseBase, *, sets_cookies: bool) -> HttpResponseBase:
     auth = identity.auth
     if auth is None and not response.streaming:
         return response  # it does not depend on the identity, and no later code can make it do so
     own: dict[str, tuple[str, str]] = response.headers.__dict__[_HEADERS]
     if auth is not None and not response.cookies:
-        if identity.written == (auth, own.get("vary"), own.get("cache-control")):
+        written, config = identity.written, identity.config
+        if (
+            written is not None
+            and written[0] is auth
+            and written[1] is own.get("vary")
+            and written[2] is own.get("cache-control")
+        ):
             return response  # a gate has applied them before
-        settings = identity.config.settings
-        if DESCRIBED_HEADERS.isdisjoint(own) and has_usual_effects(auth, settings, not identity.is_eager):
+        if DESCRIBED_HEADERS.isdisjoint(own) and has_usual_effects(auth, config.settings, not identity.is_eager):
             # Each response comes here. Django itself would check the texts, which are the same every time.
-            vary, cache_control = usual_effects(settings.identity_headers).headers
-            own["vary"], own["cache-control"] = vary, cache_control
+            own["vary"], own["cache-control"] = vary, cache_control = config.usual_headers
             identity.written = auth, vary, cache_control
             return response
     client = identity.client

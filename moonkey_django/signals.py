@@ -93,8 +93,6 @@ def tell(request: HttpRequest | None, auth: Auth, sender: type) -> None:
         auth: The identity.
         sender: The class of the client.
     """
-    if not authenticated.receivers and not rejected.receivers:
-        return
     error = peek_error(auth)
     if peek_identity(auth) is not None:
         authenticated.send_robust(sender, request=request, auth=auth)

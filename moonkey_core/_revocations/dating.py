@@ -40,7 +40,8 @@ class Dating:
         leeway: Seconds that the clock of the issuer may be ahead of that of this machine.
         offset: Seconds that the clock that all processes have in common is ahead; ``None`` while unknown. Set it
             by :meth:`set_offset`.
-        issuer_offset: Seconds that the clock of the issuer is ahead, as far as that is proven.
+        issuer_offset: Seconds that the clock of the issuer is ahead, as far as that is proven; ``None`` while
+            nothing is.
     """
 
     __slots__ = ("_measured", "clock", "issuer_offset", "leeway", "offset", "retention")
@@ -50,11 +51,13 @@ class Dating:
         self.retention = retention
         self.leeway = leeway
         self.offset: float | None = None
-        self.issuer_offset: float = 0.0
+        self.issuer_offset: float | None = None
         self._measured: tuple[float, float] | None = None  # what the common clock showed, and monotonic seconds
 
     def set_offset(self, offset: float) -> None:
         """Note by how many seconds the common clock is ahead, as it was just measured."""
+        if self.offset is not None and abs(offset - self.offset) > self.leeway:
+            self.issuer_offset = None  # the clock of this machine was set since that was measured
         self.offset = offset
         self._measured = self.clock() + offset, _clock.elapsed()
 
@@ -75,6 +78,8 @@ class Dating:
 
         The issuer dates by its own clock. It may be ahead by the leeway, and no more than that counts.
         """
+        if self.issuer_offset is None:
+            return self.now()
         ahead = self.issuer_offset - (self.offset or 0.0)
         return self.now() + min(max(ahead, 0.0), self.leeway)
 

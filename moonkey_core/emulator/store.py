@@ -13,6 +13,9 @@ from moonkey_core.emulator.records import Session, User, bare_token
 MAX_USERS = 10_000
 MAX_SESSIONS = 20_000
 
+_SQLITE = b"SQLite format 3\0"
+"""How each such file begins (sqlite.org/fileformat.html, section 1.3)."""
+
 _TABLE = """CREATE TABLE IF NOT EXISTS moonkey_emulator
             (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id))"""
 
@@ -26,8 +29,7 @@ class _Mirror:
 
     def __init__(self, path: str) -> None:
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            os.chmod(path, 0o600)
+            self._make_private(path)
             # Every use is under the state's lock, so threads may share the connection.
             self._database = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
@@ -44,6 +46,18 @@ class _Mirror:
             self._database.close()
             hint = "is another emulator using it?" if "locked" in str(error) else "is it another program's?"
             raise StateFileError(f"The state file {path} cannot be used ({error}): {hint}") from error
+
+    @staticmethod
+    def _make_private(path: str) -> None:
+        """Create the file, or take from others the right to read it, unless it is another program's."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            begin = os.read(file, len(_SQLITE))
+            if begin not in (b"", _SQLITE):
+                raise sqlite3.DatabaseError("it is no SQLite file")
+            os.chmod(path, 0o600)
+        finally:
+            os.close(file)
 
     def load(self, kind: str) -> list[tuple[str, str]]:
         query = "SELECT id, body FROM moonkey_emulator WHERE kind = ? ORDER BY rowid"

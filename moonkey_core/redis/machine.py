@@ -39,6 +39,7 @@ logger: logging.Logger = logging.getLogger("moonkey")
 
 _POLLS_PER_LAG = 5
 _MAX_PAUSE = 5.0  # seconds between two attempts to be told, while the reader hangs
+_PLACE_SECONDS = 10.0  # between two looks at whether siblings can still find the one that tells them
 _MAX_SIBLINGS = 1_000
 _OWN_READ_SECONDS = 10.0  # between two looks into the stream of a process that is told
 _TOLD_WITHIN = 0.6  # of the lag: a process that is told reads later than the one that tells it, which takes 0.4
@@ -68,6 +69,7 @@ class MachineFeed:
         self._reader = reader
         self._max_lag = max_lag
         self._first_pause = max_lag / _POLLS_PER_LAG
+        self._places: dict[Path, tuple[int, int]] = {}  # of the files by which it tells
         self.is_telling: bool = False
         self.is_told: bool = False
 
@@ -82,7 +84,8 @@ class MachineFeed:
         while True:
             async with AsyncExitStack() as stack:
                 if await self._lead(stream, stack):
-                    await self._reader.listen(stream)
+                    while self._is_in_place():
+                        await self._reader.listen(stream, seconds=_PLACE_SECONDS)
             if await self._hear(stream):
                 pause = self._first_pause
             await self._reader.listen(stream, seconds=pause)
@@ -95,12 +98,7 @@ class MachineFeed:
                 return False
             await stack.enter_async_context(self._telling(stream))
         except OSError as error:
-            log_repeated(
-                logging.WARNING,
-                "feed: feed_directory cannot be used (%s). This process reads the feed by itself",
-                error.strerror or type(error).__name__,
-                extra={"reason": "feed_directory"},
-            )
+            _log_unusable(error)
             return False
         return True
 
@@ -123,10 +121,21 @@ class MachineFeed:
             except BlockingIOError:
                 yield False
                 return
-            yield True
+            self._places = {self._lock: _identity(os.fstat(lock))}
+            yield self._is_in_place()
         finally:
             _locks.discard(lock)
             os.close(lock)
+
+    def _is_in_place(self) -> bool:
+        """Return whether the files of this process, which reads for all, are still those that siblings find.
+
+        Where they were deleted, as by what cleans up old files, another process reads for all as well.
+        """
+        try:
+            return all(_identity(path.stat()) == identity for path, identity in self._places.items())
+        except OSError:
+            return False
 
     @asynccontextmanager
     async def _telling(self, stream: Stream) -> AsyncIterator[None]:
@@ -142,23 +151,31 @@ class MachineFeed:
             task.add_done_callback(tasks.discard)
 
         self._socket.unlink(missing_ok=True)  # of one that was killed
-        server = await asyncio.start_unix_server(
-            serve, sock=_threads.unix_listener(str(self._socket)), limit=MAX_LINE
-        )
+        listener = _threads.unix_listener(str(self._socket))
+        self._places[self._socket] = bound = _identity(self._socket.stat())
+        # Before anything else runs: another task may be about to read what no sibling would ever be told.
         stream.on_new, self._reader.on_proof = recent.add, recent.prove
-        self.is_telling = True
-        logger.info(
-            "feed: this process reads for all of this machine (feed_directory)", extra={"reason": "feed_reader"}
-        )
+        server: asyncio.Server | None = None
         try:
+            server = await asyncio.start_unix_server(serve, sock=listener, limit=MAX_LINE)
+            self.is_telling = True
+            logger.info(
+                "feed: this process reads for all of this machine (feed_directory)",
+                extra={"reason": "feed_reader"},
+            )
             yield
         finally:
             self.is_telling = False
             stream.on_new = self._reader.on_proof = None
-            server.close()
+            if server is None:
+                listener.close()
+            else:
+                server.close()
             for task in tasks:
                 task.cancel()
-            self._socket.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if _identity(self._socket.stat()) == bound:  # not that of another process
+                    self._socket.unlink()
 
     async def _answer(self, recent: Recent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one sibling, until it has ended, or asks of another stream."""
@@ -180,6 +197,7 @@ class MachineFeed:
     async def _hear(self, stream: Stream) -> bool:
         """Be told by the one that reads for all, for as long as it does. Returns whether it did at all."""
         try:
+            check_directory(self._directory)
             async with asyncio.timeout(self._max_lag):
                 reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=MAX_LINE)
         except (OSError, TimeoutError):  # it is about to begin, has just ended, or hangs
@@ -193,7 +211,11 @@ class MachineFeed:
                         reply = parse_reply(await reader.readline())
                 except (OSError, ValueError, TimeoutError):
                     return self.is_told
-                self._set_told(True)
+                if not self.is_told:
+                    # The one that told it before may have ended for what holds here, too: a fail-over, a clock
+                    # that was set. This process would notice it when it looks only, seconds later.
+                    await self._reader.read_new(stream)
+                    self._set_told(True)
                 if reply.rows is None:
                     await self._reader.read_new(stream)
                     continue
@@ -227,6 +249,19 @@ def check_directory(directory: Path) -> None:
         raise PermissionError(1, "it belongs to another user than the one of this process")
     if found.st_mode & _OTHERS:
         raise PermissionError(1, "other users can use it: chmod 700")
+
+
+def _log_unusable(error: OSError) -> None:
+    log_repeated(
+        logging.WARNING,
+        "feed: feed_directory cannot be used (%s). This process reads the feed by itself",
+        error.strerror or type(error).__name__,
+        extra={"reason": "feed_directory"},
+    )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _forget_locks() -> None:

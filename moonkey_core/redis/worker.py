@@ -188,7 +188,10 @@ class Worker:
             leeway=leeway,
             poll_interval=self._poll_interval,
         )
-        self._machine = None if directory is None else MachineFeed(directory, name[:16], self.reader, max_lag)
+        self._machine: MachineFeed | None = None
+        if directory is not None:  # only processes that are to know the same within the same time tell each other
+            group = sealer.digest(f"feed within {max_lag!r} s of {url.reveal()}")[:16]
+            self._machine = MachineFeed(directory, group, self.reader, max_lag)
         self._server = FeedServer(url, self._root, OPENING_CALLS * self._call_timeout)
         self._rights = Rights(self._root, OPENING_CALLS * self._call_timeout, replicas)
         self._cause = ""  # of the last failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 from moonkey_core._dict_habits import attribute_error, item_error
@@ -48,7 +47,12 @@ class LazyValue(Generic[T]):
             cls._kind = kind
             cls._public_names = frozenset(name for name in dir(kind) if not name.startswith("_"))
             for name in cls._public_names:  # to find one by `__getattr__` takes longer
-                setattr(cls, name, property(partial(_attribute_of, name)))
+                setattr(cls, name, property(cls._reader_of(name)))
+
+    @classmethod
+    def _reader_of(cls, name: str) -> Callable[[Any], Any]:
+        """Return the function that reads a public attribute of a stand-in's value."""
+        return lambda stand_in: getattr(stand_in._read(), name)
 
     def __init__(self, source: AuthSource) -> None:
         self._resolver = source
@@ -118,10 +122,6 @@ class LazyValue(Generic[T]):
         return f"Lazy{self._kind.__name__}()" if known is None else repr(known)
 
 
-def _attribute_of(name: str, stand_in: LazyValue[Any]) -> Any:
-    return getattr(stand_in._read(), name)
-
-
 class LazyAuth(LazyValue[Auth], kind=BaseAuth):
     """A stand-in for the ``Auth`` of a request, which resolves the identity when an attribute is read."""
 
@@ -132,6 +132,11 @@ class LazyAuth(LazyValue[Auth], kind=BaseAuth):
 
     def _read(self) -> Auth:
         return self._resolver.read()
+
+    @classmethod
+    def _reader_of(cls, name: str) -> Callable[[Any], Any]:
+        # Nearly every view reads one or two of them: `_read` would be one more call for each.
+        return lambda stand_in: getattr(stand_in._resolver.read(), name)
 
 
 def _refuse_pickling(name: str) -> NoReturn:

@@ -240,10 +240,34 @@ def worker_stopped(stage: Stage, rng: random.Random) -> None:
     """It hangs, and goes on where it was."""
     side = rng.choice(stage.sides)
     stage.tally.note_action("worker stopped")
-    pid = rng.choice(sorted(stage.workers(side)))
+    _stop(stage, rng, side, rng.choice(sorted(stage.workers(side))))
+
+
+def _stop(stage: Stage, rng: random.Random, side: Side, pid: int) -> None:
     with stage.worker_fault(side, pid, signal.SIGSTOP):
         stage.pause(rng.uniform(*_STOP_SECONDS))
         stage.signal(side, pid, signal.SIGCONT)
+
+
+def reader_killed(stage: Stage, rng: random.Random) -> None:
+    """That is the worker which reads the feed for the others of its side."""
+    side = rng.choice(stage.sides)
+    _kill(stage, side, _reader_of(stage, side, rng), rng.choice([signal.SIGKILL, signal.SIGTERM]))
+
+
+def reader_stopped(stage: Stage, rng: random.Random) -> None:
+    """It keeps its lock and its socket meanwhile."""
+    side = rng.choice(stage.sides)
+    stage.tally.note_action("reader stopped")
+    _stop(stage, rng, side, _reader_of(stage, side, rng))
+
+
+def _reader_of(stage: Stage, side: Side, rng: random.Random) -> int:
+    """Return the worker of a side that alone waits in Redis, or any one where none does."""
+    workers = stage.workers(side)
+    names = [one["name"] for one in stage.redis.client.client_list() if "b" in one["flags"]]
+    waiting = workers & {int(name.partition(":")[2].partition("@")[0]) for name in names if name}
+    return waiting.pop() if len(waiting) == 1 else rng.choice(sorted(workers))
 
 
 def killed_after_its_answer(stage: Stage, rng: random.Random) -> None:
@@ -305,4 +329,8 @@ REDIS: tuple[Fault, ...] = (
     *(redis_full, redis_read_only, redis_evicting),
 )
 WORKER: tuple[Fault, ...] = (worker_killed, worker_stopped, killed_after_its_answer)
+READER: tuple[Fault, ...] = (
+    *(reader_killed, reader_stopped, killed_after_its_answer),
+    *(link_disturbed, redis_killed, redis_emptied, machine_clock_set),
+)
 CLOCK: tuple[Fault, ...] = (machine_clock_set, machine_clock_set, api_clock_set)

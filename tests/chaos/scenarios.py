@@ -133,6 +133,15 @@ def _workers(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, faults.WORKER, stage.rng, (0.2, 1.5))
 
 
+@_scenario(
+    "shared-reader",
+    "workers share a reader, which is killed and hangs; and ways, Redis and clocks fail",
+    Needs(servers=REVIVING, shares_reader=True),
+)
+def _shared_reader(stage: Stage, seconds: float) -> None:
+    _again_and_again(stage, seconds, faults.READER, stage.rng, (0.2, 2.0))
+
+
 @_scenario("redis", "Redis is killed, hangs, is emptied, takes nothing, evicts what it likes")
 def _redis(stage: Stage, seconds: float) -> None:
     _again_and_again(stage, seconds, faults.REDIS, stage.rng)

@@ -92,12 +92,14 @@ class Needs:
         replica: Whether there is a second Redis that copies the first.
         servers: The kinds of servers from which the two are taken.
         redis: Options of redis-server.
+        shares_reader: Whether the workers of a server share one reader of the feed.
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
     replica: bool = False
     servers: Sequence[tuple[str, str]] = SERVERS
     redis: Sequence[str] = ()
+    shares_reader: bool = False
 
 
 class Stage:
@@ -130,6 +132,10 @@ class Stage:
             "MOONKEY_JWT_ISSUER": issuer,
             **{f"MOONKEY_{name}": value for name, value in {**_OPTIONS, **needs.options}.items()},
         }
+        if needs.shares_reader:
+            shared = folder / "feed"
+            shared.mkdir(mode=0o700)
+            environ["MOONKEY_FEED_DIRECTORY"] = str(shared)
         chosen = self.rng.sample(list(needs.servers), 2)
         self.sides = [self._side(number, *kind, environ, folder) for number, kind in enumerate(chosen)]
         self._start_servers(stack)

@@ -119,6 +119,20 @@ class TestWhatAnEntryRefuses:
             assert revocations.refuses("sess_1", "user_1", NOW - 20 + counts - 0.1)
             assert not revocations.refuses("sess_1", "user_1", NOW - 20 + counts + 0.1)
 
+    @pytest.mark.parametrize("common", [-400.0, -10.0, 10.0, 400.0])
+    @pytest.mark.parametrize("was_proven", [False, True])
+    def test_a_clock_of_this_machine_that_is_wrong_says_nothing_of_the_issuers(
+        self, common: float, was_proven: bool
+    ) -> None:
+        revocations, _ = made(leeway=5.0)
+        if was_proven:  # before the clock of this machine was set
+            revocations.set_clock_offset(0.0)
+            revocations.set_issuer_offset(0.0)
+        revocations.set_clock_offset(common)
+        revocations.add(user_id="user_1")
+        assert revocations.refuses("sess_1", "user_1", NOW + common)
+        assert not revocations.refuses("sess_1", "user_1", NOW + max(common, 0.0) + 0.1)
+
     @pytest.mark.parametrize("moment", [NOW - 100, datetime.fromtimestamp(NOW - 100, UTC)])
     def test_a_user_until_a_moment(self, moment: Any) -> None:
         revocations, _ = made()

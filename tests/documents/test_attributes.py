@@ -18,6 +18,7 @@ OTHERS = {
     *("auth.backends", "auth.middleware", "user.is_authenticated"),
     *("session.created_at", "session.device_info", "session.get"),
     *("user.user_id", "session.session_id", "session.authenticate"),
+    "user.get",  # as a mistake
 }
 READ = re.compile(r"(?<![A-Za-z_/])(?:current_)?([Aa]uth|user|session)[.](?=([a-z_]+)(?![A-Za-z_]))")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -83,13 +83,17 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     Emulator(state=path).close()
 
 
-@pytest.mark.parametrize("content", [b"this is a text, not a database\n" * 100])
+@pytest.mark.parametrize("content", [b"this is a text, not a database\n" * 100, b"x", b"SQLite format 2\0"])
 def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "letter.txt"
     path.write_bytes(content)
-    with pytest.raises(StateFileError, match=r"letter\.txt"):
+    path.chmod(0o644)
+    with pytest.raises(
+        StateFileError, match=r"letter\.txt cannot be opened \(it is no SQLite file\). Name another"
+    ):
         Emulator(state=path)
     assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
