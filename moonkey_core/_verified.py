@@ -8,11 +8,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol
 
 from moonkey_core._dataclass import dataclass
 from moonkey_core._strict_json import load_object
-from moonkey_core.models import Session, User, VerifiedSession, with_session_user, with_user_id
+from moonkey_core.models import Session, User, VerifiedSession, read_only_model, with_session_user, with_user_id
 
 CredentialKind = Literal["session_token", "session_jwt"]
 """The kinds of credentials: opaque, or a signed JWT."""
@@ -72,6 +73,15 @@ class BodyReader(Protocol):
         ...
 
 
+@lru_cache(64)  # classes of an app's providers
+def is_own(reader: type[object]) -> bool:
+    """Return whether a reader is one of this package: all in its models is read-only, and it changes no body.
+
+    Requests share the models of a remembered credential. Those of an app's own provider are made read-only first.
+    """
+    return reader.__module__.startswith("moonkey_core.")
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _ScopedReader:
     """A reader whose users belong to a scope."""
@@ -80,10 +90,12 @@ class _ScopedReader:
     scope: str
 
     def user(self, body: Body) -> User:
-        return self.reader.user(body).replace(scope=self.scope)
+        user = self.reader.user(body).replace(scope=self.scope)
+        return user if is_own(type(self.reader)) else read_only_model(user)
 
     def session(self, body: Body) -> Session:
-        return self.reader.session(body)
+        session = self.reader.session(body)
+        return session if is_own(type(self.reader)) else read_only_model(session)
 
     def same_user(self, one: str, other: str) -> bool:
         return names_same_user(self.reader, one, other)
@@ -215,6 +227,8 @@ class CacheEntry:
         if known is not None:
             return known
         user = with_user_id(self.reader.user(self._contents()), self.user_id, self._same_user)
+        if not is_own(type(self.reader)):
+            user = read_only_model(user)
         if self.key is not None:
             self.simple_user = user
             if self.built_session is None:
@@ -230,6 +244,8 @@ class CacheEntry:
             return known
         ends_at = self.ends_at if self.has_moved else None
         session = with_session_user(self.reader.session(self._contents()), self.user_id, self._same_user)
+        if not is_own(type(self.reader)):
+            session = read_only_model(session)
         if ends_at is not None:
             session = session.replace(expires_at=datetime.fromtimestamp(ends_at, UTC))
         self.built_session = session

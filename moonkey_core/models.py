@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
 from moonkey_core import _clock
 from moonkey_core._dataclass import dataclass
@@ -18,6 +18,8 @@ __all__ = [
     "MfaMethod", "MfaRecord", "OtpRequest", "Session", "StartRecord", "TotpRegistration", "User",
     "VerifiedSession", "Wallet", "WalletChallenge",
 ]  # fmt: skip
+
+V = TypeVar("V", bound=Value)
 
 MAX_ID_LENGTH = 256
 BLANKS = " \u115f\u1160\u2800\u3164\uffa0"
@@ -42,6 +44,13 @@ class Extra(dict[str, Any]):
 
     def __reduce__(self) -> tuple[type[Extra], tuple[dict[str, Any]]]:
         return Extra, (dict(self),)
+
+
+def read_only(value: Any) -> Any:
+    """Return decoded JSON, read-only at any depth."""
+    if isinstance(value, Mapping):
+        return Extra({name: read_only(one) for name, one in value.items()})
+    return tuple(map(read_only, value)) if isinstance(value, list | tuple) else value
 
 
 @value
@@ -595,6 +604,19 @@ def fits_challenge(name: object) -> bool:
     That is a quoted list separated by spaces; each name is a scope-token (RFC 6749 section 3.3).
     """
     return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
+
+
+def read_only_model(model: V) -> V:
+    """Return a model with nothing in it that can be changed, at any depth, whatever it was made of."""
+    return model.replace(**{name: _read_only_value(getattr(model, name)) for name in model._fields})
+
+
+def _read_only_value(value: Any) -> Any:
+    if isinstance(value, Value):
+        return read_only_model(value)
+    if isinstance(value, Grants):
+        return Grants(*map(read_only, value))
+    return tuple(map(_read_only_value, value)) if isinstance(value, list | tuple) else read_only(value)
 
 
 def with_user_id(user: User, user_id: str, same_user: Callable[[str, str], bool]) -> User:

@@ -63,14 +63,15 @@ class Identity(BaseUser):
         self.client: AsyncMoonKey = client
         self.pages: Pages = pages
         self.is_eager: bool = is_eager
-        self._lines = lines = tuple(scope["headers"])
-        self.headers: HeaderView = asgi_headers(lines)
+        # Not the lines themselves: what shows all that `request.user` holds must not show a credential.
+        self._received = received = asgi_headers(scope["headers"])
+        self.headers: HeaderView = received
         if client.settings.needs_request_info:
             self.info = asgi_request(scope)
 
     def is_of(self, scope: Scope, client: AsyncMoonKey) -> bool:
         """Return whether this is the identity that a client would find for a scope: nothing has changed since."""
-        if self.client is not client or self._lines != tuple(scope["headers"]):
+        if self.client is not client or not self._received.has_lines(scope["headers"]):
             return False
         return self.info is None or self.info == asgi_request(scope)
 

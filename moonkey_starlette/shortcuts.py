@@ -107,7 +107,8 @@ def _reading(
         return endpoint(**given)
 
     # FastAPI names the file of an endpoint in its errors, and takes it from here.
-    code = inspect.unwrap(endpoint).__code__
+    inner = inspect.unwrap(endpoint)  # an object that can be called has no code
+    code = (inner if isinstance(inner, FunctionType) else endpoint).__code__
     reading.__code__ = reading.__code__.replace(co_filename=code.co_filename)  # type: ignore[attr-defined]
     return reading
 

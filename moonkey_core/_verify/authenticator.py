@@ -30,7 +30,7 @@ from moonkey_core._provider import (
 )
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._session_life.sliding import SlidingExpiration
-from moonkey_core._verified import CacheEntry, SessionIds, scoped_user
+from moonkey_core._verified import CacheEntry, SessionIds, is_own, scoped_user
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.cache import VerificationCache
@@ -54,7 +54,7 @@ from moonkey_core.errors import (
 )
 from moonkey_core.events import GraceUsed, Hooks, Source
 from moonkey_core.gate import AS_FRESH_AS_POSSIBLE, Requirements
-from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, with_user_id
+from moonkey_core.models import AuthorizationCheck, User, VerifiedSession, read_only_model, with_user_id
 from moonkey_core.settings import Settings
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
@@ -69,6 +69,7 @@ from moonkey_core.web.credentials import (
     usual_names,
 )
 from moonkey_core.web.request import HeaderView, LineView, RequestInfo, sole_line
+from moonkey_core.web.usual_pair import UsualPair
 
 _Wishes = tuple[Mapping[str, object] | None, AuthorizationCheck | None]
 _NO_REQUIREMENTS = Requirements()
@@ -150,6 +151,7 @@ class Authenticator:
         self.can_give_starts: bool = settings.note_starts or getattr(provider, "states_session_start", True)
         self._refreshes_jwts = settings.refresh_jwt and "refresh_jwt" in provider.capabilities
         self._names = usual_names(settings)
+        self._pair = UsualPair(settings)
         self._longest_line = len(BEARER) + settings.max_credential_length
         self._token_prefix = settings.token_prefix
         self._load_user = loader_of_users(provider, settings.user_ttl)
@@ -190,6 +192,7 @@ class Authenticator:
         """
         digest, entry, is_new = b"", None, False
         bearer: str | None = None
+        pair = ""
         if presented is None and (names := self._names) is not None:
             # 1. The one credential that the request presents. Mostly its line is all there is of it.
             line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
@@ -206,6 +209,11 @@ class Authenticator:
                         return remembered_auth(entry)
                 except (RevokedCredentials, ProviderUnavailable):
                     pass  # raised again below
+            elif line == b"" and (read := self._pair.read(headers, info)) is not None:
+                pair, digest = read, self._cache.text_digest(read)
+                entry = self._cache.get(digest)
+                if entry is not None and self._accepts_pair(entry, now, requirements):
+                    return remembered_auth(entry, True)
             bearer = usual_bearer(line, self._settings.max_credential_length)
         settings, text = self._settings, bearer
         if bearer:
@@ -220,7 +228,9 @@ class Authenticator:
                 return new_auth(error=presented.error, from_cookies=presented.from_cookies)
             if not presented.source:
                 return new_auth(hint=presented.hint)
-            text, digest, is_new = presented.cached_text(settings), b"", False
+            text, is_new = presented.cached_text(settings), False
+            if text != pair:
+                digest, entry = b"", None
         try:
             # 2. Verified before, and still valid? A cached credential has passed the grammar.
             if text is not None and not is_new:
@@ -437,6 +447,15 @@ class Authenticator:
         if issuer not in self._judge.rules.issuers:
             evidence = foreign_issuer(issuer, self._judge.rules.issuers)
             raise InvalidCredentials(reason="jwt_issuer", evidence=evidence)
+
+    def _accepts_pair(self, entry: CacheEntry, now: float, requirements: Requirements | None) -> bool:
+        """Return whether nothing more is to be decided about a usual cookie pair that was verified before."""
+        if self._loads_users or self._cache.denies_any or (self._loads_any_user and entry.user_until <= now):
+            return False
+        try:
+            return self._acceptance.accepts(entry, now, requirements)
+        except (RevokedCredentials, ProviderUnavailable):
+            return False  # raised again where it is decided
 
     def _if_accepted(
         self,
@@ -812,7 +831,8 @@ class Authenticator:
             ) from None
         except RequestRefused as error:
             raise ProviderUnavailable(reason="user_refused", evidence=error.evidence) from None
-        return scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
+        whole = scoped_user(with_user_id(whole, user.id, self._provider.same_user), user.scope)
+        return whole if is_own(type(self._provider)) else read_only_model(whole)
 
     def _with_user(self, pending: Pending, verification: Verification) -> Plan[tuple[Verification, User]]:
         """Return a verification with the whole user, or in an outage with the one that was loaded last.

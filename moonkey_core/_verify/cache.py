@@ -47,6 +47,8 @@ class VerificationCache:
         self._text_start.update(BEARER)  # so that a text has the digest of the line that holds it
         self._pair_start = self._line_start.copy()
         self._pair_start.update(b"\n")
+        self._prefixed_start = self._line_start.copy()
+        self._prefixed_start.update(b"\n\n")
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
@@ -92,9 +94,13 @@ class VerificationCache:
     def text_digest(self, text: str) -> bytes:
         """Return the cache key of a text whose token has no prefix, such as ``PresentedCredentials.text``.
 
-        A pair of cookies, whose text has a line feed in it, has another one than any line of a header.
+        A pair of cookies, whose text has a line feed in it, has another one than any line of a header. So has a
+        text that begins with the prefix by itself: a line with that text names another token.
         """
-        digest = (self._pair_start if "\n" in text else self._text_start).copy()
+        start = self._pair_start if "\n" in text else self._text_start
+        if self._token_prefix and text.startswith(self._token_prefix):
+            start = self._prefixed_start
+        digest = start.copy()
         digest.update(text.encode("ascii"))
         return digest.digest()[:16]
 

@@ -15,7 +15,7 @@ from typing import Any
 from moonkey_core._provider import JwtClaims, Provider, SessionClaims, check_scope, is_for_audience
 from moonkey_core._session_life.sliding import SlidingExpiration
 from moonkey_core._strict_json import load_object
-from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, keep_claims, scoped_reader
+from moonkey_core._verified import DEFAULT_SCOPE, CacheEntry, is_own, keep_claims, scoped_reader
 from moonkey_core._verify import jwt as _jwt
 from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.jwks import SigningKey
@@ -49,6 +49,7 @@ class JwtVerifier:
         # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
         self._own = list(SessionClaims("", "", None, 0.0)[4:]) if provider.name == DEFAULT_SCOPE else None
         self._scopes = frozenset(provider.scopes.values())
+        self._keeps_claims = is_own(type(self._claims))  # another reader may change what it is given
 
     def at_first_sight(self, text: str, now: float) -> CacheEntry | None:
         """Return the entry for a usual JWT that is genuine and has not expired; ``None`` for any other text.
@@ -189,7 +190,8 @@ class JwtVerifier:
                 claims.names_session,
             )
             entry.reader = scoped_reader(self._claims, entry.scope)
-        keep_claims(entry, payload)
+        if self._keeps_claims:
+            keep_claims(entry, payload)
         if self._acceptance.is_revoked(entry):
             raise self._acceptance.refusal(entry)
         self._sliding_expiration.update_end(entry)

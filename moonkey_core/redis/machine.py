@@ -69,7 +69,7 @@ class MachineFeed:
         self._reader = reader
         self._max_lag = max_lag
         self._first_pause = max_lag / _POLLS_PER_LAG
-        self._places: dict[Path, tuple[int, int]] = {}  # of the files by which it tells
+        self._files: dict[Path, tuple[int, int]] = {}  # of the files by which it tells
         self.is_telling: bool = False
         self.is_told: bool = False
 
@@ -121,7 +121,7 @@ class MachineFeed:
             except BlockingIOError:
                 yield False
                 return
-            self._places = {self._lock: _identity(os.fstat(lock))}
+            self._files = {self._lock: _identity(os.fstat(lock))}
             yield self._is_in_place()
         finally:
             _locks.discard(lock)
@@ -133,7 +133,7 @@ class MachineFeed:
         Where they were deleted, as by what cleans up old files, another process reads for all as well.
         """
         try:
-            return all(_identity(path.stat()) == identity for path, identity in self._places.items())
+            return all(_identity(path.stat()) == identity for path, identity in self._files.items())
         except OSError:
             return False
 
@@ -152,7 +152,7 @@ class MachineFeed:
 
         self._socket.unlink(missing_ok=True)  # of one that was killed
         listener = _threads.unix_listener(str(self._socket))
-        self._places[self._socket] = bound = _identity(self._socket.stat())
+        self._files[self._socket] = bound = _identity(self._socket.stat())
         # Before anything else runs: another task may be about to read what no sibling would ever be told.
         stream.on_new, self._reader.on_proof = recent.add, recent.prove
         server: asyncio.Server | None = None

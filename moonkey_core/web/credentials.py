@@ -432,11 +432,18 @@ def read_cookies(headers: HeaderView, settings: Settings, *, check: bool = True)
     if rules is not None and is_jwt(token):
         found = PresentedCredentials(token, "cookie", named_kind="session_jwt")
     else:
-        verifies = settings.jwt_issuer if provider is None else rules is not None and rules.issuers
         # By position, which takes half as long as by keyword.
-        jwt, prefix = (jwt or None) if verifies else None, settings.token_prefix
+        jwt, prefix = (jwt or None) if reads_pairs(settings) else None, settings.token_prefix
         found = PresentedCredentials(token, "cookie", jwt, None, "", None, False, lines, is_loose, prefix)
     return _checked_or_refused(found, settings) if check else found
+
+
+def reads_pairs(settings: Settings) -> bool:
+    """Return whether a JWT beside a session token counts: only if JWTs are verified here."""
+    provider = settings.provider
+    if provider is None:
+        return bool(settings.jwt_issuer)
+    return provider.jwt_rules is not None and bool(provider.jwt_rules.issuers)
 
 
 def renewed_headers(headers: HeaderView | None, credential: str, settings: Settings) -> HeaderView:

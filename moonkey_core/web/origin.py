@@ -38,9 +38,9 @@ def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Set
         headers: The request's headers.
         settings: The settings.
     """
-    is_websocket = info is not None and info.is_websocket
-    if info is not None and not is_websocket and info.method in _SAFE_METHODS:
+    if info is not None and is_safe(info):
         return True
+    is_websocket = info is not None and info.is_websocket
     site = headers("sec-fetch-site")
     if not is_websocket and len(site) == 1 and site[0] in ("same-origin", "none"):
         return True
@@ -51,6 +51,11 @@ def may_use_cookies(info: RequestInfo | None, headers: HeaderView, settings: Set
     if settings.cookies is not None and origin in settings.cookies.trusted_origins:
         return True
     return (is_websocket or not site) and origin == own_origin(info, headers, settings)
+
+
+def is_safe(info: RequestInfo) -> bool:
+    """Return whether a request has a safe method, and so cannot do what only a page of this origin may do."""
+    return info.method in _SAFE_METHODS and not info.is_websocket
 
 
 def cross_site(info: RequestInfo | None, headers: HeaderView, settings: Settings) -> CrossSiteRequest:

@@ -120,25 +120,22 @@ class _WsgiView(LineView):
 class _AsgiView(LineView):
     """A view of the headers of an ASGI scope: each line as it came, by its exact name."""
 
-    __slots__ = ("_by_name", "_lines")
+    __slots__ = ("_lines",)
 
     def __init__(self, lines: Collection[tuple[bytes, bytes]]) -> None:
         self._lines = tuple(lines)
-        self._by_name: Mapping[bytes, bytes] | None = None
 
     def __call__(self, name: str, /) -> Sequence[str]:
-        wanted, by_name = name.encode("ascii"), self._by_name
-        if by_name is None:
-            by_name = self._by_name = self._usual_lines()
-        if by_name:
-            line = by_name.get(wanted)
-            return () if line is None else (line.decode("latin-1"),)
-        return [value.decode("latin-1") for key, value in self._lines if key.lower() == wanted]
+        wanted, size = name.encode("ascii"), len(name)
+        return [
+            value.decode("latin-1")
+            for key, value in self._lines
+            if len(key) == size and key.lower() == wanted  # the length first: few names have the same
+        ]
 
-    def _usual_lines(self) -> Mapping[bytes, bytes]:
-        """Return the lines by their names, where each name is there once and in lower case, as usual; or none."""
-        by_name = dict(self._lines)
-        return by_name if len(by_name) == len(self._lines) and b"".join(by_name).islower() else {}
+    def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
+        """Return whether the view is one of exactly these lines."""
+        return self._lines == tuple(lines)
 
     def sole_line(self, names: HeaderNames) -> bytes | None:
         shortest, longest, found = names.shortest, names.longest, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -238,6 +239,17 @@ def several_values(emulator: Emulator) -> FastAPI:
         await websocket.accept()
         await websocket.send_json([user.id, session.user_id])
 
+    class Handler:
+        async def __call__(self, user: CurrentUser, session: CurrentSession) -> list[str]:
+            return [user.id, session.user_id]
+
+    handler: Any = Handler()
+
+    @app.get("/object")
+    @functools.wraps(handler)
+    async def decorated(*args: Any, **given: Any) -> Any:
+        return await handler(*args, **given)
+
     app.include_router(router)
     inner = FastAPI()
     inner.get("/both")(both)
@@ -248,24 +260,24 @@ def several_values(emulator: Emulator) -> FastAPI:
 def test_several_values_are_read_behind_one_gate(emulator: Emulator) -> None:
     app, ada = several_values(emulator), emulator.sign_in("ada@example.com")
     header, ids = {"Authorization": f"Bearer {ada.session_jwt}"}, [ada.user_id, ada.user_id]
-    paths = ("/both", "/gated", "/sync", "/router/1", "/machines", "/inner/both")
+    paths = ("/both", "/gated", "/sync", "/router/1", "/object", "/machines", "/inner/both")
     document = app.openapi()
     app.openapi_schema = None
     with TestClient(app) as client:
         for _ in range(2):
-            assert [client.get(path).status_code for path in (*paths, "/both?n=x", "/router/x")] == [401] * 8
-            assert [client.get(path, headers=header).json() for path in paths] == [ids] * 6
+            assert [client.get(path).status_code for path in (*paths, "/both?n=x", "/router/x")] == [401] * 9
+            assert [client.get(path, headers=header).json() for path in paths] == [ids] * 7
             assert client.get("/both?n=x", headers=header).status_code == 422
             with client.websocket_connect("/live", headers=header) as websocket:
                 assert websocket.receive_json() == ids
         assert app.openapi() == document
         app.dependency_overrides[auth_source] = lambda: signed_in()
-        assert [client.get(path, headers=header).json() for path in paths[:5]] == [["user_1", "user_1"]] * 5
+        assert [client.get(path, headers=header).json() for path in paths[:6]] == [["user_1", "user_1"]] * 6
         assert client.get("/inner/both", headers=header).json() == ids  # it has overrides of its own
         app.dependency_overrides = {RequireAuth(): lambda: signed_in()}
         assert client.get("/both", headers=header).json() == ["user_1", "user_1"]
         app.dependency_overrides.clear()
-        assert [client.get(path, headers=header).json() for path in paths] == [ids] * 6
+        assert [client.get(path, headers=header).json() for path in paths] == [ids] * 7
         with pytest.raises(ResponseValidationError, match=re.escape(__file__)):
             client.get("/wrong", headers=header)
 
@@ -282,6 +294,7 @@ def test_only_the_first_of_several_values_is_a_dependency_of_a_request(emulator:
     assert found["/both"] == ["_CurrentUser"]
     assert found["/gated"] == ["RequireAuth"]
     assert found["/router/{n}"] == ["RequireAuth", "_CurrentAuth"]
+    assert found["/object"] == ["_CurrentUser"]
     assert found["/machines"] == ["RequireAuth", "RequireAuth"]
     assert found["/sync"] == ["_CurrentUser", "_CurrentSession"]
 

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonkey_core import AsyncMoonKey, ConfigurationError
@@ -33,6 +34,20 @@ from support.servers import serve_asgi
 @requires("authenticated")
 async def foreign(request: Request) -> Response:
     raise AssertionError("went on without knowing who asks")
+
+
+@pytest.mark.rule("S30")
+def test_all_that_the_user_of_a_request_holds_shows_no_credential(emulator: Emulator, ada: SignedIn) -> None:
+    shown: list[str] = []
+
+    async def show(request: Request) -> Response:
+        shown.extend((repr(request.user), repr(vars(request.user)), repr(dict(request.state.__dict__))))
+        return PlainTextResponse(request.user.identity)
+
+    client = TestClient(site(emulator, Route("/", show)))
+    assert client.get("/", headers=bearer(ada)).text == ada.user_id
+    assert len(shown) == 3
+    assert ada.session_token.removeprefix("session_") not in "".join(shown)
 
 
 # --- lazy

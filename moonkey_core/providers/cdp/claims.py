@@ -16,8 +16,8 @@ from moonkey_core._provider import JwtRules, SessionClaims, check_issuer_and_aud
 from moonkey_core._strict_json import load_object
 from moonkey_core._verified import Body, decoded
 from moonkey_core.errors import ExpiredCredentials, InvalidCredentials
-from moonkey_core.models import Grants, Session, User, identifier
-from moonkey_core.providers.cdp.wire import USER_ID, frozen, parse_end_user
+from moonkey_core.models import Grants, Session, User, identifier, read_only
+from moonkey_core.providers.cdp.wire import USER_ID, parse_end_user
 
 ISSUER = "cdp-api"
 """The ``iss`` and the ``aud`` of the access tokens of all projects."""
@@ -113,7 +113,7 @@ class CdpClaims:
             id=_token_id(claims),
             user_id=claims["sub"],
             expires_at=datetime.fromtimestamp(min(math.floor(claims["exp"]), _LATEST), UTC),
-            extra=frozen(claims),
+            extra=read_only(claims),
             grants=Grants(),  # a claim that is only called like one counts for nothing
             ends_with_token=True,
         )

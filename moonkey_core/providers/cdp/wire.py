@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from moonkey_core.models import AuthenticationMethod, Extra, MfaMethod, User, Wallet
+from moonkey_core.models import AuthenticationMethod, Extra, MfaMethod, User, Wallet, read_only
 
 USER_ID = re.compile(r"[a-zA-Z0-9-]{1,100}")
 
@@ -54,13 +54,6 @@ def parse_end_user(body: Mapping[str, Any]) -> User:
         authentication_methods=methods,
         mfa_methods=tuple(_mfa_methods(body.get("mfaMethods"))),
     )
-
-
-def frozen(value: Any) -> Any:
-    """Return decoded JSON, read-only at any depth."""
-    if isinstance(value, Mapping):
-        return Extra({name: frozen(one) for name, one in value.items()})
-    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _wallets(body: Mapping[str, Any]) -> Iterator[Wallet]:
@@ -143,4 +136,4 @@ def _time(value: object) -> datetime | None:
 
 
 def _rest(found: Mapping[str, Any], *names: str) -> Extra:
-    return Extra({name: frozen(one) for name, one in found.items() if name not in names})
+    return Extra({name: read_only(one) for name, one in found.items() if name not in names})

@@ -17,7 +17,7 @@ from moonkey_core._provider import SessionClaims
 from moonkey_core._strict_json import load_object
 from moonkey_core._verified import Body
 from moonkey_core.errors import InvalidCredentials
-from moonkey_core.models import Extra, Factor, Grants, Session, User, identifier, texts
+from moonkey_core.models import Factor, Grants, Session, User, identifier, read_only, texts
 from moonkey_core.providers.oidc.rules import TENANT_ID, Claim, ClaimPath, ClaimRules, Rule, finite, lookup
 
 _LATEST = 253_402_300_799  # the end of the year 9999, the last that datetime can represent
@@ -129,7 +129,7 @@ class OidcClaims:
             expires_at=_date(_moment(payload.get("exp")) or 0.0),
             started_at=None if started is None else _date(started),
             factors=() if is_machine else self._factors(payload),
-            extra=_frozen(payload),
+            extra=read_only(payload),
             grants=self._grants(payload),
             acr_values=tuple(
                 dict.fromkeys(one for path in self.rules.acr for one in texts(lookup(payload, path)))
@@ -398,12 +398,6 @@ def _organization(value: object) -> str | None:
         names = list(value)
         value = names[0] if len(names) == 1 else None
     return _text(value)
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return Extra({name: _frozen(one) for name, one in value.items()})
-    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def _decoded(body: Body) -> Mapping[str, Any]:

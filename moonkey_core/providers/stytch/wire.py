@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moonkey_core._dataclass import dataclass
-from moonkey_core.models import Device, Extra, Factor, Grants, Session, User, identifier, texts
+from moonkey_core.models import Device, Extra, Factor, Grants, Session, User, identifier, read_only, texts
 from moonkey_core.providers.stytch.times import in_datetime, nanoseconds, optional_nanoseconds
 from moonkey_core.web.credentials import is_token
 
@@ -349,10 +349,4 @@ def credential(value: object) -> str | None:
 
 def frozen(value: Any) -> Any:
     """Return decoded JSON without secrets, read-only at any depth."""
-    return _read_only(without_secrets(value))
-
-
-def _read_only(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return Extra({name: _read_only(one) for name, one in value.items()})
-    return tuple(_read_only(one) for one in value) if isinstance(value, list | tuple) else value
+    return read_only(without_secrets(value))

@@ -82,6 +82,9 @@ class TestOneToken:
         assert len(set(digests)) == len(digests)
         assert known.digest("session_X") == known.digest("X") == known.text_digest(pair("session_X"))
         assert known.text_digest(pair("session_X", "j")) == known.text_digest(pair("X", "j"))
+        for text in (*texts, "session_X", "session_session_session_session_X"):
+            digest, _ = known.find(f"Bearer {text}".encode())  # as the line came, with its prefix
+            assert digest == known.digest(text) or digest not in digests
 
 
 @pytest.mark.parametrize("echoed", SPELLINGS, ids=["bare", "prefixed"])

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moonkey_core import Settings
+from moonkey_core import CookieSettings, Settings
 from moonkey_core.provider import JwtRules, KeySource, ProviderBase
 from moonkey_core.web.credentials import (
     PresentedCredentials,
@@ -17,7 +17,9 @@ from moonkey_core.web.credentials import (
     usual_bearer,
     usual_names,
 )
+from moonkey_core.web.origin import may_use_cookies
 from moonkey_core.web.request import HeaderView, RequestInfo, asgi_headers, sole_line
+from moonkey_core.web.usual_pair import UsualPair
 
 INFO = RequestInfo("GET", "https")
 COOKIE = "__Host-moonkey_session"
@@ -102,6 +104,66 @@ def test_each_line_of_a_name_is_found(lines: list[tuple[bytes, bytes]]) -> None:
         assert list(view(name)) == [
             value.decode("latin-1") for key, value in lines if key.lower() == name.encode()
         ]
+
+
+PAIR_SETTINGS = [
+    Settings.load({"secret_key": "sk_test_x", "max_credential_length": 128, **more}, {})
+    for more in (
+        {"cookies": True, "jwt_issuer": "https://a.example"},
+        {"cookies": True},
+        {"jwt_issuer": "https://a.example"},
+        {"cookies": CookieSettings(session_name="s", jwt_name="ss"), "jwt_issuer": "https://a.example"},
+    )
+]
+INFOS = st.one_of(
+    st.none(),
+    st.builds(RequestInfo, st.sampled_from(["GET", "HEAD", "POST", "get", ""]), st.just("https")),
+    st.just(RequestInfo("GET", "wss", is_websocket=True)),
+)
+VALUES = st.one_of(
+    st.sampled_from(
+        ["a", "e30.e30.c2ln", "session_a", "a=", "a.b", "", " a", "a ", '"a"', "\xe4", "a\tb", "a\nb", "a" * 99]
+    ),
+    st.text("a=;, \t.s", max_size=6),
+)
+SPELLINGS = st.sampled_from(["", "", "", " ", "x_", "\t", "x="])
+ENDS = st.sampled_from(["; ", "; ", "; ", ";", ";  ", ", ", " ; ", ""])
+
+
+@st.composite
+def pair_requests(draw: st.DrawFn) -> tuple[Settings, list[str], RequestInfo | None]:
+    """Settings, ``Cookie`` lines with cookies of these names or of similar ones, and the facts of a request."""
+    settings = draw(st.sampled_from(PAIR_SETTINGS))
+    cookies = settings.cookies or PAIR_SETTINGS[0].cookies
+    assert cookies is not None
+    names = st.sampled_from([*cookies.names, *cookies.names, f"{cookies.jwt_name}_binding", "theme"])
+    one = st.builds("{}{}={}{}".format, SPELLINGS, names, VALUES, ENDS)
+    return settings, draw(st.lists(st.lists(one, max_size=5).map("".join), max_size=2)), draw(INFOS)
+
+
+@given(pair_requests())
+def test_the_usual_pair_is_what_all_cookies_hold(request: tuple[Settings, list[str], RequestInfo | None]) -> None:
+    settings, lines, info = request
+
+    def view(name: str) -> Sequence[str]:
+        return lines if name == "cookie" else ()
+
+    found = UsualPair(settings).read(view, info)
+    if found is None:
+        return
+    thorough = cookies_of_request(view, info, settings)
+    assert thorough.is_pair
+    assert thorough.error is None
+    assert thorough.cached_text(settings) == found
+    assert may_use_cookies(info, view, settings)
+
+
+def test_it_is_the_way_of_usual_cookies() -> None:
+    reader, names = UsualPair(PAIR_SETTINGS[0]), ("__Host-moonkey_session", "__Host-moonkey_jwt")
+    pair = [f"{names[0]}=abc", f"{names[1]}=e30.e30.c2ln"]
+    for cookies in (pair, pair[::-1], ["theme=dark", *pair], [*pair, "last=1"], [pair[0], "theme=dark", pair[1]]):
+        line = "; ".join(cookies)
+        assert reader.read(lambda name, line=line: [line], INFO) == "abc\ne30.e30.c2ln"  # type: ignore[misc]
 
 
 class Another(ProviderBase):
