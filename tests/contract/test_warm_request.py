@@ -25,7 +25,8 @@ from contract.warm_apps import Visit, environ, scope, view
 
 from moonkey_core import AsyncMoonKey, Machine, MoonKey
 from moonkey_core.emulator import Emulator
-from moonkey_core.web.request import asgi_headers, wsgi_headers
+from moonkey_core.web.request import asgi_headers, wsgi_headers, wsgi_request
+from support.bindings import JWT, SESSION, bound_line
 
 Open = Callable[[warm_apps.Options | None], AbstractContextManager[Visit]]
 
@@ -48,6 +49,7 @@ CORE: dict[str, tuple[int, int]] = {  # headers of: most functions, most bytes a
     "wsgi": (14, 3500),
     "asgi": (14, 3900),
     "mapping": (14, 3500),
+    "cookie pair": (20, 4600),
 }
 
 
@@ -235,13 +237,21 @@ def read_by(emulator: Emulator, jwt: str) -> Iterator[dict[str, Callable[[], obj
     """From the headers of a request that was made before to its user and session, without a framework."""
     line, lines = environ("/", jwt), scope("/", jwt)["headers"]
     mapping = {"authorization": line["HTTP_AUTHORIZATION"]}
-    with asyncio.Runner() as runner, MoonKey(**usual_options(emulator)) as client:
+    with (
+        asyncio.Runner() as runner,
+        MoonKey(**usual_options(emulator)) as client,
+        MoonKey(**usual_options(emulator), cookies=True, load_user=False) as browsers,
+    ):
+        cookies = bound_line(f"theme=dark; {SESSION}=token_{'t' * 40}; {JWT}={jwt}", browsers.settings)
+        pair = {**line, "HTTP_COOKIE": cookies}
+        del pair["HTTP_AUTHORIZATION"]
         other = AsyncMoonKey(**usual_options(emulator))
         runner.run(other.authenticate(asgi_headers(lines)))
         yield {
             "wsgi": lambda: read(client.authenticate(wsgi_headers(line))),
             "asgi": lambda: read(other.begin(asgi_headers(lines))),
             "mapping": lambda: read(client.authenticate(mapping)),
+            "cookie pair": lambda: read(browsers.authenticate(wsgi_headers(pair), None, wsgi_request(pair))),
         }
         runner.run(other.aclose())
 
