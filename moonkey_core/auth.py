@@ -490,6 +490,14 @@ def is_read_and_plain(auth: BaseAuth) -> bool:
         return is_read_and_plain(_settled(auth))
 
 
+def is_user(auth: BaseAuth) -> bool:
+    """Return whether an identity is that of a verified user."""
+    try:
+        return auth._state == "authenticated"
+    except AttributeError:
+        return is_user(_settled(auth))
+
+
 def fresh_binding(auth: BaseAuth) -> str | None:
     """Return what binds the new session JWT to the session token beside which it goes into a cookie."""
     try:

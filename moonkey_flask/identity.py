@@ -20,10 +20,10 @@ from moonkey_core.models import Session, User
 from moonkey_core.web.lazy import AuthSource, LazyValue
 from moonkey_core.web.request import HeaderView
 from moonkey_flask.names import CLOSED, EXTENSION, GATES, OWN_EVENT, RAISER, RENEWED
-from moonkey_flask.signals import announce
+from moonkey_flask.signals import announce, authenticated, rejected
 from moonkey_flask.socketio import header_view, refused_connect, request_info
 
-_ATTRIBUTE = "_moonkey_auth"
+ATTRIBUTE = "_moonkey_auth"
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def get_client() -> MoonKey:
 
 def resolve(flask_request: Request) -> Auth:
     """Return the identity of a request; the first call verifies its credential."""
-    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
+    auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
     return _verified_now(flask_request) if auth is None else auth
 
 
@@ -72,7 +72,7 @@ def meet(flask_request: Request, requirements: Requirements) -> Auth:
     Raises:
         ConfigurationError: A provider cannot give what the gate requires.
     """
-    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
+    auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
     if auth is None or not requirements.are_met_by(auth, _CLIENT):
         if auth is not None and requirements.needs_record(auth):
             get_client().mfa.load(auth)
@@ -98,7 +98,7 @@ _CLIENT = _CurrentClient()
 
 def peek(flask_request: Request) -> Auth | None:
     """Return the identity of a request where it is resolved already; else ``None``."""
-    auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)  # `getattr` takes longer where it is not there yet
+    auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)  # `getattr` takes longer where it is not there yet
     return auth
 
 
@@ -122,9 +122,9 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
         raise refused_connect(error) from None
     set_raiser(auth, _RAISER)
     known = flask_request.__dict__
-    is_first = _ATTRIBUTE not in known
-    known[_ATTRIBUTE] = auth
-    if is_first:
+    is_first = ATTRIBUTE not in known
+    known[ATTRIBUTE] = auth
+    if is_first and (authenticated.receivers or rejected.receivers):  # mostly the app has none
         announce(auth)
     return auth
 
@@ -132,7 +132,7 @@ def _verified_now(flask_request: Request, requirements: Requirements | None = No
 def renew(flask_request: Request, auth: Auth, headers: HeaderView) -> None:
     """Take over the identity by a newer credential, and the headers that present it, for later events as well."""
     set_raiser(auth, _RAISER)
-    setattr(flask_request, _ATTRIBUTE, auth)
+    setattr(flask_request, ATTRIBUTE, auth)
     flask_request.environ[RENEWED] = headers
 
 
@@ -254,7 +254,7 @@ class _CurrentIdentity:
         except RuntimeError as error:
             error.add_note(_OUTSIDE)
             raise
-        auth: Auth | None = flask_request.__dict__.get(_ATTRIBUTE)
+        auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
         return _verified_now(flask_request) if auth is None else auth
 
 
@@ -286,6 +286,10 @@ class _CurrentAuth(_Current[Auth], kind=BaseAuth):
 
     def _read(self) -> Auth:
         return self._resolver.read()
+
+    @classmethod
+    def _reader_of(cls, name: str) -> Callable[[Any], Any]:
+        return lambda stand_in: getattr(stand_in._resolver.read(), name)  # `_read` would be one more call
 
 
 class _CurrentUser(_Current[User], kind=User):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask import Request, Response, current_app
 from werkzeug.datastructures import Headers
 
+from moonkey_core.auth import Auth
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
 from moonkey_core.web.request import wsgi_headers, wsgi_request
@@ -21,7 +22,7 @@ from moonkey_core.web.responses import (
     usual_effects,
     usual_facts,
 )
-from moonkey_flask.identity import current_request, get_client, peek, resolve
+from moonkey_flask.identity import ATTRIBUTE, current_request, get_client, resolve
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
 
@@ -55,17 +56,26 @@ def apply_response_effects(response: Response) -> Response:
         The same response.
     """
     flask_request = current_request()
-    auth, is_streamed = peek(flask_request), _is_streamed(response)
+    auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
+    own = response.headers
+    if auth is not None and _KEEPS_LINES and type(own) is Headers:
+        # Nearly each response to a verified request ends here.
+        lines = own._list  # each look-up by name is a pass through all of them, and `add` would check each text
+        for name, _ in lines:
+            if name.lower() in DESCRIBED_HEADERS:
+                break
+        else:
+            settings = get_client().settings
+            if has_usual_effects(auth, settings, True):
+                lines.extend(usual_effects(settings.identity_headers).headers)
+                return response
+    is_streamed = _is_streamed(response)
     if auth is None and not is_streamed:
         return response  # it does not depend on the identity, and no later code can make it do so
-    own = response.headers
-    names = tuple(dict(iter(own)))  # as each look-up is a pass through all of them
+    names = tuple(dict(iter(own)))
     facts = _usual_facts(response.status_code, is_streamed, names)
     client = get_client()
     settings = client.settings
-    if facts is not None and auth is not None and has_usual_effects(auth, settings, True):
-        _add(own, usual_effects(settings.identity_headers).headers)
-        return response
     if facts is None:
         vary, cache_control, set_cookies = map(own.getlist, ("vary", "cache-control", "set-cookie"))
         facts = ResponseFacts(
@@ -83,15 +93,6 @@ def apply_response_effects(response: Response) -> Response:
     for cookie in effects.cookies:
         own.add("set-cookie", cookie)
     return response
-
-
-def _add(own: Headers, lines: tuple[tuple[str, str], ...]) -> None:
-    """Add headers that a response does not have, and whose text is the same every time."""
-    if type(own) is Headers and _KEEPS_LINES:
-        own._list.extend(lines)  # `add` would check each text
-        return
-    for name, value in lines:
-        own.add(name, value)
 
 
 @lru_cache(256)  # the header names of the app's responses, of which it has few combinations

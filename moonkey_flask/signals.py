@@ -66,8 +66,6 @@ nothing."""
 
 def announce(auth: Auth) -> None:
     """Send the signal for a request's identity, if it has a receiver."""
-    if not (authenticated.receivers or rejected.receivers):
-        return
     if auth.is_authenticated:
         _send(authenticated, _app(), auth=auth)
     elif auth.is_rejected:

@@ -222,6 +222,11 @@ class RequireAuth(_Gate, _Bearer):
         """Whether behind it there is a verified user and session for certain; a subclass may do anything."""
         return type(self) is RequireAuth and not self.requirements.allow_machines
 
+    @property
+    def lets_all_users_pass(self) -> bool:
+        """Whether it lets each verified user and session pass, and does nothing else."""
+        return self.lets_users_pass_only and self.requirements.asks_nothing_more
+
     async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
         """Return the identity of a request that passes the gate; raise the refusal of any other."""
         if given is _GIVEN and self.requirements.asks_nothing_more:

@@ -7,7 +7,7 @@ has one of them. All are there again while the app has ``dependency_overrides``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from types import FunctionType
 from typing import Any
@@ -65,31 +65,52 @@ def _leave_out_defaults(dependant: Any) -> None:
 def _leave_out_values(route: Any, dependant: Any) -> None:
     """Leave out the users and sessions of an endpoint behind a gate, and read them from the request instead.
 
-    The gate, or the first of them, remains in its place, and refuses what they would refuse.
+    The gate, or the first of them, remains in its place, and refuses what they would refuse. Where the middleware
+    knows that a verified user has sent the request, there is nothing to refuse: gates that ask nothing more are
+    left out as well, and the endpoint asks them only if that is not true any more.
     """
     endpoint, provider = dependant.call, getattr(route, "dependency_overrides_provider", _MISSING)
     if provider is _MISSING or not (isinstance(endpoint, FunctionType) and inspect.iscoroutinefunction(endpoint)):
         return  # a plain function runs in a thread, which takes far longer
-    whole, few, values = dependencies_of(dependant), list[Any](), dict[str, Value]()
+    whole, few, fewest = dependencies_of(dependant), list[Any](), list[Any]()
+    values, gates = dict[str, Dependency](), list[Dependency]()
     is_gated = False
     for one in whole:
-        if is_gated and isinstance(one.call, Value) and one.name is not None:
-            values[one.name] = one.call
-            continue
-        few.append(one)
-        is_gated = is_gated or (isinstance(one.call, Dependency) and one.call.lets_users_pass_only)
-    if not values:
+        gate = one.call if isinstance(one.call, Dependency) else None
+        if gate is None or not gate.lets_all_users_pass:
+            fewest.append(one)
+        elif one.name is None:
+            gates.append(gate)
+        else:
+            values[one.name] = gate
+        if not (is_gated and isinstance(gate, Value) and one.name is not None):
+            few.append(one)
+        is_gated = is_gated or (gate is not None and gate.lets_users_pass_only)
+    if not values and not gates:
         return
     if dependant.http_connection_param_name is None:
         dependant.http_connection_param_name = _CONNECTION
-    dependant.call = _reading(endpoint, values, dependant.http_connection_param_name)
-    dependant.dependencies = Shortened(whole, few, provider)
+    left_out = Shortened(whole, few, fewest, provider)
+    dependant.call = _reading(endpoint, values, gates, left_out, dependant.http_connection_param_name)
+    dependant.dependencies = left_out
 
 
 def _reading(
-    endpoint: Callable[..., Awaitable[Any]], values: Mapping[str, Value], connection_name: str
+    endpoint: Callable[..., Awaitable[Any]],
+    values: Mapping[str, Dependency],
+    gates: Sequence[Dependency],
+    left_out: Shortened,
+    connection_name: str,
 ) -> Callable[..., Awaitable[Any]]:
-    """Return an endpoint that is called without these values, and reads them, as far as FastAPI has not."""
+    """Return an endpoint that is called without these values, and reads them, as far as FastAPI has not.
+
+    Args:
+        endpoint: The endpoint.
+        values: The dependencies whose values it takes, by the name of the parameter.
+        gates: Those that only let requests pass.
+        left_out: The dependencies of the route.
+        connection_name: The name under which FastAPI passes the request.
+    """
     is_own = connection_name == _CONNECTION
 
     @wraps(endpoint)
@@ -99,8 +120,10 @@ def _reading(
         if connection is None:  # a request that was on its way when the route was shortened has all values
             return endpoint(**given)
         auth = known_auth(connection)
-        if auth is None:  # it was another one when the gate let the request pass
-            return _asking(endpoint, values, given, connection)
+        if auth is None:  # it was another one when the gate, or the middleware, let the request pass
+            if left_out.are_overridden:
+                return endpoint(**given)  # nothing was left out
+            return _asking(endpoint, values, gates, given, connection)
         for name, value in values.items():
             if name not in given:
                 given[name] = value.read(auth)
@@ -115,10 +138,13 @@ def _reading(
 
 async def _asking(
     endpoint: Callable[..., Awaitable[Any]],
-    values: Mapping[str, Value],
+    values: Mapping[str, Dependency],
+    gates: Sequence[Dependency],
     given: dict[str, Any],
     connection: HTTPConnection,
 ) -> Any:
+    for gate in gates:
+        await gate(connection)
     for name, value in values.items():
         if name not in given:
             given[name] = await value(connection)

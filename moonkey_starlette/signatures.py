@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from types import UnionType
 from typing import Annotated, Any, ClassVar, NoReturn, Union, get_args, get_origin
 
@@ -48,6 +49,19 @@ class Dependency(NoParameter):
         """Whether behind it there is a verified user and session for certain."""
         return False
 
+    @property
+    def lets_all_users_pass(self) -> bool:
+        """Whether it does nothing but let each verified user and session pass, and pass on what it reads."""
+        return False
+
+    def read(self, auth: AuthenticatedAuth) -> Any:
+        """Return the value of the dependency for a request that it lets pass."""
+        return auth
+
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        """Return the value for a request that it lets pass."""
+        raise NotImplementedError
+
 
 class Value(Dependency):
     """The base of a dependency that does nothing but pass on a part of an identity, behind a gate for users."""
@@ -57,12 +71,13 @@ class Value(Dependency):
         """Always: it is behind a gate."""
         return True
 
+    @property
+    def lets_all_users_pass(self) -> bool:
+        """Always: its gate asks nothing more."""
+        return True
+
     def read(self, auth: AuthenticatedAuth) -> Any:
         """Return the part of the identity."""
-        raise NotImplementedError
-
-    async def __call__(self, connection: HTTPConnection) -> Any:
-        """Return it for a request that passes the gate."""
         raise NotImplementedError
 
 
@@ -136,6 +151,11 @@ def dependencies_of(dependant: Any) -> list[Any]:
     return found.whole if isinstance(found, Shortened) else list(found)
 
 
+user_is_known: ContextVar[bool] = ContextVar("moonkey_user_is_known", default=False)
+"""Whether the middleware knew a verified user before it called the app. It decides what FastAPI goes through, and
+nothing else: the endpoint is called with what the request itself proves, or is not called."""
+
+
 class Shortened(list[Any]):
     """The dependencies of a route, which leaves some of them out while the app overrides no dependency.
 
@@ -144,22 +164,34 @@ class Shortened(list[Any]):
     Args:
         whole: All of them.
         few: Those that are left.
+        fewest: Those that are left where :data:`user_is_known`.
         provider: The app or router with ``dependency_overrides``, as FastAPI has noted it for the route.
     """
 
-    def __init__(self, whole: Iterable[Any], few: Iterable[Any], provider: Any) -> None:
+    exist: ClassVar[bool] = False
+    """Whether there are any in this process."""
+
+    def __init__(self, whole: Iterable[Any], few: Iterable[Any], fewest: Iterable[Any], provider: Any) -> None:
         super().__init__(whole)
         self._few = list(few)
+        self._fewest = list(fewest)
         self._provider = provider
+        Shortened.exist = True
 
     @property
     def whole(self) -> list[Any]:
         """All of them."""
         return list(super().__iter__())
 
+    @property
+    def are_overridden(self) -> bool:
+        """Whether the app overrides any dependency, so that none is left out."""
+        return self._provider is not None and bool(self._provider.dependency_overrides)
+
     def __iter__(self) -> Iterator[Any]:
-        overrides = self._provider is not None and self._provider.dependency_overrides
-        return super().__iter__() if overrides else iter(self._few)
+        if self._provider is not None and self._provider.dependency_overrides:
+            return super().__iter__()
+        return iter(self._fewest if user_is_known.get() else self._few)
 
 
 def parameters_of(call: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -39,11 +39,11 @@ _FILES = [  # the emulator is no part of an app, and works in a thread of its ow
 _INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}  # no functions since Python 3.12 (PEP 709)
 
 STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most functions, most bytes at the view
-    "flask-wsgi": (warm_apps.flask, 40, 450),
-    "django-wsgi": (warm_apps.django_wsgi, 51, 950),
-    "django-asgi": (warm_apps.django_asgi, 46, 2000),
-    "starlette": (warm_apps.starlette, 35, 1950),
-    "fastapi": (warm_apps.fastapi, 40, 1700),
+    "flask-wsgi": (warm_apps.flask, 36, 450),
+    "django-wsgi": (warm_apps.django_wsgi, 41, 950),
+    "django-asgi": (warm_apps.django_asgi, 39, 2000),
+    "starlette": (warm_apps.starlette, 34, 1950),
+    "fastapi": (warm_apps.fastapi, 38, 1700),
 }
 CORE: dict[str, tuple[int, int]] = {  # headers of: most functions, most bytes at once
     "wsgi": (14, 3500),

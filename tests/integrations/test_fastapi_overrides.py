@@ -16,6 +16,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moonkey_core import Auth, AuthenticatedAuth, ExpiredCredentials, Session, User, VerifiedSession
 from moonkey_core.auth import new_auth
@@ -280,6 +281,78 @@ def test_several_values_are_read_behind_one_gate(emulator: Emulator) -> None:
         assert [client.get(path, headers=header).json() for path in paths] == [ids] * 7
         with pytest.raises(ResponseValidationError, match=re.escape(__file__)):
             client.get("/wrong", headers=header)
+
+
+class Forgetting:
+    """A layer inside of the middleware, by which a request has no user any more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"] == b"forget":
+            scope["moonkey"].auth = new_auth()
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("path", ["/both", "/gated", "/bare", "/auth"])
+def test_no_endpoint_runs_for_a_user_who_was_only_known_before(path: str, emulator: Emulator) -> None:
+    app, ran = FastAPI(), list[str]()
+    app.add_middleware(Forgetting)
+    app.add_middleware(
+        MoonKeyMiddleware, secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer
+    )
+
+    @app.get("/both")
+    async def both(user: CurrentUser, session: CurrentSession) -> None:
+        ran.append(user.id)
+
+    @app.get("/gated", dependencies=[Depends(RequireAuth())])
+    async def gated(user: CurrentUser) -> None:
+        ran.append(user.id)
+
+    @app.get("/bare", dependencies=[Depends(RequireAuth())])
+    async def bare() -> None:
+        ran.append("bare")
+
+    @app.get("/auth")
+    async def auth(auth: Annotated[AuthenticatedAuth, Depends(RequireAuth())]) -> None:
+        ran.append(auth.user.id)
+
+    ada = emulator.sign_in("ada@example.com")
+    with TestClient(app, headers={"Authorization": f"Bearer {ada.session_jwt}"}) as client:
+        assert client.get(path).status_code == 200
+        assert client.get(f"{path}?forget").status_code == 401
+        assert client.get(path).status_code == 200
+    assert len(ran) == 2
+
+
+def test_where_the_user_is_known_other_dependencies_remain(emulator: Emulator) -> None:
+    app, ran = FastAPI(), list[str]()
+    app.add_middleware(
+        MoonKeyMiddleware, secret_key=emulator.secret_key, base_url=emulator.base_url, jwt_issuer=emulator.issuer
+    )
+
+    async def own(user: CurrentUser) -> str:
+        ran.append("own")
+        return user.id
+
+    @app.get("/own")
+    async def mine(user: CurrentUser, given: str = Depends(own)) -> bool:  # a local name
+        return user.id == given
+
+    @app.get("/strong", dependencies=[Depends(RequireAuth()), Depends(RequireAuth(roles={"admin"}))])
+    async def strong() -> None:
+        ran.append("strong")
+
+    ada = emulator.sign_in("ada@example.com")
+    with TestClient(app) as client:
+        assert client.get("/own").status_code == 401
+        assert ran == []
+        client.headers["Authorization"] = f"Bearer {ada.session_jwt}"
+        assert client.get("/own").json() is True
+        assert client.get("/strong").status_code == 403
+    assert ran == ["own"]
 
 
 def test_only_the_first_of_several_values_is_a_dependency_of_a_request(emulator: Emulator) -> None:
