@@ -231,9 +231,11 @@ class CookieDefaults:
     no_sessions: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class IntrospectionRequest:
     """A request to the provider to validate one credential.
+
+    It is not changed once it is made. It is not frozen either: each call makes one, in a third of the time.
 
     Attributes:
         kind: The kind of the credential.
@@ -293,9 +295,11 @@ def introspection_key(digest: bytes) -> str:
     return f"verify:{digest.hex()}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class IntrospectionResult:
     """The provider's reply that a credential is valid. All times are Unix seconds.
+
+    It is not changed once it is made. It is not frozen either: each call makes one, in a third of the time.
 
     Attributes:
         session_id: Its session.

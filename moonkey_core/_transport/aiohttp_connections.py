@@ -3,7 +3,8 @@
 ``aiohttp`` reads on while a connection is idle, and takes what came meanwhile for the reply to the next request.
 Here a connection notes when a request begins, and is not used again once data has arrived that belongs to none
 (RFC 9112 section 9.2; see ``httpx_connections``). What follows a reply within one piece is found by feeding the
-parser all of it but the last byte: a reply that is complete without that byte was followed by something.
+parser all of it but the last byte: a reply that is complete without that byte was followed by something. A piece
+that is one reply of exactly the length that it states needs no second look: its body ends where the piece ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from moonkey_core._transport.limiter import LoopThrottle
 from moonkey_core.privates import changed, set_private
 
 _TICKET_ITERATIONS = 4  # of the event loop, for the session tickets that TLS sends after its handshake
+
+_LENGTH = b"\r\ncontent-length:"
 
 _OPENING_SECONDS = 0.0003  # of CPU time, in one iteration of the event loop
 _NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, sock_connect=None)  # the exchange has one for the whole call
@@ -92,6 +95,7 @@ class Handler(ResponseHandler):
         self._awaits_reply = False  # between a request and the end of its reply
         self._body: Any = None  # of the reply, once its headers have arrived
         self._has_unsolicited_data = False
+        self._is_paused = False
         self._poll: select.poll | None = None
 
     def begin_request(self, buffer: int) -> None:
@@ -117,12 +121,28 @@ class Handler(ResponseHandler):
             self._taint()
             self.close()
             return
+        if self._body is None and (size := _sole_body(data)):
+            super().data_received(data)
+            if not self._is_reply_due() and getattr(self._body, "total_bytes", -1) != size:
+                self._taint()  # it is not what it looked like
+            return
         if len(data) > 1:
             super().data_received(data[:-1])
             if not self._is_reply_due():
                 self._taint()
                 return
         super().data_received(data[-1:])
+
+    def pause_reading(self) -> None:
+        """Note that there is something to resume."""
+        self._is_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, *options: Any, **named: Any) -> None:
+        """Resume what was paused. The reader of a body asks for it with each piece, and mostly nothing was."""
+        if self._is_paused:
+            self._is_paused = False
+            super().resume_reading(*options, **named)
 
     def is_connected(self) -> bool:
         """Return whether the connection may be used."""
@@ -169,3 +189,18 @@ class Handler(ResponseHandler):
             self._poll = select.poll()
             self._poll.register(sock, select.POLLIN)
         return bool(self._poll.poll(0))
+
+
+def _sole_body(piece: bytes) -> int:
+    """Return how many bytes of body a piece has that looks like one whole reply (RFC 9112 section 6.3); else 0.
+
+    It states the length of its body, and ends there. What it is in truth, the parser says.
+    """
+    end = piece.find(b"\r\n\r\n")
+    if end < 0 or not piece.startswith(b"HTTP/1."):
+        return 0
+    head, size = piece[:end].lower(), len(piece) - end - len(b"\r\n\r\n")
+    at = head.find(_LENGTH)
+    if at < 0:
+        return 0
+    return size if head[at + len(_LENGTH) :].partition(b"\r\n")[0].strip() == b"%d" % size else 0

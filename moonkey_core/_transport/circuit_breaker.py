@@ -92,6 +92,8 @@ class CircuitBreaker:
         Calls with ``priority`` are about credentials that were accepted before. They have probes of their own: the
         replies to calls about junk may prove nothing, and must not keep the circuit open.
         """
+        if self._opened_at is None:  # as usual
+            return True
         with self._lock:
             now = self._clock()
             if self._opened_at is None:

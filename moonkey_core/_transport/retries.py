@@ -407,7 +407,7 @@ class Attempt:
 
     @property
     def _is_observed(self) -> bool:
-        return bool(self._monitor.hooks) or self._span is not None
+        return self._span is not None or bool(self._monitor.hooks.all)
 
     def _report(self, status: int | None, failure: str | None) -> None:
         seconds = _clock.elapsed() - self._began

@@ -64,7 +64,7 @@ class VerificationCache:
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
         self._denied_until = -math.inf  # when the last of them is forgotten (monotonic seconds)
-        self._seen: FIFOCache[bytes, str | None] = FIFOCache(_MAX_SEEN)
+        self._seen: dict[bytes, str | None] = {}  # ordered in the same way
         self._sessions: FIFOCache[Key, None] = FIFOCache(_MAX_SEEN)  # where it matters whose calls go first
         self._ends: FIFOCache[bytes, float] = FIFOCache(_MAX_SEEN)
         self._superseded: TTLCache[bytes, int] = _short_memory(_MAX_DENIED_BRIEFLY, _SUPERSEDED_SECONDS)
@@ -132,13 +132,7 @@ class VerificationCache:
             if self._keeps_sessions:
                 self._sessions[key_of(entry.scope, entry.session_id)] = None
             if len(self._entries) > self._maxsize:
-                self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        """Make room: for some at once, as the first one of a dict is found behind all that were there before."""
-        some = 1 + self._maxsize // _DROPPED_SHARE
-        for digest in list(islice(self._entries, some)):
-            del self._entries[digest]
+                _drop_oldest(self._entries, self._maxsize)
 
     def forget(self, digest: bytes) -> None:
         """Forget a valid credential."""
@@ -148,7 +142,10 @@ class VerificationCache:
     def mark_seen(self, digest: bytes, session_id: str | None = None, scope: str = DEFAULT_SCOPE) -> None:
         """Remember only that the provider has accepted a credential, and its session."""
         with self._lock:
+            self._seen.pop(digest, None)  # it is the newest again
             self._seen[digest] = session_id
+            if len(self._seen) > _MAX_SEEN:
+                _drop_oldest(self._seen, _MAX_SEEN)
             if self._keeps_sessions and session_id is not None:
                 self._sessions[key_of(scope, session_id)] = None
 
@@ -169,11 +166,13 @@ class VerificationCache:
 
     def is_seen(self, digest: bytes) -> bool:
         """Return whether the provider has accepted a credential before."""
-        return digest in self._seen
+        with self._lock:
+            return digest in self._seen
 
     def seen_session(self, digest: bytes) -> str | None:
         """Return the session of a credential that the provider has accepted before; ``None`` for any other."""
-        return self._seen.get(digest)
+        with self._lock:
+            return self._seen.get(digest)
 
     def deny_briefly(self, digest: bytes, error: InvalidCredentials) -> None:
         """Remember for a few seconds that the provider has definitely refused a credential."""
@@ -205,6 +204,8 @@ class VerificationCache:
 
         It has been asked about the credential since then, and has accepted it.
         """
+        if not self._remembers_refusals:
+            return
         with self._lock:
             denied = self._denied_briefly.get(digest)
             if denied is not None and denied[2] <= since:
@@ -253,6 +254,8 @@ class VerificationCache:
 
         A refusal by the provider counts where it is at most ``max_age`` seconds old. With 0, none does.
         """
+        if not self._remembers_refusals:
+            return None
         with self._lock:
             found = self._denied_briefly.get(digest)
             if found is not None and max_age is not None:
@@ -262,11 +265,22 @@ class VerificationCache:
                 return RevokedCredentials()
         return None if found is None else found[0](reason=found[1])
 
+    @property
+    def _remembers_refusals(self) -> bool:
+        """Whether any credential may be denied. Mostly none is, and no table has to be searched under the lock."""
+        return self.denies_any or self._denied_until > -math.inf
+
     def __len__(self) -> int:
         return len(self._entries)
 
     def __repr__(self) -> str:
         return f"VerificationCache({len(self)})"
+
+
+def _drop_oldest(table: dict[bytes, Any], most: int) -> None:
+    """Make room: for some at once, as the first one of a dict is found behind all that were there before."""
+    for digest in list(islice(table, 1 + most // _DROPPED_SHARE)):
+        del table[digest]
 
 
 def _short_memory(maxsize: int, seconds: float) -> TTLCache[Any, Any]:

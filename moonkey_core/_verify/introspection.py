@@ -477,18 +477,18 @@ class Introspector:
     def _entry_of(self, result: IntrospectionResult, user_id: str) -> CacheEntry:
         cached = shortened(self._settings.session_cache_ttl, API_SHARE, result.session_id, result.asked_at)
         return CacheEntry(
-            body=result.body,
-            reader=scoped_reader(self._provider, result.scope),
-            session_id=result.session_id,
-            user_id=user_id,
-            issued_at=result.counts_from,
-            started_at=result.started_at,
-            starts_at=result.asked_at + self._leeway,  # `accepts` takes the leeway off again
-            reusable_until=min(result.asked_at + cached, result.ends_at + self._leeway),
-            vouched_at=result.asked_at,
-            ends_at=result.ends_at,
-            last_accepted_at=self._clock(),
-            asked_at=result.asked_at,
+            result.body,
+            scoped_reader(self._provider, result.scope),
+            result.session_id,
+            user_id,
+            result.counts_from,
+            result.asked_at + self._leeway,  # `accepts` takes the leeway off again
+            min(result.asked_at + cached, result.ends_at + self._leeway),
+            result.asked_at,
+            result.ends_at,
+            self._clock(),
+            result.asked_at,
+            result.started_at,
             scope=result.scope,
             principal=result.principal,
             actor=result.actor,

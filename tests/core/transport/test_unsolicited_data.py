@@ -210,6 +210,23 @@ def test_a_connection_on_which_only_replies_arrive_is_used_again(
 
 
 @pytest.mark.rule("S22")
+def test_what_follows_a_reply_is_no_body_that_its_head_states(call: Callable[[Talkative], Caller]) -> None:
+    """A 304 has no body, whatever length it states (RFC 9112 section 6.3): what comes behind it is unasked."""
+    behind = b"HTTP/"
+
+    def answer(request: Received) -> Answer:
+        if request.path != "/unchanged/first":
+            return Answer(framed(request))
+        return Answer(b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n" % len(behind), behind)
+
+    with talkative(answer) as server:
+        ask = call(server)
+        assert answers(ask(get(server, "/unchanged/first")), "/unchanged/first")
+        assert answers(ask(get(server, "/length/second")), "/length/second")
+        assert server.connections == 2
+
+
+@pytest.mark.rule("S22")
 def test_over_tls_too(call: Callable[[Talkative], Caller], context: ssl.SSLContext | None) -> None:
     with talkative(lambda request: Answer(framed(request)), context=context) as server:
         ask = call(server)
