@@ -78,7 +78,9 @@ def configuration() -> Configuration:
     Raises:
         ConfigurationError: A setting is wrong, missing or unknown.
     """
-    return _once(_load)
+    found: Any = _made.get(_load)  # each request asks for it: `_once` would be one more call
+    made: Configuration = _once(_load) if found is None else found
+    return made
 
 
 def get_client() -> MoonKey:
@@ -87,7 +89,9 @@ def get_client() -> MoonKey:
     Raises:
         ConfigurationError: A setting is wrong, missing or unknown.
     """
-    return _once(_new_client)
+    found: Any = _made.get(_new_client)
+    made: MoonKey = _once(_new_client) if found is None else found
+    return made
 
 
 def get_async_client() -> AsyncMoonKey:
@@ -96,7 +100,9 @@ def get_async_client() -> AsyncMoonKey:
     Raises:
         ConfigurationError: A setting is wrong, missing or unknown.
     """
-    return _once(_new_async_client)
+    found: Any = _made.get(_new_async_client)
+    made: AsyncMoonKey = _once(_new_async_client) if found is None else found
+    return made
 
 
 def is_mapping() -> bool:

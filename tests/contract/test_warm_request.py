@@ -40,8 +40,8 @@ _INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}  # no functions since Pytho
 
 STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most functions, most bytes at the view
     "flask-wsgi": (warm_apps.flask, 36, 450),
-    "django-wsgi": (warm_apps.django_wsgi, 41, 950),
-    "django-asgi": (warm_apps.django_asgi, 39, 2000),
+    "django-wsgi": (warm_apps.django_wsgi, 39, 950),
+    "django-asgi": (warm_apps.django_asgi, 37, 2000),
     "starlette": (warm_apps.starlette, 34, 1950),
     "fastapi": (warm_apps.fastapi, 38, 1700),
 }
