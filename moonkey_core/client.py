@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from moonkey_core import redis as _redis
+from moonkey_core._late_module import LateModule
 from moonkey_core._operations import running
 from moonkey_core._operations.client_base import ClientBase
 from moonkey_core._operations.core import Core, Headers, as_view, provider_of
@@ -23,10 +24,15 @@ from moonkey_core.web.request import RequestInfo
 if TYPE_CHECKING:
     import httpx
 
-    from moonkey_core._session_life.bound import AsyncBoundSession, BoundSession
-    from moonkey_core._session_life.watch_policy import Reason
-    from moonkey_core.flows.namespaces import AsyncFlows, Flows
-    from moonkey_core.settings import Options
+    from moonkey_core._session_life import bound, watch_policy
+    from moonkey_core.flows import namespaces as flow_namespaces
+    from moonkey_core.settings import options as setting_types
+else:
+    httpx = LateModule("httpx")
+    bound = LateModule("moonkey_core._session_life.bound")
+    watch_policy = LateModule("moonkey_core._session_life.watch_policy")
+    flow_namespaces = LateModule("moonkey_core.flows.namespaces")
+    setting_types = LateModule("moonkey_core.settings.options")
 
 __all__ = ["AsyncClient", "AsyncMoonKey", "Client", "MoonKey", "Pending"]
 
@@ -99,7 +105,7 @@ class MoonKey(ClientBase, HasNamespaces):
         /,
         *,
         http_client: httpx.Client | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[setting_types.Options],
     ) -> None:
         found = _settings(settings, options, http_client)
         if found.members:
@@ -137,13 +143,15 @@ class MoonKey(ClientBase, HasNamespaces):
         )
 
     @cached_property
-    def flows(self) -> Flows:
+    def flows(self) -> flow_namespaces.Flows:
         """The ready-made sign-in and session routes."""
-        from moonkey_core.flows.namespaces import Flows
+        return flow_namespaces.Flows(
+            self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows
+        )
 
-        return Flows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows)
-
-    def bind(self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None) -> BoundSession:
+    def bind(
+        self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
+    ) -> bound.BoundSession:
         """Return the tie of a connection to its session, for a loop of the app's own. Makes no network call.
 
         Args:
@@ -154,10 +162,8 @@ class MoonKey(ClientBase, HasNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        from moonkey_core._session_life.bound import BoundSession  # few apps keep connections
-
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
-        return BoundSession(
+        return bound.BoundSession(
             one.settings,
             one._session_watcher,
             one._core.credential_digests,
@@ -277,7 +283,7 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         /,
         *,
         http_client: httpx.AsyncClient | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[setting_types.Options],
     ) -> None:
         found = _settings(settings, options, http_client)
         if found.members:
@@ -317,15 +323,15 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         )
 
     @cached_property
-    def flows(self) -> AsyncFlows:
+    def flows(self) -> flow_namespaces.AsyncFlows:
         """The ready-made sign-in and session routes."""
-        from moonkey_core.flows.namespaces import AsyncFlows
-
-        return AsyncFlows(self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows)
+        return flow_namespaces.AsyncFlows(
+            self._core, self._exchange, self._store, lambda auth: self._client_of(auth).flows
+        )
 
     async def session_end(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
-    ) -> Reason:
+    ) -> watch_policy.Reason:
         """Wait until the session of an identity is over, and return the reason.
 
         For a connection that outlives its request. Call it when the identity has just been verified. It may be
@@ -349,7 +355,7 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
 
     def bind(
         self, auth: Auth, headers: Headers | None = None, info: RequestInfo | None = None
-    ) -> AsyncBoundSession:
+    ) -> bound.AsyncBoundSession:
         """Return the tie of a connection to its session: wait for its end, or renew its credential.
 
         Args:
@@ -360,10 +366,8 @@ class AsyncMoonKey(ClientBase, HasAsyncNamespaces):
         Raises:
             ValueError: ``auth`` is not authenticated.
         """
-        from moonkey_core._session_life.bound import AsyncBoundSession
-
         one, view = self._client_of(auth), None if headers is None else as_view(headers)
-        return AsyncBoundSession(
+        return bound.AsyncBoundSession(
             one.settings,
             one._session_watcher,
             one._core.credential_digests,
@@ -413,7 +417,7 @@ AsyncClient = AsyncMoonKey
 """The same for :class:`AsyncMoonKey`."""
 
 
-def _settings(first: Settings | str | None, options: Options, http_client: object) -> Settings:
+def _settings(first: Settings | str | None, options: setting_types.Options, http_client: object) -> Settings:
     """Return the settings of a client. ``first`` is its positional argument: all settings, or the secret key."""
     if isinstance(first, Settings):
         if options:

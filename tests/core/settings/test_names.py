@@ -48,7 +48,7 @@ def test_the_places_that_are_named_are_there() -> None:
     assert {*_setting_names.MIDDLEWARE_ARGUMENTS, "lazy"} == own
     settings = {field.name for field in dataclasses.fields(Settings)}
     assert set(_setting_names.REQUIREMENT_ARGUMENTS) == RequirementOptions.__optional_keys__ - settings
-    django = {field.name for field in dataclasses.fields(Configuration)}
+    django = {field.name for field in dataclasses.fields(Configuration) if field.init}
     assert set(_setting_names.DJANGO_KEYS) == django - {"settings"}
 
 
