@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ _VALUES: dict[Any, str] = {
     AuthenticatedAuth: "Annotated[AuthenticatedAuth, Depends(RequireAuth())]",
 }
 _MARKERS = ("Depends", "Security")
+_SOLVING = "solve_dependencies"  # FastAPI's function that goes through the dependencies of a request
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
@@ -191,7 +193,9 @@ class Shortened(list[Any]):
     def __iter__(self) -> Iterator[Any]:
         if self._provider is not None and self._provider.dependency_overrides:
             return super().__iter__()
-        return iter(self._fewest if user_is_known.get() else self._few)
+        # Also a request may make the OpenAPI document, for all clients: it goes through the gates, as before.
+        is_solved = user_is_known.get() and sys._getframe(1).f_code.co_name == _SOLVING
+        return iter(self._fewest if is_solved else self._few)
 
 
 def parameters_of(call: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -327,6 +327,16 @@ def test_no_endpoint_runs_for_a_user_who_was_only_known_before(path: str, emulat
     assert len(ran) == 2
 
 
+def test_the_document_is_the_same_whoever_asks_for_it_first(emulator: Emulator) -> None:
+    app, ada = several_values(emulator), emulator.sign_in("ada@example.com")
+    header = {"Authorization": f"Bearer {ada.session_jwt}"}
+    document = several_values(emulator).openapi()
+    assert document["paths"]["/gated"]["get"]["security"] == EITHER
+    with TestClient(app) as client:
+        assert client.get("/gated", headers=header).status_code == 200
+        assert client.get("/openapi.json", headers=header).json() == document
+
+
 def test_where_the_user_is_known_other_dependencies_remain(emulator: Emulator) -> None:
     app, ran = FastAPI(), list[str]()
     app.add_middleware(
