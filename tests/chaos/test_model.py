@@ -27,12 +27,12 @@ def judge() -> Judge:
 
 
 def session(ending: Ending | None = None, seconds: float = 3600.0) -> Session:
-    now = time.time()
+    now = unix(ago=0)  # whenever the test runs after its module was read
     return Session("user_1", "sess_1", "token", unix(ago=60), now + seconds, (("a.b.c", now),), ending=ending)
 
 
 def asked(of: Session | None, **more: Any) -> Asked:
-    return Asked("jwt", {}, of, **{"credential": "jwt", "issued_at": time.time(), **more})
+    return Asked("jwt", {}, of, **{"credential": "jwt", "issued_at": unix(ago=0), **more})
 
 
 def answer(status: int, sent_at: float = _NOW, worker: int = _OTHER, **more: Any) -> Answer:
