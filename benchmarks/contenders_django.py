@@ -161,8 +161,8 @@ def stytch(upstream: Upstream) -> App:
 def _aapp(name: str, view: Any, middleware: list[str] | None = None, **more: Any) -> App:
     """An app as Django's handler runs it, without what that does around each request, whatever the app does.
 
-    It moves to another thread for its signals, and back, and watches for a client that leaves in a task of its own:
-    ten times what is to be measured, and varying by more.
+    It moves to another thread for its signals, and back, and has a task that watches for a client that leaves: ten
+    times what is to be measured, and varying by more.
     """
     with override_settings(MIDDLEWARE=middleware or []):
         handler = ASGIHandler()
