@@ -33,6 +33,7 @@ SECTIONS = {  # name: most seconds it may take; three times what an idle machine
     "remote": 400,
     "burst": 600,
     "keyset": 160,
+    "kit": 120,
     "fleet": 60,
     "growth": 600,  # last: it makes do with the time that is left
 }
