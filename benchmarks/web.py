@@ -78,6 +78,8 @@ def _framework(
     table.notes.append("a cookie pair over a header: less what the same cookies cost without authentication")
     if framework.id.startswith("django"):
         table.notes.append("one configuration for all of this project's rows: cookies are on in each")
+    if framework.id == "django-asgi":
+        table.notes.append("without the threads and tasks of Django's own around each request")
     if any(contender.hops for contender in contenders):
         table.notes.append("some do part of their work in other threads, so that all threads of the process count")
     section.tables.append(table)
