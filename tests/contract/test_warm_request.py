@@ -43,14 +43,14 @@ STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most fun
     "flask-wsgi": (warm_apps.flask, 36, 450),
     "django-wsgi": (warm_apps.django_wsgi, 39, 950),
     "django-asgi": (warm_apps.django_asgi, 37, 2000),
-    "starlette": (warm_apps.starlette, 34, 1950),
-    "fastapi": (warm_apps.fastapi, 38, 1700),
+    "starlette": (warm_apps.starlette, 28, 1950),
+    "fastapi": (warm_apps.fastapi, 31, 1700),
 }
 CORE: dict[str, tuple[int, int]] = {  # headers of: most functions, most bytes at once
-    "wsgi": (14, 3500),
-    "asgi": (14, 3900),
-    "mapping": (14, 3500),
-    "cookie pair": (20, 4600),
+    "wsgi": (12, 3500),
+    "asgi": (12, 3900),
+    "mapping": (12, 3500),
+    "cookie pair": (18, 4600),
 }
 
 
