@@ -121,7 +121,7 @@ def test_few_are_kept() -> None:
     from moonkey_core._transport.aiohttp_backend import _MAX_HEADS, _Target
 
     async def work() -> tuple[int, bytes]:
-        target = _Target("http://127.0.0.1:1/a")
+        target, head = _Target("http://127.0.0.1:1/a"), b""
         for length in range(10 * _MAX_HEADS):
             head = await target.head(Fetch("POST", "http://127.0.0.1:1/a", json={}), length)
         return len(target._heads), head
