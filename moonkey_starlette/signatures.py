@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from types import UnionType
@@ -60,7 +60,7 @@ class Dependency(NoParameter):
         """Return the value of the dependency for a request that it lets pass."""
         return auth
 
-    async def __call__(self, connection: HTTPConnection) -> Any:
+    def __call__(self, connection: HTTPConnection) -> Coroutine[Any, Any, Any]:
         """Return the value for a request that it lets pass."""
         raise NotImplementedError
 

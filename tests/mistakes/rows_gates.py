@@ -187,11 +187,27 @@ def depends_on_the_class(lab: Lab, framework: str) -> None:
         annotated_with(Annotated[Any, Depends(RequireAuth)])(lab, framework)
 
 
+def dependency_as_decorator(lab: Lab, _: str) -> None:
+    gate: Any = RequireAuth()
+    with lab.at("construction"):
+        gate(FastAPI().get("/")(plain))
+
+
+def class_as_decorator(lab: Lab, _: str) -> None:
+    gate: Any = RequireAuth
+    with lab.at("construction"):
+        gate(FastAPI().get("/")(plain))
+
+
 def gate_as_value(lab: Lab, _: str) -> None:
     with lab.at("construction"):
         FastAPI().get("/", dependencies=[RequireAuth()])(plain)  # type: ignore[list-item]
 
 
+_NO_DECORATOR = (
+    "RequireAuth is a dependency and no decorator: as @RequireAuth(), it would leave plain (rows_gates.py, line {}) open. "
+    "Write `user: CurrentUser` as a parameter, or @app.get(…, dependencies=[Depends(RequireAuth(…))])."
+)
 _NO_DEPENDENCY = (
     "GET /: the parameter `user` of {} is no dependency: callers may send there what they like, or nothing. Write "
     "`user: CurrentUser`, without a default."
@@ -373,6 +389,22 @@ ROWS = (
         "Write Depends(RequireAuth()), with parentheses: the class itself protects nothing.",
         "`Depends(RequireAuth())`.",
         depends_on_the_class,
+    ),
+    Row(
+        "`@RequireAuth()`: the dependency as a decorator",
+        ("fastapi",),
+        "construction",
+        _NO_DECORATOR,
+        "`user: CurrentUser`, or `dependencies=[Depends(RequireAuth())]`.",
+        dependency_as_decorator,
+    ),
+    Row(
+        "`@RequireAuth`: the same without parentheses",
+        ("fastapi",),
+        "construction",
+        _NO_DECORATOR,
+        "`user: CurrentUser`, or `dependencies=[Depends(RequireAuth())]`.",
+        class_as_decorator,
     ),
     Row(
         "`dependencies=[RequireAuth()]`, without `Depends`",
