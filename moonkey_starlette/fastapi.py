@@ -7,7 +7,7 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # versions can't look up the names in a quoted one.
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn, Unpack, cast
+from typing import Annotated, Any, Never, Unpack, cast
 
 from starlette.requests import HTTPConnection
 
@@ -27,7 +27,7 @@ from moonkey_core.gate import RequirementOptions, Requirements, admit, own_attri
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
 from moonkey_core.web.placement import described, keyword_only_error
-from moonkey_core.web.uncalled import missing, says_if_uncalled
+from moonkey_core.web.uncalled import Misplaced, says_if_uncalled
 from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of, known_auth
 from moonkey_starlette.openapi import (
     BEARER_SCHEME,
@@ -306,20 +306,14 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session. A request without a verified session is refused."""
 
 
-_ELSEWHERE = (
-    "These session_routes are FastAPI's: app.include_router(session_routes()). In Starlette: "
-    "from moonkey_starlette import session_routes; in Flask: from moonkey_flask import session_routes; in Django: "
-    "from moonkey_django import session_routes."
-)
+class _Routes(Misplaced, APIRouter):
+    """The router of the session routes."""
 
-
-class _Routes(APIRouter):
-    """The router of the session routes, which says where they belong if another framework gets it."""
-
-    if not TYPE_CHECKING:  # only errors come here
-
-        def __getattr__(self, name: str) -> NoReturn:
-            missing(name, _ELSEWHERE)
+    belongs = (
+        "These session_routes are FastAPI's: app.include_router(session_routes()). In Starlette: "
+        "from moonkey_starlette import session_routes; in Flask: from moonkey_flask import session_routes; in "
+        "Django: from moonkey_django import session_routes."
+    )
 
 
 @says_if_uncalled("app.include_router(session_routes())")

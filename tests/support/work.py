@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
+import traceback
 import tracemalloc
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import moonkey_core
+
+T = TypeVar("T")
 
 _PACKAGES = tuple(
     moonkey_core.__path__[0].removesuffix("moonkey_core") + name
@@ -23,35 +27,45 @@ _DEADLINE = 300  # seconds
 _TRIES = 5
 
 
-def assert_linear(work: Callable[[int], Any], size: int) -> None:
-    """That ``work`` of three sizes grows evenly: what is made for each unit costs no more the more there are.
+def alone(call: Callable[[], T]) -> T:
+    """What a call returns in a copy of this process that has this thread only.
 
-    It is counted in a copy of this process that has this thread only. Memory is traced for the whole process: what
-    a server of another test allocates in its own thread meanwhile would be taken for a cost of ``work``.
+    Memory is traced for the whole process: what a server of another test allocates in its own thread meanwhile
+    would be taken for a cost of the call. What earlier tests have left to the collector stays there, unseen: to
+    look at all of it takes seconds. The result has to be one that can be pickled.
     """
     context = multiprocessing.get_context("fork")
     answers, to_answer = context.Pipe(duplex=False)
-    process = context.Process(target=_send_unevenness, args=(to_answer, work, size), daemon=True)
+    process = context.Process(target=_answer, args=(to_answer, call), daemon=True)
     with warnings.catch_warnings():
         # Since Python 3.12. A lock that another thread holds stays held in the copy: the deadline is for that.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
     to_answer.close()
     try:
-        assert answers.poll(_DEADLINE), f"nothing was counted within {_DEADLINE} s"
-        uneven: str = answers.recv()
+        assert answers.poll(_DEADLINE), f"no answer came within {_DEADLINE} s"
+        error, found = answers.recv()
     finally:
         process.kill()
         process.join()
         answers.close()
-    assert not uneven, uneven
+    assert not error, error
+    answer: T = found
+    return answer
 
 
-def _send_unevenness(answers: Connection, work: Callable[[int], Any], size: int) -> None:
+def _answer(answers: Connection, call: Callable[[], object]) -> None:
+    gc.freeze()
     try:
-        answers.send(_unevenness(work, [count * size for count in (1, 2, 3)]))
-    except Exception as error:
-        answers.send(f"{type(error).__name__}: {error}")
+        answers.send(("", call()))
+    except BaseException:
+        answers.send((traceback.format_exc(), None))
+
+
+def assert_linear(work: Callable[[int], Any], size: int) -> None:
+    """That ``work`` of three sizes grows evenly: what is made for each unit costs no more the more there are."""
+    uneven = alone(lambda: _unevenness(work, [count * size for count in (1, 2, 3)]))
+    assert not uneven, uneven
 
 
 def _unevenness(work: Callable[[int], Any], sizes: list[int]) -> str:
