@@ -130,7 +130,7 @@ class _AsgiView(LineView):
         found: list[str] = []
         for key, value in self._lines:
             if len(key) == size and key.lower() == wanted:  # the length first: few names have the same
-                found.append(value.decode("latin-1"))  # noqa: PERF401  # a comprehension is a call in Python 3.11
+                found.append(value.decode("latin-1"))  # a comprehension is a call in Python 3.11
         return found
 
     def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
