@@ -33,9 +33,10 @@ chaos: setup ## Break everything around a fleet, and judge each answer; SEED=7, 
 	@$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(LIST),--list)
 
-bench: ## Compare the speed with other libraries; ONLY=local,web for some sections, QUICK=1 for a quick check
+bench: ## Compare the speed with other libraries; ONLY=local,web for some sections, QUICK=1 for a quick check, RUNS=3 for medians
 	@python3 benchmarks/environment.py
-	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+	@.venv-bench/bin/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
+	  $(if $(RUNS),--runs $(RUNS))
 
 check: setup ## Lint, check types, and check the import contracts
 	@$(BIN)/ruff format --check .

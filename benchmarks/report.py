@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,17 @@ from goals import Target, best_peer
 from results import Figure, Section, Table, number, section_of
 
 REASONS = Path(__file__).with_name("reasons.toml")
-FIGURES = ["what", "goal", "aim", "before", "now", "median", "slices", "best peer, in this run"]
+FIGURES = [
+    "what",
+    "goal",
+    "aim",
+    "before",
+    "now",
+    "spread of the runs",
+    "median",
+    "slices",
+    "best peer, in this run",
+]
 COUNTS = ["what", "to reach", "measured", "best of the others, in this run", "", "reason"]
 METHOD = """\
 CPU time of the thread, or of the whole process where other threads do part of the work. All contenders of a table
@@ -47,12 +58,36 @@ def show(section: Section, seconds: float) -> None:
     print(flush=True)
 
 
-def record(
-    sections: dict[str, Section], about: dict[str, Any], other: dict[str, Any] | None, *, partial: bool
-) -> dict[str, Any]:
+def record(sections: dict[str, Section], other: dict[str, Any] | None, *, partial: bool) -> dict[str, Any]:
     """All that a run found, as plain data. ``other`` is what another build of Python measured."""
     plain = {name: dataclasses.asdict(section) for name, section in sections.items()}
-    return {"about": about, "partial": partial, "other": other, "sections": plain}
+    return {"about": {}, "partial": partial, "other": other, "sections": plain}
+
+
+def median_of(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first of several runs' records, with the median of all runs for each figure.
+
+    What is counted and was missed in one of the runs is missed. The tables are those of the first run.
+    """
+    found = records[0]
+    for name, section in found["sections"].items():
+        again = [one["sections"][name] for one in records if name in one["sections"]]
+        for figure in section["figures"]:
+            same = [one for other in again for one in other["figures"] if one["id"] == figure["id"]]
+            figure["runs"] = [one["value"] for one in same]
+            figure["value"] = statistics.median(figure["runs"])
+            figure["median"] = statistics.median(one["median"] for one in same)
+            figure["peers"] = {
+                peer: statistics.median(one["peers"][peer] for one in same if peer in one["peers"])
+                for peer in figure["peers"]
+            }
+        for place, goal in enumerate(section["goals"]):
+            missed = [
+                one for other in again for one in other["goals"] if one["id"] == goal["id"] and one["met"] is False
+            ]
+            section["goals"][place] = missed[0] if missed else goal
+        section["failed"] = list(dict.fromkeys(line for other in again for line in other["failed"]))
+    return found
 
 
 def write(found: dict[str, Any], folder: Path) -> list[Path]:
@@ -75,6 +110,9 @@ def write_results(saved: Path) -> list[Path]:
     parts = ["# Benchmark results", "", *machine.lines(about), ""]
     if found["partial"]:
         parts += ["**A partial or quick run: not for comparing figures.**", ""]
+    runs = max((len(one.runs) for one in figures.values()), default=1)
+    if runs > 1:
+        parts += [f"{runs} runs: each figure is the median of theirs; the tables below are the first run's.", ""]
     parts += [METHOD, *([f"![Each figure as a multiple of its goal]({drawing.name})", ""] if drawn else [])]
     parts += ["## What is to be reached", "", *_markdown(_goal_table(targets, figures, found["other"])), ""]
     counts = Table("", COUNTS)
@@ -97,9 +135,7 @@ def _goal_table(targets: list[Target], figures: dict[str, Figure], other: dict[s
     table = Table("", [*FIGURES, *(["other build"] if other else []), "", "reason"])
     for target in targets:
         figure = figures.get(target.id)
-        now = ["not measured", "", ""] if figure is None else [number(figure.value), number(figure.median)]
-        if figure is not None:
-            now.append(str(figure.slices))
+        now = ["not measured", "", "", ""] if figure is None else _cells(figure)
         before = "" if target.before is None else number(target.before)
         cells = [target.what, target.text, "" if target.aim is None else f"{target.aim:g}", before, *now]
         elsewhere = other["figures"].get(target.id) if other else None
@@ -111,6 +147,12 @@ def _goal_table(targets: list[Target], figures: dict[str, Figure], other: dict[s
     if other:
         table.notes.append(f"other build: {other['build']}")
     return table
+
+
+def _cells(figure: Figure) -> list[str]:
+    several = len(figure.runs) > 1
+    spread = f"{number(min(figure.runs))} to {number(max(figure.runs))}" if several else ""
+    return [number(figure.value), spread, number(figure.median), str(figure.slices)]
 
 
 def _as_json(found: dict[str, Any]) -> str:

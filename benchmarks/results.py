@@ -39,13 +39,17 @@ class Goal:
 
 @dataclass
 class Figure:
-    """One number that ``goals.toml`` has a goal for, by its id. ``peers``: the same of others in this run."""
+    """One number that ``goals.toml`` has a goal for, by its id.
+
+    ``peers``: the same of others in this run. ``runs``: the value of each run, where ``value`` is their median.
+    """
 
     id: str
     value: float
     median: float
     slices: int
     peers: dict[str, float] = field(default_factory=dict)
+    runs: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""``python benchmarks/run.py [--only local,web] [--quick]``: run the sections, print tables, write the results.
+"""``python benchmarks/run.py [--only local,web] [--quick] [--runs 3]``: run the sections, write the results.
 
 Each section runs in a process of its own, so that none inherits another's heap, threads or trouble, and is ended
 when it takes too long.
@@ -33,9 +33,11 @@ SECTIONS = {  # name: most seconds it may take; three times what an idle machine
     "remote": 400,
     "burst": 600,
     "keyset": 160,
+    "kit": 120,
     "fleet": 60,
-    "growth": 600,  # last: it makes do with the time that is left
+    "growth": 900,  # last: it makes do with the time that is left
 }
+ONCE = {"growth"}  # sections that only the first of several runs has: what they count does not vary
 IN_OTHER_BUILD = ("local", "web")  # sections that another build of Python measures too
 OTHER = HERE.parent / ".venv-bench-other" / "bin" / "python"
 ON_DEMAND = {"fleet-scale": 360, "lag-table": 600}  # only where they are named: they take long
@@ -47,6 +49,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"sections, of {', '.join(ALL)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a figure")
+    parser.add_argument("--runs", type=int, default=1, help="how often all is run: medians and spread are shown")
     parser.add_argument("--out", type=Path, help="folder for the record and the results (default: this one)")
     parser.add_argument(
         "--again", action="store_true", help="make results.md again of results.json, and measure nothing"
@@ -164,19 +167,26 @@ def main() -> None:
         print(f"Written: {', '.join(str(path) for path in report.write_results(out / 'results.json'))}")
         return
     start, load = time.monotonic(), machine.load()
-    until = start + WHOLE
+    found = report.median_of([one_run(given, first=number == 0) for number in range(given.runs)])
+    found["about"] = machine.describe(load, time.monotonic() - start)
+    where = report.write(found, out)
+    print(f"Written: {', '.join(str(path) for path in where)}")
+
+
+def one_run(given: argparse.Namespace, *, first: bool) -> dict[str, Any]:
+    """All that was asked for, once."""
+    until = time.monotonic() + WHOLE
     partial = given.quick or not set(given.only) >= set(SECTIONS)
+    names = [name for name in given.only if first or name not in ONCE]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
         others: Future[dict[str, Any] | None] = Future()
-        last = [name for name in given.only if name == "growth"]
-        sections = run_all([name for name in given.only if name not in last], given.quick, Path(folder), until)
-        if not partial:  # beside the section that only compares at the same moment
+        last = [name for name in names if name == "growth"]
+        sections = run_all([name for name in names if name not in last], given.quick, Path(folder), until)
+        if first and not partial:  # beside the section that only compares at the same moment
             others = beside.submit(other_build, given.only, Path(folder, "other"))
         sections.update(run_all(last, given.quick, Path(folder), until))
-        other = None if partial else others.result()
-    about = machine.describe(load, time.monotonic() - start)
-    where = report.write(report.record(sections, about, other, partial=partial), out)
-    print(f"Written: {', '.join(str(path) for path in where)}")
+        other = others.result() if first and not partial else None
+    return report.record(sections, other, partial=partial)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,14 @@ class BaseAuth:
         def __getitem__(self, key: object) -> NoReturn:
             raise item_error(BaseAuth, key)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> NoReturn:
+        """Refuse to be a field: FastAPI would make one of a parameter ``auth: Auth``."""
+        raise TypeError(
+            "An Auth is no field of a request or a response. In FastAPI, write `auth: CurrentAuth` as a "
+            "parameter, or `auth: Annotated[Auth, Depends(RequireAuth())]`, and return auth.user."
+        )
+
     def __init__(
         self,
         entry: CacheEntry | None = None,
@@ -441,7 +449,9 @@ def remembered_auth(entry: CacheEntry, from_cookies: bool = False, source: Sourc
     auth._as_of = entry.vouched_at
     auth._from_cookies = from_cookies
     auth._accessed = auth._asked = False
-    auth._error = auth._user = auth._session = auth._fresh = auth._binding = None
+    auth._user = entry.simple_user  # `None` where they were not built lately
+    auth._session = entry.built_session
+    auth._error = auth._fresh = auth._binding = None
     auth._hint = ""
     found: Auth = auth
     return found

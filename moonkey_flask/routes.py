@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
 
 from flask import Blueprint, Request, Response
 from flask.blueprints import BlueprintSetupState
@@ -26,26 +25,21 @@ from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.origin import warn_if_clients_unknown
 from moonkey_core.web.pages import check_sign_in_page
 from moonkey_core.web.request import wsgi_headers, wsgi_request
-from moonkey_core.web.uncalled import missing, says_if_uncalled
+from moonkey_core.web.uncalled import Misplaced, says_if_uncalled
 from moonkey_flask.identity import current_request, get_client, resolve
 from moonkey_flask.names import EXTENSION, MOUNTED, ROUTES
 from moonkey_flask.pages import response_of
 from moonkey_flask.responses import path_of
 
-_ELSEWHERE = (
-    "These session_routes are Flask's. In FastAPI: from moonkey_starlette.fastapi import session_routes; in "
-    "Starlette: from moonkey_starlette import session_routes; in Django: from moonkey_django import "
-    "session_routes."
-)
 
+class _Routes(Misplaced, Blueprint):
+    """The blueprint of the session routes."""
 
-class _Routes(Blueprint):
-    """The blueprint of the session routes, which says where they belong if another framework gets it."""
-
-    if not TYPE_CHECKING:  # only errors come here
-
-        def __getattr__(self, name: str) -> NoReturn:
-            missing(name, _ELSEWHERE)
+    belongs = (
+        "These session_routes are Flask's. In FastAPI: from moonkey_starlette.fastapi import session_routes; in "
+        "Starlette: from moonkey_starlette import session_routes; in Django: from moonkey_django import "
+        "session_routes."
+    )
 
 
 @says_if_uncalled("app.register_blueprint(session_routes())")

@@ -6,7 +6,8 @@ They need the middleware: ``app.add_middleware(MoonKeyMiddleware)``.
 # No `from __future__ import annotations` here: FastAPI reads the annotations of these objects, and its older
 # versions can't look up the names in a quoted one.
 
-from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn, Unpack, cast
+from collections.abc import Coroutine
+from typing import Annotated, Any, Never, Unpack, cast
 
 from starlette.requests import HTTPConnection
 
@@ -25,8 +26,8 @@ from moonkey_core.flows import NAMES, Mode
 from moonkey_core.gate import RequirementOptions, Requirements, admit, own_attributes, similar_requirements
 from moonkey_core.models import MODELS, Session, User
 from moonkey_core.settings import CookieSettings
-from moonkey_core.web.placement import keyword_only_error
-from moonkey_core.web.uncalled import missing, says_if_uncalled
+from moonkey_core.web.placement import described, keyword_only_error
+from moonkey_core.web.uncalled import Misplaced, says_if_uncalled
 from moonkey_starlette.identity import KEY, Identity, get_auth, get_client, identity_of, known_auth
 from moonkey_starlette.openapi import (
     BEARER_SCHEME,
@@ -142,6 +143,17 @@ class _ConfiguredGate(type):
         raise TypeError(f"Write dependencies=[Depends({cls.__name__}())].")
 
 
+def _no_decorator(gate: object, given: object) -> TypeError:
+    """Return the error for a gate that is given a function or a class, as a decorator is."""
+    name = type(gate).__name__
+    if not callable(given):
+        return keyword_only_error(name, given)
+    return TypeError(
+        f"{name} is a dependency and no decorator: as @{name}(), it would leave {described(given)} open. Write "
+        f"`user: CurrentUser` as a parameter, or @app.get(…, dependencies=[Depends({name}(…))])."
+    )
+
+
 class _Gate(Dependency, metaclass=_ConfiguredGate):
     """The base of all gates. Gates of the same class with the same requirements are equal."""
 
@@ -152,12 +164,15 @@ class _Gate(Dependency, metaclass=_ConfiguredGate):
 
     def __init__(self, *surplus: Never, **requirements: Unpack[RequirementOptions]) -> None:
         if surplus:
-            raise keyword_only_error(type(self).__name__, surplus[0])
+            raise _no_decorator(self, surplus[0])
         self.requirements: Requirements = Requirements(**requirements)
         self._check_attributes()
         # A subclass may add checks of its own, so it never equals its base.
         self._configuration = (RequireAuth if type(self) is _InnerGate else type(self), self.requirements)
         self._hash = hash(self._configuration)
+        if type(self).__call__ is RequireAuth.__call__:
+            # FastAPI asks this attribute whether it has to await what a call returns; a call does not read it.
+            object.__setattr__(self, "__call__", self._passed)
 
     def _check_attributes(self) -> None:
         """Raise ``ConfigurationError`` if an attribute of a subclass looks like a requirement and is none."""
@@ -227,13 +242,22 @@ class RequireAuth(_Gate, _Bearer):
         """Whether it lets each verified user and session pass, and does nothing else."""
         return self.lets_users_pass_only and self.requirements.asks_nothing_more
 
-    async def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> AuthenticatedAuth:
-        """Return the identity of a request that passes the gate; raise the refusal of any other."""
+    def __call__(self, connection: HTTPConnection, given: Any = _GIVEN) -> Coroutine[Any, Any, AuthenticatedAuth]:
+        """Return the identity of a request that passes the gate; raise the refusal of any other.
+
+        Raises:
+            TypeError: It is given a function, as a decorator is. So this is no ``async def``, which would say
+                nothing where its coroutine takes the place of the endpoint.
+        """
+        if callable(connection):
+            raise _no_decorator(self, connection)
         if given is _GIVEN and self.requirements.asks_nothing_more:
-            known = known_auth(connection)
-            if known is not None:
-                return known
-        return await self._passed(connection, given)
+            return self._known(connection)
+        return self._passed(connection, given)
+
+    async def _known(self, connection: HTTPConnection) -> AuthenticatedAuth:
+        known = known_auth(connection)
+        return await self._passed(connection) if known is None else known
 
 
 class _InnerGate(_Gate, Default):
@@ -282,20 +306,14 @@ CurrentSession = Annotated[Session, Security(_CurrentSession())]
 """The verified session. A request without a verified session is refused."""
 
 
-_ELSEWHERE = (
-    "These session_routes are FastAPI's: app.include_router(session_routes()). In Starlette: "
-    "from moonkey_starlette import session_routes; in Flask: from moonkey_flask import session_routes; in Django: "
-    "from moonkey_django import session_routes."
-)
+class _Routes(Misplaced, APIRouter):
+    """The router of the session routes."""
 
-
-class _Routes(APIRouter):
-    """The router of the session routes, which says where they belong if another framework gets it."""
-
-    if not TYPE_CHECKING:  # only errors come here
-
-        def __getattr__(self, name: str) -> NoReturn:
-            missing(name, _ELSEWHERE)
+    belongs = (
+        "These session_routes are FastAPI's: app.include_router(session_routes()). In Starlette: "
+        "from moonkey_starlette import session_routes; in Flask: from moonkey_flask import session_routes; in "
+        "Django: from moonkey_django import session_routes."
+    )
 
 
 @says_if_uncalled("app.include_router(session_routes())")

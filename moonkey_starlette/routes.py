@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from moonkey_core.flows import (
 from moonkey_core.flows import Route as Served
 from moonkey_core.web.marks import SESSION_ROUTE, open_view
 from moonkey_core.web.request import HeaderView, asgi_request
-from moonkey_core.web.uncalled import missing, says_if_uncalled
+from moonkey_core.web.uncalled import Misplaced, says_if_uncalled
 from moonkey_starlette.identity import identity_of
 from moonkey_starlette.pages import HTML, Pages, Templates
 from moonkey_starlette.paths import as_link, visible_path
@@ -30,20 +30,14 @@ from moonkey_starlette.paths import as_link, visible_path
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-_ELSEWHERE = (
-    "These session_routes are Starlette's: Starlette(routes=[session_routes(), …]). In FastAPI: "
-    "from moonkey_starlette.fastapi import session_routes; in Flask: from moonkey_flask import session_routes; in "
-    "Django: from moonkey_django import session_routes."
-)
+class _Routes(Misplaced, Mount):
+    """The mount of the session routes."""
 
-
-class _Routes(Mount):
-    """The mount of the session routes, which says where they belong if another framework gets it."""
-
-    if not TYPE_CHECKING:  # only errors come here
-
-        def __getattr__(self, name: str) -> NoReturn:
-            missing(name, _ELSEWHERE)
+    belongs = (
+        "These session_routes are Starlette's: Starlette(routes=[session_routes(), …]). In FastAPI: "
+        "from moonkey_starlette.fastapi import session_routes; in Flask: "
+        "from moonkey_flask import session_routes; in Django: from moonkey_django import session_routes."
+    )
 
 
 @says_if_uncalled("Starlette(routes=[session_routes(), …])")

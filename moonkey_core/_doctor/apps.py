@@ -18,6 +18,7 @@ from moonkey_core._doctor.lines import Line, wrong
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
+_SETTINGS = "DJANGO_SETTINGS_MODULE"
 _FRAMEWORKS = {"flask": "moonkey_flask", "django": "moonkey_django", "starlette": "moonkey_starlette"}
 
 
@@ -79,13 +80,13 @@ def find_app(name: str, directory: str = "") -> FoundApp:
     place = directory or os.getcwd()
     if place not in sys.path:
         sys.path.insert(0, place)
-    found: Any = _attempt(partial(importlib.import_module, module_name), f"The module {module_name!r}")
+    found: Any = attempt(partial(importlib.import_module, module_name), f"The module {module_name!r}")
     for part in path.removesuffix("()").split("."):
         if not hasattr(found, part):
             raise AppError(f"{module_name!r} has no {part!r}. Name the app as module:app or module:create_app().")
         found = getattr(found, part)
     if is_factory:
-        found = _attempt(cast("Callable[[], Any]", found), f"The factory {path}")
+        found = attempt(cast("Callable[[], Any]", found), f"The factory {path}")
     return _recognized(found, name)
 
 
@@ -96,18 +97,37 @@ def find_django(settings_module: str = "") -> FoundApp:
         settings_module: The settings, if ``DJANGO_SETTINGS_MODULE`` does not name them.
 
     Raises:
-        AppError: Django or its settings cannot be had.
+        AppError: Django or its settings cannot be had, or these have no ``ROOT_URLCONF``.
+        ConfigurationError: A setting of this package is wrong, and setting Django up has raised it.
     """
+    if not (settings_module or os.environ.get(_SETTINGS)):
+        raise AppError(f"Name the settings of the Django project: --django mysite.settings, or {_SETTINGS}.")
     if settings_module:
-        os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())
-    django = _attempt(partial(importlib.import_module, "django"), "Django")
-    _attempt(django.setup, "The Django project")
+        os.environ[_SETTINGS] = settings_module
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    django = attempt(partial(importlib.import_module, "django"), "Django")
+    attempt(django.setup, "The Django project")
+    settings = importlib.import_module("django.conf").settings
+    if not getattr(settings, "ROOT_URLCONF", ""):
+        raise AppError(
+            f"{os.environ[_SETTINGS]!r} has no ROOT_URLCONF, so it is no module of settings. A project in one "
+            "file, which calls settings.configure(), is named by its app: module:application."
+        )
     return FoundApp(None, _doctor_of("moonkey_django"))
 
 
-def _attempt(call: Callable[[], Any], what: str) -> Any:
+def attempt(call: Callable[[], Any], what: str) -> Any:
+    """Return what code of the app returns.
+
+    Args:
+        call: The code.
+        what: What it is for, as the subject of a sentence.
+
+    Raises:
+        AppError: It has failed.
+        ConfigurationError: A setting of this package is wrong.
+    """
     problem = ""
     try:
         return call()
@@ -118,6 +138,9 @@ def _attempt(call: Callable[[], Any], what: str) -> Any:
     except SystemExit as error:
         problem = f"{what} cannot be loaded: it ends the process ({type(error).__name__})."
     except Exception as error:
+        cause = error.__context__
+        if isinstance(cause, ConfigurationError) and str(cause) == str(error):
+            raise cause from None  # Django's ImproperlyConfigured for a setting of ours
         problem = f"{what} cannot be loaded: {type(error).__name__}. Start the app once to see the whole error."
     raise AppError(problem)  # outside of the handler: the context of the exception may hold anything
 

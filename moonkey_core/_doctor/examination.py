@@ -18,6 +18,7 @@ from moonkey_core.client import MoonKey
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.settings import Settings
 
+_README = "The settings are in README.md, each with its variable."
 _OF_PROVIDER: tuple[tuple[str, Callable[[Subject], list[Line]]], ...] = (
     ("key", service.check_key),
     ("key set", service.check_key_set),
@@ -37,12 +38,14 @@ def examine(load: Callable[[], Settings], asked: Asked, more: Sequence[Callable[
     """
     lines = _run("variables", lambda: variables.check_variables(asked.environ))
     settings: Settings | None = None
+    refused = ""
     heard: list[str] = []
     try:
         with _warnings(heard):
             settings = load()
     except ConfigurationError as error:
-        lines.append(wrong("settings", str(error), "The settings are in README.md, each with its variable."))
+        refused = str(error)
+        lines.append(wrong("settings", refused, _README))
     except Exception as error:  # of a file of settings of the app
         lines.append(_crashed("settings", error))
     lines += [
@@ -51,8 +54,18 @@ def examine(load: Callable[[], Settings], asked: Asked, more: Sequence[Callable[
     if settings is not None:
         lines += _examined(settings, asked)
     for check in more:
-        lines += _run("app", check)
+        lines += _run("app", partial(_more, check, refused))
     return Report(tuple(lines)).masked(mask_for(settings, asked))
+
+
+def _more(check: Callable[[], list[Line]], refused: str) -> list[Line]:
+    """Return what a check of a framework finds; no second time the settings that were ``refused``."""
+    try:
+        return check()
+    except ConfigurationError as error:
+        if str(error) == refused:
+            return [unseen("app", "Its middleware is not looked at before its settings are valid.")]
+        return [wrong("app", str(error), "docs/mistakes.md says what helps.")]
 
 
 @contextmanager
@@ -79,7 +92,7 @@ def _examined(settings: Settings, asked: Asked) -> list[Line]:
     try:
         client = MoonKey(settings)
     except ConfigurationError as error:
-        return [wrong("settings", str(error), "The settings are in README.md, each with its variable.")]
+        return [wrong("settings", str(error), _README)]
     with client:
         lines = [ok("settings", f"They are valid. {_providers(settings)}")]
         subjects = subjects_of(client, asked)

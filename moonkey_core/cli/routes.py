@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import cast
 
-from moonkey_core._doctor.apps import AppError, find_app, find_django
+from moonkey_core._doctor.apps import AppError, attempt, find_app, find_django
 from moonkey_core.audit import RouteAudit, audit_routes
 from moonkey_core.errors import ConfigurationError
 
@@ -78,8 +79,9 @@ def _audit(arguments: argparse.Namespace) -> RouteAudit:
     if arguments.app is not None and arguments.django is not None:
         raise AppError("Name either an app or --django, not both.")
     if arguments.app is not None:
-        return audit_routes(find_app(arguments.app).app)
+        app = find_app(arguments.app).app
+        return cast("RouteAudit", attempt(lambda: audit_routes(app), f"What {arguments.app} serves"))
     if not (arguments.django or os.environ.get(_DJANGO)):
         raise AppError(f"Name an app, such as module:app, or a Django project: --django settings, or {_DJANGO}.")
     find_django(arguments.django or "")
-    return audit_routes()
+    return cast("RouteAudit", attempt(audit_routes, "The URL configuration of the Django project"))

@@ -54,15 +54,15 @@ class Service(Protocol):
 
     def answers(self, url: str) -> bool:
         """Return whether a call to this address is for this service."""
-        raise NotImplementedError
+        ...
 
     def translated(self, url: str, call: Call) -> Call:
         """Return a call as the emulator knows it: its paths, and its credentials where the app has others."""
-        raise NotImplementedError
+        ...
 
     def completed(self, url: str, answer: EmulatedReply) -> EmulatedReply:
         """Return an answer as the provider would have written it."""
-        raise NotImplementedError
+        ...
 
 
 class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

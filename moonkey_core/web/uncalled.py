@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, Protocol, TypeVar, cast
 
 from moonkey_core.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ class _Uncalled:
         return self._make(**kwargs)
 
     def __getattr__(self, name: str) -> NoReturn:
-        missing(name, self.__dict__.get("_advice", ""))
+        _missing(name, self.__dict__.get("_advice", ""))
 
 
 def says_if_uncalled(written: str) -> Decorator:
@@ -50,7 +50,18 @@ def says_if_uncalled(written: str) -> Decorator:
     return wrap
 
 
-def missing(name: str, advice: str) -> NoReturn:
+class Misplaced:
+    """Mixin of what one framework gets as its routes. Where another one gets it, the error says what to write."""
+
+    belongs: ClassVar[str]
+
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            _missing(name, self.belongs)
+
+
+def _missing(name: str, advice: str) -> NoReturn:
     """Raise the error of an attribute that another framework looks for on routes of ours.
 
     Args:

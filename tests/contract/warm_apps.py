@@ -126,6 +126,11 @@ def asgi_visit(app: Any) -> Iterator[Visit]:
         yield lambda path, jwt: runner.run(call(path, jwt))
 
 
+def _own(request_class: type[Any]) -> type[Any]:
+    """Return a class like this one, of which there is no object yet."""
+    return type(request_class.__name__, (request_class,), {})
+
+
 @contextmanager
 def flask(options: Options | None) -> Iterator[Visit]:
     from flask import Flask
@@ -133,6 +138,7 @@ def flask(options: Options | None) -> Iterator[Visit]:
     from moonkey_flask import FlaskMoonKey, current_session, current_user, require_auth
 
     app = Flask("warm")
+    app.request_class = _own(app.request_class)
     if options is not None:
         FlaskMoonKey(app, **options)
 
@@ -177,18 +183,20 @@ def django_wsgi(options: Options | None) -> Iterator[Visit]:
     from django.core.handlers.wsgi import WSGIHandler
 
     with _django(options, "contract.warm_django_urls"):
-        yield wsgi_visit(WSGIHandler())
+        handler = WSGIHandler()
+        handler.request_class = _own(handler.request_class)
+        yield wsgi_visit(handler)
 
 
 @contextmanager
 def django_asgi(options: Options | None) -> Iterator[Visit]:
     from django.core.handlers.asgi import ASGIHandler
 
-    with (
-        _django(options, "contract.warm_django_async_urls"),
-        asgi_visit(ASGIHandler()) as visit,
-    ):
-        yield visit
+    with _django(options, "contract.warm_django_async_urls"):
+        handler = ASGIHandler()
+        handler.request_class = _own(handler.request_class)
+        with asgi_visit(handler) as visit:
+            yield visit
 
 
 @contextmanager

@@ -330,6 +330,40 @@ class TestByName:
         assert report_of(shown).keys() == {"variables", "settings"}
         assert "abcdefgh12345" not in shown
 
+    @pytest.mark.parametrize("kind", APPS)
+    def test_a_missing_key_is_said_once(
+        self,
+        module: Callable[[str], str],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+    ) -> None:
+        monkeypatch.delenv("MOONKEY_SECRET_KEY")
+        assert main(["doctor", module(APPS[kind]), "--json"]) == 1
+        assert report_of(capsys.readouterr().out).keys() == {"settings"}
+
+    def test_routes_that_cannot_be_loaded(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails() -> None:
+            raise ValueError("hunter2hunter2")
+
+        monkeypatch.setattr("moonkey_core.cli.routes.find_django", lambda _: None)
+        monkeypatch.setattr("moonkey_core.cli.routes.audit_routes", fails)
+        assert main(["routes", "--django", "mysite.settings"]) == 2
+        assert (
+            "The URL configuration of the Django project cannot be loaded: ValueError" in capsys.readouterr().err
+        )
+
+    @pytest.mark.parametrize("command", ["doctor", "routes", "explain"])
+    def test_django_without_settings(
+        self, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        assert main([command, "--django"]) == 2
+        assert "DJANGO_SETTINGS_MODULE" in capsys.readouterr().err
+
     def test_an_object_that_is_no_app(self, module: Callable[[str], str]) -> None:
         with pytest.raises(AppError):
             find_app(f"{module('app = 3')}:app")
@@ -360,3 +394,12 @@ class TestAProjectOfDjango:
             assert shown.strip().endswith("\n0")
             assert "moonkey" not in [line for line in shown.splitlines() if line.startswith("WRONG")]
             assert "MIDDLEWARE has MoonKey's once" in shown
+        shown = python(script, arguments=("doctor", "doctor_wsgi:app", "--json"), MOONKEY_SECRET_KEY="")
+        assert report_of(shown.strip().removesuffix("\n1")).keys() == {"settings"}  # no ImproperlyConfigured
+
+    def test_what_is_no_module_of_settings(self, tmp_path: Path) -> None:
+        (tmp_path / "doctor_single.py").write_text("from django.conf import settings\n")
+        script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.stderr = sys.stdout; {self.SCRIPT}"
+        shown = python(script, arguments=("routes", "--django", "doctor_single"))
+        assert "has no ROOT_URLCONF" in shown
+        assert shown.strip().endswith("\n2")

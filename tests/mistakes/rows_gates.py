@@ -23,6 +23,7 @@ import moonkey_django
 import moonkey_flask
 import moonkey_starlette
 from moonkey_core import User
+from moonkey_core.auth import Auth
 from moonkey_starlette.fastapi import CurrentUser, RequireAuth
 
 GATES: dict[str, Any] = {"flask": moonkey_flask, "django": moonkey_django, "starlette": moonkey_starlette}
@@ -182,9 +183,26 @@ def annotated_with(annotation: Any, **default: Any) -> Any:
     return provoke
 
 
+def auth_as_parameter(lab: Lab, framework: str) -> None:
+    with lab.at("construction"):
+        annotated_with(Auth)(lab, framework)
+
+
 def depends_on_the_class(lab: Lab, framework: str) -> None:
     with lab.at("construction"):
         annotated_with(Annotated[Any, Depends(RequireAuth)])(lab, framework)
+
+
+def dependency_as_decorator(lab: Lab, _: str) -> None:
+    gate: Any = RequireAuth()
+    with lab.at("construction"):
+        gate(FastAPI().get("/")(plain))
+
+
+def class_as_decorator(lab: Lab, _: str) -> None:
+    gate: Any = RequireAuth
+    with lab.at("construction"):
+        gate(FastAPI().get("/")(plain))
 
 
 def gate_as_value(lab: Lab, _: str) -> None:
@@ -192,6 +210,10 @@ def gate_as_value(lab: Lab, _: str) -> None:
         FastAPI().get("/", dependencies=[RequireAuth()])(plain)  # type: ignore[list-item]
 
 
+_NO_DECORATOR = (
+    "RequireAuth is a dependency and no decorator: as @RequireAuth(), it would leave plain (rows_gates.py, line {}) open. "
+    "Write `user: CurrentUser` as a parameter, or @app.get(…, dependencies=[Depends(RequireAuth(…))])."
+)
 _NO_DEPENDENCY = (
     "GET /: the parameter `user` of {} is no dependency: callers may send there what they like, or nothing. Write "
     "`user: CurrentUser`, without a default."
@@ -341,6 +363,15 @@ ROWS = (
         "`user: CurrentUser`.",
         annotated_with(User, default=None),
     ),
+    Row(
+        "`auth: Auth`",
+        ("fastapi",),
+        "construction",
+        "An Auth is no field of a request or a response. In FastAPI, write `auth: CurrentAuth` as a parameter, or `auth: "
+        "Annotated[Auth, Depends(RequireAuth())]`, and return auth.user.",
+        "`auth: CurrentAuth`.",
+        auth_as_parameter,
+    ),
     Row("`user: User`", ("fastapi",), "start", _NO_DEPENDENCY, "`user: CurrentUser`.", annotated_with(User)),
     Row(
         "`user=CurrentUser`: the annotation as a default",
@@ -373,6 +404,22 @@ ROWS = (
         "Write Depends(RequireAuth()), with parentheses: the class itself protects nothing.",
         "`Depends(RequireAuth())`.",
         depends_on_the_class,
+    ),
+    Row(
+        "`@RequireAuth()`: the dependency as a decorator",
+        ("fastapi",),
+        "construction",
+        _NO_DECORATOR,
+        "`user: CurrentUser`, or `dependencies=[Depends(RequireAuth())]`.",
+        dependency_as_decorator,
+    ),
+    Row(
+        "`@RequireAuth`: the same without parentheses",
+        ("fastapi",),
+        "construction",
+        _NO_DECORATOR,
+        "`user: CurrentUser`, or `dependencies=[Depends(RequireAuth())]`.",
+        class_as_decorator,
     ),
     Row(
         "`dependencies=[RequireAuth()]`, without `Depends`",

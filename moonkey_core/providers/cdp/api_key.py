@@ -74,7 +74,7 @@ class ApiKey:
         }
         if self._audience is not None:
             claims["aud"] = self._audience
-        nonce = "".join(secrets.choice("0123456789") for _ in range(_NONCE_DIGITS))
+        nonce = f"{secrets.randbelow(10**_NONCE_DIGITS):0{_NONCE_DIGITS}d}"
         return jwt.encode(claims, self._key, self._algorithm, headers={"kid": self._id, "nonce": nonce})
 
     def __repr__(self) -> str:

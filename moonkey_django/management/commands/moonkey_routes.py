@@ -19,10 +19,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options of ``moonkey routes``."""
         parser.add_argument("--json", action="store_true", help="write JSON")
+        parser.add_argument("--strict", action="store_true", help="fail on views of an unknown kind, too")
 
     def handle(self, *_args: object, **options: Any) -> None:
         """Print the audit."""
         audit = audit_routes()
         self.stdout.write(audit.to_json() if options["json"] else audit.to_table())
-        if audit.problems():
+        if audit.problems(strict=options["strict"]):
             sys.exit(1)
