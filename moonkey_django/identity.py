@@ -260,7 +260,7 @@ def attach(request: HttpRequest) -> Identity:
 
     Where a middleware of ours stands further outside, the identity is the one that it has attached.
     """
-    outer: Identity | None = request.__dict__.get(ATTRIBUTE)
+    outer: Identity | None = getattr(request, ATTRIBUTE, None)
     if outer is not None:
         return outer
     identity = Identity(request, configuration())
