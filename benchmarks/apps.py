@@ -16,6 +16,7 @@ from timing import Contender, Kind
 from tokens import Flavour
 
 NONE = "no authentication"
+NONE_COOKIES = "no authentication, the same cookies"
 OURS = "this project, warm"
 PAIR = "this project, warm, cookie pair"
 FIRST = "this project, first sight"

@@ -155,12 +155,17 @@ def race(
     rounds: int,
     count: int | dict[str, int],
 ) -> dict[str, Series]:
-    """Time every contender in every round, each round beginning with another one. ``count``: calls in a slice."""
+    """Time every contender in every round, each round beginning with another one. ``count``: calls in a slice.
+
+    Every other round goes the other way round. What runs just before a contender has left its own code in the
+    caches of the processor, or not: each of two that are compared gets the better neighbour.
+    """
     series = {contender.name: Series([]) for contender in contenders}
     settle()
     for turn in range(rounds):
         shift = turn % len(contenders)
-        for contender in [*contenders[shift:], *contenders[:shift]]:
+        order = [*contenders[shift:], *contenders[:shift]]
+        for contender in order if turn % 2 == 0 else reversed(order):
             size = count if isinstance(count, int) else count[contender.name]
             arguments = pools.take(contender, turn, size)
             seconds, results = contender.results(arguments, loop)

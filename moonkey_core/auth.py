@@ -441,7 +441,9 @@ def remembered_auth(entry: CacheEntry, from_cookies: bool = False, source: Sourc
     auth._as_of = entry.vouched_at
     auth._from_cookies = from_cookies
     auth._accessed = auth._asked = False
-    auth._error = auth._user = auth._session = auth._fresh = auth._binding = None
+    auth._user = entry.simple_user  # `None` where they were not built lately
+    auth._session = entry.built_session
+    auth._error = auth._fresh = auth._binding = None
     auth._hint = ""
     found: Auth = auth
     return found

@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Annotated, Any, ParamSpec, Protocol, TypeVar, Unpack, get_args, get_origin, overload
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from moonkey_core.auth import Auth
 from moonkey_core.errors import ConfigurationError
@@ -174,7 +174,8 @@ def _gated(
 
     async def gate(*args: P.args, **kwargs: P.kwargs) -> Any:
         connection = kwargs[name] if name in kwargs else args[index] if index < len(args) else None
-        if not isinstance(connection, HTTPConnection):
+        # The usual class first: to ask an abstract one takes as long as all else that is done here.
+        if type(connection) is not Request and not isinstance(connection, HTTPConnection):
             raise ConfigurationError(
                 f"@{gate_name} took {name!r} of {described(endpoint)} for the request, but it is none of "
                 "Starlette's. Name the right parameter `request` or `websocket`; in Flask or Django, take the "

@@ -40,6 +40,7 @@ class Identity(BaseUser):
         client: The client that verifies it.
         pages: The renderer of pages for the app.
         is_eager: Whether the middleware verifies the identity before it calls the app.
+        needs_info: Whether the settings need more of a request than its headers.
 
     Attributes:
         auth: The verified identity; ``None`` until it has been verified.
@@ -59,14 +60,14 @@ class Identity(BaseUser):
     _once: Once[Auth] | None = None
     _pending: Pending | None = None
 
-    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, *, is_eager: bool) -> None:
+    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, is_eager: bool, needs_info: bool) -> None:
         self.client: AsyncMoonKey = client
         self.pages: Pages = pages
         self.is_eager: bool = is_eager
         # Not the lines themselves: what shows all that `request.user` holds must not show a credential.
         self._received = received = asgi_headers(scope["headers"])
         self.headers: HeaderView = received
-        if client.settings.needs_request_info:
+        if needs_info:
             self.info = asgi_request(scope)
 
     def is_of(self, scope: Scope, client: AsyncMoonKey) -> bool:

@@ -27,7 +27,7 @@ from moonkey_starlette.pages import Pages, Templates
 from moonkey_starlette.paths import answers_preflights, exact_paths, is_preflight, route_path
 from moonkey_starlette.refused import HttpRaiser, check_handlers
 from moonkey_starlette.responses import HttpReply, Reply, ResponseRules, WebSocketReply, offers_denial
-from moonkey_starlette.scope import attach
+from moonkey_starlette.scope import RequestState
 from moonkey_starlette.signatures import Shortened, user_is_known
 from moonkey_starlette.static_files import is_for_a_file
 from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
@@ -130,7 +130,7 @@ class MoonKeyMiddleware:
         for name, value in (("required", required), ("lazy", lazy), ("bind_websockets", binds)):
             if not isinstance(value, bool):
                 raise ConfigurationError(f"{name} must be True or False.")
-        self._lazy, self._bind_websockets = lazy, binds
+        self._is_eager, self._bind_websockets = not lazy, binds
         self.required: bool = required
         self.public_paths: frozenset[str] = exact_paths(public_paths)
         if self.public_paths and not required:
@@ -143,6 +143,7 @@ class MoonKeyMiddleware:
         settings = Settings.load(options) if client is None else client.settings
         check_cookies(self.app, settings)
         self.client: AsyncMoonKey = client or AsyncMoonKey(settings)
+        self._needs_info = self.client.settings.needs_request_info
         self._rules = ResponseRules(self.client, self._mounted, self._pages)
         also = partial(check_opened, self.app) if required else str
         self._routes = RouteCheck(self.app, self.client, MoonKeyMiddleware, also)
@@ -158,7 +159,7 @@ class MoonKeyMiddleware:
         if kind == "websocket" or KEY in scope:
             identity = self._identity(scope)
         else:
-            identity = Identity(scope, self.client, self._pages, is_eager=not self._lazy)
+            identity = Identity(scope, self.client, self._pages, self._is_eager, self._needs_info)
         reply: Reply
         if kind == "http":
             reply = HttpReply(scope, receive, send, identity, self._rules)
@@ -166,13 +167,18 @@ class MoonKeyMiddleware:
             reply = BoundReply(scope, receive, send, identity)
         else:
             reply = WebSocketReply(scope, receive, send, identity, offers_denial=offers_denial(scope))
-        identity.raise_for(HttpRaiser(reply))
+        if identity.auth is None:
+            identity.raiser = HttpRaiser(reply)
+        else:  # a middleware further outside has verified it
+            identity.raise_for(HttpRaiser(reply))
         try:
             if not self._is_checked:
                 self._routes.at_request(scope)
                 self._is_checked = True
-            attach(scope, identity)
-            if not self._lazy and identity.peek() is None and not is_for_a_file(self.app, scope):
+            # On the scope itself, not on a copy: outer layers read the scope after inner ones.
+            scope[KEY] = scope["user"] = scope["auth"] = identity
+            scope["state"] = RequestState(scope.get("state", {}), identity)
+            if self._is_eager and identity.peek() is None and not is_for_a_file(self.app, scope):
                 await identity.resolve()
             if Shortened.exist:
                 auth = identity.auth
@@ -213,8 +219,8 @@ class MoonKeyMiddleware:
         outer = outer_identity(scope, self.client) if KEY in scope else None
         if outer is None:
             kind = WatchedIdentity if scope["type"] == "websocket" else Identity
-            return kind(scope, self.client, self._pages, is_eager=not self._lazy)
-        outer.pages, outer.is_eager = self._pages, outer.is_eager or not self._lazy
+            return kind(scope, self.client, self._pages, self._is_eager, self._needs_info)
+        outer.pages, outer.is_eager = self._pages, outer.is_eager or self._is_eager
         return outer
 
     async def _admits(self, scope: Scope, identity: Identity, reply: Reply) -> bool:
@@ -226,7 +232,7 @@ class MoonKeyMiddleware:
         path = route_path(scope)
         if path in self.public_paths or (scope["type"] == "http" and self._mounted.covers(path)):
             return True
-        if self._lazy and default_for(self.app, scope) is None:
+        if not self._is_eager and default_for(self.app, scope) is None:
             return True
         auth = await identity.resolve()
         error = check(auth)

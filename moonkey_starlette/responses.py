@@ -21,10 +21,10 @@ from moonkey_core.web.responses import (
     Refusal,
     ResponseEffects,
     ResponseFacts,
-    has_usual_effects,
     must_resolve_first,
     refuse,
     response_effects,
+    usual_check,
     usual_effects,
     usual_facts,
 )
@@ -45,6 +45,7 @@ _INTERNAL_ERROR = 1011
 _PRIVATE_USE = 4000
 
 _DESCRIBED_HEADERS = frozenset(name.encode() for name in DESCRIBED_HEADERS)
+_DESCRIBED_LENGTHS = frozenset(map(len, _DESCRIBED_HEADERS))
 
 _Line = tuple[bytes, bytes]
 
@@ -208,15 +209,19 @@ class ResponseRules:
         self.mounted = mounted
         self.pages = pages
         self._usual = _encoded(usual_effects(client.settings.identity_headers))
+        # Each response asks it: whether its identity has no effects but these, by whether the app asks for it.
+        self._is_usual_if_read = usual_check(client.settings, is_asked_for=False)
+        self._is_usual_if_asked_for = usual_check(client.settings, is_asked_for=True)
 
     def applied(self, start: Message, identity: Identity) -> Message:
         """Return the same as :func:`apply_response_effects`, in less time where the effects are the usual ones."""
         auth = identity.auth
-        if auth is not None and has_usual_effects(auth, self.settings, not identity.is_eager):
+        is_usual = self._is_usual_if_read if identity.is_eager else self._is_usual_if_asked_for
+        if auth is not None and is_usual(auth):
             lines = start.get("headers", ())
             try:
                 for name, _ in lines:
-                    if name.lower() in _DESCRIBED_HEADERS:
+                    if len(name) in _DESCRIBED_LENGTHS and name.lower() in _DESCRIBED_HEADERS:
                         break
                 else:
                     return {**start, "headers": [*lines, *self._usual]}

@@ -1,20 +1,11 @@
-"""The identity on a scope, as ``request.state`` and Starlette's ``request.user`` and ``request.auth`` show it."""
+"""The identity of a request as ``request.state`` shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from starlette.types import Scope
-
 from moonkey_starlette.identity import KEY, Identity
-
-
-def attach(scope: Scope, identity: Identity) -> None:
-    """Put the identity on the scope itself, not on a copy: outer layers read the scope after inner ones."""
-    scope[KEY] = identity
-    scope["state"] = RequestState(scope.get("state", {}), identity)
-    scope["user"] = scope["auth"] = identity
 
 
 class RequestState(MutableMapping[str, Any]):

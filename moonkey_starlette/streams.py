@@ -114,10 +114,10 @@ class WatchedIdentity(Identity):
 
     __slots__ = ("bound", "on_verified")
 
-    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, *, is_eager: bool) -> None:
+    def __init__(self, scope: Scope, client: AsyncMoonKey, pages: Pages, is_eager: bool, needs_info: bool) -> None:
         self.on_verified: Callable[[], None] | None = None
         self.bound: AsyncBoundSession | None = None
-        super().__init__(scope, client, pages, is_eager=is_eager)
+        super().__init__(scope, client, pages, is_eager, needs_info)
 
     @property
     def is_watched(self) -> bool:

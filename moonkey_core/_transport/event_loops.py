@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from moonkey_core import _clock
 from moonkey_core._plan import Fetch, Outcome
+from moonkey_core._transport.deadlines import Deadlines
 from moonkey_core._transport.limiter import LoopThrottle, TaskLimiter
 from moonkey_core._transport.replies import is_reusable
 from moonkey_core._transport.single_flight import AsyncSingleFlight
@@ -86,6 +87,7 @@ class LoopState:
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
         self.single_flight = AsyncSingleFlight(_clock.monotonic, is_reusable)
+        self.deadlines = Deadlines()
         self.limiter = TaskLimiter(settings.max_connections)
         self.entry_throttle = LoopThrottle(_ENTRY_SECONDS)
         self.begin_throttle = LoopThrottle(_WORK_SECONDS)

@@ -18,6 +18,7 @@ from moonkey_core._fork import reset_after_fork
 from moonkey_core._plan import AwaitPublished, ClaimState, Done, Fetch, Outcome, TransportError, step
 from moonkey_core._publication import RevocationState
 from moonkey_core._transport.circuit_breaker import CircuitBreaker
+from moonkey_core._transport.deadlines import Deadline
 from moonkey_core._transport.event_loops import (
     MAX_BACKGROUND_TASKS,
     LoopState,
@@ -439,7 +440,7 @@ class AsyncExchange:
             return pause
         attempt: Attempt | None = None
         try:
-            async with asyncio.timeout(seconds):
+            with Deadline(state.deadlines, seconds):
                 if pause:
                     await asyncio.sleep(pause)
                 limiter = state.limiter

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import ssl
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 from moonkey_core._plan import Fetch, Reply, TransportError
@@ -17,6 +18,7 @@ READ_SIZE = 64 * 1024
 KEEP_ALIVE = 30.0  # seconds
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # the wbits of zlib; "deflate" is the format of zlib itself
 _MAX_MEMBERS = 16
+_TEXT = json.JSONEncoder().encode
 
 _BAD_COMPRESSION = "compressed wrongly"
 
@@ -149,7 +151,16 @@ def request_content(fetch: Fetch) -> bytes | None:
     if fetch.form is not None:
         added = {} if fetch.authorization is None else fetch.authorization.members()
         return urlencode({**fetch.form, **added}).encode()
-    return None if fetch.json is None else json.dumps(fetch.json).encode()
+    return None if fetch.json is None else _json(fetch.json).encode()
+
+
+def _json(body: Mapping[str, Any]) -> str:
+    """Return what ``json.dumps`` returns, in half the time for a body of one text: the usual verification."""
+    if len(body) == 1:
+        ((name, value),) = body.items()
+        if type(name) is type(value) is str:
+            return f"{{{_TEXT(name)}: {_TEXT(value)}}}"
+    return json.dumps(body)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:

@@ -350,9 +350,18 @@ def has_usual_effects(auth: Auth, settings: Settings, is_asked_for: bool) -> boo
         settings: The settings.
         is_asked_for: As for :func:`response_effects`.
     """
+    return usual_check(settings, is_asked_for)(auth)
+
+
+def usual_check(settings: Settings, is_asked_for: bool) -> Callable[[Auth], bool]:
+    """Return what :func:`has_usual_effects` asks of an identity, for a caller that asks it in each request."""
     if settings.adds_to_responses:
-        return False
-    return is_plain(auth) if is_asked_for else is_read_and_plain(auth)
+        return _is_never_usual
+    return is_plain if is_asked_for else is_read_and_plain
+
+
+def _is_never_usual(_: Auth) -> bool:
+    return False
 
 
 def _is_targeted(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 import traceback
@@ -30,7 +31,8 @@ def alone(call: Callable[[], T]) -> T:
     """What a call returns in a copy of this process that has this thread only.
 
     Memory is traced for the whole process: what a server of another test allocates in its own thread meanwhile
-    would be taken for a cost of the call. The result has to be one that can be pickled.
+    would be taken for a cost of the call. What earlier tests have left to the collector stays there, unseen: to
+    look at all of it takes seconds. The result has to be one that can be pickled.
     """
     context = multiprocessing.get_context("fork")
     answers, to_answer = context.Pipe(duplex=False)
@@ -53,6 +55,7 @@ def alone(call: Callable[[], T]) -> T:
 
 
 def _answer(answers: Connection, call: Callable[[], object]) -> None:
+    gc.freeze()
     try:
         answers.send(("", call()))
     except BaseException:

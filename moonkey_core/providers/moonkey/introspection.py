@@ -23,11 +23,9 @@ from moonkey_core.providers.moonkey.ids import TOKEN_PREFIX, same_user
 from moonkey_core.providers.moonkey.replies import ApiError, judge, load_success, sound_credential
 from moonkey_core.providers.moonkey.wire import (
     check_session,
-    check_session_members,
     check_user,
-    is_deleted,
     is_ended_otherwise,
-    session_start,
+    session_span,
     without_secrets,
 )
 from moonkey_core.providers.verification_calls import result_of, shared_call
@@ -126,10 +124,8 @@ class SessionVerification:
         wire, user = body.get("session"), body.get("user")
         if body.get("deleted") or is_ended_otherwise(body):
             raise ValueError("a session beside the word that it has ended")
-        is_over = is_deleted(wire, now + self._settings.leeway)
+        started_at, ends_at, is_over = session_span(wire, now + self._settings.leeway)
         assert isinstance(wire, dict)  # checked
-        ends_at = check_session_members(wire)
-        started_at = session_start(wire)
         if ends_at < (started_at or 0.0):
             raise ValueError("a session that ends before it begins")
         return started_at, ends_at, is_over, wire["user_id"] if user is None else check_user(user)

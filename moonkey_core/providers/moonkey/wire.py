@@ -164,6 +164,23 @@ def session_start(body: Mapping[str, Any]) -> float | None:
     return _moment(body.get("started_at")) or _moment(body.get("created_at"))
 
 
+def session_span(body: object, now: float) -> tuple[float | None, float, bool]:
+    """Check a wire session, and return its start and end (Unix seconds), and whether it has been ended by ``now``.
+
+    Raises:
+        ValueError: Exactly where :func:`is_deleted` or :func:`check_session_members` raises it.
+    """
+    usual = usual_times(body) if type(body) is dict else None
+    if usual is not None and type(body) is dict:
+        identifier(body.get("id"))
+        identifier(body.get("user_id"))
+        return *usual, False
+    is_over = is_deleted(body, now)
+    assert isinstance(body, dict)  # checked
+    ends_at = check_session_members(body)
+    return session_start(body), ends_at, is_over
+
+
 def is_deleted(body: object, now: float = math.inf) -> bool:
     """Return whether a wire session has been ended, by ``now`` (Unix seconds).
 

@@ -481,7 +481,7 @@ class TestNothingIsLeft:
             loop.settle()
             assert (len(watcher), timers(loop)) == (0, 0)
         del tasks, task
-        assert bindings() == before
+        assert bindings() <= before  # what an earlier test left may go meanwhile
 
     def test_a_client_that_is_gone_is_not_told(self, loop: StillLoop, revocations: Revocations) -> None:
         for _ in range(100):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonkey_core import Device, Session
-from moonkey_core.providers.moonkey.wire import parse_login, parse_otp_request, parse_session, parse_user
+from moonkey_core.providers.moonkey.wire import (
+    check_session_members,
+    is_deleted,
+    parse_login,
+    parse_otp_request,
+    parse_session,
+    parse_user,
+    session_span,
+    session_start,
+)
 from support.any_json import JSON
 
 START = 1_643_163_802
@@ -176,3 +186,53 @@ def test_any_body_is_a_value_or_a_value_error(body: Any) -> None:
             continue
         assert repr(found)
         assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+
+
+_WIRE_TIME = st.sampled_from([START, START, START, 0, -1, None, True, 1.5, "1", 10**12])
+_WIRE_IDS = st.sampled_from(["sess_1", "sess_1", "user_1", "", "user_", " a", "a b", "ä", None, 7])
+_WIRE_FACTORS: st.SearchStrategy[Any] = st.sampled_from(
+    [None, [], [{}], [{"last_verified_at": START}], [{"method": {"last_verified_at": -1}}], [7], {}, "x"]
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "id": _WIRE_IDS,
+            "user_id": _WIRE_IDS,
+            "expires_at": _WIRE_TIME,
+            "started_at": _WIRE_TIME,
+            "created_at": _WIRE_TIME,
+            "last_active_at": _WIRE_TIME,
+            "updated_at": _WIRE_TIME,
+            "factors": _WIRE_FACTORS,
+            "device_info": st.sampled_from([None, {}, {"ip": "x"}, [], "x", 7]),
+            "deleted": st.sampled_from([None, False, True, 7]),
+            "deleted_at": _WIRE_TIME,
+            "status": st.sampled_from(["active", "revoked", None]),
+        },
+    )
+    | JSON
+)
+def test_the_span_of_a_session_is_what_the_checks_find(body: Any) -> None:
+    now = START + 10.0
+
+    def checked() -> object:
+        is_over = is_deleted(body, now)
+        ends_at = check_session_members(body)
+        return session_start(body), ends_at, is_over
+
+    assert _result(lambda: session_span(body, now)) == _result(checked)
+
+
+def test_the_span_of_each_spelling() -> None:
+    for body in (OLDER, NEWER):
+        assert session_span(body, START)[1:] == (START + 3600, False)
+
+
+def _result(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except ValueError:
+        return "refused"
