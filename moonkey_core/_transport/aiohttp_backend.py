@@ -36,7 +36,7 @@ _CALL_ERRORS = (
 """What sending a request and reading its reply may raise."""
 
 _MAX_TARGETS = 16
-_MAX_HEADS = 64  # of one target
+_MAX_SECTIONS = 64  # of one target
 
 
 class _Target:
@@ -46,16 +46,16 @@ class _Target:
         request: Stands for them where a connection is chosen or opened. It is never sent.
     """
 
-    __slots__ = ("_heads", "_host", "_path", "request")
+    __slots__ = ("_host", "_path", "_sections", "request")
 
     def __init__(self, url: str) -> None:
         parsed = URL(url, encoded=url.isascii())
         self.request = aiohttp.ClientRequest("GET", parsed, loop=asyncio.get_running_loop())
         self._path: str = parsed.raw_path_qs
         self._host: str = self.request.headers["host"]
-        self._heads: dict[tuple[str, int], tuple[dict[str, str], bytes]] = {}  # oldest first
+        self._sections: dict[tuple[str, int], tuple[dict[str, str], bytes]] = {}  # oldest first
 
-    async def head(self, fetch: Fetch, length: int) -> bytes:
+    async def header_section(self, fetch: Fetch, length: int) -> bytes:
         """Return the request line and the headers of a call, with the empty line that ends them.
 
         Requests with the same headers have the same ones, and nearly all calls of a client do.
@@ -68,16 +68,16 @@ class _Target:
             ValueError: A header cannot be sent.
         """
         headers = request_headers(fetch)
-        kept = self._heads.get((fetch.method, length))
+        kept = self._sections.get((fetch.method, length))
         if kept is not None and kept[0] == headers:
             return kept[1]
         lines = CIMultiDict({"host": self._host, **headers})
         if length or fetch.method != "GET":
             lines["content-length"] = str(length)
         head = await _written(f"{fetch.method} {self._path} HTTP/1.1", lines)
-        if kept is None and len(self._heads) >= _MAX_HEADS:
-            del self._heads[next(iter(self._heads))]
-        self._heads[fetch.method, length] = headers, head
+        if kept is None and len(self._sections) >= _MAX_SECTIONS:
+            del self._sections[next(iter(self._sections))]
+        self._sections[fetch.method, length] = headers, head
         return head
 
 
@@ -152,7 +152,7 @@ class AsyncSender:
         try:
             target = self._target(fetch.url)
             content = request_content(fetch) or b""
-            head = await target.head(fetch, len(content))
+            head = await target.header_section(fetch, len(content))
             connection, handler = await connector.lend(target.request)
             if fetch.closes_connection:
                 handler.force_close()

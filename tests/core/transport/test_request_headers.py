@@ -118,14 +118,14 @@ def test_a_header_that_would_be_two_is_not_sent(transport: str, value: str) -> N
 
 def test_few_are_kept() -> None:
     pytest.importorskip("aiohttp")
-    from moonkey_core._transport.aiohttp_backend import _MAX_HEADS, _Target
+    from moonkey_core._transport.aiohttp_backend import _MAX_SECTIONS, _Target
 
     async def work() -> tuple[int, bytes]:
         target, head = _Target("http://127.0.0.1:1/a"), b""
-        for length in range(10 * _MAX_HEADS):
-            head = await target.head(Fetch("POST", "http://127.0.0.1:1/a", json={}), length)
-        return len(target._heads), head
+        for length in range(10 * _MAX_SECTIONS):
+            head = await target.header_section(Fetch("POST", "http://127.0.0.1:1/a", json={}), length)
+        return len(target._sections), head
 
     count, head = asyncio.run(work())
-    assert count == _MAX_HEADS
-    assert f"content-length: {10 * _MAX_HEADS - 1}\r\n".encode() in head.lower()
+    assert count == _MAX_SECTIONS
+    assert f"content-length: {10 * _MAX_SECTIONS - 1}\r\n".encode() in head.lower()
