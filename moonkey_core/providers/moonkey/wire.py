@@ -389,6 +389,8 @@ def _moment(value: object) -> float | None:
 def _time(value: object) -> datetime | None:
     if type(value) is int and 0 < value <= _LATEST:  # as usual
         return _EPOCH + timedelta(0, value)  # in half the time of fromtimestamp
+    if value is None:
+        return None
     moment = _moment(value)
     return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
