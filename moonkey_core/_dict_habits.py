@@ -33,6 +33,7 @@ _OTHER_NAMES: Mapping[str, str] = {
     "Factor.delivery_method": "delivery_channel",
     "Factor.method": "method_type",
     "Auth.session_token": "session",
+    "Auth.id": "user.id",
     "Auth.user_id": "user.id",
     "Auth.email": "user.email",
 }

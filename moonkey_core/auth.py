@@ -122,6 +122,14 @@ class BaseAuth:
         def __getitem__(self, key: object) -> NoReturn:
             raise item_error(BaseAuth, key)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> NoReturn:
+        """Refuse to be a field: FastAPI would make one of a parameter ``auth: Auth``."""
+        raise TypeError(
+            "An Auth is no field of a request or a response. In FastAPI, write `auth: CurrentAuth` as a "
+            "parameter, or `auth: Annotated[Auth, Depends(RequireAuth())]`, and return auth.user."
+        )
+
     def __init__(
         self,
         entry: CacheEntry | None = None,

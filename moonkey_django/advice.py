@@ -11,6 +11,10 @@ _NO_MIDDLEWARE = (
     'This request has not passed MoonKey. Add "moonkey_django.MoonKeyMiddleware" to MIDDLEWARE. A request of '
     "RequestFactory passes no middleware: in a test, take django.test.Client."
 )
+_SAFE = "non-dict objects to be serialized set the safe parameter"
+_NO_DICT = "If this is MoonKey's User or Session: JsonResponse(user.to_dict())."
+_REST_USER = "Object of type RestUser is not JSON serializable"
+_NO_REST_USER = "This is request.user of REST framework: return request.user.moonkey.to_dict()."
 
 
 def explain_uncaught(request: HttpRequest | None, error: BaseException) -> None:
@@ -18,5 +22,9 @@ def explain_uncaught(request: HttpRequest | None, error: BaseException) -> None:
     if isinstance(error, AttributeError) and error.name in ("moonkey", "amoonkey"):
         if isinstance(error.obj, HttpRequest):
             error.add_note(_NO_MIDDLEWARE)
+    elif isinstance(error, TypeError) and _SAFE in str(error):
+        error.add_note(_NO_DICT)
+    elif isinstance(error, TypeError) and str(error) == _REST_USER:
+        error.add_note(_NO_REST_USER)
     elif request is not None:
         explain(error, peek_auth(request))

@@ -21,6 +21,7 @@ class MoonKeyConfig(AppConfig):
         from moonkey_django.cookie_checks import check_cookies
         from moonkey_django.cors_checks import check_cors
         from moonkey_django.gates import check_gates, check_sign_in_of_django
+        from moonkey_django.rest_checks import check_rest
         from moonkey_django.user_checks import check_users
 
         register(check_settings, Tags.security)
@@ -29,5 +30,6 @@ class MoonKeyConfig(AppConfig):
         register(check_cookies, Tags.security)
         register(check_cors, Tags.security)
         register(check_gates, Tags.urls)
+        register(check_rest, Tags.urls)
         register(check_sign_in_of_django, Tags.urls, deploy=True)
         register(check_routes, "moonkey_routes", deploy=True)

@@ -38,6 +38,7 @@ from moonkey_django.static_files import serves_files
 _FRAMEWORKS = ("django", "rest_framework", "moonkey_django")
 _DECORATORS = ("django.contrib.auth.decorators", "django.contrib.admin.views.decorators")
 _CLOSED_BY = 'MOONKEY["REQUIRED"]'
+_ORDER = {name: place for place, name in enumerate(("get", "post", "put", "patch", "delete", "trace"))}
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOGIN_REQUIRED = ("django.contrib.auth.middleware", "LoginRequiredMiddleware")
 _ACCESS_MIXIN = ("django.contrib.auth.mixins", "AccessMixin")
@@ -115,10 +116,9 @@ def _methods_of(view: Any) -> list[str]:
     owner = attribute(view, "cls") or attribute(view, "view_class")
     if isinstance(owner, type):
         names = attribute(owner, "http_method_names") or ()
-        own = [
-            name.upper() for name in names if name not in ("head", "options") and callable(attribute(owner, name))
-        ]
-        return own or ["ANY"]
+        # In a fixed order: @api_view lists them as a set.
+        own = sorted({*names} - {"head", "options"}, key=lambda name: (_ORDER.get(name, 9), name))
+        return [name.upper() for name in own if callable(attribute(owner, name))] or ["ANY"]
     for wrapped in called_by(view):
         listed = cells_of(wrapped).get("request_method_list")
         if isinstance(listed, list | tuple):

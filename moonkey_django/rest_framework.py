@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
 from django.http import HttpRequest
@@ -26,6 +26,7 @@ from moonkey_core.gate import own_attributes, similar_requirements
 from moonkey_core.models import User
 from moonkey_core.provider import key_of_user
 from moonkey_core.revocations import DEFAULT_SCOPE
+from moonkey_core.web.advice import public_names
 from moonkey_core.web.responses import Refusal, refuse
 from moonkey_django.conf import configuration
 from moonkey_django.identity import header_view, identity_of
@@ -88,6 +89,22 @@ class RestUser:
     def __str__(self) -> str:
         return self.pk
 
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"request.user has no attribute {name[:60]!r}. {_advice(name)}")
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise TypeError(f"request.user is an object and no dict. {_advice(key)}")
+
+
+def _advice(name: object) -> str:
+    shown = name if isinstance(name, str) and name in public_names(User) else "id"
+    return (
+        "It is REST framework's user, with is_authenticated and pk. MoonKey's is request.user.moonkey: write "
+        f"request.user.moonkey.{shown}."
+    )
+
 
 class Refused(exceptions.APIException):
     """A refusal with a status for which REST framework has no exception: 400, 503, or 500."""
@@ -121,6 +138,14 @@ class MoonKeyAuthentication(BaseAuthentication):
                 f"{cls.__qualname__} has an attribute {name!r}, which demands nothing. Use "
                 f"RequireAuthMixin with {demand!r} on the view."
             )
+
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __getattr__(self, name: str) -> NoReturn:
+            where = ""
+            if name in ("has_permission", "has_object_permission"):
+                where = ". MoonKeyAuthentication is no permission: put it into authentication_classes"
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{where}")
 
     def authenticate(self, request: Request) -> tuple[Any, Auth] | None:
         """Return the user and the ``Auth`` of a request; ``None`` where it carries no credential.

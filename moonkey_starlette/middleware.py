@@ -11,7 +11,6 @@ from typing import Never, NoReturn, Unpack
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from moonkey_core.auth import is_user
 from moonkey_core.client import AsyncMoonKey
 from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import check
@@ -28,7 +27,6 @@ from moonkey_starlette.paths import answers_preflights, exact_paths, is_prefligh
 from moonkey_starlette.refused import HttpRaiser, check_handlers
 from moonkey_starlette.responses import HttpReply, Reply, ResponseRules, WebSocketReply, offers_denial
 from moonkey_starlette.scope import RequestState
-from moonkey_starlette.signatures import Shortened, user_is_known
 from moonkey_starlette.static_files import is_for_a_file
 from moonkey_starlette.streams import BoundReply, SessionOver, WatchedIdentity
 
@@ -180,9 +178,6 @@ class MoonKeyMiddleware:
             scope["state"] = RequestState(scope.get("state", {}), identity)
             if self._is_eager and identity.peek() is None and not is_for_a_file(self.app, scope):
                 await identity.resolve()
-            if Shortened.exist:
-                auth = identity.auth
-                user_is_known.set(auth is not None and is_user(auth))
             if not self.required or await self._admits(scope, identity, reply):
                 await self.app(scope, reply.receive, reply.send)
         except MoonKeyError as error:

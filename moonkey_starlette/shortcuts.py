@@ -1,20 +1,27 @@
 """What FastAPI need not resolve anew in each request: the dependencies of a route that another one vouches for.
 
 FastAPI takes about as long over a dependency that does nothing as this package over a request. So a finished route
-has one of them. All are there again while the app has ``dependency_overrides``. The OpenAPI document is the same.
+has one of them, and none where the user is known. All are there again while the app has ``dependency_overrides``.
+The OpenAPI document is the same. Whether the installed FastAPI goes along is tried once; if not, all routes stay
+whole.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import wraps
+from datetime import UTC, datetime
+from functools import lru_cache, wraps
 from types import FunctionType
 from typing import Any
 
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moonkey_starlette.identity import known_auth
+from moonkey_core.auth import AuthenticatedAuth, is_user, new_auth
+from moonkey_core.models import Session, User, VerifiedSession
+from moonkey_core.web.placement import attribute
+from moonkey_starlette.identity import KEY, Identity, known_auth
 from moonkey_starlette.signatures import (
     Default,
     Dependency,
@@ -23,6 +30,7 @@ from moonkey_starlette.signatures import (
     all_of,
     default_of,
     dependencies_of,
+    entered,
     parameters_of,
 )
 
@@ -37,6 +45,11 @@ def shorten(route: Any, dependant: Any) -> None:
         route: The route, as FastAPI lists it.
         dependant: FastAPI's description of its endpoint, with all dependencies.
     """
+    if fits_fastapi():
+        _shorten(route, dependant)
+
+
+def _shorten(route: Any, dependant: Any) -> None:
     for one in all_of(dependant):
         if isinstance(one.call, Dependency):
             _leave_out_defaults(one)
@@ -65,9 +78,9 @@ def _leave_out_defaults(dependant: Any) -> None:
 def _leave_out_values(route: Any, dependant: Any) -> None:
     """Leave out the users and sessions of an endpoint behind a gate, and read them from the request instead.
 
-    The gate, or the first of them, remains in its place, and refuses what they would refuse. Where the middleware
-    knows that a verified user has sent the request, there is nothing to refuse: gates that ask nothing more are
-    left out as well, and the endpoint asks them only if that is not true any more.
+    The gate, or the first of them, remains in its place, and refuses what they would refuse. Where it is known
+    that a verified user has sent the request, there is nothing to refuse: gates that ask nothing more are left out
+    as well, and the endpoint asks them only if that is not true any more.
     """
     endpoint, provider = dependant.call, getattr(route, "dependency_overrides_provider", _MISSING)
     if provider is _MISSING or not (isinstance(endpoint, FunctionType) and inspect.iscoroutinefunction(endpoint)):
@@ -93,6 +106,25 @@ def _leave_out_values(route: Any, dependant: Any) -> None:
     left_out = Shortened(whole, few, fewest, provider)
     dependant.call = _reading(endpoint, values, gates, left_out, dependant.http_connection_param_name)
     dependant.dependencies = left_out
+    owner = (
+        attribute(route, "_effective_route") or route
+    )  # FastAPI lists those of an included router by a stand-in
+    owner.app = _entrance(owner.app, left_out)
+
+
+def _entrance(app: ASGIApp, left_out: Shortened) -> ASGIApp:
+    """Return the app of a route, which notes that it is entered by a request whose user is known."""
+
+    async def entrance(scope: Scope, receive: Receive, send: Send) -> None:
+        identity = scope.get(KEY)
+        auth = identity.auth if isinstance(identity, Identity) else None
+        entered.set(left_out if auth is not None and is_user(auth) else None)
+        try:
+            await app(scope, receive, send)
+        finally:
+            entered.set(None)  # FastAPI may have refused the body first
+
+    return entrance
 
 
 def _reading(
@@ -149,3 +181,73 @@ async def _asking(
         if name not in given:
             given[name] = await value(connection)
     return await endpoint(**given)
+
+
+class _Probe(Dependency):
+    """A gate and its value, for :func:`fits_fastapi`."""
+
+    lets_users_pass_only = lets_all_users_pass = True
+
+    def read(self, auth: AuthenticatedAuth) -> str:
+        return "read"
+
+    async def __call__(self, connection: HTTPConnection) -> str:
+        return "asked"
+
+
+@lru_cache(1)
+def fits_fastapi() -> bool:
+    """Return whether the installed FastAPI serves shortened routes as they are meant: tried once per process.
+
+    It goes through the dependencies of a request in one place, calls the ``app`` of a route for a request, and
+    passes the request under the name that its description of the endpoint has for it.
+    """
+    try:
+        return _served() == ["asked", "read", "asked"]
+    except Exception:  # of whatever FastAPI has become
+        return False
+
+
+def _served() -> list[object]:
+    """Return what an endpoint gets from a shortened dependency: for no user, a known user, and no user again."""
+    from fastapi import Depends, FastAPI
+
+    found: list[object] = []
+
+    async def endpoint(value: Any = Depends(_Probe())) -> None:  # noqa: B008  # FastAPI's way
+        found.append(value)
+
+    app = FastAPI(openapi_url=None)
+    app.get("/")(endpoint)
+    for route in app.routes:
+        if (dependant := attribute(route, "dependant")) is not None:
+            _shorten(route, dependant)
+    known = Identity.__new__(Identity)
+    ends_at = datetime.max.replace(tzinfo=UTC)
+    known.auth = new_auth(verified=VerifiedSession(User("user"), Session("session", "user", ends_at)))
+    for identity in (None, known, None):
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [],
+            KEY: identity,
+        }
+        step = app(scope, _receive, _send)
+        try:
+            step.send(None)  # it waits for nothing
+        except StopIteration:
+            continue
+        finally:
+            step.close()
+        break
+    return found
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(message: Message) -> None:
+    pass

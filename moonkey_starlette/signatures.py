@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -25,7 +24,6 @@ _VALUES: dict[Any, str] = {
     AuthenticatedAuth: "Annotated[AuthenticatedAuth, Depends(RequireAuth())]",
 }
 _MARKERS = ("Depends", "Security")
-_SOLVING = "solve_dependencies"  # FastAPI's function that goes through the dependencies of a request
 _OURS = re.compile(r"\b(CurrentUser|CurrentSession|CurrentAuth|RequireAuth)\b")
 _GATE = "Annotated[Auth, Depends(RequireAuth())]"
 
@@ -153,32 +151,23 @@ def dependencies_of(dependant: Any) -> list[Any]:
     return found.whole if isinstance(found, Shortened) else list(found)
 
 
-user_is_known: ContextVar[bool] = ContextVar("moonkey_user_is_known", default=False)
-"""Whether the middleware knew a verified user before it called the app. It decides what FastAPI goes through, and
-nothing else: the endpoint is called with what the request itself proves, or is not called."""
-
-
 class Shortened(list[Any]):
     """The dependencies of a route, which leaves some of them out while the app overrides no dependency.
 
-    FastAPI goes through them in each request.
+    FastAPI goes through them in each request, and for each OpenAPI document.
 
     Args:
         whole: All of them.
         few: Those that are left.
-        fewest: Those that are left where :data:`user_is_known`.
+        fewest: Those that are left for a request whose user is known, see :data:`entered`.
         provider: The app or router with ``dependency_overrides``, as FastAPI has noted it for the route.
     """
-
-    exist: ClassVar[bool] = False
-    """Whether there are any in this process."""
 
     def __init__(self, whole: Iterable[Any], few: Iterable[Any], fewest: Iterable[Any], provider: Any) -> None:
         super().__init__(whole)
         self._few = list(few)
         self._fewest = list(fewest)
         self._provider = provider
-        Shortened.exist = True
 
     @property
     def whole(self) -> list[Any]:
@@ -193,9 +182,18 @@ class Shortened(list[Any]):
     def __iter__(self) -> Iterator[Any]:
         if self._provider is not None and self._provider.dependency_overrides:
             return super().__iter__()
-        # Also a request may make the OpenAPI document, for all clients: it goes through the gates, as before.
-        is_solved = user_is_known.get() and sys._getframe(1).f_code.co_name == _SOLVING
-        return iter(self._fewest if is_solved else self._few)
+        if entered.get() is not self:
+            return iter(self._few)
+        # Once: the endpoint may make the OpenAPI document, which is for all clients.
+        entered.set(None)
+        return iter(self._fewest)
+
+
+entered: ContextVar[Shortened | None] = ContextVar("moonkey_entered", default=None)
+"""The dependencies of the route that a request of a known user has just entered, until FastAPI begins with them.
+
+It decides what FastAPI goes through, and nothing else: the endpoint is called with what the request itself proves,
+or is not called."""
 
 
 def parameters_of(call: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 
-from moonkey_core._dict_habits import public_names
+from moonkey_core._dict_habits import public_names as public_names  # a framework package reads it here
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, BaseAuth, peek_identity
 from moonkey_core.models import MODELS, Session, User
@@ -61,9 +61,21 @@ def _note(error: BaseException, auth: Auth | None) -> str:
         name = "" if found is None else found[1]
         # A stand-in for an identity has a class of its own.
         return _TO_DICT.format(name) if name in _NAMES or name.startswith(("_Current", "Lazy")) else ""
-    if not isinstance(error, AttributeError) or error.obj is not None or not isinstance(error.name, str):
+    if not isinstance(error, AttributeError) or not isinstance(error.name, str):
+        return ""
+    if isinstance(error.obj, BaseAuth) and "Write" not in str(error):
+        return _held_by(error.name)
+    if error.obj is not None:
         return ""
     if isinstance(auth, BaseAuth) and peek_identity(auth) is None:
         is_ours = error.name in public_names(User) or error.name in public_names(Session)
         return _ANONYMOUS if is_ours else ""
     return _NO_SESSION if error.name in public_names(Session) else ""
+
+
+def _held_by(name: str) -> str:
+    """Return where the attribute is that code has looked for on an ``Auth``."""
+    for part, kind in (("user", User), ("session", Session)):
+        if name in public_names(kind):
+            return f"An Auth has the user and the session. Write auth.{part}.{name}."
+    return ""

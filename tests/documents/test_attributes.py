@@ -18,7 +18,8 @@ OTHERS = {
     *("auth.backends", "auth.middleware", "user.is_authenticated"),
     *("session.created_at", "session.device_info", "session.get"),
     *("user.user_id", "session.session_id", "session.authenticate"),
-    "user.get",  # as a mistake
+    "user.moonkey",  # that of REST framework
+    *("user.get", "auth.id", "auth.started_at"),  # as mistakes
 }
 READ = re.compile(r"(?<![A-Za-z_/])(?:current_)?([Aa]uth|user|session)[.](?=([a-z_]+)(?![A-Za-z_]))")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

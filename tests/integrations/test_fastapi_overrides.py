@@ -22,7 +22,7 @@ from moonkey_core import Auth, AuthenticatedAuth, ExpiredCredentials, Session, U
 from moonkey_core.auth import new_auth
 from moonkey_core.emulator import Emulator
 from moonkey_core.models import Factor
-from moonkey_starlette import MoonKeyMiddleware
+from moonkey_starlette import MoonKeyMiddleware, shortcuts
 from moonkey_starlette.fastapi import (
     CurrentAuth,
     CurrentSession,
@@ -335,6 +335,55 @@ def test_the_document_is_the_same_whoever_asks_for_it_first(emulator: Emulator) 
     with TestClient(app) as client:
         assert client.get("/gated", headers=header).status_code == 200
         assert client.get("/openapi.json", headers=header).json() == document
+
+
+def test_the_installed_fastapi_serves_shortened_routes() -> None:
+    """Where it fails, apps work as before, and slower: ``moonkey_starlette.shortcuts`` has to follow FastAPI."""
+    assert shortcuts.fits_fastapi()
+
+
+@pytest.mark.parametrize("way", ["shortened", "whole", "never tells"])
+def test_whether_routes_are_shortened_changes_no_answer(
+    way: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a FastAPI that does not go along at all, and in one that calls something else than ``app``."""
+    if way == "whole":
+        monkeypatch.setattr(shortcuts, "fits_fastapi", lambda: False)
+    elif way == "never tells":
+        monkeypatch.setattr(shortcuts, "_entrance", lambda app, left_out: app)
+    asked, call = list[str](), RequireAuth.__call__
+
+    async def counted(self: RequireAuth, connection: HTTPConnection, given: Any = None) -> AuthenticatedAuth:
+        asked.append(connection.scope["path"])
+        return await call(self, connection) if given is None else await call(self, connection, given)
+
+    app, ada = several_values(emulator), emulator.sign_in("ada@example.com")
+    monkeypatch.setattr(RequireAuth, "__call__", counted)
+    header, ids = {"Authorization": f"Bearer {ada.session_jwt}"}, [ada.user_id, ada.user_id]
+    with TestClient(app) as client:
+        for path in ("/gated", "/router/1"):
+            assert client.get(path, headers=header).json() == ids
+            assert client.get(path).status_code == 401
+            assert client.get("/router/x", headers=header).status_code == 422
+    assert (asked.count("/gated"), asked.count("/router/1")) == ((1, 1) if way == "shortened" else (2, 2))
+
+
+@pytest.mark.parametrize("kind", ["own", "included"])
+def test_a_document_that_an_endpoint_makes_is_whole(kind: str, emulator: Emulator) -> None:
+    app, ada = several_values(emulator), emulator.sign_in("ada@example.com")
+    router = app.router if kind == "own" else APIRouter(dependencies=[Depends(RequireAuth())])
+
+    @router.get("/document")
+    async def document(user: CurrentUser) -> dict[str, Any]:
+        return describe_gates(get_openapi(title="Own", version="1", routes=app.routes))
+
+    if kind == "included":
+        app.include_router(router)
+    with TestClient(app, headers={"Authorization": f"Bearer {ada.session_jwt}"}) as client:
+        assert client.post("/document").status_code == 405
+        paths = client.get("/document").json()["paths"]
+        assert paths == app.openapi()["paths"]
+    assert paths["/document"]["get"]["security"] == EITHER
 
 
 def test_where_the_user_is_known_other_dependencies_remain(emulator: Emulator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.http import JsonResponse
 from flask import Flask
 from mistakes.lab import FRAMEWORKS, Lab, Row
 
@@ -85,6 +86,18 @@ ROWS = (
         "`auth.user`.",
     ),
     _habit(
+        "`auth.id`: the user is a part of it",
+        lambda auth: auth.id,
+        "Write auth.user.id.",
+        "`auth.user.id`.",
+    ),
+    _habit(
+        "`auth.started_at`: the session is a part of it",
+        lambda auth: auth.started_at,
+        "Write auth.session.started_at.",
+        "`auth.session.started_at`.",
+    ),
+    _habit(
         "`json.dumps(user)`",
         lambda auth: json.dumps(auth.user),
         "Object of type User is not JSON serializable\nIf this is MoonKey's User: call its to_dict(), and return or encode "
@@ -96,6 +109,14 @@ ROWS = (
         lambda auth: json.dumps({"session": auth.session}),
         "If this is MoonKey's Session: call its to_dict(), and return or encode the dict.",
         "`session.to_dict()`.",
+    ),
+    Row(
+        "`JsonResponse(user)` of Django",
+        ("django",),
+        "first request",
+        "set the safe parameter to False.\nIf this is MoonKey's User or Session: JsonResponse(user.to_dict()).",
+        "`JsonResponse(user.to_dict())`.",
+        body(lambda auth: JsonResponse(auth.user)),
     ),
     Row(
         "a view of Flask returns a model",

@@ -23,6 +23,7 @@ import moonkey_django
 import moonkey_flask
 import moonkey_starlette
 from moonkey_core import User
+from moonkey_core.auth import Auth
 from moonkey_starlette.fastapi import CurrentUser, RequireAuth
 
 GATES: dict[str, Any] = {"flask": moonkey_flask, "django": moonkey_django, "starlette": moonkey_starlette}
@@ -180,6 +181,11 @@ def annotated_with(annotation: Any, **default: Any) -> Any:
         serve(lab, framework, account)
 
     return provoke
+
+
+def auth_as_parameter(lab: Lab, framework: str) -> None:
+    with lab.at("construction"):
+        annotated_with(Auth)(lab, framework)
 
 
 def depends_on_the_class(lab: Lab, framework: str) -> None:
@@ -356,6 +362,15 @@ ROWS = (
         _NO_DEPENDENCY,
         "`user: CurrentUser`.",
         annotated_with(User, default=None),
+    ),
+    Row(
+        "`auth: Auth`",
+        ("fastapi",),
+        "construction",
+        "An Auth is no field of a request or a response. In FastAPI, write `auth: CurrentAuth` as a parameter, or `auth: "
+        "Annotated[Auth, Depends(RequireAuth())]`, and return auth.user.",
+        "`auth: CurrentAuth`.",
+        auth_as_parameter,
     ),
     Row("`user: User`", ("fastapi",), "start", _NO_DEPENDENCY, "`user: CurrentUser`.", annotated_with(User)),
     Row(

@@ -9,6 +9,7 @@ from mistakes import (
     rows_django,
     rows_gates,
     rows_identity,
+    rows_rest,
     rows_service,
     rows_settings,
 )
@@ -24,5 +25,6 @@ AREAS: dict[str, tuple[Row, ...]] = {
     "Packages": rows_around.EXTRAS,
     "Emulator": rows_around.EMULATOR,
     "Django": rows_django.ROWS,
+    "Django REST framework": rows_rest.ROWS,
     "Dicts": rows_dicts.ROWS,
 }
