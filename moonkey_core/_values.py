@@ -8,8 +8,10 @@ a hook for foreign types is set up to call :meth:`Value.to_dict`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields
 from datetime import UTC, datetime
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
 
 from moonkey_core import _dict_habits
@@ -24,15 +26,65 @@ def value(cls: type[T]) -> type[T]:
 
     ``dataclasses.is_dataclass`` is false for it.
     """
-    return with_late_methods(cls, _FROZEN, _field_tables, ("_fields", "_all_fields"), MARKS)
+
+    def extend(whole: type) -> dict[str, object]:
+        every = fields(whole)
+        return {
+            "_fields": tuple(one.name for one in every),
+            "_all_fields": every,
+            "__init__": _quick_init(made, vars(whole)["__init__"], every),
+        }
+
+    made = with_late_methods(cls, _FROZEN, extend, ("_fields", "_all_fields"), MARKS)
+    return made
 
 
 _FROZEN = {"frozen": True, "slots": True}
+_set_class: Callable[[object, type], None] = vars(object)["__class__"].__set__
 
 
-def _field_tables(whole: type) -> dict[str, object]:
-    every = fields(whole)
-    return {"_fields": tuple(one.name for one in every), "_all_fields": every}
+def _quick_init(cls: type, strict: FunctionType, every: tuple[Field[Any], ...]) -> FunctionType:
+    """Return a constructor that does what that of a frozen dataclass does, in a third of the time.
+
+    That one has to set each field past the refusal of its own class, by a call. This one makes the new object,
+    which nothing else knows yet, one of a subclass that refuses nothing, and at the end one of its class again.
+
+    Args:
+        cls: The class, which has no ``__post_init__``.
+        strict: The constructor of the frozen dataclass. It makes the objects of subclasses.
+        every: The fields, each of them an argument.
+    """
+    body = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    names, defaults = [one.name for one in every], strict.__defaults__ or ()
+    by_default = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    factories = {f"_make_{one.name}": one.default_factory for one in every if one.default_factory is not MISSING}
+    arguments = ", ".join(names)
+    lines = [
+        f"def __init__(self, {arguments}):",
+        " if _type(self) is not _cls:",
+        f"  return _strict(self, {arguments})",
+        " _set_class(self, _open)",
+        *(
+            f" self.{name} = _make_{name}() if {name} is _absent_{name} else {name}"
+            if f"_make_{name}" in factories
+            else f" self.{name} = {name}"
+            for name in names
+        ),
+        " self.__class__ = _cls",
+    ]
+    known = {
+        "_type": type,
+        "_cls": cls,
+        "_open": type(cls)(f"_Open{cls.__name__}", (cls,), body),
+        "_strict": strict,
+    }
+    absent = {f"_absent_{name}": default for name, default in by_default.items()}
+    found: dict[str, Any] = {**factories, **absent, **known, "_set_class": _set_class}
+    exec("\n".join(lines), found)  # noqa: S102 - as `dataclasses` itself does; the names are those of the fields
+    init: FunctionType = found["__init__"]
+    init.__defaults__, init.__annotations__ = defaults, strict.__annotations__
+    init.__module__, init.__qualname__ = cls.__module__, strict.__qualname__
+    return init
 
 
 class _Serializer:

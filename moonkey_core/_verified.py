@@ -298,7 +298,7 @@ def _keep_models_of(entry: CacheEntry) -> None:
                 oldest.simple_user = None
 
 
-_MAX_KEPT_CLAIMS = 8  # more of them would not stay in the processor's cache
+_MAX_KEPT_CLAIMS = 4  # more of them would not stay in the processor's cache
 _have_claims: deque[list[Mapping[str, Any]]] = deque()
 
 

@@ -60,7 +60,6 @@ from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import (
     BEARER,
     PresentedCredentials,
-    bare_token,
     cookies_of_request,
     pair_text,
     read_credentials,
@@ -154,6 +153,8 @@ class Authenticator:
         self._pair = UsualPair(settings)
         self._longest_line = len(BEARER) + settings.max_credential_length
         self._token_prefix = settings.token_prefix
+        # A line that begins so holds a token in its other spelling. Without a prefix, no line of a header does.
+        self._prefixed = BEARER + (settings.token_prefix.encode() or b"\n")
         self._load_user = loader_of_users(provider, settings.user_ttl)
         self._roles: AuthorizationChecker | None = (
             cast("AuthorizationChecker", provider) if "authorization_check" in provider.capabilities else None
@@ -190,77 +191,100 @@ class Authenticator:
         Returns:
             The identity where no call is needed, else the state from which :meth:`finish` continues.
         """
-        digest, entry, is_new = b"", None, False
-        bearer: str | None = None
-        pair = ""
-        if presented is None and (names := self._names) is not None:
+        text, digest = "", b""
+        entry: CacheEntry | None = None
+        proven: CacheEntry | None = None
+        if presented is None:
             # 1. The one credential that the request presents. Mostly its line is all there is of it.
-            line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
+            line: bytes | None = None
+            if (names := self._names) is not None:
+                line = headers.sole_line(names) if isinstance(headers, LineView) else sole_line(headers, names)
             if line and line.startswith(BEARER) and len(line) <= self._longest_line:
                 # 2. Mostly it was verified before, and is still valid. Anything else is decided below.
                 digest, entry = self._cache.find(line)
-                is_new = entry is None
-                try:
-                    if (
-                        entry is not None
-                        and not self._loads_users
-                        and self._acceptance.accepts(entry, now, requirements)
-                    ):
-                        return remembered_auth(entry)
-                except (RevokedCredentials, ProviderUnavailable):
-                    pass  # raised again below
-            elif line == b"" and (read := self._pair.read(headers, info)) is not None:
-                pair, digest = read, self._cache.text_digest(read)
+                if entry is None:
+                    found = self._first_seen(line, digest, requirements, now)
+                    if found is not None and not isinstance(found, CacheEntry):
+                        return found
+                    proven = found
+                elif not self._loads_users:
+                    try:
+                        if self._acceptance.accepts(entry, now, requirements):
+                            return remembered_auth(entry)
+                    except (RevokedCredentials, ProviderUnavailable):
+                        pass  # raised again below
+            elif line == b"" and (pair := self._pair.read(headers, info)) is not None:
+                text, digest = pair, self._cache.text_digest(pair)
                 entry = self._cache.get(digest)
                 if entry is not None and self._accepts_pair(entry, now, requirements):
                     return remembered_auth(entry, True)
-            bearer = usual_bearer(line, self._settings.max_credential_length)
-        settings, text = self._settings, bearer
+            presented = self._read(line, headers, info)
+            if line:
+                text = presented.value
+        if presented.error is not None:
+            return new_auth(error=presented.error, from_cookies=presented.from_cookies)
+        if not presented.source:
+            return new_auth(hint=presented.hint)
+        pending = Pending(presented, digest, None, headers, requirements or _NO_REQUIREMENTS, info, None, entry)
+        return self._begin_strictly(pending, text, proven, now)
+
+    def _first_seen(
+        self, line: bytes, digest: bytes, requirements: Requirements | None, now: float
+    ) -> Auth | CacheEntry | None:
+        """Decide about a usual JWT at first sight, in the line of its header.
+
+        Returns:
+            The identity; or what the JWT proves, where more is to be decided; ``None`` for any other credential.
+        """
+        is_usual = requirements is None or requirements.max_staleness is None
+        if not is_usual or not self._verifies_jwts or self._cache.denies_any or line.startswith(self._prefixed):
+            return None
+        try:
+            proven = self._jwts.at_first_sight(line, now)
+            if proven is None:
+                return None
+            source = self._remembered_now(digest, proven, requirements, now)
+        except (AuthenticationError, ProviderError) as error:
+            return new_auth(error=error)
+        return proven if source is None or self._loads_users else remembered_auth(proven, source=source)
+
+    def _read(self, line: bytes | None, headers: HeaderView, info: RequestInfo | None) -> PresentedCredentials:
+        """Return the credential of a request, unchecked; ``line`` is the only one that may hold it, if known."""
+        bearer = usual_bearer(line, self._settings.max_credential_length)
         if bearer:
-            if self._token_prefix and bearer.startswith(self._token_prefix):
-                text, digest, is_new = bare_token(bearer, self._token_prefix), b"", False
-        else:
-            if bearer is not None:
-                presented = cookies_of_request(headers, info, settings)
-            elif presented is None:
-                presented = read_credentials(headers, info, settings, check=False)
-            if presented.error is not None:
-                return new_auth(error=presented.error, from_cookies=presented.from_cookies)
-            if not presented.source:
-                return new_auth(hint=presented.hint)
-            text, is_new = presented.cached_text(settings), False
-            if text != pair:
-                digest, entry = b"", None
+            return PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)
+        if bearer is not None:
+            return cookies_of_request(headers, info, self._settings)
+        return read_credentials(headers, info, self._settings, check=False)
+
+    def _begin_strictly(
+        self, pending: Pending, known_text: str, proven: CacheEntry | None, now: float
+    ) -> Auth | Pending:
+        """Do what :meth:`begin` does, for what is not as usual.
+
+        Args:
+            pending: The credential; its digest and cache entry are those of ``known_text``.
+            known_text: The text whose digest is known.
+            proven: What the credential proves, where it is a JWT that was just verified.
+            now: The current time (Unix seconds).
+        """
+        presented, settings, requirements = pending.presented, self._settings, pending.requirements
+        digest, entry = pending.digest, pending.entry
+        jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
         try:
             # 2. Verified before, and still valid? A cached credential has passed the grammar.
-            if text is not None and not is_new:
+            text = presented.cached_text(settings)
+            if text != known_text:
+                digest, entry = b"", None
+            if text is not None:
                 if not digest:
                     digest = self._cache.text_digest(text)
                     entry = self._cache.get(digest)
                 entry = self._if_accepted(entry, presented, digest, requirements, now)
-            jwt: _jwt.ParsedJwt | InvalidCredentials | None = None
-            proven: CacheEntry | None = None
-            if bearer:
-                if entry is not None and not self._loads_users:
-                    return remembered_auth(entry)
-                # The usual end of a JWT at first sight. Where more is to be decided, the steps below go on.
-                is_usual = requirements is None or requirements.max_staleness is None
-                if entry is None and is_usual and self._verifies_jwts and not self._cache.denies_any:
-                    proven = self._jwts.at_first_sight(bearer, now)
-                    if proven is not None:
-                        source = self._remembered_now(digest, proven, requirements, now)
-                        if source is not None and not self._loads_users:
-                            return remembered_auth(proven, source=source)
-                if entry is None:
-                    jwt = self._read_jwt(bearer, now)
-                presented = PresentedCredentials(bearer, "authorization", token_prefix=self._token_prefix)
-            assert presented is not None
-            is_cookie = presented.source == "cookie"
-            is_pair = is_cookie and presented.named_kind is None
             if entry is None and not presented.is_checked:
                 # 3. Its grammar, and the binding of a pair. A JWT in a header that can be parsed has the grammar
                 # of a credential.
-                if not is_pair and jwt is None:
+                if not presented.is_pair:
                     jwt = self._read_jwt(presented.value, now)
                 if not isinstance(jwt, _jwt.ParsedJwt):
                     presented = presented.checked(settings)
@@ -268,30 +292,46 @@ class Authenticator:
                         digest, jwt = self._cache.text_digest(presented.text), None
                         entry = self._if_accepted(self._cache.get(digest), presented, digest, requirements, now)
             if entry is not None and not (self._loads_any_user and self._lacks_user(presented, entry, now)):
-                return remembered_auth(entry, is_cookie)
-            token_digest = None if presented.cached_jwt is not None else digest
-            pending = Pending(presented, digest, token_digest, headers, requirements or _NO_REQUIREMENTS, info)
+                return remembered_auth(entry, presented.from_cookies)
+            pending.presented, pending.digest, pending.entry = presented, digest, None
+            pending.token_digest = None if presented.cached_jwt is not None else digest
             if entry is not None:
                 pending.verification = Verification(entry, "cache", entry.vouched_at)
                 return pending
-            # 4. A JWT that is verified here with a cached key.
-            if self._cache.denies_any:
-                self._check_not_denied(pending)
-            if jwt is None:
-                jwt = self._read_jwt(presented.cached_jwt if is_pair else presented.value, now)
-            if isinstance(jwt, _jwt.ParsedJwt):
-                pending.jwt, pending.entry = jwt, proven
-            elif jwt is not None and presented.kind == "session_jwt":
-                raise jwt
-            verification = pending.verification = self._verified_here(pending, now)
+            return self._begin_verification(pending, jwt, proven, now)
         except (AuthenticationError, ProviderError) as error:
-            return new_auth(error=error, from_cookies=presented is not None and presented.from_cookies)
+            return new_auth(error=error, from_cookies=presented.from_cookies)
+
+    def _begin_verification(
+        self,
+        pending: Pending,
+        jwt: _jwt.ParsedJwt | InvalidCredentials | None,
+        proven: CacheEntry | None,
+        now: float,
+    ) -> Auth | Pending:
+        """Take step 4 of :meth:`begin`: a JWT that is verified here with a cached key.
+
+        Raises:
+            AuthenticationError: The credential is not valid.
+            ProviderError: It cannot be determined whether it is valid.
+        """
+        presented = pending.presented
+        if self._cache.denies_any:
+            self._check_not_denied(pending)
+        if jwt is None:
+            jwt = self._read_jwt(presented.cached_jwt if presented.is_pair else presented.value, now)
+        if isinstance(jwt, _jwt.ParsedJwt):
+            pending.jwt, pending.entry = jwt, proven
+        elif jwt is not None and presented.kind == "session_jwt":
+            raise jwt
+        verification = pending.verification = self._verified_here(pending, now)
         if verification is None:
             return pending
         entry = verification.entry
         if self._loads_any_user and self._lacks_user(presented, entry, now):
             return pending
-        return new_auth(entry, verification.source, entry.vouched_at, is_cookie)  # no call, so no new JWT
+        # No call, so no new JWT.
+        return new_auth(entry, verification.source, entry.vouched_at, presented.from_cookies)
 
     def begin_checked(
         self,

@@ -21,8 +21,10 @@ from moonkey_core._verify.acceptance import Acceptance
 from moonkey_core._verify.jwks import SigningKey
 from moonkey_core._verify.jwks_cache import JwksCache, KeySet
 from moonkey_core.settings import Settings
+from moonkey_core.web.credentials import BEARER
 
 _NEVER = -math.inf
+_START = len(BEARER)  # of the JWT in a line
 
 
 class JwtVerifier:
@@ -47,20 +49,20 @@ class JwtVerifier:
         self._notes_acceptance = bool(settings.grace_seconds)
         self._clock = clock
         # What need not be taken from the claims: MoonKey's scope, a user, and no actor.
-        self._own = list(SessionClaims("", "", None, 0.0)[4:]) if provider.name == DEFAULT_SCOPE else None
+        self._own = SessionClaims("", "", None, 0.0)[4:] if provider.name == DEFAULT_SCOPE else None
         self._scopes = frozenset(provider.scopes.values())
         self._keeps_claims = is_own(type(self._claims))  # another reader may change what it is given
 
-    def at_first_sight(self, text: str, now: float) -> CacheEntry | None:
-        """Return the entry for a usual JWT that is genuine and has not expired; ``None`` for any other text.
+    def at_first_sight(self, line: bytes, now: float) -> CacheEntry | None:
+        """Return the entry for a usual JWT that is genuine and has not expired; ``None`` for any other line.
 
         Usual are: a header that a genuine JWT of the current key set has had before, and times in whole seconds.
         Each condition is one of :func:`~moonkey_core._verify.jwt.parse` and
-        :func:`~moonkey_core._verify.jwt.proven_claims`, which decide about all other texts. The signature comes
+        :func:`~moonkey_core._verify.jwt.proven_claims`, which decide about all others. The signature comes
         last, so that they do not have to verify it a second time.
 
         Args:
-            text: The text, within the bounds of a credential.
+            line: The line of its header, which begins with ``BEARER`` and is within the bounds of a credential.
             now: The current time (Unix seconds).
 
         Raises:
@@ -70,9 +72,8 @@ class JwtVerifier:
         if current is None or not current.fetched_at <= now < current.revalidate_until:
             return None
         try:
-            data = text.encode("ascii")
-            head, middle, tail = data.split(b".", 3)
-            _, _, key, name, verifier = current.known_headers[head]
+            head, middle, tail = line.split(b".", 3)
+            _, _, key, name, verifier = current.known_headers[head[_START:]]
             body = _jwt.decode_part(middle)
             payload, signature = load_object(body), _jwt.decode_part(tail)
         except (ValueError, KeyError):
@@ -103,7 +104,7 @@ class JwtVerifier:
             or (rules.audience and not is_for_audience(payload.get(rules.audience_claim), rules.audience))
         ):
             return None
-        if not verifier.verify(data[: -1 - len(tail)], key.public_key, signature):
+        if not verifier.verify(line[_START : -1 - len(tail)], key.public_key, signature):
             raise _jwt.wrong_signature()
         claims = self._claims.session_claims(payload, expires_at)
         return self._entry(body, payload, claims, issued_at, starts_at, stale_at, name, key, current)
@@ -163,7 +164,7 @@ class JwtVerifier:
         Raises:
             RevokedCredentials: Its session has been revoked.
         """
-        user_id, session_id, started_at, ends_at, *rest = claims
+        user_id, session_id, started_at, ends_at = claims[:4]
         ends_here = ends_at + self._judge.leeway
         entry = CacheEntry(
             body,
@@ -182,7 +183,7 @@ class JwtVerifier:
             key,
             key_set,
         )
-        if rest != self._own:
+        if claims[4:] != self._own:
             entry.scope = self.scope_of(claims, payload["iss"])
             entry.principal, entry.actor, entry.names_session = (
                 claims.principal,

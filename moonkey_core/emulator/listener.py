@@ -6,11 +6,15 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
+from email.utils import formatdate
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moonkey_core.emulator.gateway import Gateway, is_loopback
@@ -19,6 +23,12 @@ from moonkey_core.emulator.prompt import PromptServer
 
 START_SECONDS = 60.0
 IN_PROCESS_PORT = 9  # "discard" (RFC 863): in an address that is never called
+
+
+# In a tuple and a partial, where freezegun does not find it.
+_MONOTONIC = (
+    (partial(time.clock_gettime, time.CLOCK_MONOTONIC),) if hasattr(time, "clock_gettime") else (time.monotonic,)
+)
 
 
 class _Protocol(H11Protocol):
@@ -37,10 +47,36 @@ class _Protocol(H11Protocol):
 class _Server(PromptServer):
     """A server that closes all connections when it stops, which ends the calls in progress."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # A test that freezes the clock of the process must not hold up the timers of this thread, nor, as it thaws
+        # the clock, leave them where they are never reached.
+        asyncio.get_running_loop().time = _MONOTONIC[0]  # type: ignore[method-assign]
+        await super().startup(sockets)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown(sockets)
+
+
+def _dated(app: ASGIApp) -> ASGIApp:
+    """Return an app whose answers have the date of their moment (RFC 9110 section 6.6.1).
+
+    Uvicorn writes one that is up to a second old: of another year, where a test has moved the clock meanwhile.
+    """
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if not any(name == b"date" for name, _ in headers):  # a fault may have one of its own
+                    headers.insert(0, (b"date", formatdate(time.time(), usegmt=True).encode()))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return dated
 
 
 class Listener(ABC):
@@ -100,13 +136,14 @@ class Listener(ABC):
         self._port = listener.getsockname()[1]
         self._reached()
         config = uvicorn.Config(
-            self._app(any_host=not is_loopback(self._host)),
+            _dated(self._app(any_host=not is_loopback(self._host))),
             http=_Protocol,
             loop="asyncio",
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
+            date_header=False,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=2,
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import json
 import pickle
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -222,6 +223,43 @@ def test_it_is_an_immutable_value(model: Any) -> None:
     assert "extra" not in repr(model)
     for secret in (TOKEN, SECRET, PICTURE, RECOVERY_CODE):
         assert secret not in repr(model)
+
+
+def test_it_is_made_as_a_frozen_dataclass_is() -> None:
+    """The same arguments and defaults; each object of its own class, also of a derived one."""
+    for kind in cast("tuple[Any, ...]", MODELS):
+        names, values = kind._fields, [f"value of {name}" for name in kind._fields]
+        fields = [(one.name, one.type, _copied(one)) for one in kind._all_fields]
+        like = dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
+        assert inspect.signature(kind) == inspect.signature(like)
+        derived: Any = type("Derived", (kind,), {"note": "x"})
+        required = {
+            one.name: values[at]
+            for at, one in enumerate(kind._all_fields)
+            if one.default is one.default_factory is dataclasses.MISSING
+        }
+        for made in (kind, derived):
+            for model in (made(*values), made(**dict(zip(names, values, strict=True)))):
+                assert type(model) is made
+                assert [getattr(model, name) for name in names] == values
+                with pytest.raises(dataclasses.FrozenInstanceError):
+                    setattr(model, names[0], "other")
+            one, other = made(**required), made(**required)
+            expected = like(**required)
+            assert [getattr(one, name) for name in names] == [getattr(expected, name) for name in names]
+            for name in names:  # what a default makes is made each time
+                factory = vars(like)["__dataclass_fields__"][name].default_factory is not dataclasses.MISSING
+                assert not factory or getattr(one, name) is not getattr(other, name)
+            for arguments in ({}, {**required, "surplus": 1}):
+                if arguments or required:
+                    with pytest.raises(TypeError):
+                        made(**arguments)
+
+
+def _copied(one: dataclasses.Field[Any]) -> Any:
+    if one.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=one.default_factory)
+    return dataclasses.field() if one.default is dataclasses.MISSING else dataclasses.field(default=one.default)
 
 
 def test_replace() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from moonkey_core._provider import SessionClaims
 from moonkey_core._verified import Body, decoded
 from moonkey_core.errors import InvalidCredentials, RevokedCredentials
 from moonkey_core.models import Session, User
-from moonkey_core.providers.moonkey.ids import identifier, is_usual_id, same_user
+from moonkey_core.providers.moonkey.ids import identifier, same_user, usual_id
 from moonkey_core.providers.moonkey.wire import (
     build_session,
     check_session_members,
@@ -27,6 +28,9 @@ _NO_CLAIMS = frozenset(
     | {"started_at", "created_at", "expires_at", "last_active_at", "updated_at", "deleted", "deleted_at"}
     | {"device_fingerprint", "device_info"}
 )
+# As `SessionClaims(…)` does, without a call of its own.
+_new_claims: Callable[[tuple[object, ...]], SessionClaims] = partial(tuple.__new__, SessionClaims)
+_DEFAULTS = SessionClaims("", "", None, 0.0)[4:]
 
 
 class MoonKeyClaims:
@@ -71,15 +75,15 @@ class MoonKeyClaims:
             if name in payload:
                 claim = payload[name]
                 break
-        if type(claim) is not dict or type(subject) is not str or not is_usual_id(subject):
+        if type(claim) is not dict or type(subject) is not str or not usual_id(subject):
             return None
         session_id = claim.get("id")
-        if type(session_id) is not str or not is_usual_id(session_id):
+        if type(session_id) is not str or not usual_id(session_id):
             return None
         if claim.get("user_id", None if self._strict_subject else subject) != subject:
             return None
         times = usual_times(claim)
-        return None if times is None else SessionClaims(subject, session_id, *times)
+        return None if times is None else _new_claims((subject, session_id, *times, *_DEFAULTS))
 
     def claimed_ids(self, payload: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         """Return the session id, and the spellings of the user id, in a payload that is not verified yet."""

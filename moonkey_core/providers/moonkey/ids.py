@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from moonkey_core import models
 from moonkey_core.models import BLANKS, MAX_ID_LENGTH
@@ -11,12 +12,8 @@ TOKEN_PREFIX = "session_"  # noqa: S105 - no secret
 """What MoonKey's guides write a session token with, and without."""
 
 _USER = "user_"  # the prefix in the API reference; some documents leave it out
-_USUAL_ID = re.compile(rf"(?!user_\Z)[!-~]{{1,{MAX_ID_LENGTH}}}")  # every such text passes the rules below
-
-
-def is_usual_id(text: str) -> bool:
-    """Return whether a text is an id of printable ASCII; every such one passes :func:`identifier`."""
-    return _USUAL_ID.fullmatch(text) is not None
+usual_id: Final = re.compile(rf"(?!user_\Z)[!-~]{{1,{MAX_ID_LENGTH}}}").fullmatch
+"""Matches an id of printable ASCII. Every such one passes :func:`identifier`."""
 
 
 def identifier(value: object) -> str:
@@ -27,7 +24,7 @@ def identifier(value: object) -> str:
     Raises:
         ValueError: It is anything else.
     """
-    if isinstance(value, str) and is_usual_id(value):
+    if isinstance(value, str) and usual_id(value):
         return value
     found = models.identifier(value)
     if found.removeprefix(_USER)[:1] in BLANKS:  # also where nothing follows the prefix

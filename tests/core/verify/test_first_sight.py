@@ -57,7 +57,8 @@ def strictly(decisions: Decisions, text: str) -> Verdict:
 def at_first_sight(decisions: Decisions, text: str) -> tuple[Verdict | None, CacheEntry | None]:
     """What the fast way says, and the entry where it accepts."""
     try:
-        entry = decisions.core.authenticator._jwts.at_first_sight(text, decisions.now)
+        line = f"Bearer {text}".encode("utf-8", "surrogatepass")  # as the views of headers do
+        entry = decisions.core.authenticator._jwts.at_first_sight(line, decisions.now)
     except InvalidCredentials as error:
         return (type(error), error.reason, error.evidence), None
     return (None if entry is None else shown(entry)), entry
