@@ -7,10 +7,13 @@ import logging
 import socket
 import threading
 from abc import ABC, abstractmethod
+from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moonkey_core.emulator.gateway import Gateway, is_loopback
@@ -32,6 +35,24 @@ class _Protocol(H11Protocol):
         # Otherwise each answer waits some 40 ms for the caller's delayed acknowledgement of its headers.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, TRANSPORT: transport}
+
+
+def _dated(app: ASGIApp) -> ASGIApp:
+    """Return an app whose answers have the ``Date`` of their moment (RFC 9110, section 6.6.1).
+
+    Uvicorn looks at the clock once a second. Where a test of this process moves the time or lets it stand still,
+    the answers would have that date for longer than the test lasts, and clients would find their own clock wrong.
+    """
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start" and "date" not in Headers(raw=message["headers"]):
+                message["headers"] = [*message["headers"], (b"date", formatdate(usegmt=True).encode())]
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated
 
 
 class _Server(PromptServer):
@@ -100,13 +121,14 @@ class Listener(ABC):
         self._port = listener.getsockname()[1]
         self._reached()
         config = uvicorn.Config(
-            self._app(any_host=not is_loopback(self._host)),
+            _dated(self._app(any_host=not is_loopback(self._host))),
             http=_Protocol,
             loop="asyncio",
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
+            date_header=False,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=2,
         )
