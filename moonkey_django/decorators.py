@@ -156,13 +156,18 @@ def _gated(name: str, judge: Judge, requirements: Requirements, view: View) -> V
 
 
 def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
-    is_simple = judge is check and requirements.asks_nothing_more
+    asks_nothing_more = requirements.asks_nothing_more
+    is_simple = judge is check and asks_nothing_more
 
     @wraps(view)
     def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         # Each request comes here, and each function takes time: `identity_of` is called where there is none.
         identity: Identity = getattr(request, ATTRIBUTE, None) or identity_of(request)
-        auth = identity.meet(requirements)
+        auth = identity.auth  # the usual ends of `meet` follow, without its call
+        if auth is None:
+            auth = identity.verify(requirements)
+        elif not asks_nothing_more:
+            auth = identity.meet(requirements)
         error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
         if error is not None:
             return reject(request, error)
@@ -179,13 +184,14 @@ def _sync_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any
 
 
 def _async_gate(judge: Judge, requirements: Requirements, view: Callable[..., Any]) -> Callable[..., Any]:
-    is_simple = judge is check and requirements.asks_nothing_more
+    asks_nothing_more = requirements.asks_nothing_more
+    is_simple = judge is check and asks_nothing_more
 
     @wraps(view)
     async def gate(request: Any = None, *args: Any, **kwargs: Any) -> Any:
         identity: Identity = getattr(request, ATTRIBUTE, None) or identity_of(request)
         auth = identity.auth
-        if auth is None or not requirements.asks_nothing_more:
+        if auth is None or not asks_nothing_more:
             auth = await identity.ameet(requirements)
         error = None if is_simple and auth.is_authenticated else judge(auth, requirements)
         if error is not None:

@@ -87,17 +87,18 @@ class Identity:
         self.config: Configuration = config
         self.headers: HeaderView
         self.info: RequestInfo | None = None
-        self.is_asgi: bool = isinstance(request, ASGIRequest)
         if isinstance(request, ASGIRequest):  # as in `header_view` and `request_info`, without their calls
+            self.is_asgi: bool = True
+            self.is_eager: bool = not config.lazy
             self.headers = asgi_headers(request.scope["headers"])
             if config.needs_info:
                 self.info = asgi_request(request.scope)
         else:
+            self.is_asgi = self.is_eager = False
             environ = request.META
             self.headers = wsgi_headers(environ)
             if config.needs_info and (config.needs_info_always or "HTTP_COOKIE" in environ):
                 self.info = wsgi_request(environ)
-        self.is_eager: bool = self.is_asgi and not config.lazy
         self.auth: Auth | None = None
         self.is_leaving: bool = False
         self.refused_with: int | None = None
@@ -115,7 +116,7 @@ class Identity:
         Raises:
             ConfigurationError: The call would block the event loop of an ASGI server.
         """
-        return self._verified_now() if self.auth is None else self.auth
+        return self.verify() if self.auth is None else self.auth
 
     async def aresolve(self) -> Auth:
         """Return the identity. Waits if it is not determined yet; concurrent callers share one verification."""
@@ -164,13 +165,13 @@ class Identity:
         """
         auth = self.auth
         if auth is None:
-            return self._verified_now(requirements)
+            return self.verify(requirements)
         if not requirements.are_met_by(auth, self):
             if requirements.needs_record(auth):
                 get_client().mfa.load(auth)
                 if requirements.are_met_by(auth, self):
                     return auth
-            auth = self._verified_now(requirements)
+            auth = self.verify(requirements)
         return auth
 
     async def ameet(self, requirements: Requirements) -> Auth:
@@ -188,7 +189,15 @@ class Identity:
             auth = self._settle(await get_async_client().authenticate(self.headers, requirements, self.info))
         return auth
 
-    def _verified_now(self, requirements: Requirements | None = None) -> Auth:
+    def verify(self, requirements: Requirements | None = None) -> Auth:
+        """Verify the credential, whether or not that was done before, and return the identity. Blocks.
+
+        Args:
+            requirements: The requirements of a gate, if any.
+
+        Raises:
+            ConfigurationError: As :meth:`meet` does.
+        """
         if self.is_asgi and is_on_event_loop():
             raise RAISER.to_raise(
                 ConfigurationError(
@@ -228,9 +237,9 @@ class Identity:
     def read(self) -> Auth:
         """Return the identity to code that reads ``request.moonkey``."""
         request, auth = self._request(), self.auth
-        if request is not None:
-            keep_out(request)
-        return self._verified_now() if auth is None else auth
+        if request is not None:  # as `keep_out` does, without its call: a view reads it several times
+            request._cache_update_cache = False  # type: ignore[attr-defined]
+        return self.verify() if auth is None else auth
 
     async def aread(self) -> Auth:
         """Return the identity for ``await request.amoonkey()``."""
@@ -251,7 +260,7 @@ def attach(request: HttpRequest) -> Identity:
 
     Where a middleware of ours stands further outside, the identity is the one that it has attached.
     """
-    outer: Identity | None = request.__dict__.get(ATTRIBUTE)
+    outer: Identity | None = getattr(request, ATTRIBUTE, None)
     if outer is not None:
         return outer
     identity = Identity(request, configuration())

@@ -16,7 +16,7 @@ def keep_out(request: HttpRequest) -> None:
     """Keep the response to this request out of Django's page cache.
 
     A ``cache_page`` around a view stores the page before any middleware outside can mark it private. The attribute
-    is the one that ``UpdateCacheMiddleware`` reads.
+    is the one that ``UpdateCacheMiddleware`` reads. ``Identity.read`` sets it by itself.
     """
     setattr(request, _ATTRIBUTE, False)
 

@@ -20,13 +20,13 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from moonkey_core._dict_habits import public_names
 from moonkey_core.auth import Auth, scheme_hint
 from moonkey_core.errors import ConfigurationError, MissingCredentials, MoonKeyError
 from moonkey_core.gate import own_attributes, similar_requirements
 from moonkey_core.models import User
 from moonkey_core.provider import key_of_user
 from moonkey_core.revocations import DEFAULT_SCOPE
+from moonkey_core.web.advice import public_names
 from moonkey_core.web.responses import Refusal, refuse
 from moonkey_django.conf import configuration
 from moonkey_django.identity import header_view, identity_of

@@ -23,7 +23,7 @@ from moonkey_core.gate import (
 from moonkey_core.web.marks import opener
 from moonkey_core.web.placement import Undecorated, check_target, decorator, described, register_gate
 from moonkey_flask.gates import expect_an_app, is_answered_by_flask
-from moonkey_flask.identity import current_request, meet
+from moonkey_flask.identity import ATTRIBUTE, current_request, meet, verify
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,7 +149,8 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
             "function that does nothing else."
         )
     is_async = inspect.iscoroutinefunction(view)
-    is_simple = gate is admit and requirements.asks_nothing_more
+    asks_nothing_more = requirements.asks_nothing_more
+    is_simple = gate is admit and asks_nothing_more
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -159,7 +160,12 @@ def _decorated(name: str, gate: Gate, requirements: Requirements, view: Callable
             raise _elsewhere(name, view) from None
         if flask_request.method == "OPTIONS" and gate is admit and is_answered_by_flask(flask_request):
             return None  # no view runs for this request, and neither does this function
-        auth = meet(flask_request, requirements)
+        # The usual ends of `meet`, without its call.
+        auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
+        if auth is None:
+            auth = verify(flask_request, requirements)
+        elif not asks_nothing_more:
+            auth = meet(flask_request, requirements)
         if not (is_simple and auth.is_authenticated):
             gate(auth, requirements)
         return current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)

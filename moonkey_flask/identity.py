@@ -18,12 +18,14 @@ from moonkey_core.errors import ConfigurationError, MoonKeyError
 from moonkey_core.gate import Requirements, optional_user, require
 from moonkey_core.models import Session, User
 from moonkey_core.web.lazy import AuthSource, LazyValue
-from moonkey_core.web.request import HeaderView
+from moonkey_core.web.request import HeaderView, wsgi_headers
 from moonkey_flask.names import CLOSED, EXTENSION, GATES, OWN_EVENT, RAISER, RENEWED
 from moonkey_flask.signals import announce, authenticated, rejected
 from moonkey_flask.socketio import header_view, refused_connect, request_info
 
 ATTRIBUTE = "_moonkey_auth"
+CLIENT = "_moonkey_client"
+"""The attribute of a request with the client that has verified it."""
 
 T = TypeVar("T")
 
@@ -56,7 +58,7 @@ def get_client() -> MoonKey:
 def resolve(flask_request: Request) -> Auth:
     """Return the identity of a request; the first call verifies its credential."""
     auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
-    return _verified_now(flask_request) if auth is None else auth
+    return verify(flask_request) if auth is None else auth
 
 
 def meet(flask_request: Request, requirements: Requirements) -> Auth:
@@ -78,7 +80,7 @@ def meet(flask_request: Request, requirements: Requirements) -> Auth:
             get_client().mfa.load(auth)
             if requirements.are_met_by(auth, _CLIENT):
                 return auth
-        return _verified_now(flask_request, requirements)
+        return verify(flask_request, requirements)
     return auth
 
 
@@ -113,17 +115,28 @@ class _AppRaiser:
 _RAISER = _AppRaiser()
 
 
-def _verified_now(flask_request: Request, requirements: Requirements | None = None) -> Auth:
-    client = get_client()
+def verify(flask_request: Request, requirements: Requirements | None = None) -> Auth:
+    """Verify the credential of a request, whether or not that was done before, and return the identity.
+
+    Args:
+        flask_request: The request.
+        requirements: The requirements of a gate, if any.
+
+    Raises:
+        ConfigurationError: A provider cannot give what the gate requires.
+    """
+    client, environ = get_client(), flask_request.environ
     info = request_info(flask_request) if client.settings.needs_request_info else None
+    # As in `header_view`, without its call.
+    headers = wsgi_headers(environ) if RENEWED not in environ else header_view(environ)
     try:
-        auth = client.authenticate(header_view(flask_request.environ), requirements, info)
+        auth = client.authenticate(headers, requirements, info)
     except ConfigurationError as error:
         raise refused_connect(error) from None
     set_raiser(auth, _RAISER)
     known = flask_request.__dict__
     is_first = ATTRIBUTE not in known
-    known[ATTRIBUTE] = auth
+    known[ATTRIBUTE], known[CLIENT] = auth, client
     if is_first and (authenticated.receivers or rejected.receivers):  # mostly the app has none
         announce(auth)
     return auth
@@ -255,7 +268,7 @@ class _CurrentIdentity:
             error.add_note(_OUTSIDE)
             raise
         auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
-        return _verified_now(flask_request) if auth is None else auth
+        return verify(flask_request) if auth is None else auth
 
 
 _CURRENT = _CurrentIdentity()
@@ -304,6 +317,15 @@ class _CurrentUser(_Current[User], kind=User):
         user = auth.user
         return require(auth).user if user is None else user
 
+    @classmethod
+    def _reader_of(cls, name: str) -> Callable[[Any], Any]:
+        def read(stand_in: Any) -> Any:  # as `_read`, without its call
+            auth = stand_in._resolver.read()
+            user = auth.user
+            return getattr(require(auth).user if user is None else user, name)
+
+        return read
+
 
 class _CurrentSession(_Current[Session], kind=Session):
     __slots__ = ()
@@ -316,6 +338,15 @@ class _CurrentSession(_Current[Session], kind=Session):
         auth = self._resolver.read()
         session = auth.session
         return require(auth).session if session is None else session
+
+    @classmethod
+    def _reader_of(cls, name: str) -> Callable[[Any], Any]:
+        def read(stand_in: Any) -> Any:  # as `_read`, without its call
+            auth = stand_in._resolver.read()
+            session = auth.session
+            return getattr(require(auth).session if session is None else session, name)
+
+        return read
 
 
 def _known_identity(source: AuthSource) -> tuple[User, Session] | None:

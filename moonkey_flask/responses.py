@@ -10,6 +10,7 @@ from flask import Request, Response, current_app
 from werkzeug.datastructures import Headers
 
 from moonkey_core.auth import Auth
+from moonkey_core.client import MoonKey
 from moonkey_core.errors import MoonKeyError
 from moonkey_core.web.pages import PAGE_HEADERS, Visit, log_missing_page, refuse_visit
 from moonkey_core.web.request import wsgi_headers, wsgi_request
@@ -22,7 +23,7 @@ from moonkey_core.web.responses import (
     usual_effects,
     usual_facts,
 )
-from moonkey_flask.identity import ATTRIBUTE, current_request, get_client, resolve
+from moonkey_flask.identity import ATTRIBUTE, CLIENT, current_request, get_client, resolve
 from moonkey_flask.names import ROUTES
 from moonkey_flask.pages import response_of
 
@@ -56,7 +57,8 @@ def apply_response_effects(response: Response) -> Response:
         The same response.
     """
     flask_request = current_request()
-    auth: Auth | None = flask_request.__dict__.get(ATTRIBUTE)
+    known = flask_request.__dict__
+    auth: Auth | None = known.get(ATTRIBUTE)
     own = response.headers
     if auth is not None and _KEEPS_LINES and type(own) is Headers:
         # Nearly each response to a verified request ends here.
@@ -65,7 +67,8 @@ def apply_response_effects(response: Response) -> Response:
             if name.lower() in DESCRIBED_HEADERS:
                 break
         else:
-            settings = get_client().settings
+            client: MoonKey = known.get(CLIENT) or get_client()
+            settings = client.settings
             if has_usual_effects(auth, settings, True):
                 lines.extend(usual_effects(settings.identity_headers).headers)
                 return response

@@ -48,9 +48,10 @@ def request_info(flask_request: Request) -> RequestInfo:
     handlers of the events, that of ``connect`` included, see this GET, which is judged as these POSTs would be.
     """
     info = wsgi_request(flask_request.environ)
-    if not info.is_websocket and is_event(flask_request):
-        return info._replace(method="POST")
-    return info
+    # Mostly there is none, and each request with cookies comes here: `is_event` is called where there may be one.
+    if "event" not in flask_request.__dict__ and getattr(flask_request, OWN_EVENT, False):
+        return info
+    return info._replace(method="POST") if not info.is_websocket and is_event(flask_request) else info
 
 
 def header_view(environ: dict[str, Any]) -> HeaderView:

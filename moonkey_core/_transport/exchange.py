@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -260,6 +260,7 @@ class AsyncExchange:
 
     Attributes:
         is_crowded: Whether requests may have to :meth:`enter`: on one of the event loops, calls wait to begin.
+        sleep: What waits between two attempts. The test kit waits where the clock of the event loop is frozen.
     """
 
     def __init__(
@@ -293,6 +294,7 @@ class AsyncExchange:
             if not isinstance(http_client, httpx.AsyncClient):
                 raise TypeError("http_client must be an httpx.AsyncClient here; an httpx.Client is for MoonKey.")
         self.is_crowded: bool = False
+        self.sleep: Callable[[float], Awaitable[None]] | None = None
         self._settings = settings
         self._store = store
         self._http_client = http_client
@@ -427,7 +429,7 @@ class AsyncExchange:
                 if self._store:
                     await self._store.release(action.policy, action.token)
             else:
-                await asyncio.sleep(action.seconds)
+                await (self.sleep or asyncio.sleep)(action.seconds)
             action = step(call, answer)
         return action.value
 
@@ -442,7 +444,7 @@ class AsyncExchange:
         try:
             with Deadline(state.deadlines, seconds):
                 if pause:
-                    await asyncio.sleep(pause)
+                    await (self.sleep or asyncio.sleep)(pause)
                 limiter = state.limiter
                 if not limiter.try_acquire() and await limiter.acquire(has_priority(fetch)) == "busy":
                     return TransportError("busy", unsent=True)

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
 from email.utils import formatdate
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import uvicorn
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -22,6 +23,12 @@ from moonkey_core.emulator.prompt import PromptServer
 
 START_SECONDS = 60.0
 IN_PROCESS_PORT = 9  # "discard" (RFC 863): in an address that is never called
+
+
+# In a tuple and a partial, where freezegun does not find it.
+_MONOTONIC = (
+    (partial(time.clock_gettime, time.CLOCK_MONOTONIC),) if hasattr(time, "clock_gettime") else (time.monotonic,)
+)
 
 
 class _Protocol(H11Protocol):
@@ -37,31 +44,39 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
-def _dated(app: ASGIApp) -> ASGIApp:
-    """Return an app whose answers have the ``Date`` of their moment (RFC 9110, section 6.6.1).
-
-    Uvicorn looks at the clock once a second. Where a test of this process moves the time or lets it stand still,
-    the answers would have that date for longer than the test lasts, and clients would find their own clock wrong.
-    """
-
-    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_dated(message: Message) -> None:
-            if message["type"] == "http.response.start" and "date" not in Headers(raw=message["headers"]):
-                message["headers"] = [*message["headers"], (b"date", formatdate(usegmt=True).encode())]
-            await send(message)
-
-        await app(scope, receive, send_dated)
-
-    return dated
-
-
 class _Server(PromptServer):
     """A server that closes all connections when it stops, which ends the calls in progress."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # A test that freezes the clock of the process must not hold up the timers of this thread, nor, as it thaws
+        # the clock, leave them where they are never reached.
+        asyncio.get_running_loop().time = _MONOTONIC[0]  # type: ignore[method-assign]
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await super().shutdown(sockets)
+
+
+def _dated(app: ASGIApp) -> ASGIApp:
+    """Return an app whose answers have the date of their moment (RFC 9110 section 6.6.1).
+
+    Uvicorn writes one that is up to a second old: of another year, where a test has moved the clock meanwhile.
+    """
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if not any(name == b"date" for name, _ in headers):  # a fault may have one of its own
+                    headers.insert(0, (b"date", formatdate(time.time(), usegmt=True).encode()))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return dated
 
 
 class Listener(ABC):

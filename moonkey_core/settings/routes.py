@@ -49,17 +49,24 @@ class Routed:
         routes: Where each credential goes; ``None`` where there is one provider only.
         own_name: The provider that these settings are for; ``None`` for those of the whole client.
         adds_to_responses: Whether responses may get more than what every response gets that depends on identity.
+        identity_headers: The request headers that may hold a credential.
+        needs_request_info: Whether more of a request is needed than its headers: method, scheme, peer address.
         records_by_user: Whether a second factor that was recorded counts for all clients of its user.
         session_limit: How long a session lasts at most, where the app notes its start as the tokens of the
             provider do not say it; ``None`` where nothing is noted.
         token_prefix: What session tokens of the provider are written with, and without; empty: with nothing.
     """
 
-    __slots__ = ("adds_to_responses", "own_name", "records_by_user", "routes", "session_limit", "token_prefix")
+    __slots__ = (
+        "adds_to_responses", "identity_headers", "needs_request_info", "own_name", "records_by_user", "routes",
+        "session_limit", "token_prefix",
+    )  # fmt: skip
 
     routes: Routes | None
     own_name: str | None
     adds_to_responses: bool
+    identity_headers: tuple[str, ...]
+    needs_request_info: bool
     records_by_user: bool
     session_limit: timedelta | None
     token_prefix: str

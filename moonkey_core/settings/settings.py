@@ -448,7 +448,7 @@ class Settings(Routed, KnownArguments):
         self.derive()
 
     def derive(self) -> None:
-        """Work out what follows from other settings and from the provider, and each response asks for."""
+        """Work out what follows from other settings and from the provider, and each request asks for."""
         longest = self.longest_session or getattr(self.provider, "longest_session", None)
         limit = longest if self.note_starts else None  # of no use to an app that notes nothing
         scope = self.mfa_scope or getattr(self.provider, "mfa_scope", "user")
@@ -458,6 +458,9 @@ class Settings(Routed, KnownArguments):
         object.__setattr__(self, "session_limit", limit)
         object.__setattr__(self, "records_by_user", self.mfa_lifetime is not None and scope == "user")
         object.__setattr__(self, "adds_to_responses", self.expires_in_header or is_any or others)
+        cookie = () if self.cookies is None else ("cookie",)
+        object.__setattr__(self, "identity_headers", (*self.credential_headers, *cookie))
+        object.__setattr__(self, "needs_request_info", self.cookies is not None or bool(self.trusted_proxies))
 
     def _check_given(self, given: Sequence[str]) -> None:
         """Check that each of these settings has an effect. Once more for those with the value of the default."""
@@ -539,11 +542,6 @@ class Settings(Routed, KnownArguments):
         return (*((self.base_url,) if self.uses_moonkey else ()), *issuers)
 
     @property
-    def identity_headers(self) -> tuple[str, ...]:
-        """The request headers that may hold a credential."""
-        return self.credential_headers if self.cookies is None else (*self.credential_headers, "cookie")
-
-    @property
     def varied_headers(self) -> tuple[str, ...]:
         """The request headers that may hold a credential, or a handle beside one."""
         return (*self.identity_headers, *self.handle_headers)
@@ -580,11 +578,6 @@ class Settings(Routed, KnownArguments):
     def lost_feed_seconds(self) -> float:
         """For how long what the provider said last counts while the feed is lost, in seconds."""
         return self.feed_lost_bound if self.on_feed_lost == "bounded" else self.max_revocation_lag
-
-    @property
-    def needs_request_info(self) -> bool:
-        """Whether more of a request is needed than its headers: method, scheme, peer address."""
-        return self.cookies is not None or bool(self.trusted_proxies)
 
     @classmethod
     def load(

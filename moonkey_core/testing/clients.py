@@ -5,13 +5,14 @@ A framework is imported where its app is given, and never before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from moonkey_core.testing.apps import framework_of
 
+Begin = Callable[[], None]
 Kind = Literal["flask", "django", "django-async", "drf", "starlette", "httpx"]
 """``starlette`` is its ``TestClient``, which has WebSockets too; ``httpx`` is an ``httpx.AsyncClient``."""
 
@@ -47,7 +48,9 @@ def kind_for(app: Any, word: str | None) -> Kind:
     raise ValueError(f"client={word!r} is none for an app of this framework. It has: {known}")
 
 
-def new_client(kind: Kind, app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Any:
+def new_client(
+    kind: Kind, app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str], begin: Begin
+) -> Any:
     """Return a client of an app.
 
     Args:
@@ -56,8 +59,21 @@ def new_client(kind: Kind, app: Any, base_url: str, headers: Mapping[str, str], 
         base_url: The origin of the app, such as ``https://testserver``.
         headers: Headers of every request.
         cookies: The cookies that the browser holds.
+        begin: What is called before each request. It raises where the client's test is over.
     """
-    return _MAKERS[kind](app, base_url, headers, cookies)
+    return _MAKERS[kind](app, base_url, headers, cookies, begin)
+
+
+def checked_origin(url: str) -> str:
+    """Return an origin as it was given.
+
+    Raises:
+        ValueError: It is none: it has to be a scheme, a host and perhaps a port (RFC 6454 section 6.1).
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or url != _origin(url):
+        raise ValueError(f"base_url={url!r} is no origin. Write it like https://app.example.com, without a path.")
+    return url
 
 
 def browser_headers(method: str, url: str, origin: str) -> dict[str, str]:
@@ -75,11 +91,12 @@ def browser_headers(method: str, url: str, origin: str) -> dict[str, str]:
     return found if method.upper() in _SAFE else {**found, "Origin": origin}
 
 
-def _flask(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Any:
+def _flask(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str], begin: Begin) -> Any:
     plain = app.test_client_class or import_module("flask.testing").FlaskClient
 
     class Visitor(plain):  # type: ignore[misc, valid-type]
         def open(self, *args: Any, **kwargs: Any) -> Any:
+            begin()
             if args and not isinstance(args[0], str):  # a builder, as where a redirect is followed
                 return super().open(*args, **kwargs)
             kwargs.setdefault("base_url", base_url)
@@ -98,23 +115,39 @@ def _flask(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping
 
 
 def _django(kind: str) -> Any:
-    def make(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Any:
+    def make(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str], begin: Begin) -> Any:
         module = import_module("rest_framework.test" if kind == "APIClient" else "django.test")
         plain = getattr(module, kind)
         to_names = import_module("django.http.request").HttpHeaders
         named = to_names.to_asgi_names if kind == "AsyncClient" else to_names.to_wsgi_names
         is_secure = base_url.startswith("https:")
+        parts = urlsplit(base_url)
+        allowed = import_module("django.conf").settings.ALLOWED_HOSTS
+        is_named = import_module("django.http.request").validate_host(parts.hostname, allowed)
+        host = {"Host": parts.netloc} if is_named and parts.hostname != "testserver" else {}
 
         class Visitor(plain):  # type: ignore[misc, valid-type]
             def generic(self, method: str, path: Any, *args: Any, **kwargs: Any) -> Any:
+                begin()
                 if len(args) < 3:
                     kwargs["secure"] = kwargs.get("secure", False) or is_secure
                 given = {name.lower() for name in kwargs.get("headers") or {}}
                 browser = browser_headers(method, base_url, _origin(base_url)) if cookies else {}
-                own = {name: value for name, value in {**headers, **browser}.items() if name.lower() not in given}
+                own = {
+                    name: value
+                    for name, value in {**headers, **host, **browser}.items()
+                    if name.lower() not in given
+                }
                 for name, value in named(own).items():
                     kwargs.setdefault(name, value)
                 return super().generic(method, path, *args, **kwargs)
+
+            def request(self, **request: Any) -> Any:
+                given = request.get("headers", ())  # of ASGI: Django has put its own `Host` before others
+                hosts = [one for one in given if one[0] == b"host"]
+                if len(hosts) > 1:
+                    request["headers"] = [*(one for one in given if one[0] != b"host"), hosts[-1]]
+                return super().request(**request)
 
         client = Visitor()
         for name, value in cookies.items():
@@ -124,32 +157,48 @@ def _django(kind: str) -> Any:
     return make
 
 
-def _starlette(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Any:
-    client = import_module("starlette.testclient").TestClient(
-        app, base_url=base_url, headers=dict(headers), cookies=dict(cookies)
-    )
-    if cookies:
+def _starlette(
+    app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str], begin: Begin
+) -> Any:
+    client = import_module("starlette.testclient").TestClient(app, base_url=base_url, headers=dict(headers))
 
-        def hook(request: Any) -> None:
+    def hook(request: Any) -> None:
+        begin()
+        if cookies:
             _add_browser_headers(request, base_url)
 
-        client.event_hooks = {"request": [hook]}
+    client.event_hooks = {"request": [hook]}
+    _put_cookies(client, base_url, cookies)
     return client
 
 
-def _httpx(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Any:
+def _httpx(app: Any, base_url: str, headers: Mapping[str, str], cookies: Mapping[str, str], begin: Begin) -> Any:
     import httpx
 
     async def hook(request: Any) -> None:
-        _add_browser_headers(request, base_url)
+        begin()
+        if cookies:
+            _add_browser_headers(request, base_url)
 
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app),
         base_url=base_url,
         headers=dict(headers),
-        cookies=dict(cookies),
-        event_hooks={"request": [hook] if cookies else []},
+        event_hooks={"request": [hook]},
     )
+    _put_cookies(client, base_url, cookies)
+    return client
+
+
+def _put_cookies(client: Any, base_url: str, cookies: Mapping[str, str]) -> None:
+    """Put cookies where those of a response go, so that the app can replace and delete them.
+
+    Without a domain, a jar of ``http.cookiejar`` would keep both, and send both. It calls a host without a dot
+    ``….local``.
+    """
+    host = urlsplit(base_url).hostname or ""
+    for name, value in cookies.items():
+        client.cookies.set(name, value, domain=host if "." in host or ":" in host else f"{host}.local", path="/")
 
 
 def _add_browser_headers(request: Any, base_url: str) -> None:

@@ -26,15 +26,17 @@ from moonkey_core.settings.routes import changed
 from moonkey_core.testing import sign_ins
 from moonkey_core.testing.apps import AnyClient, clients_of, framework_of
 from moonkey_core.testing.assertions import assert_no_secret
-from moonkey_core.testing.clients import kind_for, new_client
+from moonkey_core.testing.clients import checked_origin, kind_for, new_client
 from moonkey_core.testing.faults import Faults
 from moonkey_core.testing.services import Emulators, service_for, without_fixed_keys
 from moonkey_core.testing.sign_ins import Age, Issued, Wish
+from moonkey_core.testing.transport import sleep
 from moonkey_core.web.binding import make_binding
 from moonkey_core.web.credentials import pair_text
 
 By = Literal["header", "cookies"]
 Credential = Literal["token", "jwt", "id"]
+_CREDENTIALS = ("token", "jwt", "id")
 
 _FINDING = object()
 _GARBAGE = "aGVsbG8.aGVsbG8.aGVsbG8"
@@ -107,6 +109,7 @@ class Kit:
         self._identity: tuple[object, ...] | None = None
         self._exit = ExitStack()
         self._apps: list[Any] = []
+        self._is_over = False
 
     def __enter__(self) -> Kit:
         return self
@@ -209,9 +212,10 @@ class Kit:
             self.faults.down(provider=name)
             self.renew()  # so that no key set is at hand
         kind = kind_for(found, client)
-        made = new_client(kind, found, base_url or _base_url(kind, settings, cookies), headers, cookies)
+        origin = checked_origin(base_url or _base_url(kind, settings, cookies))
+        made = new_client(kind, found, origin, headers, cookies, self._begin)
         made.moonkey = user
-        self._siblings[id(user)] = (kind, found, base_url or _base_url(kind, settings, cookies))
+        self._siblings[id(user)] = (kind, found, origin)
         return made
 
     def signed_out(self, *, client: str | None = None, base_url: str | None = None, app: Any = _FINDING) -> Any:
@@ -225,7 +229,8 @@ class Kit:
         found = self._use(app)
         kind = kind_for(found, client)
         settings = self._settings[self._provider(None)]
-        made = new_client(kind, found, base_url or _base_url(kind, settings, {}), {}, {})
+        origin = checked_origin(base_url or _base_url(kind, settings, {}))
+        made = new_client(kind, found, origin, {}, {}, self._begin)
         made.moonkey = None
         return made
 
@@ -278,7 +283,7 @@ class Kit:
     def sibling(self, user: SignedInUser) -> Any:
         """Return a client like that of a user, without a credential."""
         kind, app, base_url = self._siblings[id(user)]
-        made = new_client(kind, app, base_url, {}, {})  # type: ignore[arg-type]
+        made = new_client(kind, app, base_url, {}, {}, self._begin)  # type: ignore[arg-type]
         made.moonkey = None
         return made
 
@@ -298,6 +303,7 @@ class Kit:
         self._exit.close()
         self.faults.clear()
         self.emulators.reset()
+        self._is_over = True
 
     def emulator(self, provider: str | None = None) -> Any:
         """Return the emulator that stands in for a provider of the app."""
@@ -306,6 +312,7 @@ class Kit:
 
     def _use(self, app: Any) -> Any:
         """Adopt the clients of an app, and return the app."""
+        self._begin()
         if app is _FINDING:
             app = self.app
         if inspect.isfunction(app) and not inspect.signature(app).parameters:
@@ -323,13 +330,25 @@ class Kit:
         signal = import_module("django.core.signals").setting_changed
 
         def adopt_new(*, setting: str, **_: object) -> None:
-            if setting.startswith("MOONKEY"):
-                with suppress(ConfigurationError):  # that is what the test is about
-                    for client in clients_of(None):
-                        self.adopt(client)
+            if not setting.startswith("MOONKEY"):
+                return
+            made: list[AnyClient] = []
+            with suppress(ConfigurationError):  # that is what the test is about
+                made = clients_of(None)
+            self._identity = None  # those before are not used any more
+            for client in made:
+                self.adopt(client)
 
         signal.connect(adopt_new, weak=False)
         self._exit.callback(signal.disconnect, adopt_new)
+
+    def _begin(self) -> None:
+        """Check that the test goes on. The app's clients would call the real provider after it."""
+        if self._is_over:
+            raise RuntimeError(
+                "The test of this kit is over, and the app calls its real provider again. Make a client in each "
+                "test: a fixture of yours that keeps one must not live longer than the kit that it is of."
+            )
 
     def _provider(self, name: str | None) -> str:
         if name is None:
@@ -374,6 +393,7 @@ class Kit:
                 made: AnyClient = AsyncMoonKey(settings, http_client=httpx.AsyncClient(transport=transport))
                 for one in (made, *made.providers.values()):
                     one._exchange._loops._single_loop = False  # this transport is of no loop
+                    one._exchange.sleep = sleep
             else:
                 made = MoonKey(settings, http_client=httpx.Client(transport=transport))
         made.hooks.all = client.hooks.all
@@ -415,6 +435,9 @@ def _places(
     settings: Settings, issued: Issued, by: By | None, credential: Credential | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the headers and the cookies that present a session."""
+    for name, given, known in (("by", by, ("header", "cookies")), ("credential", credential, _CREDENTIALS)):
+        if given not in (None, *known):
+            raise ValueError(f"{name}={given!r} is unknown. Write one of {', '.join(map(repr, known))}.")
     if by is None:
         by = "header" if settings.cookies is None else "cookies"
     if by == "cookies":
@@ -445,6 +468,13 @@ def _cookies(settings: Settings, issued: Issued, credential: Credential | None) 
         jwt: issued.jwt if credential in (None, "jwt") else issued.id_token if credential == "id" else "",
     }
     found = {name: value for name, value in given.items() if value}
+    if not found:
+        raise ConfigurationError(f"The provider has no such credential: {credential!r}")
+    if token not in found and issued.token and not settings.cookies.is_read_only:
+        raise ConfigurationError(
+            "Cookies of the package carry the token, and beside it the JWT: the JWT alone is no credential. Leave "
+            'out `credential`, or present it with by="header".'
+        )
     if len(found) == 2 and not settings.cookies.is_read_only:
         pair = pair_text(issued.token, issued.jwt, settings)
         found[settings.cookies.binding_name] = make_binding(pair, settings)

@@ -19,6 +19,7 @@ Age = float | timedelta
 
 DEFAULT_EMAIL = "ada@example.com"
 _MINUTES = 10_080.0  # a week, as the emulators' own default
+_MOST_MINUTES = 527_040.0  # of a session at the emulators
 _OVER_FOR = 3_600.0  # seconds since an expired session ended: more than any leeway
 _JWT_SECONDS = 300
 
@@ -72,6 +73,22 @@ class Wish:
     organization: str | None = None
     shape: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise be taken for something else.
+
+        Raises:
+            ValueError: A value is none.
+        """
+        for name in ("roles", "scopes", "permissions", "factors"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise ValueError(f"{name} is a list of names, not a text. Write {name}={given.split()!r}.")
+        if self.email is not None and self.user_id is not None:
+            raise ValueError("Give an email or a user_id: each of them says who the user is.")
+        if self.minutes > _MOST_MINUTES:
+            most = int((_MOST_MINUTES - _MINUTES) / 1_440)
+            raise ValueError(f"session_age is too long: no session is more than {most} days old.")
+
     @property
     def address(self) -> str:
         """The address of the user."""
@@ -86,7 +103,7 @@ class Wish:
     @property
     def minutes(self) -> float:
         """The lifetime of the session, in minutes: a week from now, whatever its age."""
-        return min(_MINUTES + self.session_age / 60, 527_040.0)
+        return _MINUTES + self.session_age / 60
 
     @property
     def age(self) -> float:
@@ -125,6 +142,13 @@ def sign_in(service: Any, settings: Settings, wish: Wish) -> Issued:
         ValueError: A value is out of range.
         ConfigurationError: The provider has no such thing.
     """
+    is_issuer, is_b2b = isinstance(service, OidcService), hasattr(service.emulator, "organization_policy")
+    if wish.shape is not None and not is_issuer:
+        raise ConfigurationError("`shape` is that of a token of OpenID Connect: the app's provider has none.")
+    if wish.organization is not None and not is_b2b and not (is_issuer and shape_of(settings).startswith("clerk")):
+        raise ConfigurationError(
+            "`organization` is one of Stytch B2B or Clerk. At other providers, give claims={…}."
+        )
     for kind, make in _MAKERS:
         if isinstance(service, kind):
             return make(service, settings, wish)

@@ -84,9 +84,7 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         service = self._service_for(url)
         call = service.translated(url, _call(request, request.read()))
         if self._gateway_of is None:
-            with httpx.HTTPTransport(verify=_no_tls()) as sockets:
-                response = sockets.handle_request(_forwarded(service, call, request))
-                answer = EmulatedReply(response.status_code, _headers(response), response.read())
+            answer = _over_socket(service, call, request)
         else:
             seconds, outcome = _in_process(service, call, self._gateway_of)
             _check_timeout(seconds, request)
@@ -100,19 +98,29 @@ class KitTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         service = self._service_for(url)
         call = service.translated(url, _call(request, await request.aread()))
         if self._gateway_of is None:
-            # Connections belong to an event loop, and each test may have one of its own.
-            async with httpx.AsyncHTTPTransport(verify=_no_tls()) as sockets:
-                response = await sockets.handle_async_request(_forwarded(service, call, request))
-                answer = EmulatedReply(response.status_code, _headers(response), await response.aread())
+            # In a thread: connections belong to an event loop, and each test may have one of its own, with timers
+            # that a frozen clock never reaches.
+            answer = await asyncio.to_thread(_over_socket, service, call, request)
         else:
             seconds, outcome = _in_process(service, call, self._gateway_of)
             _check_timeout(seconds, request)
-            await asyncio.sleep(seconds)
+            await sleep(seconds)
             answer = _arrived(outcome)
         return _response(service.completed(url, answer), request)
 
     def _service_for(self, url: str) -> Service:
         return next((one for one in self._services if one.answers(url)), self._services[0])
+
+
+async def sleep(seconds: float) -> None:
+    """Wait so many seconds of real time, whatever a test makes of the clock, by which event loops wait."""
+    await (asyncio.to_thread(time.sleep, seconds) if seconds > 0 else asyncio.sleep(0))
+
+
+def _over_socket(service: Service, call: Call, request: httpx.Request) -> EmulatedReply:
+    with httpx.HTTPTransport(verify=_no_tls()) as sockets:
+        response = sockets.handle_request(_forwarded(service, call, request))
+        return EmulatedReply(response.status_code, _headers(response), response.read())
 
 
 def _in_process(

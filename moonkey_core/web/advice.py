@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 
-from moonkey_core._dict_habits import public_names
+from moonkey_core._dict_habits import public_names as public_names  # a framework package reads it here
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core.auth import Auth, BaseAuth, peek_identity
 from moonkey_core.models import MODELS, Session, User

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 __all__ = [
@@ -30,6 +30,11 @@ class RequestInfo(NamedTuple):
     is_websocket: bool = False
 
 
+_new_info = partial(
+    tuple.__new__, RequestInfo
+)  # each request with cookies makes one: the class would be one call more
+
+
 def wsgi_request(environ: Mapping[str, Any]) -> RequestInfo:
     """Return the facts of a request from its WSGI environ (PEP 3333).
 
@@ -37,12 +42,9 @@ def wsgi_request(environ: Mapping[str, Any]) -> RequestInfo:
     section 4.2.1).
     """
     upgrade = environ.get("HTTP_UPGRADE")
-    return RequestInfo(
-        environ["REQUEST_METHOD"],
-        environ["wsgi.url_scheme"],
-        environ.get("REMOTE_ADDR"),
-        upgrade is not None and "websocket" in upgrade.lower(),
-    )
+    is_websocket = upgrade is not None and "websocket" in upgrade.lower()
+    peer = environ.get("REMOTE_ADDR")
+    return _new_info((environ["REQUEST_METHOD"], environ["wsgi.url_scheme"], peer, is_websocket))
 
 
 def asgi_request(scope: Mapping[str, Any]) -> RequestInfo:
@@ -51,7 +53,7 @@ def asgi_request(scope: Mapping[str, Any]) -> RequestInfo:
     peer = client[0] if client else None
     if scope["type"] == "websocket":
         return RequestInfo("GET", scope.get("scheme", "ws"), peer, is_websocket=True)
-    return RequestInfo(scope["method"], scope.get("scheme", "http"), peer)
+    return _new_info((scope["method"], scope.get("scheme", "http"), peer, False))
 
 
 class HeaderNames:
@@ -127,11 +129,11 @@ class _AsgiView(LineView):
 
     def __call__(self, name: str, /) -> Sequence[str]:
         wanted, size = name.encode("ascii"), len(name)
-        return [
-            value.decode("latin-1")
-            for key, value in self._lines
-            if len(key) == size and key.lower() == wanted  # the length first: few names have the same
-        ]
+        found: list[str] = []
+        for key, value in self._lines:
+            if len(key) == size and key.lower() == wanted:  # the length first: few names have the same
+                found.append(value.decode("latin-1"))  # a comprehension is a call in Python 3.11
+        return found
 
     def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
         """Return whether the view is one of exactly these lines."""

@@ -40,9 +40,9 @@ _FILES = [  # the emulator is no part of an app, and works in a thread of its ow
 _INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}  # no functions since Python 3.12 (PEP 709)
 
 STACKS: dict[str, tuple[Open, int, int]] = {  # name: how it is opened, most functions, most bytes at the view
-    "flask-wsgi": (warm_apps.flask, 36, 450),
-    "django-wsgi": (warm_apps.django_wsgi, 39, 950),
-    "django-asgi": (warm_apps.django_asgi, 37, 2000),
+    "flask-wsgi": (warm_apps.flask, 28, 450),
+    "django-wsgi": (warm_apps.django_wsgi, 35, 950),
+    "django-asgi": (warm_apps.django_asgi, 34, 2000),
     "starlette": (warm_apps.starlette, 28, 1950),
     "fastapi": (warm_apps.fastapi, 31, 1700),
 }

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.test import TestCase
 
@@ -47,9 +48,21 @@ async def test_an_asynchronous_view(signed_in: Any) -> None:
 
 
 def test_changed_settings(signed_in: Any, settings: Any) -> None:
-    settings.MOONKEY = {**settings.MOONKEY, "COOKIES": None}
+    usual = settings.MOONKEY
+    settings.MOONKEY = {**usual, "COOKIES": None, "JWT_ISSUER": None, "SECRET_KEY": "sk_test_of_another_project"}
     assert signed_in().moonkey.cookies == {}
     assert signed_in().get("/tickets").status_code == 200
+    settings.MOONKEY = usual
+    assert signed_in().get("/tickets").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["django", "async"])
+def test_the_own_host(signed_in: Any, kind: str) -> None:
+    ada = signed_in(client=kind, base_url="https://desk.example.com")
+    response = ada.get("/tickets") if kind == "django" else async_to_sync(ada.get)("/tickets")
+    assert response.status_code == 200
+    request = response.wsgi_request if kind == "django" else response.asgi_request
+    assert request.build_absolute_uri("/") == "https://desk.example.com/"
 
 
 def test_an_outage(signed_in: Any) -> None:

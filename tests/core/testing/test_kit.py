@@ -126,6 +126,41 @@ class TestAdopting:
             assert vars(client) != before
         assert vars(client) == before
 
+    def test_a_client_does_not_outlive_its_test(self, emulators: Emulators) -> None:
+        """The app's client would call the real provider."""
+        with Kit(site(), emulators=emulators) as kit:
+            ada, visitor = kit.signed_in(), kit.signed_out()
+        for use, arguments in ((ada.get, "/me"), (visitor.get, "/me"), (kit.signed_in, ""), (kit.signed_out, "")):
+            with pytest.raises(RuntimeError, match="test of this kit is over"):
+                use(*filter(None, [arguments]))
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"by": "cookie"}, "by='cookie' is unknown"),
+            ({"credential": "cookie"}, "credential='cookie' is unknown"),
+            ({"credential": "id"}, "no such credential"),
+            ({"credential": "jwt"}, "the JWT alone is no credential"),
+            ({"roles": "admin"}, "roles is a list"),
+            ({"scopes": "a b"}, r"scopes=\['a', 'b'\]"),
+            ({"factors": "totp"}, "factors is a list"),
+            ({"email": "a@example.com", "user_id": "user_1"}, "an email or a user_id"),
+            ({"session_age": timedelta(days=800)}, "359 days"),
+            ({"factor_age": -1}, "0 or more"),
+            ({"organization": "acme"}, "Stytch B2B or Clerk"),
+            ({"shape": "auth0"}, "OpenID Connect"),
+            ({"base_url": "shop.example"}, "is no origin"),
+            ({"base_url": "https://shop.example/below"}, "is no origin"),
+        ],
+    )
+    def test_a_wish_that_means_nothing(self, emulators: Emulators, wrong: Any, message: str) -> None:
+        """Each would give a client that is signed in as something else, or not at all."""
+        with (
+            Kit(site(cookies=True), emulators=emulators) as kit,
+            pytest.raises((ValueError, ConfigurationError), match=message),
+        ):
+            kit.signed_in(**wrong)
+
     def test_an_unknown_kind_of_client(self, emulators: Emulators) -> None:
         with Kit(site(), emulators=emulators) as kit, pytest.raises(ValueError, match="It has: 'flask'"):
             kit.signed_in(client="drf")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx
 import pytest
 import time_machine
+from freezegun import freeze_time
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -75,6 +78,52 @@ def test_an_asynchronous_client(kit: Kit, by: Any) -> None:
 
     for _ in range(2):  # each on an event loop of its own
         asyncio.run(visit())
+
+
+@pytest.mark.parametrize("base_url", [None, "https://app.example.com"])
+def test_the_app_replaces_and_deletes_cookies(kit: Kit, base_url: str | None) -> None:
+    async def visit() -> None:
+        ada, grace = kit.signed_in(base_url=base_url), kit.signed_in(base_url=base_url, client="async")
+        before = dict(ada.moonkey.cookies)
+        kit.faults.rotate_keys()
+        for _ in range(2):  # with new cookies in the second request, each of them once
+            assert ada.get("/inner/me").status_code == 200
+            assert (await grace.get("/inner/me")).status_code == 200
+        for client in (ada, grace):
+            assert {cookie.name for cookie in client.cookies.jar} == set(before) == set(dict(client.cookies))
+            assert dict(client.cookies) != before
+        await grace.aclose()
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_a_clock_that_stands_still_holds_nothing_up(client: str) -> None:
+    """By a socket, too: neither the app's attempts and pauses nor the emulator wait for the frozen clock."""
+
+    async def visit(kit: Kit) -> None:
+        async def status(made: Any) -> int:
+            response = made.get("/inner/me")
+            return int((response if client == "sync" else await response).status_code)
+
+        with freeze_time("2031-05-06") as clock:
+            ada = kit.signed_in(client=client, by="header", unavailable=True)
+            assert await status(ada) == 503
+            kit.faults.clear()
+            assert await status(ada) == 200
+            clock.tick(timedelta(days=8))
+            assert await status(ada) == 401
+        thawed = kit.signed_in(client=client, by="header", credential="token")
+        assert await status(thawed) == 200
+
+    emulators = Emulators()
+    try:
+        with Kit(site(), emulators=emulators) as kit:
+            asyncio.run(visit(kit))
+        dates = httpx.get(emulators.moonkey.base_url).headers.get_list("date")
+        assert [parsedate_to_datetime(one).year == datetime.now(UTC).year for one in dates] == [True]
+    finally:
+        emulators.close()
 
 
 def test_an_old_session_by_time_machine(kit: Kit) -> None:
