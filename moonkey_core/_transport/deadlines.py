@@ -14,7 +14,7 @@ class Deadline:
     another reason at the same time stays cancelled, as with :func:`asyncio.timeout`.
     """
 
-    __slots__ = ("_cancellations", "_deadlines", "_is_expired", "_task", "_timer", "when")
+    __slots__ = ("_cancellations", "_deadlines", "_has_expired", "_task", "_timer", "when")
 
     def __init__(self, deadlines: Deadlines, seconds: float) -> None:
         """Make a deadline of the running task.
@@ -32,7 +32,7 @@ class Deadline:
         self.when = asyncio.get_running_loop().time() + seconds
         self._deadlines = deadlines
         self._task = task
-        self._is_expired = False
+        self._has_expired = False
 
     def __enter__(self) -> None:
         self._cancellations = self._task.cancelling()
@@ -41,7 +41,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_expired:
+        if self._has_expired:
             if self._task.uncancel() <= self._cancellations and kind is asyncio.CancelledError:
                 raise TimeoutError from error
         elif self._timer is not None:
@@ -51,7 +51,7 @@ class Deadline:
 
     def expire(self) -> None:
         """Cancel the task, as the time is over."""
-        self._is_expired = True
+        self._has_expired = True
         self._task.cancel()
 
 
