@@ -68,7 +68,7 @@ def main() -> int:
     with ExitStack() as stack:
         start = SERVICES[arguments.provider]
         service = stack.enter_context(start(lambda sent: show_code(sent, interactive)))
-        environ = {**os.environ, **service.environ}
+        environ = {**os.environ, "MOONKEY_TRUSTED_PROXIES": "none", **service.environ}
         apps = [stack.enter_context(running(name, command, environ)) for name, command in SERVERS.items()]
         pages = stack.enter_context(running("Pages", PAGES, environ)) if service.emulator else None
         wait_until_up([*apps, *([pages] if pages else [])])

@@ -587,6 +587,19 @@ class Revocations:
         at = self._dating.by_common_clock(vouched_at)
         return any(cutoff is not None and cutoff.covers(at) for cutoff in (session, ended))
 
+    def concerns_none_of(self, session_id: str, scope: str) -> bool:
+        """Return whether certainly no entry is about a credential of a session, as is usual.
+
+        Where it is true, :meth:`refuses` and :meth:`needs_introspection` are false, whatever their other
+        arguments. It takes a third of their time.
+        """
+        if self.version == 0:
+            return True
+        if self._refuses_any:
+            return False
+        with self._lock:  # a report may be about to become one on all sessions
+            return self._overflow.version == 0 and not self._reports.names(session_id, scope)
+
     def asked_until(self, user_id: str, scope: str | None = None) -> float:
         """Return since when the API has to have vouched for what a user presents, by the clock of this machine.
 

@@ -25,6 +25,7 @@ from moonkey_core.audit import (
 from moonkey_core.errors import ConfigurationError
 from moonkey_core.web.marks import applied_later, called_by, cells_of, marks_on, vars_of
 from moonkey_core.web.placement import Registered, attribute, misplaced_gates
+from moonkey_django.channels_routes import consumers
 from moonkey_django.closed import (
     PACKAGE,
     handlers_of,
@@ -65,6 +66,7 @@ def audit_routes(urlconf: str | None = None) -> RouteAudit:
     noted: list[ConfigurationError] = []
     found = list(registered(resolver, "", noted.append))
     endpoints = [row for one in found for row in _rows(one, closed_by, login_required)]
+    endpoints += consumers()
     void = [*map(str, noted), *misplaced_gates(found, DJANGO), *_void_gates(found)]
     return RouteAudit(framework="Django", endpoints=tuple(endpoints), void_gates=tuple(dict.fromkeys(void)))
 

@@ -99,6 +99,7 @@ def _rows(app: Any, place: _Place) -> Iterator[Endpoint]:
             place = _inside_of(layer, place)
             layer = layer.router
         if isinstance(layer, Router):
+            place = _behind_all(attribute(layer, "middleware_stack"), place)
             for route in routes_of(layer):
                 yield from _rows_of(route, place)
             return
@@ -144,9 +145,7 @@ def _inside_of(app: Starlette, place: _Place) -> _Place:
 def _rows_of(route: Any, place: _Place) -> Iterator[Endpoint]:
     path = place.prefix + (attribute(route, "path") or "")
     endpoint, inner = attribute(route, "endpoint"), attribute(route, "app")
-    for layer in layers(inner):
-        if isinstance(layer, MoonKeyMiddleware):
-            place = place.behind({"required": layer.required, "public_paths": layer.public_paths})
+    place = _behind_all(inner, place)
     if endpoint is not None:
         yield from by_methods(
             _row(route, endpoint, method, path, place) for method in _methods_of(route, endpoint)
@@ -157,6 +156,14 @@ def _rows_of(route: Any, place: _Place) -> Iterator[Endpoint]:
         yield from _rows(inner, replace(place, prefix=prefix.rstrip("/"), depth=place.depth + 1))
     else:
         yield from _foreign(route, replace(place, prefix=path))
+
+
+def _behind_all(app: Any, place: _Place) -> _Place:
+    """Return the place behind all middleware of ours in front of an app, or of what a router calls."""
+    for layer in layers(app):
+        if isinstance(layer, MoonKeyMiddleware):
+            place = place.behind({"required": layer.required, "public_paths": layer.public_paths})
+    return place
 
 
 def _methods_of(route: Any, endpoint: Any) -> list[str]:
@@ -237,7 +244,7 @@ def _hint_of(dependant: Any) -> str:
             return f"CurrentAuth refuses no request. {_USE}"
         if _is_scheme(direct.call):
             return f"{type(direct.call).__name__} reads a credential and checks none. {_USE}"
-    return ""
+    return "" if dependant is None else _USE
 
 
 def _void_gates(app: Any) -> Iterator[str]:

@@ -12,12 +12,13 @@ from moonkey_core._revocations.cutoff import Cutoff, report_of, shift_table
 from moonkey_core._revocations.dating import Dating
 from moonkey_core._revocations.entry import Revocation, parts_of
 from moonkey_core._revocations.overflow import Overflow
-from moonkey_core._verified import Key, key_of
+from moonkey_core._verified import DEFAULT_SCOPE, Key, key_of
 
 _MAX_REPORTED = 65_536
 _MAX_CREDENTIALS = 65_536
 _MAX_UNKNOWN = 1000
 _REPEATED_SECONDS = 1.0
+_is_in = Cache.__contains__  # also of what has ended
 
 
 class Reports:
@@ -113,10 +114,14 @@ class Reports:
         assert until is not None
         return session if reported is None or reported.time < until else None
 
+    def names(self, session_id: str, scope: str) -> bool:
+        """Return whether there is a report on a session, which may be over."""
+        # Of a table whose entries end, `in` raises inside for what is not there, and costs five times as much.
+        return _is_in(self._sessions, session_id if scope == DEFAULT_SCOPE else (scope, session_id))
+
     def of_session(self, key: Key) -> Cutoff | None:
         """Return the report on a session, if there is one."""
-        # Most have none. Of a table whose entries end, `in` raises inside for these, and costs five times as much.
-        return self._sessions.get(key) if Cache.__contains__(self._sessions, key) else None
+        return self._sessions.get(key) if _is_in(self._sessions, key) else None  # most have none
 
     def of_credentials(self, credentials: Iterable[str]) -> list[Cutoff | None]:
         """Return the report on each credential, if there is one."""

@@ -84,7 +84,7 @@ class Acceptance:
     def is_revoked(self, entry: CacheEntry) -> bool:
         """Return whether a credential has been revoked; also note whether the provider has to confirm it."""
         version = self._revocations.version
-        if version == 0:  # there was never any
+        if self._revocations.concerns_none_of(entry.session_id, entry.scope):
             entry.needs_introspection, entry.revocations_version = False, version
             return False
         if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at, entry.scope):

@@ -257,6 +257,10 @@ def calls(view: object, other: object) -> bool:
 
 def described(view: object) -> str:
     """Return the name of a function with its place in the source, for messages."""
+    for _ in range(_MOST_LAYERS):
+        if not isinstance(view, partial):
+            break
+        view = view.func
     name = getattr(view, "__qualname__", None) or type(view).__qualname__
     code = getattr(inspect.unwrap(view) if callable(view) else view, "__code__", None)
     place = f" ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})" if code is not None else ""

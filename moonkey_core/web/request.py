@@ -129,11 +129,11 @@ class _AsgiView(LineView):
 
     def __call__(self, name: str, /) -> Sequence[str]:
         wanted, size = name.encode("ascii"), len(name)
-        return [
-            value.decode("latin-1")
-            for key, value in self._lines
-            if len(key) == size and key.lower() == wanted  # the length first: few names have the same
-        ]
+        found: list[str] = []
+        for key, value in self._lines:
+            if len(key) == size and key.lower() == wanted:  # the length first: few names have the same
+                found.append(value.decode("latin-1"))  # a comprehension is a call in Python 3.11
+        return found
 
     def has_lines(self, lines: Collection[tuple[bytes, bytes]]) -> bool:
         """Return whether the view is one of exactly these lines."""

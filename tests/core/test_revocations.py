@@ -306,6 +306,48 @@ def test_any_order_of_entries_refuses_and_doubts_what_one_of_them_does(
                 assert refused or table.needs_introspection(session, "1", issued_at) == doubted
 
 
+ENDS: dict[str, Any] = {
+    "ended": lambda table, one: table.add_session(f"sess_{one}", "user_1", is_ended=True),
+    "revoked": lambda table, one: table.add(session_id=f"sess_{one}"),
+    "the user": lambda table, one: table.add(user_id=f"user_{one}"),
+    "the user, by now": lambda table, one: table.add_cutoff(f"user_{one}", is_ended=True),
+    "all": lambda table, _: table.add(issued_before=NOW - 5),
+    "reported": lambda table, one: table.add_report(session_id=f"sess_{one}"),
+    "reported by another": lambda table, one: table.receive(
+        Revocation(f"sess_{one}", None, None, NOW, confirm_before=NOW)
+    ),
+    "a credential": lambda table, one: table.add_report(credentials=[f"d{one}"]),
+    "later": lambda table, one: setattr(table.clock, "now", table.clock.now + 90.0 * one),
+}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(ENDS)), st.integers(0, 4)), max_size=8), st.sampled_from([2, 3, 9])
+)
+def test_a_session_that_no_entry_is_about(steps: list[tuple[str, int]], maxsize: int) -> None:
+    """Of such a one nothing is refused or doubted, also where the table was full and forgets."""
+    revocations, _ = made(maxsize=maxsize)
+    for name, number in steps:
+        ENDS[name](revocations, number)
+        for one in range(5):
+            asked = f"sess_{one}", f"user_{one}"
+            if revocations.concerns_none_of(asked[0], "moonkey"):
+                for date in (None, 0.0, NOW - 5, NOW, NOW + 5):
+                    assert not revocations.refuses(*asked, date)
+                    assert not revocations.needs_introspection(*asked, date, date)
+
+
+def test_most_sessions_are_such_ones() -> None:
+    revocations, _ = made()
+    assert revocations.concerns_none_of("sess_1", "moonkey")
+    revocations.add_report(session_id="sess_2")
+    assert revocations.concerns_none_of("sess_1", "moonkey")
+    assert not revocations.concerns_none_of("sess_2", "moonkey")
+    assert revocations.concerns_none_of("sess_2", "https://other.example")
+    revocations.add(session_id="sess_3")
+    assert not revocations.concerns_none_of("sess_1", "moonkey")  # it has to be looked for
+
+
 SAID = st.one_of(
     st.fixed_dictionaries({"user_id": st.just("user_1"), "keep": st.sampled_from([None, "sess_1", "sess_2"])}),
     st.fixed_dictionaries(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -14,7 +16,7 @@ from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required, login_required, permission_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.checks import run_checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.utils.decorators import method_decorator
@@ -341,3 +343,66 @@ def test_the_management_command(serve: Serve) -> None:
     shown = StringIO()
     call_command("moonkey_routes", json=True, stdout=shown)
     assert json.loads(shown.getvalue())["counts"]["protected"] == 1
+
+
+class TestChannels:
+    """The shapes of ``ProtocolTypeRouter``, ``URLRouter``, ``AuthMiddlewareStack`` and ``Consumer.as_asgi()``."""
+
+    @pytest.fixture(autouse=True)
+    def asgi(self, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        serve(path("me", require_auth(view)))
+        chat = types.FunctionType((lambda: None).__code__, {}, "app")
+        chat.consumer_class = type("Chat", (), {})  # type: ignore[attr-defined]
+        routed = types.SimpleNamespace(routes=[path("chat/<str:room>", chat)])
+        nested = types.SimpleNamespace(routes=[types.SimpleNamespace(pattern="ws/", callback=routed)])
+        module: Any = types.ModuleType("channels_of_a_test")
+        module.application = types.SimpleNamespace(
+            application_mapping={
+                "http": view,
+                "websocket": types.SimpleNamespace(application=types.SimpleNamespace(inner=nested)),
+                "lifespan": chat,
+            }
+        )
+        monkeypatch.setitem(sys.modules, "channels_of_a_test", module)
+        settings.ASGI_APPLICATION = "channels_of_a_test.application"
+
+    def test_its_consumers_are_unknown(self) -> None:
+        assert {(one.where, one.view) for one in audit_routes().unknown} == {
+            ("WEBSOCKET /ws/chat/<str:room>", "Chat"),
+            ("LIFESPAN /*", "Chat"),
+        }
+
+    def test_strict_fails_on_them(self) -> None:
+        call_command("moonkey_routes", stdout=StringIO())
+        with pytest.raises(SystemExit) as ended:
+            call_command("moonkey_routes", strict=True, stdout=StringIO())
+        assert ended.value.code == 1
+
+    def test_an_application_that_cannot_be_imported(self, settings: Any) -> None:
+        settings.ASGI_APPLICATION = "no_such_module_here.application"
+        (found,) = audit_routes().unknown
+        assert "no_such_module_here" in found.view
+
+
+def test_a_wrong_setting_ends_the_command_with_2(serve: Serve, configure: Configure) -> None:
+    serve(path("me", require_auth(view)))
+    configure(LEEWAY=600)
+    with pytest.raises(CommandError) as ended:
+        call_command("moonkey_routes", stdout=StringIO())
+    assert ended.value.returncode == 2
+    assert "LEEWAY" in str(ended.value)
+
+
+def test_the_methods_of_a_function_of_rest_framework_have_an_order(serve: Serve) -> None:
+    def both(request: Request) -> Response:
+        return Response("open")
+
+    serve(path("both", api_view(["PUT", "POST", "GET"])(both)))
+    (found,) = audit_routes().endpoints
+    assert found.methods == "GET/POST/PUT"
+
+
+def test_a_partial_has_the_name_of_its_function(serve: Serve) -> None:
+    serve(path("partial", partial(view)))
+    (found,) = audit_routes().endpoints
+    assert found.view.startswith("view (test_audit_django.py")

@@ -14,7 +14,7 @@ from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Host, Mount, Route, WebSocketRoute
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -277,3 +277,17 @@ def copy() -> Any:
 def test_what_is_no_app() -> None:
     with pytest.raises(ConfigurationError, match="no Starlette app in this Flask"):
         audit_starlette(Flask("x"))
+
+
+@pytest.mark.parametrize("app", [Starlette, FastAPI])
+def test_a_router_with_a_middleware_of_its_own_is_closed(app: Any) -> None:
+    made = app(routes=[Mount("/in", Router([Route("/a", hello)], middleware=[CLOSED])), Route("/hole", hello)])
+    assert verdicts(made)["GET /in/a"] == "protected"
+    assert verdicts(made)["GET /hole"] == "unprotected"
+
+
+def test_the_mend_of_a_route_of_fastapi_is_a_dependency() -> None:
+    app = FastAPI(openapi_url=None)
+    app.get("/hole")(lambda: "open")
+    (found,) = audit_routes(app).unprotected
+    assert found.hint == "Use CurrentUser or Depends(RequireAuth()), or mark it with @public."

@@ -100,7 +100,7 @@ class MoonKeyClaims:
 
     def user(self, body: Body) -> User:
         """Return the user. A JWT has no field of it but the id."""
-        return User(id=decoded(body)["sub"])
+        return User(decoded(body)["sub"])
 
     def session(self, body: Body) -> Session:
         """Return the session.

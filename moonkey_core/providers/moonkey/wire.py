@@ -28,6 +28,7 @@ _SECRET_NAMES = frozenset(
     {"session_token", "session_jwt", "access_token", "refresh_token", "id_token", "secret", "recovery_codes"}
     | {"qr_base64", "request_origin_token"}
 )
+_IN_FACTORS = _SECRET_NAMES.union(("type", "delivery_channel"))  # all that is not `extra`
 _METHOD_IDS = ("method_id", "email_id", "phone_number_id")
 _MAX_CHALLENGE = 8192  # characters
 _PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -155,7 +156,7 @@ def build_session(rest: dict[str, Any], *, expires_at: float | None = None) -> S
         active,
         tuple(map(_factor, factors)),
         _device(device) if device else None,
-        _frozen(rest),
+        _others(rest, _SECRET_NAMES),
     )
 
 
@@ -389,6 +390,8 @@ def _moment(value: object) -> float | None:
 def _time(value: object) -> datetime | None:
     if type(value) is int and 0 < value <= _LATEST:  # as usual
         return _EPOCH + timedelta(0, value)  # in half the time of fromtimestamp
+    if value is None:
+        return None
     moment = _moment(value)
     return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
@@ -416,16 +419,14 @@ def _device_of(body: Mapping[str, Any]) -> object:
 
 
 def _factor(body: dict[str, Any]) -> Factor:
-    rest = dict(body)
-    kind, channel = rest.pop("type", None), rest.pop("delivery_channel", None)
-    method = rest.get("method")
+    kind, channel, method = body.get("type"), body.get("delivery_channel"), body.get("method")
     if isinstance(method, dict):
         method_type, method_id = _text(method.get("method_type")), _text(method.get("method_id"))
-        at = _time(_verified_at(rest))
+        at = _time(_verified_at(body))
     else:
         method_type = method_id = None
-        at = _time(rest.get("last_verified_at"))
-    return Factor(_text(kind), _text(channel), method_type, method_id, at, _frozen(rest))
+        at = _time(body.get("last_verified_at"))
+    return Factor(_text(kind), _text(channel), method_type, method_id, at, _others(body, _IN_FACTORS))
 
 
 def _device(body: object) -> Device:
@@ -452,14 +453,19 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(value, dict):
-        inner = depth + 1
-        return Extra(
-            {
-                name: one if type(one) in _PLAIN else _frozen(one, inner)
-                for name, one in value.items()
-                if name not in _SECRET_NAMES
-            }
-        )
+        return _others(value, _SECRET_NAMES, depth)
     if isinstance(value, list | tuple):
         return tuple(_frozen(item, depth + 1) for item in value)
     return value
+
+
+def _others(value: Mapping[str, Any], names: frozenset[str], depth: int = 0) -> Extra:
+    """Return the members that have none of these names, as :func:`_frozen` does."""
+    inner = depth + 1
+    return Extra(
+        {
+            name: one if type(one) in _PLAIN else _frozen(one, inner)
+            for name, one in value.items()
+            if name not in names
+        }
+    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from moonkey_core.errors import ConfigurationError
 from moonkey_django.audit import audit_routes
 
 
 class Command(BaseCommand):
-    """The command. Its exit status is 1 where a view is unprotected, or a gate protects nothing."""
+    """The command. Its exit status is that of ``moonkey routes``."""
 
     help = "List what each view demands, and where that is said. Fail where one is unprotected."
     requires_system_checks: Any = ()  # it reports what the checks about routes find
@@ -23,7 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         """Print the audit."""
-        audit = audit_routes()
+        try:
+            audit = audit_routes()
+        except ConfigurationError as error:
+            raise CommandError(str(error), returncode=2) from None
         self.stdout.write(audit.to_json() if options["json"] else audit.to_table())
         if audit.problems(strict=options["strict"]):
             sys.exit(1)
