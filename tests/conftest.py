@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache, partial
 
 import httpx
@@ -16,6 +16,7 @@ from moonkey_core._session_life import mfa as records
 from moonkey_core.emulator import CdpEmulator, Emulator, OidcEmulator, StytchB2BEmulator, StytchEmulator
 from moonkey_core.redis import shared
 from moonkey_core.settings import Settings, effects
+from support import products
 from support.bindings import usual_app
 from support.scripted import wait_until
 
@@ -25,9 +26,14 @@ _OF_DJANGO = ("_dj_", "_django_", "_live_server_", "_template_string_")  # what 
 _DJANGO_MARKS = {"django_db", "urls", "ignore_template_errors", "django_isolate_apps"}
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Set up for a test what pytest-django has for it only where it is marked so: that takes as long as a test."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark what of products is long, before those are left out.
+
+    Then set up for a test what pytest-django has for it only where it is marked so: that takes as long as a test.
+    """
+    products.mark_long(items)
+    yield
     for item in items:
         if isinstance(item, pytest.Function) and _DJANGO_MARKS.isdisjoint(one.name for one in item.iter_markers()):
             item.fixturenames = [name for name in item.fixturenames if not name.startswith(_OF_DJANGO)]

@@ -61,7 +61,7 @@ def examine(load: Callable[[], Settings], asked: Asked, more: Sequence[Callable[
 def _more(check: Callable[[], list[Line]], refused: str) -> list[Line]:
     """Return what a check of a framework finds; no second time the settings that were ``refused``."""
     try:
-        return check()
+        return [line for line in check() if not refused or refused not in line.text]
     except ConfigurationError as error:
         if str(error) == refused:
             return [unseen("app", "Its middleware is not looked at before its settings are valid.")]

@@ -113,10 +113,17 @@ class _Account:
     def _request(self, given: Given) -> tuple[HeaderView | None, RequestInfo | None]:
         """Return the headers of a request that presents a credential; ``None`` where none can."""
         value = given.value
+        if given.lacks_bearer:
+            self._say(
+                "It is an Authorization header without 'Bearer', and no credential here. Send: "
+                "Authorization: Bearer <credential>."
+            )
+            return mapped_headers({"authorization": value}), None
         names = {name for cookies in self._settings.all_cookies for name in cookies.all_names}
         if given.header == "cookie" or (_COOKIE.match(value) and any(f"{name}=" in value for name in names)):
             found = sorted(name for name in names if f"{name}=" in value)
-            self._say(f"It is a line of cookies, of which these are read: {', '.join(found) or 'none'}.")
+            none = "none" if names else "none, as the settings have no cookies"
+            self._say(f"It is a line of cookies, of which these are read: {', '.join(found) or none}.")
             return mapped_headers({"cookie": value}), _GET
         if not _TOKEN.fullmatch(value):
             self._say(
@@ -161,7 +168,7 @@ class _Account:
             jwt = presented.value
         if jwt:
             self._explain_jwt(jwt, subject)
-        elif subject is not None and presented.source:
+        elif subject is not None and presented.source and len(value) <= self._settings.max_credential_length:
             self._explain_opaque(subject)
         auth = self._client.authenticate(headers, None, info)
         return self._explain_verdict(auth, subject)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
+from moonkey_core._doctor.reading import SCHEMES
 from moonkey_core._evidence import looks_secret, shown
 from moonkey_core._secret import Secret
 
@@ -30,6 +31,7 @@ _FORMS = re.compile(
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _QUERY = re.compile(r"(?<=[a-z0-9/])\?[A-Za-z0-9_.\-]+=[^\s'\"]*")
+_HEADER_NAME = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*:")
 _SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|REDIS_URL|CREDENTIAL|ASSERTION|\bDSN\b")
 # What issuers and audiences are that have a long form: an address, a name that begins with that of a host, a GUID.
 _REST = r"(?::[0-9]+)?(?:[/:][A-Za-z0-9_.\-~]*)*"
@@ -83,7 +85,9 @@ def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
 
 def parts_of(credential: str) -> Iterator[str]:
     """Yield what is secret in a credential as a user has given it: each word, of a line of cookies each value."""
-    for word in re.split(r"[;\s]+", credential):
+    for place, word in enumerate(re.split(r"[;\s]+", credential)):
+        if (place == 0 and _HEADER_NAME.fullmatch(word)) or (place < 2 and word.lower() in SCHEMES):
+            continue
         value = word.partition("=")[2]
         secret = value if len(value.strip("=")) >= _SHORTEST_PART else word
         yield from (secret, *secret.split("."))

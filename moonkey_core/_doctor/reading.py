@@ -12,6 +12,8 @@ from moonkey_core.settings import Settings
 
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9\-]*):[ \t]*(.*)", re.DOTALL)
 _QUOTES = "\"'"
+SCHEMES: frozenset[str] = frozenset({"bearer", "token", "basic", "jwt", "digest", "dpop", "apikey"})
+"""The schemes of ``Authorization`` that are told without that name before them, in lower case."""
 
 
 class Given(NamedTuple):
@@ -21,11 +23,13 @@ class Given(NamedTuple):
         header: The request header in which it is presented, in lower case; ``"cookie"`` for a line of cookies.
         value: The credential alone.
         was_quoted: Whether it stood in quotes.
+        lacks_bearer: Whether the value is that of an ``Authorization`` header with another scheme, or with none.
     """
 
     header: str
     value: str
     was_quoted: bool
+    lacks_bearer: bool = False
 
 
 def given_in(text: str, settings: Settings) -> Given:
@@ -41,6 +45,10 @@ def given_in(text: str, settings: Settings) -> Given:
     line = _LINE.fullmatch(value)
     if line is not None and line[1].lower() in (*settings.credential_headers, "authorization", "cookie"):
         header, value = line[1].lower(), line[2].strip()
+    scheme = value.partition(" ")[0].lower()
+    is_line = line is not None and header == "authorization" and header == line[1].lower()
+    if scheme != "bearer" and (is_line or (scheme in SCHEMES and scheme != value.lower())):
+        return Given("authorization", value, was_quoted, lacks_bearer=True)
     if value[:7].lower() == "bearer ":
         value = value[7:].strip()
     return Given(header, value, was_quoted)

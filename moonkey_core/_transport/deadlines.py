@@ -14,7 +14,7 @@ class Deadline:
     another reason at the same time stays cancelled, as with :func:`asyncio.timeout`.
     """
 
-    __slots__ = ("_cancellations", "_deadlines", "_has_come", "_task", "_timer", "when")
+    __slots__ = ("_cancellations", "_deadlines", "_has_expired", "_task", "_timer", "when")
 
     def __init__(self, deadlines: Deadlines, seconds: float) -> None:
         """Make a deadline of the running task.
@@ -32,7 +32,7 @@ class Deadline:
         self.when = asyncio.get_running_loop().time() + seconds
         self._deadlines = deadlines
         self._task = task
-        self._has_come = False
+        self._has_expired = False
 
     def __enter__(self) -> None:
         self._cancellations = self._task.cancelling()
@@ -41,7 +41,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._has_come:
+        if self._has_expired:
             if self._task.uncancel() <= self._cancellations and kind is asyncio.CancelledError:
                 raise TimeoutError from error
         elif self._timer is not None:
@@ -49,9 +49,9 @@ class Deadline:
         else:
             self._deadlines.remove(self)
 
-    def come(self) -> None:
+    def expire(self) -> None:
         """Cancel the task, as the time is over."""
-        self._has_come = True
+        self._has_expired = True
         self._task.cancel()
 
 
@@ -74,7 +74,7 @@ class Deadlines:
         """Wait for a deadline, and return its timer if it has one of its own."""
         last = next(reversed(self._queue), None)
         if last is not None and deadline.when < last.when:
-            return asyncio.get_running_loop().call_at(deadline.when, deadline.come)
+            return asyncio.get_running_loop().call_at(deadline.when, deadline.expire)
         self._queue[deadline] = None
         if self._timer_at is None or deadline.when < self._timer_at:
             self._set_timer(deadline.when)
@@ -96,7 +96,7 @@ class Deadlines:
         over = max(when, asyncio.get_running_loop().time())
         for deadline in self._ended_by(over):
             del self._queue[deadline]
-            deadline.come()
+            deadline.expire()
         first = next(iter(self._queue), None)
         if first is not None:
             self._set_timer(first.when)

@@ -6,6 +6,7 @@ import ast
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,9 @@ class OwnClock(KnownToTheApi):
         self.core = Core(self.settings, run_later=lambda plan: run(plan, self.exchange))
 
 
+# The servers of other tests go on in this process: a timer of theirs that is set meanwhile would never ring.
+frozen_time = partial(freeze_time, START, real_asyncio=True)
+
 Tick = Callable[[float], object]
 
 
@@ -72,7 +76,7 @@ Tick = Callable[[float], object]
 def tick(request: pytest.FixtureRequest) -> Iterator[Tick]:
     """The time stands still, but for ``tick(seconds)``."""
     if request.param == "freezegun":
-        with freeze_time(START) as frozen:
+        with frozen_time() as frozen:
             yield lambda seconds: frozen.tick(timedelta(seconds=seconds))
     else:
         with time_machine.travel(START, tick=False) as traveller:
@@ -112,7 +116,7 @@ def test_everything_grows_old_together(tick: Tick) -> None:
 
 
 def test_what_is_remembered_for_seconds_goes_with_freezegun() -> None:
-    with freeze_time(START) as frozen:
+    with frozen_time() as frozen:
         decisions = Decisions(session_cache_ttl=0)
         decisions.answer = lambda fetch: DEAD
         for _ in range(3):
@@ -127,7 +131,7 @@ def test_a_client_reads_the_clock_of_the_moment() -> None:
     """Nothing was bound while the time was another."""
     with MoonKey(secret_key="sk_test_clock", base_url="http://127.0.0.1:9") as client:
         core = client._core
-        with freeze_time(START):
+        with frozen_time():
             clocks = [
                 core._clock,
                 client.revocations.clock,
@@ -142,7 +146,7 @@ def test_a_client_reads_the_clock_of_the_moment() -> None:
 
 def test_a_frozen_clock_holds_up_no_deadline() -> None:
     before = time.monotonic()
-    with freeze_time(START):
+    with frozen_time():
         assert time.monotonic() == time.monotonic()
         assert before <= _clock.elapsed() < before + 60
         first = _clock.elapsed()

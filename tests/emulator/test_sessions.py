@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import jwt
 import pytest
+import time_machine
 
 from moonkey_core.emulator import Emulator
 from support import quick
@@ -180,3 +183,11 @@ def test_an_unknown_path_is_no_api_answer(api: httpx.Client) -> None:
     response = api.get("v1/auth/sessions/list")
     assert (response.status_code, response.text) == (404, "Not Found")
     assert api.get("sessions/verify").status_code == 405
+
+
+def test_the_date_of_an_answer_is_that_of_its_moment(api: httpx.Client) -> None:
+    """Even where another test has just moved the time of this process."""
+    with time_machine.travel(datetime(2027, 3, 1, 12, tzinfo=UTC), tick=False):
+        assert api.get("jwks/default").headers.get_list("Date") == ["Mon, 01 Mar 2027 12:00:00 GMT"]
+    found = parsedate_to_datetime(api.get("jwks/default").headers["Date"])
+    assert abs(found - datetime.now(UTC)) < timedelta(days=1)

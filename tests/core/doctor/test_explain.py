@@ -171,6 +171,32 @@ class TestOthers:
             assert found.outcome == "accepted", str(found)
             assert_no_secret([found], [signed_in.session_token, signed_in.session_jwt])
 
+    @pytest.mark.parametrize(
+        "line", ["Authorization: Token {}", "Token {}", "authorization: DPoP {}", "Authorization: {}"]
+    )
+    def test_another_scheme_is_anonymous_as_for_the_app(self, emulator: Emulator, here: Here, line: str) -> None:
+        token = emulator.sign_in().session_token
+        found = here(line.format(token))
+        assert "Send: Authorization: Bearer" in str(found)
+        assert found.outcome == "no credential"
+        assert_no_secret([found], [token])
+        header = line.partition(":")[2].strip() or line
+        with MoonKey(emulator.secret_key, base_url=emulator.base_url) as client:
+            assert client.authenticate({"authorization": header.format(token)}).is_anonymous
+
+    def test_the_header_is_named(self, emulator: Emulator, here: Here) -> None:
+        found = here(f"Session-Token: {emulator.sign_in().session_token}")
+        assert "as in the header session-token." in found.steps[0]
+        assert found.outcome == "accepted"
+
+    def test_no_cookies_are_read_where_there_are_none(self, here: Here) -> None:
+        assert "none, as the settings have no cookies" in here("Cookie: moonkey_session=abcdefghijkl").steps[0]
+
+    def test_a_provider_is_not_asked_about_what_is_too_long(self, here: Here) -> None:
+        found = here("a" * 9000)
+        assert "is asked" not in str(found)
+        assert "credential_too_long" in found.steps[-1]
+
     @pytest.mark.parametrize("carrier", ["header", "cookie"])
     def test_a_handle(self, make_client: Callable[..., MoonKey], carrier: Any) -> None:
         options = {"mfa_lifetime": 600, "mfa_scope": "credential", "cookies": {"insecure_development": True}}
