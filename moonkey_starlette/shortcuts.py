@@ -109,7 +109,8 @@ def _leave_out_values(route: Any, dependant: Any) -> None:
     owner = (
         attribute(route, "_effective_route") or route
     )  # FastAPI lists those of an included router by a stand-in
-    owner.app = _entrance(owner.app, left_out)
+    if (app := attribute(owner, "app")) is not None:
+        owner.app = _entrance(app, left_out)
 
 
 def _entrance(app: ASGIApp, left_out: Shortened) -> ASGIApp:
@@ -210,16 +211,18 @@ def fits_fastapi() -> bool:
 
 def _served() -> list[object]:
     """Return what an endpoint gets from a shortened dependency: for no user, a known user, and no user again."""
-    from fastapi import Depends, FastAPI
+    from fastapi import APIRouter, Depends
+    from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 
     found: list[object] = []
 
     async def endpoint(value: Any = Depends(_Probe())) -> None:  # noqa: B008  # FastAPI's way
         found.append(value)
 
-    app = FastAPI(openapi_url=None)
-    app.get("/")(endpoint)
-    for route in app.routes:
+    router = APIRouter()  # and no app: what instruments apps would report these requests
+    router.get("/")(endpoint)
+    app = AsyncExitStackMiddleware(router)
+    for route in router.routes:
         if (dependant := attribute(route, "dependant")) is not None:
             _shorten(route, dependant)
     known = Identity.__new__(Identity)

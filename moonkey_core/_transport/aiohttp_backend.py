@@ -36,6 +36,7 @@ _CALL_ERRORS = (
 """What sending a request and reading its reply may raise."""
 
 _MAX_TARGETS = 16
+_MAX_SECTIONS = 64  # of one target
 
 
 class _Target:
@@ -43,17 +44,72 @@ class _Target:
 
     Attributes:
         request: Stands for them where a connection is chosen or opened. It is never sent.
-        path: The request target (RFC 9112 section 3.2.1).
-        host: The value of the ``Host`` header.
     """
 
-    __slots__ = ("host", "path", "request")
+    __slots__ = ("_host", "_path", "_sections", "request")
 
     def __init__(self, url: str) -> None:
         parsed = URL(url, encoded=url.isascii())
         self.request = aiohttp.ClientRequest("GET", parsed, loop=asyncio.get_running_loop())
-        self.path: str = parsed.raw_path_qs
-        self.host: str = self.request.headers["host"]
+        self._path: str = parsed.raw_path_qs
+        self._host: str = self.request.headers["host"]
+        self._sections: dict[tuple[str, int], tuple[dict[str, str], bytes]] = {}  # oldest first
+
+    async def header_section(self, fetch: Fetch, length: int) -> bytes:
+        """Return the request line and the headers of a call, with the empty line that ends them.
+
+        Requests with the same headers have the same ones, and nearly all calls of a client do.
+
+        Args:
+            fetch: The call.
+            length: How many bytes its body has.
+
+        Raises:
+            ValueError: A header cannot be sent.
+        """
+        headers = request_headers(fetch)
+        kept = self._sections.get((fetch.method, length))
+        if kept is not None and kept[0] == headers:
+            return kept[1]
+        lines = CIMultiDict({"host": self._host, **headers})
+        if length or fetch.method != "GET":
+            lines["content-length"] = str(length)
+        head = await _written(f"{fetch.method} {self._path} HTTP/1.1", lines)
+        if kept is None and len(self._sections) >= _MAX_SECTIONS:
+            del self._sections[next(iter(self._sections))]
+        self._sections[fetch.method, length] = headers, head
+        return head
+
+
+class _Recorder(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def is_closing(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep the data."""
+        self.data += data
+
+
+async def _written(line: str, headers: CIMultiDict[str]) -> bytes:
+    """Return what ``aiohttp`` writes at the beginning of a request.
+
+    Raises:
+        ValueError: A header cannot be sent.
+    """
+    loop, recorder = asyncio.get_running_loop(), _Recorder()
+    handler = Handler(loop)
+    handler.connection_made(recorder)
+    writer = StreamWriter(handler, loop)
+    await writer.write_headers(line, headers)
+    await writer.write_eof()
+    return recorder.data
 
 
 class AsyncSender:
@@ -96,17 +152,13 @@ class AsyncSender:
         try:
             target = self._target(fetch.url)
             content = request_content(fetch) or b""
-            headers = CIMultiDict({"host": target.host, **request_headers(fetch)})
-            if content or fetch.method != "GET":
-                headers["content-length"] = str(len(content))
+            head = await target.header_section(fetch, len(content))
             connection, handler = await connector.lend(target.request)
             if fetch.closes_connection:
                 handler.force_close()
             try:
                 handler.begin_request(_NEVER_PAUSED)
-                writer = StreamWriter(handler, asyncio.get_running_loop())
-                await writer.write_headers(f"{fetch.method} {target.path} HTTP/1.1", headers)
-                await writer.write_eof(content)
+                handler.send(head + content)
                 reply = await _read(handler, fetch.max_bytes)
             except BaseException:
                 connection.close()  # it has unread data

@@ -103,6 +103,16 @@ class Handler(ResponseHandler):
         self.is_fresh, self._awaits_reply, self._body = False, True, None
         self.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=buffer)
 
+    def send(self, request: bytes) -> None:
+        """Send a whole request. What the system does not take at once is sent while its reply is awaited.
+
+        Raises:
+            ClientConnectionResetError: The connection is closed.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("The connection is closed.")
+        self.transport.write(request)
+
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Note that the headers of a reply have arrived."""
         message, body = data

@@ -213,11 +213,11 @@ class Authenticator:
                             return remembered_auth(entry)
                     except (RevokedCredentials, ProviderUnavailable):
                         pass  # raised again below
-            elif line == b"" and (pair := self._pair.read(headers, info)) is not None:
-                text, digest = pair, self._cache.text_digest(pair)
-                entry = self._cache.get(digest)
-                if entry is not None and self._accepts_pair(entry, now, requirements):
-                    return remembered_auth(entry, True)
+            elif line == b"" and (cookies := self._pair.line(headers, info)) is not None:
+                known = self._by_cookies(cookies, requirements, now)
+                if not isinstance(known, tuple):
+                    return known
+                text, digest, entry = known
             presented = self._read(line, headers, info)
             if line:
                 text = presented.value
@@ -227,6 +227,33 @@ class Authenticator:
             return new_auth(hint=presented.hint)
         pending = Pending(presented, digest, None, headers, requirements or _NO_REQUIREMENTS, info, None, entry)
         return self._begin_strictly(pending, text, proven, now)
+
+    def _by_cookies(
+        self, line: str, requirements: Requirements | None, now: float
+    ) -> Auth | tuple[str, bytes, CacheEntry | None]:
+        """Decide about the pair in a usual line of cookies, where it was verified before.
+
+        The line itself is looked up, as browsers send the same one many times: to take it apart takes as long as
+        all the rest.
+
+        Returns:
+            The identity; or, where more is to be decided, the text of the pair with its digest and its cache
+            entry, as far as they are known.
+        """
+        cache = self._cache
+        cookies, digest = cache.find_cookies(line)
+        text = ""
+        if not digest:
+            found = self._pair.text(line)
+            if found is None:
+                return "", b"", None
+            text, digest = found, cache.text_digest(found)
+        entry = cache.get(digest)
+        if entry is not None and self._accepts_pair(entry, now, requirements):
+            if text:
+                cache.note_pair(cookies, digest)
+            return remembered_auth(entry, True)
+        return (text, digest, entry) if text else ("", b"", None)
 
     def _first_seen(
         self, line: bytes, digest: bytes, requirements: Requirements | None, now: float

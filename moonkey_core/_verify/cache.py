@@ -25,6 +25,7 @@ _MAX_DENIED_BRIEFLY = 4096
 _DENIED_BRIEFLY_SECONDS = 5.0
 _SUPERSEDED_SECONDS = 60.0
 _MAX_SEEN = 65_536
+_MAX_LINES = 16_384  # of cookies; a session has a new one with each JWT, and where another cookie changes
 _MAX_DENIED = 16_384
 _DENIED_SECONDS = 86_400.0
 _MAX_DEAD = 16_384
@@ -49,6 +50,8 @@ class VerificationCache:
         self._pair_start.update(b"\n")
         self._prefixed_start = self._line_start.copy()
         self._prefixed_start.update(b"\n\n")
+        self._cookies_start = self._line_start.copy()
+        self._cookies_start.update(b"\n\n\n")
         self._maxsize = settings.max_cached_sessions
         self._dead_seconds = retention(settings)
         self._token_prefix = settings.token_prefix
@@ -60,6 +63,7 @@ class VerificationCache:
     def _make_tables(self) -> None:
         # Ordered by age. There may be very many: an OrderedDict takes half as much memory again.
         self._entries: dict[bytes, CacheEntry] = {}
+        self._pairs: dict[bytes, bytes] = {}  # by lines of cookies, ordered in the same way
         self._denied_briefly: TTLCache[bytes, _Denial] = _short_memory(
             _MAX_DENIED_BRIEFLY, _DENIED_BRIEFLY_SECONDS
         )
@@ -117,6 +121,23 @@ class VerificationCache:
         hashed.update(line)
         digest = hashed.digest()[:16]
         return digest, self._entries.get(digest)
+
+    def find_cookies(self, line: str) -> tuple[bytes, bytes]:
+        """Return the digest of a ``Cookie`` line in ASCII, and the cache key of the pair in it; empty: unknown."""
+        hashed = self._cookies_start.copy()
+        hashed.update(line.encode("ascii"))
+        digest = hashed.digest()[:16]
+        return digest, self._pairs.get(digest, b"")
+
+    def note_pair(self, cookies: bytes, digest: bytes) -> None:
+        """Remember that the pair with this cache key stands in the ``Cookie`` line with the digest ``cookies``.
+
+        That is true for good, as it follows from the line. Whether the pair is valid is asked of its entry.
+        """
+        with self._lock:
+            self._pairs[cookies] = digest
+            if len(self._pairs) > _MAX_LINES:
+                _drop_oldest(self._pairs, _MAX_LINES)
 
     def put(self, digest: bytes, entry: CacheEntry) -> None:
         """Remember a valid credential, unless it has been denied meanwhile."""

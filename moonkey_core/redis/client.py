@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from moonkey_core.errors import ConfigurationError
+from moonkey_core.privates import private
 from moonkey_core.settings import Secret
 from moonkey_core.settings.redis_address import RedisAddress, redis_address
 
@@ -117,6 +118,35 @@ async def time_limit(seconds: float) -> AsyncIterator[None]:
     finally:
         if task.cancelling() > cancellations:
             raise asyncio.CancelledError
+
+
+async def disconnect(client: Any, *, including_used: bool = True) -> None:
+    """Close the connections of a client of tasks, of whichever kind, also where the task is cancelled meanwhile.
+
+    redis-py closes each of them in a task of its own. Such a task that is cancelled before it has begun leaves its
+    connection open, and where the event loop ends then, nothing closes it any more.
+
+    Args:
+        client: The client. It may be used again.
+        including_used: Whether connections are closed as well that wait for a reply.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:  # of a cluster
+        nodes = (*client.get_nodes(), *client.nodes_manager.startup_nodes.values())
+        connections = [one for node in nodes for one in private(node, "_connections")]
+        closing = client.aclose()
+    else:
+        used = private(pool, "_in_use_connections") if including_used else ()
+        connections = [*private(pool, "_available_connections"), *used]
+        closing = pool.disconnect(inuse_connections=including_used)
+    is_done = False
+    try:
+        await closing
+        is_done = pool is not None  # that of a cluster does nothing where its first use has failed
+    finally:
+        for connection in () if is_done else connections:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)  # which cannot be cancelled, as it does not wait
 
 
 def response_error() -> type[Exception]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from moonkey_core import _clock
-from moonkey_core.redis.client import response_error, time_limit
+from moonkey_core.redis.client import disconnect, response_error, time_limit
 from moonkey_core.redis.trouble import is_refused, lacks_command, lacks_keys, missing_rights
 
 logger: logging.Logger = logging.getLogger("moonkey")
@@ -126,7 +126,7 @@ class Rights:
                     replies.append(error)
             return _missing(zip((*self._trials, *_TRIALS_OF_TRANSACTIONS), replies, strict=True))
         finally:
-            await client.connection_pool.disconnect()  # it may be within a transaction
+            await disconnect(client)  # it may be within a transaction
 
     def _command(self, trial: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(self._keys.get(one, one) for one in trial)

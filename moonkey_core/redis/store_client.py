@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from moonkey_core import _threads
-from moonkey_core.redis.client import async_client, blocking_client
+from moonkey_core.redis.client import async_client, blocking_client, disconnect
 from moonkey_core.redis.topology import (
     async_cluster_client,
     cluster_client,
@@ -114,13 +114,13 @@ class AsyncStoreClient:
         async with self._slots:
             while self._former:
                 with contextlib.suppress(Exception):
-                    await self._former.pop().connection_pool.disconnect(inuse_connections=False)
+                    await disconnect(self._former.pop(), including_used=False)
             if self._made is None:
                 new = await self._new_client()
                 if self._made is None:
                     self._made = new
                 else:
-                    await _aclose(new)
+                    await disconnect(new)
             return await self._made.execute_command(*command)
 
     async def _new_client(self) -> Any:
@@ -139,12 +139,4 @@ class AsyncStoreClient:
     async def close(self) -> None:
         """Close all connections; may be called again, and commands be sent afterwards."""
         if self._made is not None:
-            await _aclose(self._made)
-
-
-async def _aclose(client: Any) -> None:
-    pool = getattr(client, "connection_pool", None)
-    if pool is None:
-        await client.aclose()
-    else:
-        await pool.disconnect()
+            await disconnect(self._made)

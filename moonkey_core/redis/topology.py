@@ -12,6 +12,7 @@ from moonkey_core.redis.client import (
     async_client,
     async_options,
     blocking_options,
+    disconnect,
     redis_module,
     time_limit,
 )
@@ -131,9 +132,10 @@ async def find_primary(address: RedisAddress, timeout: float) -> Primary:
             host, port = await sentinel.discover_master(address.service)
         return Primary((host, int(port)), ages[-1])
     finally:
-        for one in sentinel.sentinels:
-            with contextlib.suppress(Exception):
-                await one.connection_pool.disconnect()
+        with contextlib.suppress(Exception):
+            async with contextlib.AsyncExitStack() as stack:  # each of them, also where the task is cancelled
+                for one in sentinel.sentinels:
+                    stack.push_async_callback(disconnect, one)
 
 
 def _noting_age(kind: Any, ages: list[float]) -> Any:
@@ -203,7 +205,7 @@ async def _find_node(address: RedisAddress, key: str, timeout: float) -> Server:
         return node.host, int(node.port)
     finally:
         with contextlib.suppress(Exception):
-            await client.aclose()
+            await disconnect(client)
 
 
 def _place_of(address: RedisAddress) -> tuple[str | None, int]:

@@ -18,7 +18,7 @@ from moonkey_core._crypto import Sealer
 from moonkey_core._repeated_log import log_repeated
 from moonkey_core._thread_loop import ThreadEventLoop
 from moonkey_core.events import FeedChanged, Hooks
-from moonkey_core.redis.client import time_limit
+from moonkey_core.redis.client import disconnect, time_limit
 from moonkey_core.redis.machine import MachineFeed
 from moonkey_core.redis.publish_queue import PublishQueue
 from moonkey_core.redis.publisher import Publisher
@@ -337,7 +337,7 @@ class Worker:
         finally:
             with contextlib.suppress(Exception):
                 async with time_limit(self._call_timeout):
-                    await client.connection_pool.disconnect()
+                    await disconnect(client)
 
     async def _open(self, client: Any, connections: int) -> None:
         """Open all connections: on a slow link that takes longer than a call may take afterwards."""

@@ -38,14 +38,25 @@ class UsualPair:
             headers: The headers of a request that presents no credential in another header than ``Cookie``.
             info: The facts by which cookies are judged.
         """
+        line = self.line(headers, info)
+        return None if line is None else self.text(line)
+
+    def line(self, headers: HeaderView, info: RequestInfo | None) -> str | None:
+        """Return the ``Cookie`` line of a request that may hold such a pair, in ASCII; ``None`` where none may.
+
+        The arguments are those of :meth:`read`.
+        """
         if not self._is_usual or info is None or not is_safe(info):
             return None
         lines = headers("cookie")
         if len(lines) != 1:
             return None
         line = lines[0]
-        if len(line) > self._longest or not line.isascii() or "," in line or "\t" in line:
-            return None
+        is_usual = len(line) <= self._longest and line.isascii() and "," not in line and "\t" not in line
+        return line if is_usual else None
+
+    def text(self, line: str) -> str | None:
+        """Return what :meth:`read` does, for the :meth:`line` of a request. Nothing else of it counts."""
         head, _, rest = line.partition(self._jwt)
         jwt, _, tail = rest.partition(";")
         # Without another "=" in it, no cookie begins in the JWT, which is most of the line.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,7 @@ def skipping(work: Callable[[SkippingLoop], Coroutine[Any, Any, Any]]) -> Any:
 
 def blocks_of(deadlines: Deadlines) -> Block:
     @asynccontextmanager
-    async def within(seconds: float) -> Any:
+    async def within(seconds: float) -> AsyncIterator[None]:
         with Deadline(deadlines, seconds):
             yield
 

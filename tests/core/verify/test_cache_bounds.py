@@ -160,6 +160,12 @@ class TestBounds:
         assert len(decisions.core.cache._denied_briefly) <= 4096
         assert [decisions.authenticate(one).source for one in (TOKEN, jwt)] == ["cache", "cache"]
 
+    def test_the_lines_of_cookies(self) -> None:
+        memory = Decisions().core.cache
+        for place in range(16_384 + 10):
+            memory.note_pair(place.to_bytes(16, "big"), bytes(16))
+        assert 16_000 < len(memory._pairs) <= 16_384
+
     def test_those_that_go_first(self) -> None:
         memory = Decisions().core.cache
         for place in range(65_536 + 10):

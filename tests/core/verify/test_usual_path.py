@@ -170,6 +170,18 @@ class Memory:
         return usual, told(core.begin(view, requirements, info, read))
 
 
+class PairMemory(Memory):
+    """One client that remembers a cookie pair, and the line of cookies that it stood in."""
+
+    def __init__(self, **options: Any) -> None:
+        self.made = Decisions(cookies=True, **options)
+        self.lines = bound_lines([f"theme=dark; {SESSION}={TOKEN}; {JWT_COOKIE}={JWT}"], self.made.settings)
+        for _ in range(2):
+            self.made.read({"cookie": self.lines}, None, GET)
+        self._entries = self.made.core.cache._entries
+        self._kept = dict(self._entries)
+
+
 def told(found: Begun) -> tuple[object, ...]:
     """All that a request can tell by."""
     if isinstance(found, Pending):
@@ -321,6 +333,50 @@ def test_it_accepts_what_the_strict_way_accepts(
     assert usual == strict
     if change == "the session revoked" and after == 0.0:
         assert "authenticated" not in usual
+
+
+OF_PAIRS: dict[str, Callable[[Memory], object]] = {
+    **CHANGES,
+    "its token dead": lambda one: one.made.core.cache.mark_dead(one.made.core.cache.digest(TOKEN)),
+    "its token denied": lambda one: one.made.core.cache.deny(one.made.core.cache.digest(TOKEN)),
+    "forgotten": lambda one: one._kept.clear(),
+}
+
+
+@pytest.mark.rule("S2")
+@given(
+    options=st.sampled_from([*OPTIONS, {"load_user": False}]),
+    change=st.sampled_from(sorted(OF_PAIRS)),
+    after=st.sampled_from([0.0, 0.0, -3600.0, 250.0, 301.0, 305.0, 90_000.0]),
+    requirements=st.sampled_from(REQUIRED),
+    info=st.sampled_from([GET, None, GET._replace(method="POST"), GET._replace(is_websocket=True)]),
+    kind=st.sampled_from(["wsgi", "asgi", "mapping", "function"]),
+    more=st.sampled_from([[], [("cookie", "a=b")], [("authorization", "Bearer x")], [("authorization", "")]]),
+)
+@example({"load_user": False}, "nothing", 0.0, None, GET, "wsgi", [])
+@example({"load_user": False}, "its token dead", 0.0, None, GET, "wsgi", [])
+def test_a_known_line_of_cookies_decides_as_the_strict_way(
+    options: dict[str, Any],
+    change: str,
+    after: float,
+    requirements: Requirements | None,
+    info: RequestInfo | None,
+    kind: str,
+    more: Lines,
+) -> None:
+    memory = PairMemory(**{**options, **({"feed": Feed(True)} if "feed" in options else {})})
+    assume(memory._kept)
+    if options.get("load_user") is False:
+        (digest,), (line,) = memory._kept, memory.made.core.cache._pairs.items()
+        assert line[1] == digest
+        assert len(line[0]) == 16
+    if "feed" in options:
+        feed: Any = memory.made.core.feed
+        feed.is_live = options["feed"]
+    memory.made.now += after
+    OF_PAIRS[change](memory)
+    usual, strict = memory.both(KINDS[kind]([("cookie", memory.lines[0]), *more]), requirements, info)
+    assert usual == strict
 
 
 def test_a_refusal_of_the_usual_way_is_that_of_the_strict_one() -> None:
