@@ -187,7 +187,13 @@ async def _asking(
 class _Probe(Dependency):
     """A gate and its value, for :func:`fits_fastapi`."""
 
-    lets_users_pass_only = lets_all_users_pass = True
+    @property
+    def lets_users_pass_only(self) -> bool:
+        return True
+
+    @property
+    def lets_all_users_pass(self) -> bool:
+        return True
 
     def read(self, auth: AuthenticatedAuth) -> str:
         return "read"

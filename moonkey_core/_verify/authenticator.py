@@ -241,14 +241,14 @@ class Authenticator:
             entry, as far as they are known.
         """
         cache = self._cache
-        cookies, digest = cache.find_cookies(line)
+        cookies, digest, entry = cache.find_cookies(line)
         text = ""
         if not digest:
             found = self._pair.text(line)
             if found is None:
                 return "", b"", None
             text, digest = found, cache.text_digest(found)
-        entry = cache.get(digest)
+            entry = cache.get(digest)
         if entry is not None and self._accepts_pair(entry, now, requirements):
             if text:
                 cache.note_pair(cookies, digest)

@@ -122,12 +122,16 @@ class VerificationCache:
         digest = hashed.digest()[:16]
         return digest, self._entries.get(digest)
 
-    def find_cookies(self, line: str) -> tuple[bytes, bytes]:
-        """Return the digest of a ``Cookie`` line in ASCII, and the cache key of the pair in it; empty: unknown."""
+    def find_cookies(self, line: str) -> tuple[bytes, bytes, CacheEntry | None]:
+        """Return the digest of a ``Cookie`` line in ASCII, the cache key of the pair in it, and the pair's entry.
+
+        The key is empty where the line is not known.
+        """
         hashed = self._cookies_start.copy()
         hashed.update(line.encode("ascii"))
         digest = hashed.digest()[:16]
-        return digest, self._pairs.get(digest, b"")
+        pair = self._pairs.get(digest, b"")
+        return digest, pair, self._entries.get(pair)
 
     def note_pair(self, cookies: bytes, digest: bytes) -> None:
         """Remember that the pair with this cache key stands in the ``Cookie`` line with the digest ``cookies``.

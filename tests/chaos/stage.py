@@ -28,8 +28,9 @@ from chaos.traffic import Forger, Traffic, asked_of
 
 from moonkey_core import MoonKey, Settings
 from moonkey_core.revocations import retention
-from support.fleets import Answer, Line, Server, quiet_port, quiet_redis
+from support.fleets import Answer, Line, Server, quiet_redis
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 from support.server_commands import COMMANDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -61,7 +61,19 @@ def make_app(emulator: Emulator, settings: dict[str, Any] | None = None, **more:
     app = Flask(__name__)
     usual = {"secret_key": emulator.secret_key, "base_url": emulator.base_url, "jwt_issuer": emulator.issuer}
     FlaskMoonKey(app, **{**usual, **(settings or {})})
-    return app, flask_socketio.SocketIO(app, async_mode="threading", **more)
+    _made.append(app)
+    # Without the thread that looks for clients that have gone: it would go on for as long as the process.
+    return app, flask_socketio.SocketIO(app, async_mode="threading", monitor_clients=False, **more)
+
+
+_made: list[Flask] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    while _made:
+        _made.pop().extensions["moonkey"].close()
 
 
 def reasons(sockets: Any) -> list[Any]:

@@ -22,8 +22,8 @@ from moonkey_core.settings.redis_address import redis_address
 from support.certificates import make_certificate
 from support.documents import block, rows
 from support.feeds import Process, good, is_published, settings_for, stream_names
-from support.fleets import quiet_port
 from support.patience import PATIENT
+from support.ports import quiet_port
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 from support.server_commands import COMMANDS

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from moonkey_core.emulator import Emulator
-from support.fleets import Server, quiet_port
+from support.fleets import Server
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.secrets import assert_no_secret
 from support.server_commands import COMMANDS
 

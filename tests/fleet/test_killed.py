@@ -21,8 +21,9 @@ from moonkey_core import Settings
 from moonkey_core.emulator import Emulator, SignedIn
 from support import quick
 from support.bindings import BINDING, JWT, SESSION, binding
-from support.fleets import WORKER_HEADER, Server, bearer, quiet_port, uvicorn
+from support.fleets import WORKER_HEADER, Server, bearer, uvicorn
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 from support.visitors import OURS

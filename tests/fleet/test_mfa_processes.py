@@ -16,8 +16,9 @@ from contract.requests import bearer
 
 from moonkey_core.emulator import CdpEmulator
 from support import quick
-from support.fleets import Server, quiet_port
+from support.fleets import Server
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 

@@ -12,8 +12,8 @@ import pytest
 from moonkey_core import MoonKey
 from support.certificates import make_certificate
 from support.feeds import MakeProcess, Process, good, settings_for
-from support.fleets import quiet_port
 from support.patience import PATIENT
+from support.ports import quiet_port
 from support.redis_groups import Cluster, SentinelServer
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from moonkey_core import AsyncMoonKey, Auth, MoonKey, RevocationsFull
+from moonkey_core import AsyncMoonKey, Auth, MoonKey, RevocationsFull, Settings
 from moonkey_core.redis import shared as redis_shared
 from moonkey_core.revocations import Revocation
 from support import foreign_tokens
-from support.feeds import Process, settings_for, stream_names
+from support.feeds import Process, begin_long_ago, settings_for, stream_names
+from support.patience import PATIENT_LAG
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 
@@ -170,32 +171,32 @@ def test_more_than_fits_into_one_table_is_known_to_all(fleet: Fleet) -> None:
 
 @pytest.fixture(scope="module")
 def lasting_server() -> Iterator[RedisServer]:
-    """A server for several tests: only the first one waits until its stream is old enough to be believed."""
+    """A server for several tests, with a stream that is old enough to be believed at once."""
     need_redis()
     with RedisServer() as running:
+        options = _options(running)
+        begin_long_ago(running, Settings.load(options, {}), f"feed of {options['provider'].name}")
         yield running
+
+
+def _options(server: RedisServer) -> dict[str, Any]:
+    """A process that starts waits for its feed for as long as the lag may be: long, for a busy machine."""
+    return {
+        "provider": foreign_tokens.provider(),
+        "redis_url": server.url,
+        "cache_secret": "a secret of the fleet, long enough",
+        "max_revocation_lag": PATIENT_LAG,
+    }
 
 
 class TestAClientThatCannotAsk:
     """Its first request comes before its feed has read anything."""
 
     def client(self, server: RedisServer, how: Any) -> MoonKey:
-        return MoonKey(
-            provider=foreign_tokens.provider(),
-            redis_url=server.url,
-            cache_secret="a secret of the fleet, long enough",
-            on_feed_lost=how,
-            max_revocation_lag=5,
-        )
+        return MoonKey(on_feed_lost=how, **_options(server))
 
     def async_client(self, server: RedisServer, how: Any) -> AsyncMoonKey:
-        return AsyncMoonKey(
-            provider=foreign_tokens.provider(),
-            redis_url=server.url,
-            cache_secret="a secret of the fleet, long enough",
-            on_feed_lost=how,
-            max_revocation_lag=5,
-        )
+        return AsyncMoonKey(on_feed_lost=how, **_options(server))
 
     def lines(self, **claims: Any) -> dict[str, str]:
         return {"authorization": f"Bearer {foreign_tokens.token(now=time.time(), **claims)}"}

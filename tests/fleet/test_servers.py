@@ -19,8 +19,9 @@ import pytest
 from fleet.promises import ALLOWANCE
 
 from moonkey_core.emulator import Emulator, SignedIn
-from support.fleets import Server, quiet_port
+from support.fleets import Server
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.redis_server import RedisServer, need_redis
 from support.scripted import wait_until
 from support.server_commands import ASGI, COMMANDS, WSGI

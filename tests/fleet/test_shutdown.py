@@ -13,7 +13,8 @@ import pytest
 from moonkey_core.emulator import Emulator
 from moonkey_core.redis.worker import _LAST_PUBLISH_TIMEOUT, STOP_TIMEOUT
 from support.feeds import settings_for
-from support.fleets import Server, quiet_port, uvicorn, workers_of
+from support.fleets import Server, uvicorn, workers_of
+from support.ports import quiet_port
 from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.long

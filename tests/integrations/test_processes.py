@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 from moonkey_core.emulator import Emulator
 from support import quick
 from support.patience import PATIENCE
+from support.ports import quiet_port
 
 _APP = """
 import os, threading, time
@@ -48,8 +48,7 @@ def me():
 
 @contextmanager
 def gunicorn(folder: Path, environ: dict[str, str]) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = quiet_port()
     command = [
         *(sys.executable, "-m", "gunicorn", "--preload", "--workers=2", "--worker-class=gthread", "--threads=4"),
         *(f"--bind=127.0.0.1:{port}", "--log-level=error", "preloaded:app"),

@@ -23,7 +23,8 @@ from werkzeug.test import EnvironBuilder
 from moonkey_core.emulator import Emulator, SignedIn
 from moonkey_starlette import session_routes
 from support.bodies import BODIES, CUT, answer_to
-from support.fleets import Server, quiet_port
+from support.fleets import Server
+from support.ports import quiet_port
 from support.visitors import OURS, SESSION
 
 TESTS = Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from moonkey_core.emulator import Emulator
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.scripted import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -72,8 +73,7 @@ def running(target: str, emulator: Emulator, **environ: str) -> Iterator[str]:
 @contextmanager
 def running_with(target: str, environ: Mapping[str, str]) -> Iterator[str]:
     """One example as a process of its own, with these settings in its environment; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = quiet_port()
     command = [part.format(port=port) for part in _ALL[target]]
     process = subprocess.Popen(
         [sys.executable, "-m", *command, target],

@@ -64,13 +64,14 @@ def stream_names(server: RedisServer) -> list[bytes]:
     return [key for key in server.client.keys("moonkey:*:feed:*") if re.fullmatch(rb".*:feed:[0-9a-f]{32}", key)]
 
 
-def begin_long_ago(server: RedisServer, settings: Settings) -> None:
+def begin_long_ago(server: RedisServer, settings: Settings, purpose: str = "feed") -> None:
     """Begin the stream of an app as one that has been there for an hour.
 
     A process takes a new one as complete only after its ``max_revocation_lag`` and some seconds. So tests may have
     a long one, which no busy machine exceeds, and need not wait for it. Where one has begun already, it stays.
+    ``purpose`` is that of its secrets, which another provider has for itself.
     """
-    for sealer in fleet_sealers(settings, "feed"):
+    for sealer in fleet_sealers(settings, purpose):
         root, name = f"moonkey:{{{sealer.digest('feed')[:32]}}}:feed", secrets.token_hex(16)
         if server.client.exists(f"{root}:epoch"):
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support.patience import PATIENCE
+from support.ports import quiet_port
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 
@@ -28,23 +28,6 @@ WORKER_HEADER = "x-worker"  # each answer of the apps says which process gave it
 _START_SECONDS = PATIENCE
 _STOP_SECONDS = PATIENCE
 _TIMEOUT = PATIENCE  # of one request: longer than any deadline inside a worker
-_LOW_PORTS = (10_000, 30_000)
-
-
-def quiet_port() -> int:
-    """A free port that the system gives to no outgoing connection.
-
-    A server that is killed and started again must find it free: where many connect to a dead port of the usual
-    range, one of them sooner or later gets this very port as its own, and so connects to itself.
-    """
-    for _ in range(100):
-        port = random.randint(*_LOW_PORTS)
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                return port
-        except OSError:
-            continue
-    raise RuntimeError("no free port was found")
 
 
 @dataclass(frozen=True)

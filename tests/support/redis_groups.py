@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from redis.exceptions import ResponseError
 
-from support.fleets import quiet_port
+from support.ports import quiet_port
 from support.redis_server import RedisServer
 from support.scripted import wait_until
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ import pytest
 import redis
 
 from support.patience import PATIENCE
+from support.ports import quiet_port
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -32,8 +32,7 @@ class RedisServer:
     """Keeps nothing on disk. Stopped, killed, paused and started again by process id; the port stays the same."""
 
     def __init__(self, port: int | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = port or free.getsockname()[1]
+        self.port: int = port or quiet_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Any = None

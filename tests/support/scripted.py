@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.patience import PATIENCE
+from support.ports import quiet_port
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: closing sends a reset
 RESET = -1.0
@@ -142,8 +143,7 @@ def scripted(script: Script | bytes) -> Iterator[Scripted]:
 
 def unused_url() -> str:
     """A URL on this machine where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return f"http://127.0.0.1:{quiet_port()}"
 
 
 def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
