@@ -17,13 +17,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ["moonkey_core", "moonkey_flask", "moonkey_django", "moonkey_starlette"]
 
 
-def checked_by(*command: str) -> subprocess.CompletedProcess[str]:
+def checked_by(*command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a type checker, which finds the packages that this test imports."""
     site = [path for path in sys.path if path.endswith("site-packages")]
     places = [str(Path(moonkey_core.__file__).parent.parent), *site]
     return subprocess.run(
         [sys.executable, "-m", *command],
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         capture_output=True,
         text=True,
@@ -36,6 +36,15 @@ def checked_by(*command: str) -> subprocess.CompletedProcess[str]:
 def test_mypy_understands_code_of_users() -> None:
     done = checked_by("mypy", "--strict", "tests/type_checks", "examples")
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.long
+def test_mypy_understands_the_tested_apps(tmp_path: Path) -> None:
+    """Each by itself, in its own folder: all have a conftest.py."""
+    for app in sorted(ROOT.glob("examples/tested/*/")):
+        if any(app.glob("*.py")):
+            done = checked_by("mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", ".", folder=app)
+            assert done.returncode == 0, f"{app.name}: {done.stdout}"
 
 
 @pytest.mark.long

@@ -27,6 +27,7 @@ from moonkey_core.testing import sign_ins
 from moonkey_core.testing.apps import AnyClient, clients_of, framework_of
 from moonkey_core.testing.assertions import assert_no_secret
 from moonkey_core.testing.clients import checked_origin, kind_for, new_client
+from moonkey_core.testing.environment import provided_settings
 from moonkey_core.testing.faults import Faults
 from moonkey_core.testing.services import Emulators, service_for, without_fixed_keys
 from moonkey_core.testing.sign_ins import Age, Issued, Wish
@@ -90,7 +91,7 @@ class Kit:
     """The kit of one test. Use it as a context manager, or call ``close`` at its end.
 
     Args:
-        app: The app under test, or a function that makes it when it is first needed; ``None`` is the Django
+        app: The app under test, or a function that makes it, called without arguments; ``None`` is the Django
             project of this process.
         emulators: The emulators; those that are shared by all tests of a process.
     """
@@ -110,6 +111,7 @@ class Kit:
         self._exit = ExitStack()
         self._apps: list[Any] = []
         self._is_over = False
+        emulators.begin(self)
 
     def __enter__(self) -> Kit:
         return self
@@ -302,8 +304,9 @@ class Kit:
         self._adopted.clear()
         self._exit.close()
         self.faults.clear()
-        self.emulators.reset()
-        self._is_over = True
+        if not self._is_over:
+            self._is_over = True
+            self.emulators.end(self)
 
     def emulator(self, provider: str | None = None) -> Any:
         """Return the emulator that stands in for a provider of the app."""
@@ -314,8 +317,11 @@ class Kit:
         """Adopt the clients of an app, and return the app."""
         self._begin()
         if app is _FINDING:
+            if _is_factory(self.app):
+                with provided_settings():
+                    self.app = self.app()
             app = self.app
-        if inspect.isfunction(app) and not inspect.signature(app).parameters:
+        if _is_factory(app):
             raise TypeError(f"{app.__name__} is a function that makes an app. Call it: {app.__name__}()")
         if not any(one is app for one in self._apps):
             self._apps.append(app)
@@ -405,6 +411,14 @@ def _fill(client: AnyClient, attributes: Mapping[str, Any]) -> None:
     kept = dict(attributes)
     own.clear()
     own.update(kept)
+
+
+def _is_factory(app: Any) -> bool:
+    """Return whether something is a function that makes an app: an ASGI app that is a function takes arguments."""
+    if not inspect.isfunction(app) or inspect.iscoroutinefunction(app):
+        return False
+    given = inspect.signature(app).parameters.values()
+    return all(one.default is not one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in given)
 
 
 def _release(fresh: AnyClient) -> None:

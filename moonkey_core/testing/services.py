@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -41,6 +42,7 @@ class Emulators:
         self.offline: bool = offline
         self._made: dict[tuple[object, ...], AnyEmulator] = {}
         self._gateways: dict[int, Gateway] = {}
+        self._kits: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def get(self, key: tuple[object, ...], make: Callable[[], AnyEmulator]) -> Any:
         """Return the emulator of a key, started."""
@@ -62,6 +64,16 @@ class Emulators:
         """That of MoonKey."""
         found: Emulator = self.get(("moonkey",), Emulator)
         return found
+
+    def begin(self, kit: object) -> None:
+        """Take note that a kit uses these emulators."""
+        self._kits.add(kit)
+
+    def end(self, kit: object) -> None:
+        """Take note that a kit does not any more, and start over if no other one does."""
+        self._kits.discard(kit)
+        if not self._kits:
+            self.reset()
 
     def reset(self) -> None:
         """Bring all of them into their first state."""
@@ -87,12 +99,17 @@ class MoonKeyService:
     def __init__(self, settings: Settings, emulators: Emulators) -> None:
         self.emulator: Emulator = emulators.moonkey
         self._origins = {origin_of(url) for url in (settings.base_url, settings.jwks_url) if url}
-        self.emulator.stand_in(
-            secret_key=settings.api_key.reveal(),
-            issuer=next(iter(settings.jwt_issuer), None),
-            audience=next(iter(settings.jwt_audience), ""),
-            session_claim=next(iter(settings.jwt_session_claims), None),
-        )
+        self._identity: dict[str, Any] = {
+            "secret_key": settings.api_key.reveal(),
+            "issuer": next(iter(settings.jwt_issuer), None),
+            "audience": next(iter(settings.jwt_audience), ""),
+            "session_claim": next(iter(settings.jwt_session_claims), None),
+        }
+        self.stand_in()
+
+    def stand_in(self) -> None:
+        """Have the emulator be the service of this app. A kit of a wider scope may be about another one."""
+        self.emulator.stand_in(**self._identity)
 
     def answers(self, url: str) -> bool:
         """Return whether a call to this address is for this service."""
@@ -100,6 +117,7 @@ class MoonKeyService:
 
     def translated(self, url: str, call: Call) -> Call:
         """Return the call below ``/v1``, wherever the app's API or its key set is."""
+        self.stand_in()
         path = _from(call.path, "/v1/")
         if path is None:
             query = urlsplit(call.path).query

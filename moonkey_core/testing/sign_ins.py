@@ -176,6 +176,7 @@ def _claims(wish: Wish, **as_claims: Any) -> dict[str, Any]:
 
 
 def _at_moonkey(service: MoonKeyService, settings: Settings, wish: Wish) -> Issued:
+    service.stand_in()
     emulator = service.emulator
     made = emulator.sign_in(
         None if wish.user_id else wish.address,

@@ -6,6 +6,7 @@ import atexit
 from typing import Any
 
 from moonkey_core.testing import assertions
+from moonkey_core.testing.environment import provided_settings
 from moonkey_core.testing.faults import Faults
 from moonkey_core.testing.kit import Kit
 from moonkey_core.testing.services import Emulators
@@ -37,27 +38,23 @@ class MoonKeyTestMixin:
         """Return the app under test; called once for each test that needs it."""
         return type(self).moonkey_app
 
-    def setUp(self) -> None:
-        """Begin a test: no user is signed in."""
-        self._moonkey_kit: Kit | None = None
-        super().setUp()  # type: ignore[misc]
-
-    def tearDown(self) -> None:
-        """End it: the app's clients are what they were."""
-        try:
-            super().tearDown()  # type: ignore[misc]
-        finally:
-            if self._moonkey_kit is not None:
-                self._moonkey_kit.close()
-                self._moonkey_kit = None
+    _moonkey_kit: Kit | None = None
 
     @property
     def moonkey_kit(self) -> Kit:
-        """The kit of this test."""
+        """The kit of this test. At its end, the app's clients are what they were."""
         if self._moonkey_kit is None:
+            settings = provided_settings()  # for an app that is made now
+            settings.__enter__()
+            self.addCleanup(settings.__exit__, None, None, None)  # type: ignore[attr-defined]
             emulators = process_emulators(offline=self.moonkey_offline)
-            self._moonkey_kit = Kit(self.make_moonkey_app(), emulators=emulators)
+            self._moonkey_kit = kit = Kit(self.make_moonkey_app(), emulators=emulators)
+            self.addCleanup(self._end_moonkey_kit, kit)  # type: ignore[attr-defined]
         return self._moonkey_kit
+
+    def _end_moonkey_kit(self, kit: Kit) -> None:
+        self._moonkey_kit = None
+        kit.close()
 
     @property
     def moonkey_faults(self) -> Faults:

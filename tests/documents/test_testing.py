@@ -16,7 +16,7 @@ from support.kit_suites import copied, run_suite
 
 DOCUMENT = "docs/testing.md"
 IN_APPS = {
-    "flask_shop": ("flask conftest", "flask test", "an outage", "a session ends"),
+    "flask_shop": ("flask conftest", "flask test", "a wider scope", "an outage", "a session ends"),
     "django_desk": ("django test", "a mixin"),
     "fastapi_notes": ("fastapi test", "override"),
 }
@@ -36,7 +36,8 @@ def test_the_tests_that_it_shows(app: str, tmp_path: Path) -> None:
             (folder / "conftest.py").write_text(f"from shop import create_app\n{code}")
             continue
         is_override = name == "override"
-        (folder / f"test_{place}.py").write_text(code)
+        importing = "from shop import create_app\n" if name == "a wider scope" else ""
+        (folder / f"test_{place}.py").write_text(importing + code)
         if is_override:
             conftest = (folder / "conftest.py").read_text()
             (folder / "conftest.py").write_text(conftest.replace("def app(", "def moonkey_app("))

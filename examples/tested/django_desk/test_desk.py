@@ -5,6 +5,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.test import TestCase
 
+from moonkey_core.audit import assert_all_protected
 from moonkey_core.testing import MoonKeyTestMixin, assert_requires_auth, assert_step_up
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,10 @@ def test_what_is_closed(signed_out: Any, kind: str) -> None:
     assert_requires_auth(visitor, "/tickets")
     assert_requires_auth(visitor, "/tickets/delete", method="POST")
     assert_requires_auth(visitor, "/api/tickets", method="POST")
+
+
+def test_no_route_is_open_by_mistake() -> None:
+    assert_all_protected()
 
 
 def test_step_up(signed_in: Any) -> None:

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from moonkey_core.audit import assert_all_protected
 from moonkey_core.testing import assert_requires_auth, assert_step_up, identity, override_auth
 
 
@@ -28,6 +29,10 @@ def test_what_is_closed(signed_out: Any) -> None:
     with pytest.raises(WebSocketDenialResponse) as refused, visitor.websocket_connect("/live"):
         pass
     assert refused.value.status_code == 401
+
+
+def test_no_route_is_open_by_mistake(app: FastAPI) -> None:
+    assert_all_protected(app)
 
 
 def test_permissions_and_step_up(signed_in: Any) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from moonkey_core.audit import assert_all_protected
 from moonkey_core.testing import Kit, assert_requires_auth, assert_step_up
 
 
@@ -18,6 +19,10 @@ def test_what_is_closed(signed_out: Any) -> None:
         assert_requires_auth(visitor, path, method=method)
     with pytest.raises(AssertionError, match="GET / without a credential was answered with 200"):
         assert_requires_auth(visitor, "/")
+
+
+def test_no_route_is_open_by_mistake(moonkey_kit: Kit) -> None:
+    assert_all_protected(moonkey_kit.app)
 
 
 def test_pages(signed_in: Any, signed_out: Any) -> None:

@@ -10,7 +10,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from moonkey_core import Auth0
-from moonkey_starlette import AuthenticatedRequest, MoonKeyMiddleware, require_auth
+from moonkey_starlette import AuthenticatedRequest, MoonKeyMiddleware, public, require_auth
 
 AUTH0 = Auth0("acme.eu.auth0.com", "https://api.acme.example", roles_claim="https://acme.example/roles")
 
@@ -32,6 +32,7 @@ async def live(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+@public(reason="a probe")
 async def status(request: Request) -> PlainTextResponse:
     return PlainTextResponse("up")
 

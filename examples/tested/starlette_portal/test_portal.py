@@ -2,7 +2,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
+from moonkey_core.audit import assert_all_protected
 from moonkey_core.testing import assert_requires_auth
 
 
@@ -25,6 +27,10 @@ def test_what_is_closed(signed_out: Any) -> None:
     assert visitor.get("/status").text == "up"
     assert_requires_auth(visitor, "/portal/me")
     assert_requires_auth(visitor, "/portal/reports")
+
+
+def test_no_route_is_open_by_mistake(moonkey_app: Starlette) -> None:
+    assert_all_protected(moonkey_app)
 
 
 def test_roles_and_scopes(signed_in: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -113,10 +114,25 @@ class TestAdopting:
     def test_what_is_no_app(self, emulators: Emulators) -> None:
         for app, message in ((Flask("plain"), "no MoonKey"), (lambda: None, "Call it"), (7, "no app of")):
             with (
-                Kit(app, emulators=emulators) as kit,
+                Kit(site(), emulators=emulators) as kit,
                 pytest.raises((ConfigurationError, TypeError), match=message),
             ):
-                kit.signed_in()
+                kit.signed_in(app=app)
+
+    def test_a_kit_within_another_one(self, emulators: Emulators) -> None:
+        """As in a fixture of a module: the inner one ends nothing of the outer one, whose app has another key."""
+        with Kit(site, emulators=emulators) as outer:
+            ada = outer.signed_in(roles=["a"])
+            for _ in range(2):
+                with Kit(site(secret_key="sk_test_of_another", jwt_issuer=None), emulators=emulators) as inner:
+                    grace = inner.signed_in(roles=["b"])
+                    for client, role in ((ada, "a"), (grace, "b")):
+                        assert client.get("/me").json["claims"] == [role]
+                    inner.faults.down()
+                    assert grace.get("/me").status_code == 503
+                assert ada.get("/me").json["claims"] == ["a"]
+                assert outer.signed_in(roles=["c"], credential="token").get("/me").json["claims"] == ["c"]
+        assert emulators.moonkey.requests().total() == 0
 
     def test_an_asynchronous_client(self, emulators: Emulators) -> None:
         client = AsyncMoonKey("sk_test_x", base_url="http://127.0.0.1:1", transport="httpx")
@@ -309,14 +325,24 @@ class TestEnvironment:
         assert set(environ) == {"HOME", "MOONKEY_SECRET_KEY"}
         assert provide_settings(environ) is False
 
-    def test_it_is_another_key_each_time(self) -> None:
-        assert environment.usual_settings() != environment.usual_settings()
+    def test_an_app_that_has_its_provider(self) -> None:
+        assert provide_settings({"MOONKEY_PROVIDER": "auth0"}) is False
+        assert provide_settings({"MOONKEY_JWT_ISSUER": ISSUER, "MOONKEY_SECRET_KEY": ""}) is True
+
+    def test_it_is_taken_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for before in (None, ""):
+            monkeypatch.delenv("MOONKEY_SECRET_KEY", raising=False)
+            if before is not None:
+                monkeypatch.setenv("MOONKEY_SECRET_KEY", before)
+            with environment.provided_settings():
+                made = os.environ["MOONKEY_SECRET_KEY"]
+            assert made == environment.usual_settings()["MOONKEY_SECRET_KEY"] != before
+            assert os.environ.get("MOONKEY_SECRET_KEY") == before
 
 
 class TestMixin:
     def test_outside_of_django(self) -> None:
         class MeTest(MoonKeyTestMixin, unittest.TestCase):
-            moonkey_app = site()
             moonkey_offline = True
 
             def test_me(self) -> None:
@@ -328,7 +354,15 @@ class TestMixin:
                 self.moonkey_faults.revoked(ada, told=True)
                 assert ada.get("/me").status_code == 401
 
+            def setUp(self) -> None:
+                """Without that of the mixin."""
+
+            def make_moonkey_app(self) -> Any:
+                return site(secret_key=os.environ["MOONKEY_SECRET_KEY"])
+
+        before = os.environ.get("MOONKEY_SECRET_KEY")
         result = unittest.TestResult()
         MeTest("test_me").run(result)
         assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+        assert os.environ.get("MOONKEY_SECRET_KEY") == before
         gc.collect()
