@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -38,6 +38,13 @@ class _Routes(Misplaced, Mount):
         "from moonkey_starlette.fastapi import session_routes; in Flask: "
         "from moonkey_flask import session_routes; in Django: from moonkey_django import session_routes."
     )
+
+    if not TYPE_CHECKING:  # only errors come here
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                "session_routes() is a single route and no list. Write: Starlette(routes=[session_routes(), …])"
+            )
 
 
 @says_if_uncalled("Starlette(routes=[session_routes(), …])")

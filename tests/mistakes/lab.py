@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from asgiref.sync import async_to_sync
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
-from django.test import Client, override_settings
+from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 from fastapi import Depends, FastAPI
 from flask import Flask
@@ -88,6 +90,7 @@ class Lab:
 
     emulator: Emulator
     monkeypatch: Any
+    over_asgi: bool = False  # how Django is visited
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -132,7 +135,7 @@ class Lab:
                 moonkey_flask.FlaskMoonKey(Flask("shop"), **options)
         elif framework == "django":
             with override_settings(MOONKEY=_upper(options)), self.at("start"):
-                WSGIHandler()
+                self.django_handler()
         else:
             app = FastAPI() if framework == "fastapi" else Starlette()
             app.add_middleware(moonkey_starlette.MoonKeyMiddleware, **options)
@@ -154,6 +157,24 @@ class Lab:
             headers["session-token"] = self.emulator.sign_in().session_token
         serve = {"flask": _flask, "django": _django, "starlette": _starlette, "fastapi": _fastapi}[framework]
         serve(self, body, gate, headers, options)
+
+    def visit_django(self, headers: Mapping[str, str] | None = None) -> None:
+        """Visit the project of the current settings, over WSGI or over ASGI."""
+        if not self.over_asgi:
+            Client(headers=dict(headers or {})).get("/")
+            return
+
+        async def visit() -> None:
+            await AsyncClient().get("/", headers=dict(headers or {}))
+
+        async_to_sync(visit)()
+
+    def django_handler(self) -> None:
+        """Start the project of the current settings."""
+        if self.over_asgi:
+            ASGIHandler()
+        else:
+            WSGIHandler()
 
     def urls(self, *patterns: Any, **more: Any) -> Any:
         """Django's settings with these URL patterns."""
@@ -191,7 +212,7 @@ def _django(lab: Lab, body: Any, gate: bool, headers: dict[str, str], options: d
 
     views = moonkey_django.require_auth(view) if gate else view
     with lab.urls(path("", views), MOONKEY=_upper({**lab.base, **options})), lab.at("first request"):
-        Client(headers=headers).get("/")
+        lab.visit_django(headers)
 
 
 def _starlette(lab: Lab, body: Any, gate: bool, headers: dict[str, str], options: dict[str, Any]) -> None:

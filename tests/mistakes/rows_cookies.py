@@ -69,6 +69,12 @@ def uncalled(lab: Lab, framework: str) -> None:
     mounted(lab, framework, ROUTES[framework])
 
 
+def for_a_list(lab: Lab, _: str) -> None:
+    routes: Any = moonkey_starlette.session_routes(mode="header")
+    with lab.at("construction"):
+        Starlette(routes=routes)
+
+
 def of_another(other: str) -> Any:
     def provoke(lab: Lab, framework: str) -> None:
         mounted(lab, framework, ROUTES[other](mode="header"))
@@ -198,6 +204,14 @@ ROWS = (
             of_another(other),
         )
         for other, name in (("flask", "Flask"), ("starlette", "Starlette"), ("fastapi", "FastAPI"))
+    ),
+    Row(
+        "`session_routes()` of Starlette for the list of all routes",
+        ("starlette",),
+        "construction",
+        "session_routes() is a single route and no list. Write: Starlette(routes=[session_routes(), …])",
+        "Put it into the list.",
+        for_a_list,
     ),
     Row(
         "the `session_routes` of Django in another framework",

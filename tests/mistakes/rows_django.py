@@ -7,10 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.core.handlers.wsgi import WSGIHandler
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
 from django.urls import path
 from django.views.generic import View
 from mistakes.lab import Lab, Row
@@ -47,13 +45,12 @@ def checked(check: Any, *patterns: Any, users: Any = None, **more: Any) -> Any:
     return provoke
 
 
-def handler(**more: Any) -> Any:
+def handler(users: Any = None, **more: Any) -> Any:
     """A mistake that stops the handler."""
 
     def provoke(lab: Lab, _: str) -> None:
-        users = more.pop("users", None)
         with lab.urls(MOONKEY=_moonkey(lab, USERS=users), **more), lab.at("start"):
-            WSGIHandler()
+            lab.django_handler()
 
     return provoke
 
@@ -62,14 +59,14 @@ def nobody(lab: Lab, _: str) -> None:
     headers = {"session-token": lab.emulator.sign_in().session_token}
     asked = _moonkey(lab, USERS=lambda person: None)
     with lab.urls(path("", view), MOONKEY=asked, AUTHENTICATION_BACKENDS=BACKEND), lab.at("first request"):
-        Client(headers=headers).get("/")
+        lab.visit_django(headers)
 
 
 def wrong_user(lab: Lab, _: str) -> None:
     headers = {"session-token": lab.emulator.sign_in().session_token}
     asked = _moonkey(lab, USERS=lambda person: person)
     with lab.urls(path("", view), MOONKEY=asked, AUTHENTICATION_BACKENDS=BACKEND), lab.at("first request"):
-        Client(headers=headers).get("/")
+        lab.visit_django(headers)
 
 
 def no_tables(lab: Lab, _: str) -> None:
@@ -80,7 +77,7 @@ def no_tables(lab: Lab, _: str) -> None:
     headers = {"session-token": lab.emulator.sign_in().session_token}
     asked = _moonkey(lab, USERS="match")
     with lab.urls(path("", view), MOONKEY=asked, AUTHENTICATION_BACKENDS=BACKEND), lab.at("first request"):
-        Client(headers=headers).get("/")
+        lab.visit_django(headers)
 
 
 def _apps() -> list[str]:

@@ -6,7 +6,6 @@ import inspect
 from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
 from django.urls import path
 from django.views.generic import View
 from fastapi import Depends, FastAPI
@@ -53,7 +52,7 @@ def serve(lab: Lab, framework: str, served: Any) -> None:
             app.test_client().get("/")
     elif framework == "django":
         with lab.urls(path("", served)), lab.at("first request"):
-            Client().get("/")
+            lab.visit_django()
     elif framework == "starlette":
         _asgi(lab, Starlette(routes=[Route("/", served)]))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
 from django.urls import path
 from fastapi import FastAPI
 from flask import Flask, request
@@ -32,7 +32,7 @@ def gate_without_setup(lab: Lab, framework: str) -> None:
     elif framework == "django":
         view = moonkey_django.require_auth(lambda request: HttpResponse("open"))
         with lab.urls(path("", view), MIDDLEWARE=[]), lab.at("first request"):
-            Client().get("/")
+            lab.visit_django()
     elif framework == "starlette":
 
         async def endpoint(request: Request) -> Response:
@@ -58,7 +58,7 @@ def read_without_setup(lab: Lab, framework: str) -> None:
             app.test_client().get("/")
     elif framework == "django":
         with lab.urls(path("", lambda request: request.moonkey.user), MIDDLEWARE=[]), lab.at("first request"):
-            Client().get("/")
+            lab.visit_django()
     else:
 
         async def endpoint(request: Request) -> Response:

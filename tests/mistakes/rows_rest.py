@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.test import Client
 from django.urls import path
 from mistakes.lab import Lab, Row
 from mistakes.rows_django import checked
@@ -39,7 +38,7 @@ def visited(*arguments: Any) -> Any:
     def provoke(lab: Lab, _: str) -> None:
         headers = {"session-token": lab.emulator.sign_in().session_token}
         with lab.urls(path("", view(*arguments))), lab.at("first request"):
-            Client(headers=headers).get("/")
+            lab.visit_django(headers)
 
     return provoke
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.core.handlers.wsgi import WSGIHandler
 from django.test import override_settings
 from flask import Flask
 from mistakes.lab import EVERYWHERE, MADE, Lab, Row
@@ -61,7 +60,7 @@ def late_config(lab: Lab, _: str) -> None:
 def beside_the_dict(lab: Lab, _: str) -> None:
     usual = {name.upper(): value for name, value in lab.base.items()}
     with override_settings(MOONKEY=usual, MOONKEY_LEEWAY=3), lab.at("start"):
-        WSGIHandler()
+        lab.django_handler()
 
 
 def client_and_settings(lab: Lab, framework: str) -> None:

@@ -46,6 +46,13 @@ def test_it_is_answered(row: Row, framework: str, lab: Lab) -> None:
     assert heard.moment == row.moment_in(framework)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("row", [row for row in ROWS if "django" in row.frameworks], ids=lambda row: row.mistake)
+def test_it_is_answered_over_asgi(row: Row, lab: Lab) -> None:
+    lab.over_asgi = True
+    test_it_is_answered(row, "django", lab)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.mistake)
 def test_the_sentence_names_a_mend(row: Row) -> None:
     for framework in row.frameworks:

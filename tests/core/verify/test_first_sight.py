@@ -235,6 +235,14 @@ def test_something_at_the_end_of_a_part(decisions: Decisions, end: str) -> None:
         agreed(decisions, sign_parts(head, body + end))
 
 
+@pytest.mark.parametrize(
+    "start", ["session_", "session_session_", " ", "\t", "Bearer ", "bearer ", ".", "\u00e9", "e"]
+)
+def test_something_before_the_token(decisions: Decisions, start: str) -> None:
+    """Also the other spelling of a session token, which no JWT has."""
+    assert not agreed(decisions, start + sign(header(), good_claims()))
+
+
 RAW = json.dumps(good_claims()).encode()
 SPELLINGS = [
     b" " + RAW, RAW + b"\n", RAW.replace(b": ", b":"), RAW.replace(b", ", b" ,\t"), b"\xef\xbb\xbf" + RAW,
