@@ -212,14 +212,16 @@ def _django_settings(options: Options, *, is_async: bool) -> Iterator[None]:
     from contract.django_mfa_site import urls
     from django.test import override_settings
 
-    with override_settings(
-        ROOT_URLCONF=urls(mode(options), notes_starts=bool(options.get("note_starts")), is_async=is_async),
+    ours = override_settings(
         MIDDLEWARE=["moonkey_django.MoonKeyMiddleware"],
         ALLOWED_HOSTS=["*"],
         DEBUG=False,
         MOONKEY={name.upper(): value for name, value in options.items()},
-    ):
-        yield
+    )
+    with ours:  # the routes are made of these settings
+        routes = urls(mode(options), notes_starts=bool(options.get("note_starts")), is_async=is_async)
+        with override_settings(ROOT_URLCONF=routes):
+            yield
 
 
 @contextmanager
