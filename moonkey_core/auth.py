@@ -708,7 +708,7 @@ def held_by(auth: BaseAuth) -> Held | None:
 
 
 def follow_end(auth: BaseAuth) -> None:
-    """Have the session state its end as far as it is known by now: it may have moved since the identity was made."""
+    """Have the session state its end as it is known by now: it may have moved since the identity was made."""
     if auth._session is not None and auth._entry is not None:
         auth._session = auth._entry.built_session
 
