@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from results import Figure, number
@@ -25,6 +25,7 @@ class Target:
     below_peers: bool = False
     over_before: float | None = None
     before: float | None = None
+    before_runs: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.over_before is not None and self.before is not None:
@@ -50,8 +51,12 @@ class Target:
 
 def targets() -> list[Target]:
     """All goals, in their order, with what was measured before where that is known."""
-    before = json.loads(BEFORE.read_text())["figures"] if BEFORE.is_file() else {}
-    return [Target(**one, before=before.get(one["id"])) for one in tomllib.loads(GOALS.read_text())["goal"]]
+    kept = json.loads(BEFORE.read_text()) if BEFORE.is_file() else {"figures": {}, "runs": {}}
+    before, runs = kept["figures"], kept["runs"]
+    return [
+        Target(**one, before=before.get(one["id"]), before_runs=runs.get(one["id"], []))
+        for one in tomllib.loads(GOALS.read_text())["goal"]
+    ]
 
 
 def best_peer(figure: Figure | None) -> str:
@@ -65,8 +70,13 @@ def best_peer(figure: Figure | None) -> str:
 def keep_as_before() -> None:
     """Keep the figures of the record ``results.json`` as those before a change."""
     found = json.loads(BEFORE.with_name("results.json").read_text())
-    figures = {one["id"]: one["value"] for section in found["sections"].values() for one in section["figures"]}
-    BEFORE.write_text(json.dumps({"commit": found["about"]["commit"], "figures": figures}, indent=1) + "\n")
+    every = [one for section in found["sections"].values() for one in section["figures"]]
+    kept = {
+        "commit": found["about"]["commit"],
+        "figures": {one["id"]: one["value"] for one in every},
+        "runs": {one["id"]: one["runs"] for one in every},
+    }
+    BEFORE.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

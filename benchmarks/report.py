@@ -136,7 +136,7 @@ def _goal_table(targets: list[Target], figures: dict[str, Figure], other: dict[s
     for target in targets:
         figure = figures.get(target.id)
         now = ["not measured", "", "", ""] if figure is None else _cells(figure)
-        before = "" if target.before is None else number(target.before)
+        before = "" if target.before is None else number(target.before) + _spread(target.before_runs, " ({})")
         cells = [target.what, target.text, "" if target.aim is None else f"{target.aim:g}", before, *now]
         elsewhere = other["figures"].get(target.id) if other else None
         met = target.is_met(figure)
@@ -150,9 +150,12 @@ def _goal_table(targets: list[Target], figures: dict[str, Figure], other: dict[s
 
 
 def _cells(figure: Figure) -> list[str]:
-    several = len(figure.runs) > 1
-    spread = f"{number(min(figure.runs))} to {number(max(figure.runs))}" if several else ""
-    return [number(figure.value), spread, number(figure.median), str(figure.slices)]
+    return [number(figure.value), _spread(figure.runs, "{}"), number(figure.median), str(figure.slices)]
+
+
+def _spread(runs: list[float], shown: str) -> str:
+    """The least and the most of several runs; nothing for one."""
+    return shown.format(f"{number(min(runs))} to {number(max(runs))}") if len(runs) > 1 else ""
 
 
 def _as_json(found: dict[str, Any]) -> str:
