@@ -43,11 +43,13 @@ def given_in(text: str, settings: Settings) -> Given:
         value = value[1:-1].strip()
     header = settings.credential_headers[0]
     line = _LINE.fullmatch(value)
-    if line is not None and line[1].lower() in (*settings.credential_headers, "authorization", "cookie"):
-        header, value = line[1].lower(), line[2].strip()
+    name = "" if line is None else line[1].lower()
+    is_named = name in (*settings.credential_headers, "authorization", "cookie")
+    if line is not None and is_named:
+        header, value = name, line[2].strip()
     scheme = value.partition(" ")[0].lower()
-    is_line = line is not None and header == "authorization" and header == line[1].lower()
-    if scheme != "bearer" and (is_line or (scheme in SCHEMES and scheme != value.lower())):
+    has_scheme = header == "authorization" if is_named else scheme in SCHEMES and scheme != value.lower()
+    if has_scheme and scheme != "bearer":
         return Given("authorization", value, was_quoted, lacks_bearer=True)
     if value[:7].lower() == "bearer ":
         value = value[7:].strip()

@@ -189,6 +189,14 @@ class TestOthers:
         assert "as in the header session-token." in found.steps[0]
         assert found.outcome == "accepted"
 
+    @pytest.mark.parametrize("line", ["Session-Token: Token {}", "Cookie: Token {}"])
+    def test_a_scheme_in_another_header_is_none(self, emulator: Emulator, here: Here, line: str) -> None:
+        token = emulator.sign_in().session_token
+        found = here(line.format(token))
+        assert "Authorization header without" not in str(found)
+        assert found.outcome != "accepted"
+        assert_no_secret([found], [token])
+
     def test_no_cookies_are_read_where_there_are_none(self, here: Here) -> None:
         assert "none, as the settings have no cookies" in here("Cookie: moonkey_session=abcdefghijkl").steps[0]
 
