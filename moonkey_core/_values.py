@@ -57,31 +57,36 @@ def _quick_init(cls: type, strict: FunctionType, every: tuple[Field[Any], ...]) 
     body = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     names, defaults = [one.name for one in every], strict.__defaults__ or ()
     by_default = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
-    factories = {f"_make_{one.name}": one.default_factory for one in every if one.default_factory is not MISSING}
+    makers = {one.name: one.default_factory for one in every if one.default_factory is not MISSING}
     arguments = ", ".join(names)
-    lines = [
-        f"def __init__(self, {arguments}):",
-        " if _type(self) is not _cls:",
-        f"  return _strict(self, {arguments})",
-        " _set_class(self, _open)",
-        *(
-            f" self.{name} = _make_{name}() if {name} is _absent_{name} else {name}"
-            if f"_make_{name}" in factories
-            else f" self.{name} = {name}"
-            for name in names
-        ),
-        " self.__class__ = _cls",
-    ]
-    known = {
+    known: dict[str, object] = {
+        **{f"_make_{name}": make for name, make in makers.items()},
+        **{f"_absent_{name}": by_default[name] for name in makers},
         "_type": type,
         "_cls": cls,
         "_open": type(cls)(f"_Open{cls.__name__}", (cls,), body),
         "_strict": strict,
+        "_set_class": _set_class,
     }
-    absent = {f"_absent_{name}": default for name, default in by_default.items()}
-    found: dict[str, Any] = {**factories, **absent, **known, "_set_class": _set_class}
-    exec("\n".join(lines), found)  # noqa: S102 - as `dataclasses` itself does; the names are those of the fields
-    init: FunctionType = found["__init__"]
+    # A closure, as its globals are those of the class: what reads its annotations looks up their names there.
+    lines = [
+        f"def make({', '.join(known)}):",
+        f" def __init__(self, {arguments}):",
+        "  if _type(self) is not _cls:",
+        f"   return _strict(self, {arguments})",
+        "  _set_class(self, _open)",
+        *(
+            f"  self.{name} = _make_{name}() if {name} is _absent_{name} else {name}"
+            if name in makers
+            else f"  self.{name} = {name}"
+            for name in names
+        ),
+        "  self.__class__ = _cls",
+        " return __init__",
+    ]
+    found: dict[str, Any] = {}
+    exec("\n".join(lines), strict.__globals__, found)  # noqa: S102 - as `dataclasses` does, with names of fields
+    init: FunctionType = found["make"](**known)
     init.__defaults__, init.__annotations__ = defaults, strict.__annotations__
     init.__module__, init.__qualname__ = cls.__module__, strict.__qualname__
     return init

@@ -707,6 +707,12 @@ def held_by(auth: BaseAuth) -> Held | None:
     return getattr(auth, "_held", None)
 
 
+def follow_end(auth: BaseAuth) -> None:
+    """Have the session state its end as it is known by now: it may have moved since the identity was made."""
+    if auth._session is not None and auth._entry is not None:
+        auth._session = auth._entry.built_session
+
+
 def note_start(auth: BaseAuth, started_at: datetime, must_end_at: datetime) -> None:
     """Note when the session of an identity began, and when it ends at the latest, where its token says neither."""
     auth = auth if type(auth) is BaseAuth else _settled(auth)

@@ -41,6 +41,7 @@ from moonkey_core.auth import (
     actor_of,
     cache_entry,
     credential_facts,
+    follow_end,
     fresh_jwt,
     peek_identity,
     set_provider,
@@ -326,12 +327,14 @@ class Core:
         later: Plan[None] | None = None
         if self._name != MOONKEY:
             set_provider(auth, self._name)
-        if self.records is not None:
-            self.records.attach(auth, headers)
         if self._extends:
             later = self.session_extender.extension_due(auth, headers, info)
         elif self._follows_ends and (entry := cache_entry(auth)) is not None:
             self.sliding_expiration.update_end(entry)
+        if self._follows_ends:
+            follow_end(auth)
+        if self.records is not None:  # what it notes of the session is noted of the one with this end
+            self.records.attach(auth, headers)
         if self.hooks.all:
             self.hooks.emit(verified_event(auth, _clock.elapsed() - started))
             if fresh_jwt(auth) is not None and (verified := peek_identity(auth)) is not None:

@@ -232,6 +232,11 @@ def test_it_is_made_as_a_frozen_dataclass_is() -> None:
         fields = [(one.name, one.type, _copied(one)) for one in kind._all_fields]
         like = dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
         assert inspect.signature(kind) == inspect.signature(like)
+        # What fills in arguments by their types finds these.
+        types = get_type_hints(kind.__init__)
+        assert types.pop("return") is type(None)
+        assert types == {name: get_type_hints(kind)[name] for name in names}
+        assert inspect.signature(kind, eval_str=True).parameters.keys() == set(names)
         derived: Any = type("Derived", (kind,), {"note": "x"})
         required = {
             one.name: values[at]
