@@ -23,7 +23,7 @@ test-all: test vendors ## Run all tests, the long ones too
 
 test-lowest: setup ## Run the tests with the oldest releases that pyproject.toml allows
 	@$(BIN)/python tests/lowest.py .venv-lowest
-	@unset PYTHONDONTWRITEBYTECODE; .venv-lowest/bin/pytest -n 2 --dist loadfile -m 'not long' \
+	@unset PYTHONDONTWRITEBYTECODE; TESTS_WHOLE_PRODUCTS=1 .venv-lowest/bin/pytest -n 2 --dist loadfile -m 'not long' \
 	  -W default::DeprecationWarning tests/core tests/contract tests/integrations
 
 rules: setup ## List the rules of SECURITY.md, each with its tests

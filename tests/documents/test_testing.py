@@ -16,7 +16,7 @@ from support.kit_suites import copied, run_suite
 
 DOCUMENT = "docs/testing.md"
 IN_APPS = {
-    "flask_shop": ("flask conftest", "flask test", "a wider scope", "an outage", "a session ends"),
+    "flask_shop": ("flask conftest", "flask test", "the test kit", "a wider scope", "an outage", "a session ends"),
     "django_desk": ("django test", "a mixin"),
     "fastapi_notes": ("fastapi test", "override"),
 }
@@ -31,7 +31,7 @@ def test_the_tests_that_it_shows(app: str, tmp_path: Path) -> None:
         path.unlink()
     shown = 0
     for place, name in enumerate(IN_APPS[app]):
-        code = block(DOCUMENT, name).code
+        code = block("README.md" if name == "the test kit" else DOCUMENT, name).code
         if name == "flask conftest":
             (folder / "conftest.py").write_text(f"from shop import create_app\n{code}")
             continue

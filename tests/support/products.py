@@ -1,10 +1,12 @@
 """Of a test with several lists of parameters, ``make test`` runs so many that each value takes part.
 
-That each value is right with each of the other lists is what the whole product shows, in ``make test-all``.
+That each value is right with each of the other lists is what the whole product shows: in ``make test-all``, and
+with other releases and Pythons, where ``TESTS_WHOLE_PRODUCTS`` is set.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +17,8 @@ _SMALL = 6  # products of fewer tests are left whole
 
 def mark_long(items: Iterable[pytest.Item]) -> None:
     """Mark as ``long`` what no value of a parameter needs."""
+    if os.environ.get("TESTS_WHOLE_PRODUCTS"):
+        return
     products: defaultdict[str, list[tuple[pytest.Item, Sequence[str]]]] = defaultdict(list)
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("long"):
