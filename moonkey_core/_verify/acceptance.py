@@ -89,11 +89,14 @@ class Acceptance:
             return False
         if self._revocations.refuses(entry.session_id, entry.user_id, entry.issued_at, entry.scope):
             return True
-        entry.needs_introspection = self._revocations.needs_introspection(
+        needs_introspection = self._revocations.needs_introspection(
             entry.session_id, entry.user_id, entry.issued_at, entry.vouched_at, entry.scope
         )
-        entry.revocations_version = version
-        return entry.needs_introspection and not self._can_ask
+        entry.needs_introspection = needs_introspection
+        # Looked at anew each time while it is to be confirmed: another thread may be about to note what it has seen
+        # in an earlier version, in two steps, and must not leave that beside this version.
+        entry.revocations_version = -1 if needs_introspection else version
+        return needs_introspection and not self._can_ask
 
     def refusal(self, entry: CacheEntry) -> RevokedCredentials:
         """Return the error for a credential that :meth:`is_revoked`."""

@@ -10,9 +10,11 @@ from moonkey_core import Auth, InvalidCredentials
 from moonkey_core._operations.logins import verify_otp
 from moonkey_core._plan import run
 from moonkey_core._session_life.watchers import SessionWatcher
+from moonkey_core._verified import CacheEntry
 from moonkey_core.revocations import Revocation
 from support.cookie_visits import FRESH, OLD, TOKEN, visit
 from support.decisions import NOW
+from support.odd_jwts import good
 from support.scripted_api import KnownToTheApi
 
 FEED = {"redis_url": "redis://127.0.0.1:1"}  # never connected to: what goes through it is handed over here
@@ -99,3 +101,33 @@ def test_what_goes_on_with_another_token_goes_on() -> None:
     two.end()
     assert two.other.authenticate(FRESH).source == "remote"  # the API is asked, and confirms it
     assert is_over(two, auth)  # nothing but its session is known of this one
+
+
+class SlowlyNoted(CacheEntry):
+    """An entry about which another thread notes, late and in between, what it saw before a report."""
+
+    __slots__ = ("before",)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "needs_introspection" and value and self.before is not None:
+            super().__setattr__("needs_introspection", False)
+            super().__setattr__("revocations_version", self.before)
+            self.before = None
+
+
+@pytest.mark.rule("S52")
+def test_what_another_thread_saw_before_does_not_stay() -> None:
+    process, jwt = KnownToTheApi([TOKEN]), good(NOW)
+    assert process.authenticate(jwt).source == "local"
+    ((digest, known),) = process.core.cache._entries.items()
+    entry: Any = SlowlyNoted.__new__(SlowlyNoted)
+    entry.before = known.revocations_version
+    for name in CacheEntry.__slots__:
+        if name != "__weakref__":
+            setattr(entry, name, getattr(known, name))
+    process.core.cache._entries[digest] = entry
+    process.core.revocations.add_report(session_id=known.session_id)
+    process.authenticate(jwt)  # while the other thread notes it
+    assert entry.before is None
+    assert process.authenticate(jwt).is_rejected  # it has to be confirmed, and the API does not know it
