@@ -93,8 +93,8 @@ class Acceptance:
             entry.session_id, entry.user_id, entry.issued_at, entry.vouched_at, entry.scope
         )
         entry.needs_introspection = needs_introspection
-        # Looked at anew each time while it is to be confirmed: another thread may be about to note what it has seen
-        # in an earlier version, in two steps, and must not leave that beside this version.
+        # What is to be confirmed is looked at anew each time: another thread may be about to note, in two steps,
+        # what it has seen in an earlier version, and must not leave that beside this version.
         entry.revocations_version = -1 if needs_introspection else version
         return needs_introspection and not self._can_ask
 
