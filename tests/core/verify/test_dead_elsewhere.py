@@ -107,6 +107,7 @@ class SlowlyNoted(CacheEntry):
     """An entry about which another thread notes, late and in between, what it saw before a report."""
 
     __slots__ = ("before",)
+    before: int | None
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
