@@ -9,7 +9,7 @@ a hook for foreign types is set up to call :meth:`Value.to_dict`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, field, fields
 from datetime import UTC, datetime
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, dataclass_transform
@@ -29,10 +29,12 @@ def value(cls: type[T]) -> type[T]:
 
     def extend(whole: type) -> dict[str, object]:
         every = fields(whole)
+        names = tuple(one.name for one in every)
         return {
-            "_fields": tuple(one.name for one in every),
+            "_fields": names,
             "_all_fields": every,
             "__init__": _quick_init(made, vars(whole)["__init__"], every),
+            "__setattr__": _refusal_to_set(made, names),
         }
 
     made = with_late_methods(cls, _FROZEN, extend, ("_fields", "_all_fields"), MARKS)
@@ -86,6 +88,25 @@ def _quick_init(cls: type, strict: FunctionType, every: tuple[Field[Any], ...]) 
     init.__defaults__, init.__annotations__ = defaults, strict.__annotations__
     init.__module__, init.__qualname__ = cls.__module__, strict.__qualname__
     return init
+
+
+def _refusal_to_set(cls: type[Any], names: tuple[str, ...]) -> Callable[[object, str, object], None]:
+    """Return the ``__setattr__`` of a frozen dataclass.
+
+    With slots, that of ``dataclasses`` raises an error about ``super`` for a name that is no field: it knows the
+    class only as it was before it got them.
+    """
+
+    def __setattr__(self: Any, name: str, value: object) -> None:
+        if name in names:
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        if type(self) is cls:
+            raise FrozenInstanceError(
+                f"cannot set {name!r}: {cls.__name__} is read-only. Keep data of the app in an object of its own."
+            )
+        super(cls, self).__setattr__(name, value)
+
+    return __setattr__
 
 
 class _Serializer:
