@@ -423,6 +423,10 @@ class Settings(Routed, KnownArguments):
             if key is not None:
                 check_key_set_address(self.jwks_url, self.base_url, key, sends_key=sends_key)
 
+    def __copy__(self) -> Settings:
+        """Return the settings themselves, which never change."""
+        return self
+
     def _choose(self, given: Sequence[str]) -> None:
         """Settle which providers there are and where their credentials stand. ``given``: the names that are set.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import warnings
@@ -261,3 +262,9 @@ def test_the_secret_key_may_stand_first() -> None:
         MoonKey("pk_test_first")
     with pytest.raises(TypeError, match="once"):
         MoonKey("sk_test_first", secret_key="sk_test_second")
+
+
+def test_a_copy_is_as_good() -> None:
+    found = Settings.load({"secret_key": "sk_test_x", "cookies": True}, {})
+    with MoonKey(copy.copy(found)) as client:
+        assert client.authenticate({}).is_anonymous
