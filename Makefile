@@ -15,7 +15,7 @@ demo: setup ## Run real apps against a local emulator, one to sign in to with a 
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once) $(if $(PROVIDER),--provider $(PROVIDER))
 
 test: setup ## Run the tests
-	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 3 --dist loadfile -m 'not long'
+	@unset PYTHONDONTWRITEBYTECODE; $(BIN)/pytest -n 4 --dist loadfile -m 'not long'
 
 test-all: test vendors ## Run all tests, the long ones too
 	@$(BIN)/pytest -n 2 --dist loadfile -m long --ignore=tests/fleet --ignore=tests/chaos --ignore=tests/browser
