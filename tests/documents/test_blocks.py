@@ -55,6 +55,12 @@ def test_all_fences_are_seen() -> None:
         assert len(fences) == 2 * len(blocks(document)), document
 
 
+def test_no_merge_has_left_its_marks() -> None:
+    marks = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+    assert marks.search("<<<<<<< HEAD\n")
+    assert [one for one in documents() if marks.search((ROOT / one).read_text(encoding="utf-8"))] == []
+
+
 def test_each_is_run_by_a_test() -> None:
     """Those that nothing runs are listed above; the rest stands in a test module, by document and name."""
     modules = run_by_tests()
